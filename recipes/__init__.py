@@ -1,0 +1,1 @@
+"""Training recipes: staged training, evaluation and prediction of the models in :mod:`zoo`."""

@@ -1,0 +1,241 @@
+"""The data contract: what one record holds.
+
+A clip is one ``tf.train.SequenceExample``. Its context says what the clip is; its feature lists have one entry per
+frame. Every other file of the project refers to the names below; nothing else defines them.
+
+=====================  ==================================================================================
+context                value
+=====================  ==================================================================================
+``clip/id``            the dataset's own name of the clip, such as ``a01_s01_e00_v01``
+``clip/dataset``       the dataset's name, such as ``nucla``
+``clip/label/index``   class, from 0
+``clip/label/text``    class name
+``clip/subject``       performer's number; 0 where unknown (likewise the next three)
+``clip/camera``        camera's number
+``clip/setup``         number of the camera arrangement
+``clip/repetition``    number of the repetition
+``clip/num_frames``    frames in the clip
+``clip/fps``           frames per second
+``skeleton/layout``    a name in :data:`zoo.skeletons.LAYOUTS`; empty without poses
+``skeleton/persons``   persons M in the poses; 0 without poses
+=====================  ==================================================================================
+
+=====================  ==================================================================================
+feature list           value per frame
+=====================  ==================================================================================
+``image/<part>``       a JPEG picture of the body part (:data:`PARTS`)
+``box/<part>``         where in the source frame it was cut: x_min, y_min, x_max, y_max in pixels
+``pose/xyz``           persons x joints x 3, metres, camera coordinates; an absent person is all zeros
+``pose/xy``            persons x joints x 2, pixels of the source frame
+``pose/confidence``    persons x joints, 1 measured, 0 absent, between the two estimated
+=====================  ==================================================================================
+
+A feature list that a clip does not have is absent: clips of poses alone and of video alone are valid.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+PARTS = ("full_body", "left_hand", "right_hand")
+MANIFEST = "manifest.json"
+
+_POSES = {"pose/xyz": 3, "pose/xy": 2, "pose/confidence": 1}  # values per joint
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipInfo:
+    """What a clip's name says of it. Numbers are the dataset's own; 0 where it has none."""
+
+    id: str
+    label: int
+    subject: int = 0
+    camera: int = 0
+    setup: int = 0
+    repetition: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clip:
+    """One clip in memory.
+
+    Attributes:
+        info: What the clip's name says.
+        dataset: Name of the dataset.
+        label_text: Name of the class.
+        fps: Frames per second.
+        images: Part -> one JPEG per frame.
+        boxes: Part -> ``[T, 4]`` float32, pixels in the source frame.
+        layout: Skeleton layout; empty without poses.
+        pose_xyz: ``[T, M, J, 3]`` float32 in metres, or ``None``.
+        pose_xy: ``[T, M, J, 2]`` float32 in pixels, or ``None``.
+        pose_confidence: ``[T, M, J]`` float32 in 0 .. 1, or ``None``.
+    """
+
+    info: ClipInfo
+    dataset: str
+    label_text: str
+    fps: float
+    images: dict = dataclasses.field(default_factory=dict)
+    boxes: dict = dataclasses.field(default_factory=dict)
+    layout: str = ""
+    pose_xyz: Optional[np.ndarray] = None
+    pose_xy: Optional[np.ndarray] = None
+    pose_confidence: Optional[np.ndarray] = None
+
+    @property
+    def num_frames(self):
+        """Frames in the clip; every feature list has this many entries (``ValueError`` otherwise)."""
+        lengths = {name: len(values) for name, values in self.feature_lists().items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"clip {self.info.id}: lists of unequal or no length: {lengths}")
+        return next(iter(lengths.values()))
+
+    @property
+    def persons(self):
+        """Persons M in the poses; 0 without poses."""
+        poses = [p for p in (self.pose_xyz, self.pose_xy) if p is not None]
+        return poses[0].shape[1] if poses else 0
+
+    def feature_lists(self):
+        """Name -> per-frame values, for the lists the clip has."""
+        lists = {f"image/{part}": images for part, images in self.images.items()}
+        lists.update({f"box/{part}": boxes for part, boxes in self.boxes.items()})
+        poses = {"pose/xyz": self.pose_xyz, "pose/xy": self.pose_xy, "pose/confidence": self.pose_confidence}
+        lists.update({name: pose for name, pose in poses.items() if pose is not None})
+        return lists
+
+
+def encode(clip):
+    """Serialises a clip; the same clip always gives the same bytes.
+
+    Args:
+        clip: A :class:`Clip`.
+
+    Returns:
+        The bytes of a ``tf.train.SequenceExample``.
+
+    Raises:
+        ValueError: The clip's lists differ in length, or a part is not in :data:`PARTS`.
+    """
+    import tensorflow as tf
+
+    unknown = (set(clip.images) | set(clip.boxes)) - set(PARTS)
+    if unknown:
+        raise ValueError(f"clip {clip.info.id}: unknown parts {sorted(unknown)}, expected some of {PARTS}")
+    example = tf.train.SequenceExample()
+
+    def put(feature, value):
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.float_list.value.extend(np.asarray(value, np.float32).ravel())
+
+    context = {
+        "clip/id": clip.info.id.encode(),
+        "clip/dataset": clip.dataset.encode(),
+        "clip/label/index": int(clip.info.label),
+        "clip/label/text": clip.label_text.encode(),
+        "clip/subject": int(clip.info.subject),
+        "clip/camera": int(clip.info.camera),
+        "clip/setup": int(clip.info.setup),
+        "clip/repetition": int(clip.info.repetition),
+        "clip/num_frames": int(clip.num_frames),
+        "clip/fps": float(clip.fps),
+        "skeleton/layout": clip.layout.encode(),
+        "skeleton/persons": int(clip.persons),
+    }
+    for name, value in context.items():
+        put(example.context.feature[name], value)
+    for name, values in clip.feature_lists().items():
+        frames = example.feature_lists.feature_list[name]
+        for value in values:
+            put(frames.feature.add(), value)
+    return example.SerializeToString(deterministic=True)
+
+
+def decode(serialized):
+    """The :class:`Clip` of serialised bytes: the inverse of :func:`encode`.
+
+    Args:
+        serialized: Bytes of a ``tf.train.SequenceExample``.
+
+    Returns:
+        The clip; pictures stay JPEG.
+
+    Raises:
+        ValueError: The bytes are no record of this schema.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        example = tf.train.SequenceExample.FromString(serialized)
+    except DecodeError as error:
+        raise ValueError(f"not a tf.train.SequenceExample: {error}") from None
+    context = example.context.feature
+    if "clip/id" not in context:
+        raise ValueError("a SequenceExample without clip/id: not a record of this schema")
+
+    def integer(name):
+        return context[name].int64_list.value[0]
+
+    def text(name):
+        return context[name].bytes_list.value[0].decode()
+
+    persons = integer("skeleton/persons")
+    lists = example.feature_lists.feature_list
+    images = {
+        part: [frame.bytes_list.value[0] for frame in lists[f"image/{part}"].feature]
+        for part in PARTS if f"image/{part}" in lists
+    }  # fmt: skip
+    floats = {
+        name: np.array([frame.float_list.value for frame in frames.feature], np.float32)
+        for name, frames in lists.items() if not name.startswith("image/")
+    }  # fmt: skip
+    poses = {
+        name: floats[name].reshape(len(floats[name]), persons, -1, values)  # [T, M, J, values]
+        for name, values in _POSES.items() if name in floats
+    }  # fmt: skip
+    confidence = poses.get("pose/confidence")
+    numbers = {name: integer(f"clip/{name}") for name in ("subject", "camera", "setup", "repetition")}
+    return Clip(
+        info=ClipInfo(id=text("clip/id"), label=integer("clip/label/index"), **numbers),
+        dataset=text("clip/dataset"),
+        label_text=text("clip/label/text"),
+        fps=context["clip/fps"].float_list.value[0],
+        images=images,
+        boxes={part: floats[f"box/{part}"] for part in PARTS if f"box/{part}" in floats},
+        layout=text("skeleton/layout"),
+        pose_xyz=poses.get("pose/xyz"),
+        pose_xy=poses.get("pose/xy"),
+        pose_confidence=None if confidence is None else confidence[..., 0],
+    )
+
+
+def parsing_spec(*, parts=(), pose_values=0):
+    """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
+
+    Args:
+        parts: Body parts whose pictures are wanted, some of :data:`PARTS`.
+        pose_values: Values M * J * 3 of one frame's 3D poses; 0 when no poses are wanted.
+
+    Returns:
+        ``(context_features, sequence_features)``. Pictures come as strings ``[T]`` (nothing is decoded), poses as
+        float32 ``[T, pose_values]``.
+    """
+    import tensorflow as tf
+
+    context = {
+        "clip/id": tf.io.FixedLenFeature([], tf.string),
+        "clip/label/index": tf.io.FixedLenFeature([], tf.int64),
+        "clip/num_frames": tf.io.FixedLenFeature([], tf.int64),
+    }
+    sequence = {f"image/{part}": tf.io.FixedLenSequenceFeature([], tf.string) for part in parts}
+    if pose_values:
+        sequence["pose/xyz"] = tf.io.FixedLenSequenceFeature([pose_values], tf.float32)
+    return context, sequence

@@ -1,0 +1,174 @@
+"""Skeleton layouts: the joints a pose sensor or estimator delivers, in its own order.
+
+Every layout answers the questions the methods ask: which joints are connected, which are left and right, where the
+hands are, and which points span the body's coordinate system (PhD20 section 3.3.1). A point that a sensor does not
+deliver is the mean of joints it does deliver, so points are tuples of joint indices.
+
+Example:
+    >>> from zoo import skeletons
+    >>> layout = skeletons.get("kinect_v1_20")
+    >>> layout.num_joints, layout.joints[layout.left_hand]
+    (20, 'left_hand')
+    >>> [layout.joints[joint] for joint in layout.hip_centre]
+    ['hip_centre']
+"""
+
+import dataclasses
+import difflib
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The joints of one sensor.
+
+    Attributes:
+        name: The layout's name.
+        joints: Joint names in the sensor's order.
+        bones: Pairs of connected joints, ``(parent, child)``; a tree that spans all joints.
+        left_right: Pairs ``(left, right)`` of mirrored joints.
+        root: The joint translations are taken from in the original works (frame 0's root).
+        hip_centre: Joints whose mean is the centre of the hips.
+        left_hip: Left hip joint.
+        right_hip: Right hip joint.
+        spine_base: Joints whose mean is the lower end of the spine.
+        spine: Joints whose mean is the middle of the spine (upper body where no spine is measured).
+        left_hand: Joint the left-hand crop is centred on.
+        right_hand: Joint the right-hand crop is centred on.
+    """
+
+    name: str
+    joints: tuple
+    bones: tuple
+    left_right: tuple
+    root: int
+    hip_centre: tuple
+    left_hip: int
+    right_hip: int
+    spine_base: tuple
+    spine: tuple
+    left_hand: int
+    right_hand: int
+
+    @property
+    def num_joints(self):
+        """Number of joints J."""
+        return len(self.joints)
+
+    @property
+    def mirrored(self):
+        """Joint order after a horizontal flip: index of each joint's mirror image (itself on the body's axis)."""
+        order = list(range(self.num_joints))
+        for left, right in self.left_right:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+
+def _layout(name, joints, bones, *, root, hip_centre, spine_base, spine, hands="hand"):
+    """A layout from joint and bone names; ``left_x``/``right_x`` names make the mirrored pairs."""
+    joints = tuple(joints.split())
+    index = {joint: i for i, joint in enumerate(joints)}
+
+    def point(names):
+        return tuple(index[n] for n in names.split())
+
+    return Layout(
+        name=name,
+        joints=joints,
+        bones=tuple(tuple(index[end] for end in bone.split("-")) for bone in bones.split()),
+        left_right=tuple((i, index["right_" + j[5:]]) for i, j in enumerate(joints) if j.startswith("left_")),
+        root=index[root],
+        hip_centre=point(hip_centre),
+        left_hip=index["left_hip"],
+        right_hip=index["right_hip"],
+        spine_base=point(spine_base),
+        spine=point(spine),
+        left_hand=index[f"left_{hands}"],
+        right_hand=index[f"right_{hands}"],
+    )
+
+
+# Kinect for Windows SDK 1.x, NUI_SKELETON_POSITION order: Northwestern-UCLA, MSR Daily Activity 3D.
+_KINECT_V1 = _layout(
+    "kinect_v1_20",
+    "hip_centre spine shoulder_centre head left_shoulder left_elbow left_wrist left_hand right_shoulder right_elbow "
+    "right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle right_foot",
+    "hip_centre-spine spine-shoulder_centre shoulder_centre-head "
+    "shoulder_centre-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist left_wrist-left_hand "
+    "shoulder_centre-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist right_wrist-right_hand "
+    "hip_centre-left_hip left_hip-left_knee left_knee-left_ankle left_ankle-left_foot "
+    "hip_centre-right_hip right_hip-right_knee right_knee-right_ankle right_ankle-right_foot",
+    root="hip_centre",
+    hip_centre="hip_centre",
+    spine_base="hip_centre",
+    spine="spine",
+)
+
+# Kinect for Windows SDK 2.0, JointType order: NTU RGB+D 60 and 120.
+_KINECT_V2 = _layout(
+    "kinect_v2_25",
+    "spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand right_shoulder right_elbow "
+    "right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle right_foot "
+    "spine_shoulder left_hand_tip left_thumb right_hand_tip right_thumb",
+    "spine_base-spine_mid spine_mid-spine_shoulder spine_shoulder-neck neck-head "
+    "spine_shoulder-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist left_wrist-left_hand "
+    "left_hand-left_hand_tip left_wrist-left_thumb "
+    "spine_shoulder-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist right_wrist-right_hand "
+    "right_hand-right_hand_tip right_wrist-right_thumb "
+    "spine_base-left_hip left_hip-left_knee left_knee-left_ankle left_ankle-left_foot "
+    "spine_base-right_hip right_hip-right_knee right_knee-right_ankle right_ankle-right_foot",
+    root="spine_base",
+    hip_centre="spine_base",
+    spine_base="spine_base",
+    spine="spine_mid",
+)
+
+# OpenNI/NITE tracker, in the order of SBU Kinect Interaction. CAD-60/120 files order the same joints differently;
+# their converter reorders them.
+_NITE = _layout(
+    "nite_15",
+    "head neck torso left_shoulder left_elbow left_hand right_shoulder right_elbow right_hand "
+    "left_hip left_knee left_foot right_hip right_knee right_foot",
+    "torso-neck neck-head neck-left_shoulder left_shoulder-left_elbow left_elbow-left_hand "
+    "neck-right_shoulder right_shoulder-right_elbow right_elbow-right_hand "
+    "torso-left_hip left_hip-left_knee left_knee-left_foot torso-right_hip right_hip-right_knee right_knee-right_foot",
+    root="torso",
+    hip_centre="left_hip right_hip",
+    spine_base="left_hip right_hip",
+    spine="torso",
+)
+
+# LCR-Net++ 3D poses of Toyota Smarthome. No joint lies on the spine: the hips' and shoulders' means stand in.
+_LCRNET = _layout(
+    "lcrnet_13",
+    "right_ankle left_ankle right_knee left_knee right_hip left_hip right_wrist left_wrist right_elbow left_elbow "
+    "right_shoulder left_shoulder head",
+    "head-right_shoulder head-left_shoulder right_shoulder-right_elbow right_elbow-right_wrist "
+    "left_shoulder-left_elbow left_elbow-left_wrist right_shoulder-right_hip left_shoulder-left_hip "
+    "right_hip-right_knee right_knee-right_ankle left_hip-left_knee left_knee-left_ankle",
+    root="head",
+    hip_centre="right_hip left_hip",
+    spine_base="right_hip left_hip",
+    spine="right_shoulder left_shoulder",
+    hands="wrist",
+)
+
+LAYOUTS = {layout.name: layout for layout in (_KINECT_V1, _KINECT_V2, _NITE, _LCRNET)}
+
+
+def get(name):
+    """The layout of that name.
+
+    Args:
+        name: A key of :data:`LAYOUTS`.
+
+    Returns:
+        A :class:`Layout`.
+
+    Raises:
+        ValueError: No such layout; the message lists the valid names and the nearest.
+    """
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    nearest = difflib.get_close_matches(str(name), LAYOUTS, n=1)
+    hint = f", did you mean {nearest[0]}?" if nearest else ""
+    raise ValueError(f"unknown skeleton layout {name!r}{hint} Valid: {', '.join(LAYOUTS)}")
