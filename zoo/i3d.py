@@ -1,0 +1,176 @@
+"""I3D: the Inception-v1 network inflated to three dimensions (Carreira and Zisserman, CVPR 2017)."""
+
+import tensorflow as tf
+
+from zoo.layers import Dropout
+from zoo.registry import at_least, register
+
+# Filters of every Inception block: branch 0 (1x1x1), branch 1 (1x1x1, 3x3x3), branch 2 (1x1x1, 3x3x3), branch 3
+# (1x1x1 after pooling). Names are those of the published network.
+_INCEPTION = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+def unit(x, filters, kernel, *, stride=1, name):
+    """Convolution, batch normalisation without scale, ReLU: the network's unit (``Unit3D``).
+
+    Args:
+        x: ``[B, T, H, W, C]``.
+        filters: Output channels.
+        kernel: Kernel size, in all three dimensions.
+        stride: Stride, in all three dimensions.
+        name: Prefix of the layers' names.
+
+    Returns:
+        ``[B, T / stride, H / stride, W / stride, filters]``.
+    """
+    x = tf.keras.layers.Conv3D(filters, kernel, stride, "same", use_bias=False, name=f"{name}.conv_3d")(x)
+    x = tf.keras.layers.BatchNormalization(scale=False, name=f"{name}.batch_norm")(x)
+    return tf.keras.layers.Activation("relu", name=f"{name}.relu")(x)
+
+
+def _max_pool(x, window, stride, name):
+    return tf.keras.layers.MaxPooling3D(window, stride, "same", name=name)(x)
+
+
+def inception(x, name, width, prefix=""):
+    """One Inception block: four parallel branches, concatenated (I3D17 figure 3, right).
+
+    Args:
+        x: ``[B, T, H, W, C]``.
+        name: Name of the block, which decides its filters.
+        width: Multiplier of the number of filters.
+        prefix: Put before the layers' names.
+
+    Returns:
+        ``[B, T, H, W, filters]``.
+    """
+    f0, f1a, f1b, f2a, f2b, f3 = (scaled(filters, width) for filters in _INCEPTION[name])
+    name = prefix + name
+    # The published checkpoint calls the second unit of this one branch Conv3d_0a_3x3.
+    last = "Conv3d_0a_3x3" if name.endswith("Mixed_5b") else "Conv3d_0b_3x3"
+    branches = [
+        unit(x, f0, 1, name=f"{name}.Branch_0.Conv3d_0a_1x1"),
+        unit(unit(x, f1a, 1, name=f"{name}.Branch_1.Conv3d_0a_1x1"), f1b, 3, name=f"{name}.Branch_1.Conv3d_0b_3x3"),
+        unit(unit(x, f2a, 1, name=f"{name}.Branch_2.Conv3d_0a_1x1"), f2b, 3, name=f"{name}.Branch_2.{last}"),
+        unit(_max_pool(x, 3, 1, f"{name}.Branch_3.MaxPool3d_0a_3x3"), f3, 1, name=f"{name}.Branch_3.Conv3d_0b_1x1"),
+    ]
+    return tf.keras.layers.Concatenate(name=name)(branches)
+
+
+def scaled(filters, width):
+    """Number of filters at a width multiplier, at least 1."""
+    return max(1, round(filters * width))
+
+
+def feature_map(rgb, *, width=1.0, prefix=""):
+    """The network up to Mixed_5c.
+
+    Args:
+        rgb: ``[B, T, H, W, 3]`` in [-1, 1].
+        width: Multiplier of the number of filters.
+        prefix: Put before the layers' names, for models with several towers.
+
+    Returns:
+        The feature map g, ``[B, T / 8, H / 32, W / 32, 1024 * width]``.
+    """
+
+    def name(endpoint):
+        return prefix + endpoint
+
+    x = unit(rgb, scaled(64, width), 7, stride=2, name=name("Conv3d_1a_7x7"))  # [B, T/2, H/2, W/2, 64]
+    x = _max_pool(x, (1, 3, 3), (1, 2, 2), name("MaxPool3d_2a_3x3"))  # [B, T/2, H/4, W/4, 64]
+    x = unit(x, scaled(64, width), 1, name=name("Conv3d_2b_1x1"))
+    x = unit(x, scaled(192, width), 3, name=name("Conv3d_2c_3x3"))
+    x = _max_pool(x, (1, 3, 3), (1, 2, 2), name("MaxPool3d_3a_3x3"))  # [B, T/2, H/8, W/8, 192]
+    for block in ("Mixed_3b", "Mixed_3c"):
+        x = inception(x, block, width, prefix)
+    x = _max_pool(x, 3, 2, name("MaxPool3d_4a_3x3"))  # [B, T/4, H/16, W/16, 480]
+    for block in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
+        x = inception(x, block, width, prefix)
+    x = _max_pool(x, 2, 2, name("MaxPool3d_5a_2x2"))  # [B, T/8, H/32, W/32, 832]
+    for block in ("Mixed_5b", "Mixed_5c"):
+        x = inception(x, block, width, prefix)
+    return x  # [B, T/8, H/32, W/32, 1024]
+
+
+def head(features, num_classes, dropout):
+    """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
+
+    Args:
+        features: ``[B, t, m, n, c]``.
+        num_classes: Number of classes C.
+        dropout: Share of the pooled features that is dropped in training.
+
+    Returns:
+        Softmax ``[B, C]`` float32. A map larger than the pool gives several scores, whose mean is taken: the network
+        is fully convolutional.
+    """
+    _, t, m, n, _ = features.shape
+    window = (min(2, t), min(7, m), min(7, n))
+    x = tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
+    x = Dropout(dropout, name="dropout")(x)
+    x = tf.keras.layers.Conv3D(num_classes, 1, name="classifier")(x)
+    x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]
+    return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+
+
+def video_input(frames, size, name="rgb"):
+    """The input of a video model: ``[B, frames, size, size, 3]``."""
+    at_least(8, frames=frames)
+    at_least(32, size=size)
+    return tf.keras.Input((frames, size, size, 3), name=name)
+
+
+@register(
+    paper="I3D17",
+    reported={
+        "smarthome/cs": 53.4,
+        "smarthome/cv1": 34.9,
+        "smarthome/cv2": 45.1,
+        "ntu60/cs": 85.5,
+        "ntu60/cv": 87.3,
+        "ntu120/cs1": 77.0,
+        "ntu120/cs2": 80.1,
+        "nucla/v3_12": 86.0,
+    },
+)
+def i3d(num_classes, *, frames=64, size=224, width=1.0, dropout=0.5):
+    """I3D: Inception-v1 inflated to three dimensions, RGB stream.
+
+    Carreira and Zisserman, CVPR 2017, section 2.4 and figure 3. Layers have the published names, "/" replaced by ".".
+    ::
+
+        rgb [B,T,H,W,3] ─► Conv3d_1a .. Mixed_5c ─► g [B,T/8,H/32,W/32,1024] ─► average pool 2x7x7 ─► dropout
+                                                          ─► 1x1x1 convolution ─► mean ─► softmax [B,C]
+
+    Args:
+        num_classes: Number of classes C.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32.
+        width: Multiplier of the number of filters; 1 is the published network.
+        dropout: Share of the pooled features that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
+
+    Raises:
+        ZooError: ``frames`` or ``size`` is too small for the network's strides.
+
+    Example:
+        >>> import zoo
+        >>> zoo.build("i3d", num_classes=10, frames=16, size=64, width=0.25).output_shape
+        (None, 10)
+    """
+    rgb = video_input(frames, size)
+    predictions = head(feature_map(rgb, width=width), num_classes, dropout)
+    return tf.keras.Model({"rgb": rgb}, predictions, name="i3d")

@@ -1,0 +1,149 @@
+"""Building blocks shared by the methods, under the papers' terms."""
+
+import math
+import random
+
+import tensorflow as tf
+
+_serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
+
+
+@_serializable
+class Dropout(tf.keras.layers.Layer):
+    """Dropout whose random state is part of the model's checkpoints.
+
+    Keras 2 draws its masks from counters hidden in kernels, so a training that is killed and resumed sees other
+    masks than one that is not. A ``tf.random.Generator`` is saved by ``tf.train.Checkpoint`` with the model, under
+    both Keras versions, and has a stream of its own on every replica.
+
+    Args:
+        rate: Share of the values set to zero in training; the others are scaled up by 1 / (1 - rate).
+        seed: Start of the random stream; by default drawn from Python's ``random``, which
+            ``tf.keras.utils.set_random_seed`` seeds.
+
+    Example:
+        >>> Dropout(0.5)(tf.ones((1, 3)), training=False).numpy().tolist()
+        [[1.0, 1.0, 1.0]]
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Starts the random stream."""
+        seed = random.getrandbits(31) if self.seed is None else self.seed
+        self.generator = tf.random.Generator.from_seed(seed, alg="philox")
+        super().build(input_shape)
+
+    def call(self, inputs, training=False):
+        """Drops values in training; passes all on otherwise."""
+        if not training or not self.rate:
+            return inputs
+        keep = self.generator.uniform(tf.shape(inputs)) >= self.rate
+        return tf.where(keep, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@_serializable
+class PoseAttention(tf.keras.layers.Layer):
+    """Attention weights from pose features: W tanh(W h* + b) + b, then sigmoid or softmax (ICCV19 equations 1 - 4).
+
+    The weights stay float32 under mixed precision. The training loss gains ``regularization`` times the sum over the
+    weights of their squares (``sigmoid``: keeps attention from being open everywhere) or of ``(1 - weight)^2``
+    (``softmax``: keeps it from settling on one step), averaged over the batch (ICCV19 equation 7).
+
+    Args:
+        grid: Shape of the attention map, such as ``(m, n)`` or ``(t,)``.
+        activation: ``"sigmoid"`` or ``"softmax"``.
+        units: Size of the hidden layer.
+        regularization: Weight of the penalty in the training loss.
+
+    Call arguments:
+        inputs: ``[B, D]`` pose features h*.
+
+    Returns:
+        ``[B, *grid]`` float32.
+
+    Example:
+        >>> PoseAttention((7, 7), "sigmoid", name="spatial_attention")(tf.zeros((2, 512))).shape
+        TensorShape([2, 7, 7])
+    """
+
+    def __init__(self, grid, activation, units=256, regularization=1e-5, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.grid = tuple(grid)
+        self.activation = activation
+        self.units = units
+        self.regularization = regularization
+        self.hidden = tf.keras.layers.Dense(units, activation="tanh", dtype="float32", name="hidden")
+        values = math.prod(self.grid)
+        self.scores = tf.keras.layers.Dense(values, activation=activation, dtype="float32", name="scores")
+
+    def build(self, input_shape):
+        """Creates the weights of both layers."""
+        self.hidden.build(input_shape)
+        self.scores.build((input_shape[0], self.units))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """The attention map; adds the penalty to the model's losses."""
+        weights = self.scores(self.hidden(inputs))  # [B, values]
+        penalized = weights if self.activation == "sigmoid" else 1.0 - weights
+        penalty = tf.reduce_sum(tf.square(penalized), axis=1)  # [B]
+        self.add_loss(self.regularization * tf.reduce_mean(penalty))
+        return tf.reshape(weights, (-1, *self.grid))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, *grid)``."""
+        return (input_shape[0], *self.grid)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        own = {
+            "grid": self.grid,
+            "activation": self.activation,
+            "units": self.units,
+            "regularization": self.regularization,
+        }
+        return {**super().get_config(), **own}
+
+
+@_serializable
+class AllStepsLogits(tf.keras.layers.Layer):
+    """Logits whose cross-entropy, with the loss added here, is the mean cross-entropy of all steps (PhD20 eq. 3.5).
+
+    The logits are the mean over the steps of log p_t. Their softmax divides by Z = sum over classes of
+    exp(mean of log p_t) <= 1, so its cross-entropy is the steps' mean cross-entropy plus log Z. The layer adds
+    -log Z: the sum is exact, no label is needed here, and the prediction pools all steps.
+
+    Call arguments:
+        inputs: ``[B, tp, C]`` logits of every step.
+
+    Returns:
+        ``[B, C]`` float32.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        """Pooled logits; adds what the mean cross-entropy of the steps has beyond theirs."""
+        pooled = tf.reduce_mean(tf.nn.log_softmax(inputs), axis=1)  # [B, C]
+        log_z = tf.reduce_logsumexp(pooled, axis=1)  # [B]
+        self.add_loss(-tf.reduce_mean(log_z))
+        return pooled
+
+    def compute_output_shape(self, input_shape):
+        """``(B, C)``."""
+        return (input_shape[0], input_shape[2])

@@ -1,0 +1,99 @@
+"""Pose LSTM: three stacked LSTM layers over 3D poses (Das et al., AVSS 2018), alone and as a pose backbone."""
+
+import tensorflow as tf
+
+from zoo.layers import AllStepsLogits, Dropout
+from zoo.registry import ZooError, at_least, one_of, register
+
+LAYERS = 3
+LOSSES = ("last_step", "all_steps")
+
+
+def pose_input(pose_steps, persons, joints):
+    """The input of a pose model: ``[B, pose_steps, persons, joints, 3]``."""
+    at_least(1, pose_steps=pose_steps, persons=persons, joints=joints)
+    return tf.keras.Input((pose_steps, persons, joints, 3), name="pose")
+
+
+def hidden_states(pose, *, units, dropout):
+    """Hidden vectors of the last of three LSTM layers at every step.
+
+    Args:
+        pose: ``[B, tp, M, J, 3]``.
+        units: Size of each LSTM's hidden vector.
+        dropout: Share of each layer's output that is dropped in training, one value per layer.
+
+    Returns:
+        ``[B, tp, units]``.
+    """
+    if len(dropout) != LAYERS:
+        raise ZooError(f"dropout of the pose LSTM is {dropout!r}, expected {LAYERS} values, one per layer")
+    tp, persons, joints, _ = pose.shape[1:]
+    x = tf.keras.layers.Reshape((tp, persons * joints * 3), name="pose_flat")(pose)  # [B, tp, M*J*3]
+    for number, rate in enumerate(dropout, start=1):
+        x = tf.keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)  # [B, tp, units]
+        x = Dropout(rate, name=f"lstm_{number}_dropout")(x)
+    return x
+
+
+@register(
+    paper="AVSS18",
+    reported={
+        "smarthome/cs": 42.5,
+        "smarthome/cv1": 13.4,
+        "smarthome/cv2": 17.2,
+        "cad60/loso": 67.64,
+        "cad120/loso": 63.70,
+        "msr_daily/loso": 91.56,
+    },
+)
+def pose_lstm(
+    num_classes,
+    *,
+    pose_steps=20,
+    persons=1,
+    joints=25,
+    lstm_units=512,
+    dropout=(0.5, 0.5, 0.5),
+    loss="last_step",
+):
+    """Pose LSTM: three stacked LSTM layers over 3D poses.
+
+    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7.
+    ::
+
+        pose [B,tp,M,J,3] ─► flatten joints ─► LSTM ─► LSTM ─► LSTM ─► h_1 .. h_tp ─► linear ─► softmax [B,C]
+
+    Args:
+        num_classes: Number of classes C.
+        pose_steps: Steps tp of a pose sequence.
+        persons: Persons M in a pose.
+        joints: Joints J of a person.
+        lstm_units: Size of each LSTM's hidden vector.
+        dropout: Share of each LSTM layer's output that is dropped in training.
+        loss: ``last_step``: the last hidden vector is classified. ``all_steps``: every one is, and the training loss is
+            the mean cross-entropy of all steps (PhD20 equation 3.5); the prediction is their geometric mean.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
+
+    Raises:
+        ZooError: Unknown ``loss``, or a size below 1.
+
+    Example:
+        >>> import zoo
+        >>> zoo.build("pose_lstm", num_classes=10, pose_steps=5, joints=20, lstm_units=128).output_shape
+        (None, 10)
+    """
+    one_of("loss", loss, LOSSES)
+    pose = pose_input(pose_steps, persons, joints)
+    hidden = hidden_states(pose, units=lstm_units, dropout=dropout)  # [B, tp, units]
+    classifier = tf.keras.layers.Dense(num_classes, name="classifier")
+    if loss == "all_steps":
+        logits = AllStepsLogits(name="logits")(classifier(hidden))  # [B, tp, C] -> [B, C]
+    else:
+        last = tf.keras.layers.Cropping1D((pose_steps - 1, 0), name="last_step")(hidden)  # [B, 1, units]
+        logits = classifier(tf.keras.layers.Flatten(name="last_hidden")(last))  # [B, C]
+        logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
+    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
+    return tf.keras.Model({"pose": pose}, predictions, name="pose_lstm")

@@ -1,0 +1,175 @@
+"""The list of models: registration, building by name, and what is known of each.
+
+A builder is an ordinary function with keyword-only options, marked with :func:`register` in a module named after its
+method. The modules are imported when a model is first asked for, so ``import zoo`` costs nothing.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+
+# One module per method; each registers the builder of the same name.
+METHODS = ("i3d", "pose_lstm", "separable_sta")
+
+PAPERS = {
+    "I3D17": "Carreira, Zisserman. Quo vadis, action recognition? CVPR 2017",
+    "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
+    "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",
+    "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
+}
+
+_entries = {}
+
+
+class ZooError(ValueError):
+    """An unknown model or option, or options that do not fit together; the message says what is valid."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered model."""
+
+    name: str
+    builder: object
+    paper: str
+    reported: dict
+
+
+def register(*, paper, reported):
+    """Marks a function as the builder of the model of its name.
+
+    Args:
+        paper: Key of the paper in :data:`PAPERS`.
+        reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+
+    Returns:
+        A decorator that returns the function unchanged.
+    """
+
+    def decorator(builder):
+        name = builder.__name__
+        if name in _entries and _entries[name].builder.__module__ != builder.__module__:
+            raise ValueError(f"two builders are named {name}")
+        _entries[name] = Entry(name, builder, PAPERS[paper], dict(reported))
+        return builder
+
+    return decorator
+
+
+def nearest(word, valid):
+    """`` , did you mean x?`` for the nearest valid word, or nothing; and the list of valid words."""
+    match = difflib.get_close_matches(str(word), [str(v) for v in valid], n=1)
+    hint = f", did you mean {match[0]!r}?" if match else "."
+    return f"{hint} Valid: {', '.join(map(str, valid))}"
+
+
+def list_models():
+    """Names of all models.
+
+    Example:
+        >>> import zoo
+        >>> "separable_sta" in zoo.list_models()
+        True
+    """
+    return list(METHODS)
+
+
+def get(name):
+    """The :class:`Entry` of a model; :class:`ZooError` names the nearest model if there is none."""
+    if name not in METHODS:
+        raise ZooError(f"unknown model {name!r}{nearest(name, METHODS)}")
+    importlib.import_module(f"zoo.{name}")
+    return _entries[name]
+
+
+def options(name):
+    """Option -> default of a model's builder, without ``num_classes``."""
+    parameters = inspect.signature(get(name).builder).parameters
+    return {p.name: p.default for p in parameters.values() if p.name != "num_classes"}
+
+
+def build(name, *, num_classes, **chosen):
+    """Builds a model.
+
+    Args:
+        name: One of :func:`list_models`.
+        num_classes: Number of classes C.
+        **chosen: Options of the model's builder (:func:`describe` lists them).
+
+    Returns:
+        A functional ``tf.keras.Model`` named after the method. Inputs are a dictionary of ``rgb`` (B, T, H, W, 3) in
+        [-1, 1] and ``pose`` (B, tp, M, J, 3), whichever the method uses; the output is a softmax (B, C).
+
+    Raises:
+        ZooError: Unknown model or option, or options that do not fit together.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("pose_lstm", num_classes=31, pose_steps=30, joints=13, lstm_units=128)
+        >>> model.output_shape
+        (None, 31)
+    """
+    valid = options(name)
+    for option in chosen:
+        if option not in valid:
+            raise ZooError(f"{name} has no option {option!r}{nearest(option, valid)}")
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
+    for option, value in chosen.items():
+        _check_type(name, option, value, valid[option])
+    return get(name).builder(num_classes, **chosen)
+
+
+def _check_type(name, option, value, default):
+    """An option's value must be of its default's type (a whole number will do for a real one)."""
+    if default is None or value is None:
+        return
+    accepted = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise ZooError(f"{name}: {option} is {value!r}, expected {type(default).__name__} such as {default!r}")
+
+
+def one_of(option, value, valid):
+    """Raises :class:`ZooError` unless an option's value is one of the valid ones."""
+    if value not in valid:
+        raise ZooError(f"{option} {value!r} is unknown{nearest(value, valid)}")
+
+
+def at_least(minimum, **values):
+    """Raises :class:`ZooError` unless all named values are at least ``minimum``."""
+    for option, value in values.items():
+        if value < minimum:
+            raise ZooError(f"{option} is {value}, expected at least {minimum}")
+
+
+def describe(name, *, num_classes=60, **chosen):
+    """What is known of a model.
+
+    Args:
+        name: One of :func:`list_models`.
+        num_classes: Number of classes C that the parameters are counted for.
+        **chosen: Options to count parameters and give input shapes for.
+
+    Returns:
+        A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent by
+        ``<dataset>/<protocol>``), ``options`` (with defaults), ``inputs`` (shapes without batch), ``parameters``
+        (batch-normalisation statistics included), ``attention`` (names of attention layers).
+
+    Example:
+        >>> import zoo
+        >>> zoo.describe("i3d")["parameters"]
+        12356044
+    """
+    entry = get(name)
+    model = build(name, num_classes=num_classes, **chosen)
+    return {
+        "name": name,
+        "summary": inspect.getdoc(entry.builder).splitlines()[0],
+        "paper": entry.paper,
+        "reported": dict(entry.reported),
+        "options": options(name),
+        "inputs": {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()},
+        "parameters": model.count_params(),
+        "attention": [layer.name for layer in model.layers if layer.name.endswith("_attention")],
+    }
