@@ -39,7 +39,7 @@ class Normalisation:
             value = getattr(self, field)
             if value not in valid:
                 nearest = difflib.get_close_matches(str(value), valid, n=1)
-                hint = f", did you mean {nearest[0]}?" if nearest else ""
+                hint = f", did you mean {nearest[0]}?" if nearest else "."
                 raise ValueError(f"pose {field} {value!r} is unknown{hint} Valid: {', '.join(valid)}")
 
 

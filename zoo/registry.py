@@ -125,7 +125,7 @@ def _check_type(name, option, value, default):
     """An option's value must be of its default's type (a whole number will do for a real one)."""
     if default is None or value is None:
         return
-    accepted = (int, float) if isinstance(default, float) else type(default)
+    accepted = {float: (int, float), tuple: (tuple, list)}.get(type(default), type(default))
     if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise ZooError(f"{name}: {option} is {value!r}, expected {type(default).__name__} such as {default!r}")
 

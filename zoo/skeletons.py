@@ -170,5 +170,5 @@ def get(name):
     if name in LAYOUTS:
         return LAYOUTS[name]
     nearest = difflib.get_close_matches(str(name), LAYOUTS, n=1)
-    hint = f", did you mean {nearest[0]}?" if nearest else ""
+    hint = f", did you mean {nearest[0]}?" if nearest else "."
     raise ValueError(f"unknown skeleton layout {name!r}{hint} Valid: {', '.join(LAYOUTS)}")

@@ -1,0 +1,45 @@
+# One command each; every one sets up what it needs in a private virtual environment.
+#   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
+#   make test     all tests
+# Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup demo test test-slow lint bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 9) <= v <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is missing or not 3.9 - 3.13: name another, e.g. make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "error: $(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip check
+	@touch $@
+
+demo: setup
+	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh
+
+# Files run side by side on all cores; the tests of one file stay in one process, which shares their models.
+test: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo

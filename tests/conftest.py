@@ -1,0 +1,35 @@
+"""Shared by all tests: two logical processors, quiet TensorFlow, the folder of real data."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    """Splits the processor in two, so that strategies over several devices can be tested anywhere."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of research datasets (ADL_DATA, default ``../shared/data``); the test is skipped without it."""
+    folder = pathlib.Path(os.environ.get("ADL_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no research datasets in {folder} (set ADL_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """A MirroredStrategy over both logical processors; one for all tests, as a program has one."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

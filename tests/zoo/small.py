@@ -1,0 +1,69 @@
+"""Every model at a size that builds and steps within seconds."""
+
+import functools
+
+import numpy as np
+
+import zoo
+from zoo import registry
+
+CLASSES = 3
+# One value per option name of the whole zoo: a builder gets those it has.
+OPTIONS = {
+    "frames": 16,
+    "size": 64,
+    "width": 0.0625,
+    "pose_steps": 4,
+    "persons": 2,
+    "joints": 5,
+    "lstm_units": 6,
+    "attention_units": 7,
+}
+
+
+def options(name, **more):
+    """The small options a model has, and any others wanted."""
+    return {**{key: value for key, value in OPTIONS.items() if key in registry.options(name)}, **more}
+
+
+def without_dropout(name):
+    """Options that switch all dropout of a model off."""
+    defaults = registry.options(name)
+    rates = {key: default for key, default in defaults.items() if key.endswith("dropout")}
+    return {key: tuple(0.0 for _ in rate) if isinstance(rate, tuple) else 0.0 for key, rate in rates.items()}
+
+
+def build(name, **more):
+    """A small model with random weights everywhere, zeros included."""
+    model = zoo.build(name, num_classes=CLASSES, **options(name, **more))
+    randomize(model)
+    return model
+
+
+@functools.lru_cache(maxsize=None)
+def shared(name):
+    """A small model that tests only read."""
+    return build(name)
+
+
+def randomize(model, seed=0):
+    """Gives every weight a random value of sensible size, so that no gradient vanishes because a weight is zero."""
+    rng = np.random.default_rng(seed)
+    values = []
+    for weight in model.weights:
+        shape = tuple(weight.shape)
+        if "moving_variance" in weight.name:
+            values.append(rng.uniform(0.5, 1.5, shape))
+        else:
+            fan_in = max(1, int(np.prod(shape[:-1])))
+            values.append(rng.normal(size=shape) / np.sqrt(fan_in))
+    model.set_weights(values)
+
+
+def batch(model, clips=2, seed=0):
+    """Random features and labels for a model."""
+    rng = np.random.default_rng(seed)
+    features = {
+        name: rng.uniform(-1, 1, (clips, *tensor.shape[1:])).astype("float32") for name, tensor in model.input.items()
+    }
+    return features, rng.integers(0, CLASSES, clips)

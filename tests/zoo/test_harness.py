@@ -1,0 +1,129 @@
+"""What holds of every model; a new one is tested as soon as it is registered."""
+
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from tests.zoo import small
+from zoo import registry
+
+pytestmark = pytest.mark.parametrize("name", zoo.list_models())
+
+
+def test_output_is_a_distribution(name):
+    model = small.shared(name)
+    features, _ = small.batch(model, clips=3)
+    probabilities = model.predict(features, verbose=0)
+    assert model.name == name
+    assert probabilities.shape == (3, small.CLASSES)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (probabilities > 0).all()
+    assert np.ptp(probabilities, axis=0).max() > 1e-4, "the output does not depend on the input"
+
+
+def test_logits_give_the_predictions(name):
+    model = small.shared(name)
+    features, _ = small.batch(model)
+    both = tf.keras.Model(model.input, [model.get_layer("logits").output, model.get_layer("predictions").output])
+    logits, predictions = both(features, training=False)
+    np.testing.assert_allclose(tf.nn.softmax(logits), predictions, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_reach_every_trainable_weight(name):
+    model = small.build(name)
+    features, labels = small.batch(model, clips=4)
+    with tf.GradientTape() as tape:
+        probabilities = model(features, training=True)
+        loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities))
+        loss += tf.add_n(model.losses) if model.losses else 0.0
+    gradients = tape.gradient(loss, model.trainable_variables)
+    dead = [v.name for v, g in zip(model.trainable_variables, gradients) if g is None or not np.any(np.asarray(g))]
+    assert not dead
+
+
+def test_saved_and_reloaded_model_is_bit_equal(name, tmp_path):
+    model = small.shared(name)
+    model.save(tmp_path / "model.keras")
+    reloaded = zoo.load_model(tmp_path / "model.keras")
+    for before, after in zip(model.get_weights(), reloaded.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    features, _ = small.batch(model)
+    np.testing.assert_array_equal(model(features, training=False), reloaded(features, training=False))
+
+
+def test_saved_model_equals_the_keras_model(name, tmp_path):
+    model = small.shared(name)
+    specs = {key: tf.TensorSpec(tensor.shape, tensor.dtype, name=key) for key, tensor in model.input.items()}
+    serve = tf.function(lambda features: {"probabilities": model(features, training=False)}, input_signature=[specs])
+    module = tf.Module()
+    module.model = model
+    tf.saved_model.save(module, str(tmp_path), signatures=serve)
+    features, _ = small.batch(model)
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](
+        **{key: tf.constant(value) for key, value in features.items()}
+    )
+    np.testing.assert_allclose(served["probabilities"], model(features, training=False), rtol=1e-5, atol=1e-6)
+
+
+def test_configuration_round_trip(name):
+    model = small.shared(name)
+    copy = tf.keras.Model.from_config(model.get_config())
+    assert copy.to_json() == model.to_json()
+    copy.set_weights(model.get_weights())
+    features, _ = small.batch(model)
+    np.testing.assert_array_equal(model(features, training=False), copy(features, training=False))
+
+
+def test_two_replicas_step_as_one_device(name, two_replicas):
+    """Batch normalisation uses its stored statistics here: by design each replica has its own of a batch."""
+
+    def step(strategy):
+        with strategy.scope():
+            model = small.build(name, **small.without_dropout(name))
+            for layer in model.layers:
+                if isinstance(layer, tf.keras.layers.BatchNormalization):
+                    layer.trainable = False
+            model.compile(tf.keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        data = tf.data.Dataset.from_tensor_slices(small.batch(model, clips=4)).batch(4)
+        history = model.fit(data, epochs=1, verbose=0)
+        return history.history["loss"][0], model.get_weights()
+
+    loss_of_one, one = step(tf.distribute.OneDeviceStrategy("CPU:0"))
+    loss_of_two, two = step(two_replicas)
+    np.testing.assert_allclose(loss_of_one, loss_of_two, rtol=1e-5)
+    for a, b in zip(one, two):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_mixed_precision_gives_float32_probabilities(name):
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = small.build(name)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert all(variable.dtype == "float32" for variable in model.trainable_variables)
+    features, _ = small.batch(model)
+    probabilities = np.asarray(model(features, training=False))
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_docstring_documents_every_option(name):
+    text = inspect.getdoc(registry.get(name).builder)
+    arguments = text.partition("Args:")[2].partition("Returns:")[0]
+    undocumented = [option for option in registry.options(name) if f"{option}:" not in arguments]
+    assert not undocumented
+    assert "Example:" in text
+
+
+def test_description_matches_the_model(name):
+    described = zoo.describe(name, num_classes=small.CLASSES, **small.options(name))
+    model = small.shared(name)
+    assert described["parameters"] == sum(int(np.prod(weight.shape)) for weight in model.weights)
+    assert described["inputs"] == {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()}
+    assert described["paper"] in registry.PAPERS.values()
+    assert all(0 < figure < 100 for figure in described["reported"].values())

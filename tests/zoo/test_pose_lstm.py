@@ -1,0 +1,79 @@
+"""The pose LSTM's recurrence and its loss over all steps, recomputed in NumPy."""
+
+import numpy as np
+import tensorflow as tf
+
+from tests.zoo import small
+
+NO_DROPOUT = {"dropout": (0.0, 0.0, 0.0)}
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def _lstm(x, kernel, recurrent, bias):
+    """Hidden vectors of an LSTM (Hochreiter and Schmidhuber), gates in Keras's order i, f, c, o."""
+    batch, steps, _ = x.shape
+    units = recurrent.shape[0]
+    h = c = np.zeros((batch, units))
+    states = []
+    for step in range(steps):
+        gates = x[:, step] @ kernel + h @ recurrent + bias
+        i, f, g, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
+        c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+        h = _sigmoid(o) * np.tanh(c)
+        states.append(h)
+    return np.stack(states, axis=1)
+
+
+def _step_probabilities(model, pose):
+    """Softmax of the classifier at every step, ``[B, tp, C]``."""
+    x = pose.reshape(*pose.shape[:2], -1).astype("float64")
+    for number in (1, 2, 3):
+        x = _lstm(x, *model.get_layer(f"lstm_{number}").get_weights())
+    kernel, bias = model.get_layer("classifier").get_weights()
+    exp = np.exp(x @ kernel + bias)
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def test_last_hidden_vector_is_classified():
+    model = small.build("pose_lstm", **NO_DROPOUT)
+    features, _ = small.batch(model, clips=3)
+    expected = _step_probabilities(model, features["pose"])[:, -1]
+    np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
+
+
+def test_loss_of_all_steps_is_their_mean_cross_entropy():
+    model = small.build("pose_lstm", loss="all_steps", **NO_DROPOUT)
+    features, labels = small.batch(model, clips=3)
+    steps = _step_probabilities(model, features["pose"])  # [3, tp, C]
+    cross_entropy = -np.log(steps[np.arange(3), :, labels])  # [3, tp]
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    loss = model.evaluate(features, labels, batch_size=3, verbose=0)
+    np.testing.assert_allclose(loss, cross_entropy.mean(), rtol=1e-4)
+    geometric = np.exp(np.log(steps).mean(axis=1))
+    expected = geometric / geometric.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
+
+
+def test_dropout_state_survives_a_checkpoint(tmp_path):
+    """What makes a resumed training see the masks it would have seen."""
+    model = small.build("pose_lstm", dropout=(0.5, 0.5, 0.5))
+    features, _ = small.batch(model)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    first = model(features, training=True)
+    other = small.build("pose_lstm", dropout=(0.5, 0.5, 0.5))
+    assert np.abs(other(features, training=True) - first).max() > 0
+    tf.train.Checkpoint(model=other).read(path).expect_partial()
+    np.testing.assert_array_equal(other(features, training=True), first)
+    assert np.abs(other(features, training=True) - first).max() > 0, "the mask must change from call to call"
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    from zoo.layers import Dropout
+
+    out = np.asarray(Dropout(0.3, seed=1)(tf.ones((200, 200)), training=True))
+    assert set(np.unique(out)) == {np.float32(0), np.float32(1 / 0.7)}
+    np.testing.assert_allclose((out == 0).mean(), 0.3, atol=0.01)
+    np.testing.assert_allclose(out.mean(), 1, atol=0.02)

@@ -1,0 +1,52 @@
+"""Building by name: what a user gets wrong is named, with what is valid."""
+
+import subprocess
+import sys
+
+import pytest
+
+import zoo
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("i3dd", {}, "did you mean 'i3d'.*pose_lstm"),
+        ("i3d", {"framez": 16}, "no option 'framez', did you mean 'frames'"),
+        ("i3d", {"frames": "16"}, "frames is '16', expected int"),
+        ("i3d", {"frames": 4}, "frames is 4, expected at least 8"),
+        ("i3d", {"num_classes": 1}, "num_classes is 1, expected an integer of at least 2"),
+        ("pose_lstm", {"loss": "all_step"}, "did you mean 'all_steps'"),
+        ("pose_lstm", {"dropout": (0.5,)}, "expected 3 values"),
+        ("separable_sta", {"strategy": "seperable"}, "did you mean 'separable'"),
+    ],
+)
+def test_errors_name_what_is_valid(name, options, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.build(name, **{"num_classes": 3, **options})
+
+
+def test_options_from_yaml_lists_are_accepted():
+    model = zoo.build("pose_lstm", num_classes=3, pose_steps=2, joints=5, lstm_units=4, dropout=[0.5, 0.6, 0.5])
+    assert [model.get_layer(f"lstm_{i}_dropout").rate for i in (1, 2, 3)] == [0.5, 0.6, 0.5]
+
+
+def test_import_is_light():
+    """No TensorFlow, no output, no environment variable."""
+    program = (
+        "import os, sys; before = dict(os.environ); import zoo; "
+        "assert dict(os.environ) == before; assert 'tensorflow' not in sys.modules; assert zoo.list_models()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model"])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "model.keras"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(zoo.ZooError, match=r"model\.keras: (no such file|not a Keras model)"):
+        zoo.load_model(path)
+    with pytest.raises(zoo.ZooError, match=r"model\.keras: (no such file|does not fit)"):
+        zoo.load_weights(zoo.build("pose_lstm", num_classes=3, joints=5, lstm_units=4), path)

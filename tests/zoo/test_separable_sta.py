@@ -1,0 +1,125 @@
+"""The equations of Separable STA (ICCV19 section 4), recomputed in NumPy from the layers' weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from tests.zoo import small
+from zoo import separable_sta
+
+SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
+DROPOUT = {"lstm_dropout": (0.0, 0.0, 0.0)}
+
+
+def _build(strategy):
+    return small.build(
+        "separable_sta",
+        strategy=strategy,
+        spatial_regularization=SPATIAL,
+        temporal_regularization=TEMPORAL,
+        **DROPOUT,
+    )
+
+
+def _scores(layer, h):
+    hidden_kernel, hidden_bias, kernel, bias = layer.get_weights()
+    return np.tanh(h @ hidden_kernel + hidden_bias) @ kernel + bias
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def _softmax(x):
+    exp = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def _expected(model, strategy, g, h):
+    """Predictions and penalty by the paper's equations."""
+    batch, t, m, n, _ = g.shape
+    penalty = 0.0
+
+    def spatial():
+        nonlocal penalty
+        alpha = _sigmoid(_scores(model.get_layer("spatial_attention"), h)).reshape(batch, 1, m, n, 1)
+        penalty += SPATIAL * (alpha**2).sum() / batch
+        return alpha
+
+    def temporal():
+        nonlocal penalty
+        beta = _softmax(_scores(model.get_layer("temporal_attention"), h)).reshape(batch, t, 1, 1, 1)
+        penalty += TEMPORAL * ((1 - beta) ** 2).sum() / batch
+        return beta
+
+    def joint():
+        nonlocal penalty
+        both = _sigmoid(_scores(model.get_layer("spatio_temporal_attention"), h)).reshape(batch, t, m, n, 1)
+        penalty += SPATIAL * (both**2).sum() / batch
+        return both
+
+    maps = {
+        "none": lambda: [g],
+        "sa": lambda: [spatial() * g],
+        "ta": lambda: [temporal() * g],
+        "sa_ta": lambda: [temporal() * (spatial() * g)],
+        "ta_sa": lambda: [spatial() * (temporal() * g)],
+        "joint": lambda: [joint() * g],
+        "separable": lambda: [spatial() * g, temporal() * g],
+    }[strategy]()
+    features = np.concatenate([x.mean(axis=(1, 2, 3)) for x in maps], axis=1)
+    kernel, bias = model.get_layer("classifier").get_weights()
+    return _softmax(features @ kernel + bias), penalty
+
+
+@pytest.mark.parametrize("strategy", separable_sta.STRATEGIES)
+def test_predictions_and_training_loss(strategy):
+    model = _build(strategy)
+    features, labels = small.batch(model, clips=3)
+    names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
+    parts = tf.keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(features, verbose=0)
+    g, h = parts if strategy != "none" else (parts, None)
+    expected, penalty = _expected(model, strategy, np.float64(g), h)
+    np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    cross_entropy = -np.log(expected[np.arange(3), labels]).mean()
+    np.testing.assert_allclose(
+        model.evaluate(features, labels, batch_size=3, verbose=0), cross_entropy + penalty, rtol=1e-4
+    )
+    assert strategy == "none" or penalty > 0.01
+
+
+def test_attention_maps():
+    model = _build("separable")
+    features, _ = small.batch(model)
+    maps = zoo.attention_maps(model).predict(features, verbose=0)
+    assert maps["spatial_attention"].shape == (2, 2, 2)
+    assert ((0 < maps["spatial_attention"]) & (maps["spatial_attention"] < 1)).all()
+    np.testing.assert_allclose(maps["temporal_attention"].sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(zoo.ZooError, match="no attention"):
+        zoo.attention_maps(_build("none"))
+
+
+def test_trained_stages_carry_over():
+    model = small.build("separable_sta")
+    for stage in ("i3d", "pose_lstm"):
+        trained = small.build(stage)
+        copied = zoo.transfer_weights(trained, model)
+        weighty = [layer.name for layer in trained.layers if layer.weights]
+        assert copied == [name for name in weighty if name != "classifier"]
+        for name in copied:
+            for a, b in zip(trained.get_layer(name).get_weights(), model.get_layer(name).get_weights()):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_transfer_refuses_what_does_not_fit():
+    narrow = small.build("i3d", width=0.125)
+    model = small.build("separable_sta")
+    before = model.get_weights()
+    with pytest.raises(zoo.ZooError, match="Conv3d_1a_7x7"):
+        zoo.transfer_weights(narrow, model)
+    with pytest.raises(zoo.ZooError, match="no layer"):
+        zoo.transfer_weights(small.build("pose_lstm"), narrow)
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
