@@ -54,7 +54,9 @@ def run(main, argv=None):
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(USER_ERROR, f"no space left while writing {error.filename or 'output'}: free some and run again")
+            return _fail(
+                USER_ERROR, f"no space left while writing {error.filename or 'output'}: free some and run again"
+            )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _fail(USER_ERROR, f"not permitted to use {error.filename}: check its owner and mode")
         raise

@@ -381,9 +381,7 @@ def _mirror_pose(pose, layout):
 
 def _parse(serialized, inputs):
     """``(context, jpegs by part, poses [T, M, J, 3] or None)`` of a serialised record."""
-    context, sequence = schema.parsing_spec(
-        parts=inputs.parts if inputs.frames else (), pose_values=inputs.pose_values
-    )
+    context, sequence = schema.parsing_spec(parts=inputs.parts if inputs.frames else (), pose_values=inputs.pose_values)
     context, lists = tf.io.parse_single_sequence_example(serialized, context, sequence)
     jpegs = {part: lists[f"image/{part}"] for part in inputs.parts} if inputs.frames else {}
     xyz = None

@@ -40,7 +40,7 @@ def build(name, **more):
     return model
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def shared(name):
     """A small model that tests only read."""
     return build(name)

@@ -43,10 +43,11 @@ def test_import_is_light():
 
 @pytest.mark.parametrize("content", [None, b"", b"not a model"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
-    path = tmp_path / "model.keras"
-    if content is not None:
-        path.write_bytes(content)
+    for name in ("model.keras", "model.weights.h5"):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
     with pytest.raises(zoo.ZooError, match=r"model\.keras: (no such file|not a Keras model)"):
-        zoo.load_model(path)
-    with pytest.raises(zoo.ZooError, match=r"model\.keras: (no such file|does not fit)"):
-        zoo.load_weights(zoo.build("pose_lstm", num_classes=3, joints=5, lstm_units=4), path)
+        zoo.load_model(tmp_path / "model.keras")
+    model = zoo.build("pose_lstm", num_classes=3, joints=5, lstm_units=4)
+    with pytest.raises(zoo.ZooError, match=r"model\.weights\.h5: (no such file|does not fit)"):
+        zoo.load_weights(model, tmp_path / "model.weights.h5")

@@ -95,7 +95,7 @@ def test_attention_maps():
     features, _ = small.batch(model)
     maps = zoo.attention_maps(model).predict(features, verbose=0)
     assert maps["spatial_attention"].shape == (2, 2, 2)
-    assert ((0 < maps["spatial_attention"]) & (maps["spatial_attention"] < 1)).all()
+    assert ((maps["spatial_attention"] > 0) & (maps["spatial_attention"] < 1)).all()
     np.testing.assert_allclose(maps["temporal_attention"].sum(axis=1), 1, rtol=1e-5)
     with pytest.raises(zoo.ZooError, match="no attention"):
         zoo.attention_maps(_build("none"))

@@ -1,0 +1,75 @@
+"""A source whose clips say which frame is which: frame k is k * 8 bright, and its poses lie k metres up."""
+
+import cv2
+import numpy as np
+
+from tfrecords import schema
+from tfrecords.datasets import base, nucla
+from zoo import skeletons
+
+STEP = 8  # brightness of frame k is STEP * k
+SIDE = 48  # stored pixels
+
+
+class CountedFrames(base.Source):
+    """N-UCLA ids, video of three parts and poses; episode e has 4 * e + 3 frames."""
+
+    name = "nucla"
+    labels = nucla.SOURCE.labels
+    layout = "kinect_v1_20"
+    persons = 1
+    fps = 30.0
+    help = "frames that tell their number"
+    parse_id = staticmethod(nucla.SOURCE.parse_id)
+
+    @classmethod
+    def add_arguments(cls, parser):
+        """No options."""
+
+    @classmethod
+    def from_arguments(cls, arguments):
+        """The source."""
+        return cls()
+
+    def options(self):
+        """No options."""
+        return {}
+
+    def index(self):
+        """Two classes, three subjects, three episodes, three views."""
+        ids = [
+            f"a{a:02d}_s{s:02d}_e{e:02d}_v{v:02d}"
+            for a in (1, 2) for s in (1, 2, 3) for e in (0, 3, 6) for v in (1, 2, 3)
+        ]  # fmt: skip
+        return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(ids)))
+
+    def read(self, info):
+        """Frame k: the full body left half dark, right half STEP * k; hands 40 (left) and 200 (right)."""
+        frames = 4 * info.repetition + 3
+        joints = skeletons.get(self.layout).num_joints
+        body = np.random.default_rng(0).normal(size=(1, 1, joints, 3)).astype("float32")
+        pose = np.repeat(body, frames, axis=0)
+        pose[..., 1] += np.arange(frames, dtype="float32")[:, None, None]
+        return schema.Clip(
+            info=info,
+            dataset=self.name,
+            label_text=self.labels[info.label],
+            fps=self.fps,
+            images={
+                "full_body": [_half_lit(STEP * k) for k in range(frames)],
+                "left_hand": [_jpeg(np.full((SIDE, SIDE, 3), 40, np.uint8))] * frames,
+                "right_hand": [_jpeg(np.full((SIDE, SIDE, 3), 200, np.uint8))] * frames,
+            },
+            layout=self.layout,
+            pose_xyz=pose,
+        )
+
+
+def _half_lit(brightness):
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[:, SIDE // 2 :] = brightness
+    return _jpeg(picture)
+
+
+def _jpeg(picture):
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

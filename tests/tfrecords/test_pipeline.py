@@ -1,0 +1,244 @@
+"""The reader: which frames, in which order, changed how."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.tfrecords.counted import STEP, CountedFrames
+from tfrecords import pipeline, poses, schema, writer
+from tfrecords.errors import UserError
+
+VIDEO = pipeline.Inputs(frames=4, stride=2, size=32)
+POSES = pipeline.Inputs(
+    pose_steps=3,
+    layout="kinect_v1_20",
+    normalisation=poses.Normalisation(axes="camera", scale=False),
+)
+PLAIN = pipeline.Augmentation(crop=False)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("counted")
+    writer.convert(CountedFrames(), folder, clips_per_shard=4, workers=1)
+    return pipeline.Records(folder)
+
+
+def _frame_numbers(rgb):
+    """Which frame each picture is, from its brightness: ``[..., T]``."""
+    bright = (np.asarray(rgb)[..., 24:, :].mean(axis=(-3, -2, -1)) + 1) * 127.5
+    return np.rint(bright / STEP).astype(int)
+
+
+def _read(data):
+    return [tf.nest.map_structure(np.asarray, element) for element in data]
+
+
+def _train(records, inputs, **options):
+    defaults = {"batch": 2, "seed": 1, "epochs": 1, "augment": PLAIN}
+    return _read(pipeline.training(records, "v3_12", inputs, **{**defaults, **options}))
+
+
+def _equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b)))
+
+
+def test_an_epoch_has_every_clip_once(records):
+    for cache in (False, True):
+        batches = _train(records, VIDEO, batch=1, epochs=2, cache=cache)
+        count = records.count("v3_12", "train")
+        assert len(batches) == 2 * count
+        labels = np.concatenate([label for _, label in batches[:count]])
+        ids = pipeline.clip_ids(records, "v3_12", "train")
+        assert sorted(labels) == sorted(int(clip_id[1:3]) - 1 for clip_id in ids)
+
+
+def test_training_frames_start_in_the_first_half_and_loop(records):
+    lengths = set()
+    for features, _ in _train(records, VIDEO, batch=1, epochs=4):
+        frames = _frame_numbers(features["rgb"][0])
+        (length,) = [n for n in (3, 15, 27) if _is_sampled_from(frames, n)][:1] or [None]
+        assert length, f"{frames} are not every second frame from a first half"
+        lengths.add(length)
+    assert lengths == {3, 15, 27}
+
+
+def _is_sampled_from(frames, length):
+    start = frames[0]
+    return start < max(length // 2, 1) and list(frames) == [(start + 2 * k) % length for k in range(4)]
+
+
+def test_order_and_choices_depend_on_seed_and_epoch_alone(records):
+    augment = pipeline.Augmentation(flip=True, rotation=30, scale=0.1, noise=0.01)
+    inputs = pipeline.Inputs(frames=4, size=32, pose_steps=3, layout="kinect_v1_20")
+    first = _train(records, inputs, epochs=3, augment=augment)
+    assert _equal(first, _train(records, inputs, epochs=3, augment=augment))
+    per_epoch = len(first) // 3
+    assert _equal(first[2 * per_epoch :], _train(records, inputs, epochs=3, first_epoch=2, augment=augment))
+    assert not _equal(first[:per_epoch], first[per_epoch : 2 * per_epoch])
+    assert not _equal(first, _train(records, inputs, epochs=3, seed=2, augment=augment))
+
+
+def test_a_cached_training_resumes_equally(records):
+    whole = _train(records, VIDEO, epochs=2, cache=True)
+    assert _equal(whole[len(whole) // 2 :], _train(records, VIDEO, epochs=2, first_epoch=1, cache=True))
+
+
+def test_pose_steps_come_from_equal_sub_sequences(records):
+    seen = set()
+    for features, _ in _train(records, POSES, batch=1, epochs=6):
+        up = features["pose"][0, :, 0, 0, 1]  # [3]: frame numbers, as poses rise a metre per frame
+        frames = np.rint(up).astype(int)
+        (length,) = [n for n in (3, 15, 27) if all(k * n // 3 <= f < (k + 1) * n / 3 for k, f in enumerate(frames))][:1]
+        seen.add((length, *frames))
+    assert len(seen) > 20, "the steps are drawn at random"
+
+
+def test_mirroring_swaps_picture_halves_hands_and_joints(records):
+    inputs = pipeline.Inputs(
+        frames=4,
+        size=32,
+        parts=schema.PARTS,
+        pose_steps=3,
+        layout="kinect_v1_20",
+        normalisation=poses.Normalisation(axes="camera", scale=False),
+    )
+    flip = pipeline.Augmentation(crop=False, flip=True)
+    mirrored = 0
+    for (plain, _), (features, _) in zip(
+        _train(records, inputs, batch=1), _train(records, inputs, batch=1, augment=flip)
+    ):
+        if np.array_equal(plain["rgb"], features["rgb"]) and np.array_equal(plain["pose"], features["pose"]):
+            assert features["rgb_left_hand"].mean() < features["rgb_right_hand"].mean()
+            continue
+        mirrored += 1
+        np.testing.assert_array_equal(features["rgb"], plain["rgb"][:, :, :, ::-1])
+        np.testing.assert_array_equal(features["rgb_left_hand"], plain["rgb_right_hand"][:, :, :, ::-1])
+        hand, other = 7, 11
+        np.testing.assert_allclose(features["pose"][..., hand, 1:], plain["pose"][..., other, 1:], atol=1e-5)
+        np.testing.assert_allclose(features["pose"][..., hand, 0], -plain["pose"][..., other, 0], atol=1e-5)
+    assert 0 < mirrored < records.count("v3_12", "train")
+
+
+def test_rotation_and_scale_of_poses(records):
+    for augment, same in (
+        (pipeline.Augmentation(rotation=90), lambda pose: np.linalg.norm(pose[..., [0, 2]], axis=-1)),
+        (pipeline.Augmentation(scale=0.3), lambda pose: pose / np.linalg.norm(pose[:, :1, :, 3:4], axis=-1)[..., None]),
+    ):
+        for (plain, _), (changed, _) in zip(_train(records, POSES), _train(records, POSES, augment=augment)):
+            np.testing.assert_allclose(same(changed["pose"]), same(plain["pose"]), rtol=1e-3, atol=1e-4)
+            assert np.abs(changed["pose"] - plain["pose"]).max() > 1e-3
+
+
+def _evaluate(records, inputs, **options):
+    return _read(pipeline.evaluation(records, "v3_12", "test", inputs, **{"batch": 4, **options}))
+
+
+def test_evaluation_takes_the_centre_in_a_fixed_order(records):
+    ids = pipeline.clip_ids(records, "v3_12", "test")
+    assert len(ids) == records.count("v3_12", "test") == len(set(ids))
+    batches = _evaluate(records, VIDEO)
+    numbers = np.concatenate([number for _, _, number in batches])
+    np.testing.assert_array_equal(numbers, np.arange(len(ids)))
+    labels = np.concatenate([label for _, label, _ in batches])
+    np.testing.assert_array_equal(labels, [int(clip_id[1:3]) - 1 for clip_id in ids])
+    for clip_id, frames in zip(ids, _frame_numbers(np.concatenate([f["rgb"] for f, _, _ in batches]))):
+        length = 4 * int(clip_id[9:11]) + 3
+        start = max(length - 8, 0) // 2
+        np.testing.assert_array_equal(frames, (start + 2 * np.arange(4)) % length)
+    assert _equal(batches, _evaluate(records, VIDEO))
+
+
+def test_all_views_cover_the_whole_clip(records):
+    ids = pipeline.clip_ids(records, "v3_12", "test")
+    views = {}
+    for features, _, numbers in _evaluate(records, VIDEO, clips="all"):
+        for number, frames in zip(numbers, _frame_numbers(features["rgb"])):
+            views.setdefault(number, []).append(frames)
+    for number, clip_id in enumerate(ids):
+        length = 4 * int(clip_id[9:11]) + 3
+        seen = views[number]
+        assert len(seen) == -(-length // 8)
+        starts = [frames[0] for frames in seen]
+        assert starts[0] == 0
+        assert starts[-1] == max(length - 8, 0)
+        assert (np.diff(starts) <= 8).all()
+
+
+def test_three_crops_are_the_centre_and_two_corners(records):
+    features, _, numbers = _evaluate(records, VIDEO, crops=3, batch=3)[1]
+    assert len(set(numbers)) == 1
+    dark = (features["rgb"] < -0.5).mean(axis=(1, 2, 3, 4))  # the left half of every picture is dark
+    assert dark[1] > dark[0] > dark[2]
+
+
+def test_pose_views_of_a_model_without_video(records):
+    (features, _, numbers), *_ = _evaluate(records, POSES, batch=100)
+    np.testing.assert_array_equal(numbers, np.arange(18))
+    ids = pipeline.clip_ids(records, "v3_12", "test")
+    for clip_id, pose in zip(ids, features["pose"]):
+        length = 4 * int(clip_id[9:11]) + 3
+        np.testing.assert_allclose(pose[:, 0, 0, 1], [length // 6, length // 2, 5 * length // 6], atol=1e-3)
+    (features, _, numbers), *_ = _evaluate(records, POSES, clips="all", batch=1000)
+    frames = np.rint(features["pose"][:, :, 0, 0, 1]).astype(int)
+    for number, clip_id in enumerate(ids):
+        length = 4 * int(clip_id[9:11]) + 3
+        assert set(frames[numbers == number].ravel()) == set(range(length))
+
+
+def test_only_the_sampled_frames_are_decoded():
+    good = tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8)).numpy()
+    jpegs = tf.constant([good, b"broken", good])
+    pictures = pipeline.decode_frames(jpegs, tf.constant([0, 2, 2, 0]), pipeline.centre_square)
+    assert pictures.shape == (4, 8, 8, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        pipeline.decode_frames(jpegs, tf.constant([0, 1]), pipeline.centre_square)
+
+
+def test_inputs_round_trip():
+    inputs = pipeline.Inputs(frames=8, parts=("full_body", "left_hand"), pose_steps=2, layout="nite_15", persons=2)
+    assert pipeline.Inputs.from_dict(inputs.to_dict()) == inputs
+    assert {name: spec.shape for name, spec in inputs.signature().items()} == {
+        "rgb": (8, 224, 224, 3),
+        "rgb_left_hand": (8, 224, 224, 3),
+        "pose": (2, 2, 15, 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (pipeline.Inputs(pose_steps=3, layout="nite_15"), {}, "has kinect_v1_20 skeletons, the model expects nite_15"),
+        (
+            pipeline.Inputs(pose_steps=3, layout="kinect_v1_20", persons=2),
+            {},
+            "poses of 1 persons, the model expects 2",
+        ),
+        (POSES, {"batch": 1000}, "batch 1000 is larger than v3_12 train"),
+    ],
+)
+def test_a_model_the_dataset_cannot_feed(records, inputs, options, message):
+    with pytest.raises(UserError, match=message):
+        _train(records, inputs, **options)
+
+
+def test_unknown_protocol_split_and_folder(records, tmp_path):
+    with pytest.raises(UserError, match="no protocol 'v9', valid: v3_12"):
+        records.count("v9", "train")
+    with pytest.raises(UserError, match="no split 'dev', valid: train, val, test"):
+        records.count("v3_12", "dev")
+    with pytest.raises(UserError, match=r"no manifest\.json"):
+        pipeline.Records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "needs frames or pose_steps"),
+        ({"frames": 8, "parts": ("feet",)}, "unknown body parts"),
+        ({"frames": 8, "stride": 0}, "stride is 0"),
+    ],
+)
+def test_inputs_that_make_no_sense(values, message):
+    with pytest.raises(ValueError, match=message):
+        pipeline.Inputs(**values)
