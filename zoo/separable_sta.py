@@ -78,9 +78,9 @@ def separable_sta(
         dropout: Share of the pooled features that is dropped in training.
 
     Returns:
-        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its attention
-        layers are ``spatial_attention``, ``temporal_attention`` or ``spatio_temporal_attention``. Strategy ``none`` has
-        no pose input.
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
+        attention layers are ``spatial_attention``, ``temporal_attention`` or ``spatio_temporal_attention``. Strategy
+        ``none`` has no pose input.
 
     Raises:
         ZooError: Unknown ``strategy``, or a size that is too small.
