@@ -1,6 +1,5 @@
 """Building blocks shared by the methods, under the papers' terms."""
 
-import math
 import random
 
 import tensorflow as tf
@@ -54,40 +53,36 @@ class Dropout(tf.keras.layers.Layer):
 
 
 @_serializable
-class PoseAttention(tf.keras.layers.Layer):
-    """Attention weights from pose features: W tanh(W h* + b) + b, then sigmoid or softmax (ICCV19 equations 1 - 4).
+class PoseScores(tf.keras.layers.Layer):
+    """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equations 1 and 2).
 
-    The weights stay float32 under mixed precision. The training loss gains ``regularization`` times the sum over the
-    weights of their squares (``sigmoid``: keeps attention from being open everywhere) or of ``(1 - weight)^2``
-    (``softmax``: keeps it from settling on one step), averaged over the batch (ICCV19 equation 7).
+    Scores stay float32 under mixed precision: attention needs few of them, and exactly.
 
     Args:
-        grid: Shape of the attention map, such as ``(m, n)`` or ``(t,)``.
-        activation: ``"sigmoid"`` or ``"softmax"``.
+        values: Number of scores.
         units: Size of the hidden layer.
-        regularization: Weight of the penalty in the training loss.
+        zero: Start with all scores zero, that is with uniform attention.
 
     Call arguments:
         inputs: ``[B, D]`` pose features h*.
 
     Returns:
-        ``[B, *grid]`` float32.
+        ``[B, values]`` float32.
 
     Example:
-        >>> PoseAttention((7, 7), "sigmoid", name="spatial_attention")(tf.zeros((2, 512))).shape
-        TensorShape([2, 7, 7])
+        >>> PoseScores(49, name="spatial_scores")(tf.zeros((2, 512))).shape
+        TensorShape([2, 49])
     """
 
-    def __init__(self, grid, activation, units=256, regularization=1e-5, **kwargs):
+    def __init__(self, values, units=256, zero=False, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
-        self.grid = tuple(grid)
-        self.activation = activation
+        self.values = values
         self.units = units
-        self.regularization = regularization
+        self.zero = zero
         self.hidden = tf.keras.layers.Dense(units, activation="tanh", dtype="float32", name="hidden")
-        values = math.prod(self.grid)
-        self.scores = tf.keras.layers.Dense(values, activation=activation, dtype="float32", name="scores")
+        kernel = "zeros" if zero else "glorot_uniform"
+        self.scores = tf.keras.layers.Dense(values, kernel_initializer=kernel, dtype="float32", name="scores")
 
     def build(self, input_shape):
         """Creates the weights of both layers."""
@@ -96,9 +91,57 @@ class PoseAttention(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs):
+        """The scores."""
+        return self.scores(self.hidden(inputs))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, values)``."""
+        return (input_shape[0], self.values)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "values": self.values, "units": self.units, "zero": self.zero}
+
+
+@_serializable
+class AttentionMap(tf.keras.layers.Layer):
+    """Sigmoid or softmax of attention scores, in the shape of the feature map it is for (ICCV19 equations 3 and 4).
+
+    The training loss gains ``regularization`` times the sum over the map of its squares (``sigmoid``: keeps attention
+    from being open everywhere) or of ``(1 - weight)^2`` (``softmax``: keeps it from settling on one step), averaged
+    over the batch (ICCV19 equation 7).
+
+    Args:
+        grid: Shape of the map, such as ``(m, n)`` or ``(t,)``.
+        activation: ``"sigmoid"`` or ``"softmax"``.
+        regularization: Weight of the penalty in the training loss.
+
+    Call arguments:
+        inputs: ``[B, values]`` scores.
+
+    Returns:
+        ``[B, *grid]`` float32.
+
+    Example:
+        >>> AttentionMap((7, 7), "sigmoid")(tf.zeros((2, 49)))[0, 0, 0].numpy().item()
+        0.5
+    """
+
+    def __init__(self, grid, activation, regularization=1e-5, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.grid = tuple(grid)
+        self.activation = activation
+        self.regularization = regularization
+
+    def call(self, inputs):
         """The attention map; adds the penalty to the model's losses."""
-        weights = self.scores(self.hidden(inputs))  # [B, values]
-        penalized = weights if self.activation == "sigmoid" else 1.0 - weights
+        if self.activation == "sigmoid":
+            weights = tf.sigmoid(inputs)
+            penalized = weights
+        else:
+            weights = tf.nn.softmax(inputs)
+            penalized = 1.0 - weights
         penalty = tf.reduce_sum(tf.square(penalized), axis=1)  # [B]
         self.add_loss(self.regularization * tf.reduce_mean(penalty))
         return tf.reshape(weights, (-1, *self.grid))
@@ -109,12 +152,7 @@ class PoseAttention(tf.keras.layers.Layer):
 
     def get_config(self):
         """Arguments that rebuild the layer."""
-        own = {
-            "grid": self.grid,
-            "activation": self.activation,
-            "units": self.units,
-            "regularization": self.regularization,
-        }
+        own = {"grid": self.grid, "activation": self.activation, "regularization": self.regularization}
         return {**super().get_config(), **own}
 
 

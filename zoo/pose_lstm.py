@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo.layers import AllStepsLogits, Dropout
-from zoo.registry import ZooError, at_least, one_of, register
+from zoo.registry import at_least, one_of, register
 
 LAYERS = 3
 LOSSES = ("last_step", "all_steps")
@@ -21,18 +21,16 @@ def hidden_states(pose, *, units, dropout):
     Args:
         pose: ``[B, tp, M, J, 3]``.
         units: Size of each LSTM's hidden vector.
-        dropout: Share of each layer's output that is dropped in training, one value per layer.
+        dropout: Share of each layer's output that is dropped in training.
 
     Returns:
         ``[B, tp, units]``.
     """
-    if len(dropout) != LAYERS:
-        raise ZooError(f"dropout of the pose LSTM is {dropout!r}, expected {LAYERS} values, one per layer")
     tp, persons, joints, _ = pose.shape[1:]
     x = tf.keras.layers.Reshape((tp, persons * joints * 3), name="pose_flat")(pose)  # [B, tp, M*J*3]
-    for number, rate in enumerate(dropout, start=1):
+    for number in range(1, LAYERS + 1):
         x = tf.keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)  # [B, tp, units]
-        x = Dropout(rate, name=f"lstm_{number}_dropout")(x)
+        x = Dropout(dropout, name=f"lstm_{number}_dropout")(x)
     return x
 
 
@@ -54,7 +52,7 @@ def pose_lstm(
     persons=1,
     joints=25,
     lstm_units=512,
-    dropout=(0.5, 0.5, 0.5),
+    dropout=0.5,
     loss="last_step",
 ):
     """Pose LSTM: three stacked LSTM layers over 3D poses.

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo import i3d, pose_lstm
-from zoo.layers import Dropout, PoseAttention
+from zoo.layers import AttentionMap, Dropout, PoseScores
 from zoo.registry import one_of, register
 
 STRATEGIES = ("none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable")
@@ -38,7 +38,7 @@ def separable_sta(
     persons=1,
     joints=25,
     lstm_units=512,
-    lstm_dropout=(0.5, 0.5, 0.5),
+    lstm_dropout=0.5,
     attention_units=256,
     strategy="separable",
     spatial_regularization=1e-5,
@@ -102,18 +102,19 @@ def separable_sta(
         h = tf.keras.layers.Flatten(name="pose_features")(states)  # h*: [B, tp * units]
 
     def spatially(x):
-        attention = PoseAttention((m, n), "sigmoid", attention_units, spatial_regularization, name="spatial_attention")
-        return _modulate(x, attention(h), (1, m, n, 1), "spatially_attended")
+        alpha = PoseScores(m * n, attention_units, name="spatial_scores")(h)
+        alpha = AttentionMap((m, n), "sigmoid", spatial_regularization, name="spatial_attention")(alpha)
+        return _modulate(x, alpha, (1, m, n, 1), "spatially_attended")
 
     def temporally(x):
-        attention = PoseAttention((t,), "softmax", attention_units, temporal_regularization, name="temporal_attention")
-        return _modulate(x, attention(h), (t, 1, 1, 1), "temporally_attended")
+        beta = PoseScores(t, attention_units, name="temporal_scores")(h)
+        beta = AttentionMap((t,), "softmax", temporal_regularization, name="temporal_attention")(beta)
+        return _modulate(x, beta, (t, 1, 1, 1), "temporally_attended")
 
     def jointly(x):
-        attention = PoseAttention(
-            (t, m, n), "sigmoid", attention_units, spatial_regularization, name="spatio_temporal_attention"
-        )
-        return _modulate(x, attention(h), (t, m, n, 1), "jointly_attended")
+        alpha = PoseScores(t * m * n, attention_units, name="spatio_temporal_scores")(h)
+        alpha = AttentionMap((t, m, n), "sigmoid", spatial_regularization, name="spatio_temporal_attention")(alpha)
+        return _modulate(x, alpha, (t, m, n, 1), "jointly_attended")
 
     maps = {
         "none": lambda: [g],

@@ -28,9 +28,7 @@ def options(name, **more):
 
 def without_dropout(name):
     """Options that switch all dropout of a model off."""
-    defaults = registry.options(name)
-    rates = {key: default for key, default in defaults.items() if key.endswith("dropout")}
-    return {key: tuple(0.0 for _ in rate) if isinstance(rate, tuple) else 0.0 for key, rate in rates.items()}
+    return {key: 0.0 for key in registry.options(name) if key.endswith("dropout")}
 
 
 def build(name, **more):

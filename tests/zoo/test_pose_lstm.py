@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.zoo import small
 
-NO_DROPOUT = {"dropout": (0.0, 0.0, 0.0)}
+NO_DROPOUT = {"dropout": 0.0}
 
 
 def _sigmoid(x):
@@ -59,11 +59,11 @@ def test_loss_of_all_steps_is_their_mean_cross_entropy():
 
 def test_dropout_state_survives_a_checkpoint(tmp_path):
     """What makes a resumed training see the masks it would have seen."""
-    model = small.build("pose_lstm", dropout=(0.5, 0.5, 0.5))
+    model = small.build("pose_lstm", dropout=0.5)
     features, _ = small.batch(model)
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
     first = model(features, training=True)
-    other = small.build("pose_lstm", dropout=(0.5, 0.5, 0.5))
+    other = small.build("pose_lstm", dropout=0.5)
     assert np.abs(other(features, training=True) - first).max() > 0
     tf.train.Checkpoint(model=other).read(path).expect_partial()
     np.testing.assert_array_equal(other(features, training=True), first)

@@ -17,18 +17,13 @@ import zoo
         ("i3d", {"frames": 4}, "frames is 4, expected at least 8"),
         ("i3d", {"num_classes": 1}, "num_classes is 1, expected an integer of at least 2"),
         ("pose_lstm", {"loss": "all_step"}, "did you mean 'all_steps'"),
-        ("pose_lstm", {"dropout": (0.5,)}, "expected 3 values"),
+        ("pose_lstm", {"dropout": "0.5"}, "dropout is '0.5', expected float"),
         ("separable_sta", {"strategy": "seperable"}, "did you mean 'separable'"),
     ],
 )
 def test_errors_name_what_is_valid(name, options, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.build(name, **{"num_classes": 3, **options})
-
-
-def test_options_from_yaml_lists_are_accepted():
-    model = zoo.build("pose_lstm", num_classes=3, pose_steps=2, joints=5, lstm_units=4, dropout=[0.5, 0.6, 0.5])
-    assert [model.get_layer(f"lstm_{i}_dropout").rate for i in (1, 2, 3)] == [0.5, 0.6, 0.5]
 
 
 def test_import_is_light():

@@ -9,7 +9,7 @@ from tests.zoo import small
 from zoo import separable_sta
 
 SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
-DROPOUT = {"lstm_dropout": (0.0, 0.0, 0.0)}
+DROPOUT = {"lstm_dropout": 0.0}
 
 
 def _build(strategy):
@@ -43,19 +43,19 @@ def _expected(model, strategy, g, h):
 
     def spatial():
         nonlocal penalty
-        alpha = _sigmoid(_scores(model.get_layer("spatial_attention"), h)).reshape(batch, 1, m, n, 1)
+        alpha = _sigmoid(_scores(model.get_layer("spatial_scores"), h)).reshape(batch, 1, m, n, 1)
         penalty += SPATIAL * (alpha**2).sum() / batch
         return alpha
 
     def temporal():
         nonlocal penalty
-        beta = _softmax(_scores(model.get_layer("temporal_attention"), h)).reshape(batch, t, 1, 1, 1)
+        beta = _softmax(_scores(model.get_layer("temporal_scores"), h)).reshape(batch, t, 1, 1, 1)
         penalty += TEMPORAL * ((1 - beta) ** 2).sum() / batch
         return beta
 
     def joint():
         nonlocal penalty
-        both = _sigmoid(_scores(model.get_layer("spatio_temporal_attention"), h)).reshape(batch, t, m, n, 1)
+        both = _sigmoid(_scores(model.get_layer("spatio_temporal_scores"), h)).reshape(batch, t, m, n, 1)
         penalty += SPATIAL * (both**2).sum() / batch
         return both
 
