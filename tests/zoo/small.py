@@ -52,9 +52,10 @@ def randomize(model, seed=0):
         shape = tuple(weight.shape)
         if "moving_variance" in weight.name:
             values.append(rng.uniform(0.5, 1.5, shape))
-        else:
-            fan_in = max(1, int(np.prod(shape[:-1])))
-            values.append(rng.normal(size=shape) / np.sqrt(fan_in))
+        elif len(shape) == 1:
+            values.append(rng.normal(size=shape) * 0.1)
+        else:  # as He et al.: signals neither fade nor grow from layer to layer
+            values.append(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])))
     model.set_weights(values)
 
 
