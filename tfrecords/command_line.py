@@ -13,24 +13,38 @@ USER_ERROR = 2  # exit status of an error the user can mend
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states defaults, where there are any to state."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse`` parser whose errors are one line that names the nearest valid option."""
 
     def __init__(self, *args, **kwargs):
         # Abbreviated options would change their meaning when an option is added.
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        kwargs.setdefault("formatter_class", _HelpFormatter)
         super().__init__(*args, **kwargs)
 
     def error(self, message):
         """Print one line and leave with status 2."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
-        options = [option for action in self._actions for option in action.option_strings]
         if unknown:
-            nearest = difflib.get_close_matches(unknown[0], options, n=1)
+            nearest = difflib.get_close_matches(unknown[0], list(self._options()), n=1)
             message = f"unknown argument {unknown[0]!r}"
             message += f", did you mean {nearest[0]}?" if nearest else ""
         self.exit(USER_ERROR, f"{self.prog}: error: {message} (try --help)\n")
+
+    def _options(self):
+        """Every option, those of sub-commands too: their unknown arguments are reported here."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from command._options()
 
 
 def run(main, argv=None):

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfrecords import manifest, poses, protocols, schema
 from tfrecords.errors import UserError
 from zoo import skeletons
+from zoo.skeletons import input_name as feature_name
 
 CORNER_CROP = 0.875  # side of the corner crops, as a share of the picture: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
@@ -190,11 +191,6 @@ class Records:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
         if not self.count(protocol, split):
             raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
-
-
-def feature_name(part):
-    """Model input that a body part's pictures feed: ``rgb`` for the full body, else ``rgb_<part>``."""
-    return "rgb" if part == "full_body" else f"rgb_{part}"
 
 
 # ---------------------------------------------------------------------------------------------- choosing frames

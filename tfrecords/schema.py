@@ -38,8 +38,9 @@ from typing import Optional
 
 import numpy as np
 
+from zoo.skeletons import PARTS
+
 SCHEMA_VERSION = 1
-PARTS = ("full_body", "left_hand", "right_hand")
 MANIFEST = "manifest.json"
 
 _POSES = {"pose/xyz": 3, "pose/xy": 2, "pose/confidence": 1}  # values per joint

@@ -1,0 +1,113 @@
+"""``python -m tfrecords.convert`` as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.tfrecords import nucla_files
+from tfrecords import schema
+
+
+def convert(*arguments):
+    command = [sys.executable, "-m", "tfrecords.convert", *map(str, arguments)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+
+@pytest.fixture
+def source(tmp_path):
+    for clip in nucla_files.ids(subjects=(1,)):
+        nucla_files.write_json(tmp_path / "source", clip)
+    return tmp_path / "source"
+
+
+def test_converted_once(source, tmp_path):
+    out = tmp_path / "out"
+    first = convert("nucla", "--source", source, "--out", out)
+    assert (first.returncode, first.stdout) == (0, f"18 clips in 6 shards, 0 rejected: {out}\n")
+    assert "Traceback" not in first.stderr
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    second = convert("nucla", "--source", source, "--out", out)
+    assert (second.returncode, second.stdout) == (0, f"already complete: 18 clips in 6 shards, 0 rejected: {out}\n")
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+    other = convert("nucla", "--source", source, "--out", out, "--shards", 2)
+    assert other.returncode == 2
+    assert other.stderr.startswith(f"error: {out}: holds another conversion (clips_per_shard 128, now not set): use")
+    (source / "a01_s01_e00_v01.json").unlink()
+    other = convert("nucla", "--source", source, "--out", out)
+    assert other.returncode == 2
+    assert "holds another conversion (number of clips in the source 18, now 17)" in other.stderr
+
+
+def test_no_clip_can_be_converted(tmp_path):
+    nucla_files.write_json(tmp_path / "source", "a01_s01_e00_v01", label=5)
+    run = convert("nucla", "--source", tmp_path / "source", "--out", tmp_path / "out")
+    assert run.returncode == 2
+    assert "no clip of nucla could be converted: 1 rejected (a01_s01_e00_v01: " in run.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_dry_run(source, tmp_path):
+    nucla_files.write_json(source, "a01_s01_e01_v03", skeletons=[])
+    run = convert("nucla", "--source", source, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [
+        "v3_12: train 10, val 2, test 5",
+        "v2_13: train 9, val 2, test 6",
+        "v1_23: train 9, val 2, test 6",
+        "17 clips can be converted, 1 rejected (a01_s01_e01_v03: a01_s01_e01_v03.json: empty sequence); "
+        "nothing written",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nucla", "--source", "absent", "--out", "out"], "error: --source absent: no such folder"),
+        (["nucla", "--source", "."], "error: --out DIR is needed"),
+        (["nucla", "--source", ".", "--out", "out", "--workers", "0"], "error: --workers 0: expected at least 1"),
+        (
+            ["nucla", "--source", ".", "--out", "out", "--worker", "2"],
+            "unknown argument '--worker', did you mean --workers?",
+        ),
+        (["nuclas"], "nuclas"),
+        ([], "DATASET"),
+    ],
+)
+def test_wrong_usage(arguments, message):
+    run = convert(*arguments)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_out_is_a_file(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    run = convert("nucla", "--source", source, "--out", tmp_path / "file")
+    assert run.returncode == 2
+    assert "a file is in the way" in run.stderr
+
+
+def test_help_without_tensorflow():
+    code = "import sys\nfrom tfrecords import convert\ntry:\n convert.main(['nucla', '--help'])\n"
+    code += "except SystemExit:\n print('tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert run.stdout.startswith("usage: python -m tfrecords.convert nucla")
+    assert run.stdout.endswith("False\n")
+
+
+@pytest.mark.real_data
+def test_the_whole_json_release(real_data, tmp_path):
+    run = convert("nucla", "--source", real_data / "nucla" / "all_sqe", "--out", tmp_path / "out")
+    assert run.stdout.startswith("1484 clips in 15 shards, 0 rejected")
+    found = json.loads((tmp_path / "out" / schema.MANIFEST).read_text())
+    clips = {name: protocol["clips"] for name, protocol in found["protocols"].items()}
+    assert clips == {
+        "v3_12": {"train": 919, "val": 101, "test": 464},
+        "v2_13": {"train": 886, "val": 94, "test": 504},
+        "v1_23": {"train": 875, "val": 93, "test": 516},
+    }

@@ -1,0 +1,79 @@
+"""Converts a dataset's original download into TFRecords.
+
+Usage: ``python -m tfrecords.convert nucla --source DIR --out DIR``.
+
+The same download gives the same bytes, whatever the number of workers and however often the conversion was stopped
+and run again. Clips that cannot be converted are listed with the reason in the manifest and do not alter the exit
+status: it is 0 when at least one clip was converted, 2 when none was (and then there is no manifest).
+"""
+
+import pathlib
+import sys
+
+from tfrecords import command_line, datasets, writer
+from tfrecords.errors import UserError
+
+
+def _parser():
+    parser = command_line.ArgumentParser(prog="python -m tfrecords.convert", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    for name in datasets.NAMES:
+        source = datasets.get(name)
+        command = commands.add_parser(name, help=source.help, description=source.help)
+        source.add_arguments(command)
+        group = command.add_argument_group("conversion")
+        group.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder to write; needed but for --dry-run")
+        group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
+        sharding = group.add_mutually_exclusive_group()
+        sharding.add_argument("--shards", type=int, metavar="N", help="shards per cell")
+        sharding.add_argument(
+            "--clips-per-shard", type=int, metavar="N", default=writer.CLIPS_PER_SHARD, help="clips in a shard, at most"
+        )
+        group.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+    return parser
+
+
+def main(argv=None):
+    """The command line.
+
+    Args:
+        argv: Arguments; default: ``sys.argv[1:]``.
+
+    Returns:
+        Exit status.
+    """
+    arguments = _parser().parse_args(argv)
+    for name in ("workers", "shards", "clips_per_shard"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected at least 1")
+    if not arguments.out and not arguments.dry_run:
+        raise UserError("--out DIR is needed: the folder to write (or --dry-run to write nothing)")
+    source = datasets.get(arguments.dataset).from_arguments(arguments)
+
+    def progress(total):
+        return command_line.progress(total, f"{'check' if arguments.dry_run else 'convert'} {source.name}")
+
+    if arguments.dry_run:
+        found = writer.dry_run(source, workers=arguments.workers, progress=progress)
+        for name, protocol in found["protocols"].items():
+            print(f"{name}: " + ", ".join(f"{split} {n}" for split, n in protocol["clips"].items()))
+        rejected = writer.summary_of_rejected(found["rejected"])
+        print(f"{found['counts']['clips']} clips can be converted, {rejected}; nothing written")
+        return 0 if found["counts"]["clips"] else command_line.USER_ERROR
+    found, written = writer.convert(
+        source,
+        arguments.out,
+        shards=arguments.shards,
+        clips_per_shard=arguments.clips_per_shard,
+        workers=arguments.workers,
+        progress=progress,
+    )
+    shards = sum(len(cell["shards"]) for cell in found["cells"].values())
+    done = "" if written else "already complete: "
+    rejected = writer.summary_of_rejected(found["rejected"])
+    print(f"{done}{found['counts']['clips']} clips in {shards} shards, {rejected}: {arguments.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,221 @@
+"""Shows what a converted dataset holds, and checks that it is undamaged.
+
+Usage: ``python -m tfrecords.inspect DIR [--verify] [--clip ID] [--json]``.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import sys
+
+from tfrecords import command_line, manifest, protocols, schema
+from tfrecords.errors import UserError
+
+
+def _parser():
+    parser = command_line.ArgumentParser(prog="python -m tfrecords.inspect", description=__doc__.split("\n")[0])
+    parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="folder written by tfrecords.convert")
+    parser.add_argument("--verify", action="store_true", help="check every shard's SHA-256 and decode every record")
+    parser.add_argument("--clip", metavar="ID", help="show one clip's fields")
+    parser.add_argument("--json", action="store_true", help="JSON for machines")
+    return parser
+
+
+def main(argv=None):
+    """The command line.
+
+    Args:
+        argv: Arguments; default: ``sys.argv[1:]``.
+
+    Returns:
+        Exit status.
+    """
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    found = manifest.load(arguments.directory)
+    if arguments.verify:
+        verify(arguments.directory, found)
+    if arguments.clip:
+        shown = describe_clip(find_clip(arguments.directory, found, arguments.clip))
+        text = _clip_text
+    else:
+        shown, text = found, _text
+    print(json.dumps(shown, indent=1) if arguments.json else text(shown))
+    if arguments.verify:
+        # On stderr beside JSON, which must stay alone on stdout.
+        print(
+            f"verified: {len(manifest.shards(found))} shards, {found['counts']['clips']} clips",
+            file=sys.stderr if arguments.json else sys.stdout,
+        )
+    return 0
+
+
+def verify(directory, found):
+    """Checks every shard's SHA-256, decodes every record and compares their number with the manifest.
+
+    Args:
+        directory: Folder of the converted dataset.
+        found: Its manifest.
+
+    Raises:
+        UserError: A shard is damaged; the message names it and, where it can be told, the record.
+    """
+    with command_line.progress(found["counts"]["clips"], f"verify {found['dataset']}") as bar:
+        for shard in manifest.shards(found):
+            path = pathlib.Path(directory) / shard["file"]
+            count = 0
+            for clip in records(path):
+                count += 1
+                _check(path, count - 1, clip, found)
+                bar.update(1)
+            if count != shard["clips"]:
+                raise UserError(f"{path}: {count} records, the manifest says {shard['clips']}: convert anew")
+            # Last: a record that cannot be read says more than a sum that differs.
+            if _sha256(path) != shard["sha256"]:
+                raise UserError(f"{path}: SHA-256 differs from the manifest's, the shard was changed: convert anew")
+
+
+def records(path):
+    """The clips of a shard.
+
+    Args:
+        path: Path of the file.
+
+    Yields:
+        :class:`~tfrecords.schema.Clip`, pictures undecoded.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    import tensorflow as tf
+
+    number = -1
+    try:
+        for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):  # noqa: B007
+            yield schema.decode(record)
+    except tf.errors.OpError as error:
+        raise UserError(f"{path} record {number + 1}: damaged ({error.message.split(chr(10))[0]})") from None
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path} record {number}: {error}") from None
+
+
+def _check(path, number, clip, found):
+    where = f"{path} record {number} ({clip.info.id})"
+    if not 0 <= clip.info.label < len(found["labels"]) or clip.label_text != found["labels"][clip.info.label]:
+        raise UserError(f"{where}: label {clip.info.label} {clip.label_text!r} does not match the manifest's labels")
+    try:
+        clip.num_frames  # noqa: B018 (raises when the lists differ in length)
+        if clip.images:
+            from tfrecords import crops  # OpenCV, needed for pictures alone
+
+            for pictures in clip.images.values():
+                for picture in pictures:
+                    crops.decode_jpeg(picture)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def find_clip(directory, found, clip_id):
+    """A clip by its id.
+
+    Args:
+        directory: Folder of the converted dataset.
+        found: Its manifest.
+        clip_id: The id.
+
+    Returns:
+        A :class:`~tfrecords.schema.Clip`.
+
+    Raises:
+        UserError: No such clip; with the reason when it was rejected.
+    """
+    for entry in found["rejected"]:
+        if entry["id"] == clip_id:
+            raise UserError(f"clip {clip_id} was rejected: {entry['reason']}")
+    try:
+        cell = protocols.cell_of(found["dataset"], clip_id)
+    except ValueError as error:
+        raise UserError(f"--clip: {error}") from None
+    for shard in found["cells"].get(cell, {"shards": []})["shards"]:
+        for clip in records(pathlib.Path(directory) / shard["file"]):
+            if clip.info.id == clip_id:
+                return clip
+    raise UserError(f"{directory}: no clip {clip_id} in it")
+
+
+def describe_clip(clip):
+    """A clip's fields as JSON values; arrays by their shape and range.
+
+    Args:
+        clip: A :class:`~tfrecords.schema.Clip`.
+
+    Returns:
+        A dictionary.
+    """
+    info = clip.info
+    out = {
+        "id": info.id,
+        "dataset": clip.dataset,
+        "label": info.label,
+        "label_text": clip.label_text,
+        **{name: getattr(info, name) for name in ("subject", "camera", "setup", "repetition")},
+        "num_frames": clip.num_frames,
+        "fps": round(clip.fps, 3),
+        "skeleton_layout": clip.layout,
+        "persons": clip.persons,
+    }
+    for name, values in clip.feature_lists().items():
+        if name.startswith("image/"):
+            out[name] = {"frames": len(values), "bytes": sum(len(picture) for picture in values)}
+        else:
+            span = [round(float(values.min()), 3), round(float(values.max()), 3)]
+            out[name] = {"shape": list(values.shape), "range": span}
+    return out
+
+
+def _clip_text(shown):
+    return "\n".join(f"{name:<16} {_value(value)}" for name, value in shown.items())
+
+
+def _value(value):
+    return ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else value
+
+
+def _text(found):
+    counts = found["counts"]
+    size = sum(shard["bytes"] for shard in manifest.shards(found))
+    shards = len(manifest.shards(found))
+    lines = [
+        f"dataset    {found['dataset']} (schema {found['schema_version']})",
+        f"clips      {counts['clips']:,} in {shards} shards, {size / 1e6:,.1f} MB, {counts['frames']:,} frames",
+        f"pictures   {', '.join(found['parts']) or 'none'}",
+        f"skeletons  {found['skeleton_layout'] or 'none'}: {found['persons']} x {found['joints']} joints",
+        f"options    {', '.join(f'{name}={value}' for name, value in found['options'].items())}",
+        "",
+        f"{'protocol':<12}{'train+val':>10}{'train':>8}{'val':>8}{'test':>8}  ",
+    ]
+    for name, protocol in found["protocols"].items():
+        clips = protocol["clips"]
+        numbers = [clips["train"] + clips["val"], *(clips[split] for split in protocols.SPLITS)]
+        cells = "".join(f"{n:>{10 if i == 0 else 8},}" for i, n in enumerate(numbers))
+        lines.append(f"{name:<12}{cells}  {protocol['description']}")
+    for kind in ("class", "subject", "camera"):
+        lines += ["", f"clips per {kind}"]
+        width = max((len(name) for name in counts[f"per_{kind}"]), default=0)
+        lines += [f"  {name:<{width}}  {number:>6,}" for name, number in counts[f"per_{kind}"].items()]
+    lines += ["", f"rejected   {len(found['rejected'])}"]
+    lines += [f"  {entry['id']}: {entry['reason']}" for entry in found["rejected"]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,103 @@
+"""The manifest of a converted dataset: what its shards hold, written once they are all complete.
+
+Without ``manifest.json`` a folder is no dataset, however many shards it holds. See ``docs/data.md`` for its fields.
+"""
+
+import json
+import os
+import pathlib
+
+from tfrecords import schema
+from tfrecords.errors import UserError
+
+_FIELDS = (
+    *("schema_version", "dataset", "labels", "skeleton_layout", "persons", "joints", "parts", "fps"),
+    *("cells", "protocols", "counts", "options", "rejected"),
+)
+
+
+def load(directory):
+    """Reads the manifest of a converted dataset and checks that every shard it names is there, at its full size.
+
+    Args:
+        directory: Folder written by ``python -m tfrecords.convert``.
+
+    Returns:
+        The manifest as a dictionary.
+
+    Raises:
+        UserError: No manifest, not readable, of another schema version, or a shard is missing or of another size.
+
+    Example:
+        >>> load("no_such_folder")
+        Traceback (most recent call last):
+        ...
+        tfrecords.errors.UserError: no_such_folder: no manifest.json there, expected a folder written by ...
+    """
+    directory = pathlib.Path(directory)
+    path = directory / schema.MANIFEST
+    again = "convert the dataset again into another folder"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{directory}: no {schema.MANIFEST} there, expected a folder written by `python -m tfrecords.convert` "
+            "(a conversion that was interrupted has none: run it again)"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}), check its mode and owner") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}), {again}") from None
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != schema.SCHEMA_VERSION:
+        raise UserError(f"{path}: schema version {version}, expected {schema.SCHEMA_VERSION}: {again}")
+    missing = [field for field in _FIELDS if field not in manifest]
+    if missing:
+        raise UserError(f"{path}: without {', '.join(missing)}: {again}")
+    for shard in shards(manifest):
+        try:
+            size = (directory / shard["file"]).stat().st_size
+        except OSError as error:
+            raise UserError(f"{directory / shard['file']}: {error.strerror}, the manifest names it: {again}") from None
+        if size != shard["bytes"]:
+            raise UserError(f"{directory / shard['file']}: {size} bytes, expected {shard['bytes']}: {again}")
+    return manifest
+
+
+def save(directory, manifest):
+    """Writes the manifest; a reader finds the old one, none, or the whole new one.
+
+    Args:
+        directory: The converted dataset's folder.
+        manifest: The manifest as a dictionary.
+    """
+    write_json(pathlib.Path(directory) / schema.MANIFEST, manifest)
+
+
+def shards(manifest):
+    """All shards of a manifest, in order: dictionaries with ``file``, ``clips``, ``bytes`` and ``sha256``."""
+    return [shard for cell in manifest["cells"].values() for shard in cell["shards"]]
+
+
+def write_json(path, value):
+    """Writes JSON under a temporary name, flushes it to the disk and renames it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path):
+    """Flushes a folder's entries to the disk, so that a rename outlives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
