@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from zoo import skeletons
 from zoo.layers import Dropout
 from zoo.registry import at_least, register
 
@@ -18,6 +19,7 @@ _INCEPTION = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+_LAST_BLOCKS = ("Mixed_5b", "Mixed_5c")
 
 
 def unit(x, filters, kernel, *, stride=1, name):
@@ -72,13 +74,14 @@ def scaled(filters, width):
     return max(1, round(filters * width))
 
 
-def feature_map(rgb, *, width=1.0, prefix=""):
+def feature_map(rgb, *, width=1.0, prefix="", without=0):
     """The network up to Mixed_5c.
 
     Args:
         rgb: ``[B, T, H, W, 3]`` in [-1, 1].
         width: Multiplier of the number of filters.
         prefix: Put before the layers' names, for models with several towers.
+        without: Number of last Inception blocks to leave out: 0, 1 or 2.
 
     Returns:
         The feature map g, ``[B, T / 8, H / 32, W / 32, 1024 * width]``.
@@ -98,18 +101,26 @@ def feature_map(rgb, *, width=1.0, prefix=""):
     for block in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
         x = inception(x, block, width, prefix)
     x = _max_pool(x, 2, 2, name("MaxPool3d_5a_2x2"))  # [B, T/8, H/32, W/32, 832]
-    for block in ("Mixed_5b", "Mixed_5c"):
+    for block in _LAST_BLOCKS[: len(_LAST_BLOCKS) - without]:
         x = inception(x, block, width, prefix)
     return x  # [B, T/8, H/32, W/32, 1024]
 
 
-def head(features, num_classes, dropout):
+def last_blocks(x, count, *, width=1.0, prefix=""):
+    """The last ``count`` Inception blocks: what :func:`feature_map` leaves out with ``without=count``."""
+    for block in _LAST_BLOCKS[len(_LAST_BLOCKS) - count :]:
+        x = inception(x, block, width, prefix)
+    return x
+
+
+def head(features, num_classes, dropout, kernel_regularizer=None):
     """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
 
     Args:
         features: ``[B, t, m, n, c]``.
         num_classes: Number of classes C.
         dropout: Share of the pooled features that is dropped in training.
+        kernel_regularizer: Penalty on the classifier's weights.
 
     Returns:
         Softmax ``[B, C]`` float32. A map larger than the pool gives several scores, whose mean is taken: the network
@@ -119,16 +130,16 @@ def head(features, num_classes, dropout):
     window = (min(2, t), min(7, m), min(7, n))
     x = tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
     x = Dropout(dropout, name="dropout")(x)
-    x = tf.keras.layers.Conv3D(num_classes, 1, name="classifier")(x)
+    x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
     x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
-def video_input(frames, size, name="rgb"):
-    """The input of a video model: ``[B, frames, size, size, 3]``."""
+def video_input(frames, size, part="full_body"):
+    """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part."""
     at_least(8, frames=frames)
     at_least(32, size=size)
-    return tf.keras.Input((frames, size, size, 3), name=name)
+    return tf.keras.Input((frames, size, size, 3), name=skeletons.input_name(part))
 
 
 @register(

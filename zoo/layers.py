@@ -185,3 +185,156 @@ class AllStepsLogits(tf.keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """``(B, C)``."""
         return (input_shape[0], input_shape[2])
+
+
+@_serializable
+class PartAggregation(tf.keras.layers.Layer):
+    """Feature maps of body parts, weighted by part attention and joined (WACV19 equation 5).
+
+    Args:
+        mode: ``"sum"`` or ``"concat"`` (along the channels).
+
+    Call arguments:
+        inputs: K maps ``[B, t, m, n, c]``, then optionally the attention ``[B, K]``; without it all weights are 1.
+
+    Returns:
+        ``[B, t, m, n, c]``, or ``[B, t, m, n, K * c]`` for ``concat``.
+    """
+
+    def __init__(self, mode, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.mode = mode
+        self.parts = parts
+
+    def call(self, inputs):
+        """The joined map."""
+        maps = list(inputs[: self.parts])
+        if len(inputs) > self.parts:
+            weights = tf.unstack(tf.cast(inputs[self.parts], maps[0].dtype), axis=1)  # K times [B]
+            maps = [weight[:, None, None, None, None] * x for weight, x in zip(weights, maps)]
+        return tf.add_n(maps) if self.mode == "sum" else tf.concat(maps, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """The maps' shape, with the channels of all for ``concat``."""
+        *grid, channels = input_shape[0]
+        return (*grid, channels if self.mode == "sum" else channels * self.parts)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "mode": self.mode, "parts": self.parts}
+
+
+@_serializable
+class FramesAsBatch(tf.keras.layers.Layer):
+    """``[B, T, H, W, C]`` as ``[B * T, H, W, C]``, for a network that sees one frame at a time."""
+
+    def call(self, inputs):
+        """The frames of all clips, one after the other."""
+        return tf.reshape(inputs, (-1, *inputs.shape[2:]))
+
+    def compute_output_shape(self, input_shape):
+        """``(B * T, H, W, C)``."""
+        return (None, *input_shape[2:])
+
+
+@_serializable
+class FramesFromBatch(tf.keras.layers.Layer):
+    """``[B * T, D]`` as ``[B, T, D]``: the inverse of :class:`FramesAsBatch`.
+
+    Args:
+        frames: Frames T of a clip.
+    """
+
+    def __init__(self, frames, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
+
+    def call(self, inputs):
+        """The features of each clip's frames."""
+        return tf.reshape(inputs, (-1, self.frames, inputs.shape[-1]))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, T, D)``."""
+        return (None, self.frames, input_shape[-1])
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "frames": self.frames}
+
+
+@_serializable
+class GroupedConv3D(tf.keras.layers.Layer):
+    """3D convolution in groups of channels, without bias.
+
+    ``tf.keras.layers.Conv3D(groups=...)`` does not run on processors; this splits the channels instead, which does.
+
+    Args:
+        filters: Output channels, a multiple of ``groups``.
+        kernel_size: Size of the kernel in all three dimensions.
+        groups: Number of groups.
+        strides: Stride in all three dimensions.
+
+    Call arguments:
+        inputs: ``[B, T, H, W, C]``, C a multiple of ``groups``.
+
+    Returns:
+        ``[B, T / strides, H / strides, W / strides, filters]``.
+    """
+
+    def __init__(self, filters, kernel_size, groups, strides=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.groups = groups
+        self.strides = strides
+
+    def build(self, input_shape):
+        """Creates the kernel ``[k, k, k, C / groups, filters]``."""
+        shape = (self.kernel_size,) * 3 + (input_shape[-1] // self.groups, self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """One convolution per group."""
+        kernels = tf.split(tf.cast(self.kernel, inputs.dtype), self.groups, axis=-1)
+        strides = (1, self.strides, self.strides, self.strides, 1)
+        parts = [
+            tf.nn.conv3d(x, kernel, strides, "SAME")
+            for x, kernel in zip(tf.split(inputs, self.groups, axis=-1), kernels)
+        ]
+        return tf.concat(parts, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Sizes divided by the stride, rounded up; ``filters`` channels."""
+        grid = tuple(-(-side // self.strides) for side in input_shape[1:4])
+        return (input_shape[0], *grid, self.filters)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        own = {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "groups": self.groups,
+            "strides": self.strides,
+        }
+        return {**super().get_config(), **own}
+
+
+@_serializable
+class L2Norm(tf.keras.regularizers.Regularizer):
+    """A penalty on the norm ||W||_2 of a weight, not on its square (WACV19 equation 8).
+
+    Args:
+        weight: Weight of the penalty in the training loss.
+    """
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, kernel):
+        """The penalty; the small constant keeps its gradient finite at zero."""
+        return self.weight * tf.sqrt(tf.reduce_sum(tf.square(kernel)) + 1e-12)
+
+    def get_config(self):
+        """Arguments that rebuild the regulariser."""
+        return {"weight": self.weight}

@@ -13,9 +13,14 @@ import inspect
 METHODS = ("i3d", "pose_lstm", "separable_sta")
 
 PAPERS = {
+    "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",
     "I3D17": "Carreira, Zisserman. Quo vadis, action recognition? CVPR 2017",
+    "NL18": "Wang, Girshick, Gupta, He. Non-local neural networks. CVPR 2018",
+    "R3D18": "Hara, Kataoka, Satoh. Can spatiotemporal 3D CNNs retrace the history of 2D CNNs? CVPR 2018",
     "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
+    "WACV19": "Das, Chaudhary, Bremond, Thonnat. Where to focus on for human action recognition? WACV 2019",
     "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",
+    "ECCV20": "Das, Sharma, Dai, Bremond, Thonnat. VPN: learning video-pose embedding. ECCV 2020",
     "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
 }
 

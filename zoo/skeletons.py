@@ -16,6 +16,13 @@ Example:
 import dataclasses
 import difflib
 
+PARTS = ("full_body", "left_hand", "right_hand")  # body parts that are cut out of a video
+
+
+def input_name(part):
+    """Model input that a body part's pictures feed: ``rgb`` for the full body, else ``rgb_<part>``."""
+    return "rgb" if part == "full_body" else f"rgb_{part}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
