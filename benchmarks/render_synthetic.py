@@ -54,18 +54,18 @@ def _machine():
     }
 
 
-def measure(*, clips, image_size, rounds):
+def measure(*, clips, size, rounds):
     """Medians over rounds.
 
     Args:
         clips: Number of clips, spread over the dataset's classes, subjects and cameras.
-        image_size: Side of the stored pictures in pixels.
+        size: Side of the stored pictures in pixels.
         rounds: Number of rounds.
 
     Returns:
         A dict of JSON values.
     """
-    source, poses = SynthADL(image_size=image_size), SynthADL(parts=())
+    source, poses = SynthADL(size=size), SynthADL(parts=())
     infos = source.index().clips
     infos = infos[:: max(len(infos) // clips, 1)][:clips]
     pictures = [picture for info in infos for picture in _pictures(source.read(info))]  # a warm-up, too
@@ -82,7 +82,7 @@ def measure(*, clips, image_size, rounds):
     return {
         "clips": len(infos),
         "frames": len(pictures),
-        "image_size": image_size,
+        "size": size,
         "rounds": rounds,
         "frames_per_second": {name: len(pictures) / value for name, value in seconds.items()},
         "seconds_per_clip": {name: value / len(infos) for name, value in seconds.items()},
@@ -94,18 +94,18 @@ def main(argv=None):
     """Measures, prints a table and writes JSON."""
     parser = command_line.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=30, help="number of clips")
-    parser.add_argument("--image-size", type=int, default=112, help="side of the stored pictures in pixels")
+    parser.add_argument("--size", type=int, default=112, help="side of the stored pictures in pixels")
     parser.add_argument("--rounds", type=int, default=5, help="rounds the medians are taken of")
     parser.add_argument("--json", default="runs/benchmarks/render_synthetic.json", help="file to write")
     arguments = parser.parse_args(argv)
-    for option in ("clips", "image_size", "rounds"):
+    for option in ("clips", "size", "rounds"):
         if getattr(arguments, option) < 1:
-            raise UserError(f"--{option.replace('_', '-')} {getattr(arguments, option)}: expected a number from 1")
+            raise UserError(f"--{option} {getattr(arguments, option)}: expected a number from 1")
 
     cv2.setNumThreads(1)
-    result = {**measure(clips=arguments.clips, image_size=arguments.image_size, rounds=arguments.rounds), **_machine()}
+    result = {**measure(clips=arguments.clips, size=arguments.size, rounds=arguments.rounds), **_machine()}
     names = {"generate": "draw and encode", "poses_only": "poses only", "jpeg_only": "JPEG encoding only"}
-    size = f"{arguments.image_size} x {arguments.image_size}"
+    size = f"{arguments.size} x {arguments.size}"
     print(f"{result['clips']} clips, {result['frames']} frames, {size} pixels, one process, {result['processor']}")
     print(f"{'':20} {'frames/s':>10} {'ms/clip':>10}")
     for key, name in names.items():

@@ -14,6 +14,8 @@ from tfrecords import command_line, protocols, schema
 from tfrecords.datasets import synthetic
 from tfrecords.datasets.synthetic import SynthADL
 from tfrecords.errors import UserError
+from tfrecords.synthadl import cameras, drawing
+from tfrecords.synthadl.performance import perform as perform_activity
 from zoo import skeletons
 
 LAYOUT = skeletons.get("kinect_v2_25")
@@ -39,8 +41,9 @@ def read():
     return reader
 
 
-def perform(label, **numbers):
-    return synthetic.perform(0, SynthADL.parse_id(clip_id(label, **numbers)), FRAMES)
+def perform(label, *, seed=0, **numbers):
+    info = SynthADL.parse_id(clip_id(label, **numbers))
+    return perform_activity(seed, info, synthetic.ACTIVITIES[info.label], FRAMES)
 
 
 def pictures(clip, part="full_body"):
@@ -99,12 +102,12 @@ def parse(*arguments):
 def test_options_come_from_the_command_line():
     assert parse().options() == SynthADL().options()
     size = ("--seed", "3", "--subjects", "4", "--repetitions", "2", "--frames", "30")
-    assert parse(*size, "--image-size", "64", "--parts", "right_hand,full_body").options() == {
+    assert parse(*size, "--size", "64", "--parts", "right_hand,full_body").options() == {
         "seed": 3,
         "subjects": 4,
         "repetitions": 2,
         "frames": 30,
-        "image_size": 64,
+        "size": 64,
         "parts": ["full_body", "right_hand"],
     }
     assert parse("--parts", "none").options()["parts"] == []
@@ -117,7 +120,7 @@ def test_options_come_from_the_command_line():
         ("--subjects", "1"),
         ("--repetitions", "1000"),
         ("--frames", "3"),
-        ("--image-size", "481"),
+        ("--size", "481"),
         ("--parts", "full_body,head"),
         ("--parts", "left_hand,left_hand"),
         ("--parts", ""),
@@ -146,8 +149,7 @@ def test_same_bytes_in_another_process_and_order(read):
 
 
 def test_seed_changes_people_rooms_and_motions():
-    info = SynthADL.parse_id(clip_id("take pills"))
-    one, other = (synthetic.perform(seed, info, FRAMES) for seed in (0, 1))
+    one, other = (perform("take pills", seed=seed) for seed in (0, 1))
     assert one.person.bones != other.person.bones
     assert len(one.boxes) == len(other.boxes)
     assert all((a[0] != b[0]).any() for a, b in zip(one.boxes, other.boxes))
@@ -225,9 +227,9 @@ def test_cameras_see_the_same_rigid_bones(read, label):
 def test_joints_lie_on_the_drawn_person():
     """Next to every joint the picture differs from the room without the person, but for legs behind furniture."""
     performance = perform("wave", subject=4)
-    view = synthetic.camera(0, 1, 1)
-    room = synthetic._draw_room(performance, view, np.random.default_rng(0)).image.astype(int)
-    frames = synthetic.render(performance, view, np.random.default_rng(0))
+    view = cameras.camera(0, 1, 1)
+    room = drawing.draw_room(performance, view, np.random.default_rng(0)).image.astype(int)
+    frames = drawing.render(performance, view, np.random.default_rng(0))
     pixels = np.rint(view.project(view.transform(performance.joints))).astype(int)
     upper = [index for index, name in enumerate(LAYOUT.joints) if not name.endswith(("knee", "ankle", "foot"))]
     outside = []
@@ -302,7 +304,7 @@ def test_motion_twins_hold_the_same_object_elsewhere(first, second):
 def test_object_in_hand_is_next_to_the_hand(label):
     for subject, camera in itertools.product((1, 2, 3), (1, 2, 3)):
         performance = perform(label, subject=subject)
-        view = synthetic.camera(0, 1, camera)
+        view = cameras.camera(0, 1, camera)
         hand = performance.joints[:, getattr(LAYOUT, f"{performance.hand}_hand")]
         there = view.project(view.transform(np.stack([hand, performance.centre])))  # [2, T, 2]
         distance = np.linalg.norm(there[0] - there[1], axis=-1)
@@ -362,7 +364,7 @@ def test_poses_alone():
 
 
 def test_hand_parts_follow_the_hands():
-    source = SynthADL(frames=FRAMES, parts=("left_hand", "right_hand"), image_size=48)
+    source = SynthADL(frames=FRAMES, parts=("left_hand", "right_hand"), size=48)
     clip = source.read(source.parse_id(clip_id("clean window", subject=5)))
     assert set(clip.images) == {"left_hand", "right_hand"}
     for part in clip.images:
@@ -370,7 +372,7 @@ def test_hand_parts_follow_the_hands():
         box, hand = clip.boxes[part], clip.pose_xy[:, 0, getattr(LAYOUT, part)]
         np.testing.assert_array_equal(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
         assert (box[:, :2] >= 0).all()
-        assert (box[:, 2:] <= synthetic.FRAME_SIZE).all()
+        assert (box[:, 2:] <= cameras.FRAME_SIZE).all()
         assert np.abs((box[:, :2] + box[:, 2:]) / 2 - hand).max() <= 1
     active = clip.boxes[f"{perform('clean window', subject=5).hand}_hand"]
     assert np.ptp(active[:, 1]) > 50
