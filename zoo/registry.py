@@ -10,7 +10,7 @@ import importlib
 import inspect
 
 # One module per method; each registers the builder of the same name.
-METHODS = ("i3d", "pose_lstm", "separable_sta")
+METHODS = ("i3d", "i3d_nonlocal", "resnext3d101", "lrcn", "pose_lstm", "pi3d", "separable_sta", "vpn")
 
 PAPERS = {
     "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",

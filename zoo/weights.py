@@ -1,10 +1,12 @@
 """Weights: reading models and weight files, and carrying a trained stage over into a larger model."""
 
+import json
 import pathlib
+import zipfile
 
 import tensorflow as tf
 
-import zoo.layers  # noqa: F401  registers the layers that saved models name
+from zoo import registry
 from zoo.registry import ZooError
 
 HEAD = "classifier"  # the layer of every model that depends on the classes
@@ -26,8 +28,11 @@ def load_model(path):
     if not path.is_file():
         raise ZooError(f"{path}: no such file, expected a model saved as .keras")
     try:
+        with zipfile.ZipFile(path) as archive:
+            name = json.loads(archive.read("config.json"))["config"]["name"]
+        registry.get(name)  # the method's module defines the layers that the file names
         return tf.keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:300]
         raise ZooError(f"{path}: not a Keras model that can be read here: {reason}") from error
 

@@ -18,6 +18,10 @@ OPTIONS = {
     "joints": 5,
     "lstm_units": 6,
     "attention_units": 7,
+    "embedding_units": 5,
+    "layout": "lcrnet_13",
+    "network": "mobilenet_v2",
+    "blocks": (1, 1, 1, 1),
 }
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import zoo
 from tests.zoo import small
+from tests.zoo.numpy_layers import cross_entropy, outputs, scores, sigmoid, softmax
 from zoo import separable_sta
 
 SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
@@ -22,40 +22,26 @@ def _build(strategy):
     )
 
 
-def _scores(layer, h):
-    hidden_kernel, hidden_bias, kernel, bias = layer.get_weights()
-    return np.tanh(h @ hidden_kernel + hidden_bias) @ kernel + bias
-
-
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def _softmax(x):
-    exp = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
-
-
-def _expected(model, strategy, g, h):
+def _expected(model, strategy, g, h=None):
     """Predictions and penalty by the paper's equations."""
     batch, t, m, n, _ = g.shape
     penalty = 0.0
 
     def spatial():
         nonlocal penalty
-        alpha = _sigmoid(_scores(model.get_layer("spatial_scores"), h)).reshape(batch, 1, m, n, 1)
+        alpha = sigmoid(scores(model.get_layer("spatial_scores"), h)).reshape(batch, 1, m, n, 1)
         penalty += SPATIAL * (alpha**2).sum() / batch
         return alpha
 
     def temporal():
         nonlocal penalty
-        beta = _softmax(_scores(model.get_layer("temporal_scores"), h)).reshape(batch, t, 1, 1, 1)
+        beta = softmax(scores(model.get_layer("temporal_scores"), h)).reshape(batch, t, 1, 1, 1)
         penalty += TEMPORAL * ((1 - beta) ** 2).sum() / batch
         return beta
 
     def joint():
         nonlocal penalty
-        both = _sigmoid(_scores(model.get_layer("spatio_temporal_scores"), h)).reshape(batch, t, m, n, 1)
+        both = sigmoid(scores(model.get_layer("spatio_temporal_scores"), h)).reshape(batch, t, m, n, 1)
         penalty += SPATIAL * (both**2).sum() / batch
         return both
 
@@ -70,7 +56,7 @@ def _expected(model, strategy, g, h):
     }[strategy]()
     features = np.concatenate([x.mean(axis=(1, 2, 3)) for x in maps], axis=1)
     kernel, bias = model.get_layer("classifier").get_weights()
-    return _softmax(features @ kernel + bias), penalty
+    return softmax(features @ kernel + bias), penalty
 
 
 @pytest.mark.parametrize("strategy", separable_sta.STRATEGIES)
@@ -78,15 +64,12 @@ def test_predictions_and_training_loss(strategy):
     model = _build(strategy)
     features, labels = small.batch(model, clips=3)
     names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
-    parts = tf.keras.Model(model.input, [model.get_layer(name).output for name in names]).predict(features, verbose=0)
-    g, h = parts if strategy != "none" else (parts, None)
-    expected, penalty = _expected(model, strategy, np.float64(g), h)
+    g, *h = outputs(model, names, features)
+    expected, penalty = _expected(model, strategy, g, *h)
     np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
     model.compile("sgd", "sparse_categorical_crossentropy")
-    cross_entropy = -np.log(expected[np.arange(3), labels]).mean()
-    np.testing.assert_allclose(
-        model.evaluate(features, labels, batch_size=3, verbose=0), cross_entropy + penalty, rtol=1e-4
-    )
+    loss = model.evaluate(features, labels, batch_size=3, verbose=0)
+    np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
     assert strategy == "none" or penalty > 0.01
 
 

@@ -1,0 +1,29 @@
+"""LRCN: every frame goes through one network, and the order of the frames matters."""
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.zoo import small
+from tests.zoo.numpy_layers import outputs
+
+
+def test_frames_share_a_network():
+    model = small.build("lrcn")
+    features, _ = small.batch(model)
+    (per_frame,) = outputs(model, ["frames_from_batch"], features)
+    frame = features["rgb"][1, 5][None]
+    alone = model.get_layer("frame_network")(frame, training=False)
+    np.testing.assert_allclose(per_frame[1, 5], alone[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"network": "resnet50"}, "did you mean 'resnet50_v2'"),
+        ({"network": "inception_v3", "size": 64}, "size is 64, expected at least 75"),
+    ],
+)
+def test_networks_and_sizes(options, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.build("lrcn", num_classes=3, **options)

@@ -1,0 +1,31 @@
+"""Video backbones: anything that makes a feature map of a video and can classify one.
+
+A backbone is two functions: ``feature_map(rgb, *, width)`` gives ``g`` [B, t, m, n, c], and
+``head(features, num_classes, dropout)`` gives the softmax [B, C] its own paper would.
+"""
+
+import dataclasses
+from typing import Callable
+
+from zoo import i3d, resnext3d101
+from zoo.registry import one_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """The two functions of a backbone."""
+
+    feature_map: Callable
+    head: Callable
+
+
+BACKBONES = {
+    "i3d": Backbone(i3d.feature_map, i3d.head),
+    "resnext3d101": Backbone(resnext3d101.feature_map, resnext3d101.head),
+}
+
+
+def get(name):
+    """The backbone of that name; :class:`~zoo.registry.ZooError` lists the valid ones."""
+    one_of("backbone", name, BACKBONES)
+    return BACKBONES[name]

@@ -1,0 +1,60 @@
+"""LRCN: a 2D CNN on every frame and an LSTM over its features (Donahue et al., CVPR 2015)."""
+
+import tensorflow as tf
+
+from zoo import i3d
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
+from zoo.registry import at_least, one_of, register
+
+# Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
+NETWORKS = {"resnet50_v2": ("ResNet50V2", 32), "mobilenet_v2": ("MobileNetV2", 32), "inception_v3": ("InceptionV3", 75)}
+
+
+@register(paper="LRCN15", reported={})
+def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=256, dropout=0.5):
+    """LRCN: per-frame features of a 2D CNN, an LSTM over them.
+
+    Donahue et al., CVPR 2015, section 3; hyper-parameters for Smarthome in PhD20 table 6.7 (256 units on CS, 128 on
+    CV).
+    ::
+
+        rgb [B,T,H,W,3] ─► 2D CNN on each frame ─► mean over space [B,T,D] ─► LSTM ─► last step ─► softmax [B,C]
+
+    Args:
+        num_classes: Number of classes C.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
+        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``mobilenet_v2`` or
+            ``inception_v3``.
+        lstm_units: Size of the LSTM's hidden vector.
+        dropout: Share of the last hidden vector that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``. The 2D CNN is its layer
+        ``frame_network``.
+
+    Raises:
+        ZooError: Unknown ``network``, or ``frames`` or ``size`` is too small.
+
+    Example:
+        >>> import zoo
+        >>> zoo.build("lrcn", num_classes=10, frames=8, size=64, network="mobilenet_v2").output_shape
+        (None, 10)
+    """
+    one_of("network", network, NETWORKS)
+    application, smallest = NETWORKS[network]
+    at_least(smallest, size=size)
+    rgb = i3d.video_input(frames, size)
+    cnn = getattr(tf.keras.applications, application)(
+        include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
+    )
+    # Renamed, so that a recipe can freeze or fill it without knowing which network it is.
+    cnn = tf.keras.Model(cnn.input, cnn.output, name="frame_network")
+    x = cnn(FramesAsBatch(name="frames_as_batch")(rgb))  # [B * T, D]
+    x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]
+    x = tf.keras.layers.LSTM(lstm_units, name="lstm")(x)  # [B, units]
+    x = Dropout(dropout, name="dropout")(x)
+    x = tf.keras.layers.Dense(num_classes, name="classifier")(x)
+    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
+    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    return tf.keras.Model({"rgb": rgb}, predictions, name="lrcn")
