@@ -19,6 +19,8 @@ _INCEPTION = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+# Keras's 0.99 needs hundreds of steps to forget the statistics it starts from, more than a small dataset's training has.
+BN_MOMENTUM = 0.9
 _LAST_BLOCKS = ("Mixed_5b", "Mixed_5c")
 
 
@@ -36,7 +38,7 @@ def unit(x, filters, kernel, *, stride=1, name):
         ``[B, T / stride, H / stride, W / stride, filters]``.
     """
     x = tf.keras.layers.Conv3D(filters, kernel, stride, "same", use_bias=False, name=f"{name}.conv_3d")(x)
-    x = tf.keras.layers.BatchNormalization(scale=False, name=f"{name}.batch_norm")(x)
+    x = tf.keras.layers.BatchNormalization(scale=False, momentum=BN_MOMENTUM, name=f"{name}.batch_norm")(x)
     return tf.keras.layers.Activation("relu", name=f"{name}.relu")(x)
 
 

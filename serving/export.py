@@ -1,0 +1,225 @@
+"""Exports a trained run as a SavedModel that TF-Serving can serve.
+
+``python -m serving.export --run RUN --to BASE [--name NAME] [--version N]``
+
+::
+
+    BASE/<model>/<version>/saved_model.pb, variables/
+                           assets/labels.txt, recipe.yaml, inputs.json, environment.json,
+                                  evaluation/<protocol>-<split>/metrics.json
+                           assets.extra/tf_serving_warmup_requests
+
+A version is written under a name that is no number, loaded once and asked its warm-up requests, and renamed: a server
+that watches the folder sees all of it or nothing.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+
+import zoo
+from serving import signatures, versions, warmup
+from tfrecords import command_line, manifest
+from tfrecords.errors import UserError
+
+LABELS = "assets/labels.txt"
+_COPIED = ("labels.txt", "recipe.yaml", "inputs.json", "environment.json")  # of the run, where it has them
+_METRICS = "evaluation/*/metrics.json"
+_LOCK = ".export.lock"
+_UNFINISHED = ".export-"  # prefix of a version under construction
+_TOLERANCE = 1e-3  # of probabilities, SavedModel against Keras model: GPUs round convolutions to TF32
+
+
+class Run:
+    """What an export needs of a run directory.
+
+    Args:
+        path: The run directory, as ``recipes/train.py`` leaves it.
+
+    Attributes:
+        path: The same, as a ``Path``.
+        inputs: What the model is fed, a :class:`tfrecords.pipeline.Inputs`.
+        labels: Class names, in the order of the softmax.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+
+    def __init__(self, path):
+        from tfrecords.pipeline import Inputs
+
+        self.path = pathlib.Path(path)
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such folder, expected a run directory of recipes/train.py")
+        try:
+            self.inputs = Inputs.from_dict(json.loads(self._read("inputs.json")))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.path / 'inputs.json'} is damaged: {error}; train again") from error
+        self.labels = self._read("labels.txt").splitlines()
+        repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if repeated or "" in self.labels:
+            wrong = f"{', '.join(repeated)} is repeated" if repeated else "a line is empty"
+            raise UserError(f"{self.path / 'labels.txt'}: {wrong}, expected one class per line, each once")
+
+    def _read(self, name):
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path} has no {name}, expected a run directory of recipes/train.py: finish the training first"
+            ) from None
+
+    def model(self):
+        """The trained ``tf.keras.Model``; :class:`~tfrecords.errors.UserError` if there is none."""
+        try:
+            return zoo.load_model(self.path / "model.keras")
+        except zoo.ZooError as error:
+            raise UserError(f"{error}; finish the training first") from error
+
+
+def export(run, base, *, name=None, version=None):
+    """Writes a new version of a model.
+
+    Args:
+        run: A :class:`Run`.
+        base: Folder of all models.
+        name: The model's name; default: the method's, such as ``separable_sta``.
+        version: The version's number; default: one more than the highest there is.
+
+    Returns:
+        ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
+        probabilities that the SavedModel and the Keras model give for the warm-up requests.
+
+    Raises:
+        UserError: The version exists already, another export is under way, or the run cannot be exported.
+    """
+    model = run.model()
+    name = name or model.name
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise UserError(f"--name {name!r}: expected letters, digits, '_', '-' and '.', as in {model.name}")
+    module, functions = signatures.build(model, run.inputs, run.labels)
+    requests = warmup.requests(name, run.inputs)
+    with _only_exporter(pathlib.Path(base) / name) as folder:
+        existing = versions.find(folder)
+        version = max(existing, default=0) + 1 if version is None else version
+        if version in existing:
+            free = max(existing) + 1
+            raise UserError(f"{existing[version]} exists already, versions are never overwritten: use --version {free}")
+        unfinished = pathlib.Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        try:
+            _save(module, functions, unfinished)
+            _copy_assets(run.path, unfinished / "assets")
+            warmup.write(unfinished, requests)
+            difference = _check(unfinished, name, version, model, run.inputs, requests)
+            _sync(unfinished)
+            unfinished.chmod(0o755)  # mkdtemp's 0700 would keep a server of another user out
+            unfinished.rename(folder / str(version))
+            manifest.sync_folder(folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    return folder / str(version), difference
+
+
+@contextlib.contextmanager
+def _only_exporter(folder):
+    """The model's folder, created, for this process alone; what exports that were killed left there is removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--to {folder}: a file is in the way, expected a folder") from None
+    with open(folder / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another export is writing there, wait until it has ended") from None
+        for abandoned in folder.glob(_UNFINISHED + "*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        yield folder
+
+
+def _save(module, functions, folder):
+    import tensorflow as tf
+
+    try:
+        tf.saved_model.save(module, os.fspath(folder), signatures=functions)
+    except tf.errors.OpError as error:  # such as a full disk, which is no OSError in TensorFlow
+        raise UserError(f"cannot write the SavedModel to {folder.parent}: {error.message.splitlines()[0]}") from error
+
+
+def _copy_assets(run, assets):
+    assets.mkdir(exist_ok=True)
+    files = [run / name for name in _COPIED if (run / name).is_file()] + sorted(run.glob(_METRICS))
+    for file in files:
+        target = assets / file.relative_to(run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+
+
+def _check(folder, name, version, model, inputs, requests):
+    """Loads what was written as a server does; the largest difference to the Keras model."""
+    import tensorflow as tf
+
+    from serving.server import Servable, request_tensors
+
+    servable = Servable(name, version, folder)  # replays the warm-up requests
+    differences = []
+    for request in requests:
+        signature = request.model_spec.signature_name
+        tensors = request_tensors(request, servable.signature_def(signature))
+        expected = model(signatures.features(signature, inputs, tensors), training=False).numpy()
+        served = tf.make_ndarray(servable.predict(request).outputs["probabilities"])
+        differences.append(float(np.abs(served - expected).max()))
+    if not max(differences) <= _TOLERANCE:  # not (a > b): NaN must not pass
+        raise UserError(f"the SavedModel differs from the model by {max(differences):.2g}: nothing was exported")
+    return max(differences)
+
+
+def _sync(folder):
+    """Makes a folder's contents durable, so that a power cut after the rename leaves no empty files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        else:
+            manifest.sync_folder(path)
+    manifest.sync_folder(folder)
+
+
+def _version(text):
+    """A version number, for ``argparse``."""
+    if not text.isdecimal() or not 0 < int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no version, expected a whole number from 1")
+    return int(text)
+
+
+def main(argv=None):
+    """The command line."""
+    parser = command_line.ArgumentParser(
+        prog="python -m serving.export", description="Export a trained run as a SavedModel for TF-Serving."
+    )
+    parser.add_argument("--run", required=True, help="run directory of recipes/train.py")
+    parser.add_argument("--to", required=True, metavar="BASE", help="folder of all models")
+    parser.add_argument("--name", help="name of the model; default: the method's")
+    parser.add_argument("--version", type=_version, metavar="N", help="version; default: the next")
+    arguments = parser.parse_args(argv)
+    run = Run(arguments.run)
+    folder, difference = export(run, arguments.to, name=arguments.name, version=arguments.version)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(signatures.names(run.inputs))})")
+    print(f"largest difference of probabilities to the Keras model: {difference:.2g}")
+    print(f"serve it: python -m serving.server --model_base_path {folder.parent} --model_name {folder.parent.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,250 @@
+"""What a served model accepts and answers: the graph around the network.
+
+::
+
+    frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
+                                                                 ├─► resize ─► [-1, 1] ─► rgb ──┐
+    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► answer
+    poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┘
+
+The functions of the graph are those of :mod:`tfrecords.pipeline`, so a served clip is prepared as evaluation prepares
+it with one window and one crop. Clips of any length and pictures of any size are accepted; poses need not have as many
+frames as the video.
+
+Signatures:
+
+* ``serving_default``: ``frames`` (uint8, RGB) and ``poses``.
+* ``serve_jpeg``: ``jpegs`` (one JPEG per frame) and ``poses``; a model of poses alone does not have it.
+
+Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
+``jpegs_left_hand`` and so on. Answers, one row per clip:
+
+* ``probabilities`` [B, C] float32: the network's softmax.
+* ``classes`` [B, C] string: the label of each column.
+* ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
+"""
+
+from tfrecords.errors import UserError
+from zoo import skeletons
+
+DEFAULT = "serving_default"
+JPEG = "serve_jpeg"
+POSES = "poses"
+OUTPUTS = ("probabilities", "classes", "logits")
+
+_PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
+
+
+def names(inputs):
+    """Names of the signatures of a model that is fed ``inputs`` (:class:`tfrecords.pipeline.Inputs`)."""
+    return (DEFAULT, JPEG) if inputs.frames else (DEFAULT,)
+
+
+def pictures_name(signature, part):
+    """Name of the input that takes a body part's pictures."""
+    return _PICTURES[signature] if part == "full_body" else f"{_PICTURES[signature]}_{part}"
+
+
+def input_specs(signature, inputs):
+    """Inputs of a signature.
+
+    Args:
+        signature: One of :func:`names`.
+        inputs: A :class:`tfrecords.pipeline.Inputs`.
+
+    Returns:
+        Input name -> ``tf.TensorSpec``, batch first; ``None`` marks what a request chooses.
+
+    Example:
+        >>> from tfrecords.pipeline import Inputs
+        >>> specs = input_specs("serve_jpeg", Inputs(frames=16, pose_steps=5, layout="kinect_v1_20"))
+        >>> {name: tuple(spec.shape) for name, spec in specs.items()}
+        {'jpegs': (None, None), 'poses': (None, None, 1, 20, 3)}
+    """
+    import tensorflow as tf
+
+    specs = {}
+    if inputs.frames:
+        for part in inputs.parts:
+            name = pictures_name(signature, part)
+            if signature == JPEG:
+                specs[name] = tf.TensorSpec([None, None], tf.string, name)  # [B, T]
+            else:
+                specs[name] = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name)  # [B, T, H, W, 3]
+    if inputs.pose_steps:
+        specs[POSES] = tf.TensorSpec([None, None, inputs.persons, inputs.joints, 3], tf.float32, POSES)
+    return specs
+
+
+def features(signature, inputs, request):
+    """What the network is fed for a request.
+
+    Args:
+        signature: One of :func:`names`.
+        inputs: A :class:`tfrecords.pipeline.Inputs`.
+        request: Input name -> tensor, as :func:`input_specs`.
+
+    Returns:
+        Feature name -> tensor, as :meth:`tfrecords.pipeline.Inputs.signature` with a batch axis.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) an empty input, a picture that is no JPEG, a pose that is not finite.
+    """
+    request = _checked(request)
+    fed = {}
+    if inputs.frames:
+        prepare = _from_jpegs if signature == JPEG else _from_frames
+        for part in inputs.parts:
+            fed[skeletons.input_name(part)] = prepare(request[pictures_name(signature, part)], inputs)
+    if inputs.pose_steps:
+        fed["pose"] = _from_poses(request[POSES], inputs)
+    return fed
+
+
+def _checked(request):
+    """The request; running the graph fails when an input is empty or the inputs differ in the number of clips."""
+    import tensorflow as tf
+
+    clips = {name: tf.shape(tensor)[0] for name, tensor in request.items()}
+    first = next(iter(clips))
+    checks = [
+        tf.debugging.assert_positive(tf.size(tensor), f"{name} is empty: at least one clip of one frame is needed")
+        for name, tensor in request.items()
+    ]
+    checks += [
+        tf.debugging.assert_equal(clips[first], count, f"{first} and {name} have different numbers of clips")
+        for name, count in clips.items() if name != first
+    ]  # fmt: skip
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return {name: tf.identity(tensor) for name, tensor in request.items()}
+
+
+def _frame_indices(num_frames, inputs):
+    """Frames of the centred window: ``[T]``."""
+    from tfrecords import pipeline
+
+    start = pipeline.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
+    return pipeline.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+
+
+def _from_frames(frames, inputs):
+    """``[B, any, any, any, 3]`` uint8 -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
+    import tensorflow as tf
+
+    from tfrecords import pipeline
+
+    shape = tf.shape(frames)
+    frames = tf.gather(frames, _frame_indices(shape[1], inputs), axis=1)  # [B, T, H, W, 3]
+    top, left, height, width = tf.unstack(pipeline.centre_square(shape[2], shape[3]))
+    frames = frames[:, :, top : top + height, left : left + width]
+    pictures = tf.reshape(frames, [-1, height, width, 3])  # [B * T, side, side, 3]
+    pictures = pipeline.to_network_range(pipeline.resize(pictures, inputs.size))
+    return tf.reshape(pictures, [-1, inputs.frames, inputs.size, inputs.size, 3])
+
+
+def _from_jpegs(jpegs, inputs):
+    """``[B, any]`` strings -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
+    import tensorflow as tf
+
+    from tfrecords import pipeline
+
+    indices = _frame_indices(tf.shape(jpegs)[1], inputs)
+
+    def one_clip(jpegs):
+        pictures = pipeline.decode_frames(jpegs, indices, pipeline.centre_square)
+        pictures = pipeline.to_network_range(pipeline.resize(pictures, inputs.size))
+        return tf.ensure_shape(pictures, [inputs.frames, inputs.size, inputs.size, 3])
+
+    spec = tf.TensorSpec([inputs.frames, inputs.size, inputs.size, 3], tf.float32)
+    return tf.map_fn(one_clip, jpegs, fn_output_signature=spec)
+
+
+def _from_poses(xyz, inputs):
+    """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
+    import tensorflow as tf
+
+    from tfrecords import pipeline, poses
+
+    xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
+    steps = pipeline.middle_steps(tf.shape(xyz)[1], inputs.pose_steps)
+
+    def one_clip(xyz):
+        return tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)
+
+    spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
+    return tf.map_fn(one_clip, xyz, fn_output_signature=spec)
+
+
+def build(model, inputs, labels):
+    """The graphs to save.
+
+    Args:
+        model: A model of :mod:`zoo`: a dictionary of features -> softmax ``[B, C]``, with a layer ``logits``.
+        inputs: What it is fed, a :class:`tfrecords.pipeline.Inputs`.
+        labels: The C class names, in the order of the softmax.
+
+    Returns:
+        ``(module, functions)`` for ``tf.saved_model.save(module, path, signatures=functions)``: a ``tf.Module`` that
+        holds the network's variables, and signature name -> concrete function.
+
+    Raises:
+        UserError: Model, inputs and labels do not fit together.
+
+    Example:
+        >>> import zoo
+        >>> from tfrecords.pipeline import Inputs
+        >>> model = zoo.build("pose_lstm", num_classes=2, pose_steps=5, joints=20, lstm_units=8)
+        >>> inputs = Inputs(pose_steps=5, layout="kinect_v1_20")
+        >>> module, functions = build(model, inputs, ["sit", "stand"])
+        >>> sorted(functions["serving_default"].structured_outputs)
+        ['classes', 'logits', 'probabilities']
+    """
+    import tensorflow as tf
+
+    network = tf.function(_network(model, inputs, labels), input_signature=[_batched(inputs.signature())])
+    texts = tf.constant([label.encode() for label in labels])  # [C]
+
+    def function(signature):
+        def serve(**request):
+            answer = network(features(signature, inputs, request))
+            clips = tf.shape(answer["probabilities"])[0]
+            return {**answer, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
+
+        return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
+
+    functions = {signature: function(signature) for signature in names(inputs)}
+    module = tf.Module(name=model.name)
+    # The variables alone: saving the Keras model would trace every layer once more, for nothing.
+    module.network_variables = list(
+        {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
+    )
+    return module, functions
+
+
+def _batched(specs):
+    """The specifications with a batch axis."""
+    import tensorflow as tf
+
+    return {name: tf.TensorSpec([None, *spec.shape], spec.dtype, name) for name, spec in specs.items()}
+
+
+def _network(model, inputs, labels):
+    """Features -> ``probabilities`` and ``logits``, in inference mode."""
+    import tensorflow as tf
+
+    expected = {name: tuple(spec.shape) for name, spec in inputs.signature().items()}
+    actual = {name: tuple(tensor.shape)[1:] for name, tensor in model.input.items()}
+    if expected != actual:
+        raise UserError(f"the model takes {actual}, but the run's inputs.json feeds it {expected}: they must be equal")
+    if "logits" not in [layer.name for layer in model.layers]:
+        raise UserError(f"the model {model.name} has no layer named logits, expected a model made by zoo.build")
+    logits = model.get_layer("logits").output
+    shapes = {tuple(logits.shape), tuple(model.output.shape)}
+    if shapes != {(None, len(labels))}:
+        raise UserError(f"labels.txt has {len(labels)} classes, but the model's output is {tuple(model.output.shape)}")
+    both = tf.keras.Model(model.input, {"probabilities": model.output, "logits": logits})
+
+    def call(fed):
+        return {name: tf.cast(value, tf.float32) for name, value in both(fed, training=False).items()}
+
+    return call
