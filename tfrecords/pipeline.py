@@ -426,7 +426,7 @@ def _training_clip(serialized, seed, inputs, augment):
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
-def _files(records, protocol, split):
+def _shards_of(records, protocol, split):
     return tf.data.Dataset.from_tensor_slices([str(path) for path in records.shards(protocol, split)])
 
 
@@ -438,6 +438,15 @@ def _read(files):
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+
+
+def _shuffle(data, buffer, key):
+    """Shuffles ``buffer`` records at a time; unlike ``Dataset.shuffle``, by the key alone and by no global seed."""
+
+    def shuffle(number, chunk):
+        return tf.random.experimental.stateless_shuffle(chunk, tf.random.experimental.stateless_fold_in(key, number))
+
+    return data.batch(buffer).enumerate().map(shuffle).unbatch()
 
 
 def training(
@@ -480,19 +489,18 @@ def training(
     steps = count // batch
     if not steps:
         raise UserError(f"batch {batch} is larger than {protocol} {split}, which has {count} clips: use a smaller one")
-    files = _files(records, protocol, split)
-    cached = _read(files).cache() if cache else None
+    files = [str(path) for path in records.shards(protocol, split)]
+    cached = _read(_shards_of(records, protocol, split)).cache() if cache else None
 
     def one_epoch(epoch):
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
-        order = tf.random.stateless_uniform([2], key, maxval=tf.int64.max, dtype=tf.int64)
         if cached is not None:
-            shuffled = cached.shuffle(count, seed=order[0])
+            shuffled = _shuffle(cached, count, key)
         else:
-            opened = _read(files.shuffle(len(files), seed=order[1]))
-            shuffled = opened.shuffle(min(count, SHUFFLE_BUFFER), seed=order[0])
+            order = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
+            shuffled = _shuffle(_read(tf.data.Dataset.from_tensor_slices(order)), min(count, SHUFFLE_BUFFER), key)
         numbered = shuffled.take(steps * batch).enumerate()
-        return numbered.map(lambda number, record: (record, tf.stack([order[0], number])))
+        return numbered.map(lambda number, record: (record, tf.random.experimental.stateless_fold_in(key, number)))
 
     data = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
     data = data.map(
@@ -573,14 +581,16 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         features, label = _evaluation_view(record, view, inputs, clips, crops)
         return features, label, number
 
-    data = _read(_files(records, protocol, split)).enumerate().flat_map(views)
+    data = _read(_shards_of(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
 def clip_ids(records, protocol, split):
     """Ids of a split's clips, in the order of :func:`evaluation`'s clip numbers."""
+    if not records.count(protocol, split):
+        return []
     context = {"clip/id": tf.io.FixedLenFeature([], tf.string)}
-    data = _read(_files(records, protocol, split))
+    data = _read(_shards_of(records, protocol, split))
     data = data.map(lambda record: tf.io.parse_single_sequence_example(record, context, {})[0]["clip/id"])
     return [clip_id.decode() for clip_id in data.as_numpy_iterator()]

@@ -3,9 +3,9 @@
 ``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every cell of a converted
 dataset and every recipe derives from the one table below.
 
-Validation is one tenth of the training performances, chosen by a stable hash. The hash leaves out the camera, so that
-a performance recorded by several cameras is never in training from one view and in validation from another: such a
-validation accuracy would say nothing of new performances.
+Validation is one tenth of the training performances, chosen by a stable hash of what
+:meth:`~tfrecords.datasets.base.Source.performance` says: a performance recorded by several cameras is never in training
+from one view and in validation from another, as such a validation accuracy would say nothing of new performances.
 """
 
 import dataclasses
@@ -80,13 +80,14 @@ def split_of(dataset, protocol, clip_id):
         >>> split_of("nucla", "v3_12", "a01_s01_e00_v03")
         'test'
     """
-    info = datasets.get(dataset).parse_id(clip_id)
+    source = datasets.get(dataset)
+    info = source.parse_id(clip_id)
     rule = PROTOCOLS[dataset][protocol]
     if rule.is_test(info):
         return "test"
     if not rule.is_train(info):
         return None
-    return "val" if _hash(dataset, info) < VALIDATION_SHARE else "train"
+    return "val" if _hash(f"{dataset}/{source.performance(info)}") < VALIDATION_SHARE else "train"
 
 
 def splits_of(dataset, clip_id):
@@ -99,7 +100,6 @@ def cell_of(dataset, clip_id):
     return "_".join(f"{protocol}-{split or 'none'}" for protocol, split in splits_of(dataset, clip_id).items())
 
 
-def _hash(dataset, info):
-    """A number in [0, 1) that depends on the performance alone, equal on every machine and Python version."""
-    key = f"{dataset}/{info.setup}/{info.label}/{info.subject}/{info.repetition}"
+def _hash(key):
+    """A number in [0, 1) that depends on the text alone, equal on every machine and Python version."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64

@@ -19,7 +19,7 @@ _INCEPTION = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Keras's 0.99 needs hundreds of steps to forget the statistics it starts from, more than a small dataset's training has.
+# Keras's 0.99 needs hundreds of steps to forget the statistics it starts from: a small dataset's training is shorter.
 BN_MOMENTUM = 0.9
 _LAST_BLOCKS = ("Mixed_5b", "Mixed_5c")
 

@@ -72,6 +72,7 @@ def test_order_and_choices_depend_on_seed_and_epoch_alone(records):
     augment = pipeline.Augmentation(flip=True, rotation=30, scale=0.1, noise=0.01)
     inputs = pipeline.Inputs(frames=4, size=32, pose_steps=3, layout="kinect_v1_20")
     first = _train(records, inputs, epochs=3, augment=augment)
+    tf.random.set_seed(0)  # TensorFlow's own seed plays no part
     assert _equal(first, _train(records, inputs, epochs=3, augment=augment))
     per_epoch = len(first) // 3
     assert _equal(first[2 * per_epoch :], _train(records, inputs, epochs=3, first_epoch=2, augment=augment))

@@ -55,6 +55,20 @@ class Source(abc.ABC):
     def parse_id(clip_id):
         """The :class:`~tfrecords.schema.ClipInfo` a clip's id stands for; ``ValueError`` if it is no id."""
 
+    @staticmethod
+    def performance(info):
+        """What a clip shows, however many clips show it: a key that validation never separates from training.
+
+        By default the same action by the same subject for the same time in the same setup, whichever camera saw it.
+
+        Args:
+            info: The clip's :class:`~tfrecords.schema.ClipInfo`.
+
+        Returns:
+            Text.
+        """
+        return f"{info.setup}/{info.label}/{info.subject}/{info.repetition}"
+
     @abc.abstractmethod
     def options(self):
         """What the records depend on besides the source's files, as JSON values; recorded in the manifest."""

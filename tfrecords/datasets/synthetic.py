@@ -172,6 +172,11 @@ class SynthADL(base.Source):
             )
         return schema.ClipInfo(clip_id, activity - 1, person, number, setup, repetition)
 
+    @staticmethod
+    def performance(info):
+        """Twins are kept together: a model that knows a room from one twin would take the other twin for it."""
+        return f"{info.setup}/{info.label // 2}/{info.subject}/{info.repetition}"
+
     def options(self):
         """All that the clips depend on."""
         return {

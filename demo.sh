@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The whole way on a synthetic dataset: convert, train, evaluate, export, serve, query. `make demo` sets up and runs it.
+# Everything it makes lies in demo/; it starts over every time.
+set -euo pipefail
+cd "$(dirname "$0")"
+out=demo
+name=separable_sta
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
+export TF_CPP_MIN_LOG_LEVEL=3
+begin=$SECONDS
+
+step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - begin)); }
+
+rm -rf "$out"
+step "convert: 240 clips of SynthADL, rendered here"
+python -m tfrecords.convert synthetic --out $out/data --repetitions 1
+step "inspect"
+python -m tfrecords.inspect $out/data
+step "train: I3D backbone, pose LSTM, then Separable STA"
+python recipes/train.py --recipe separable_sta_synthetic --data $out/data --output $out/run \
+  --set stages.backbone.epochs=8 stages.pose.epochs=30 stages.joint.epochs=5
+step "evaluate on people it has not seen"
+python recipes/evaluate.py --run $out/run --data $out/data
+step "export for TF-Serving"
+python -m serving.export --run $out/run --to $out/models --name $name
+step "serve"
+python -m serving.server --model_base_path $out/models/$name --model_name $name --port 0 >$out/server.log 2>&1 &
+server=$!
+until grep -q "^Serving" $out/server.log; do
+  kill -0 "$server" 2>/dev/null || { cat $out/server.log >&2; exit 1; }
+  sleep 0.2
+done
+grep "^Serving" $out/server.log
+address=$(sed -n 's/^Serving .* on \([^ ]*\)$/\1/p' $out/server.log)
+step "query: one clip"
+python -m serving.client --server "$address" --model $name --record $out/data --clip S001C001P002R001A001
+step "compare: served predictions against the Keras model"
+python -m serving.verify --run $out/run --data $out/data --server "$address" --model $name --clips 16
+kill "$server"
+wait "$server" || true
+server=
+step "done: the run directory is $out/run, its plots"
+find $out/run -name '*.png'

@@ -1,0 +1,459 @@
+"""The training of one stage: an ordinary ``fit`` that can be killed at any moment and resumed exactly.
+
+At the end of every epoch one folder ``checkpoints/epoch-00012`` appears whole, by being renamed: weights, optimizer
+state, dropout's random state (part of the model) and the history of the epochs. Everything else follows from these: the
+batches from (seed, epoch), see :func:`tfrecords.pipeline.training`; the learning rate, early stopping and the best
+epoch from the history.
+"""
+
+import dataclasses
+import fnmatch
+import json
+import math
+import pathlib
+import shutil
+import time
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+import zoo
+from recipes import config, run_directory, scoring
+from tfrecords import manifest, pipeline
+from tfrecords.errors import UserError
+from zoo import registry
+
+KEPT = 2  # newest checkpoints kept, besides the best
+
+# ------------------------------------------------------------------------------------------------------- the model
+
+
+def build_model(recipe, stage, records):
+    """Builds the model a stage trains.
+
+    Args:
+        recipe: A :class:`recipes.config.Recipe`.
+        stage: One of its stages.
+        records: The converted dataset, which gives classes, persons and joints.
+
+    Returns:
+        ``(model, inputs)``: the model and the :class:`tfrecords.pipeline.Inputs` it is fed.
+
+    Raises:
+        UserError: An option is wrong, or the recipe's data lacks what the model reads.
+    """
+    inputs = recipe.data.inputs(records)
+    model = stage.model or recipe.model
+    try:
+        options = {**_shared_options(recipe.model, model), **model.options}
+        options.update(_data_options(model, inputs))
+        built = zoo.build(model.name, num_classes=len(records.labels), **options)
+    except zoo.ZooError as error:
+        raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
+    return built, _inputs_of(built, inputs)
+
+
+def _shared_options(whole, part):
+    """Options of the recipe's model that hold for a part of it too, such as its backbone's width."""
+    defaults, others = registry.options(part.name), registry.options(whole.name)
+    common = {option for option in defaults if option in others and defaults[option] == others[option]}
+    return {option: value for option, value in whole.options.items() if option in common}
+
+
+def _data_options(model, inputs):
+    """Options of a model that the data decide."""
+    given = {"frames": inputs.frames, "size": inputs.size, "pose_steps": inputs.pose_steps}
+    if inputs.pose_steps:
+        given.update(persons=inputs.persons, joints=inputs.joints)
+    valid = registry.options(model.name)
+    for option in ("frames", "pose_steps"):
+        if option in valid and not given[option]:
+            raise zoo.ZooError(f"{model.name} needs {option}, set data.{option} above 0")
+    for option in given:
+        if option in model.options:
+            raise zoo.ZooError(f"option {option} of {model.name} follows from the data, leave it out")
+    return {option: value for option, value in given.items() if option in valid}
+
+
+def _inputs_of(model, inputs):
+    """What of the recipe's inputs a model reads, by the names of its own."""
+    names = set(model.input)
+    parts = tuple(part for part in inputs.parts if pipeline.feature_name(part) in names)
+    return dataclasses.replace(
+        inputs,
+        frames=inputs.frames if parts else 0,
+        parts=parts or inputs.parts,
+        pose_steps=inputs.pose_steps if "pose" in names else 0,
+    )
+
+
+def initialise(model, sources):
+    """Copies the weights of earlier stages' models into a model; ``UserError`` if something does not fit."""
+    for source in sources:
+        try:
+            zoo.transfer_weights(source, model)
+        except zoo.ZooError as error:
+            raise UserError(str(error)) from None
+
+
+def freeze(model, stage):
+    """Excludes the layers a stage freezes from training.
+
+    Args:
+        model: The stage's model.
+        stage: The stage; its patterns are those of shell file names.
+
+    Raises:
+        UserError: A pattern fits no layer.
+    """
+    for pattern in stage.freeze:
+        frozen = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
+        if not frozen:
+            layers = [layer.name for layer in model.layers if layer.weights]
+            raise UserError(f"stages.{stage.name}.freeze: {config.unknown('no layer fits', pattern, layers)}")
+        for layer in frozen:
+            layer.trainable = False
+
+
+def make_optimizer(settings):
+    """The ``tf.keras`` optimizer of a recipe's ``optimizer`` section."""
+    arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "name"}
+    return {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}[settings.name](**arguments)
+
+
+# ------------------------------------------------------------------------------------- what follows from the history
+
+
+def best_epoch(history, monitor):
+    """Number (from 1) of the best epoch on validation, the earliest among equals; 0 without epochs.
+
+    Args:
+        history: One row per epoch with ``val_accuracy`` and ``val_loss``.
+        monitor: ``val_accuracy`` (equal ones are told apart by ``val_loss``) or ``val_loss``.
+    """
+
+    def badness(epoch):
+        row = history[epoch - 1]
+        return (-row["val_accuracy"], row["val_loss"]) if monitor == "val_accuracy" else row["val_loss"]
+
+    return min(range(1, len(history) + 1), key=badness, default=0)
+
+
+def learning_rate(stage, history):
+    """Learning rate of the epoch that follows a history.
+
+    Example:
+        >>> from recipes import config
+        >>> stage = config.load("pose_lstm_nucla", ["stages.pose.schedule={name: step, every: 2}"]).stages[-1]
+        >>> [round(learning_rate(stage, [{}] * epoch) / learning_rate(stage, []), 4) for epoch in range(5)]
+        [1.0, 1.0, 0.1, 0.1, 0.01]
+    """
+    schedule, base, epoch = stage.schedule, stage.optimizer.learning_rate, len(history)
+    if schedule.name == "step":
+        return base * schedule.factor ** (epoch // schedule.every)
+    if schedule.name == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * epoch / stage.epochs))
+        return base * (schedule.final + (1 - schedule.final) * share)
+    if schedule.name == "plateau":
+        return base * schedule.factor ** _plateaus(stage, history)
+    return base
+
+
+def _plateaus(stage, history):
+    """How often ``patience`` epochs have passed without a better one."""
+    plateaus = waited = 0
+    for epoch in range(1, len(history) + 1):
+        waited = 0 if best_epoch(history[:epoch], stage.monitor) == epoch else waited + 1
+        if waited == stage.schedule.patience:
+            plateaus, waited = plateaus + 1, 0
+    return plateaus
+
+
+def has_ended(stage, history):
+    """Whether a stage has had all its epochs, or stops early."""
+    if len(history) >= stage.epochs:
+        return True
+    patience = stage.early_stopping.patience if stage.early_stopping else math.inf
+    return len(history) - best_epoch(history, stage.monitor) >= patience
+
+
+# ----------------------------------------------------------------------------------------------------- checkpoints
+
+
+class Checkpoints:
+    """The checkpoints of a stage: the newest and the best.
+
+    Args:
+        folder: Where they are kept.
+    """
+
+    _WEIGHTS = "weights"
+    _STATE = "state.json"
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def epochs(self):
+        """Numbers of the epochs that have one, ascending."""
+        return sorted(int(path.name[len("epoch-") :]) for path in self.folder.glob("epoch-*[0-9]"))
+
+    def history(self):
+        """History up to the newest checkpoint; empty without one."""
+        epochs = self.epochs()
+        if not epochs:
+            return []
+        return json.loads((self._path(epochs[-1]) / self._STATE).read_text(encoding="utf-8"))["history"]
+
+    def save(self, history, best, **objects):
+        """Writes the checkpoint of the epoch that has just ended, and removes those no longer needed.
+
+        Args:
+            history: Rows of all epochs so far.
+            best: Number of the best epoch, whose checkpoint stays.
+            **objects: What ``tf.train.Checkpoint`` saves.
+
+        Raises:
+            UserError: It could not be written; the earlier ones are as they were.
+        """
+        epoch = len(history)
+        partial = self.folder / f"epoch-{epoch:05d}.tmp"
+        self._clear(partial)
+        partial.mkdir(parents=True)
+        try:
+            tf.train.Checkpoint(**objects).write(str(partial / self._WEIGHTS))
+            manifest.write_json(partial / self._STATE, {"epoch": epoch, "history": history})
+        except tf.errors.OpError as error:
+            self._clear(partial)
+            reason = " ".join(error.message.split())[:200]
+            raise UserError(f"{partial}: cannot be written ({reason}), make space and go on with --resume") from None
+        for file in partial.iterdir():
+            manifest.sync_folder(file)
+        partial.rename(self._path(epoch))
+        manifest.sync_folder(self.folder)
+        for old in self.epochs()[:-KEPT]:
+            if old != best:
+                self._clear(self._path(old))
+
+    def read(self, epoch, **objects):
+        """Restores an epoch's checkpoint into objects whose variables exist."""
+        path = self._path(epoch)
+        try:
+            status = tf.train.Checkpoint(**objects).read(str(path / self._WEIGHTS))
+            status.assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: cannot be read ({reason}), remove it and go on with --resume") from None
+        status.expect_partial()
+
+    def clear(self):
+        """Removes all checkpoints."""
+        self._clear(self.folder)
+
+    def _path(self, epoch):
+        return self.folder / f"epoch-{epoch:05d}"
+
+    @staticmethod
+    def _clear(path):
+        if path.exists():
+            shutil.rmtree(path)
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+
+def train(stage, *, recipe, model, inputs, records, strategy, run):
+    """Trains a stage from its newest checkpoint, or from the model's weights, to its end.
+
+    Args:
+        stage: The :class:`recipes.config.Stage`.
+        recipe: Its recipe.
+        model: The stage's model, built in the strategy's scope.
+        inputs: What the model is fed.
+        records: The converted dataset.
+        strategy: A ``tf.distribute.Strategy``.
+        run: Path of the run directory.
+
+    Returns:
+        Number of the best epoch on validation; its weights are in the stage's checkpoints.
+
+    Raises:
+        UserError: The loss is no longer finite, a shard is damaged or a checkpoint cannot be written.
+    """
+    checkpoints = stage_checkpoints(run, stage)
+    history = checkpoints.history()
+    batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
+    with strategy.scope():
+        freeze(model, stage)
+        model.compile(
+            make_optimizer(stage.optimizer),
+            loss=tf.keras.losses.SparseCategoricalCrossentropy(),
+            metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,  # XLA slows 3D convolutions on CPU down and fails with two replicas
+        )
+        model.optimizer.build(model.trainable_variables)  # the checkpoint's values need variables to go to
+        if history:
+            checkpoints.read(len(history), model=model, optimizer=model.optimizer)
+    data = pipeline.training(
+        records,
+        protocol,
+        inputs,
+        batch=batch,
+        seed=stage_seed(recipe, stage),
+        epochs=stage.epochs,
+        first_epoch=len(history),
+        augment=recipe.data.augment,
+        cache=recipe.data.cache,
+    )
+    validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
+    validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
+    steps = records.count(protocol, "train") // batch
+    epochs = _Epochs(stage, history, checkpoints, run, clips=steps * batch, validate=validate)
+    if not has_ended(stage, history):
+        try:
+            model.fit(
+                data,
+                initial_epoch=len(history),
+                epochs=stage.epochs,
+                steps_per_epoch=steps,
+                callbacks=[epochs],
+                shuffle=False,  # the data come shuffled
+                verbose=0,
+            )
+        except tf.errors.DataLossError as error:
+            raise UserError(f"{records.directory}: a shard is damaged ({error.message}), convert again") from None
+    return best_epoch(history, stage.monitor)
+
+
+def save_best(stage, epoch, *, recipe, records, run):
+    """Saves a stage's model with the weights of its best epoch and removes its checkpoints: the stage is finished.
+
+    The saved model computes in float32, whatever precision it was trained in, so that it runs on every device.
+
+    Args:
+        stage: The stage, trained.
+        epoch: Number of the best epoch.
+        recipe: Its recipe.
+        records: The converted dataset.
+        run: Path of the run directory.
+    """
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    model, _ = build_model(recipe, stage, records)
+    tf.keras.mixed_precision.set_global_policy(policy)
+    checkpoints = stage_checkpoints(run, stage)
+    checkpoints.read(epoch, model=model)
+    with run_directory.whole_file(stage_folder(run, stage) / run_directory.MODEL) as partial:
+        model.save(partial)
+    checkpoints.clear()
+
+
+def stage_checkpoints(run, stage):
+    """The :class:`Checkpoints` of a stage of a run."""
+    return Checkpoints(stage_folder(run, stage) / "checkpoints")
+
+
+def stage_folder(run, stage):
+    """Folder of a stage in a run directory."""
+    return pathlib.Path(run) / "stages" / stage.name
+
+
+def stage_seed(recipe, stage):
+    """Seed of a stage: each has its own, so that a resumed stage starts as it did, whatever came before it."""
+    return recipe.seed + recipe.stages.index(stage) + 1
+
+
+class _Epochs(tf.keras.callbacks.Callback):
+    """What happens around an epoch: learning rate, validation, records of it, checkpoint, the end.
+
+    Args:
+        stage: The stage.
+        history: Rows of the epochs so far; one is appended at the end of every epoch.
+        checkpoints: Where the stage is saved.
+        run: Path of the run directory.
+        clips: Training clips in an epoch.
+        validate: Function that returns the labels and scores of the validation clips.
+    """
+
+    def __init__(self, stage, history, checkpoints, run, clips, validate):
+        super().__init__()
+        self.stage = stage
+        self.history = history
+        self.checkpoints = checkpoints
+        self.run = pathlib.Path(run)
+        self.clips = clips
+        self.validate = validate
+        self.writer = tf.summary.create_file_writer(str(self.run / "logs" / stage.name))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets the learning rate and starts the clock."""
+        self.learning_rate = learning_rate(self.stage, self.history)
+        self.model.optimizer.learning_rate = self.learning_rate
+        self.started = time.perf_counter()
+        self.bar = tqdm(
+            total=self.params["steps"],
+            desc=f"{self.stage.name} {epoch + 1}/{self.stage.epochs}",
+            unit="step",
+            leave=False,
+            dynamic_ncols=True,
+            disable=None,  # no bar where there is no terminal
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar; stops if the loss is not finite."""
+        self._require_finite(logs["loss"], "loss")
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['accuracy']:.3f}", refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Validates and records the epoch, and decides whether there is another one."""
+        self.bar.close()
+        seconds = time.perf_counter() - self.started
+        labels, scores = self.validate()
+        val_loss = scoring.cross_entropy(labels, scores)
+        self._require_finite(val_loss, "validation loss")
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+            "val_loss": val_loss,
+            "val_accuracy": scoring.Metrics(labels, scores).top1,
+            "learning_rate": self.learning_rate,
+            "seconds": round(seconds, 3),
+            "clips_per_second": round(self.clips / seconds, 1),
+        }
+        self.history.append(row)
+        best = best_epoch(self.history, self.stage.monitor)
+        self._log(row)
+        self.checkpoints.save(self.history, best, model=self.model, optimizer=self.model.optimizer)
+        run_directory.write_history(self.run, self.stage.name, self.history)
+        print(self._line(row, best), flush=True)
+        self.model.stop_training = has_ended(self.stage, self.history)
+
+    def _log(self, row):
+        with self.writer.as_default(step=row["epoch"]):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value)
+        self.writer.flush()
+
+    def _line(self, row, best):
+        best_accuracy = self.history[best - 1]["val_accuracy"]
+        return (
+            f"{self.stage.name} {row['epoch']}/{self.stage.epochs}  loss {row['loss']:.4f}  "
+            f"accuracy {row['accuracy']:.1%}  validation loss {row['val_loss']:.4f}  "
+            f"accuracy {row['val_accuracy']:.1%} (best {best_accuracy:.1%} in {best})  "
+            f"learning rate {row['learning_rate']:.2g}  "
+            f"{row['seconds']:.1f} s  {row['clips_per_second']:.0f} clips/s"
+        )
+
+    def _require_finite(self, value, name):
+        if np.isfinite(value):
+            return
+        self.bar.close()
+        done = len(self.history)
+        kept = f"epoch {done} is kept" if done else "no epoch has ended yet"
+        raise UserError(
+            f"stage {self.stage.name}: the {name} became {value} in epoch {done + 1}, {kept}: go on with --resume and "
+            f"a smaller --set stages.{self.stage.name}.optimizer.learning_rate=..., or clip gradients with clipnorm"
+        )

@@ -1,0 +1,280 @@
+"""Trains a recipe: ``python recipes/train.py --recipe pose_lstm_nucla``.
+
+The stages of the recipe follow each other on all devices of this machine. A training that was stopped, by whatever,
+goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
+"""
+
+import datetime
+import fnmatch
+import hashlib
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import sys
+
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from tfrecords import command_line
+from tfrecords.errors import UserError
+
+# What a resumed training may change: how it goes on, not what was done already.
+_CHANGEABLE = (
+    "evaluate.*",
+    "stages.*.epochs",
+    "stages.*.schedule*",
+    "stages.*.early_stopping*",
+    "stages.*.optimizer.learning_rate",
+    "stages.*.optimizer.*clipnorm",
+)
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    from recipes import config
+
+    if arguments.list:
+        print(_list())
+        return 0
+    if not arguments.recipe:
+        raise UserError(f"--recipe is missing, expected a path or one of {', '.join(config.names())}")
+    overrides = list(arguments.set)
+    if arguments.seed is not None:
+        overrides.append(f"seed={arguments.seed}")
+    recipe = config.load(arguments.recipe, overrides)
+    if arguments.print:
+        print(recipe.to_yaml(), end="")
+        return 0
+    data = arguments.data or pathlib.Path("data") / recipe.data.dataset
+    output = arguments.output or pathlib.Path("runs") / recipe.name
+    try:
+        train(recipe, data=data, output=output, resume=arguments.resume)
+    except KeyboardInterrupt:
+        print(f"error: interrupted; {output} keeps the epochs that had ended, go on with --resume", file=sys.stderr)
+        return command_line.INTERRUPTED
+    return 0
+
+
+def _parser():
+    parser = command_line.ArgumentParser(prog="train.py", description="Train a recipe.")
+    parser.add_argument("--recipe", metavar="NAME", help="name (see --list) or path of a YAML file")
+    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: data/<dataset>)")
+    parser.add_argument("--output", type=pathlib.Path, metavar="DIR", help="run directory (default: runs/<recipe>)")
+    change = "change the recipe, such as stages.pose.epochs=50"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=change)
+    parser.add_argument("--seed", type=int, help="short for --set seed=SEED")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the run directory, if any")
+    parser.add_argument("--list", action="store_true", help="list the recipes and exit")
+    parser.add_argument("--print", action="store_true", help="print the resolved recipe and exit")
+    return parser
+
+
+def train(recipe, *, data, output, resume=False):
+    """Trains a recipe into a run directory.
+
+    Args:
+        recipe: A :class:`recipes.config.Recipe`.
+        data: Folder of the converted dataset.
+        output: The run directory.
+        resume: Go on with the training that is there, if any.
+
+    Returns:
+        The :class:`recipes.run_directory.RunDirectory`.
+
+    Raises:
+        UserError: The recipe does not fit the data or the zoo, or the run directory is in use.
+    """
+    from recipes import run_directory, stages
+    from tfrecords import pipeline
+
+    output = pathlib.Path(output)
+    records = pipeline.Records(data)
+    strategy = local_strategy()
+    _check(recipe, records, strategy)
+    _configure(recipe, strategy)
+    planned = _plan(recipe, records, strategy)
+    with run_directory.lock(output):
+        if not run_directory.holds_run(output):
+            run_directory.create(
+                output,
+                recipe=recipe,
+                inputs=planned[recipe.stages[-1].name][1],
+                labels=records.labels,
+                environment=_environment(recipe, records, strategy),
+            )
+        elif resume:
+            _check_resumed(output, recipe, records)
+        else:
+            raise UserError(f"{output} holds a training already: go on with --resume, or give another --output")
+        for stage in recipe.stages:
+            saved = stages.stage_folder(output, stage) / run_directory.MODEL
+            if saved.is_file():
+                print(f"{stage.name}: finished before, not repeated", flush=True)
+                continue
+            model, inputs = planned.pop(stage.name)
+            _initialise(model, stage, output, strategy)
+            best = stages.train(
+                stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=output
+            )
+            stages.save_best(stage, best, recipe=recipe, records=records, run=output)
+            print(f"{stage.name}: epoch {best} is the best on validation, saved as {saved}", flush=True)
+        with run_directory.whole_file(output / run_directory.MODEL) as partial:
+            shutil.copyfile(saved, partial)
+    return run_directory.RunDirectory(output)
+
+
+def local_strategy():
+    """A ``tf.distribute.MirroredStrategy`` over all GPUs of this machine, or over its logical CPU devices."""
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    tf.get_logger().setLevel("ERROR")  # the strategy warns of CPUs that it does not use NCCL
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _on_gpu(strategy):
+    return "GPU" in strategy.extended.worker_devices[0]
+
+
+def _check(recipe, records, strategy):
+    """Restrictions that tie a recipe to its data and to the machine."""
+    from recipes import config
+
+    data = recipe.data
+    if records.dataset != data.dataset:
+        raise UserError(f"{records.directory} holds {records.dataset}, but recipe {recipe.name} is for {data.dataset}")
+    if data.protocol not in records.protocols:
+        raise UserError(f"data.protocol: {config.unknown('unknown protocol', data.protocol, records.protocols)}")
+    if not records.count(data.protocol, "val"):
+        raise UserError(f"{records.directory} has no clips to validate on in {data.protocol}: convert more clips")
+    clips, replicas = records.count(data.protocol, "train"), strategy.num_replicas_in_sync
+    for stage in recipe.stages:
+        batch = stage.batch or recipe.batch
+        if batch > clips:
+            raise UserError(
+                f"batch {batch} is larger than {data.protocol} train, which has {clips} clips: set a smaller"
+            )
+        if batch % replicas:
+            raise UserError(f"batch {batch} cannot be shared by {replicas} devices, expected a multiple of {replicas}")
+    if recipe.mixed_precision == "float16" and not _on_gpu(strategy):
+        raise UserError("mixed_precision float16 needs a GPU (3D pooling has no float16 kernel on CPU): set bfloat16")
+
+
+def _configure(recipe, strategy):
+    """Sets what holds for the whole process: precision and determinism."""
+    import tensorflow as tf
+
+    policy = recipe.mixed_precision
+    tf.keras.mixed_precision.set_global_policy(policy if policy == "float32" else f"mixed_{policy}")
+    deterministic = recipe.deterministic
+    if deterministic is None:
+        deterministic = not _on_gpu(strategy)
+    if deterministic:
+        tf.keras.utils.set_random_seed(recipe.seed)  # without a seed, random operations fail from here on
+        tf.config.experimental.enable_op_determinism()
+
+
+def _plan(recipe, records, strategy):
+    """Builds the models of all stages and connects them once, so that a mistake shows before hours of training.
+
+    Returns:
+        Stage name -> ``(model, inputs)``.
+    """
+    import tensorflow as tf
+
+    from recipes import stages
+
+    planned = {}
+    for stage in recipe.stages:
+        tf.keras.utils.set_random_seed(stages.stage_seed(recipe, stage))
+        with strategy.scope():
+            model, inputs = stages.build_model(recipe, stage, records)
+            stages.initialise(model, [planned[source][0] for source in stage.init])
+            stages.freeze(model, stage)
+        for split in ("train", "val"):
+            records.check(inputs, recipe.data.protocol, split)
+        planned[stage.name] = model, inputs
+    return planned
+
+
+def _initialise(model, stage, output, strategy):
+    """Gives a stage's model the weights of the finished stages it starts from."""
+    import zoo
+    from recipes import run_directory, stages
+
+    folder = stages.stage_folder(output, stage).parent
+    with strategy.scope():
+        stages.initialise(model, [zoo.load_model(folder / source / run_directory.MODEL) for source in stage.init])
+
+
+def _check_resumed(output, recipe, records):
+    """A resumed training goes on with the same recipe, but for what :data:`_CHANGEABLE` names, and the same data."""
+    from recipes import config, run_directory, stages
+
+    run = run_directory.RunDirectory(output)
+    for key in config.differences(run.recipe, recipe):
+        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in _CHANGEABLE):
+            raise UserError(f"{output} was started with another {key}, which cannot change now: give another --output")
+        print(f"{key} differs from what the training was started with", flush=True)
+        for stage in recipe.stages:
+            finished = (stages.stage_folder(output, stage) / run_directory.MODEL).is_file()
+            if finished and key.startswith(f"stages.{stage.name}."):
+                raise UserError(f"stage {stage.name} has ended in {output}, {key} cannot change: give another --output")
+    if run.environment["data"]["manifest_sha256"] != _manifest_hash(records):
+        raise UserError(f"{output} was started on other data than {records.directory} holds: give another --output")
+    run_directory.write_text(output / run_directory.RECIPE, recipe.to_yaml())
+
+
+def _manifest_hash(records):
+    from tfrecords import schema
+
+    return hashlib.sha256((records.directory / schema.MANIFEST).read_bytes()).hexdigest()
+
+
+def _environment(recipe, records, strategy):
+    """What one needs to know to repeat a training."""
+    from importlib import metadata
+
+    versions = {"python": platform.python_version()}
+    for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from the source tree
+            versions[package] = None
+    return {
+        "command": shlex.join(sys.argv),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions,
+        "platform": platform.platform(),
+        "processor_cores": os.cpu_count(),
+        "devices": list(strategy.extended.worker_devices),
+        "seed": recipe.seed,
+        "data": {
+            "path": str(records.directory.resolve()),
+            "dataset": records.dataset,
+            "manifest_sha256": _manifest_hash(records),
+        },
+    }
+
+
+def _list():
+    """The table of ``--list``."""
+    from recipes import config, report
+    from zoo import registry
+
+    rows = []
+    for name in config.names():
+        recipe = config.load(name)
+        key = f"{recipe.data.dataset}/{recipe.data.protocol}"
+        reported = registry.get(recipe.model.name).reported.get(key)
+        trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages)
+        rows.append([name, recipe.model.name, key, "-" if reported is None else f"{reported:.1f} %", trained])
+    return report.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

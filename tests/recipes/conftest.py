@@ -1,0 +1,82 @@
+"""A small converted dataset, and the commands as a user runs them."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Two stages of the smallest pose network; 10 epochs, so that a test can stop it in the middle.
+TINY = """
+model: {name: pose_lstm, lstm_units: 4}
+data: {dataset: synthetic, protocol: cv, pose_steps: 3, augment: {rotation: 20, noise: 0.05}, cache: true}
+stages:
+  - name: first
+    model: pose_lstm
+    epochs: 10
+    optimizer: {name: sgd, learning_rate: 0.05, momentum: 0.9}
+  - name: second
+    init: [first]
+    epochs: 10
+    optimizer: {name: adam, learning_rate: 1e-2, clipnorm: 1}
+    schedule: {name: plateau, patience: 2, factor: 0.5}
+evaluate: {clips: 2}
+batch: 6
+seed: 3
+"""
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """SynthADL in 60 clips of 15 frames, pictures of 32 pixels: 36 train, 4 validate, 20 test in protocol cv."""
+    folder = tmp_path_factory.mktemp("converted") / "synthetic"
+    options = ["--subjects=2", "--repetitions=1", "--frames=15", "--size=32", "--workers=1"]
+    command = [sys.executable, "-m", "tfrecords.convert", "synthetic", "--out", folder, *options]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, dataset, recipe_file):
+    """A run directory: the recipe trained without a disturbance, by the command."""
+    output = tmp_path_factory.mktemp("runs") / "undisturbed"
+    result = command("train.py", "--recipe", recipe_file, "--data", dataset, "--output", output)
+    assert result.returncode == 0, result.stderr
+    return output
+
+
+def start(script, *arguments, **options):
+    """Starts a script of ``recipes/`` as the documentation does; text output is captured."""
+    return subprocess.Popen(
+        [sys.executable, f"recipes/{script}", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def command(script, *arguments):
+    """Runs a script to its end."""
+    process = start(script, *arguments)
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def error_of(result):
+    """The one line a user's error prints."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert len(lines) == 1, result.stderr
+    return lines[0]

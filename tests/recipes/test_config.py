@@ -1,0 +1,190 @@
+"""Recipes: what is read, what is refused and how it is said."""
+
+import pytest
+import yaml
+
+import zoo
+from recipes import config, stages
+from tests.recipes.conftest import TINY
+from tfrecords import protocols
+from tfrecords.errors import UserError
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+class Records:
+    """What building a model needs to know of a dataset."""
+
+    labels = tuple("abcd")
+    persons = 1
+    layout = "kinect_v1_20"
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_every_recipe_resolves_and_its_stages_fit_together(name):
+    recipe = config.load(name)
+    assert recipe.data.protocol in protocols.names(recipe.data.dataset)
+    assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
+    small = ["data.frames=8", "data.size=32", "model.width=0.0625"] if recipe.data.frames else []
+    recipe = config.load(name, small)
+    models = {}
+    for stage in recipe.stages:
+        models[stage.name], inputs = stages.build_model(recipe, stage, Records)
+        assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
+            key: tuple(spec.shape) for key, spec in inputs.signature().items()
+        }
+        stages.initialise(models[stage.name], [models[source] for source in stage.init])
+    assert models[recipe.stages[-1].name].name == recipe.model.name
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("modle=1", ["unknown key 'modle'", "did you mean 'model'"]),
+        ("data.augment.rotatoin=3", ["data.augment", "did you mean 'rotation'"]),
+        ("stages.first.optimizer.lerning_rate=1", ["stages.first.optimizer", "did you mean 'learning_rate'"]),
+        ("stages.frist.epochs=3", ["stages has no stage 'frist'", "did you mean 'first'"]),
+        ("stages.first.optimizer.name=sdg", ["stages.first.optimizer.name", "did you mean 'sgd'"]),
+        ("stages.first.schedule=cosine", ["stages.first.schedule: expected {name:"]),
+        ("stages.first.schedule={name: step}", ["stages.first.schedule.every: missing", "whole number"]),
+        ("stages.first=3", ["stages.first", "a key of the stage"]),
+        ("batch=many", ["batch: expected a whole number", "'many'"]),
+        ("batch=2.5", ["batch: expected a whole number", "2.5"]),
+        ("batch=true", ["batch: expected a whole number", "True"]),
+        ("batch=0", ["batch: expected a number at least 1", "0"]),
+        ("seed=null", ["seed: expected a whole number", "nothing"]),
+        ("stages.first.optimizer.learning_rate=.nan", ["expected a number above 0", "nan"]),
+        ("stages.first.optimizer.momentum=1", ["expected a number at least 0 and below 1"]),
+        ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
+        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
+        ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
+        ("data.cache=1", ["data.cache: expected true or false"]),
+        ("data.parts=full_body", ["data.parts: expected a list of text"]),
+        ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
+        ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean body"]),
+        ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
+        ("stages.second.init=[third]", ["stages.second.init", "no earlier stage 'third'", "first"]),
+        ("stages.second.model=i3d", ["stages.second.model", "last stage"]),
+        ("stages.second.name=first", ["stages.first", "two stages"]),
+        ("stages.second.name=a/b", ["folder", "letters"]),
+        ("stages=[]", ["at least one stage"]),
+        ("model={lstm_units: 3}", ["model: expected a model such as"]),
+        ("batch", ["--set batch", "key=value"]),
+        ("batch.size=3", ["--set batch.size=3", "holds no keys"]),
+        ("data.augment={rotation: 1", ["--set data.augment", "not valid YAML"]),
+    ],
+)
+def test_mistakes_are_named(tiny, override, words):
+    with pytest.raises(UserError) as error:
+        config.load(tiny, [override])
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["expected {model, data, stages"]),
+        ("- a", ["expected {model, data, stages"]),
+        ("model: pose_lstm\n", ["data: missing"]),
+        ("batch: 3\nbatch: 4\n", ["line", "'batch' comes twice"]),
+        ("model: [", ["line", "not valid YAML"]),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, words):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        config.load(path)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_unknown_recipe_lists_the_valid_ones_and_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean 'pose_lstm_nucla'.*i3d_synthetic"):
+        config.load("pose_lstm_ncula")
+    with pytest.raises(UserError, match="no such file"):
+        config.load("no/such.yaml")
+
+
+def test_overrides_are_typed_as_yaml(tiny):
+    recipe = config.load(
+        tiny,
+        [
+            "stages.first.optimizer.learning_rate=1e-4",  # text in YAML 1.1
+            "stages.first.schedule={name: step, every: 3}",
+            "stages.second.freeze=[lstm_1, lstm_*]",
+            "data.augment.flip=true",
+            "model.dropout=[0.1, 0.2, 0.3]",
+            "evaluate.clips=all",
+        ],
+    )
+    first, second = recipe.stages
+    assert first.optimizer == config.SGD("sgd", learning_rate=1e-4, momentum=0.9)
+    assert first.schedule == config.Step("step", every=3, factor=0.1)
+    assert second.freeze == ("lstm_1", "lstm_*")
+    assert recipe.data.augment.flip is True
+    assert recipe.data.augment.rotation == 20.0
+    assert recipe.model.options["dropout"] == (0.1, 0.2, 0.3)
+    assert recipe.evaluate.clips == "all"
+    assert recipe.name == "tiny"
+
+
+def test_differences_name_the_keys(tiny):
+    changed = ["stages.second.optimizer.learning_rate=0.5", "model.lstm_units=5", "stages.first.schedule.name=cosine"]
+    keys = config.differences(config.load(tiny), config.load(tiny, changed))
+    assert sorted(keys) == [
+        "model.lstm_units",
+        "stages.first.schedule.final",
+        "stages.first.schedule.name",
+        "stages.second.optimizer.learning_rate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.lstm_unit=3", ["stages.second", "did you mean 'lstm_units'"]),
+        ("model.name=pose_lstn", ["stages.second", "did you mean 'pose_lstm'"]),
+        ("model.pose_steps=3", ["stages.second", "pose_steps", "data"]),
+        ("model.name=separable_sta", ["separable_sta needs frames", "data.frames"]),
+    ],
+)
+def test_options_are_the_zoos(tiny, override, words):
+    recipe = config.load(tiny, [override])
+    with pytest.raises(UserError) as error:
+        stages.build_model(recipe, recipe.stages[-1], Records)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
+    whole = "model={name: separable_sta, width: 0.0625, lstm_units: 5, dropout: 0.3}"
+    shared = ["data.frames=8", "data.size=32", whole]
+    recipe = config.load(tiny, shared)
+    pose, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    assert pose.get_layer("lstm_3").units == 5
+    assert pose.get_layer("lstm_3_dropout").rate == 0.5  # its own dropout, not that of the whole model's head
+    own = config.load(tiny, [*shared, "stages.first.model={name: pose_lstm, lstm_units: 7}"])
+    pose, _ = stages.build_model(own, own.stages[0], Records)
+    assert pose.get_layer("lstm_3").units == 7
+    whole, _ = stages.build_model(own, own.stages[1], Records)
+    with pytest.raises(UserError, match="lstm_1"):
+        stages.initialise(whole, [pose])
+
+
+def test_freezing_takes_patterns(tiny):
+    recipe = config.load(tiny, ["stages.second.freeze=[lstm_*]"])
+    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
+    stages.freeze(model, recipe.stages[1])
+    assert len(model.trainable_variables) == 2  # the classifier's kernel and bias
+    wrong = config.load(tiny, ["stages.second.freeze=[lstm_9]"]).stages[1]
+    with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'lstm_"):
+        stages.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)

@@ -1,0 +1,80 @@
+"""Evaluation of a trained run from the command line."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from recipes import evaluate, run_directory
+from tests.recipes.conftest import command, error_of
+from tfrecords import pipeline
+from tfrecords.errors import UserError
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    result = command("evaluate.py", "--run", trained)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
+    folder = trained / "evaluation" / "cv-test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    run = run_directory.RunDirectory(trained)
+    records = pipeline.Records(dataset)
+    views = list(pipeline.evaluation(records, "cv", "test", run.inputs, batch=7, clips=2))
+    model = run.model()
+    scores = np.concatenate([model(features).numpy() for features, _, _ in views])
+    labels, numbers = (np.concatenate([view[part] for view in views]) for part in (1, 2))
+    pooled = np.array([scores[numbers == number].mean(axis=0) for number in range(20)])
+    truth = np.array([labels[numbers == number][0] for number in range(20)])
+    assert metrics["clips"] == 20
+    assert metrics["top1"] == np.mean(pooled.argmax(axis=1) == truth)
+
+    predictions = rows(folder / "predictions.csv")
+    assert [row["id"] for row in predictions] == pipeline.clip_ids(records, "cv", "test")
+    assert [run.labels.index(row["prediction"]) for row in predictions] == pooled.argmax(axis=1).tolist()
+    assert [run.labels.index(row["label"]) for row in predictions] == truth.tolist()
+    np.testing.assert_allclose([float(row["score"]) for row in predictions], pooled.max(axis=1), atol=1e-5)
+
+    confusion = np.array([[int(row[label]) for label in run.labels] for row in rows(folder / "confusion.csv")])
+    assert confusion.sum() == 20
+    assert np.trace(confusion) == sum(int(row["correct"]) for row in rows(folder / "per_class.csv"))
+    for picture in (folder / "confusion.png", trained / "curves.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"{metrics['top1']:.1%}" in evaluated
+    assert "reported by its paper" in evaluated
+
+
+def test_other_splits_have_a_folder_of_their_own(trained):
+    evaluate.evaluate(trained, split="val")
+    metrics = json.loads((trained / "evaluation" / "cv-val" / "metrics.json").read_text())
+    assert (metrics["split"], metrics["clips"], metrics["reported_percent"]) == ("val", 4, {})
+
+
+def test_mistakes_are_one_line(trained, tmp_path):
+    assert "choose from" in error_of(command("evaluate.py", "--run", trained, "--split", "tset"))
+    assert "no run directory" in error_of(command("evaluate.py", "--run", tmp_path))
+
+
+def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):
+    with pytest.raises(UserError, match="or chosen, on some of its test clips under cv: train a run under cs"):
+        evaluate.evaluate(trained, protocol="cs")
+    with pytest.raises(UserError, match="valid: cs, cv"):
+        evaluate.evaluate(trained, protocol="cz")
+    with pytest.raises(UserError, match=r"no manifest\.json there"):
+        evaluate.evaluate(trained, data=tmp_path)
+
+
+def test_a_training_that_has_not_ended_cannot_be_evaluated(trained, tmp_path):
+    for name in ("recipe.yaml", "inputs.json", "labels.txt", "environment.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    with pytest.raises(UserError, match=r"model\.keras is missing: the training has not ended"):
+        evaluate.evaluate(tmp_path)
