@@ -14,9 +14,10 @@ def table(header, rows):
 
 
 def reported(dataset, protocol):
-    """Model name -> accuracy in percent that its paper reports for the test split of a protocol, ascending."""
+    """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending."""
     key = f"{dataset}/{protocol}"
     figures = {name: registry.get(name).reported.get(key) for name in registry.METHODS}
+    figures.update(registry.OTHERS_REPORTED.get(key, {}))
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
 
 

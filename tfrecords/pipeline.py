@@ -402,8 +402,9 @@ def _training_clip(serialized, seed, inputs, augment):
     flip = tf.logical_and(augment.flip, tf.random.stateless_uniform([], seeds["flip"]) < 0.5)
     features = {}
     if inputs.frames:
-        half = tf.maximum(num_frames // 2, 1)  # the start is drawn from the clip's first half
-        start = tf.random.stateless_uniform([], seeds["start"], 0, half, tf.int32)
+        # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+        last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
+        start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
         indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
 
         def window(height, width):

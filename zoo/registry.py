@@ -24,6 +24,16 @@ PAPERS = {
     "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
 }
 
+# Accuracies in percent that the papers set beside their own, of methods this zoo does not have.
+OTHERS_REPORTED = {
+    "nucla/v3_12": {
+        "HBRNN (poses only)": 78.5,
+        "view-invariant representation (poses only)": 86.1,
+        "ensemble TS-LSTM (poses only)": 89.2,
+        "SGN (poses only)": 92.5,
+    },
+}
+
 _entries = {}
 
 
