@@ -13,13 +13,13 @@ begin=$SECONDS
 step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - begin)); }
 
 rm -rf "$out"
-step "convert: 240 clips of SynthADL, rendered here"
-python -m tfrecords.convert synthetic --out $out/data --repetitions 1
+step "convert: 720 clips of SynthADL, rendered here"
+python -m tfrecords.convert synthetic --out $out/data --repetitions 3 --size 80
 step "inspect"
 python -m tfrecords.inspect $out/data
 step "train: I3D backbone, pose LSTM, then Separable STA"
 python recipes/train.py --recipe separable_sta_synthetic --data $out/data --output $out/run \
-  --set stages.backbone.epochs=8 stages.pose.epochs=30 stages.joint.epochs=5
+  --set data.size=64 stages.backbone.epochs=6 stages.pose.epochs=20 stages.joint.epochs=10
 step "evaluate on people it has not seen"
 python recipes/evaluate.py --run $out/run --data $out/data
 step "export for TF-Serving"
