@@ -65,7 +65,7 @@ def _data_options(model, inputs):
     """Options of a model that the data decide."""
     given = {"frames": inputs.frames, "size": inputs.size, "pose_steps": inputs.pose_steps}
     if inputs.pose_steps:
-        given.update(persons=inputs.persons, joints=inputs.joints)
+        given.update(persons=inputs.persons, joints=inputs.joints, layout=inputs.layout)
     valid = registry.options(model.name)
     for option in ("frames", "pose_steps"):
         if option in valid and not given[option]:
