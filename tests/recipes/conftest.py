@@ -32,7 +32,7 @@ seed: 3
 def dataset(tmp_path_factory):
     """SynthADL in 60 clips of 15 frames, pictures of 32 pixels: 36 train, 4 validate, 20 test in protocol cv."""
     folder = tmp_path_factory.mktemp("converted") / "synthetic"
-    options = ["--subjects=2", "--repetitions=1", "--frames=15", "--size=32", "--workers=1"]
+    options = ["--subjects=5", "--repetitions=1", "--frames=15", "--size=32", "--workers=1"]
     command = [sys.executable, "-m", "tfrecords.convert", "synthetic", "--out", folder, *options]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     return folder

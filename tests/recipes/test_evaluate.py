@@ -29,13 +29,14 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
     metrics = json.loads((folder / "metrics.json").read_text())
     run = run_directory.RunDirectory(trained)
     records = pipeline.Records(dataset)
+    count = records.count("cv", "test")
     views = list(pipeline.evaluation(records, "cv", "test", run.inputs, batch=7, clips=2))
     model = run.model()
     scores = np.concatenate([model(features).numpy() for features, _, _ in views])
     labels, numbers = (np.concatenate([view[part] for view in views]) for part in (1, 2))
-    pooled = np.array([scores[numbers == number].mean(axis=0) for number in range(20)])
-    truth = np.array([labels[numbers == number][0] for number in range(20)])
-    assert metrics["clips"] == 20
+    pooled = np.array([scores[numbers == number].mean(axis=0) for number in range(count)])
+    truth = np.array([labels[numbers == number][0] for number in range(count)])
+    assert metrics["clips"] == count == 50
     assert metrics["top1"] == np.mean(pooled.argmax(axis=1) == truth)
 
     predictions = rows(folder / "predictions.csv")
@@ -45,7 +46,7 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
     np.testing.assert_allclose([float(row["score"]) for row in predictions], pooled.max(axis=1), atol=1e-5)
 
     confusion = np.array([[int(row[label]) for label in run.labels] for row in rows(folder / "confusion.csv")])
-    assert confusion.sum() == 20
+    assert confusion.sum() == count
     assert np.trace(confusion) == sum(int(row["correct"]) for row in rows(folder / "per_class.csv"))
     for picture in (folder / "confusion.png", trained / "curves.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
@@ -56,7 +57,7 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
 def test_other_splits_have_a_folder_of_their_own(trained):
     evaluate.evaluate(trained, split="val")
     metrics = json.loads((trained / "evaluation" / "cv-val" / "metrics.json").read_text())
-    assert (metrics["split"], metrics["clips"], metrics["reported_percent"]) == ("val", 4, {})
+    assert (metrics["split"], metrics["clips"], metrics["reported_percent"]) == ("val", 12, {})
 
 
 def test_mistakes_are_one_line(trained, tmp_path):
