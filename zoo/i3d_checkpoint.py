@@ -40,8 +40,8 @@ def variable_names(layer):
 def load(model, path):
     """Reads a checkpoint into every I3D tower of a model.
 
-    A classifier that has as many classes as the checkpoint's and stands on I3D's features, as that of ``i3d`` itself, is
-    read too; another keeps its weights, as do all layers that are not I3D's.
+    A classifier with as many classes and inputs as the checkpoint's is read too; another keeps its weights, as do all
+    layers that are not I3D's.
 
     Args:
         model: A model of full width with I3D layers.
