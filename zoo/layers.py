@@ -7,6 +7,21 @@ import tensorflow as tf
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
+def classify(features, num_classes):
+    """The classifier every method ends with: linear, then softmax.
+
+    Args:
+        features: ``[B, D]``.
+        num_classes: Number of classes C.
+
+    Returns:
+        The softmax ``[B, C]`` float32, layer ``predictions``; the scores before it are the layer ``logits``.
+    """
+    x = tf.keras.layers.Dense(num_classes, name="classifier")(features)
+    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
+    return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+
+
 @_serializable
 class Dropout(tf.keras.layers.Layer):
     """Dropout whose random state is part of the model's checkpoints.

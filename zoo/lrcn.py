@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo import i3d
-from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.registry import at_least, one_of, register
 
 # Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
@@ -54,7 +54,5 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
     x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]
     x = tf.keras.layers.LSTM(lstm_units, name="lstm")(x)  # [B, units]
     x = Dropout(dropout, name="dropout")(x)
-    x = tf.keras.layers.Dense(num_classes, name="classifier")(x)
-    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    predictions = classify(x, num_classes)
     return tf.keras.Model({"rgb": rgb}, predictions, name="lrcn")

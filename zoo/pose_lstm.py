@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.layers import AllStepsLogits, Dropout
+from zoo.layers import AllStepsLogits, Dropout, classify
 from zoo.registry import at_least, one_of, register
 
 LAYERS = 3
@@ -86,12 +86,11 @@ def pose_lstm(
     one_of("loss", loss, LOSSES)
     pose = pose_input(pose_steps, persons, joints)
     hidden = hidden_states(pose, units=lstm_units, dropout=dropout)  # [B, tp, units]
-    classifier = tf.keras.layers.Dense(num_classes, name="classifier")
     if loss == "all_steps":
-        logits = AllStepsLogits(name="logits")(classifier(hidden))  # [B, tp, C] -> [B, C]
+        logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]
+        logits = AllStepsLogits(name="logits")(logits)  # [B, C]
+        predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
     else:
         last = tf.keras.layers.Cropping1D((pose_steps - 1, 0), name="last_step")(hidden)  # [B, 1, units]
-        logits = classifier(tf.keras.layers.Flatten(name="last_hidden")(last))  # [B, C]
-        logits = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
+        predictions = classify(tf.keras.layers.Flatten(name="last_hidden")(last), num_classes)
     return tf.keras.Model({"pose": pose}, predictions, name="pose_lstm")

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo import i3d
-from zoo.layers import Dropout, GroupedConv3D
+from zoo.layers import Dropout, GroupedConv3D, classify
 from zoo.registry import ZooError, at_least, register
 
 CARDINALITY = 32
@@ -57,9 +57,7 @@ def head(features, num_classes, dropout):
     """Mean over time and space, dropout, a linear classifier; softmax ``[B, C]`` float32."""
     x = tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(features)
     x = Dropout(dropout, name="dropout")(x)
-    x = tf.keras.layers.Dense(num_classes, name="classifier")(x)
-    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
-    return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    return classify(x, num_classes)
 
 
 @register(paper="R3D18", reported={})

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from zoo import i3d, pose_lstm
-from zoo.layers import AttentionMap, Dropout, PoseScores
+from zoo.layers import AttentionMap, Dropout, PoseScores, classify
 from zoo.registry import one_of, register
 
 STRATEGIES = ("none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable")
@@ -128,7 +128,5 @@ def separable_sta(
     pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(maps)]
     x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]  # [B, 2c] or [B, c]
     x = Dropout(dropout, name="dropout")(x)
-    x = tf.keras.layers.Dense(num_classes, name="classifier")(x)
-    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    predictions = classify(x, num_classes)
     return tf.keras.Model(inputs, predictions, name="separable_sta")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from spektral.layers import GCNConv
 
 from zoo import backbones, i3d, pose_lstm, skeletons
-from zoo.layers import AttentionMap, Dropout, PoseScores
+from zoo.layers import AttentionMap, Dropout, PoseScores, classify
 from zoo.registry import ZooError, one_of, register
 
 POSE_BACKBONES = ("gcn", "lstm")
@@ -350,7 +350,5 @@ def vpn(
     pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(modulated, start=1)]
     x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
     x = Dropout(dropout, name="dropout")(x)
-    x = tf.keras.layers.Dense(num_classes, name="classifier")(x)
-    x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    predictions = classify(x, num_classes)
     return tf.keras.Model({"rgb": rgb, "pose": pose}, predictions, name="vpn")
