@@ -169,13 +169,16 @@ def describe(name, *, num_classes=60, **chosen):
     Returns:
         A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent by
         ``<dataset>/<protocol>``), ``options`` (with defaults), ``inputs`` (shapes without batch), ``parameters``
-        (batch-normalisation statistics included), ``attention`` (names of attention layers).
+        (batch-normalisation statistics included), ``gmacs`` (10^9 multiply-accumulates for one clip),
+        ``activation_bytes`` (of all layers for one clip, float32), ``attention`` (names of attention layers).
 
     Example:
         >>> import zoo
         >>> zoo.describe("i3d")["parameters"]
         12356044
     """
+    from zoo import complexity
+
     entry = get(name)
     model = build(name, num_classes=num_classes, **chosen)
     return {
@@ -186,5 +189,7 @@ def describe(name, *, num_classes=60, **chosen):
         "options": options(name),
         "inputs": {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()},
         "parameters": model.count_params(),
+        "gmacs": complexity.multiply_accumulates(model) / 1e9,
+        "activation_bytes": complexity.activation_bytes(model),
         "attention": [layer.name for layer in model.layers if layer.name.endswith("_attention")],
     }

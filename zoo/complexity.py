@@ -1,0 +1,70 @@
+"""How much a model computes and keeps for one clip, counted from its layers."""
+
+import math
+
+import tensorflow as tf
+
+from zoo import layers
+
+_CONVOLUTIONS = (
+    tf.keras.layers.Conv1D,
+    tf.keras.layers.Conv2D,
+    tf.keras.layers.Conv3D,
+    tf.keras.layers.DepthwiseConv2D,
+    layers.GroupedConv3D,
+)
+
+
+def multiply_accumulates(model):
+    """Multiplications (each with an addition) that an inference on one clip takes.
+
+    Convolutions, linear and recurrent layers, graph convolutions and attention are counted; what is done once per value
+    (activations, pooling, normalisation, which an export folds into the convolutions) is not, as usual.
+
+    Args:
+        model: A model of this zoo.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> import zoo
+        >>> round(multiply_accumulates(zoo.build("i3d", num_classes=400)) / 1e9, 2)
+        111.15
+    """
+    return sum(_layer(layer, model) for layer in model.layers)
+
+
+def _layer(layer, model):
+    """Multiply-accumulates of one layer."""
+    matrices = [math.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
+    if isinstance(layer, (*_CONVOLUTIONS, tf.keras.layers.Dense)):
+        return math.prod(layer.output.shape[1:-1]) * matrices[0]  # the kernel is used at every place
+    if isinstance(layer, (tf.keras.layers.LSTM, tf.keras.layers.GRU)):
+        return layer.input.shape[1] * sum(matrices)  # input and recurrent kernel at every step
+    if isinstance(layer, layers.PoseScores):
+        return sum(matrices)
+    if isinstance(layer, tf.keras.layers.Attention):
+        _, places, channels = layer.input[0].shape
+        return 2 * places * places * channels  # scores of all pairs, then the weighted sum
+    if type(layer).__name__ == "GraphConvolution":  # its module needs spektral, which other models do not
+        nodes, filters = layer.output.shape[1:]
+        return nodes * matrices[0] + nodes * nodes * filters
+    if isinstance(layer, tf.keras.Model):  # a network that sees one frame at a time
+        frames = next(other.frames for other in model.layers if isinstance(other, layers.FramesFromBatch))
+        return frames * multiply_accumulates(layer)
+    return 0
+
+
+def activation_bytes(model):
+    """Bytes of all layers' outputs for one clip in float32: what a training step keeps for the backward pass."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.Model):
+            frames = next(other.frames for other in model.layers if isinstance(other, layers.FramesFromBatch))
+            total += frames * activation_bytes(layer)
+        elif not isinstance(layer, layers.FramesAsBatch):
+            # What has no batch axis, such as a skeleton's graph, is no activation.
+            outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
+            total += sum(4 * math.prod(output.shape[1:]) for output in outputs if output.shape[0] is None)
+    return total
