@@ -161,7 +161,7 @@ class Stage:
         init: Earlier stages whose weights this one starts from.
         batch: Global batch size; default: the recipe's.
         schedule: How the learning rate changes from epoch to epoch.
-        monitor: What decides on validation which epoch is best; ``val_loss`` decides between equal accuracies.
+        monitor: What decides on validation which epoch is best; of equal ones the latest is.
         early_stopping: When to stop before all epochs.
         freeze: Patterns (as of shell file names) of layers that are not trained.
     """

@@ -126,18 +126,27 @@ def make_optimizer(settings):
 
 
 def best_epoch(history, monitor):
-    """Number (from 1) of the best epoch on validation, the earliest among equals; 0 without epochs.
+    """Number (from 1) of the best epoch on validation; 0 without epochs.
+
+    Of equal ones it is the latest: it had more of a falling learning rate, and small validation splits have many equal
+    accuracies.
 
     Args:
         history: One row per epoch with ``val_accuracy`` and ``val_loss``.
-        monitor: ``val_accuracy`` (equal ones are told apart by ``val_loss``) or ``val_loss``.
+        monitor: ``val_accuracy`` or ``val_loss``.
     """
+    return max(range(1, len(history) + 1), key=lambda epoch: (_goodness(history[epoch - 1], monitor), epoch), default=0)
 
-    def badness(epoch):
-        row = history[epoch - 1]
-        return (-row["val_accuracy"], row["val_loss"]) if monitor == "val_accuracy" else row["val_loss"]
 
-    return min(range(1, len(history) + 1), key=badness, default=0)
+def last_improvement(history, monitor):
+    """Number (from 1) of the last epoch that was better on validation than all before it; 0 without epochs."""
+    return max(
+        range(1, len(history) + 1), key=lambda epoch: (_goodness(history[epoch - 1], monitor), -epoch), default=0
+    )
+
+
+def _goodness(row, monitor):
+    return -row["val_loss"] if monitor == "val_loss" else row["val_accuracy"]
 
 
 def learning_rate(stage, history):
@@ -164,7 +173,7 @@ def _plateaus(stage, history):
     """How often ``patience`` epochs have passed without a better one."""
     plateaus = waited = 0
     for epoch in range(1, len(history) + 1):
-        waited = 0 if best_epoch(history[:epoch], stage.monitor) == epoch else waited + 1
+        waited = 0 if last_improvement(history[:epoch], stage.monitor) == epoch else waited + 1
         if waited == stage.schedule.patience:
             plateaus, waited = plateaus + 1, 0
     return plateaus
@@ -175,7 +184,7 @@ def has_ended(stage, history):
     if len(history) >= stage.epochs:
         return True
     patience = stage.early_stopping.patience if stage.early_stopping else math.inf
-    return len(history) - best_epoch(history, stage.monitor) >= patience
+    return len(history) - last_improvement(history, stage.monitor) >= patience
 
 
 # ----------------------------------------------------------------------------------------------------- checkpoints
