@@ -56,7 +56,8 @@ def test_early_stopping(tmp_path):
     stage = a_stage(tmp_path, "epochs=9", "early_stopping={patience: 2}")
     assert not stages.has_ended(stage, epochs([0.5, 0.4]))
     assert stages.has_ended(stage, epochs([0.5, 0.4, 0.4], [1.0, 1.0, 1.0]))
-    assert not stages.has_ended(stage, epochs([0.5, 0.4, 0.5], [1.0, 1.0, 0.9]))
+    assert stages.has_ended(stage, epochs([0.5, 0.4, 0.5], [1.0, 1.0, 0.9]))  # an equal accuracy is not a better one
+    assert not stages.has_ended(stage, epochs([0.5, 0.4, 0.6], [1.0, 1.0, 0.9]))
     assert stages.has_ended(stage, epochs([0.1 * epoch for epoch in range(9)]))
 
 

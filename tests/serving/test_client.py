@@ -275,9 +275,9 @@ def test_command_without_a_server(dataset, capsys):
     ("arguments", "message"),
     [
         ([], "give a clip"),
-        (["--record", "data"], "belong together"),
-        (["--record", "data", "--clip", "a", "--video", "b.mp4"], "either"),
-        (["--record", "data", "--clip", "a"], "no such file or folder"),
+        (["--record", "no_such_folder"], "belong together"),
+        (["--record", "no_such_folder", "--clip", "a", "--video", "b.mp4"], "either"),
+        (["--record", "no_such_folder", "--clip", "a"], "no such file or folder"),
         (["--video", "missing.mp4"], "missing.mp4: cannot be read"),
         (["--pose", "missing.npy"], "missing.npy: cannot be read"),
     ],
