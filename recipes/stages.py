@@ -22,7 +22,7 @@ import zoo
 from recipes import config, run_directory, scoring
 from tfrecords import manifest, pipeline
 from tfrecords.errors import UserError
-from zoo import registry
+from zoo import registry, skeletons
 
 KEPT = 2  # newest checkpoints kept, besides the best
 
@@ -44,7 +44,7 @@ def build_model(recipe, stage, records):
         UserError: An option is wrong, or the recipe's data lacks what the model reads.
     """
     inputs = recipe.data.inputs(records)
-    model = stage.model or recipe.model
+    model = recipe.stage_model(stage)
     try:
         options = {**_shared_options(recipe.model, model), **model.options}
         options.update(_data_options(model, inputs))
@@ -79,7 +79,7 @@ def _data_options(model, inputs):
 def _inputs_of(model, inputs):
     """What of the recipe's inputs a model reads, by the names of its own."""
     names = set(model.input)
-    parts = tuple(part for part in inputs.parts if pipeline.feature_name(part) in names)
+    parts = tuple(part for part in inputs.parts if skeletons.input_name(part) in names)
     return dataclasses.replace(
         inputs,
         frames=inputs.frames if parts else 0,

@@ -18,7 +18,6 @@ import tensorflow as tf
 from tfrecords import manifest, poses, protocols, schema
 from tfrecords.errors import UserError
 from zoo import skeletons
-from zoo.skeletons import input_name as feature_name
 
 CORNER_CROP = 0.875  # side of the corner crops, as a share of the picture: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
@@ -81,7 +80,7 @@ class Inputs:
         specs = {}
         if self.frames:
             shape = (self.frames, self.size, self.size, 3)
-            specs.update({feature_name(part): tf.TensorSpec(shape, tf.float32) for part in self.parts})
+            specs.update({skeletons.input_name(part): tf.TensorSpec(shape, tf.float32) for part in self.parts})
         if self.pose_steps:
             specs["pose"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 3), tf.float32)
         return specs
@@ -417,7 +416,7 @@ def _training_clip(serialized, seed, inputs, augment):
             left, right = features["left_hand"], features["right_hand"]
             features["left_hand"] = tf.where(flip, right, left)
             features["right_hand"] = tf.where(flip, left, right)
-        features = {feature_name(part): images for part, images in features.items()}
+        features = {skeletons.input_name(part): images for part, images in features.items()}
     if inputs.pose_steps:
         xyz = tf.cond(flip, lambda: _mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
@@ -427,13 +426,13 @@ def _training_clip(serialized, seed, inputs, augment):
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
-def _shards_of(records, protocol, split):
-    return tf.data.Dataset.from_tensor_slices([str(path) for path in records.shards(protocol, split)])
+def _shards(records, protocol, split):
+    return [str(path) for path in records.shards(protocol, split)]
 
 
 def _read(files):
-    """Serialised records of a dataset of shards, read side by side in a fixed order."""
-    return files.interleave(
+    """Serialised records of shards (a list or tensor of paths), read side by side in a fixed order."""
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
         tf.data.TFRecordDataset,
         cycle_length=_READ_CYCLE,
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -490,8 +489,8 @@ def training(
     steps = count // batch
     if not steps:
         raise UserError(f"batch {batch} is larger than {protocol} {split}, which has {count} clips: use a smaller one")
-    files = [str(path) for path in records.shards(protocol, split)]
-    cached = _read(_shards_of(records, protocol, split)).cache() if cache else None
+    files = _shards(records, protocol, split)
+    cached = _read(files).cache() if cache else None
 
     def one_epoch(epoch):
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
@@ -499,7 +498,7 @@ def training(
             shuffled = _shuffle(cached, count, key)
         else:
             order = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
-            shuffled = _shuffle(_read(tf.data.Dataset.from_tensor_slices(order)), min(count, SHUFFLE_BUFFER), key)
+            shuffled = _shuffle(_read(order), min(count, SHUFFLE_BUFFER), key)
         numbered = shuffled.take(steps * batch).enumerate()
         return numbered.map(lambda number, record: (record, tf.random.experimental.stateless_fold_in(key, number)))
 
@@ -539,7 +538,7 @@ def _evaluation_view(record, view, inputs, clips, crops):
 
         for part in inputs.parts:
             images = resize(decode_frames(jpegs[part], indices, window), inputs.size)
-            features[feature_name(part)] = to_network_range(images)
+            features[skeletons.input_name(part)] = to_network_range(images)
     if inputs.pose_steps:
         if inputs.frames:
             steps = middle_steps(num_frames, inputs.pose_steps)
@@ -582,7 +581,7 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         features, label = _evaluation_view(record, view, inputs, clips, crops)
         return features, label, number
 
-    data = _read(_shards_of(records, protocol, split)).enumerate().flat_map(views)
+    data = _read(_shards(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
@@ -592,6 +591,6 @@ def clip_ids(records, protocol, split):
     if not records.count(protocol, split):
         return []
     context = {"clip/id": tf.io.FixedLenFeature([], tf.string)}
-    data = _read(_shards_of(records, protocol, split))
+    data = _read(_shards(records, protocol, split))
     data = data.map(lambda record: tf.io.parse_single_sequence_example(record, context, {})[0]["clip/id"])
     return [clip_id.decode() for clip_id in data.as_numpy_iterator()]

@@ -51,9 +51,14 @@ def _layer(layer, model):
         nodes, filters = layer.output.shape[1:]
         return nodes * matrices[0] + nodes * nodes * filters
     if isinstance(layer, tf.keras.Model):  # a network that sees one frame at a time
-        frames = next(other.frames for other in model.layers if isinstance(other, layers.FramesFromBatch))
+        frames = _frames(model)
         return frames * multiply_accumulates(layer)
     return 0
+
+
+def _frames(model):
+    """Frames of a clip in a model that holds a network of single frames."""
+    return next(layer.frames for layer in model.layers if isinstance(layer, layers.FramesFromBatch))
 
 
 def activation_bytes(model):
@@ -61,7 +66,7 @@ def activation_bytes(model):
     total = 0
     for layer in model.layers:
         if isinstance(layer, tf.keras.Model):
-            frames = next(other.frames for other in model.layers if isinstance(other, layers.FramesFromBatch))
+            frames = _frames(model)
             total += frames * activation_bytes(layer)
         elif not isinstance(layer, layers.FramesAsBatch):
             # What has no batch axis, such as a skeleton's graph, is no activation.

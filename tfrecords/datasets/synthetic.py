@@ -23,12 +23,13 @@ import cv2
 import numpy as np
 
 from tfrecords import schema
+from tfrecords.crops import encode_jpeg
 from tfrecords.datasets import base
 from tfrecords.errors import UserError
 from tfrecords.synthadl.cameras import CAMERAS, FOCAL_LENGTH, FRAME_SIZE, SETUPS, camera
 from tfrecords.synthadl.drawing import render
 from tfrecords.synthadl.motion import FPS
-from tfrecords.synthadl.performance import Activity, perform
+from tfrecords.synthadl.performance import Activity, perform, twins
 from tfrecords.synthadl.randomness import generator
 from tfrecords.synthadl.skeleton import LAYOUT
 
@@ -175,7 +176,7 @@ class SynthADL(base.Source):
     @staticmethod
     def performance(info):
         """Twins are kept together: a model that knows a room from one twin would take the other twin for it."""
-        return f"{info.setup}/{info.label // 2}/{info.subject}/{info.repetition}"
+        return f"{info.setup}/{twins(info)}/{info.subject}/{info.repetition}"
 
     def options(self):
         """All that the clips depend on."""
@@ -209,7 +210,7 @@ class SynthADL(base.Source):
         boxes = {part: _part_box(part, xy, depth) for part in self.parts}
         images = {part: [] for part in self.parts}
         # Twins share the light too.
-        key = (self.seed, info.setup, info.subject, info.repetition, info.label // 2, info.camera)
+        key = (self.seed, info.setup, info.subject, info.repetition, twins(info), info.camera)
         frames = render(performance, view, generator("light", *key)) if boxes else ()
         for time, frame in enumerate(frames):
             for part, box in boxes.items():
@@ -234,8 +235,7 @@ class SynthADL(base.Source):
         if len(crop) >= 2 * size:  # by a factor of 2 first: twice as fast, and a mean over areas all the same
             crop = cv2.resize(crop, (len(crop) // 2, len(crop) // 2), interpolation=cv2.INTER_AREA)
         interpolation = cv2.INTER_AREA if size < len(crop) else cv2.INTER_LINEAR
-        picture = cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=interpolation), cv2.COLOR_RGB2BGR)
-        return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+        return encode_jpeg(cv2.resize(crop, (size, size), interpolation=interpolation), JPEG_QUALITY)
 
 
 SOURCE = SynthADL

@@ -67,6 +67,11 @@ class Performance:
     light: np.ndarray
 
 
+def twins(info):
+    """Number of the pair of twins that a clip's class is one of: twins are neighbours among the classes."""
+    return info.label // 2
+
+
 def perform(seed, info, activity, frames):
     """The performance a clip shows, which does not depend on the clip's camera.
 
@@ -80,8 +85,8 @@ def perform(seed, info, activity, frames):
         A :class:`Performance`.
     """
     person = subject(seed, info.subject)
-    # Twins, which are neighbours among the classes, share the key.
-    key = (seed, info.setup, info.subject, info.repetition, info.label // 2)
+    # Twins share the key.
+    key = (seed, info.setup, info.subject, info.repetition, twins(info))
     draws = motion.draw(generator("motion", *key), frames)
     hand = "left" if person.left_handed == draws.preferred else "right"
     sign = -1 if hand == "left" else 1
