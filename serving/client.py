@@ -280,10 +280,9 @@ def encode_jpeg(picture):
         >>> encode_jpeg(np.zeros((8, 8, 3), np.uint8))[:2]
         b'\\xff\\xd8'
     """
-    import cv2
+    from tfrecords import crops
 
-    bgr = np.ascontiguousarray(picture[..., ::-1])
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return crops.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY)
 
 
 def _decode_jpeg(jpeg):
