@@ -27,6 +27,8 @@ from zoo import registry
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 
+MODEL_FILE = ".keras"  # what tells a model's path from a stage's name
+
 _LIMITS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt}
 
 # ---------------------------------------------------------------------------------------------------- the sections
@@ -158,7 +160,7 @@ class Stage:
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
             default (``width``, ``lstm_units``) take the values of the recipe's model unless given here.
-        init: Earlier stages whose weights this one starts from.
+        init: What this one starts from: names of earlier stages, or paths of trained ``.keras`` models.
         batch: Global batch size; default: the recipe's.
         schedule: How the learning rate changes from epoch to epoch.
         monitor: What decides on validation which epoch is best; of equal ones the latest is.
@@ -544,7 +546,7 @@ def _check(recipe):
         if stage.name in earlier:
             raise _Invalid(path, "two stages have this name, expected different ones")
         for source in stage.init:
-            if source not in earlier:
+            if source not in earlier and not source.endswith(MODEL_FILE):
                 raise _Invalid(f"{path}.init", unknown("no earlier stage", source, earlier))
         earlier.append(stage.name)
     if stages[-1].model is not None:

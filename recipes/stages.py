@@ -88,13 +88,23 @@ def _inputs_of(model, inputs):
     )
 
 
-def initialise(model, sources):
-    """Copies the weights of earlier stages' models into a model; ``UserError`` if something does not fit."""
-    for source in sources:
+def initialise(model, stage, earlier):
+    """Copies into a stage's model the weights it starts from.
+
+    Args:
+        model: The stage's model.
+        stage: The stage.
+        earlier: Function from an earlier stage's name to its model.
+
+    Raises:
+        UserError: A model is not there, or does not fit.
+    """
+    for source in stage.init:
         try:
-            zoo.transfer_weights(source, model)
+            trained = zoo.load_model(source) if source.endswith(config.MODEL_FILE) else earlier(source)
+            zoo.transfer_weights(trained, model)
         except zoo.ZooError as error:
-            raise UserError(str(error)) from None
+            raise UserError(f"stages.{stage.name}.init: {error}") from None
 
 
 def freeze(model, stage):

@@ -193,7 +193,8 @@ def _plan(recipe, records, strategy):
         tf.keras.utils.set_random_seed(stages.stage_seed(recipe, stage))
         with strategy.scope():
             model, inputs = stages.build_model(recipe, stage, records)
-            stages.initialise(model, [planned[source][0] for source in stage.init])
+            earlier = {name: built for name, (built, _) in planned.items()}
+            stages.initialise(model, stage, lambda source, earlier=earlier: earlier[source])
             stages.freeze(model, stage)
         for split in ("train", "val"):
             records.check(inputs, recipe.data.protocol, split)
@@ -208,7 +209,7 @@ def _initialise(model, stage, output, strategy):
 
     folder = stages.stage_folder(output, stage).parent
     with strategy.scope():
-        stages.initialise(model, [zoo.load_model(folder / source / run_directory.MODEL) for source in stage.init])
+        stages.initialise(model, stage, lambda source: zoo.load_model(folder / source / run_directory.MODEL))
 
 
 def _check_resumed(output, recipe, records):

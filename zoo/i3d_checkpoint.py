@@ -1,40 +1,114 @@
-"""The published I3D weights: reads a TensorFlow checkpoint in DeepMind's naming into any model with I3D towers.
+"""Published weights for I3D: reads TensorFlow checkpoints into any model with I3D towers.
 
-The checkpoint trained on ImageNet and Kinetics-400 is published with the code of the paper (Carreira and Zisserman,
-CVPR 2017) at https://github.com/google-deepmind/kinetics-i3d, folder ``data/checkpoints/rgb_imagenet``:
-``model.ckpt.data-00000-of-00001``, ``model.ckpt.index`` and ``checkpoint``. Its variables are called
-``RGB/inception_i3d/<endpoint>/.../conv_3d/w`` and ``.../batch_norm/{beta,moving_mean,moving_variance}``; our layers
-have the same names with "." for "/".
+Two checkpoints are understood, told apart by the names of their variables:
+
+* I3D trained on ImageNet and Kinetics-400, published with the code of the paper (Carreira and Zisserman, CVPR 2017) at
+  https://github.com/google-deepmind/kinetics-i3d, folder ``data/checkpoints/rgb_imagenet``:
+  ``model.ckpt.data-00000-of-00001`` and ``model.ckpt.index``.
+* Inception-v1 trained on ImageNet, published with TF-Slim (``inception_v1_2016_08_28.tar.gz``). Its two-dimensional
+  kernels are inflated: repeated over time and divided by how often (I3D17 section 2.4), so that a video of one still
+  picture is seen as the picture was.
+
+The variables of both are called after I3D's endpoints; our layers have the same names with "." for "/".
 """
 
+import dataclasses
 import re
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.registry import ZooError
 
-SCOPE = "RGB/inception_i3d"
-HEAD = "Logits/Conv3d_0c_1x1/conv_3d"
-_VARIABLES = {"conv_3d": ("w",), "batch_norm": ("beta", "moving_mean", "moving_variance")}
-_LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*\.(conv_3d|batch_norm))$")  # any tower's prefix, then the endpoint
+_LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
+_STATISTICS = ("beta", "moving_mean", "moving_variance")
 _NOT_WEIGHTS = ("global_step",)
 _NAMED = 5  # variables an error names before it only counts
 
 
-def variable_names(layer):
-    """Names in the checkpoint of a layer's weights, in the layer's order; none if it is no layer of I3D.
+@dataclasses.dataclass(frozen=True)
+class Naming:
+    """How a checkpoint calls its variables.
+
+    Attributes:
+        scope: What all names begin with.
+        unit: What stands for ``Conv3d`` in the endpoints.
+        convolution: Path of a unit's kernel below its endpoint.
+        normalisation: Path of a unit's batch normalisation below its endpoint.
+        head: Names of the classifier's kernel and bias.
+        inflated: Whether kernels lack the time axis.
+    """
+
+    scope: str
+    unit: str
+    convolution: str
+    normalisation: str
+    head: tuple
+    inflated: bool
+
+    def variables(self, layer):
+        """Names of a layer's weights, in the layer's order; none if it is no layer of I3D.
+
+        Example:
+            >>> import zoo
+            >>> model = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.125)
+            >>> I3D.variables(model.get_layer("Mixed_3b.Branch_0.Conv3d_0a_1x1.conv_3d"))
+            ['RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/conv_3d/w']
+        """
+        match = _LAYER.search(layer.name)
+        if not match:
+            return []
+        endpoint, kind = match.groups()
+        path = f"{self.scope}/{endpoint.replace('.', '/').replace('Conv3d', self.unit)}"
+        if kind == "conv_3d":
+            return [f"{path}/{self.convolution}"]
+        return [f"{path}/{self.normalisation}/{statistic}" for statistic in _STATISTICS]
+
+    def shape(self, weight):
+        """Shape that the checkpoint has of a weight."""
+        shape = tuple(weight.shape)
+        return shape[1:] if self.inflated and len(shape) == 5 else shape
+
+    def value(self, tensor, weight):
+        """The checkpoint's tensor as a value of the weight."""
+        return inflate(tensor, weight.shape[0]) if self.inflated and len(weight.shape) == 5 else tensor
+
+
+I3D = Naming(
+    scope="RGB/inception_i3d",
+    unit="Conv3d",
+    convolution="conv_3d/w",
+    normalisation="batch_norm",
+    head=("RGB/inception_i3d/Logits/Conv3d_0c_1x1/conv_3d/w", "RGB/inception_i3d/Logits/Conv3d_0c_1x1/conv_3d/b"),
+    inflated=False,
+)
+INCEPTION_V1 = Naming(
+    scope="InceptionV1",
+    unit="Conv2d",
+    convolution="weights",
+    normalisation="BatchNorm",
+    head=("InceptionV1/Logits/Conv2d_0c_1x1/weights", "InceptionV1/Logits/Conv2d_0c_1x1/biases"),
+    inflated=True,
+)
+
+
+def inflate(kernel, steps):
+    """A two-dimensional kernel as one of three dimensions: repeated over time, divided by how often.
+
+    Carreira and Zisserman, CVPR 2017, section 2.4.
+
+    Args:
+        kernel: ``[h, w, in, out]``.
+        steps: Size of the new kernel in time.
+
+    Returns:
+        ``[steps, h, w, in, out]``.
 
     Example:
-        >>> import zoo
-        >>> model = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.125)
-        >>> variable_names(model.get_layer("Mixed_3b.Branch_0.Conv3d_0a_1x1.conv_3d"))
-        ['RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/conv_3d/w']
+        >>> inflate(np.ones((7, 7, 3, 64)), 4)[0, 0, 0, 0, 0].item()
+        0.25
     """
-    match = _LAYER.search(layer.name)
-    if not match:
-        return []
-    path, kind = match.groups()
-    return [f"{SCOPE}/{path.replace('.', '/')}/{variable}" for variable in _VARIABLES[kind]]
+    return np.repeat(kernel[np.newaxis] / steps, steps, axis=0)
 
 
 def load(model, path):
@@ -59,28 +133,37 @@ def load(model, path):
     except (tf.errors.OpError, ValueError) as error:
         raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {_one_line(error)}") from error
     shapes = {name: tuple(shape) for name, shape in shapes.items() if name not in _NOT_WEIGHTS}
-    wanted = {layer.name: variable_names(layer) for layer in model.layers if variable_names(layer)}
-    if not wanted:
+    naming = INCEPTION_V1 if any(name.startswith(f"{INCEPTION_V1.scope}/") for name in shapes) else I3D
+    layers = [layer for layer in model.layers if naming.variables(layer)]
+    if not layers:
         raise ZooError(f"{model.name} has no I3D layers to read {path} into")
-    head = [f"{SCOPE}/{HEAD}/{variable}" for variable in ("w", "b")]
+    _compare({name for layer in layers for name in naming.variables(layer)} | set(naming.head), set(shapes), path)
+    values = [(layer, _values(layer, naming, reader, shapes, path)) for layer in layers]
     classifier = model.get_layer("classifier")
-    head_fits = [tuple(weight.shape) for weight in classifier.weights] == [shapes.get(name) for name in head]
-    _compare({name for names in wanted.values() for name in names} | set(head), set(shapes), path)
-    values = {}
-    for layer, names in wanted.items():
-        want = [tuple(weight.shape) for weight in model.get_layer(layer).weights]
-        for name, shape in zip(names, want):
-            if shapes[name] != shape:
-                raise ZooError(f"{path}: {name} is {list(shapes[name])}, but layer {layer} expects {list(shape)}")
-        try:
-            values[layer] = [reader.get_tensor(name) for name in names]
-        except tf.errors.OpError as error:
-            raise ZooError(f"{path}: {names[0]} cannot be read: {_one_line(error)}") from error
+    head_fits = [tuple(weight.shape) for weight in classifier.weights] == [shapes[name] for name in naming.head]
     if head_fits:
-        values["classifier"] = [reader.get_tensor(name) for name in head]
-    for layer, weights in values.items():
-        model.get_layer(layer).set_weights(weights)
+        values.append((classifier, [_tensor(reader, name, path) for name in naming.head]))
+    for layer, weights in values:
+        layer.set_weights(weights)
     return head_fits
+
+
+def _values(layer, naming, reader, shapes, path):
+    """New weights of a layer, from the checkpoint."""
+    values = []
+    for name, weight in zip(naming.variables(layer), layer.weights):
+        want = naming.shape(weight)
+        if shapes[name] != want:
+            raise ZooError(f"{path}: {name} is {list(shapes[name])}, but layer {layer.name} expects {list(want)}")
+        values.append(naming.value(_tensor(reader, name, path), weight))
+    return values
+
+
+def _tensor(reader, name, path):
+    try:
+        return reader.get_tensor(name)
+    except tf.errors.OpError as error:  # among others: the data do not have the checksum that the index states
+        raise ZooError(f"{path}: {name} cannot be read: {_one_line(error)}") from error
 
 
 def _compare(expected, found, path):
@@ -88,7 +171,7 @@ def _compare(expected, found, path):
     for what, names in (("lacks", missing), ("has the unknown", extra)):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            raise ZooError(f"{path}: {what} {', '.join(names[:_NAMED])}{more}: not the published I3D checkpoint")
+            raise ZooError(f"{path}: {what} {', '.join(names[:_NAMED])}{more}: no published checkpoint that fits I3D")
 
 
 def _one_line(error):

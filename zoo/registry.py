@@ -104,12 +104,13 @@ def options(name):
     return {p.name: p.default for p in parameters.values() if p.name != "num_classes"}
 
 
-def build(name, *, num_classes, **chosen):
+def build(name, *, num_classes, weights=None, **chosen):
     """Builds a model.
 
     Args:
         name: One of :func:`list_models`.
         num_classes: Number of classes C.
+        weights: What the model starts from: nothing, ``"kinetics400"`` or a path, see :func:`zoo.weights.initialise`.
         **chosen: Options of the model's builder (:func:`describe` lists them).
 
     Returns:
@@ -117,7 +118,7 @@ def build(name, *, num_classes, **chosen):
         [-1, 1] and ``pose`` (B, tp, M, J, 3), whichever the method uses; the output is a softmax (B, C).
 
     Raises:
-        ZooError: Unknown model or option, or options that do not fit together.
+        ZooError: Unknown model or option, options that do not fit together, or weights that cannot be read.
 
     Example:
         >>> import zoo
@@ -133,7 +134,12 @@ def build(name, *, num_classes, **chosen):
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
     for option, value in chosen.items():
         _check_type(name, option, value, valid[option])
-    return get(name).builder(num_classes, **chosen)
+    model = get(name).builder(num_classes, **chosen)
+    if weights is not None:
+        from zoo import weights as reading
+
+        reading.initialise(model, weights)
+    return model
 
 
 def _check_type(name, option, value, default):

@@ -1,15 +1,24 @@
-"""Weights: reading models and weight files, and carrying a trained stage over into a larger model."""
+"""Weights: reading models and weight files, carrying a trained stage over into a larger model, published weights."""
 
+import argparse
+import hashlib
 import json
+import os
 import pathlib
+import shutil
+import sys
+import tempfile
+import urllib.request
 import zipfile
 
 import tensorflow as tf
+from tqdm import tqdm
 
 from zoo import registry
 from zoo.registry import ZooError
 
 HEAD = "classifier"  # the layer of every model that depends on the classes
+_TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers, where the weights of an I3D of the body may go
 
 
 def load_model(path):
@@ -62,10 +71,12 @@ def load_weights(model, path):
 
 
 def transfer_weights(source, target):
-    """Copies the weights of a trained model into a larger one that contains it.
+    """Copies the weights of a trained model into another that contains it.
 
-    Layers correspond by name. The head (the layer ``classifier``) is left out, everything else of the source must
-    have its place in the target: a transfer never goes on with random weights in silence.
+    Layers correspond by name; those of an I3D also to the full-body tower of a P-I3D. The head (the layer
+    ``classifier``) is copied between two models of the same layers and shapes only: there training goes on, everywhere
+    else the head starts anew. Everything else of the source must have its place in the target: a transfer never goes
+    on with random weights in silence.
 
     Args:
         source: The trained model, such as an ``i3d``.
@@ -85,23 +96,157 @@ def transfer_weights(source, target):
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
-    targets = {layer.name: layer for layer in target.layers}
-    pairs = []
-    for layer in source.layers:
-        if layer.name == HEAD or not layer.weights:
-            continue
-        if layer.name not in targets:
-            raise ZooError(f"{target.name} has no layer {layer.name!r}, which {source.name} would be copied into")
-        have = [tuple(weight.shape) for weight in layer.weights]
-        want = [tuple(weight.shape) for weight in targets[layer.name].weights]
-        if have != want:
+    sources, targets = _weight_shapes(source), _weight_shapes(target)
+    names = list(sources) if sources == targets else [name for name in sources if name != HEAD]
+    places = {name: _counterpart(name, targets) for name in names}
+    for name, place in places.items():
+        if not place:
+            raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")
+        if sources[name] != targets[place]:
             raise ZooError(
-                f"layer {layer.name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
-                "build both with the same options"
+                f"layer {name!r} has weights of shapes {sources[name]} in {source.name} and {targets[place]} in "
+                f"{target.name}: build both with the same options"
             )
-        pairs.append((layer, targets[layer.name]))
-    if not pairs:
+    if not names:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
-    for layer, counterpart in pairs:
-        counterpart.set_weights(layer.get_weights())
-    return [layer.name for layer, _ in pairs]
+    for name, place in places.items():
+        target.get_layer(place).set_weights(source.get_layer(name).get_weights())
+    return names
+
+
+def _counterpart(name, targets):
+    """Name of the layer that a layer's weights go to; nothing if there is none."""
+    return next((prefix + name for prefix in _TOWERS if prefix + name in targets), None)
+
+
+def _weight_shapes(model):
+    """Layer name -> shapes of its weights, for the layers that have some."""
+    return {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in model.layers if layer.weights}
+
+
+def initialise(model, weights):
+    """Gives a model weights to start from.
+
+    Args:
+        model: The model; its attributes and options stay.
+        weights: One of
+
+            * ``"kinetics400"``: the published I3D weights, from the cache (``python -m zoo.weights`` puts them there);
+            * a TensorFlow checkpoint of I3D or, to be inflated, of Inception-v1: its path without ``.index``, see
+              :mod:`zoo.i3d_checkpoint`;
+            * a ``.keras`` model of this zoo that this one contains, see :func:`transfer_weights`;
+            * a ``.weights.h5`` file of a model with the same layers and shapes.
+
+    Raises:
+        ZooError: There are no such weights or they do not fit; the model never keeps random weights in silence.
+    """
+    path = pathlib.Path(weights)
+    if weights == KINETICS400:
+        path = cached(KINETICS400) / _PREFIX
+        if not path.with_name(f"{_PREFIX}.index").is_file():
+            raise ZooError(f"weights 'kinetics400' are not in {path.parent}: fetch them with python -m zoo.weights")
+    if path.suffix == ".keras":
+        transfer_weights(load_model(path), model)
+    elif path.suffix == ".h5":
+        load_weights(model, path)
+    elif path.with_name(f"{path.name}.index").is_file():
+        from zoo import i3d_checkpoint
+
+        i3d_checkpoint.load(model, path)
+    else:
+        raise ZooError(
+            f"weights {str(weights)!r} are neither 'kinetics400' nor a file: expected a .keras model, a .weights.h5 "
+            "file or a TensorFlow checkpoint without its .index"
+        )
+
+
+# ------------------------------------------------------------------------------------------- fetching what is published
+
+KINETICS400 = "kinetics400"
+KINETICS_CLASSES = 400
+PUBLISHED = "https://github.com/google-deepmind/kinetics-i3d/raw/master/data/checkpoints/rgb_imagenet"
+_PREFIX = "model.ckpt"
+_FILES = (f"{_PREFIX}.data-00000-of-00001", f"{_PREFIX}.index")
+
+
+def cached(name):
+    """The folder that published weights of a name are kept in, below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(cache) / "keras-adl-zoo" / name
+
+
+def fetch(source=PUBLISHED, sha256=None):
+    """Puts the published I3D weights into the cache, once they were read whole into an I3D.
+
+    Args:
+        source: URL or folder that holds the files of the checkpoint.
+        sha256: SHA-256 expected of the data file, in hexadecimal; default: not compared. Damage is noticed without it
+            too: the index has a checksum of every variable.
+
+    Returns:
+        The folder they are in.
+
+    Raises:
+        ZooError: A file cannot be fetched, has another SHA-256 or is not what is published; the cache is as it was.
+    """
+    folder = cached(KINETICS400)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{KINETICS400}.") as partial:
+        partial = pathlib.Path(partial, KINETICS400)
+        partial.mkdir()
+        for name in _FILES:
+            digest = _download(f"{_as_url(source)}/{name}", partial / name)
+            if sha256 and name == _FILES[0] and digest != sha256.lower():
+                raise ZooError(f"{source}/{name}: SHA-256 is {digest}, expected {sha256}: not kept")
+        registry.build("i3d", num_classes=KINETICS_CLASSES, weights=partial / _PREFIX)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    return folder
+
+
+def _as_url(source):
+    return source if "://" in str(source) else pathlib.Path(source).resolve().as_uri()
+
+
+def _download(url, target):
+    """Reads a URL into a file; returns the SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response, open(target, "wb") as file:
+            size = int(response.headers.get("Content-Length") or 0)
+            name = url.rpartition("/")[2]
+            with tqdm(total=size or None, desc=name, unit="B", unit_scale=True, disable=None) as bar:
+                while block := response.read(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+                    bar.update(len(block))
+    except OSError as error:  # URLError among them
+        raise ZooError(f"{url} cannot be fetched: {getattr(error, 'reason', error)}") from error
+    if size and target.stat().st_size != size:
+        raise ZooError(f"{url}: ended after {target.stat().st_size} of {size} bytes: try again")
+    return digest.hexdigest()
+
+
+def main(argv=None):
+    """``python -m zoo.weights``; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m zoo.weights",
+        description="Fetch the published I3D weights (ImageNet, then Kinetics-400) for weights='kinetics400'.",
+        epilog=f"They are published at {PUBLISHED}.",
+    )
+    parser.add_argument("--source", default=PUBLISHED, metavar="URL|DIR", help="where its files are (default: there)")
+    parser.add_argument("--sha256", metavar="HEX", help="expected SHA-256 of the data file")
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    try:
+        folder = fetch(arguments.source, arguments.sha256)
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"read and kept in {folder}: zoo.build(..., weights='{KINETICS400}')")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """Recipes: what is read, what is refused and how it is said."""
 
+import numpy as np
 import pytest
 import yaml
 
@@ -39,7 +40,7 @@ def test_every_recipe_resolves_and_its_stages_fit_together(name):
         assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
             key: tuple(spec.shape) for key, spec in inputs.signature().items()
         }
-        stages.initialise(models[stage.name], [models[source] for source in stage.init])
+        stages.initialise(models[stage.name], stage, models.get)
     assert models[recipe.stages[-1].name].name == recipe.model.name
 
 
@@ -177,7 +178,22 @@ def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
     assert pose.get_layer("lstm_3").units == 7
     whole, _ = stages.build_model(own, own.stages[1], Records)
     with pytest.raises(UserError, match="lstm_1"):
-        stages.initialise(whole, [pose])
+        stages.initialise(whole, own.stages[1], {"first": pose}.get)
+
+
+def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
+    recipe = config.load(tiny)
+    trained, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    path = tmp_path / "trained.keras"
+    trained.save(path)
+    recipe = config.load(tiny, [f"stages.second.init=[{path}]"])
+    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
+    stages.initialise(model, recipe.stages[1], None)
+    for before, after in zip(trained.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    path.unlink()
+    with pytest.raises(UserError, match=r"stages\.second\.init: .*trained.keras: no such file"):
+        stages.initialise(model, recipe.stages[1], None)
 
 
 def test_freezing_takes_patterns(tiny):
