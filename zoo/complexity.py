@@ -61,6 +61,29 @@ def _frames(model):
     return next(layer.frames for layer in model.layers if isinstance(layer, layers.FramesFromBatch))
 
 
+def parameters(model, *, head=True, training_only=True):
+    """Number of a model's weights, batch-normalisation statistics included.
+
+    Args:
+        model: A model of this zoo.
+        head: Count the classifier, whose size depends on the classes.
+        training_only: Count what only a term of the training loss depends on, such as VPN's embedding.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> import zoo
+        >>> parameters(zoo.build("i3d", num_classes=60), head=False)
+        12294544
+    """
+    return sum(
+        layer.count_params()
+        for layer in model.layers
+        if (head or layer.name != "classifier") and (training_only or not getattr(layer, "for_training_only", False))
+    )
+
+
 def activation_bytes(model):
     """Bytes of all layers' outputs for one clip in float32: what a training step keeps for the backward pass."""
     total = 0

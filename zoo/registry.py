@@ -175,8 +175,10 @@ def describe(name, *, num_classes=60, **chosen):
     Returns:
         A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent by
         ``<dataset>/<protocol>``), ``options`` (with defaults), ``inputs`` (shapes without batch), ``parameters``
-        (batch-normalisation statistics included), ``gmacs`` (10^9 multiply-accumulates for one clip),
-        ``activation_bytes`` (of all layers for one clip, float32), ``attention`` (names of attention layers).
+        (batch-normalisation statistics included), ``parameters_without_head`` (without the classifier),
+        ``parameters_in_inference`` (without what only the training loss depends on), ``gmacs`` (10^9
+        multiply-accumulates for one clip), ``activation_bytes`` (of all layers for one clip, float32), ``attention``
+        (names of attention layers).
 
     Example:
         >>> import zoo
@@ -194,7 +196,9 @@ def describe(name, *, num_classes=60, **chosen):
         "reported": dict(entry.reported),
         "options": options(name),
         "inputs": {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()},
-        "parameters": model.count_params(),
+        "parameters": complexity.parameters(model),
+        "parameters_without_head": complexity.parameters(model, head=False),
+        "parameters_in_inference": complexity.parameters(model, training_only=False),
         "gmacs": complexity.multiply_accumulates(model) / 1e9,
         "activation_bytes": complexity.activation_bytes(model),
         "attention": [layer.name for layer in model.layers if layer.name.endswith("_attention")],

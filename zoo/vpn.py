@@ -119,6 +119,8 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         The scores ``[B, m * n]``.
     """
 
+    for_training_only = True  # predictions do not depend on its weights
+
     def __init__(self, distance, units, weight, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)

@@ -191,6 +191,10 @@ def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
     stages.initialise(model, recipe.stages[1], None)
     for before, after in zip(trained.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(before, after)
+    other = config.load(tiny, [f"stages.first.model={{name: pose_lstm, lstm_units: 4, weights: {path}}}"])
+    model, _ = stages.build_model(other, other.stages[0], Records)
+    for before, after in zip(trained.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(before, after)
     path.unlink()
     with pytest.raises(UserError, match=r"stages\.second\.init: .*trained.keras: no such file"):
         stages.initialise(model, recipe.stages[1], None)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import tensorflow as tf
 
 import zoo
@@ -47,6 +48,21 @@ def test_pose_lstm_and_graph_network():
     assert complexity._layer(inputs, model) == nodes * 3 * 64 + nodes * nodes * 64
 
 
+def test_parameters_without_the_head_and_in_inference():
+    known = zoo.describe("vpn", num_classes=small.CLASSES, **small.options("vpn"))
+    model = small.build("vpn")
+    head, embedding = (
+        sum(weight.size for weight in model.get_layer(layer).get_weights()) for layer in ("classifier", "embedding")
+    )
+    assert known["parameters"] - known["parameters_without_head"] == head
+    assert known["parameters"] - known["parameters_in_inference"] == embedding
+    features, _ = small.batch(model)
+    before = model(features, training=False)
+    for weight in model.get_layer("embedding").weights:
+        weight.assign(weight + 1.0)
+    np.testing.assert_array_equal(before, model(features, training=False))
+
+
 def test_a_network_of_single_frames_runs_once_per_frame():
     model = small.shared("lrcn")
     frames = small.OPTIONS["frames"]
@@ -67,6 +83,6 @@ def test_activations_of_a_small_network():
 def test_table_of_all_models():
     done = subprocess.run([sys.executable, "-m", "zoo"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[2:]}
     assert list(rows) == zoo.list_models()
-    assert "12.356 M" in rows["i3d"]
+    assert rows["i3d"].split()[1:4] == ["12.356", "12.295", "12.356"]
