@@ -20,6 +20,7 @@ METHODS = (
     "pi3d",
     "separable_sta",
     "vpn",
+    "sta_hands",
 )
 
 PAPERS = {

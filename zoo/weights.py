@@ -64,15 +64,18 @@ def load_weights(model, path):
 def transfer_weights(source, target):
     """Copies the weights of a trained model into a larger one that contains it.
 
-    Layers correspond by name. The head (the layer ``classifier``) is left out, everything else of the source must
-    have its place in the target: a transfer never goes on with random weights in silence.
+    Layers correspond by name, and everything of the source must have its place in the target: a transfer never goes on
+    with random weights in silence. The exception is the head (the layer ``classifier``), since the target's own head
+    reads other features: it is left out. But a target that adds the scores of the whole source to its own, as
+    ``sta_hands`` adds those of a ``pose_cnn``, has the source's head too, under the name ``<source>.classifier``
+    (``pose_cnn.classifier``), and gets its weights.
 
     Args:
         source: The trained model, such as an ``i3d``.
         target: A model that contains its layers, such as a ``separable_sta``.
 
     Returns:
-        Names of the copied layers.
+        Names of the target's layers that were filled.
 
     Raises:
         ZooError: A layer of the source is missing from the target, or differs in shape; the target is unchanged.
@@ -88,20 +91,21 @@ def transfer_weights(source, target):
     targets = {layer.name: layer for layer in target.layers}
     pairs = []
     for layer in source.layers:
-        if layer.name == HEAD or not layer.weights:
+        name = f"{source.name}.{HEAD}" if layer.name == HEAD else layer.name
+        if not layer.weights or (layer.name == HEAD and name not in targets):
             continue
-        if layer.name not in targets:
-            raise ZooError(f"{target.name} has no layer {layer.name!r}, which {source.name} would be copied into")
+        if name not in targets:
+            raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")
         have = [tuple(weight.shape) for weight in layer.weights]
-        want = [tuple(weight.shape) for weight in targets[layer.name].weights]
+        want = [tuple(weight.shape) for weight in targets[name].weights]
         if have != want:
             raise ZooError(
-                f"layer {layer.name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
+                f"layer {name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
                 "build both with the same options"
             )
-        pairs.append((layer, targets[layer.name]))
+        pairs.append((layer, targets[name]))
     if not pairs:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
     for layer, counterpart in pairs:
         counterpart.set_weights(layer.get_weights())
-    return [layer.name for layer, _ in pairs]
+    return [counterpart.name for _, counterpart in pairs]
