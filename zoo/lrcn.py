@@ -38,6 +38,9 @@ def frame_network(network, size, weights=None):
             raise
         reason = " ".join(str(error).split())[:300]
         raise ZooError(f"weights {weights!r} of {network} cannot be read: {reason}") from error
+    for layer in cnn.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = i3d.BN_MOMENTUM
     return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
 
 
