@@ -49,9 +49,9 @@ def build_model(recipe, stage, records):
         options = {**_shared_options(recipe.model, model), **model.options}
         options.update(_data_options(model, inputs))
         built = zoo.build(model.name, num_classes=len(records.labels), **options)
+        return built, _inputs_of(built, inputs)
     except zoo.ZooError as error:
         raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
-    return built, _inputs_of(built, inputs)
 
 
 def _shared_options(whole, part):
@@ -79,13 +79,19 @@ def _data_options(model, inputs):
 def _inputs_of(model, inputs):
     """What of the recipe's inputs a model reads, by the names of its own."""
     names = set(model.input)
-    parts = tuple(part for part in inputs.parts if skeletons.input_name(part) in names)
-    return dataclasses.replace(
-        inputs,
-        frames=inputs.frames if parts else 0,
-        parts=parts or inputs.parts,
-        pose_steps=inputs.pose_steps if "pose" in names else 0,
-    )
+    wanted = tuple(part for part in skeletons.PARTS if skeletons.input_name(part) in names)
+    missing = [part for part in wanted if part not in inputs.parts]
+    if missing:
+        raise zoo.ZooError(f"{model.name} reads pictures of {', '.join(missing)}, add them to data.parts")
+    own = {
+        "frames": inputs.frames if wanted else 0,
+        "parts": wanted or inputs.parts,
+        "pose_steps": inputs.pose_steps if "pose" in names else 0,
+        "pose_xy": "pose_xy" in names,
+    }
+    if wanted and "frames" not in registry.options(model.name):  # the model sees the frames of its pose steps
+        own.update(frames=own["pose_steps"], frames_at="pose_steps")
+    return dataclasses.replace(inputs, **own)
 
 
 def initialise(model, stage, earlier):

@@ -120,9 +120,11 @@ def _checked(request):
 
 
 def _frame_indices(num_frames, inputs):
-    """Frames of the centred window: ``[T]``."""
+    """Frames of the centred window, or of the pose steps: ``[T]``."""
     from tfrecords import pipeline
 
+    if not inputs.has_window:
+        return pipeline.middle_steps(num_frames, inputs.frames)
     start = pipeline.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
     return pipeline.sample_frames(num_frames, inputs.frames, inputs.stride, start)
 
@@ -232,6 +234,11 @@ def _network(model, inputs, labels):
     """Features -> ``probabilities`` and ``logits``, in inference mode."""
     import tensorflow as tf
 
+    if inputs.pose_xy:
+        raise UserError(
+            f"{model.name} reads the joints' places in the pictures (pose_xy), which no signature takes: "
+            "to serve it, train it with glimpses: hand_crops"
+        )
     expected = {name: tuple(spec.shape) for name, spec in inputs.signature().items()}
     actual = {name: tuple(tensor.shape)[1:] for name, tensor in model.input.items()}
     if expected != actual:

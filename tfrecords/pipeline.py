@@ -22,6 +22,7 @@ from zoo import skeletons
 CORNER_CROP = 0.875  # side of the corner crops, as a share of the picture: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
 SHUFFLE_BUFFER = 512  # records; they are still compressed here
+FRAMES_AT = ("stride", "pose_steps")
 _READ_CYCLE = 16  # shards read side by side
 
 
@@ -32,12 +33,15 @@ class Inputs:
     Attributes:
         frames: Frames T of a video clip; 0 for a model without video.
         stride: Distance of two sampled frames in the recording.
+        frames_at: Which frames are sampled. ``stride``: every ``stride``-th of a window. ``pose_steps``: those of the
+            pose sequence, so that a frame and a pose of the same step show the same moment; there are as many of both.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are fed, some of :data:`tfrecords.schema.PARTS`.
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
         persons: Persons M in a pose.
         layout: Skeleton layout; needed with poses.
         normalisation: How poses are normalised.
+        pose_xy: Feed the joints' places in the full body's pictures too; the frames are then at the pose steps.
 
     Example:
         >>> inputs = Inputs(frames=16, size=64, pose_steps=5, layout="kinect_v1_20")
@@ -47,12 +51,14 @@ class Inputs:
 
     frames: int = 0
     stride: int = 2
+    frames_at: str = "stride"
     size: int = 224
     parts: tuple = ("full_body",)
     pose_steps: int = 0
     persons: int = 1
     layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
+    pose_xy: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(self.parts))
@@ -61,6 +67,12 @@ class Inputs:
             raise ValueError(f"unknown body parts {unknown}, expected some of {schema.PARTS}")
         if not self.frames and not self.pose_steps:
             raise ValueError("a model needs frames or pose_steps, both are 0")
+        if self.frames_at not in FRAMES_AT:
+            raise ValueError(f"frames_at is {self.frames_at!r}, expected one of {', '.join(FRAMES_AT)}")
+        if self.frames_at == "pose_steps" and self.frames != self.pose_steps:
+            raise ValueError(f"frames at pose_steps are as many, but {self.frames} and {self.pose_steps} are wanted")
+        if self.pose_xy and (self.frames_at != "pose_steps" or "full_body" not in self.parts):
+            raise ValueError("pose_xy are places in pictures: they need the full body's, with frames_at pose_steps")
         for name in ("stride", "size", "persons"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -75,14 +87,26 @@ class Inputs:
         """Values M * J * 3 of one frame's poses; 0 without poses."""
         return self.persons * self.joints * 3 if self.pose_steps else 0
 
+    @property
+    def has_window(self):
+        """Whether the frames are of a window in the recording; else all that is fed is of its sub-sequences."""
+        return bool(self.frames) and self.frames_at == "stride"
+
     def signature(self):
-        """Feature name -> ``tf.TensorSpec`` of one clip: ``rgb`` [T, H, W, 3] in [-1, 1], ``pose`` [tp, M, J, 3]."""
+        """Feature name -> ``tf.TensorSpec`` of one clip.
+
+        ``rgb`` [T, H, W, 3] in [-1, 1], likewise ``rgb_left_hand`` and ``rgb_right_hand``; ``pose`` [tp, M, J, 3],
+        normalised; ``pose_xy`` [tp, M, J, 2]: pixels of ``rgb``, x to the right and y downwards, 0 the middle of the
+        first one.
+        """
         specs = {}
         if self.frames:
             shape = (self.frames, self.size, self.size, 3)
             specs.update({skeletons.input_name(part): tf.TensorSpec(shape, tf.float32) for part in self.parts})
         if self.pose_steps:
             specs["pose"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 3), tf.float32)
+        if self.pose_xy:
+            specs["pose_xy"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 2), tf.float32)
         return specs
 
     def to_dict(self):
@@ -190,6 +214,14 @@ class Records:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
         if not self.count(protocol, split):
             raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
+        if inputs.pose_xy:
+            first = next(_read(_shards(self, protocol, split)).take(1).as_numpy_iterator())
+            clip = schema.decode(first)
+            if clip.pose_xy is None or "full_body" not in clip.boxes:
+                raise UserError(
+                    f"{self.directory} does not know where in the pictures the joints are (clip {clip.info.id}), which "
+                    "the model reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"
+                )
 
 
 # ---------------------------------------------------------------------------------------------- choosing frames
@@ -366,6 +398,32 @@ def _augment_pose(pose, augment, seed):
     return tf.where(there, pose, tf.zeros_like(pose))
 
 
+def _places_in_pictures(places, boxes, shape, window, size):
+    """Joints in the pixels of what a network is fed, from their pixels in the source frames.
+
+    Args:
+        places: ``[T, M, J, 2]`` float32, pixels of the source frames.
+        boxes: ``[T, 4]`` float32, where the stored pictures were cut out of them.
+        shape: ``[3]`` int32, height and width (and channels) of a stored picture.
+        window: As for :func:`decode_frames`: the part of a stored picture that is fed.
+        size: Height and width it is fed with.
+
+    Returns:
+        ``[T, M, J, 2]`` float32; 0 is the middle of the first pixel.
+    """
+    height, width = shape[0], shape[1]
+    low, high = boxes[:, tf.newaxis, tf.newaxis, :2], boxes[:, tf.newaxis, tf.newaxis, 2:]
+    stored = (places - low) / (high - low) * tf.cast(tf.stack([width, height]), tf.float32)
+    top, left, rows, columns = tf.unstack(tf.cast(window(height, width), tf.float32))
+    return (stored - tf.stack([left, top])) * size / tf.stack([columns, rows]) - 0.5
+
+
+def _mirror_places(places, layout, size):
+    """Joints' places ``[..., J, 2]`` in the mirrored pictures: left and right joints change places too."""
+    x, y = tf.unstack(tf.gather(places, skeletons.get(layout).mirrored, axis=-2), axis=-1)
+    return tf.stack([size - 1 - x, y], axis=-1)
+
+
 def _mirror_pose(pose, layout):
     """The poses a mirror would show: left and right change places, X changes its sign. ``[..., J, 3]``."""
     return tf.gather(pose, skeletons.get(layout).mirrored, axis=-2) * tf.constant([-1.0, 1.0, 1.0])
@@ -375,14 +433,27 @@ def _mirror_pose(pose, layout):
 
 
 def _parse(serialized, inputs):
-    """``(context, jpegs by part, poses [T, M, J, 3] or None)`` of a serialised record."""
-    context, sequence = schema.parsing_spec(parts=inputs.parts if inputs.frames else (), pose_values=inputs.pose_values)
+    """``(context, jpegs by part, poses [T, M, J, 3] or None, feature lists)`` of a serialised record."""
+    values = inputs.pose_values
+    context, sequence = schema.parsing_spec(
+        parts=inputs.parts if inputs.frames else (),
+        pose_values=values,
+        place_values=values // 3 * 2 if inputs.pose_xy else 0,
+    )
     context, lists = tf.io.parse_single_sequence_example(serialized, context, sequence)
     jpegs = {part: lists[f"image/{part}"] for part in inputs.parts} if inputs.frames else {}
     xyz = None
     if inputs.pose_steps:
         xyz = tf.reshape(lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
-    return context, jpegs, xyz
+    return context, jpegs, xyz, lists
+
+
+def _places(lists, steps, window, inputs):
+    """Places of the joints at pose steps, ``[tp, M, J, 2]``; see :func:`_places_in_pictures`."""
+    places = tf.reshape(tf.gather(lists["pose/xy"], steps), [-1, inputs.persons, inputs.joints, 2])
+    boxes = tf.gather(lists["box/full_body"], steps)
+    shape = tf.io.extract_jpeg_shape(lists["image/full_body"][steps[0]])
+    return _places_in_pictures(places, boxes, shape, window, inputs.size)
 
 
 def _finish(features, inputs):
@@ -392,7 +463,7 @@ def _finish(features, inputs):
 
 def _training_clip(serialized, seed, inputs, augment):
     """``(features, label)`` of a record, every choice drawn from ``seed`` ([2] int64)."""
-    context, jpegs, xyz = _parse(serialized, inputs)
+    context, jpegs, xyz, lists = _parse(serialized, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     seeds = {
         name: tf.random.experimental.stateless_fold_in(seed, number)
@@ -400,11 +471,18 @@ def _training_clip(serialized, seed, inputs, augment):
     }
     flip = tf.logical_and(augment.flip, tf.random.stateless_uniform([], seeds["flip"]) < 0.5)
     features = {}
+    if inputs.pose_steps:
+        steps = step_frames(
+            num_frames, inputs.pose_steps, tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
+        )
     if inputs.frames:
-        # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
-        last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
-        start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
-        indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        if inputs.has_window:
+            # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+            last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
+            start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
+            indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        else:
+            indices = steps
 
         def window(height, width):
             return _random_square(height, width, seeds["crop"]) if augment.crop else centre_square(height, width)
@@ -417,11 +495,14 @@ def _training_clip(serialized, seed, inputs, augment):
             features["left_hand"] = tf.where(flip, right, left)
             features["right_hand"] = tf.where(flip, left, right)
         features = {skeletons.input_name(part): images for part, images in features.items()}
+        if inputs.pose_xy:
+            places = _places(lists, steps, window, inputs)
+            mirrored = _mirror_places(places, inputs.layout, inputs.size)
+            features["pose_xy"] = tf.where(flip, mirrored, places)
     if inputs.pose_steps:
         xyz = tf.cond(flip, lambda: _mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
-        offset = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        pose = tf.gather(xyz, step_frames(num_frames, inputs.pose_steps, offset))
+        pose = tf.gather(xyz, steps)
         features["pose"] = _augment_pose(pose, augment, seeds["pose"])
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
@@ -516,20 +597,32 @@ def _views_of(record, inputs, clips, crops):
     context, _ = schema.parsing_spec()
     parsed, _ = tf.io.parse_single_sequence_example(record, context, {})
     num_frames = parsed["clip/num_frames"]
-    if inputs.frames:
-        return tf.cast(window_count(num_frames, inputs.frames, inputs.stride, clips) * crops, tf.int64)
-    return tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.int64)
+    if inputs.has_window:
+        count = window_count(num_frames, inputs.frames, inputs.stride, clips)
+    else:
+        count = window_count(num_frames, inputs.pose_steps, 1, clips)
+    return tf.cast(count * (crops if inputs.frames else 1), tf.int64)
 
 
 def _evaluation_view(record, view, inputs, clips, crops):
     """``(features, label)`` of one view of a record."""
-    context, jpegs, xyz = _parse(record, inputs)
+    context, jpegs, xyz, lists = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     view = tf.cast(view, tf.int32)
     features = {}
+    if inputs.pose_steps:
+        if inputs.has_window:
+            steps = middle_steps(num_frames, inputs.pose_steps)
+        else:  # views of a pose sequence take their frames from different places in the sub-sequences
+            count = tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
+            window = view // crops if inputs.frames else view
+            steps = step_frames(num_frames, inputs.pose_steps, (tf.cast(window, tf.float32) + 0.5) / count)
     if inputs.frames:
-        start = window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
-        indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        if inputs.has_window:
+            start = window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
+            indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        else:
+            indices = steps
         crop = view % crops
 
         def window(height, width):
@@ -539,12 +632,9 @@ def _evaluation_view(record, view, inputs, clips, crops):
         for part in inputs.parts:
             images = resize(decode_frames(jpegs[part], indices, window), inputs.size)
             features[skeletons.input_name(part)] = to_network_range(images)
+        if inputs.pose_xy:
+            features["pose_xy"] = _places(lists, steps, window, inputs)
     if inputs.pose_steps:
-        if inputs.frames:
-            steps = middle_steps(num_frames, inputs.pose_steps)
-        else:  # views of a pose sequence take their frames from different places in the sub-sequences
-            count = tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
-            steps = step_frames(num_frames, inputs.pose_steps, (tf.cast(view, tf.float32) + 0.5) / count)
         features["pose"] = tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
@@ -559,7 +649,7 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         inputs: What the model is fed.
         batch: Views per batch; the last batch may be smaller.
         clips: Windows per recording, or ``"all"`` for as many as cover it; one window is centred. A model of poses
-            alone gets as many samplings of the whole recording instead.
+            alone, or of poses and their frames, gets as many samplings of the whole recording instead.
         crops: 1 (the centred square) or 3 (and two corners), per window.
 
     Returns:

@@ -218,16 +218,18 @@ def decode(serialized):
     )
 
 
-def parsing_spec(*, parts=(), pose_values=0):
+def parsing_spec(*, parts=(), pose_values=0, place_values=0):
     """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
 
     Args:
         parts: Body parts whose pictures are wanted, some of :data:`PARTS`.
         pose_values: Values M * J * 3 of one frame's 3D poses; 0 when no poses are wanted.
+        place_values: Values M * J * 2 of the joints' places in one source frame; 0 when they are not wanted. With them
+            comes the box of the full body.
 
     Returns:
         ``(context_features, sequence_features)``. Pictures come as strings ``[T]`` (nothing is decoded), poses as
-        float32 ``[T, pose_values]``.
+        float32 ``[T, pose_values]``, places as ``[T, place_values]`` and boxes as ``[T, 4]``.
     """
     import tensorflow as tf
 
@@ -239,4 +241,7 @@ def parsing_spec(*, parts=(), pose_values=0):
     sequence = {f"image/{part}": tf.io.FixedLenSequenceFeature([], tf.string) for part in parts}
     if pose_values:
         sequence["pose/xyz"] = tf.io.FixedLenSequenceFeature([pose_values], tf.float32)
+    if place_values:
+        sequence["pose/xy"] = tf.io.FixedLenSequenceFeature([place_values], tf.float32)
+        sequence["box/full_body"] = tf.io.FixedLenSequenceFeature([4], tf.float32)
     return context, sequence

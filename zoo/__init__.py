@@ -2,7 +2,7 @@
 
 >>> import zoo
 >>> zoo.list_models()
-['i3d', 'i3d_nonlocal', 'resnext3d101', 'lrcn', 'pose_lstm', 'pi3d', 'separable_sta', 'vpn']
+['i3d', 'i3d_nonlocal', 'resnext3d101', 'lrcn', 'pose_lstm', 'pose_cnn', 'pi3d', 'separable_sta', 'vpn', 'sta_hands']
 >>> model = zoo.build("separable_sta", num_classes=31, frames=16, size=64, width=0.125, pose_steps=5, joints=13)
 >>> sorted(model.input)
 ['pose', 'rgb']

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from zoo import layers
+from zoo import layers, sta_hands
 
 _CONVOLUTIONS = (
     tf.keras.layers.Conv1D,
@@ -42,6 +42,9 @@ def _layer(layer, model):
         return math.prod(layer.output.shape[1:-1]) * matrices[0]  # the kernel is used at every place
     if isinstance(layer, (tf.keras.layers.LSTM, tf.keras.layers.GRU)):
         return layer.input.shape[1] * sum(matrices)  # input and recurrent kernel at every step
+    if isinstance(layer, sta_hands.GlimpseLSTM):
+        (_, steps, glimpses, channels), *_ = (tensor.shape for tensor in tf.nest.flatten(layer.input))
+        return steps * (sum(matrices) + glimpses * channels)  # attention and LSTM, and the weighted sum of glimpses
     if isinstance(layer, layers.PoseScores):
         return sum(matrices)
     if isinstance(layer, tf.keras.layers.Attention):

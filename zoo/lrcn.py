@@ -4,10 +4,44 @@ import tensorflow as tf
 
 from zoo import i3d
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
-from zoo.registry import at_least, one_of, register
+from zoo.registry import ZooError, at_least, one_of, register
 
 # Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
 NETWORKS = {"resnet50_v2": ("ResNet50V2", 32), "mobilenet_v2": ("MobileNetV2", 32), "inception_v3": ("InceptionV3", 75)}
+
+
+def frame_network(network, size, weights=None):
+    """The 2D CNN that makes features of single pictures, without its classifier.
+
+    Args:
+        network: A key of :data:`NETWORKS`.
+        size: Height and width of the pictures in pixels.
+        weights: ``None``: random. ``"imagenet"``: those ``keras.applications`` downloads. Else the path of a file with
+            weights of the network without its classifier.
+
+    Returns:
+        A ``tf.keras.Model`` named ``frame_network``, so that a recipe can freeze or fill it without knowing which
+        network it is: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map.
+
+    Raises:
+        ZooError: Unknown network, pictures too small for it, or weights that cannot be read.
+    """
+    one_of("network", network, NETWORKS)
+    application, smallest = NETWORKS[network]
+    at_least(smallest, size=size)
+    try:
+        cnn = getattr(tf.keras.applications, application)(
+            include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"
+        )
+    except (ValueError, OSError, KeyError) as error:
+        if weights is None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ZooError(f"weights {weights!r} of {network} cannot be read: {reason}") from error
+    for layer in cnn.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = i3d.BN_MOMENTUM
+    return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
 
 
 @register(paper="LRCN15", reported={})
@@ -41,15 +75,8 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
         >>> zoo.build("lrcn", num_classes=10, frames=8, size=64, network="mobilenet_v2").output_shape
         (None, 10)
     """
-    one_of("network", network, NETWORKS)
-    application, smallest = NETWORKS[network]
-    at_least(smallest, size=size)
+    cnn = frame_network(network, size)
     rgb = i3d.video_input(frames, size)
-    cnn = getattr(tf.keras.applications, application)(
-        include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
-    )
-    # Renamed, so that a recipe can freeze or fill it without knowing which network it is.
-    cnn = tf.keras.Model(cnn.input, cnn.output, name="frame_network")
     x = cnn(FramesAsBatch(name="frames_as_batch")(rgb))  # [B * T, D]
     x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]
     x = tf.keras.layers.LSTM(lstm_units, name="lstm")(x)  # [B, units]

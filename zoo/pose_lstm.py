@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from zoo import skeletons
 from zoo.layers import AllStepsLogits, Dropout, classify
-from zoo.registry import at_least, one_of, register
+from zoo.registry import ZooError, at_least, one_of, register
 
 LAYERS = 3
 LOSSES = ("last_step", "all_steps")
@@ -13,6 +14,15 @@ def pose_input(pose_steps, persons, joints):
     """The input of a pose model: ``[B, pose_steps, persons, joints, 3]``."""
     at_least(1, pose_steps=pose_steps, persons=persons, joints=joints)
     return tf.keras.Input((pose_steps, persons, joints, 3), name="pose")
+
+
+def skeleton_input(pose_steps, persons, layout):
+    """The input of a model that knows the skeleton: as :func:`pose_input`, with the joints of a named layout."""
+    try:
+        joints = skeletons.get(layout).num_joints
+    except ValueError as error:
+        raise ZooError(str(error)) from None
+    return pose_input(pose_steps, persons, joints)
 
 
 def hidden_states(pose, *, units, dropout):

@@ -10,13 +10,25 @@ import importlib
 import inspect
 
 # One module per method; each registers the builder of the same name.
-METHODS = ("i3d", "i3d_nonlocal", "resnext3d101", "lrcn", "pose_lstm", "pi3d", "separable_sta", "vpn")
+METHODS = (
+    "i3d",
+    "i3d_nonlocal",
+    "resnext3d101",
+    "lrcn",
+    "pose_lstm",
+    "pose_cnn",
+    "pi3d",
+    "separable_sta",
+    "vpn",
+    "sta_hands",
+)
 
 PAPERS = {
     "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",
     "I3D17": "Carreira, Zisserman. Quo vadis, action recognition? CVPR 2017",
     "NL18": "Wang, Girshick, Gupta, He. Non-local neural networks. CVPR 2018",
     "R3D18": "Hara, Kataoka, Satoh. Can spatiotemporal 3D CNNs retrace the history of 2D CNNs? CVPR 2018",
+    "BMVC18": "Baradel, Wolf, Mille. Human activity recognition with pose-driven attention to RGB. BMVC 2018",
     "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
     "WACV19": "Das, Chaudhary, Bremond, Thonnat. Where to focus on for human action recognition? WACV 2019",
     "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",

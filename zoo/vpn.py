@@ -318,12 +318,8 @@ def vpn(
         TensorShape([20, 1, 20, 3])
     """
     _check(pose_backbone, attention, coupler, embedding)
-    try:
-        joints = skeletons.get(layout).num_joints
-    except ValueError as error:
-        raise ZooError(str(error)) from None
+    pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     rgb = i3d.video_input(frames, size)
-    pose = pose_lstm.pose_input(pose_steps, persons, joints)
     g = backbones.get(backbone).feature_map(rgb, width=width)  # [B, t, m, n, c]
     _, t, m, n, _ = g.shape
     if pose_backbone == "gcn":

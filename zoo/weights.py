@@ -73,17 +73,21 @@ def load_weights(model, path):
 def transfer_weights(source, target):
     """Copies the weights of a trained model into another that contains it.
 
-    Layers correspond by name; those of an I3D also to the full-body tower of a P-I3D. The head (the layer
-    ``classifier``) is copied between two models of the same layers and shapes only: there training goes on, everywhere
-    else the head starts anew. Everything else of the source must have its place in the target: a transfer never goes
-    on with random weights in silence.
+    Layers correspond by name, those inside a network that is itself a layer included; an I3D's layers may also be those
+    of a P-I3D's full-body tower. Everything of the source must have its place in the target: a transfer never goes on
+    with random weights in silence. The exception is the head (the layer ``classifier``), which starts anew where it
+    reads other features or names other classes. It is copied
+
+    * into a model of the same layers and shapes, where training goes on;
+    * into a target that adds the scores of the source to its own and so has the source's head too, under the name
+      ``<source>.classifier``, as ``sta_hands`` has that of a ``pose_cnn``.
 
     Args:
         source: The trained model, such as an ``i3d``.
         target: A model that contains its layers, such as a ``separable_sta``.
 
     Returns:
-        Names of the copied layers.
+        Names of the target's layers that were filled.
 
     Raises:
         ZooError: A layer of the source is missing from the target, or differs in shape; the target is unchanged.
@@ -96,32 +100,39 @@ def transfer_weights(source, target):
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
-    sources, targets = _weight_shapes(source), _weight_shapes(target)
-    names = list(sources) if sources == targets else [name for name in sources if name != HEAD]
-    places = {name: _counterpart(name, targets) for name in names}
+    sources, targets = _with_weights(source), _with_weights(target)
+    places = {name: _place(name, source, targets) for name in sources}
+    if _shapes(sources) != _shapes(targets) and places.get(HEAD) == HEAD:
+        del places[HEAD]
     for name, place in places.items():
         if not place:
             raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")
-        if sources[name] != targets[place]:
+        have, want = ([tuple(weight.shape) for weight in layer.weights] for layer in (sources[name], targets[place]))
+        if have != want:
             raise ZooError(
-                f"layer {name!r} has weights of shapes {sources[name]} in {source.name} and {targets[place]} in "
-                f"{target.name}: build both with the same options"
+                f"layer {name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
+                "build both with the same options"
             )
-    if not names:
+    if not places:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
     for name, place in places.items():
-        target.get_layer(place).set_weights(source.get_layer(name).get_weights())
-    return names
+        targets[place].set_weights(sources[name].get_weights())
+    return list(places.values())
 
 
-def _counterpart(name, targets):
-    """Name of the layer that a layer's weights go to; nothing if there is none."""
-    return next((prefix + name for prefix in _TOWERS if prefix + name in targets), None)
+def _place(name, source, targets):
+    """Name of the layer that a layer of the source is copied to; nothing if there is none."""
+    prefixes = (f"{source.name}.", "") if name == HEAD else _TOWERS
+    return next((prefix + name for prefix in prefixes if prefix + name in targets), None)
 
 
-def _weight_shapes(model):
-    """Layer name -> shapes of its weights, for the layers that have some."""
-    return {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in model.layers if layer.weights}
+def _with_weights(model):
+    """Name -> layer, of the layers that have weights."""
+    return {layer.name: layer for layer in model.layers if layer.weights}
+
+
+def _shapes(layers):
+    return {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}
 
 
 def initialise(model, weights):

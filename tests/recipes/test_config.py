@@ -166,6 +166,30 @@ def test_options_are_the_zoos(tiny, override, words):
         assert word in str(error.value)
 
 
+SMALL_HANDS = "name: sta_hands, network: mobilenet_v2, glimpse_size: 32, width: 0.0625, lstm_units: 4"
+
+
+def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
+    hands = ["data.size=40", "data.parts=[left_hand, right_hand]", f"model={{{SMALL_HANDS}}}"]
+    recipe = config.load(tiny, [*hands, "stages.first.model=pose_cnn", "data.frames=8"])
+    (pose, fed_poses), (whole, fed) = (stages.build_model(recipe, stage, Records) for stage in recipe.stages)
+    assert (fed.frames, fed.frames_at, fed.pose_steps, fed.parts) == (3, "pose_steps", 3, ("left_hand", "right_hand"))
+    assert (fed_poses.frames, fed_poses.pose_steps, fed_poses.pose_xy) == (0, 3, False)
+    stages.initialise(whole, [pose])
+    stages.freeze(whole, config.load(tiny, ["stages.second.freeze=[pose_*]"]).stages[1])
+    trained = {layer.name for layer in whole.layers if layer.trainable_weights}
+    assert trained == {"glimpse_lstm", "step_features", "temporal_hidden", "temporal_attention", "classifier"}
+    places = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}, glimpses: frames}}"])
+    _, fed = stages.build_model(places, places.stages[-1], Records)
+    assert (fed.frames, fed.frames_at, fed.pose_xy, fed.parts) == (3, "pose_steps", True, ("full_body",))
+
+
+def test_parts_that_are_not_read(tiny):
+    recipe = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}}}"])
+    with pytest.raises(UserError, match="sta_hands reads pictures of left_hand, right_hand, add them"):
+        stages.build_model(recipe, recipe.stages[-1], Records)
+
+
 def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
     whole = "model={name: separable_sta, width: 0.0625, lstm_units: 5, dropout: 0.3}"
     shared = ["data.frames=8", "data.size=32", whole]

@@ -106,6 +106,26 @@ def test_every_model_of_the_zoo_can_be_served(name):
     np.testing.assert_allclose(answer["probabilities"], model.predict_on_batch(fed), atol=1e-6)
 
 
+def test_frames_at_the_pose_steps():
+    hands = ("left_hand", "right_hand")
+    inputs = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", parts=hands)
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (1, 11, 32, 32, 3), dtype=np.uint8)
+    request = {f"frames_{hand}": tf.constant(frames) for hand in hands}
+    request["poses"] = tf.constant(rng.normal(size=(1, 11, PERSONS, 25, 3)), tf.float32)
+    fed = signatures.features("serving_default", inputs, request)
+    for hand in hands:
+        expected = pipeline.to_network_range(frames[:, [1, 4, 6, 9]])  # the middles of four quarters of 11 frames
+        np.testing.assert_allclose(fed[f"rgb_{hand}"], expected, atol=1e-6)
+
+
+def test_places_of_joints_cannot_be_served():
+    model = small.build("sta_hands", glimpses="frames")
+    inputs = dataclasses.replace(inputs_of(model), frames_at="pose_steps", pose_xy=True)
+    with pytest.raises(UserError, match=r"pose_xy.*glimpses: hand_crops"):
+        signatures.build(model, inputs, LABELS)
+
+
 def test_only_the_inputs_the_model_has():
     specs = {name: signatures.input_specs(name, POSE_INPUTS) for name in signatures.names(POSE_INPUTS)}
     assert {name: list(inputs) for name, inputs in specs.items()} == {"serving_default": ["poses"]}

@@ -1,5 +1,7 @@
 """A source whose clips say which frame is which: frame k is k * 8 bright, and its poses lie k metres up."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,7 @@ from zoo import skeletons
 
 STEP = 8  # brightness of frame k is STEP * k
 SIDE = 48  # stored pixels
+BOX = (10, 20, 106, 164)  # the full body's, in the source frame: a stored pixel is 2 wide and 3 high there
 
 
 class CountedFrames(base.Source):
@@ -44,12 +47,16 @@ class CountedFrames(base.Source):
         return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(ids)))
 
     def read(self, info):
-        """Frame k: the full body left half dark, right half STEP * k; hands 40 (left) and 200 (right)."""
+        """Frame k: the full body left half dark, right half STEP * k; hands 40 (left) and 200 (right).
+
+        Joint j of the body lies on the edge between both halves, j stored pixels from the top, in all frames.
+        """
         frames = 4 * info.repetition + 3
         joints = skeletons.get(self.layout).num_joints
         body = np.random.default_rng(0).normal(size=(1, 1, joints, 3)).astype("float32")
         pose = np.repeat(body, frames, axis=0)
         pose[..., 1] += np.arange(frames, dtype="float32")[:, None, None]
+        edge = [(BOX[0] + SIDE / 2 * 2, BOX[1] + 3 * joint) for joint in range(joints)]
         return schema.Clip(
             info=info,
             dataset=self.name,
@@ -60,9 +67,19 @@ class CountedFrames(base.Source):
                 "left_hand": [_jpeg(np.full((SIDE, SIDE, 3), 40, np.uint8))] * frames,
                 "right_hand": [_jpeg(np.full((SIDE, SIDE, 3), 200, np.uint8))] * frames,
             },
+            boxes={"full_body": np.full((frames, 4), BOX, "float32")},
             layout=self.layout,
             pose_xyz=pose,
+            pose_xy=np.full((frames, 1, joints, 2), edge, "float32"),
         )
+
+
+class WithoutPlaces(CountedFrames):
+    """The same, but it is not known where in the pictures the joints are."""
+
+    def read(self, info):
+        """As :class:`CountedFrames`, without pixels."""
+        return dataclasses.replace(super().read(info), pose_xy=None)
 
 
 def _half_lit(brightness):

@@ -1,10 +1,12 @@
 """The reader: which frames, in which order, changed how."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfrecords.counted import STEP, CountedFrames
+from tests.tfrecords.counted import SIDE, STEP, CountedFrames, WithoutPlaces
 from tfrecords import pipeline, poses, schema, writer
 from tfrecords.errors import UserError
 
@@ -14,6 +16,8 @@ POSES = pipeline.Inputs(
     layout="kinect_v1_20",
     normalisation=poses.Normalisation(axes="camera", scale=False),
 )
+AT_STEPS = dataclasses.replace(POSES, frames=3, frames_at="pose_steps", size=32)
+PLACES = dataclasses.replace(AT_STEPS, pose_xy=True)
 PLAIN = pipeline.Augmentation(crop=False)
 
 
@@ -189,6 +193,68 @@ def test_pose_views_of_a_model_without_video(records):
         assert set(frames[numbers == number].ravel()) == set(range(length))
 
 
+def _pose_frames(pose):
+    """Which frame each pose is, as poses rise a metre per frame: ``[..., tp]``."""
+    return np.rint(pose[..., 0, 0, 1]).astype(int)
+
+
+def test_frames_at_the_pose_steps(records):
+    seen = set()
+    for features, _ in _train(records, AT_STEPS, batch=1, epochs=2):
+        frames = _frame_numbers(features["rgb"])
+        np.testing.assert_array_equal(frames, _pose_frames(features["pose"]))
+        seen.add(tuple(frames[0]))
+    assert len(seen) > 10, "the steps are drawn at random"
+    poses_alone = [features["pose"] for features, _ in _train(records, POSES)]
+    assert _equal(poses_alone, [features["pose"] for features, _ in _train(records, AT_STEPS)])
+
+    (features, _, numbers), *_ = _evaluate(records, AT_STEPS, clips=2, crops=3, batch=1000)
+    assert [list(numbers).count(number) for number in range(18)] == [6] * 18
+    frames = _pose_frames(features["pose"]).reshape(18, 2, 3, 3)  # clip, window, crop, step
+    np.testing.assert_array_equal(_frame_numbers(features["rgb"]).reshape(frames.shape), frames)
+    alone, *_ = _evaluate(records, POSES, clips=2, batch=1000)
+    np.testing.assert_array_equal(frames[:, :, 0].reshape(36, 3), _pose_frames(alone[0]["pose"]))
+
+
+def _edge(rgb):
+    """Column of each picture where its half dark and its half bright part meet: ``[...]``."""
+    profile = np.asarray(rgb).mean(axis=(-3, -1))  # [..., W]
+    level = (profile.max(axis=-1) + profile.min(axis=-1))[..., None] / 2
+    bright = profile > level
+    columns = np.arange(bright.shape[-1] - 1) + 0.5
+    return (columns * (bright[..., 1:] != bright[..., :-1])).sum(axis=-1)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, pipeline.Augmentation(crop=True), pipeline.Augmentation(flip=True)])
+def test_places_of_joints_in_the_pictures(records, augment):
+    """Every joint lies on the edge in the picture, whatever is cut out of it and whether it is mirrored."""
+    tops = set()
+    for features, _ in _train(records, PLACES, batch=1, augment=augment):
+        x, y = features["pose_xy"][0, -1, 0].T
+        rows = 32 / SIDE * np.arange(20)  # between joints, uncropped
+        mirrored = 0 if y[4] < y[8] else 1  # joints 4 and 8 are the shoulders
+        order = (
+            list(range(20))
+            if not mirrored
+            else [*range(4), *range(8, 12), *range(4, 8), *range(16, 20), *range(12, 16)]
+        )
+        gaps = np.diff(y[order])
+        assert (gaps > 0).all()
+        if not augment.crop:
+            np.testing.assert_allclose(y[order], rows - 0.5, atol=1e-3)
+        np.testing.assert_allclose(x, _edge(features["rgb"])[0, -1], atol=0.75)
+        tops.add(round(float(y[0]), 2))
+    assert (len(tops) > 1) == augment.crop
+    (features, _, _), *_ = _evaluate(records, PLACES, crops=3, batch=1000)
+    np.testing.assert_allclose(features["pose_xy"][:, -1, 0, 0, 0], _edge(features["rgb"])[:, -1], atol=0.75)
+
+
+def test_places_that_no_record_has(tmp_path):
+    writer.convert(WithoutPlaces(), tmp_path, workers=1)
+    with pytest.raises(UserError, match=r"does not know where in the pictures the joints are \(clip a01_"):
+        _train(pipeline.Records(tmp_path), PLACES)
+
+
 def test_only_the_sampled_frames_are_decoded():
     good = tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8)).numpy()
     jpegs = tf.constant([good, b"broken", good])
@@ -240,6 +306,9 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
         ({}, "needs frames or pose_steps"),
         ({"frames": 8, "parts": ("feet",)}, "unknown body parts"),
         ({"frames": 8, "stride": 0}, "stride is 0"),
+        ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
+        ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "as many, but 8 and 4"),
+        ({"pose_steps": 4, "pose_xy": True}, "pose_xy are places in pictures"),
     ],
 )
 def test_inputs_that_make_no_sense(values, message):

@@ -15,6 +15,13 @@ def softmax(x):
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
+def lstm_step(x, h, c, kernel, recurrent, bias):
+    """Next hidden vector and cell of an LSTM (Hochreiter and Schmidhuber), gates in Keras's order i, f, c, o."""
+    i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
 def scores(layer, h):
     """W tanh(W h + b) + b with a ``PoseScores`` layer's weights."""
     hidden_kernel, hidden_bias, kernel, bias = layer.get_weights()

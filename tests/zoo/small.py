@@ -21,6 +21,9 @@ OPTIONS = {
     "embedding_units": 5,
     "layout": "lcrnet_13",
     "network": "mobilenet_v2",
+    "glimpse_size": 32,
+    "temporal_attention_units": 5,
+    "feature_units": 8,
     "blocks": (1, 1, 1, 1),
 }
 

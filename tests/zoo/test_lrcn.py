@@ -6,6 +6,7 @@ import pytest
 import zoo
 from tests.zoo import small
 from tests.zoo.numpy_layers import outputs
+from zoo import i3d
 
 
 def test_frames_share_a_network():
@@ -15,6 +16,14 @@ def test_frames_share_a_network():
     frame = features["rgb"][1, 5][None]
     alone = model.get_layer("frame_network")(frame, training=False)
     np.testing.assert_allclose(per_frame[1, 5], alone[0], rtol=1e-3, atol=1e-5)
+
+
+def test_statistics_are_learned_within_a_short_training():
+    """MobileNetV2's own momentum, 0.999, would need thousands of steps."""
+    network = small.shared("lrcn").get_layer("frame_network")
+    momenta = [layer.momentum for layer in network.layers if "BN" in layer.name or layer.name.endswith("bn")]
+    assert len(momenta) == 52
+    assert set(momenta) == {i3d.BN_MOMENTUM}
 
 
 @pytest.mark.parametrize(

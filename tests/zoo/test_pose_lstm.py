@@ -4,25 +4,17 @@ import numpy as np
 import tensorflow as tf
 
 from tests.zoo import small
+from tests.zoo.numpy_layers import lstm_step
 
 NO_DROPOUT = {"dropout": 0.0}
 
 
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def _lstm(x, kernel, recurrent, bias):
-    """Hidden vectors of an LSTM (Hochreiter and Schmidhuber), gates in Keras's order i, f, c, o."""
-    batch, steps, _ = x.shape
-    units = recurrent.shape[0]
-    h = c = np.zeros((batch, units))
+    """Hidden vectors of an LSTM over ``[B, steps, D]``."""
+    h = c = np.zeros((len(x), recurrent.shape[0]))
     states = []
-    for step in range(steps):
-        gates = x[:, step] @ kernel + h @ recurrent + bias
-        i, f, g, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
-        c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-        h = _sigmoid(o) * np.tanh(c)
+    for step in range(x.shape[1]):
+        h, c = lstm_step(x[:, step], h, c, kernel, recurrent, bias)
         states.append(h)
     return np.stack(states, axis=1)
 

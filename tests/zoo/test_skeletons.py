@@ -31,6 +31,39 @@ def test_mirroring_swaps_sides_and_keeps_the_bones(layout):
     assert {frozenset((mirrored[a], mirrored[b])) for a, b in layout.bones} == bones
 
 
+@layouts
+def test_tour_is_a_closed_walk_along_the_bones(layout):
+    tour = layout.tour
+    print(f"{layout.name} ({len(tour)}): {' '.join(layout.joints[joint] for joint in tour)}")
+    steps = list(zip(tour, (*tour[1:], tour[0])))
+    bones = {frozenset(bone) for bone in layout.bones}
+    assert {frozenset(step) for step in steps} == bones, "every step is a bone, and every bone is walked"
+    assert all(steps.count((a, b)) == steps.count((b, a)) for a, b in steps)
+    assert set(tour) == set(range(layout.num_joints))
+    limbs = ("left_elbow", "right_elbow", "left_knee", "right_knee")
+    assert [tour.count(layout.joints.index(joint)) for joint in limbs] == [2, 2, 2, 2]
+
+
+def test_length_of_the_tour():
+    """BMVC18 section 4: 20 x 300 x 3 values, of two persons with three coordinates of 50 joints each."""
+    lengths = {name: len(layout.tour) for name, layout in skeletons.LAYOUTS.items()}
+    assert lengths == {"kinect_v1_20": 40, "kinect_v2_25": 50, "nite_15": 28, "lcrnet_13": 28}
+
+
+@layouts
+def test_orders_without_doubles(layout):
+    topological, random = layout.joint_order("topological"), layout.joint_order("random")
+    assert sorted(topological) == sorted(random) == list(range(layout.num_joints))
+    assert layout.joint_order("topological_doubles") == layout.tour
+    seen = [joint for i, joint in enumerate(layout.tour) if joint not in layout.tour[:i]]
+    assert list(topological) == seen
+    assert random not in (topological, tuple(range(layout.num_joints)))
+
+
+def test_the_random_order_is_the_same_in_every_process():
+    assert skeletons.get("lcrnet_13").joint_order("random") == (3, 12, 7, 5, 2, 8, 11, 4, 9, 1, 6, 0, 10)
+
+
 def test_sizes_and_sensor_orders():
     """Positions that the datasets' documents state."""
     order = {name: layout.joints for name, layout in skeletons.LAYOUTS.items()}
