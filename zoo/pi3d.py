@@ -114,7 +114,9 @@ def pi3d(
         scores = PoseScores(len(parts), attention_units, zero=True, name="part_scores")(h)
         alpha = AttentionMap((len(parts),), "softmax", attention_regularization, name="part_attention")(scores)
         joined.append(alpha)
-    features = PartAggregation(aggregation, len(parts), name="aggregation")(joined)
+    features = joined[0]
+    if len(parts) > 1:
+        features = PartAggregation(aggregation, len(parts), name="aggregation")(joined)
     features = i3d.last_blocks(features, aggregate_after, width=width, prefix="joined.")
     predictions = i3d.head(features, num_classes, dropout, L2Norm(weight_regularization))
     return tf.keras.Model(inputs, predictions, name="pi3d")

@@ -45,11 +45,12 @@ def test_predictions_and_training_loss(choice):
         penalty = ATTENTION * ((1 - alpha) ** 2).sum() / 3
     weighted = [a[:, None, None, None, None] * g for a, g in zip(alpha.T, maps)]
     joined = np.concatenate(weighted, axis=-1) if choice.get("aggregation") == "concat" else sum(weighted)
-    (aggregated,) = outputs(model, ["aggregation"], features)
+    last = "aggregation" if len(parts) > 1 else "full_body.Mixed_5c"
+    (aggregated,) = outputs(model, [last], features)
     np.testing.assert_allclose(aggregated, joined, rtol=1e-4, atol=1e-5)
 
     after = choice.get("aggregate_after", 0)
-    (g,) = outputs(model, ["joined.Mixed_5c" if after else "aggregation"], features)  # one place: t = m = n = 1
+    (g,) = outputs(model, ["joined.Mixed_5c" if after else last], features)  # one place: t = m = n = 1
     kernel, bias = model.get_layer("classifier").get_weights()
     expected = softmax(g.mean(axis=(1, 2, 3)) @ kernel[0, 0, 0] + bias)
     np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
@@ -57,6 +58,16 @@ def test_predictions_and_training_loss(choice):
     loss = model.evaluate(features, labels, batch_size=3, verbose=0)
     penalty += WEIGHTS * np.sqrt((kernel**2).sum())
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
+
+
+def test_a_tower_is_saved_and_starts_the_whole(tmp_path):
+    tower = small.build("pi3d", **OPTIONS, parts=("left_hand",), attention=False)
+    tower.save(tmp_path / "tower.keras")
+    whole = zoo.build(
+        "pi3d", num_classes=small.CLASSES, weights=tmp_path / "tower.keras", **small.options("pi3d", **OPTIONS)
+    )
+    layer = "left_hand.Mixed_5c.Branch_0.Conv3d_0a_1x1.conv_3d"
+    np.testing.assert_array_equal(whole.get_layer(layer).get_weights(), tower.get_layer(layer).get_weights())
 
 
 def test_attention_starts_equal():
