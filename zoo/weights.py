@@ -1,5 +1,6 @@
 """Weights: reading models and weight files, and carrying a trained stage over into a larger model."""
 
+import collections
 import json
 import pathlib
 import zipfile
@@ -64,8 +65,10 @@ def load_weights(model, path):
 def transfer_weights(source, target):
     """Copies the weights of a trained model into a larger one that contains it.
 
-    Layers correspond by name. The head (the layer ``classifier``) is left out, everything else of the source must
-    have its place in the target: a transfer never goes on with random weights in silence.
+    Layers correspond by name, those inside a network that is itself a layer included. The head (the layer
+    ``classifier``) is left out, everything else of the source must have its place in the target: a transfer never goes
+    on with random weights in silence. A target that contains a whole model of the source's name, as ``global`` does,
+    takes it with its head.
 
     Args:
         source: The trained model, such as an ``i3d``.
@@ -75,7 +78,8 @@ def transfer_weights(source, target):
         Names of the copied layers.
 
     Raises:
-        ZooError: A layer of the source is missing from the target, or differs in shape; the target is unchanged.
+        ZooError: A layer of the source is missing from the target, comes twice in it, or differs in shape; the target
+            is unchanged.
 
     Example:
         >>> import zoo
@@ -85,23 +89,42 @@ def transfer_weights(source, target):
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
-    targets = {layer.name: layer for layer in target.layers}
+    whole = [layer for layer in target.layers if _is_network(layer) and layer.name == source.name]
+    targets = collections.defaultdict(list)
+    for layer in _layers(whole[0] if whole else target):
+        targets[layer.name].append(layer)
     pairs = []
-    for layer in source.layers:
-        if layer.name == HEAD or not layer.weights:
+    for layer in _layers(source):
+        if not layer.weights or (layer.name == HEAD and not whole):
             continue
         if layer.name not in targets:
             raise ZooError(f"{target.name} has no layer {layer.name!r}, which {source.name} would be copied into")
+        if len(targets[layer.name]) > 1:
+            raise ZooError(f"{target.name} has {len(targets[layer.name])} layers {layer.name!r}: copy into one model")
+        (counterpart,) = targets[layer.name]
         have = [tuple(weight.shape) for weight in layer.weights]
-        want = [tuple(weight.shape) for weight in targets[layer.name].weights]
+        want = [tuple(weight.shape) for weight in counterpart.weights]
         if have != want:
             raise ZooError(
                 f"layer {layer.name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
                 "build both with the same options"
             )
-        pairs.append((layer, targets[layer.name]))
+        pairs.append((layer, counterpart))
     if not pairs:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
     for layer, counterpart in pairs:
         counterpart.set_weights(layer.get_weights())
     return [layer.name for layer, _ in pairs]
+
+
+def _is_network(layer):
+    return hasattr(layer, "layers")
+
+
+def _layers(model):
+    """The layers of a model, those of the networks inside it in their place."""
+    for layer in model.layers:
+        if _is_network(layer):
+            yield from _layers(layer)
+        else:
+            yield layer
