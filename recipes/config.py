@@ -60,6 +60,8 @@ class Data:
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
         cache: Keep the records in memory after the first epoch.
+        granularities: Numbers of segments whose stored features are read; none: no features are read.
+        segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
     """
 
     dataset: str
@@ -72,13 +74,18 @@ class Data:
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     augment: pipeline.Augmentation = dataclasses.field(default_factory=pipeline.Augmentation)
     cache: bool = False
+    granularities: tuple[int, ...] = ()
+    segment_steps: int = _number(0, at_least=0)
 
     def inputs(self, records):
         """The :class:`~tfrecords.pipeline.Inputs` of this recipe on a converted dataset."""
-        skeleton = {"persons": records.persons, "layout": records.layout} if self.pose_steps else {}
+        reads_poses = self.pose_steps or self.segment_steps
+        stored = {"persons": records.persons, "layout": records.layout} if reads_poses else {}
+        if self.granularities:
+            stored["feature_size"] = records.feature_size
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(pipeline.Inputs)
                if hasattr(self, field.name)}  # fmt: skip
-        return pipeline.Inputs(**own, **skeleton)
+        return pipeline.Inputs(**own, **stored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,11 +161,12 @@ class Stage:
 
     Attributes:
         name: Name, and folder in the run directory.
-        epochs: Largest number of epochs.
+        epochs: Largest number of epochs; 0: the model is put together from what it starts from, and not trained.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
             default (``width``, ``lstm_units``) take the values of the recipe's model unless given here.
         init: Earlier stages whose weights this one starts from.
+        runs: Run directories of other trainings whose models' weights it starts from.
         batch: Global batch size; default: the recipe's.
         schedule: How the learning rate changes from epoch to epoch.
         monitor: What decides on validation which epoch is best; of equal ones the latest is.
@@ -167,10 +175,11 @@ class Stage:
     """
 
     name: str
-    epochs: int = _number(at_least=1)
+    epochs: int = _number(at_least=0)
     optimizer: Union[SGD, Adam] = dataclasses.field(default=dataclasses.MISSING)
     model: Optional[Model] = None
     init: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
     batch: Optional[int] = _number(None, at_least=1)
     schedule: Union[Constant, Step, Cosine, Plateau] = Constant()
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
@@ -532,8 +541,11 @@ def _check(recipe):
     data, stages = recipe.data, recipe.stages
     if data.dataset not in datasets.NAMES:
         raise _Invalid("data.dataset", unknown("unknown dataset", data.dataset, datasets.NAMES))
-    if not data.frames and not data.pose_steps:
-        raise _Invalid("data", "frames and pose_steps are both 0, expected at least one above: nothing would be read")
+    if not data.frames and not data.pose_steps and not data.granularities:
+        nothing = "frames and pose_steps are both 0 and granularities is empty"
+        raise _Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    if data.granularities and data.augment.flip:
+        raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if not stages:
         raise _Invalid("stages", "expected at least one stage")
     earlier = []
@@ -546,6 +558,8 @@ def _check(recipe):
         for source in stage.init:
             if source not in earlier:
                 raise _Invalid(f"{path}.init", unknown("no earlier stage", source, earlier))
+        if not stage.epochs and not stage.init and not stage.runs:
+            raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init or runs")
         earlier.append(stage.name)
     if stages[-1].model is not None:
         raise _Invalid(f"stages.{stages[-1].name}.model", "the last stage trains the recipe's model, leave it out")

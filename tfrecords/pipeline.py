@@ -38,6 +38,9 @@ class Inputs:
         persons: Persons M in a pose.
         layout: Skeleton layout; needed with poses.
         normalisation: How poses are normalised.
+        granularities: Numbers of segments G that a clip is cut into, for a model that is fed features of segments.
+        feature_size: Values D of a segment's feature.
+        segment_steps: Steps S of the pose sequence of a segment; 0 for a model without.
 
     Example:
         >>> inputs = Inputs(frames=16, size=64, pose_steps=5, layout="kinect_v1_20")
@@ -53,14 +56,20 @@ class Inputs:
     persons: int = 1
     layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
+    granularities: tuple = ()
+    feature_size: int = 0
+    segment_steps: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "granularities", tuple(self.granularities))
         unknown = sorted(set(self.parts) - set(schema.PARTS))
         if unknown:
             raise ValueError(f"unknown body parts {unknown}, expected some of {schema.PARTS}")
-        if not self.frames and not self.pose_steps:
-            raise ValueError("a model needs frames or pose_steps, both are 0")
+        if not self.frames and not self.pose_steps and not self.granularities:
+            raise ValueError(
+                "a model needs frames or pose_steps, both are 0, or granularities, of which there are none"
+            )
         for name in ("stride", "size", "persons"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -73,16 +82,29 @@ class Inputs:
     @property
     def pose_values(self):
         """Values M * J * 3 of one frame's poses; 0 without poses."""
-        return self.persons * self.joints * 3 if self.pose_steps else 0
+        return self.persons * self.joints * 3 if self.reads_poses else 0
+
+    @property
+    def reads_poses(self):
+        """Whether the model is fed poses, of the clip or of its segments."""
+        return bool(self.pose_steps or self.segment_steps)
 
     def signature(self):
-        """Feature name -> ``tf.TensorSpec`` of one clip: ``rgb`` [T, H, W, 3] in [-1, 1], ``pose`` [tp, M, J, 3]."""
+        """Feature name -> ``tf.TensorSpec`` of one clip.
+
+        ``rgb`` [T, H, W, 3] in [-1, 1], ``pose`` [tp, M, J, 3], ``features_gG`` [G, D], ``pose_gG`` [G, S, M, J, 3].
+        """
         specs = {}
         if self.frames:
             shape = (self.frames, self.size, self.size, 3)
             specs.update({skeletons.input_name(part): tf.TensorSpec(shape, tf.float32) for part in self.parts})
         if self.pose_steps:
             specs["pose"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 3), tf.float32)
+        for g in self.granularities:
+            specs[f"features_g{g}"] = tf.TensorSpec((g, self.feature_size), tf.float32)
+            if self.segment_steps:
+                shape = (g, self.segment_steps, self.persons, self.joints, 3)
+                specs[f"pose_g{g}"] = tf.TensorSpec(shape, tf.float32)
         return specs
 
     def to_dict(self):
@@ -155,6 +177,16 @@ class Records:
         return tuple(self.manifest["parts"])
 
     @property
+    def granularities(self):
+        """Numbers of segments G whose features are stored."""
+        return tuple(self.manifest.get("features", {}).get("granularities", ()))
+
+    @property
+    def feature_size(self):
+        """Values D of a stored segment's feature; 0 without features."""
+        return self.manifest.get("features", {}).get("size", 0)
+
+    @property
     def protocols(self):
         """Names of the evaluation protocols."""
         return tuple(self.manifest["protocols"])
@@ -177,6 +209,18 @@ class Records:
 
     def check(self, inputs, protocol, split):
         """Raises :class:`~tfrecords.errors.UserError` unless this dataset can feed such a model from that split."""
+        self.check_stored(inputs)
+        trained = self.manifest.get("features", {}).get("trained_under") if inputs.granularities else None
+        if trained and trained != protocol:
+            raise UserError(
+                f"{self.directory} holds features of a network that was trained under {trained}, whose training clips "
+                f"are no test of {protocol}: extract features with a network trained under {protocol}"
+            )
+        if not self.count(protocol, split):
+            raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
+
+    def check_stored(self, inputs):
+        """Raises :class:`~tfrecords.errors.UserError` unless this dataset stores what such a model is fed."""
         missing = sorted(set(inputs.parts) - set(self.parts)) if inputs.frames else []
         if missing:
             stored = ", ".join(self.parts) or "none"
@@ -184,12 +228,21 @@ class Records:
                 f"{self.directory} stores no pictures of {', '.join(missing)} (stored: {stored}): "
                 f"convert again with --parts {','.join(inputs.parts)}"
             )
-        if inputs.pose_steps and inputs.layout != self.layout:
+        missing = [str(g) for g in inputs.granularities if g not in self.granularities]
+        if missing:
+            stored = ", ".join(map(str, self.granularities)) or "none"
+            wanted = ",".join(map(str, inputs.granularities))
+            raise UserError(
+                f"{self.directory} stores no features of {', '.join(missing)} segments (stored: {stored}): "
+                f"make them with recipes/extract_features.py --granularities {wanted}"
+            )
+        if inputs.granularities and inputs.feature_size != self.feature_size:
+            sizes = f"of {self.feature_size} values, the model expects {inputs.feature_size}"
+            raise UserError(f"{self.directory} has features {sizes}: extract them with the same network")
+        if inputs.reads_poses and inputs.layout != self.layout:
             raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
-        if inputs.pose_steps and inputs.persons != self.persons:
+        if inputs.reads_poses and inputs.persons != self.persons:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
-        if not self.count(protocol, split):
-            raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
 
 
 # ---------------------------------------------------------------------------------------------- choosing frames
@@ -375,24 +428,40 @@ def _mirror_pose(pose, layout):
 
 
 def _parse(serialized, inputs):
-    """``(context, jpegs by part, poses [T, M, J, 3] or None)`` of a serialised record."""
-    context, sequence = schema.parsing_spec(parts=inputs.parts if inputs.frames else (), pose_values=inputs.pose_values)
+    """``(context, jpegs by part, poses [T, M, J, 3] or None, features by their input's name)`` of a record."""
+    context, sequence = schema.parsing_spec(
+        parts=inputs.parts if inputs.frames else (),
+        pose_values=inputs.pose_values,
+        granularities=inputs.granularities,
+        feature_size=inputs.feature_size,
+    )
     context, lists = tf.io.parse_single_sequence_example(serialized, context, sequence)
     jpegs = {part: lists[f"image/{part}"] for part in inputs.parts} if inputs.frames else {}
     xyz = None
-    if inputs.pose_steps:
+    if inputs.reads_poses:
         xyz = tf.reshape(lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
-    return context, jpegs, xyz
+    return context, jpegs, xyz, {f"features_g{g}": lists[schema.features_list(g)] for g in inputs.granularities}
+
+
+def _pose_sequences(inputs):
+    """Input's name -> shape [segments, steps] of the pose sequences a model is fed; ``pose`` has one segment."""
+    sequences = {"pose": (1, inputs.pose_steps)} if inputs.pose_steps else {}
+    if inputs.segment_steps:
+        sequences.update({f"pose_g{g}": (g, inputs.segment_steps) for g in inputs.granularities})
+    return sequences
 
 
 def _finish(features, inputs):
-    """Gives the features their static shapes."""
+    """Gives the features their shapes, which are static."""
+    for name, (segments, _) in _pose_sequences(inputs).items():
+        if name != "pose":  # [G * S, M, J, 3]
+            features[name] = tf.reshape(features[name], [segments, -1, *features[name].shape[1:]])
     return {name: tf.ensure_shape(features[name], spec.shape) for name, spec in inputs.signature().items()}
 
 
 def _training_clip(serialized, seed, inputs, augment):
     """``(features, label)`` of a record, every choice drawn from ``seed`` ([2] int64)."""
-    context, jpegs, xyz = _parse(serialized, inputs)
+    context, jpegs, xyz, stored = _parse(serialized, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     seeds = {
         name: tf.random.experimental.stateless_fold_in(seed, number)
@@ -417,12 +486,14 @@ def _training_clip(serialized, seed, inputs, augment):
             features["left_hand"] = tf.where(flip, right, left)
             features["right_hand"] = tf.where(flip, left, right)
         features = {skeletons.input_name(part): images for part, images in features.items()}
-    if inputs.pose_steps:
+    if inputs.reads_poses:
         xyz = tf.cond(flip, lambda: _mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
-        offset = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        pose = tf.gather(xyz, step_frames(num_frames, inputs.pose_steps, offset))
-        features["pose"] = _augment_pose(pose, augment, seeds["pose"])
+    for name, (segments, steps) in _pose_sequences(inputs).items():
+        offset = tf.random.stateless_uniform([segments * steps], seeds["steps"])
+        pose = tf.gather(xyz, step_frames(num_frames, segments * steps, offset))
+        features[name] = _augment_pose(pose, augment, seeds["pose"])
+    features.update(stored)
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
@@ -518,15 +589,16 @@ def _views_of(record, inputs, clips, crops):
     num_frames = parsed["clip/num_frames"]
     if inputs.frames:
         return tf.cast(window_count(num_frames, inputs.frames, inputs.stride, clips) * crops, tf.int64)
+    if not inputs.pose_steps:
+        return tf.constant(1, tf.int64)  # segments cover the clip
     return tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.int64)
 
 
 def _evaluation_view(record, view, inputs, clips, crops):
     """``(features, label)`` of one view of a record."""
-    context, jpegs, xyz = _parse(record, inputs)
+    context, jpegs, xyz, features = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     view = tf.cast(view, tf.int32)
-    features = {}
     if inputs.frames:
         start = window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
         indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
@@ -539,13 +611,15 @@ def _evaluation_view(record, view, inputs, clips, crops):
         for part in inputs.parts:
             images = resize(decode_frames(jpegs[part], indices, window), inputs.size)
             features[skeletons.input_name(part)] = to_network_range(images)
-    if inputs.pose_steps:
-        if inputs.frames:
-            steps = middle_steps(num_frames, inputs.pose_steps)
+    if inputs.reads_poses:
+        xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
+    for name, (segments, steps) in _pose_sequences(inputs).items():
+        if inputs.frames or inputs.granularities:
+            chosen = middle_steps(num_frames, segments * steps)
         else:  # views of a pose sequence take their frames from different places in the sub-sequences
-            count = tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
-            steps = step_frames(num_frames, inputs.pose_steps, (tf.cast(view, tf.float32) + 0.5) / count)
-        features["pose"] = tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)
+            count = tf.cast(window_count(num_frames, steps, 1, clips), tf.float32)
+            chosen = step_frames(num_frames, steps, (tf.cast(view, tf.float32) + 0.5) / count)
+        features[name] = tf.gather(xyz, chosen)
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
@@ -584,6 +658,49 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
     data = _read(_shards(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
+
+
+def segments(path, inputs, granularities):
+    """What a network is fed of the segments of a shard's clips: clip after clip, granularity after granularity.
+
+    A clip is cut into G equal segments for every granularity G. A segment's frames and pose steps are the middles of
+    ``inputs.frames`` and ``inputs.pose_steps`` equal parts of it: evenly spread, whatever its length, and frames of a
+    short one come twice. Every frame is decoded once.
+
+    Args:
+        path: Path of the shard.
+        inputs: What the network is fed of a clip, here of a segment.
+        granularities: Numbers of segments.
+
+    Returns:
+        A ``tf.data.Dataset`` of features as :meth:`Inputs.signature`, one element per segment.
+    """
+    count = sum(granularities)
+
+    def chosen(num_frames, steps):
+        return tf.concat([tf.reshape(middle_steps(num_frames, g * steps), [g, steps]) for g in granularities], axis=0)
+
+    def load(record):
+        context, jpegs, xyz, _ = _parse(record, inputs)
+        num_frames = tf.cast(context["clip/num_frames"], tf.int32)
+        clip, indices = {}, {}
+        if inputs.frames:
+            distinct, where = tf.unique(tf.reshape(chosen(num_frames, inputs.frames), [-1]))
+            for part in inputs.parts:
+                images = resize(decode_frames(jpegs[part], distinct, centre_square), inputs.size)
+                name = skeletons.input_name(part)
+                clip[name], indices[name] = to_network_range(images), tf.reshape(where, [count, inputs.frames])
+        if inputs.pose_steps:
+            clip["pose"] = poses.normalise(xyz, inputs.layout, inputs.normalisation)
+            indices["pose"] = chosen(num_frames, inputs.pose_steps)
+        return clip, indices
+
+    def cut(clip, indices):
+        one = tf.data.Dataset.from_tensor_slices(indices)
+        return one.map(lambda rows: _finish({name: tf.gather(clip[name], row) for name, row in rows.items()}, inputs))
+
+    data = tf.data.TFRecordDataset(str(path)).map(load, num_parallel_calls=2, deterministic=True)
+    return data.flat_map(cut)
 
 
 def clip_ids(records, protocol, split):
