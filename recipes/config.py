@@ -62,6 +62,8 @@ class Data:
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
         cache: Keep the records in memory after the first epoch.
+        granularities: Numbers of segments whose stored features are read; none: no features are read.
+        segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
     """
 
     dataset: str
@@ -74,13 +76,18 @@ class Data:
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     augment: pipeline.Augmentation = dataclasses.field(default_factory=pipeline.Augmentation)
     cache: bool = False
+    granularities: tuple[int, ...] = ()
+    segment_steps: int = _number(0, at_least=0)
 
     def inputs(self, records):
         """The :class:`~tfrecords.pipeline.Inputs` of this recipe on a converted dataset."""
-        skeleton = {"persons": records.persons, "layout": records.layout} if self.pose_steps else {}
+        reads_poses = self.pose_steps or self.segment_steps
+        stored = {"persons": records.persons, "layout": records.layout} if reads_poses else {}
+        if self.granularities:
+            stored["feature_size"] = records.feature_size
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(pipeline.Inputs)
                if hasattr(self, field.name)}  # fmt: skip
-        return pipeline.Inputs(**own, **skeleton)
+        return pipeline.Inputs(**own, **stored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,11 +163,11 @@ class Stage:
 
     Attributes:
         name: Name, and folder in the run directory.
-        epochs: Largest number of epochs.
+        epochs: Largest number of epochs; 0: the model is put together from what it starts from, and not trained.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
             default (``width``, ``lstm_units``) take the values of the recipe's model unless given here.
-        init: What this one starts from: names of earlier stages, or paths of trained ``.keras`` models.
+        init: What this one starts from: names of earlier stages, or paths of run directories or ``.keras`` models.
         batch: Global batch size; default: the recipe's.
         schedule: How the learning rate changes from epoch to epoch.
         monitor: What decides on validation which epoch is best; of equal ones the latest is.
@@ -169,7 +176,7 @@ class Stage:
     """
 
     name: str
-    epochs: int = _number(at_least=1)
+    epochs: int = _number(at_least=0)
     optimizer: Union[SGD, Adam] = dataclasses.field(default=dataclasses.MISSING)
     model: Optional[Model] = None
     init: tuple[str, ...] = ()
@@ -298,6 +305,11 @@ def differences(old, new):
     missing = object()
     old, new = leaves(old.to_dict(), ""), leaves(new.to_dict(), "")
     return [key for key in {**old, **new} if old.get(key, missing) != new.get(key, missing)]
+
+
+def is_path(source):
+    """Whether an item of ``init`` is a path; else it is an earlier stage's name."""
+    return "/" in source or source.endswith(MODEL_FILE)
 
 
 def unknown(kind, name, valid):
@@ -534,8 +546,11 @@ def _check(recipe):
     data, stages = recipe.data, recipe.stages
     if data.dataset not in datasets.NAMES:
         raise _Invalid("data.dataset", unknown("unknown dataset", data.dataset, datasets.NAMES))
-    if not data.frames and not data.pose_steps:
-        raise _Invalid("data", "frames and pose_steps are both 0, expected at least one above: nothing would be read")
+    if not data.frames and not data.pose_steps and not data.granularities:
+        nothing = "frames and pose_steps are both 0 and granularities is empty"
+        raise _Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    if data.granularities and data.augment.flip:
+        raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if not stages:
         raise _Invalid("stages", "expected at least one stage")
     earlier = []
@@ -546,8 +561,10 @@ def _check(recipe):
         if stage.name in earlier:
             raise _Invalid(path, "two stages have this name, expected different ones")
         for source in stage.init:
-            if source not in earlier and not source.endswith(MODEL_FILE):
+            if source not in earlier and not is_path(source):
                 raise _Invalid(f"{path}.init", unknown("no earlier stage", source, earlier))
+        if not stage.epochs and not stage.init:
+            raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)
     if stages[-1].model is not None:
         raise _Invalid(f"stages.{stages[-1].name}.model", "the last stage trains the recipe's model, leave it out")

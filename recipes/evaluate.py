@@ -1,9 +1,11 @@
 """Evaluates a trained run: ``python recipes/evaluate.py --run runs/pose_lstm_nucla``.
 
 Every clip of the split is seen in the views the recipe's ``evaluate`` section names; nothing is drawn at random and
-the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``.
+the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. With ``--fuse OTHER``
+the scores of two runs are multiplied clip by clip; those results are written to ``<protocol>-<split>-x-<OTHER>/``.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -22,20 +24,32 @@ def main(argv=None):
     parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: the training's)")
     parser.add_argument("--protocol", help="evaluation protocol (default: the training's)")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="part of the protocol")
+    fusion = "another run, whose scores are multiplied with this one's"
+    parser.add_argument("--fuse", type=pathlib.Path, metavar="DIR", help=fusion)
+    parser.add_argument("--fuse-data", type=pathlib.Path, metavar="DIR", help="its dataset (default: its training's)")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
-    evaluate(arguments.run, data=arguments.data, protocol=arguments.protocol, split=arguments.split)
+    evaluate(
+        arguments.run,
+        data=arguments.data,
+        protocol=arguments.protocol,
+        split=arguments.split,
+        fuse=arguments.fuse,
+        fuse_data=arguments.fuse_data,
+    )
     return 0
 
 
-def evaluate(path, *, data=None, protocol=None, split="test"):
-    """Evaluates a run, writes the results and prints them.
+def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_data=None):
+    """Evaluates a run, or two fused, writes the results and prints them.
 
     Args:
         path: The run directory.
         data: Folder of the converted dataset; default: that of the training.
         protocol: Evaluation protocol; default: that of the training.
         split: ``train``, ``val`` or ``test``.
+        fuse: Another run directory: the product of both runs' scores is evaluated (late fusion, WACV20).
+        fuse_data: Folder of that run's dataset, which has the same clips; default: that of its training.
 
     Returns:
         The :class:`recipes.scoring.Metrics`.
@@ -43,39 +57,73 @@ def evaluate(path, *, data=None, protocol=None, split="test"):
     Raises:
         UserError: The run has no model, does not fit the data, or was trained on clips of the split.
     """
-    from recipes import report, run_directory, scoring
-    from recipes.train import local_strategy
-    from tfrecords import manifest, pipeline
+    from recipes import config, report, run_directory
+    from tfrecords import manifest
 
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
+    recipe, name = run.recipe, f"{protocol}-{split}"
+    ids, metrics = _score(run, data, protocol, split)
+    views = run.recipe.evaluate
+    seen = f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
+    if fuse is not None:
+        other = run_directory.RunDirectory(fuse)
+        if other.labels != run.labels:
+            raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
+        parts = {run: metrics, other: None}
+        other_ids, parts[other] = _score(other, fuse_data, protocol, split)
+        metrics = _fused(ids, metrics, other_ids, parts[other])
+        seen = "; ".join(f"{part.recipe.name} alone {alone.top1:.1%}" for part, alone in parts.items())
+        model = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
+        recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=model)
+        name += f"-x-{other.path.resolve().name}"
+
+    labels = run.labels
+    folder = run.path / "evaluation" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{recipe.name}, {recipe.data.dataset} {protocol} {split}: {metrics.top1:.1%}"
+    run_directory.write_csv(folder / "per_class.csv", report.per_class(labels, metrics))
+    run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
+    run_directory.write_csv(folder / "predictions.csv", report.predictions(ids, labels, metrics))
+    report.plot_confusion(folder / "confusion.png", labels, metrics, title)
+    if run.history:
+        report.plot_curves(run.path / "curves.png", run.history)
+    manifest.write_json(folder / "metrics.json", report.summary(recipe, protocol, split, labels, metrics))
+
+    print(f"{title} of {len(ids)} clips; {seen}")
+    print(report.comparison(recipe, protocol, split, metrics))
+    print(f"written to {folder}", flush=True)
+    return metrics
+
+
+def _score(run, data, protocol, split):
+    """``(ids, metrics)`` of a run on all clips of a split."""
+    from recipes import scoring
+    from recipes.train import local_strategy
+    from tfrecords import pipeline
+
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
-    views = run.recipe.evaluate
-    strategy = local_strategy()
+    views, strategy = run.recipe.evaluate, local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
     with strategy.scope():
         scorer = scoring.Scorer(run.model(), strategy, data, count=count, batch=batch, pool=views.pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
         metrics = scoring.Metrics(*scorer(on_clips=bar.update))
+    return pipeline.clip_ids(records, protocol, split), metrics
 
-    labels = run.labels
-    folder = run.path / "evaluation" / f"{protocol}-{split}"
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = pipeline.clip_ids(records, protocol, split)
-    title = f"{run.recipe.name}, {records.dataset} {protocol} {split}: {metrics.top1:.1%}"
-    run_directory.write_csv(folder / "per_class.csv", report.per_class(labels, metrics))
-    run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
-    run_directory.write_csv(folder / "predictions.csv", report.predictions(ids, labels, metrics))
-    report.plot_confusion(folder / "confusion.png", labels, metrics, title)
-    report.plot_curves(run.path / "curves.png", run.history)
-    manifest.write_json(folder / "metrics.json", report.summary(run.recipe, protocol, split, labels, metrics))
 
-    print(f"{title} of {count} clips; per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}")
-    print(report.comparison(run.recipe, protocol, split, metrics))
-    print(f"written to {folder}", flush=True)
-    return metrics
+def _fused(ids, metrics, other_ids, other):
+    """The product of two runs' scores, clip by clip, in the order of the first."""
+    from recipes import scoring
+
+    if sorted(ids) != sorted(other_ids):
+        only = sorted(set(ids) ^ set(other_ids))
+        raise UserError(f"the two runs' data differ in {len(only)} clips, such as {only[0]}: expected the same clips")
+    row = {clip: number for number, clip in enumerate(other_ids)}
+    order = [row[clip] for clip in ids]
+    return scoring.Metrics(metrics.labels, scoring.product(metrics.scores, other.scores[order]))
 
 
 def _check(run, records, protocol, split):

@@ -86,6 +86,24 @@ def _softmax(logits):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
+def product(scores, others):
+    """The product of two models' scores, normalised: late fusion (WACV20).
+
+    Args:
+        scores: ``[N, C]``.
+        others: ``[N, C]``.
+
+    Returns:
+        ``[N, C]``, each row with the sum 1.
+
+    Example:
+        >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
+        [[0.5, 0.5]]
+    """
+    logarithms = [np.log(np.maximum(part, np.finfo(np.float64).tiny)) for part in (scores, others)]
+    return _softmax(sum(logarithms))
+
+
 def cross_entropy(labels, scores):
     """Mean of -log of the true class's score; NaN if a score is."""
     true = scores[np.arange(len(labels)), labels]

@@ -49,6 +49,7 @@ def build_model(recipe, stage, records):
         options = {**_shared_options(recipe.model, model), **model.options}
         options.update(_data_options(model, inputs))
         built = zoo.build(model.name, num_classes=len(records.labels), **options)
+        _check_inputs(built, inputs)
         return built, _inputs_of(built, inputs)
     except zoo.ZooError as error:
         raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
@@ -63,17 +64,31 @@ def _shared_options(whole, part):
 
 def _data_options(model, inputs):
     """Options of a model that the data decide."""
-    given = {"frames": inputs.frames, "size": inputs.size, "pose_steps": inputs.pose_steps}
-    if inputs.pose_steps:
+    given = {
+        "frames": inputs.frames,
+        "size": inputs.size,
+        "pose_steps": inputs.pose_steps,
+        "granularities": inputs.granularities,
+        "feature_size": inputs.feature_size,
+        "segment_steps": inputs.segment_steps,
+    }
+    if inputs.reads_poses:
         given.update(persons=inputs.persons, joints=inputs.joints, layout=inputs.layout)
     valid = registry.options(model.name)
-    for option in ("frames", "pose_steps"):
-        if option in valid and not given[option]:
-            raise zoo.ZooError(f"{model.name} needs {option}, set data.{option} above 0")
+    given = {option: value for option, value in given.items() if value and option in valid}
     for option in given:
         if option in model.options:
             raise zoo.ZooError(f"option {option} of {model.name} follows from the data, leave it out")
-    return {option: value for option, value in given.items() if option in valid}
+    return given
+
+
+def _check_inputs(model, inputs):
+    """Raises :class:`zoo.ZooError` unless the recipe's data feed all inputs of a model."""
+    decided_by = {"rgb": "frames", "pose": "pose_steps", "features_g": "granularities", "pose_g": "segment_steps"}
+    for name in model.input:
+        option = decided_by[max((kind for kind in decided_by if name.startswith(kind)), key=len)]
+        if not getattr(inputs, option):
+            raise zoo.ZooError(f"{model.name} needs {option} for its input {name}, set data.{option}")
 
 
 def _inputs_of(model, inputs):
@@ -83,11 +98,15 @@ def _inputs_of(model, inputs):
     missing = [part for part in wanted if part not in inputs.parts]
     if missing:
         raise zoo.ZooError(f"{model.name} reads pictures of {', '.join(missing)}, add them to data.parts")
+    reads_features = any(name.startswith("features_g") for name in names)
     own = {
         "frames": inputs.frames if wanted else 0,
         "parts": wanted or inputs.parts,
         "pose_steps": inputs.pose_steps if "pose" in names else 0,
         "pose_xy": "pose_xy" in names,
+        "granularities": inputs.granularities if reads_features else (),
+        "feature_size": inputs.feature_size if reads_features else 0,
+        "segment_steps": inputs.segment_steps if any(name.startswith("pose_g") for name in names) else 0,
     }
     if wanted and "frames" not in registry.options(model.name):  # the model sees the frames of its pose steps
         own.update(frames=own["pose_steps"], frames_at="pose_steps")
@@ -107,10 +126,16 @@ def initialise(model, stage, earlier):
     """
     for source in stage.init:
         try:
-            trained = zoo.load_model(source) if source.endswith(config.MODEL_FILE) else earlier(source)
-            zoo.transfer_weights(trained, model)
+            zoo.transfer_weights(_trained(source, earlier), model)
         except zoo.ZooError as error:
             raise UserError(f"stages.{stage.name}.init: {error}") from None
+
+
+def _trained(source, earlier):
+    """The model that an item of ``init`` names."""
+    if source.endswith(config.MODEL_FILE):
+        return zoo.load_model(source)
+    return run_directory.RunDirectory(source).model() if config.is_path(source) else earlier(source)
 
 
 def freeze(model, stage):
@@ -300,13 +325,15 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
         run: Path of the run directory.
 
     Returns:
-        Number of the best epoch on validation; its weights are in the stage's checkpoints.
+        Number of the best epoch on validation; its weights are in the stage's checkpoints. 0 without epochs.
 
     Raises:
         UserError: The loss is no longer finite, a shard is damaged or a checkpoint cannot be written.
     """
     checkpoints = stage_checkpoints(run, stage)
     history = checkpoints.history()
+    if not stage.epochs:
+        return 0
     batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
     with strategy.scope():
         freeze(model, stage)
@@ -350,14 +377,15 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     return best_epoch(history, stage.monitor)
 
 
-def save_best(stage, epoch, *, recipe, records, run):
+def save_best(stage, epoch, *, trained, recipe, records, run):
     """Saves a stage's model with the weights of its best epoch and removes its checkpoints: the stage is finished.
 
     The saved model computes in float32, whatever precision it was trained in, so that it runs on every device.
 
     Args:
         stage: The stage, trained.
-        epoch: Number of the best epoch.
+        epoch: Number of the best epoch; 0 for a stage without epochs.
+        trained: The stage's model; that of a stage without epochs is saved as it is.
         recipe: Its recipe.
         records: The converted dataset.
         run: Path of the run directory.
@@ -367,7 +395,10 @@ def save_best(stage, epoch, *, recipe, records, run):
     model, _ = build_model(recipe, stage, records)
     tf.keras.mixed_precision.set_global_policy(policy)
     checkpoints = stage_checkpoints(run, stage)
-    checkpoints.read(epoch, model=model)
+    if epoch:
+        checkpoints.read(epoch, model=model)
+    else:
+        model.set_weights(trained.get_weights())
     with run_directory.whole_file(stage_folder(run, stage) / run_directory.MODEL) as partial:
         model.save(partial)
     checkpoints.clear()

@@ -120,8 +120,9 @@ def train(recipe, *, data, output, resume=False):
             best = stages.train(
                 stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=output
             )
-            stages.save_best(stage, best, recipe=recipe, records=records, run=output)
-            print(f"{stage.name}: epoch {best} is the best on validation, saved as {saved}", flush=True)
+            stages.save_best(stage, best, trained=model, recipe=recipe, records=records, run=output)
+            which = f"epoch {best} is the best on validation" if best else "put together, not trained"
+            print(f"{stage.name}: {which}, saved as {saved}", flush=True)
         with run_directory.whole_file(output / run_directory.MODEL) as partial:
             shutil.copyfile(saved, partial)
     return run_directory.RunDirectory(output)
@@ -203,7 +204,7 @@ def _plan(recipe, records, strategy):
 
 
 def _initialise(model, stage, output, strategy):
-    """Gives a stage's model the weights of the finished stages it starts from."""
+    """Gives a stage's model the weights of the finished stages, and of other runs, that it starts from."""
     import zoo
     from recipes import run_directory, stages
 

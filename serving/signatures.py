@@ -203,6 +203,11 @@ def build(model, inputs, labels):
     """
     import tensorflow as tf
 
+    if inputs.granularities:
+        raise UserError(
+            f"{model.name} reads stored features, which no request can hold: export one that makes them itself of "
+            "frames (option backbone of temporal and global)"
+        )
     network = tf.function(_network(model, inputs, labels), input_signature=[_batched(inputs.signature())])
     texts = tf.constant([label.encode() for label in labels])  # [C]
 

@@ -106,6 +106,10 @@ def _check(path, number, clip, found):
         raise UserError(f"{where}: label {clip.info.label} {clip.label_text!r} does not match the manifest's labels")
     try:
         clip.num_frames  # noqa: B018 (raises when the lists differ in length)
+        features = {str(g): values.shape[1] for g, values in sorted(clip.features.items())}
+        expected = found.get("features", {"granularities": [], "size": 0})
+        if features != {str(g): expected["size"] for g in sorted(expected["granularities"])}:
+            raise ValueError(f"features {features} by segments, the manifest says {expected}")
         if clip.images:
             from tfrecords import crops  # OpenCV, needed for pictures alone
 
@@ -190,6 +194,15 @@ def _value(value):
     return ", ".join(f"{key} {v}" for key, v in value.items()) if isinstance(value, dict) else value
 
 
+def _features_line(found):
+    features = found.get("features")
+    if not features:
+        return []
+    return [
+        f"features   {features['size']} values for each of {', '.join(map(str, features['granularities']))} segments"
+    ]
+
+
 def _text(found):
     counts = found["counts"]
     size = sum(shard["bytes"] for shard in manifest.shards(found))
@@ -198,6 +211,7 @@ def _text(found):
         f"dataset    {found['dataset']} (schema {found['schema_version']})",
         f"clips      {counts['clips']:,} in {shards} shards, {size / 1e6:,.1f} MB, {counts['frames']:,} frames",
         f"pictures   {', '.join(found['parts']) or 'none'}",
+        *_features_line(found),
         f"skeletons  {found['skeleton_layout'] or 'none'}: {found['persons']} x {found['joints']} joints",
         f"options    {', '.join(f'{name}={value}' for name, value in found['options'].items())}",
         "",

@@ -42,6 +42,9 @@ class Inputs:
         layout: Skeleton layout; needed with poses.
         normalisation: How poses are normalised.
         pose_xy: Feed the joints' places in the full body's pictures too; the frames are then at the pose steps.
+        granularities: Numbers of segments G that a clip is cut into, for a model that is fed features of segments.
+        feature_size: Values D of a segment's feature.
+        segment_steps: Steps S of the pose sequence of a segment; 0 for a model without.
 
     Example:
         >>> inputs = Inputs(frames=16, size=64, pose_steps=5, layout="kinect_v1_20")
@@ -59,14 +62,20 @@ class Inputs:
     layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     pose_xy: bool = False
+    granularities: tuple = ()
+    feature_size: int = 0
+    segment_steps: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "granularities", tuple(self.granularities))
         unknown = sorted(set(self.parts) - set(schema.PARTS))
         if unknown:
             raise ValueError(f"unknown body parts {unknown}, expected some of {schema.PARTS}")
-        if not self.frames and not self.pose_steps:
-            raise ValueError("a model needs frames or pose_steps, both are 0")
+        if not self.frames and not self.pose_steps and not self.granularities:
+            raise ValueError(
+                "a model needs frames or pose_steps, both are 0, or granularities, of which there are none"
+            )
         if self.frames_at not in FRAMES_AT:
             raise ValueError(f"frames_at is {self.frames_at!r}, expected one of {', '.join(FRAMES_AT)}")
         if self.frames_at == "pose_steps" and self.frames != self.pose_steps:
@@ -85,7 +94,12 @@ class Inputs:
     @property
     def pose_values(self):
         """Values M * J * 3 of one frame's poses; 0 without poses."""
-        return self.persons * self.joints * 3 if self.pose_steps else 0
+        return self.persons * self.joints * 3 if self.reads_poses else 0
+
+    @property
+    def reads_poses(self):
+        """Whether the model is fed poses, of the clip or of its segments."""
+        return bool(self.pose_steps or self.segment_steps)
 
     @property
     def has_window(self):
@@ -97,7 +111,7 @@ class Inputs:
 
         ``rgb`` [T, H, W, 3] in [-1, 1], likewise ``rgb_left_hand`` and ``rgb_right_hand``; ``pose`` [tp, M, J, 3],
         normalised; ``pose_xy`` [tp, M, J, 2]: pixels of ``rgb``, x to the right and y downwards, 0 the middle of the
-        first one.
+        first one; ``features_gG`` [G, D]; ``pose_gG`` [G, S, M, J, 3].
         """
         specs = {}
         if self.frames:
@@ -107,6 +121,11 @@ class Inputs:
             specs["pose"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 3), tf.float32)
         if self.pose_xy:
             specs["pose_xy"] = tf.TensorSpec((self.pose_steps, self.persons, self.joints, 2), tf.float32)
+        for g in self.granularities:
+            specs[f"features_g{g}"] = tf.TensorSpec((g, self.feature_size), tf.float32)
+            if self.segment_steps:
+                shape = (g, self.segment_steps, self.persons, self.joints, 3)
+                specs[f"pose_g{g}"] = tf.TensorSpec(shape, tf.float32)
         return specs
 
     def to_dict(self):
@@ -179,6 +198,16 @@ class Records:
         return tuple(self.manifest["parts"])
 
     @property
+    def granularities(self):
+        """Numbers of segments G whose features are stored."""
+        return tuple(self.manifest.get("features", {}).get("granularities", ()))
+
+    @property
+    def feature_size(self):
+        """Values D of a stored segment's feature; 0 without features."""
+        return self.manifest.get("features", {}).get("size", 0)
+
+    @property
     def protocols(self):
         """Names of the evaluation protocols."""
         return tuple(self.manifest["protocols"])
@@ -201,6 +230,25 @@ class Records:
 
     def check(self, inputs, protocol, split):
         """Raises :class:`~tfrecords.errors.UserError` unless this dataset can feed such a model from that split."""
+        self.check_stored(inputs)
+        trained = self.manifest.get("features", {}).get("trained_under") if inputs.granularities else None
+        if trained and trained != protocol:
+            raise UserError(
+                f"{self.directory} holds features of a network that was trained under {trained}, whose training clips "
+                f"are no test of {protocol}: extract features with a network trained under {protocol}"
+            )
+        if not self.count(protocol, split):
+            raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
+        if inputs.pose_xy:
+            clip = schema.decode(next(_read(_shards(self, protocol, split)).take(1).as_numpy_iterator()))
+            if clip.pose_xy is None or "full_body" not in clip.boxes:
+                raise UserError(
+                    f"{self.directory} does not know where in the pictures the joints are (clip {clip.info.id}), which "
+                    "the model reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"
+                )
+
+    def check_stored(self, inputs):
+        """Raises :class:`~tfrecords.errors.UserError` unless this dataset stores what such a model is fed."""
         missing = sorted(set(inputs.parts) - set(self.parts)) if inputs.frames else []
         if missing:
             stored = ", ".join(self.parts) or "none"
@@ -208,20 +256,21 @@ class Records:
                 f"{self.directory} stores no pictures of {', '.join(missing)} (stored: {stored}): "
                 f"convert again with --parts {','.join(inputs.parts)}"
             )
-        if inputs.pose_steps and inputs.layout != self.layout:
+        missing = [str(g) for g in inputs.granularities if g not in self.granularities]
+        if missing:
+            stored = ", ".join(map(str, self.granularities)) or "none"
+            wanted = ",".join(map(str, inputs.granularities))
+            raise UserError(
+                f"{self.directory} stores no features of {', '.join(missing)} segments (stored: {stored}): "
+                f"make them with recipes/extract_features.py --granularities {wanted}"
+            )
+        if inputs.granularities and inputs.feature_size != self.feature_size:
+            sizes = f"of {self.feature_size} values, the model expects {inputs.feature_size}"
+            raise UserError(f"{self.directory} has features {sizes}: extract them with the same network")
+        if inputs.reads_poses and inputs.layout != self.layout:
             raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
-        if inputs.pose_steps and inputs.persons != self.persons:
+        if inputs.reads_poses and inputs.persons != self.persons:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
-        if not self.count(protocol, split):
-            raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
-        if inputs.pose_xy:
-            first = next(_read(_shards(self, protocol, split)).take(1).as_numpy_iterator())
-            clip = schema.decode(first)
-            if clip.pose_xy is None or "full_body" not in clip.boxes:
-                raise UserError(
-                    f"{self.directory} does not know where in the pictures the joints are (clip {clip.info.id}), which "
-                    "the model reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"
-                )
 
 
 # ---------------------------------------------------------------------------------------------- choosing frames
@@ -439,13 +488,35 @@ def _parse(serialized, inputs):
         parts=inputs.parts if inputs.frames else (),
         pose_values=values,
         place_values=values // 3 * 2 if inputs.pose_xy else 0,
+        granularities=inputs.granularities,
+        feature_size=inputs.feature_size,
     )
     context, lists = tf.io.parse_single_sequence_example(serialized, context, sequence)
     jpegs = {part: lists[f"image/{part}"] for part in inputs.parts} if inputs.frames else {}
     xyz = None
-    if inputs.pose_steps:
+    if inputs.reads_poses:
         xyz = tf.reshape(lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
     return context, jpegs, xyz, lists
+
+
+def _stored_features(lists, inputs):
+    """Input's name -> features ``[G, D]`` as they are stored."""
+    return {f"features_g{g}": lists[schema.features_list(g)] for g in inputs.granularities}
+
+
+def _segment_poses(xyz, num_frames, offset, inputs):
+    """Input's name -> pose sequences of segments ``[G * S, M, J, 3]``.
+
+    Args:
+        xyz: ``[frames in the recording, M, J, 3]``.
+        num_frames: Frames in the recording.
+        offset: Function from a number of steps to their places in the sub-sequences, see :func:`step_frames`.
+        inputs: What the model is fed.
+    """
+    if not inputs.segment_steps:
+        return {}
+    steps = {g: g * inputs.segment_steps for g in inputs.granularities}
+    return {f"pose_g{g}": tf.gather(xyz, step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
 
 
 def _places(lists, steps, window, inputs):
@@ -457,8 +528,12 @@ def _places(lists, steps, window, inputs):
 
 
 def _finish(features, inputs):
-    """Gives the features their static shapes."""
-    return {name: tf.ensure_shape(features[name], spec.shape) for name, spec in inputs.signature().items()}
+    """Gives the features their shapes, which are static."""
+    specs = inputs.signature()
+    for name in specs:
+        if name.startswith("pose_g"):  # [G * S, M, J, 3]
+            features[name] = tf.reshape(features[name], specs[name].shape)
+    return {name: tf.ensure_shape(features[name], spec.shape) for name, spec in specs.items()}
 
 
 def _training_clip(serialized, seed, inputs, augment):
@@ -499,11 +574,14 @@ def _training_clip(serialized, seed, inputs, augment):
             places = _places(lists, steps, window, inputs)
             mirrored = _mirror_places(places, inputs.layout, inputs.size)
             features["pose_xy"] = tf.where(flip, mirrored, places)
-    if inputs.pose_steps:
+    if inputs.reads_poses:
         xyz = tf.cond(flip, lambda: _mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
-        pose = tf.gather(xyz, steps)
-        features["pose"] = _augment_pose(pose, augment, seeds["pose"])
+        sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
+        if inputs.pose_steps:
+            sequences["pose"] = tf.gather(xyz, steps)
+        features.update({name: _augment_pose(pose, augment, seeds["pose"]) for name, pose in sequences.items()})
+    features.update(_stored_features(lists, inputs))
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
@@ -599,8 +677,10 @@ def _views_of(record, inputs, clips, crops):
     num_frames = parsed["clip/num_frames"]
     if inputs.has_window:
         count = window_count(num_frames, inputs.frames, inputs.stride, clips)
-    else:
+    elif inputs.pose_steps:
         count = window_count(num_frames, inputs.pose_steps, 1, clips)
+    else:
+        count = tf.constant(1, tf.int32)  # segments cover the clip
     return tf.cast(count * (crops if inputs.frames else 1), tf.int64)
 
 
@@ -609,9 +689,9 @@ def _evaluation_view(record, view, inputs, clips, crops):
     context, jpegs, xyz, lists = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     view = tf.cast(view, tf.int32)
-    features = {}
+    features = _stored_features(lists, inputs)
     if inputs.pose_steps:
-        if inputs.has_window:
+        if inputs.has_window or inputs.granularities:
             steps = middle_steps(num_frames, inputs.pose_steps)
         else:  # views of a pose sequence take their frames from different places in the sub-sequences
             count = tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
@@ -634,8 +714,11 @@ def _evaluation_view(record, view, inputs, clips, crops):
             features[skeletons.input_name(part)] = to_network_range(images)
         if inputs.pose_xy:
             features["pose_xy"] = _places(lists, steps, window, inputs)
-    if inputs.pose_steps:
-        features["pose"] = tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)
+    if inputs.reads_poses:
+        xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
+        features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
+        if inputs.pose_steps:
+            features["pose"] = tf.gather(xyz, steps)
     return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
 
 
@@ -674,6 +757,49 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
     data = _read(_shards(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
+
+
+def segments(path, inputs, granularities):
+    """What a network is fed of the segments of a shard's clips: clip after clip, granularity after granularity.
+
+    A clip is cut into G equal segments for every granularity G. A segment's frames and pose steps are the middles of
+    ``inputs.frames`` and ``inputs.pose_steps`` equal parts of it: evenly spread, whatever its length, and frames of a
+    short one come twice. Every frame is decoded once.
+
+    Args:
+        path: Path of the shard.
+        inputs: What the network is fed of a clip, here of a segment.
+        granularities: Numbers of segments.
+
+    Returns:
+        A ``tf.data.Dataset`` of features as :meth:`Inputs.signature`, one element per segment.
+    """
+    count = sum(granularities)
+
+    def chosen(num_frames, steps):
+        return tf.concat([tf.reshape(middle_steps(num_frames, g * steps), [g, steps]) for g in granularities], axis=0)
+
+    def load(record):
+        context, jpegs, xyz, _ = _parse(record, inputs)
+        num_frames = tf.cast(context["clip/num_frames"], tf.int32)
+        clip, indices = {}, {}
+        if inputs.frames:
+            distinct, where = tf.unique(tf.reshape(chosen(num_frames, inputs.frames), [-1]))
+            for part in inputs.parts:
+                images = resize(decode_frames(jpegs[part], distinct, centre_square), inputs.size)
+                name = skeletons.input_name(part)
+                clip[name], indices[name] = to_network_range(images), tf.reshape(where, [count, inputs.frames])
+        if inputs.pose_steps:
+            clip["pose"] = poses.normalise(xyz, inputs.layout, inputs.normalisation)
+            indices["pose"] = chosen(num_frames, inputs.pose_steps)
+        return clip, indices
+
+    def cut(clip, indices):
+        one = tf.data.Dataset.from_tensor_slices(indices)
+        return one.map(lambda rows: _finish({name: tf.gather(clip[name], row) for name, row in rows.items()}, inputs))
+
+    data = tf.data.TFRecordDataset(str(path)).map(load, num_parallel_calls=2, deterministic=True)
+    return data.flat_map(cut)
 
 
 def clip_ids(records, protocol, split):

@@ -31,6 +31,15 @@ feature list           value per frame
 =====================  ==================================================================================
 
 A feature list that a clip does not have is absent: clips of poses alone and of video alone are valid.
+
+=====================  ==================================================================================
+feature list           value per segment
+=====================  ==================================================================================
+``features/g<G>``      what a trained network makes of each of the G equal segments of the clip, D floats
+=====================  ==================================================================================
+
+``recipes/extract_features.py`` adds these lists, most often in the place of the pictures; readers of the same version
+that do not know them pass over them.
 """
 
 import dataclasses
@@ -73,6 +82,8 @@ class Clip:
         pose_xyz: ``[T, M, J, 3]`` float32 in metres, or ``None``.
         pose_xy: ``[T, M, J, 2]`` float32 in pixels, or ``None``.
         pose_confidence: ``[T, M, J]`` float32 in 0 .. 1, or ``None``.
+        features: Number of segments G -> ``[G, D]`` float32.
+        length: Frames of the recording; needed only where nothing is stored per frame.
     """
 
     info: ClipInfo
@@ -85,11 +96,15 @@ class Clip:
     pose_xyz: Optional[np.ndarray] = None
     pose_xy: Optional[np.ndarray] = None
     pose_confidence: Optional[np.ndarray] = None
+    features: dict = dataclasses.field(default_factory=dict)
+    length: int = 0
 
     @property
     def num_frames(self):
-        """Frames in the clip; every feature list has this many entries (``ValueError`` otherwise)."""
-        lengths = {name: len(values) for name, values in self.feature_lists().items()}
+        """Frames in the clip; every list of values per frame has this many entries (``ValueError`` otherwise)."""
+        lengths = {name: len(values) for name, values in self._frame_lists().items()}
+        if not lengths and self.length:
+            return self.length
         if len(set(lengths.values())) != 1:
             raise ValueError(f"clip {self.info.id}: lists of unequal or no length: {lengths}")
         return next(iter(lengths.values()))
@@ -101,12 +116,20 @@ class Clip:
         return poses[0].shape[1] if poses else 0
 
     def feature_lists(self):
-        """Name -> per-frame values, for the lists the clip has."""
+        """Name -> values per frame or segment, for the lists the clip has."""
+        return {**self._frame_lists(), **{features_list(g): values for g, values in self.features.items()}}
+
+    def _frame_lists(self):
         lists = {f"image/{part}": images for part, images in self.images.items()}
         lists.update({f"box/{part}": boxes for part, boxes in self.boxes.items()})
         poses = {"pose/xyz": self.pose_xyz, "pose/xy": self.pose_xy, "pose/confidence": self.pose_confidence}
         lists.update({name: pose for name, pose in poses.items() if pose is not None})
         return lists
+
+
+def features_list(granularity):
+    """Name of the feature list that holds one feature for each of ``granularity`` segments."""
+    return f"features/g{granularity}"
 
 
 def encode(clip):
@@ -215,10 +238,12 @@ def decode(serialized):
         pose_xyz=poses.get("pose/xyz"),
         pose_xy=poses.get("pose/xy"),
         pose_confidence=None if confidence is None else confidence[..., 0],
+        features={len(values): values for name, values in floats.items() if name.startswith("features/")},
+        length=integer("clip/num_frames"),
     )
 
 
-def parsing_spec(*, parts=(), pose_values=0, place_values=0):
+def parsing_spec(*, parts=(), pose_values=0, place_values=0, granularities=(), feature_size=0):
     """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
 
     Args:
@@ -226,10 +251,13 @@ def parsing_spec(*, parts=(), pose_values=0, place_values=0):
         pose_values: Values M * J * 3 of one frame's 3D poses; 0 when no poses are wanted.
         place_values: Values M * J * 2 of the joints' places in one source frame; 0 when they are not wanted. With them
             comes the box of the full body.
+        granularities: Numbers of segments G whose features are wanted.
+        feature_size: Values D of a segment's feature.
 
     Returns:
         ``(context_features, sequence_features)``. Pictures come as strings ``[T]`` (nothing is decoded), poses as
-        float32 ``[T, pose_values]``, places as ``[T, place_values]`` and boxes as ``[T, 4]``.
+        float32 ``[T, pose_values]``, places as ``[T, place_values]``, boxes as ``[T, 4]``, features as
+        ``[G, feature_size]``.
     """
     import tensorflow as tf
 
@@ -244,4 +272,6 @@ def parsing_spec(*, parts=(), pose_values=0, place_values=0):
     if place_values:
         sequence["pose/xy"] = tf.io.FixedLenSequenceFeature([place_values], tf.float32)
         sequence["box/full_body"] = tf.io.FixedLenSequenceFeature([4], tf.float32)
+    for granularity in granularities:
+        sequence[features_list(granularity)] = tf.io.FixedLenSequenceFeature([feature_size], tf.float32)
     return context, sequence

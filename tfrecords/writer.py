@@ -116,6 +116,99 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
     index = source.index()
     todo = plan(source.name, index.clips, shards=shards, clips_per_shard=clips_per_shard)
     identity = _identity(source, index, {"shards": shards} if shards else {"clips_per_shard": clips_per_shard})
+
+    def write(missing, bar, lock):
+        return _run(source, missing, directory, workers, bar, lock)
+
+    def finish(reports):
+        return _manifest(source, index, identity, reports)
+
+    out, written = _fill(directory, identity, {s: len(s.clips) for s in todo}, write, finish, progress)
+    if not out["counts"]["clips"]:
+        raise UserError(f"no clip of {source.name} could be converted: {summary_of_rejected(out['rejected'])}")
+    return out, written
+
+
+def rewrite(found, directory, encode, *, options, changes, progress=None):
+    """Writes a converted dataset anew into another folder: the same clips in the same shards, other contents.
+
+    As :func:`convert` it goes on where an earlier call was stopped.
+
+    Args:
+        found: The manifest of the converted dataset.
+        directory: The new folder; made if need be.
+        encode: A function of a shard's file name that yields its new records, one per clip.
+        options: What the new records depend on besides the old ones, as JSON values.
+        changes: Fields in which the new manifest differs.
+        progress: As in :func:`convert`.
+
+    Returns:
+        ``(manifest, written)`` as :func:`convert`.
+
+    Raises:
+        UserError: The folder holds something else or is being written.
+    """
+    directory = pathlib.Path(directory)
+    shards = manifest.shards(found)
+    identity = {
+        "schema_version": schema.SCHEMA_VERSION,
+        "dataset": found["dataset"],
+        "options": {**found["options"], **options},
+        "source_clips": found["counts"]["clips"],
+        "source_sha256": hashlib.sha256("\n".join(shard["sha256"] for shard in shards).encode()).hexdigest(),
+    }
+
+    def write(missing, bar, lock):
+        reports = {}
+        for shard in missing:
+
+            def records(shard=shard):
+                for record in encode(shard.file):
+                    yield record
+                    bar.update(1)
+
+            reports[shard] = {
+                "file": shard.file,
+                "clips": shard.clips,
+                **_write_records(directory / shard.file, records()),
+            }
+            manifest.write_json(_sidecar(directory, shard), reports[shard])
+        return reports
+
+    def finish(reports):
+        by_file = {report["file"]: report for report in reports.values()}
+        cells = {
+            name: {**cell, "shards": [by_file[shard["file"]] for shard in cell["shards"]]}
+            for name, cell in found["cells"].items()
+        }
+        return {**found, **identity, **changes, "cells": cells}
+
+    todo = {_Rewritten(shard["file"], shard["clips"]): shard["clips"] for shard in shards}
+    return _fill(directory, identity, todo, write, finish, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rewritten:
+    """A shard written anew: its file's name and its number of clips."""
+
+    file: str
+    clips: int
+
+
+def _fill(directory, identity, todo, write, finish, progress):
+    """Brings a folder to completion, whatever of it is there.
+
+    Args:
+        directory: The folder; made if need be.
+        identity: What makes the dataset this one and no other (:func:`_identity`).
+        todo: Shard -> number of clips.
+        write: Function of the shards that are missing, a progress bar and the lock that writes them; shard -> report.
+        finish: Function of all reports that makes the manifest.
+        progress: As in :func:`convert`.
+
+    Returns:
+        ``(manifest, written)``; without a clip, nothing is kept.
+    """
     complete = _complete(directory, identity)
     if complete:
         return complete, False
@@ -132,21 +225,19 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
         _clean(directory, todo)
         reports = {shard: _finished(directory, shard) for shard in todo}
         missing = [shard for shard, report in reports.items() if report is None]
-        with _bar(progress, sum(len(shard.clips) for shard in todo)) as bar:
-            bar.update(sum(len(shard.clips) for shard, report in reports.items() if report))
+        with _bar(progress, sum(todo.values())) as bar:
+            bar.update(sum(clips for shard, clips in todo.items() if reports[shard]))
             try:
-                reports.update(_run(source, missing, directory, workers, bar, lock))
+                reports.update(write(missing, bar, lock))
             finally:
                 _clean(directory, todo)
-        out = _manifest(source, index, identity, reports)
+        out = finish(reports)
         if out["counts"]["clips"]:
             manifest.save(directory, out)
         else:
             for shard in todo:
                 (directory / shard.file).unlink()
         shutil.rmtree(directory / _STATE)
-    if not out["counts"]["clips"]:
-        raise UserError(f"no clip of {source.name} could be converted: {summary_of_rejected(out['rejected'])}")
     return out, True
 
 

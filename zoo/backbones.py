@@ -1,7 +1,7 @@
 """Video backbones: anything that makes a feature map of a video and can classify one.
 
-A backbone is two functions: ``feature_map(rgb, *, width)`` gives ``g`` [B, t, m, n, c], and
-``head(features, num_classes, dropout)`` gives the softmax [B, C] its own paper would.
+A backbone is three functions: ``feature_map(rgb, *, width)`` gives ``g`` [B, t, m, n, c], ``pool(features)`` makes of
+it what is classified, and ``head(features, num_classes, dropout)`` gives the softmax [B, C] its own paper would.
 """
 
 import dataclasses
@@ -13,15 +13,16 @@ from zoo.registry import one_of
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """The two functions of a backbone."""
+    """The three functions of a backbone."""
 
     feature_map: Callable
+    pool: Callable
     head: Callable
 
 
 BACKBONES = {
-    "i3d": Backbone(i3d.feature_map, i3d.head),
-    "resnext3d101": Backbone(resnext3d101.feature_map, resnext3d101.head),
+    "i3d": Backbone(i3d.feature_map, i3d.pool, i3d.head),
+    "resnext3d101": Backbone(resnext3d101.feature_map, resnext3d101.pool, resnext3d101.head),
 }
 
 

@@ -41,7 +41,8 @@ def _layer(layer, model):
     if isinstance(layer, (*_CONVOLUTIONS, tf.keras.layers.Dense)):
         return math.prod(layer.output.shape[1:-1]) * matrices[0]  # the kernel is used at every place
     if isinstance(layer, (tf.keras.layers.LSTM, tf.keras.layers.GRU)):
-        return layer.input.shape[1] * sum(matrices)  # input and recurrent kernel at every step
+        kernels = matrices[:2]  # a GRU's bias is a matrix too
+        return layer.input.shape[1] * sum(kernels)  # input and recurrent kernel at every step
     if isinstance(layer, sta_hands.GlimpseLSTM):
         (_, steps, glimpses, channels), *_ = (tensor.shape for tensor in tf.nest.flatten(layer.input))
         return steps * (sum(matrices) + glimpses * channels)  # attention and LSTM, and the weighted sum of glimpses
@@ -53,15 +54,14 @@ def _layer(layer, model):
     if type(layer).__name__ == "GraphConvolution":  # its module needs spektral, which other models do not
         nodes, filters = layer.output.shape[1:]
         return nodes * matrices[0] + nodes * nodes * filters
-    if isinstance(layer, tf.keras.Model):  # a network that sees one frame at a time
-        frames = _frames(model)
-        return frames * multiply_accumulates(layer)
+    if isinstance(layer, tf.keras.Model):
+        return _runs(model) * multiply_accumulates(layer)
     return 0
 
 
-def _frames(model):
-    """Frames of a clip in a model that holds a network of single frames."""
-    return next(layer.frames for layer in model.layers if isinstance(layer, layers.FramesFromBatch))
+def _runs(model):
+    """How often a network inside a model runs for a clip: once, or for each of the frames or segments it is given."""
+    return next((layer.frames for layer in model.layers if isinstance(layer, layers.FramesFromBatch)), 1)
 
 
 def parameters(model, *, head=True, training_only=True):
@@ -92,8 +92,7 @@ def activation_bytes(model):
     total = 0
     for layer in model.layers:
         if isinstance(layer, tf.keras.Model):
-            frames = _frames(model)
-            total += frames * activation_bytes(layer)
+            total += _runs(model) * activation_bytes(layer)
         elif not isinstance(layer, layers.FramesAsBatch):
             # What has no batch axis, such as a skeleton's graph, is no activation.
             outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]

@@ -115,6 +115,13 @@ def last_blocks(x, count, *, width=1.0, prefix=""):
     return x
 
 
+def pool(features):
+    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 places."""
+    _, t, m, n, _ = features.shape
+    window = (min(2, t), min(7, m), min(7, n))
+    return tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
+
+
 def head(features, num_classes, dropout, kernel_regularizer=None):
     """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
 
@@ -128,10 +135,7 @@ def head(features, num_classes, dropout, kernel_regularizer=None):
         Softmax ``[B, C]`` float32. A map larger than the pool gives several scores, whose mean is taken: the network
         is fully convolutional.
     """
-    _, t, m, n, _ = features.shape
-    window = (min(2, t), min(7, m), min(7, n))
-    x = tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
-    x = Dropout(dropout, name="dropout")(x)
+    x = Dropout(dropout, name="dropout")(pool(features))
     x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
     x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)

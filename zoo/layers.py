@@ -278,6 +278,82 @@ class FramesFromBatch(tf.keras.layers.Layer):
 
 
 @_serializable
+class Segments(tf.keras.layers.Layer):
+    """Cuts a sequence into equal segments and takes equally many steps of each, evenly spread over the segment.
+
+    A step is the middle of its part of the segment; a segment shorter than ``steps`` gives some steps twice.
+
+    Args:
+        segments: Number of segments G.
+        steps: Steps S taken of each.
+
+    Call arguments:
+        inputs: ``[B, T, ...]``, T a multiple of ``segments``.
+
+    Returns:
+        ``[B, G, S, ...]``.
+
+    Example:
+        >>> Segments(2, 3)(tf.range(12)[tf.newaxis]).numpy().tolist()
+        [[[1, 3, 5], [7, 9, 11]]]
+    """
+
+    def __init__(self, segments, steps, **kwargs):
+        super().__init__(**kwargs)
+        self.segments = segments
+        self.steps = steps
+
+    def call(self, inputs):
+        """The segments' steps."""
+        total = self.segments * self.steps
+        middles = [(2 * step + 1) * inputs.shape[1] // (2 * total) for step in range(total)]
+        return tf.reshape(tf.gather(inputs, middles, axis=1), (-1, self.segments, self.steps, *inputs.shape[2:]))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, G, S, ...)``."""
+        return (input_shape[0], self.segments, self.steps, *input_shape[2:])
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "segments": self.segments, "steps": self.steps}
+
+
+@_serializable
+class Unstack(tf.keras.layers.Layer):
+    """Cuts ``[B, N, ...]`` into a list of N tensors ``[B, ...]``."""
+
+    def call(self, inputs):
+        """The tensors."""
+        return tf.unstack(inputs, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """N times ``(B, ...)``."""
+        return [(input_shape[0], *input_shape[2:])] * input_shape[1]
+
+
+@_serializable
+class WeightedSum(tf.keras.layers.Layer):
+    """The sum of N vectors, each times its attention weight.
+
+    Call arguments:
+        inputs: Vectors ``[B, N, D]`` and weights ``[B, N]``.
+
+    Returns:
+        ``[B, D]``.
+    """
+
+    def call(self, inputs):
+        """The sum."""
+        vectors, weights = inputs
+        return tf.reduce_sum(tf.cast(weights, vectors.dtype)[..., tf.newaxis] * vectors, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """``(B, D)``."""
+        batch, _, dimensions = input_shape[0]
+        return (batch, dimensions)
+
+
+@_serializable
 class GroupedConv3D(tf.keras.layers.Layer):
     """3D convolution in groups of channels, without bias.
 

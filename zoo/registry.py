@@ -9,7 +9,7 @@ import difflib
 import importlib
 import inspect
 
-# One module per method; each registers the builder of the same name.
+# One module per method, of the same name but where that is a keyword of Python; each registers its builder.
 METHODS = (
     "i3d",
     "i3d_nonlocal",
@@ -20,8 +20,11 @@ METHODS = (
     "pi3d",
     "separable_sta",
     "vpn",
+    "temporal",
+    "global",
     "sta_hands",
 )
+_MODULES = {"global": "global_model"}
 
 PAPERS = {
     "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",
@@ -32,6 +35,7 @@ PAPERS = {
     "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
     "WACV19": "Das, Chaudhary, Bremond, Thonnat. Where to focus on for human action recognition? WACV 2019",
     "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",
+    "WACV20": "Das, Bremond, Thonnat. Looking deeper into time for activities of daily living recognition. WACV 2020",
     "ECCV20": "Das, Sharma, Dai, Bremond, Thonnat. VPN: learning video-pose embedding. ECCV 2020",
     "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
 }
@@ -63,22 +67,23 @@ class Entry:
     reported: dict
 
 
-def register(*, paper, reported):
-    """Marks a function as the builder of the model of its name.
+def register(*, paper, reported, name=None):
+    """Marks a function as the builder of a model.
 
     Args:
         paper: Key of the paper in :data:`PAPERS`.
         reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+        name: The model's name; default: the function's.
 
     Returns:
         A decorator that returns the function unchanged.
     """
 
     def decorator(builder):
-        name = builder.__name__
-        if name in _entries and _entries[name].builder.__module__ != builder.__module__:
-            raise ValueError(f"two builders are named {name}")
-        _entries[name] = Entry(name, builder, PAPERS[paper], dict(reported))
+        model = name or builder.__name__
+        if model in _entries and _entries[model].builder.__module__ != builder.__module__:
+            raise ValueError(f"two builders are named {model}")
+        _entries[model] = Entry(model, builder, PAPERS[paper], dict(reported))
         return builder
 
     return decorator
@@ -106,7 +111,7 @@ def get(name):
     """The :class:`Entry` of a model; :class:`ZooError` names the nearest model if there is none."""
     if name not in METHODS:
         raise ZooError(f"unknown model {name!r}{nearest(name, METHODS)}")
-    importlib.import_module(f"zoo.{name}")
+    importlib.import_module(f"zoo.{_MODULES.get(name, name)}")
     return _entries[name]
 
 
@@ -127,7 +132,8 @@ def build(name, *, num_classes, weights=None, **chosen):
 
     Returns:
         A functional ``tf.keras.Model`` named after the method. Inputs are a dictionary of ``rgb`` (B, T, H, W, 3) in
-        [-1, 1] and ``pose`` (B, tp, M, J, 3), whichever the method uses; the output is a softmax (B, C).
+        [-1, 1], ``pose`` (B, tp, M, J, 3), and of the temporal model ``features_g<G>`` and ``pose_g<G>``, whichever the
+        method uses; the output is a softmax (B, C).
 
     Raises:
         ZooError: Unknown model or option, options that do not fit together, or weights that cannot be read.
@@ -197,7 +203,7 @@ def describe(name, *, num_classes=60, **chosen):
         >>> zoo.describe("i3d")["parameters"]
         12356044
     """
-    from zoo import complexity
+    from zoo import attention_names, complexity
 
     entry = get(name)
     model = build(name, num_classes=num_classes, **chosen)
@@ -213,5 +219,5 @@ def describe(name, *, num_classes=60, **chosen):
         "parameters_in_inference": complexity.parameters(model, training_only=False),
         "gmacs": complexity.multiply_accumulates(model) / 1e9,
         "activation_bytes": complexity.activation_bytes(model),
-        "attention": [layer.name for layer in model.layers if layer.name.endswith("_attention")],
+        "attention": attention_names(model),
     }

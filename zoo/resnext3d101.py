@@ -53,10 +53,14 @@ def feature_map(rgb, *, width=1.0, blocks=BLOCKS):
     return x  # [B, T/16, H/32, W/32, 2048]
 
 
+def pool(features):
+    """The mean of a feature map over time and space, ``[B, c]``."""
+    return tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(features)
+
+
 def head(features, num_classes, dropout):
     """Mean over time and space, dropout, a linear classifier; softmax ``[B, C]`` float32."""
-    x = tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(features)
-    x = Dropout(dropout, name="dropout")(x)
+    x = Dropout(dropout, name="dropout")(pool(features))
     return classify(x, num_classes)
 
 

@@ -1,6 +1,7 @@
 """Weights: reading models and weight files, carrying a trained stage over into a larger model, published weights."""
 
 import argparse
+import collections
 import hashlib
 import json
 import os
@@ -80,7 +81,8 @@ def transfer_weights(source, target):
 
     * into a model of the same layers and shapes, where training goes on;
     * into a target that adds the scores of the source to its own and so has the source's head too, under the name
-      ``<source>.classifier``, as ``sta_hands`` has that of a ``pose_cnn``.
+      ``<source>.classifier``, as ``sta_hands`` has that of a ``pose_cnn``;
+    * into a target that contains a whole model of the source's name, as ``global`` does.
 
     Args:
         source: The trained model, such as an ``i3d``.
@@ -90,7 +92,8 @@ def transfer_weights(source, target):
         Names of the target's layers that were filled.
 
     Raises:
-        ZooError: A layer of the source is missing from the target, or differs in shape; the target is unchanged.
+        ZooError: A layer of the source is missing from the target, comes twice in it, or differs in shape; the target
+            is unchanged.
 
     Example:
         >>> import zoo
@@ -100,14 +103,17 @@ def transfer_weights(source, target):
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
-    sources, targets = _with_weights(source), _with_weights(target)
+    whole = [layer for layer in target.layers if _is_network(layer) and layer.name == source.name]
+    sources, targets = _with_weights(source), _with_weights(whole[0] if whole else target)
     places = {name: _place(name, source, targets) for name in sources}
-    if _shapes(sources) != _shapes(targets) and places.get(HEAD) == HEAD:
+    if not whole and _shapes(sources) != _shapes(targets) and places.get(HEAD) == HEAD:
         del places[HEAD]
     for name, place in places.items():
         if not place:
             raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")
-        have, want = ([tuple(weight.shape) for weight in layer.weights] for layer in (sources[name], targets[place]))
+        if len(targets[place]) > 1:
+            raise ZooError(f"{target.name} has {len(targets[place])} layers {place!r}: copy into one model of it")
+        have, want = _shapes(sources)[name], _shapes(targets)[place]
         if have != want:
             raise ZooError(
                 f"layer {name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
@@ -116,7 +122,7 @@ def transfer_weights(source, target):
     if not places:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
     for name, place in places.items():
-        targets[place].set_weights(sources[name].get_weights())
+        targets[place][0].set_weights(sources[name][0].get_weights())
     return list(places.values())
 
 
@@ -126,13 +132,31 @@ def _place(name, source, targets):
     return next((prefix + name for prefix in prefixes if prefix + name in targets), None)
 
 
+def _is_network(layer):
+    return hasattr(layer, "layers")
+
+
+def _layers(model):
+    """The layers of a model, those of the networks inside it in their place."""
+    for layer in model.layers:
+        if _is_network(layer):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
 def _with_weights(model):
-    """Name -> layer, of the layers that have weights."""
-    return {layer.name: layer for layer in model.layers if layer.weights}
+    """Name -> the layers of that name, of the layers that have weights."""
+    layers = collections.defaultdict(list)
+    for layer in _layers(model):
+        if layer.weights:
+            layers[layer.name].append(layer)
+    return dict(layers)
 
 
 def _shapes(layers):
-    return {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}
+    """Name -> shapes of the weights, of :func:`_with_weights`."""
+    return {name: [tuple(weight.shape) for layer in same for weight in layer.weights] for name, same in layers.items()}
 
 
 def initialise(model, weights):

@@ -24,6 +24,7 @@ class Records:
     labels = tuple("abcd")
     persons = 1
     layout = "kinect_v1_20"
+    feature_size = 24
 
 
 @pytest.mark.parametrize("name", config.names())

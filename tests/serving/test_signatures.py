@@ -138,6 +138,11 @@ def test_only_the_inputs_the_model_has():
     [
         (INPUTS, LABELS[:2], "labels.txt has 2 classes"),
         (dataclasses.replace(INPUTS, frames=16), LABELS, "inputs.json"),
+        (
+            dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
+            LABELS,
+            "features, which no request can hold",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_together(model, inputs, labels, message):

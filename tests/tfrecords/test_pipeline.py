@@ -1,13 +1,14 @@
 """The reader: which frames, in which order, changed how."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.tfrecords.counted import SIDE, STEP, CountedFrames, WithoutPlaces
-from tfrecords import pipeline, poses, schema, writer
+from tfrecords import inspect, pipeline, poses, schema, writer
 from tfrecords.errors import UserError
 
 VIDEO = pipeline.Inputs(frames=4, stride=2, size=32)
@@ -264,14 +265,51 @@ def test_only_the_sampled_frames_are_decoded():
         pipeline.decode_frames(jpegs, tf.constant([0, 1]), pipeline.centre_square)
 
 
+def test_segments_cover_the_clip_evenly(records):
+    inputs = dataclasses.replace(POSES, frames=4, size=48, parts=("full_body", "right_hand"))
+    shard = records.shards("v3_12", "test")[0]
+    fed = _read(pipeline.segments(shard, inputs, (2, 3)))
+    clips = list(inspect.records(shard))
+    assert len(fed) == 5 * len(clips)
+    for number, clip in enumerate(clips):
+        of_clip = fed[5 * number : 5 * number + 5]
+        cuts = [(g, segment) for g in (2, 3) for segment in range(g)]
+        for segment, (g, place) in zip(of_clip, cuts):
+            for name, steps in (("rgb", 4), ("pose", 3)):
+                middles = (place * steps + np.arange(steps) + 0.5) / (g * steps) * clip.num_frames
+                found = _frame_numbers(segment["rgb"]) if name == "rgb" else _heights(segment["pose"], clip)
+                np.testing.assert_array_equal(found, np.int32(middles + 1e-5))
+            assert segment["rgb_right_hand"].shape == (4, 48, 48, 3)
+
+
+def _heights(pose, clip):
+    """Which frame each pose is, from the height it lies at: ``[S]``."""
+    first = poses.normalise(clip.pose_xyz, clip.layout, POSES.normalisation).numpy()[0]
+    return np.rint((pose - first)[:, 0, 0, 1]).astype(int)
+
+
 def test_inputs_round_trip():
-    inputs = pipeline.Inputs(frames=8, parts=("full_body", "left_hand"), pose_steps=2, layout="nite_15", persons=2)
+    inputs = pipeline.Inputs(
+        frames=8,
+        parts=("full_body", "left_hand"),
+        pose_steps=2,
+        layout="nite_15",
+        persons=2,
+        granularities=(2, 5),
+        feature_size=3,
+        segment_steps=4,
+    )
     assert pipeline.Inputs.from_dict(inputs.to_dict()) == inputs
     assert {name: spec.shape for name, spec in inputs.signature().items()} == {
         "rgb": (8, 224, 224, 3),
         "rgb_left_hand": (8, 224, 224, 3),
         "pose": (2, 2, 15, 3),
+        "features_g2": (2, 3),
+        "pose_g2": (2, 4, 2, 15, 3),
+        "features_g5": (5, 3),
+        "pose_g5": (5, 4, 2, 15, 3),
     }
+    assert pipeline.Inputs.from_dict(json.loads(json.dumps(inputs.to_dict()))) == inputs
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,19 @@ POSES = {
 }
 
 
-def clip(**features):
-    return schema.Clip(INFO, "ntu60", "drop", 30.0, **features)
+FEATURES = {g: RANDOM.normal(size=(g, 7)).astype(np.float32) for g in (2, 5)}
+
+
+def clip(**fields):
+    return schema.Clip(INFO, "ntu60", "drop", 30.0, **fields)
 
 
 CLIPS = {
     "all": clip(images=PICTURES["image"], boxes=PICTURES["box"], layout="kinect_v2_25", **POSES),
     "poses": clip(layout="kinect_v2_25", pose_xyz=POSES["pose_xyz"]),
     "pictures": clip(images={"full_body": PICTURES["image"]["full_body"]}),
+    "features and poses": clip(layout="kinect_v2_25", pose_xyz=POSES["pose_xyz"], features=FEATURES),
+    "features": clip(features=FEATURES, length=40),
 }
 
 
@@ -41,6 +46,9 @@ def test_round_trip(name):
     assert list(after.boxes) == list(before.boxes)
     for part, boxes in before.boxes.items():
         np.testing.assert_array_equal(after.boxes[part], boxes)
+    assert after.features.keys() == before.features.keys()
+    for granularity, values in before.features.items():
+        np.testing.assert_array_equal(after.features[granularity], values)
     for field in ("pose_xyz", "pose_xy", "pose_confidence"):
         expected = getattr(before, field)
         if expected is None:
@@ -62,6 +70,9 @@ def test_parsed_in_a_graph():
     for part in schema.PARTS:
         assert lists[f"image/{part}"].numpy().tolist() == PICTURES["image"][part]
     np.testing.assert_array_equal(lists["pose/xyz"], POSES["pose_xyz"].reshape(T, -1))
+    _, sequence = schema.parsing_spec(granularities=(5,), feature_size=7)
+    _, lists = tf.io.parse_single_sequence_example(schema.encode(CLIPS["features"]), {}, sequence)
+    np.testing.assert_array_equal(lists["features/g5"], FEATURES[5])
 
 
 def test_equal_clips_give_equal_bytes():
@@ -80,6 +91,7 @@ def test_equal_clips_give_equal_bytes():
         ({"images": {"full_body": [b""] * 3, "left_hand": [b""] * 2}}, "unequal"),
         ({}, "no length"),
         ({"images": {"foot": [b""]}}, "foot"),
+        ({"features": FEATURES}, "no length"),
     ],
 )
 def test_no_record_of_a_faulty_clip(features, message):

@@ -1,4 +1,4 @@
-"""What the equation tests share: activations and pose scores in NumPy, and the values inside a model."""
+"""What the equation tests share: activations, a GRU and pose scores in NumPy, and the values inside a model."""
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +26,19 @@ def scores(layer, h):
     """W tanh(W h + b) + b with a ``PoseScores`` layer's weights."""
     hidden_kernel, hidden_bias, kernel, bias = layer.get_weights()
     return np.tanh(h @ hidden_kernel + hidden_bias) @ kernel + bias
+
+
+def gru(layer, x):
+    """All outputs ``[B, N, units]`` of a ``GRU`` layer for ``[B, N, D]``, with Keras's ``reset_after``."""
+    kernel, recurrent, (bias, recurrent_bias) = layer.get_weights()
+    h, steps = np.zeros((len(x), layer.units)), []
+    for step in np.moveaxis(x, 1, 0):
+        z_x, r_x, n_x = np.split(step @ kernel + bias, 3, axis=1)
+        z_h, r_h, n_h = np.split(h @ recurrent + recurrent_bias, 3, axis=1)
+        z, r = sigmoid(z_x + z_h), sigmoid(r_x + r_h)
+        h = z * h + (1 - z) * np.tanh(n_x + r * n_h)
+        steps.append(h)
+    return np.stack(steps, axis=1)
 
 
 def outputs(model, names, features):

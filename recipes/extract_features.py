@@ -1,0 +1,208 @@
+"""Writes a trained network's features of clips' segments: ``python recipes/extract_features.py --run RUN --out DIR``.
+
+The result is a converted dataset of the same clips in the same cells, with features in the place of pictures, which
+``temporal`` is trained on (docs/temporal.md). A run that was stopped goes on when the same command is run again.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import os
+import pathlib
+import sys
+
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from tfrecords import command_line
+from tfrecords.errors import UserError
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    parser = command_line.ArgumentParser(prog="extract_features.py", description="Write features of clips' segments.")
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--run", type=pathlib.Path, metavar="DIR", help="run directory of train.py")
+    network.add_argument("--model", type=pathlib.Path, metavar="FILE", help="a model saved as .keras")
+    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: the run's)")
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="folder to write")
+    cuts = "numbers of segments a clip is cut into"
+    parser.add_argument("--granularities", default="2,3,4", metavar="G[,G]", help=cuts)
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="segments that the network sees at once")
+    parser.add_argument("--mixed-precision", choices=PRECISIONS, default="float32", help="what the network computes in")
+    parser.add_argument("--keep-pictures", action="store_true", help="store the pictures too, as training global needs")
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    if arguments.batch < 1:
+        raise UserError(f"--batch {arguments.batch}: expected at least 1")
+    if arguments.model and not arguments.data:
+        raise UserError("--data is missing: a model alone does not say which dataset to read")
+    found, written = extract(
+        arguments.out,
+        run=arguments.run,
+        model=arguments.model,
+        data=arguments.data,
+        granularities=_granularities(arguments.granularities),
+        batch=arguments.batch,
+        precision=arguments.mixed_precision,
+        keep_pictures=arguments.keep_pictures,
+    )
+    clips, size = found["counts"]["clips"], found["features"]["size"]
+    done = "" if written else "already complete: "
+    print(f"{done}{clips} clips, {size} values for each of {arguments.granularities} segments: {arguments.out}")
+    return 0
+
+
+def _granularities(text):
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 2 or len(set(numbers)) < len(numbers):
+        raise UserError(f"--granularities {text}: expected numbers from 2, each once, such as 2,3,4")
+    return sorted(numbers)
+
+
+def extract(
+    out, *, run=None, model=None, data=None, granularities=(2, 3, 4), batch=16, precision="float32", keep_pictures=False
+):
+    """Writes a dataset of features, or goes on where an earlier call was stopped.
+
+    Args:
+        out: Folder to write.
+        run: Run directory whose model is used; or
+        model: a model's ``.keras`` file.
+        data: Folder of the converted dataset; default: that of the run.
+        granularities: Numbers of segments, ascending.
+        batch: Segments that the network sees at once.
+        precision: What the network computes in, one of :data:`PRECISIONS`; features are float32.
+        keep_pictures: Store the pictures too.
+
+    Returns:
+        ``(manifest, written)`` as :func:`tfrecords.writer.convert`.
+
+    Raises:
+        UserError: The network does not see video, does not fit the data, or the folder holds something else.
+    """
+    import zoo
+    from recipes import run_directory
+    from tfrecords import pipeline, writer
+    from zoo.temporal import segment_features
+
+    protocol = None
+    try:
+        if run is not None:
+            trained = run_directory.RunDirectory(run)
+            protocol = trained.recipe.data.protocol
+            records = pipeline.Records(data or trained.environment["data"]["path"])
+            if records.dataset != trained.recipe.data.dataset:
+                raise UserError(f"{records.directory} holds {records.dataset}, but {run} was trained on other data")
+            network, inputs = trained.model(), trained.inputs
+        else:
+            network = zoo.load_model(model)
+            records = pipeline.Records(data)
+            inputs = _inputs_of(network, records)
+        network = segment_features(network)
+    except zoo.ZooError as error:
+        raise UserError(str(error)) from None
+    records.check_stored(inputs)
+    options = {
+        "features_granularities": list(granularities),
+        "features_model": network.name.removesuffix("_features"),
+        "features_sha256": _hash(network),
+        "features_inputs": inputs.to_dict(),
+        "features_precision": precision,
+        "features_pictures": keep_pictures,
+    }
+    size = network.output_shape[-1]
+    changes = {
+        "parts": list(records.parts) if keep_pictures else [],
+        "features": {"granularities": list(granularities), "size": size, "trained_under": protocol},
+    }
+    compute = _compiled(network, precision)
+
+    def encode(file):
+        return _records(records.directory / file, compute, inputs, granularities, batch, keep_pictures)
+
+    def progress(total):
+        return command_line.progress(total, f"features of {records.dataset}")
+
+    return writer.rewrite(records.manifest, out, encode, options=options, changes=changes, progress=progress)
+
+
+def _inputs_of(model, records):
+    """What a model without a run directory is fed, as its inputs' shapes say; poses are normalised by default."""
+    from tfrecords import pipeline
+    from zoo import skeletons
+
+    shapes = {name: tuple(tensor.shape[1:]) for name, tensor in model.input.items()}
+    parts = [part for part in skeletons.PARTS if skeletons.input_name(part) in shapes]
+    frames, size = shapes[skeletons.input_name(parts[0])][:2] if parts else (0, 1)
+    steps, persons = shapes["pose"][:2] if "pose" in shapes else (0, 1)
+    layout = records.layout if steps else ""
+    inputs = pipeline.Inputs(frames, 1, size, parts or ("full_body",), steps, persons, layout)
+    if steps and inputs.joints != shapes["pose"][2]:
+        expected = f"{inputs.joints} joints ({layout})"
+        raise UserError(f"{records.directory} has poses of {expected}, {model.name} expects {shapes['pose'][2]}")
+    return inputs
+
+
+def _hash(model):
+    """SHA-256 of a model's weights."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
+def _compiled(model, precision):
+    """A function of a batch of segments that gives their features, float32."""
+    import tensorflow as tf
+
+    if precision != "float32":
+        model = _in_precision(model, f"mixed_{precision}")
+    specs = {name: tf.TensorSpec(tensor.shape, tf.float32, name=name) for name, tensor in model.input.items()}
+    return tf.function(lambda batch: tf.cast(model(batch, training=False), tf.float32), input_signature=[specs])
+
+
+def _in_precision(model, policy):
+    """The model in another precision: saved models compute in float32."""
+    import tensorflow as tf
+
+    def clone(layer):
+        if hasattr(layer, "layers"):
+            return _in_precision(layer, policy)
+        return layer.__class__.from_config({**layer.get_config(), "dtype": policy})
+
+    cloned = tf.keras.models.clone_model(model, clone_function=clone)
+    cloned.set_weights(model.get_weights())
+    return cloned
+
+
+def _records(path, compute, inputs, granularities, batch, keep_pictures):
+    """The records of a shard with features."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tfrecords import inspect, pipeline, schema
+
+    batches = pipeline.segments(path, inputs, granularities).batch(batch).prefetch(2)
+    rows = (row for features in batches for row in compute(features).numpy())
+    try:
+        for clip in inspect.records(path):
+            features = {g: np.stack(list(itertools.islice(rows, g))) for g in granularities}  # G -> [G, D]
+            if not all(np.isfinite(values).all() for values in features.values()):
+                raise UserError(f"{path}: clip {clip.info.id} has features that are not finite: use float32")
+            images = clip.images if keep_pictures else {}
+            yield schema.encode(dataclasses.replace(clip, images=images, features=features))
+    except tf.errors.ResourceExhaustedError:
+        raise UserError(f"no memory left for {batch} segments at once: give a smaller --batch") from None
+    except tf.errors.OpError as error:
+        reason = " ".join(error.message.split())[:200]
+        raise UserError(f"{path}: a clip cannot be read ({reason}): convert the dataset again") from None
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,299 @@
+"""Features of segments from the command line, what is trained on them, and the fusion of two runs."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from recipes import config, extract_features, run_directory
+from tests.recipes.conftest import ROOT, command, error_of, start
+from tfrecords import command_line, inspect, pipeline, poses
+from tfrecords.errors import UserError
+from zoo.temporal import segment_features
+
+BASIC = """
+model: {name: i3d, width: 0.0625}
+data: {dataset: synthetic, protocol: cv, frames: 8, size: 32, augment: {crop: false}}
+stages: [{name: only, epochs: 1, optimizer: {name: adam, learning_rate: 1e-3}}]
+evaluate: {clips: 2}
+batch: 12
+"""
+TEMPORAL = """
+model: {name: temporal, gru_units: 8, pose_units: 4}
+data: {dataset: synthetic, protocol: cv, granularities: [2, 3], segment_steps: 3, augment: {rotation: 20}, cache: true}
+stages: [{name: only, epochs: 2, optimizer: {name: adam, learning_rate: 5e-3}}]
+batch: 6
+"""
+GLOBAL = """
+model: {name: global, basic: i3d, width: 0.0625, gru_units: 8, pose_units: 4}
+data: {dataset: synthetic, protocol: cv, frames: 8, size: 32, granularities: [2, 3], segment_steps: 3}
+stages: [{name: fusion, epochs: 0, init: [BASIC, TEMPORAL], optimizer: {name: adam, learning_rate: 5e-4}}]
+batch: 12
+"""
+
+
+def done(script, *arguments):
+    result = command(script, *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("temporal")
+
+
+def train(folder, name, text, data):
+    (folder / f"{name}.yaml").write_text(text)
+    done("train.py", "--recipe", folder / f"{name}.yaml", "--data", data, "--output", folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def basic(folder, dataset):
+    return train(folder, "basic", BASIC, dataset)
+
+
+@pytest.fixture(scope="module")
+def features(folder, basic, dataset):
+    """Extracted from the tiny dataset without a disturbance, pictures kept."""
+    out = folder / "features"
+    arguments = ["--granularities", "2,3", "--batch", "7", "--keep-pictures"]
+    printed = done("extract_features.py", "--run", basic, "--data", dataset, "--out", out, *arguments)
+    assert printed.startswith("150 clips, ")
+    assert "values for each of 2,3 segments" in printed
+    return out
+
+
+@pytest.fixture(scope="module")
+def temporal(folder, features):
+    return train(folder, "temporal", TEMPORAL, features)
+
+
+def clips(directory):
+    found = pipeline.Records(directory)
+    return {
+        clip.info.id: (cell, clip)
+        for cell, value in found.manifest["cells"].items()
+        for shard in value["shards"]
+        for clip in inspect.records(directory / shard["file"])
+    }
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != ".lock"}
+
+
+def middles(length, segments, steps):
+    """The middle of each of ``segments * steps`` equal parts of a recording, by segment."""
+    return ((np.arange(segments * steps) + 0.5) / (segments * steps) * length).astype(int).reshape(segments, steps)
+
+
+def test_the_same_clips_with_features_of_their_segments(basic, dataset, features):
+    before, after = clips(dataset), clips(features)
+    assert before.keys() == after.keys()
+    model = segment_features(run_directory.RunDirectory(basic).model())
+    for clip_id, (cell, clip) in after.items():
+        old_cell, old = before[clip_id]
+        assert (cell, clip.info, clip.fps, clip.images) == (old_cell, old.info, old.fps, old.images)
+        np.testing.assert_array_equal(clip.pose_xyz, old.pose_xyz)
+        assert {g: values.shape for g, values in clip.features.items()} == {
+            2: (2, model.output_shape[-1]),
+            3: (3, model.output_shape[-1]),
+        }
+    pictures = [pipeline.tf.io.decode_jpeg(jpeg, dct_method="INTEGER_FAST") for jpeg in clip.images["full_body"]]
+    video = pipeline.to_network_range(np.stack(pictures)).numpy()
+    for g in (2, 3):
+        expected = model({"rgb": video[middles(len(video), g, 8)]})
+        np.testing.assert_allclose(clip.features[g], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_fed_to_the_temporal_model(features):
+    stored = clips(features)
+    records = pipeline.Records(features)
+    layout = {"persons": 1, "layout": "kinect_v2_25"}
+    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=records.feature_size, segment_steps=3, **layout)
+    ids = pipeline.clip_ids(records, "cv", "test")
+    seen = 0
+    for fed, labels, numbers in pipeline.evaluation(records, "cv", "test", inputs, batch=16, clips="all"):
+        for row, number in enumerate(numbers.numpy()):
+            _, clip = stored[ids[number]]
+            assert labels[row] == clip.info.label
+            pose = poses.normalise(clip.pose_xyz, "kinect_v2_25").numpy()
+            for g in (2, 3):
+                np.testing.assert_array_equal(fed[f"features_g{g}"][row], clip.features[g])
+                np.testing.assert_array_equal(fed[f"pose_g{g}"][row], pose[middles(clip.num_frames, g, 3)])
+            seen += 1
+    assert seen == len(ids)
+
+
+def test_training_draws_pose_steps_from_their_segments(features):
+    records = pipeline.Records(features)
+    layout = {"persons": 1, "layout": "kinect_v2_25"}
+    inputs = pipeline.Inputs(granularities=(3,), feature_size=records.feature_size, segment_steps=2, **layout)
+    (batch, _), *_ = pipeline.training(records, "cv", inputs, batch=30, seed=1, epochs=1)
+    stored = {clip.features[3].tobytes(): clip for _, clip in clips(features).values()}
+    steps = set()
+    for values, pose in zip(batch["features_g3"].numpy(), batch["pose_g3"].numpy()):
+        clip = stored[values.tobytes()]
+        every = poses.normalise(clip.pose_xyz, "kinect_v2_25").numpy()
+        for place, step in enumerate(pose.reshape(6, *pose.shape[2:])):
+            (frames,) = np.nonzero((np.abs(every - step) < 1e-6).all(axis=(1, 2, 3)))
+            parts = np.minimum((frames + 0.999) / len(every) * 6, 5.999)
+            assert any(place <= part and frame / len(every) * 6 < place + 1 for part, frame in zip(parts, frames))
+            steps.update((frames * 6 / len(every) - place).round(2))
+    assert len(steps) > 3  # not always the same
+
+
+def test_inspect_shows_and_verifies_features(features):
+    shown = subprocess.run(
+        [sys.executable, "-m", "tfrecords.inspect", features, "--verify"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    size = pipeline.Records(features).feature_size
+    assert f"features   {size} values for each of 2, 3 segments" in shown.stdout
+    clip = inspect.find_clip(features, pipeline.Records(features).manifest, "S001C001P001R001A001")
+    assert inspect.describe_clip(clip)["features/g3"]["shape"] == [3, size]
+
+
+def test_killed_and_run_again_it_writes_the_same_files(basic, dataset, features, tmp_path):
+    arguments = ["--run", basic, "--data", dataset, "--out", tmp_path / "out", "--granularities", "2,3", "--batch", "7"]
+    process = start("extract_features.py", *arguments, "--keep-pictures")
+    deadline = time.monotonic() + 240
+    while not list((tmp_path / "out" / ".conversion").glob("*.tfrecord.json")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    other = command("extract_features.py", *arguments)
+    assert "holds another conversion (features_pictures True, now False)" in error_of(other)
+    done("extract_features.py", *arguments, "--keep-pictures")
+    assert contents(tmp_path / "out") == contents(features)
+    assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
+
+
+def test_a_model_file_in_bfloat16_without_pictures(basic, dataset, features, tmp_path):
+    found, written = extract_features.extract(
+        tmp_path, model=basic / "model.keras", data=dataset, granularities=[3], batch=50, precision="bfloat16"
+    )
+    assert written
+    assert (found["parts"], found["features"]["granularities"]) == ([], [3])
+    exact = clips(features)
+    for clip_id, (_, clip) in clips(tmp_path).items():
+        assert not clip.images
+        assert clip.num_frames == exact[clip_id][1].num_frames
+        difference = clip.features[3] - exact[clip_id][1].features[3]
+        assert 0 < np.abs(difference).max() < 0.05 * np.abs(clip.features[3]).max()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--granularities", "2,x"], "expected numbers from 2"),
+        (["--granularities", "3,3"], "each once"),
+        (["--batch", "0"], "--batch 0: expected at least 1"),
+        (["--data", "nowhere"], "no manifest.json there"),
+        (["--mixed-precision", "int8"], "invalid choice: 'int8'"),
+    ],
+)
+def test_mistakes_are_one_line(basic, tmp_path, capsys, arguments, words):
+    assert words in failure(capsys, ["--run", str(basic), "--out", str(tmp_path / "out"), *arguments])
+    assert not (tmp_path / "out").exists()
+
+
+def failure(capsys, arguments):
+    try:
+        status = command_line.run(extract_features.main, arguments)
+    except SystemExit as leaving:  # argparse's own errors
+        status = leaving.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2
+    return line
+
+
+def test_networks_that_do_not_fit(trained, basic, dataset, features, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert "pose_lstm gives no features" in failure(capsys, ["--run", str(trained), *out])
+    assert "--data is missing" in failure(capsys, ["--model", str(basic / "model.keras"), *out])
+    assert "holds another conversion" in failure(capsys, ["--run", str(basic), "--out", str(dataset)])
+
+
+def test_features_serve_the_protocol_their_network_was_trained_under(features):
+    records = pipeline.Records(features)
+    inputs = pipeline.Inputs(granularities=(2,), feature_size=records.feature_size)
+    records.check(inputs, "cv", "test")
+    with pytest.raises(UserError, match="was trained under cv, whose training clips are no test of cs"):
+        records.check(inputs, "cs", "test")
+    with pytest.raises(UserError, match=r"no features of 4 segments \(stored: 2, 3\)"):
+        records.check(pipeline.Inputs(granularities=(2, 4), feature_size=records.feature_size), "cv", "test")
+    with pytest.raises(UserError, match="the model expects 1"):
+        records.check(pipeline.Inputs(granularities=(2,), feature_size=1), "cv", "test")
+
+
+# ----------------------------------------------------------------------------------------------------------- fusion
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def scores_of(run, data):
+    """Clip -> softmax of a run, one view."""
+    run, records = run_directory.RunDirectory(run), pipeline.Records(data)
+    batches = list(pipeline.evaluation(records, "cv", "test", run.inputs, batch=25, clips=2))
+    scores = np.concatenate([run.model()(features).numpy() for features, _, _ in batches])
+    numbers = np.concatenate([number for _, _, number in batches])
+    ids = pipeline.clip_ids(records, "cv", "test")
+    return {clip: scores[numbers == number].mean(axis=0) for number, clip in enumerate(ids)}
+
+
+def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
+    printed = done("evaluate.py", "--run", temporal, "--fuse", basic)
+    assert "temporal alone" in printed
+    assert "temporal x basic, synthetic cv test" in printed
+    folder = temporal / "evaluation" / "cv-test-x-basic"
+    assert json.loads((folder / "metrics.json").read_text())["model"] == "temporal x i3d"
+    labels = run_directory.RunDirectory(temporal).labels
+    first, second = scores_of(temporal, features), scores_of(basic, dataset)
+    predictions = rows(folder / "predictions.csv")
+    assert {row["id"] for row in predictions} == first.keys()
+    for row in predictions:
+        product = first[row["id"]] * second[row["id"]]
+        assert row["prediction"] == labels[product.argmax()]
+        assert float(row["score"]) == pytest.approx(product.max() / product.sum(), abs=1e-5)
+
+
+def test_one_model_of_two_runs(basic, temporal, features, folder):
+    text = GLOBAL.replace("BASIC", str(basic)).replace("TEMPORAL", str(temporal))
+    fused = run_directory.RunDirectory(train(folder, "fused", text, features))
+    model = fused.model()
+    for path, name in ((basic, "i3d"), (temporal, "temporal")):
+        trained, inside = run_directory.RunDirectory(path).model(), model.get_layer(name)
+        for layer in trained.layers:
+            if layer.weights:
+                for a, b in zip(layer.get_weights(), inside.get_layer(layer.name).get_weights()):
+                    np.testing.assert_array_equal(a, b)
+    printed = done("evaluate.py", "--run", folder / "fused")
+    assert "global, this run" in printed
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stages.fusion.init=[]", "0 epochs need trained weights"),
+        ("data.augment.flip=true", "stored features cannot be mirrored"),
+        ("data.segment_steps=-1", "expected a number at least 0"),
+    ],
+)
+def test_recipes_that_make_no_sense(tmp_path, override, words):
+    (tmp_path / "fused.yaml").write_text(GLOBAL)
+    with pytest.raises(UserError, match=words):
+        config.load(tmp_path / "fused.yaml", [override])
