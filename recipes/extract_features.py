@@ -108,13 +108,14 @@ def extract(
     except zoo.ZooError as error:
         raise UserError(str(error)) from None
     records.check_stored(inputs)
+    fed = inputs.to_dict()
     options = {
-        "features_granularities": list(granularities),
-        "features_model": network.name.removesuffix("_features"),
+        "features_model": network.name[: -len("_features")],
         "features_sha256": _hash(network),
-        "features_inputs": inputs.to_dict(),
+        **{f"features_{name}": fed[name] for name in ("frames", "size", "parts", "pose_steps", "normalisation")},
+        "features_granularities": granularities,
         "features_precision": precision,
-        "features_pictures": keep_pictures,
+        "features_keep_pictures": keep_pictures,
     }
     size = network.output_shape[-1]
     changes = {

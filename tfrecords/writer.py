@@ -153,7 +153,7 @@ def rewrite(found, directory, encode, *, options, changes, progress=None):
     identity = {
         "schema_version": schema.SCHEMA_VERSION,
         "dataset": found["dataset"],
-        "options": {**found["options"], **options},
+        "options": json.loads(json.dumps({**found["options"], **options})),
         "source_clips": found["counts"]["clips"],
         "source_sha256": hashlib.sha256("\n".join(shard["sha256"] for shard in shards).encode()).hexdigest(),
     }
