@@ -19,7 +19,7 @@ _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 @_serializable
 class PoseTensor(tf.keras.layers.Layer):
-    """The tensor that the pose CNN sees as a picture (BMVC18 section 3.1).
+    """The tensor that the pose CNN sees as a picture (BMVC18).
 
     Its height is time. Its width is the joints' coordinates: persons side by side, each person's joints in the chosen
     order, x, y and z of a joint next to each other. Its three channels are the coordinates, their velocities
@@ -74,7 +74,7 @@ class PoseTensor(tf.keras.layers.Layer):
 
 
 def features(pose, *, layout, joint_order, width):
-    """The pose features s (BMVC18 section 3.1): three convolutions, each with ReLU and max pooling.
+    """The pose features s (BMVC18): three convolutions, each with ReLU and max pooling.
 
     For the 20 x 300 tensor of two persons of Kinect v2 the maps are 10 x 150, 5 x 75 and 1 x 1, as in the paper. At
     other sizes the first two are as much smaller or larger, rounded up, and the third kernel still covers all of the
@@ -119,7 +119,7 @@ def pose_cnn(
 ):
     """Pose CNN: convolutions over joints in a topological order, with their velocities and accelerations.
 
-    Baradel, Wolf and Mille, BMVC 2018, section 3.1: the pose stream of STA-Hands, alone.
+    Baradel, Wolf and Mille, BMVC 2018: the pose stream of STA-Hands, alone.
     ::
 
         pose [B,tp,M,J,3] ─► tour of the joints, velocities, accelerations ─► X [B,tp,M*N*3,3]

@@ -58,7 +58,7 @@ class HandCrops(tf.keras.layers.Layer):
 
 @_serializable
 class HandGlimpses(tf.keras.layers.Layer):
-    """Glimpses cut out of frames around the hands of all persons (BMVC18 section 3.2).
+    """Glimpses cut out of frames around the hands of all persons (BMVC18).
 
     Args:
         layout: Name of the skeleton layout, which says where the hands are.
@@ -148,7 +148,7 @@ class GlimpseFeatures(tf.keras.layers.Layer):
 
 @_serializable
 class GlimpseLSTM(tf.keras.layers.Layer):
-    """An LSTM over glimpses that chooses at every step which of them it looks at (BMVC18 section 3.2).
+    """An LSTM over glimpses that chooses at every step which of them it looks at (BMVC18).
 
     p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. f is a
     perceptron with one hidden layer, sigmoid after both of its layers, so that several glimpses, or none, may be
@@ -242,7 +242,7 @@ class KeepAttention(tf.keras.layers.Layer):
 
 @_serializable
 class SumOverSteps(tf.keras.layers.Layer):
-    """U p': features of all steps, summed with the weights of temporal attention (BMVC18 section 3.3).
+    """U p': features of all steps, summed with the weights of temporal attention (BMVC18).
 
     Call arguments:
         inputs: U ``[B, T, D]``, alone or with p' ``[B, T]``; without it all weights are 1.
@@ -365,7 +365,7 @@ def sta_hands(
 ):
     """STA-Hands: a pose CNN, and an LSTM over the hands' pictures with attention driven by the pose.
 
-    Baradel, Wolf and Mille, BMVC 2018, section 3 and figure 1 (the altered STA-Hands).
+    Baradel, Wolf and Mille, BMVC 2018 (the altered STA-Hands).
     ::
 
         pose [B,tp,M,J,3] ─► pose CNN ─► s ─┬───────────────────────────────────────► linear ─► logits ─┐

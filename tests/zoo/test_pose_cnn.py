@@ -1,4 +1,4 @@
-"""The pose CNN (BMVC18 section 3.1), recomputed in NumPy from the layers' weights."""
+"""The pose CNN (BMVC18), recomputed in NumPy from the layers' weights."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_features_and_predictions(joint_order):
 
 
 def test_published_sizes():
-    """BMVC18 section 4: 20 x 300 x 3, then maps of 10 x 150, 5 x 75 and 1 x 1 x 1024."""
+    """BMVC18: 20 x 300 x 3, then maps of 10 x 150, 5 x 75 and 1 x 1 x 1024."""
     model = zoo.build("pose_cnn", num_classes=60)
     shapes = [model.get_layer(name).output.shape[1:] for name in ("pose_tensor", "pose_pool_1", "pose_pool_2")]
     assert [tuple(shape) for shape in shapes] == [(20, 300, 3), (10, 150, 64), (5, 75, 64)]

@@ -45,7 +45,7 @@ def test_tour_is_a_closed_walk_along_the_bones(layout):
 
 
 def test_length_of_the_tour():
-    """BMVC18 section 4: 20 x 300 x 3 values, of two persons with three coordinates of 50 joints each."""
+    """BMVC18: 20 x 300 x 3 values, of two persons with three coordinates of 50 joints each."""
     lengths = {name: len(layout.tour) for name, layout in skeletons.LAYOUTS.items()}
     assert lengths == {"kinect_v1_20": 40, "kinect_v2_25": 50, "nite_15": 28, "lcrnet_13": 28}
 

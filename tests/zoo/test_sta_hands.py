@@ -1,4 +1,4 @@
-"""STA-Hands (BMVC18 section 3), recomputed in NumPy from the layers' weights."""
+"""STA-Hands (BMVC18), recomputed in NumPy from the layers' weights."""
 
 import numpy as np
 import pytest
@@ -181,7 +181,7 @@ def test_with_the_pose_stream_frozen_the_rgb_stream_is_trained_alone():
 
 
 def test_trainable_parameters_at_full_size():
-    """BMVC18 section 4 states 38 million without the glimpse network; here 38.99, with the unstated sizes chosen."""
+    """BMVC18 states 38 million without the glimpse network; here 38.99, with the unstated sizes chosen."""
     model = zoo.build("sta_hands", num_classes=60, glimpses="frames", network="mobilenet_v2", glimpse_size=32)
     of_d = 4 * 1024 * (2048 - 1280)  # the LSTM's input kernel, had the network the 2048 features of Inception-v3
     count = sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) + of_d
