@@ -85,10 +85,17 @@ def _data_options(model, inputs):
 def _check_inputs(model, inputs):
     """Raises :class:`zoo.ZooError` unless the recipe's data feed all inputs of a model."""
     decided_by = {"rgb": "frames", "pose": "pose_steps", "features_g": "granularities", "pose_g": "segment_steps"}
+    if _sees_pose_steps(model):
+        decided_by["rgb"] = "pose_steps"
     for name in model.input:
         option = decided_by[max((kind for kind in decided_by if name.startswith(kind)), key=len)]
         if not getattr(inputs, option):
             raise zoo.ZooError(f"{model.name} needs {option} for its input {name}, set data.{option}")
+
+
+def _sees_pose_steps(model):
+    """Whether a video model sees the frames of its pose steps, as one without frames of its own does."""
+    return "frames" not in registry.options(model.name)
 
 
 def _inputs_of(model, inputs):
@@ -108,7 +115,7 @@ def _inputs_of(model, inputs):
         "feature_size": inputs.feature_size if reads_features else 0,
         "segment_steps": inputs.segment_steps if any(name.startswith("pose_g") for name in names) else 0,
     }
-    if wanted and "frames" not in registry.options(model.name):  # the model sees the frames of its pose steps
+    if wanted and _sees_pose_steps(model):
         own.update(frames=own["pose_steps"], frames_at="pose_steps")
     return dataclasses.replace(inputs, **own)
 

@@ -1,5 +1,7 @@
 """Recipes: what is read, what is refused and how it is said."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import yaml
@@ -41,7 +43,9 @@ def test_every_recipe_resolves_and_its_stages_fit_together(name):
         assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
             key: tuple(spec.shape) for key, spec in inputs.signature().items()
         }
-        stages.initialise(models[stage.name], stage, models.get)
+        runs = [source for source in stage.init if config.is_path(source)]
+        assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
+        stages.initialise(models[stage.name], dataclasses.replace(stage, init=set(stage.init) - set(runs)), models.get)
     assert models[recipe.stages[-1].name].name == recipe.model.name
 
 
