@@ -7,7 +7,36 @@ from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.registry import at_least, one_of, register
 
 # Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
-NETWORKS = {"resnet50_v2": ("ResNet50V2", 32), "mobilenet_v2": ("MobileNetV2", 32), "inception_v3": ("InceptionV3", 75)}
+NETWORKS = {
+    "resnet50_v2": ("ResNet50V2", 32),
+    "resnet152_v2": ("ResNet152V2", 32),
+    "mobilenet_v2": ("MobileNetV2", 32),
+    "inception_v3": ("InceptionV3", 75),
+}
+
+
+def frame_network(network, size, *, weights=None):
+    """A 2D CNN that gives the features of single frames.
+
+    Args:
+        network: A network of ``keras.applications``, one of :data:`NETWORKS`.
+        size: Height and width of a frame in pixels.
+        weights: ``imagenet``: downloaded by Keras; ``None``: random.
+
+    Returns:
+        A ``tf.keras.Model`` named ``frame_network``: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``.
+
+    Raises:
+        ZooError: Unknown ``network``, or ``size`` is too small for it.
+    """
+    one_of("network", network, NETWORKS)
+    application, smallest = NETWORKS[network]
+    at_least(smallest, size=size)
+    cnn = getattr(tf.keras.applications, application)(
+        include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"
+    )
+    # Renamed, so that a recipe can freeze or fill it without knowing which network it is.
+    return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
 
 
 @register(paper="LRCN15", reported={})
@@ -24,8 +53,8 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
         num_classes: Number of classes C.
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
-        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``mobilenet_v2`` or
-            ``inception_v3``.
+        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
+            ``mobilenet_v2`` or ``inception_v3``.
         lstm_units: Size of the LSTM's hidden vector.
         dropout: Share of the last hidden vector that is dropped in training.
 
@@ -41,15 +70,8 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
         >>> zoo.build("lrcn", num_classes=10, frames=8, size=64, network="mobilenet_v2").output_shape
         (None, 10)
     """
-    one_of("network", network, NETWORKS)
-    application, smallest = NETWORKS[network]
-    at_least(smallest, size=size)
+    cnn = frame_network(network, size)
     rgb = i3d.video_input(frames, size)
-    cnn = getattr(tf.keras.applications, application)(
-        include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
-    )
-    # Renamed, so that a recipe can freeze or fill it without knowing which network it is.
-    cnn = tf.keras.Model(cnn.input, cnn.output, name="frame_network")
     x = cnn(FramesAsBatch(name="frames_as_batch")(rgb))  # [B * T, D]
     x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]
     x = tf.keras.layers.LSTM(lstm_units, name="lstm")(x)  # [B, units]
