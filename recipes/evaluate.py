@@ -13,6 +13,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
 
 from tfrecords import command_line
 from tfrecords.errors import UserError
+from zoo import registry
 
 
 def main(argv=None):
@@ -43,22 +44,22 @@ def evaluate(path, *, data=None, protocol=None, split="test"):
     Raises:
         UserError: The run has no model, does not fit the data, or was trained on clips of the split.
     """
-    from recipes import report, run_directory, scoring
-    from recipes.train import local_strategy
+    from recipes import report, run_directory
     from tfrecords import manifest, pipeline
 
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
-    views = run.recipe.evaluate
-    strategy = local_strategy()
-    batch, count = run.recipe.batch, records.count(protocol, split)
-    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
-    with strategy.scope():
-        scorer = scoring.Scorer(run.model(), strategy, data, count=count, batch=batch, pool=views.pool)
-    with command_line.progress(count, f"{protocol} {split}") as bar:
-        metrics = scoring.Metrics(*scorer(on_clips=bar.update))
+    views, cues = run.recipe.evaluate, {}
+    how = f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
+    if run.recipe.model.name in registry.ESTIMATORS:
+        from recipes import two_level_fusion
+
+        metrics, cues = two_level_fusion.score(run, records, protocol, split)
+        how = "all frames of each"
+    else:
+        metrics = _score(run, records, protocol, split)
 
     labels = run.labels
     folder = run.path / "evaluation" / f"{protocol}-{split}"
@@ -69,13 +70,31 @@ def evaluate(path, *, data=None, protocol=None, split="test"):
     run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
     run_directory.write_csv(folder / "predictions.csv", report.predictions(ids, labels, metrics))
     report.plot_confusion(folder / "confusion.png", labels, metrics, title)
-    report.plot_curves(run.path / "curves.png", run.history)
-    manifest.write_json(folder / "metrics.json", report.summary(run.recipe, protocol, split, labels, metrics))
+    if run.history:
+        report.plot_curves(run.path / "curves.png", run.history)
+    summary = report.summary(run.recipe, protocol, split, labels, metrics)
+    manifest.write_json(folder / "metrics.json", {**summary, **({"cues": cues} if cues else {})})
 
-    print(f"{title} of {count} clips; per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}")
+    print(f"{title} of {len(ids)} clips; {how}")
     print(report.comparison(run.recipe, protocol, split, metrics))
     print(f"written to {folder}", flush=True)
     return metrics
+
+
+def _score(run, records, protocol, split):
+    """The :class:`recipes.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
+    from recipes import scoring
+    from recipes.train import local_strategy
+    from tfrecords import pipeline
+
+    views = run.recipe.evaluate
+    strategy = local_strategy()
+    batch, count = run.recipe.batch, records.count(protocol, split)
+    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
+    with strategy.scope():
+        scorer = scoring.Scorer(run.model(), strategy, data, count=count, batch=batch, pool=views.pool)
+    with command_line.progress(count, f"{protocol} {split}") as bar:
+        return scoring.Metrics(*scorer(on_clips=bar.update))
 
 
 def _check(run, records, protocol, split):

@@ -10,6 +10,7 @@ Kläser, Schmid, Liu, "Dense trajectories and motion boundary descriptors for ac
     32 x 32 pixels around a track ─► 2 x 2 x 3 cells ─► HOG (grey), HOF and MBH (residual flow)
 """
 
+import collections
 import dataclasses
 
 import cv2
@@ -84,7 +85,7 @@ def extract(frames, *, track_length=15, sampling_step=5, scales=8):
             than a patch.
 
     Returns:
-        The :class:`Trajectories`, in the order in which they ended.
+        The :class:`Trajectories`, in the order of their first frames.
 
     Raises:
         ZooError: Frames of another shape or type or too small, or a parameter out of range.
@@ -97,7 +98,7 @@ def extract(frames, *, track_length=15, sampling_step=5, scales=8):
         0
     """
     frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+    if frames.ndim != 4 or not len(frames) or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise ZooError(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [T, H, W, 3]")
     height, width = frames.shape[1:3]
     if min(height, width) < PATCH:
@@ -107,29 +108,55 @@ def extract(frames, *, track_length=15, sampling_step=5, scales=8):
         raise ZooError(f"track_length is {track_length}, expected a multiple of {TIME_CELLS}")
     count = 1 + int(np.log2(min(height, width) / PATCH) / -np.log2(SCALE_STEP))
     levels = [_Level(number, (height, width), track_length, sampling_step) for number in range(min(scales, count))]
-    motion = _Motion()
-    grey = None
-    for number, frame in enumerate(frames):
-        before, grey = grey, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        if before is None:
-            motion.start(grey)
-            continue
+    motion, window = _Motion(), collections.deque()
+    before = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)
+    motion.start(before)
+    for number, frame in enumerate(frames[1:]):
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         flow, residual = motion.next(grey)
         for level in levels:
-            level.follow(number - 1, before, flow, residual)
-    return _concatenate(levels, track_length)
+            level.follow(number, before, flow, residual)
+        window.append((number, before, residual))
+        if len(window) == track_length:
+            _describe(levels, window)
+        before = grey
+    while window:
+        _describe(levels, window)
+    return _collect(levels, track_length)
 
 
-def _concatenate(levels, track_length):
-    """All levels' finished tracks as one :class:`Trajectories`, in the order of their ends."""
-    empty = _finished(np.zeros((0, track_length + 1, 2)), np.zeros((0, track_length, 2)), 0, 0, _no_histograms(0))
-    found = [empty] + [tracks for level in levels for tracks in level.finished]
-    fields = {
-        field.name: np.concatenate([getattr(tracks, field.name) for tracks in found])
-        for field in dataclasses.fields(Trajectories)
-    }
-    order = np.argsort(fields["start"], kind="stable")
-    return Trajectories(**{name: values[order] for name, values in fields.items()})
+def _describe(levels, window):
+    """Describes the oldest frame of a window, all tracks through which have ended, and drops it."""
+    described = window.popleft()
+    for level in levels:
+        level.describe(*described)
+
+
+def _collect(levels, track_length):
+    """All levels' finished tracks as one :class:`Trajectories`, in the order of their first frames."""
+    found = [(start, level, tracks) for level in levels for start, tracks in level.finished.items()]
+    found.sort(key=lambda group: group[0])
+    sizes = [len(tracks.points) for _, _, tracks in found]
+
+    def joined(parts, *shape):
+        return np.concatenate([np.zeros((0, *shape), np.float32), *parts])
+
+    points = joined([tracks.points * level.ratio for _, level, tracks in found], track_length + 1, 2)
+    residual = joined([tracks.residual * level.ratio for _, level, tracks in found], track_length, 2)
+    cells = (TIME_CELLS, CELLS * CELLS, sum(HISTOGRAMS.values()))
+    histograms = joined([tracks.histograms for _, _, tracks in found], *cells)
+    lengths = np.linalg.norm(residual, axis=-1).sum(axis=1)
+    split = np.split(histograms, np.cumsum(list(HISTOGRAMS.values()))[:-1], axis=-1)
+    return Trajectories(
+        points=points,
+        start=np.repeat(np.array([start for start, _, _ in found], np.int32), sizes),
+        scale=np.repeat(np.array([level.number for _, level, _ in found], np.int32), sizes),
+        trajectory=(residual / lengths[:, np.newaxis, np.newaxis]).reshape(len(points), 2 * track_length),
+        **{
+            name: root_normalised(values.reshape(len(points), TIME_CELLS * CELLS * CELLS * bins))
+            for (name, bins), values in zip(HISTOGRAMS.items(), split)
+        },
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ motion
@@ -256,23 +283,28 @@ def _pixel_histograms(grey, residual):
     )
 
 
-def _cell_sums(pixels, points):
-    """Sums over the 2 x 2 cells of the patches around points.
+def cell_histograms(grey, residual, points):
+    """Histograms of the 2 x 2 cells of the patches around points in one frame.
 
     Args:
-        pixels: ``[H, W, B]`` float32.
+        grey: ``[H, W]`` uint8.
+        residual: ``[H, W, 2]`` float32, flow beside the camera's motion.
         points: ``[n, 2]`` x, y. A patch that would leave the frame is moved back into it.
 
     Returns:
-        ``[n, 4, B]`` float32, cells row by row.
+        ``[n, 4, 33]`` float32: sums over the pixels of each cell, cells row by row.
     """
-    height, width, _ = pixels.shape
-    table = cv2.integral(pixels)  # [H + 1, W + 1, B] float64
+    height, width = grey.shape
     corner = np.clip(np.rint(points).astype(int) - PATCH // 2, 0, [width - PATCH, height - PATCH])
+    # Only the part of the frame that holds patches is described, and a pixel around it for the gradients.
+    low = np.maximum(corner.min(axis=0) - 1, 0)
+    high = np.minimum(corner.max(axis=0) + PATCH + 1, [width, height])
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    table = cv2.integral(_pixel_histograms(np.ascontiguousarray(grey[part]), residual[part]))  # [h + 1, w + 1, 33]
     edges = np.arange(CELLS + 1) * (PATCH // CELLS)
-    x, y = corner[:, 0, np.newaxis] + edges, corner[:, 1, np.newaxis] + edges  # [n, 3]
-    sums = table[y[:, :, np.newaxis], x[:, np.newaxis, :]]  # [n, 3, 3, B]
-    cells = np.diff(np.diff(sums, axis=1), axis=2)  # [n, 2, 2, B]
+    x, y = (corner - low)[:, 0, np.newaxis] + edges, (corner - low)[:, 1, np.newaxis] + edges  # [n, 3]
+    sums = table[y[:, :, np.newaxis], x[:, np.newaxis, :]]  # [n, 3, 3, 33]
+    cells = np.diff(np.diff(sums, axis=1), axis=2)  # [n, 2, 2, 33]
     return np.maximum(cells, 0).reshape(len(points), CELLS * CELLS, -1).astype(np.float32)  # rounding: -1e-10
 
 
@@ -285,12 +317,26 @@ def root_normalised(histograms):
 # ------------------------------------------------------------------------------------------------------------ tracks
 
 
-def _no_histograms(tracks):
-    return np.zeros((tracks, TIME_CELLS, CELLS * CELLS, sum(HISTOGRAMS.values())), np.float32)
+@dataclasses.dataclass(eq=False)
+class _Tracks:
+    """Finished, valid tracks of one level that start at one frame; coordinates are the level's.
+
+    Attributes:
+        points: ``[n, L + 1, 2]``.
+        residual: ``[n, L, 2]``.
+        histograms: ``[n, 3, 4, 33]``, sums so far.
+    """
+
+    points: np.ndarray
+    residual: np.ndarray
+    histograms: np.ndarray
 
 
 class _Level:
     """The tracks at one scale.
+
+    Which tracks are valid is known when they end, L frames later; only then are the frames they ran through described,
+    and only around them.
 
     Args:
         number: The scale's number.
@@ -303,14 +349,13 @@ class _Level:
         self.number, self.length, self.step = number, track_length, step
         self.height, self.width = (max(PATCH, round(side * SCALE_STEP**number)) for side in shape)
         self.ratio = np.array([shape[1] / self.width, shape[0] / self.height], np.float32)  # frame per level, x and y
-        self.finished = []
+        self.finished = {}  # first frame -> _Tracks
         self.points = np.zeros((0, track_length + 1, 2), np.float32)
         self.residual = np.zeros((0, track_length, 2), np.float32)
-        self.histograms = _no_histograms(0)
         self.age = np.zeros(0, int)  # steps so far
 
     def follow(self, number, grey, flow, residual):
-        """Samples points in a frame, describes all tracks' patches and moves them to the next frame.
+        """Samples points in a frame and moves all tracks to the next frame.
 
         Args:
             number: The frame's number.
@@ -318,29 +363,40 @@ class _Level:
             flow: ``[H, W, 2]`` to the next frame.
             residual: Likewise, without the camera's motion.
         """
-        grey, flow, residual = self._resized(grey), self._resized(flow), self._resized(residual)
-        if self.number:
-            flow, residual = flow / self.ratio, residual / self.ratio
-        self._sample(grey)
+        self._sample(self._resized(grey))
         if not len(self.age):
             return
         rows = np.arange(len(self.age))
         here = self.points[rows, self.age]
-        cells = _cell_sums(_pixel_histograms(grey, residual), here)
-        self.histograms[rows, self.age * TIME_CELLS // self.length] += cells
         x, y = np.rint(here).astype(int).T
-        there = here + cv2.medianBlur(flow, 3)[y, x]
-        self.residual[rows, self.age] = cv2.medianBlur(residual, 3)[y, x]
+        there = here + self._smoothed(flow)[y, x]
+        self.residual[rows, self.age] = self._smoothed(residual)[y, x]
         self.age += 1
         self.points[rows, self.age] = there
-        self._finish(number + 1)
+        self._finish(number + 1 - self.length)
         last = [self.width - 1, self.height - 1]
         self._keep((self.age < self.length) & ((there >= 0) & (there <= last)).all(axis=1))
+
+    def describe(self, number, grey, residual):
+        """Adds a frame to the histograms of the valid tracks through it; all of these have ended."""
+        through = [start for start in range(number - self.length + 1, number + 1) if start in self.finished]
+        if not through:
+            return
+        points = [self.finished[start].points[:, number - start] for start in through]
+        cells = cell_histograms(self._resized(grey), self._resized_flow(residual), np.concatenate(points))
+        for start, own in zip(through, np.split(cells, np.cumsum([len(p) for p in points])[:-1])):
+            self.finished[start].histograms[:, (number - start) * TIME_CELLS // self.length] += own
 
     def _resized(self, image):
         if not self.number:
             return image
         return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+
+    def _resized_flow(self, flow):
+        return self._resized(flow) / self.ratio if self.number else flow
+
+    def _smoothed(self, flow):
+        return cv2.medianBlur(self._resized_flow(flow), 3)
 
     def _sample(self, grey):
         """Starts tracks on the grid's cells that hold none, outside homogeneous areas (IJCV13 section 3.1)."""
@@ -357,23 +413,19 @@ class _Level:
         new[:, 0] = np.stack([x[free], y[free]], axis=-1)
         self.points = np.concatenate([self.points, new])
         self.residual = np.concatenate([self.residual, np.zeros_like(new[:, 1:])])
-        self.histograms = np.concatenate([self.histograms, _no_histograms(len(new))])
         self.age = np.concatenate([self.age, np.zeros(len(new), int)])
 
-    def _finish(self, number):
-        """Keeps the valid ones of the tracks that end at a frame."""
+    def _finish(self, start):
+        """Keeps the valid ones of the tracks that have all their steps."""
         ended = self.age == self.length
-        points, residual = self.points[ended] * self.ratio, self.residual[ended] * self.ratio
-        valid = valid_tracks(points, residual)
+        points, residual = self.points[ended], self.residual[ended]
+        valid = valid_tracks(points * self.ratio, residual * self.ratio)
         if valid.any():
-            histograms = self.histograms[ended][valid]
-            self.finished.append(
-                _finished(points[valid], residual[valid], number - self.length, self.number, histograms)
-            )
+            none = np.zeros((valid.sum(), TIME_CELLS, CELLS * CELLS, sum(HISTOGRAMS.values())), np.float32)
+            self.finished[start] = _Tracks(points[valid], residual[valid], none)
 
     def _keep(self, rows):
-        self.points, self.residual = self.points[rows], self.residual[rows]
-        self.histograms, self.age = self.histograms[rows], self.age[rows]
+        self.points, self.residual, self.age = self.points[rows], self.residual[rows], self.age[rows]
 
 
 def valid_tracks(points, residual):
@@ -392,29 +444,3 @@ def valid_tracks(points, residual):
     jumps = (longest > LONGEST_STEP) & (longest > LONGEST_SHARE * steps.sum(axis=1))
     moves = (deviation > MIN_DEVIATION).any(axis=1) & (deviation < MAX_DEVIATION).all(axis=1)
     return moves & ~jumps & (np.linalg.norm(residual, axis=-1).max(axis=1) > MIN_RESIDUAL)
-
-
-def _finished(points, residual, start, scale, histograms):
-    """The :class:`Trajectories` of tracks that start at one frame and scale.
-
-    Args:
-        points: ``[n, L + 1, 2]``.
-        residual: ``[n, L, 2]``.
-        start: Frame of the first point.
-        scale: Number of the scale.
-        histograms: ``[n, 3, 4, 33]``.
-    """
-    count, length = residual.shape[:2]
-    lengths = np.linalg.norm(residual, axis=-1).sum(axis=1)
-    split = np.split(histograms, np.cumsum(list(HISTOGRAMS.values()))[:-1], axis=-1)
-    descriptors = {
-        name: root_normalised(values.reshape(count, TIME_CELLS * CELLS * CELLS * bins))
-        for (name, bins), values in zip(HISTOGRAMS.items(), split)
-    }
-    return Trajectories(
-        points=points.astype(np.float32),
-        start=np.full(count, start, np.int32),
-        scale=np.full(count, scale, np.int32),
-        trajectory=(residual / lengths[:, np.newaxis, np.newaxis]).reshape(count, 2 * length).astype(np.float32),
-        **descriptors,
-    )

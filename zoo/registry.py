@@ -110,6 +110,11 @@ def get(name):
     return _entries[name]
 
 
+def reported(name):
+    """The papers' accuracies in percent of a model or estimator: ``{"<dataset>/<protocol>": figure}``."""
+    return ESTIMATORS[name][1] if name in ESTIMATORS else get(name).reported
+
+
 def options(name):
     """Option -> default of a model's builder, without ``num_classes``."""
     parameters = inspect.signature(get(name).builder).parameters

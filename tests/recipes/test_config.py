@@ -4,10 +4,11 @@ import pytest
 import yaml
 
 import zoo
-from recipes import config, stages
+from recipes import config, stages, two_level_fusion
 from tests.recipes.conftest import TINY
 from tfrecords import protocols
 from tfrecords.errors import UserError
+from zoo import registry
 
 
 @pytest.fixture
@@ -31,6 +32,9 @@ def test_every_recipe_resolves_and_its_stages_fit_together(name):
     assert recipe.data.protocol in protocols.names(recipe.data.dataset)
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
+    if recipe.model.name in registry.ESTIMATORS:
+        assert two_level_fusion.estimator(recipe).get_params()["random_state"] == recipe.seed
+        return
     small = ["data.frames=8", "data.size=32", "model.width=0.0625"] if recipe.data.frames else []
     recipe = config.load(name, small)
     models = {}
