@@ -37,7 +37,7 @@ def _encode(pictures):
         cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
-def _machine():
+def machine():
     """Processor, cores, and the versions the figures depend on."""
     try:
         cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
@@ -103,7 +103,7 @@ def main(argv=None):
             raise UserError(f"--{option} {getattr(arguments, option)}: expected a number from 1")
 
     cv2.setNumThreads(1)
-    result = {**measure(clips=arguments.clips, size=arguments.size, rounds=arguments.rounds), **_machine()}
+    result = {**measure(clips=arguments.clips, size=arguments.size, rounds=arguments.rounds), **machine()}
     names = {"generate": "draw and encode", "poses_only": "poses only", "jpeg_only": "JPEG encoding only"}
     size = f"{arguments.size} x {arguments.size}"
     print(f"{result['clips']} clips, {result['frames']} frames, {size} pixels, one process, {result['processor']}")

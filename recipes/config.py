@@ -209,7 +209,7 @@ class Recipe:
     Attributes:
         model: The model the last stage trains: the result of the run.
         data: What it is trained on.
-        stages: The trainings, in order.
+        stages: The trainings, in order; none for an estimator such as ``two_level_fusion``, which trains itself.
         evaluate: How a clip is scored in tests.
         batch: Global batch size: clips per step over all devices together.
         seed: Seed of weights, order, augmentation and dropout.
@@ -220,7 +220,7 @@ class Recipe:
 
     model: Model
     data: Data
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = ()
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     batch: int = _number(16, at_least=1)
     seed: int = _number(0, at_least=0, below=2**31)
@@ -551,6 +551,9 @@ def _check(recipe):
         raise _Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
     if data.granularities and data.augment.flip:
         raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
+    if recipe.model.name in registry.ESTIMATORS:
+        _check_estimator(recipe)
+        return
     if not stages:
         raise _Invalid("stages", "expected at least one stage")
     earlier = []
@@ -568,3 +571,20 @@ def _check(recipe):
         earlier.append(stage.name)
     if stages[-1].model is not None:
         raise _Invalid(f"stages.{stages[-1].name}.model", "the last stage trains the recipe's model, leave it out")
+
+
+def _check_estimator(recipe):
+    """A key that an estimator has no use for is refused: it would be silently without effect."""
+    name, data = recipe.model.name, recipe.data
+    if not data.pose_steps:
+        raise _Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
+    useless = {f"data.{key}": (data, key) for key in ("frames", "stride", "parts", "augment", "cache")}
+    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision")})
+    for key, (section, field) in useless.items():
+        (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]
+        if getattr(section, field) != default:
+            raise _Invalid(key, f"has no effect on {name}, leave it out")
+
+
+def _default(field):
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -15,6 +15,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
 
 from tfrecords import command_line
 from tfrecords.errors import UserError
+from zoo import registry
 
 
 def main(argv=None):
@@ -63,17 +64,15 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
     recipe, name = run.recipe, f"{protocol}-{split}"
-    ids, metrics = _score(run, data, protocol, split)
-    views = run.recipe.evaluate
-    seen = f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
+    ids, metrics, cues = _score(run, data, protocol, split)
+    seen = _seen(recipe)
     if fuse is not None:
         other = run_directory.RunDirectory(fuse)
         if other.labels != run.labels:
             raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
-        parts = {run: metrics, other: None}
-        other_ids, parts[other] = _score(other, fuse_data, protocol, split)
-        metrics = _fused(ids, metrics, other_ids, parts[other])
-        seen = "; ".join(f"{part.recipe.name} alone {alone.top1:.1%}" for part, alone in parts.items())
+        other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
+        seen = f"{recipe.name} alone {metrics.top1:.1%}; {other.recipe.name} alone {other_metrics.top1:.1%}"
+        metrics, cues = _fused(ids, metrics, other_ids, other_metrics), {}
         model = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
         recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=model)
         name += f"-x-{other.path.resolve().name}"
@@ -88,7 +87,8 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
     report.plot_confusion(folder / "confusion.png", labels, metrics, title)
     if run.history:
         report.plot_curves(run.path / "curves.png", run.history)
-    manifest.write_json(folder / "metrics.json", report.summary(recipe, protocol, split, labels, metrics))
+    summary = report.summary(recipe, protocol, split, labels, metrics)
+    manifest.write_json(folder / "metrics.json", {**summary, **({"cues": cues} if cues else {})})
 
     print(f"{title} of {len(ids)} clips; {seen}")
     print(report.comparison(recipe, protocol, split, metrics))
@@ -96,22 +96,42 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
     return metrics
 
 
+def _seen(recipe):
+    """How much of a clip a run sees, in words."""
+    if recipe.model.name in registry.ESTIMATORS:
+        return "all frames of each"
+    views = recipe.evaluate
+    return f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
+
+
 def _score(run, data, protocol, split):
-    """``(ids, metrics)`` of a run on all clips of a split."""
-    from recipes import scoring
-    from recipes.train import local_strategy
+    """``(ids, metrics, cues)`` of a run on all clips of a split; cues: an estimator's figures of its parts."""
     from tfrecords import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
+    if run.recipe.model.name in registry.ESTIMATORS:
+        from recipes import two_level_fusion
+
+        metrics, cues = two_level_fusion.score(run, records, protocol, split)
+    else:
+        metrics, cues = _score_model(run, records, protocol, split), {}
+    return pipeline.clip_ids(records, protocol, split), metrics, cues
+
+
+def _score_model(run, records, protocol, split):
+    """The :class:`recipes.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
+    from recipes import scoring
+    from recipes.train import local_strategy
+    from tfrecords import pipeline
+
     views, strategy = run.recipe.evaluate, local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
     with strategy.scope():
         scorer = scoring.Scorer(run.model(), strategy, data, count=count, batch=batch, pool=views.pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
-        metrics = scoring.Metrics(*scorer(on_clips=bar.update))
-    return pipeline.clip_ids(records, protocol, split), metrics
+        return scoring.Metrics(*scorer(on_clips=bar.update))
 
 
 def _fused(ids, metrics, other_ids, other):

@@ -16,7 +16,7 @@ def table(header, rows):
 def reported(dataset, protocol):
     """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending."""
     key = f"{dataset}/{protocol}"
-    figures = {name: registry.get(name).reported.get(key) for name in registry.METHODS}
+    figures = {name: registry.reported(name).get(key) for name in (*registry.METHODS, *registry.ESTIMATORS)}
     figures.update(registry.OTHERS_REPORTED.get(key, {}))
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
 

@@ -27,6 +27,7 @@ import yaml
 from recipes import config
 from tfrecords import manifest
 from tfrecords.errors import UserError
+from zoo import registry
 
 RECIPE = "recipe.yaml"
 INPUTS = "inputs.json"
@@ -84,6 +85,8 @@ class RunDirectory:
         import zoo
 
         path = self.path / MODEL
+        if self.recipe.model.name in registry.ESTIMATORS:
+            raise UserError(f"{self.path} holds an estimator of scikit-learn's kind, expected a Keras model's run")
         if not path.is_file():
             raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
         try:

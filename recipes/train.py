@@ -4,9 +4,9 @@ The stages of the recipe follow each other on all devices of this machine. A tra
 goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
 """
 
+import contextlib
 import datetime
 import fnmatch
-import hashlib
 import os
 import pathlib
 import platform
@@ -19,6 +19,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
 
 from tfrecords import command_line
 from tfrecords.errors import UserError
+from zoo import registry
 
 # What a resumed training may change: how it goes on, not what was done already.
 _CHANGEABLE = (
@@ -96,20 +97,15 @@ def train(recipe, *, data, output, resume=False):
     strategy = local_strategy()
     _check(recipe, records, strategy)
     _configure(recipe, strategy)
+    if recipe.model.name in registry.ESTIMATORS:
+        from recipes import two_level_fusion
+
+        inputs = two_level_fusion.inputs(recipe, records)
+        with _opened(output, recipe, inputs, records, strategy, resume):
+            two_level_fusion.train(recipe, records, inputs, output)
+        return run_directory.RunDirectory(output)
     planned = _plan(recipe, records, strategy)
-    with run_directory.lock(output):
-        if not run_directory.holds_run(output):
-            run_directory.create(
-                output,
-                recipe=recipe,
-                inputs=planned[recipe.stages[-1].name][1],
-                labels=records.labels,
-                environment=_environment(recipe, records, strategy),
-            )
-        elif resume:
-            _check_resumed(output, recipe, records)
-        else:
-            raise UserError(f"{output} holds a training already: go on with --resume, or give another --output")
+    with _opened(output, recipe, planned[recipe.stages[-1].name][1], records, strategy, resume):
         for stage in recipe.stages:
             saved = stages.stage_folder(output, stage) / run_directory.MODEL
             if saved.is_file():
@@ -126,6 +122,22 @@ def train(recipe, *, data, output, resume=False):
         with run_directory.whole_file(output / run_directory.MODEL) as partial:
             shutil.copyfile(saved, partial)
     return run_directory.RunDirectory(output)
+
+
+@contextlib.contextmanager
+def _opened(output, recipe, inputs, records, strategy, resume):
+    """Holds the run directory of a training, new or resumed."""
+    from recipes import run_directory
+
+    with run_directory.lock(output):
+        if not run_directory.holds_run(output):
+            environment = _environment(recipe, records, strategy)
+            run_directory.create(output, recipe=recipe, inputs=inputs, labels=records.labels, environment=environment)
+        elif resume:
+            _check_resumed(output, recipe, records)
+        else:
+            raise UserError(f"{output} holds a training already: go on with --resume, or give another --output")
+        yield
 
 
 def local_strategy():
@@ -226,15 +238,9 @@ def _check_resumed(output, recipe, records):
             finished = (stages.stage_folder(output, stage) / run_directory.MODEL).is_file()
             if finished and key.startswith(f"stages.{stage.name}."):
                 raise UserError(f"stage {stage.name} has ended in {output}, {key} cannot change: give another --output")
-    if run.environment["data"]["manifest_sha256"] != _manifest_hash(records):
+    if run.environment["data"]["manifest_sha256"] != records.sha256:
         raise UserError(f"{output} was started on other data than {records.directory} holds: give another --output")
     run_directory.write_text(output / run_directory.RECIPE, recipe.to_yaml())
-
-
-def _manifest_hash(records):
-    from tfrecords import schema
-
-    return hashlib.sha256((records.directory / schema.MANIFEST).read_bytes()).hexdigest()
 
 
 def _environment(recipe, records, strategy):
@@ -242,7 +248,7 @@ def _environment(recipe, records, strategy):
     from importlib import metadata
 
     versions = {"python": platform.python_version()}
-    for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy"):
+    for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # run from the source tree
@@ -258,7 +264,7 @@ def _environment(recipe, records, strategy):
         "data": {
             "path": str(records.directory.resolve()),
             "dataset": records.dataset,
-            "manifest_sha256": _manifest_hash(records),
+            "manifest_sha256": records.sha256,
         },
     }
 
@@ -266,14 +272,13 @@ def _environment(recipe, records, strategy):
 def _list():
     """The table of ``--list``."""
     from recipes import config, report
-    from zoo import registry
 
     rows = []
     for name in config.names():
         recipe = config.load(name)
         key = f"{recipe.data.dataset}/{recipe.data.protocol}"
-        reported = registry.get(recipe.model.name).reported.get(key)
-        trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages)
+        reported = registry.reported(recipe.model.name).get(key)
+        trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages) or "-"
         rows.append([name, recipe.model.name, key, "-" if reported is None else f"{reported:.1f} %", trained])
     return report.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
 

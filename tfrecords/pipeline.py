@@ -11,6 +11,7 @@ seen, and reading in parallel changes nothing.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 
 import tensorflow as tf
@@ -176,6 +177,11 @@ class Records:
     def dataset(self):
         """The dataset's name."""
         return self.manifest["dataset"]
+
+    @property
+    def sha256(self):
+        """SHA-256 of the manifest, which holds those of all shards: another conversion has another."""
+        return hashlib.sha256((self.directory / schema.MANIFEST).read_bytes()).hexdigest()
 
     @property
     def labels(self):

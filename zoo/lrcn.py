@@ -7,7 +7,12 @@ from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.registry import ZooError, at_least, one_of, register
 
 # Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
-NETWORKS = {"resnet50_v2": ("ResNet50V2", 32), "mobilenet_v2": ("MobileNetV2", 32), "inception_v3": ("InceptionV3", 75)}
+NETWORKS = {
+    "resnet50_v2": ("ResNet50V2", 32),
+    "resnet152_v2": ("ResNet152V2", 32),
+    "mobilenet_v2": ("MobileNetV2", 32),
+    "inception_v3": ("InceptionV3", 75),
+}
 
 
 def frame_network(network, size, weights=None):
@@ -58,8 +63,8 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
         num_classes: Number of classes C.
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
-        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``mobilenet_v2`` or
-            ``inception_v3``.
+        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
+            ``mobilenet_v2`` or ``inception_v3``.
         lstm_units: Size of the LSTM's hidden vector.
         dropout: Share of the last hidden vector that is dropped in training.
 

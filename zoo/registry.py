@@ -33,11 +33,21 @@ PAPERS = {
     "R3D18": "Hara, Kataoka, Satoh. Can spatiotemporal 3D CNNs retrace the history of 2D CNNs? CVPR 2018",
     "BMVC18": "Baradel, Wolf, Mille. Human activity recognition with pose-driven attention to RGB. BMVC 2018",
     "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
+    "MMM19": "Das et al. A new hybrid architecture for human activity recognition from RGB-D videos. MMM 2019",
     "WACV19": "Das, Chaudhary, Bremond, Thonnat. Where to focus on for human action recognition? WACV 2019",
     "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",
     "WACV20": "Das, Bremond, Thonnat. Looking deeper into time for activities of daily living recognition. WACV 2020",
     "ECCV20": "Das, Sharma, Dai, Bremond, Thonnat. VPN: learning video-pose embedding. ECCV 2020",
     "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
+}
+
+# Methods that are no Keras model but an estimator of scikit-learn's kind: where it is, and the accuracies in percent
+# that its papers report.
+ESTIMATORS = {
+    "two_level_fusion": (
+        "zoo.two_level_fusion.TwoLevelFusion",
+        {"cad60/loso": 98.52, "cad120/loso": 94.40, "msr_daily/loso": 97.81},
+    ),
 }
 
 # Accuracies in percent that the papers set beside their own, of methods this zoo does not have.
@@ -109,10 +119,17 @@ def list_models():
 
 def get(name):
     """The :class:`Entry` of a model; :class:`ZooError` names the nearest model if there is none."""
+    if name in ESTIMATORS:
+        raise ZooError(f"{name} is an estimator of scikit-learn's kind and no Keras model: use {ESTIMATORS[name][0]}")
     if name not in METHODS:
         raise ZooError(f"unknown model {name!r}{nearest(name, METHODS)}")
     importlib.import_module(f"zoo.{_MODULES.get(name, name)}")
     return _entries[name]
+
+
+def reported(name):
+    """The papers' accuracies in percent of a model or estimator: ``{"<dataset>/<protocol>": figure}``."""
+    return ESTIMATORS[name][1] if name in ESTIMATORS else get(name).reported
 
 
 def options(name):
@@ -144,20 +161,29 @@ def build(name, *, num_classes, weights=None, **chosen):
         >>> model.output_shape
         (None, 31)
     """
-    valid = options(name)
-    for option in chosen:
-        if option not in valid:
-            raise ZooError(f"{name} has no option {option!r}{nearest(option, valid)}")
+    check_options(name, chosen, options(name))
     if not isinstance(num_classes, int) or num_classes < 2:
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
-    for option, value in chosen.items():
-        _check_type(name, option, value, valid[option])
     model = get(name).builder(num_classes, **chosen)
     if weights is not None:
         from zoo import weights as reading
 
         reading.initialise(model, weights)
     return model
+
+
+def check_options(name, chosen, valid):
+    """Raises :class:`ZooError` unless all chosen options are among a method's, and of their types.
+
+    Args:
+        name: The method's name.
+        chosen: Option -> value.
+        valid: Option -> default.
+    """
+    for option, value in chosen.items():
+        if option not in valid:
+            raise ZooError(f"{name} has no option {option!r}{nearest(option, valid)}")
+        _check_type(name, option, value, valid[option])
 
 
 def _check_type(name, option, value, default):

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 import zoo
-from recipes import config, stages
+from recipes import config, stages, two_level_fusion
 from tests.recipes.conftest import TINY
 from tfrecords import protocols
 from tfrecords.errors import UserError
+from zoo import registry
 
 
 @pytest.fixture
@@ -35,6 +36,9 @@ def test_every_recipe_resolves_and_its_stages_fit_together(name):
     assert recipe.data.protocol in protocols.names(recipe.data.dataset)
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
+    if recipe.model.name in registry.ESTIMATORS:
+        assert two_level_fusion.estimator(recipe).get_params()["random_state"] == recipe.seed
+        return
     small = ["data.frames=8", "data.size=32", "model.width=0.0625"] if recipe.data.frames else []
     recipe = config.load(name, small)
     models = {}
@@ -180,7 +184,7 @@ def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
     (pose, fed_poses), (whole, fed) = (stages.build_model(recipe, stage, Records) for stage in recipe.stages)
     assert (fed.frames, fed.frames_at, fed.pose_steps, fed.parts) == (3, "pose_steps", 3, ("left_hand", "right_hand"))
     assert (fed_poses.frames, fed_poses.pose_steps, fed_poses.pose_xy) == (0, 3, False)
-    stages.initialise(whole, [pose])
+    stages.initialise(whole, recipe.stages[1], {"first": pose}.get)
     stages.freeze(whole, config.load(tiny, ["stages.second.freeze=[pose_*]"]).stages[1])
     trained = {layer.name for layer in whole.layers if layer.trainable_weights}
     assert trained == {"glimpse_lstm", "step_features", "temporal_hidden", "temporal_attention", "classifier"}
