@@ -82,7 +82,7 @@ def parameters(model, *, head=True, training_only=True):
     """
     return sum(
         layer.count_params()
-        for layer in model.layers
+        for layer in layers.every_layer(model)
         if (head or layer.name != "classifier") and (training_only or not getattr(layer, "for_training_only", False))
     )
 

@@ -7,6 +7,20 @@ import tensorflow as tf
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
+def is_network(layer):
+    """Whether a layer is itself a network of layers."""
+    return hasattr(layer, "layers")
+
+
+def every_layer(model):
+    """The layers of a model, those of the networks inside it in their place."""
+    for layer in model.layers:
+        if is_network(layer):
+            yield from every_layer(layer)
+        else:
+            yield layer
+
+
 def classify(features, num_classes):
     """The classifier every method ends with: linear, then softmax.
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from zoo import registry
+from zoo.layers import every_layer, is_network
 from zoo.registry import ZooError
 
 HEAD = "classifier"  # the layer of every model that depends on the classes
@@ -103,7 +104,7 @@ def transfer_weights(source, target):
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
-    whole = [layer for layer in target.layers if _is_network(layer) and layer.name == source.name]
+    whole = [layer for layer in target.layers if is_network(layer) and layer.name == source.name]
     sources, targets = _with_weights(source), _with_weights(whole[0] if whole else target)
     places = {name: _place(name, source, targets) for name in sources}
     if not whole and _shapes(sources) != _shapes(targets) and places.get(HEAD) == HEAD:
@@ -132,23 +133,10 @@ def _place(name, source, targets):
     return next((prefix + name for prefix in prefixes if prefix + name in targets), None)
 
 
-def _is_network(layer):
-    return hasattr(layer, "layers")
-
-
-def _layers(model):
-    """The layers of a model, those of the networks inside it in their place."""
-    for layer in model.layers:
-        if _is_network(layer):
-            yield from _layers(layer)
-        else:
-            yield layer
-
-
 def _with_weights(model):
     """Name -> the layers of that name, of the layers that have weights."""
     layers = collections.defaultdict(list)
-    for layer in _layers(model):
+    for layer in every_layer(model):
         if layer.weights:
             layers[layer.name].append(layer)
     return dict(layers)
