@@ -143,7 +143,15 @@ def _inputs_of(model, records):
     frames, size = shapes[skeletons.input_name(parts[0])][:2] if parts else (0, 1)
     steps, persons = shapes["pose"][:2] if "pose" in shapes else (0, 1)
     layout = records.layout if steps else ""
-    inputs = pipeline.Inputs(frames, 1, size, parts or ("full_body",), steps, persons, layout)
+    inputs = pipeline.Inputs(
+        frames=frames,
+        stride=1,
+        size=size,
+        parts=parts or ("full_body",),
+        pose_steps=steps,
+        persons=persons,
+        layout=layout,
+    )
     if steps and inputs.joints != shapes["pose"][2]:
         expected = f"{inputs.joints} joints ({layout})"
         raise UserError(f"{records.directory} has poses of {expected}, {model.name} expects {shapes['pose'][2]}")
