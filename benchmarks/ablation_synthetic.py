@@ -186,8 +186,13 @@ def _recipe(training, seed, out):
 
 
 def report(out):
-    """Writes and prints what is there: accuracies of the seeds, their mean and spread, per kind of twins."""
-    results = {}
+    """Writes and prints what is there: accuracies of the seeds, their mean and spread, per kind of twins.
+
+    What ``results.json`` holds of earlier runs stays, so that seeds can be added where the trainings are gone.
+    """
+    path = out / "results.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    results = {name: known[name] for name in ROWS if name in known}
     for name in ROWS:
         for seed_run in sorted((out / "runs").glob(f"{_run(name, '*', out).name}")):
             if (seed_run / METRICS).is_file():
@@ -195,8 +200,9 @@ def report(out):
                 results.setdefault(name, {})[seed] = _accuracies(seed_run)
     if not results:
         raise UserError(f"{out}: no row has ended yet, run without --report first")
+    results = {name: results[name] for name in ROWS if name in results}
     table = _table(results)
-    _write(out / "results.json", json.dumps(results, indent=1) + "\n")
+    _write(path, json.dumps(results, indent=1) + "\n")
     _write(out / "table.md", table)
     _plot(results, out / "accuracies.png")
     print(table, end="")
