@@ -63,13 +63,13 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
 
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
+    other = None if fuse is None else run_directory.RunDirectory(fuse)
+    if other and other.labels != run.labels:
+        raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
     recipe, name = run.recipe, f"{protocol}-{split}"
     ids, metrics, cues = _score(run, data, protocol, split)
     seen = _seen(recipe)
-    if fuse is not None:
-        other = run_directory.RunDirectory(fuse)
-        if other.labels != run.labels:
-            raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
+    if other:
         other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
         seen = f"{recipe.name} alone {metrics.top1:.1%}; {other.recipe.name} alone {other_metrics.top1:.1%}"
         metrics, cues = _fused(ids, metrics, other_ids, other_metrics), {}
