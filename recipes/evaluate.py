@@ -62,18 +62,17 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
 
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
+    other = None if fuse is None else run_directory.RunDirectory(fuse)
+    if other and other.labels != run.labels:
+        raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
     recipe, name = run.recipe, f"{protocol}-{split}"
     ids, metrics = _score(run, data, protocol, split)
     views = run.recipe.evaluate
     seen = f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
-    if fuse is not None:
-        other = run_directory.RunDirectory(fuse)
-        if other.labels != run.labels:
-            raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
-        parts = {run: metrics, other: None}
-        other_ids, parts[other] = _score(other, fuse_data, protocol, split)
-        metrics = _fused(ids, metrics, other_ids, parts[other])
-        seen = "; ".join(f"{part.recipe.name} alone {alone.top1:.1%}" for part, alone in parts.items())
+    if other:
+        other_ids, others = _score(other, fuse_data, protocol, split)
+        seen = f"{recipe.name} alone {metrics.top1:.1%}, {other.recipe.name} alone {others.top1:.1%}"
+        metrics = _fused(ids, metrics, other_ids, others)
         model = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
         recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=model)
         name += f"-x-{other.path.resolve().name}"

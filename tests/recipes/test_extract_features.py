@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from recipes import config, extract_features, run_directory
+from recipes import config, evaluate, extract_features, run_directory, scoring
 from tests.recipes.conftest import ROOT, command, error_of, start
 from tfrecords import command_line, inspect, pipeline, poses
 from tfrecords.errors import UserError
@@ -269,6 +269,15 @@ def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
         product = first[row["id"]] * second[row["id"]]
         assert row["prediction"] == labels[product.argmax()]
         assert float(row["score"]) == pytest.approx(product.max() / product.sum(), abs=1e-5)
+
+
+def test_only_scores_of_the_same_clips_are_multiplied():
+    metrics = scoring.Metrics(np.array([0, 1]), np.array([[0.9, 0.1], [0.4, 0.6]]))
+    others = scoring.Metrics(np.array([1, 0]), np.array([[0.2, 0.8], [0.5, 0.5]]))
+    fused = evaluate._fused(["a", "b"], metrics, ["b", "a"], others)
+    np.testing.assert_allclose(fused.scores, [[0.9, 0.1], [0.08 / 0.56, 0.48 / 0.56]])
+    with pytest.raises(UserError, match="differ in 2 clips, such as b"):
+        evaluate._fused(["a", "b"], metrics, ["c", "a"], others)
 
 
 def test_one_model_of_two_runs(basic, temporal, features, folder):
