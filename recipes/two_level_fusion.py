@@ -3,6 +3,9 @@
 The run directory holds ``model.joblib`` (a :class:`zoo.two_level_fusion.TwoLevelFusion`, read by ``joblib.load``),
 ``cues.json`` (accuracy of every cue on validation, the region, a, the similar pairs) and ``features`` (the cache: a
 training that was stopped does not compute again what it had).
+
+What is chosen on validation is chosen on the dataset's validation split; with ``model.validation``, a share, on whole
+subjects of training and validation together, as fits a protocol that tests on people who were never seen.
 """
 
 import dataclasses
@@ -34,7 +37,7 @@ def estimator(recipe, memory=None):
     """
     name, data = recipe.model.name, recipe.data
     given = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch, "random_state": recipe.seed}
-    given.update(memory=memory, validation=None)
+    given["memory"] = memory
     try:
         for option in recipe.model.options:
             if option in given:
@@ -76,22 +79,25 @@ def train(recipe, records, inputs, run):
     for split in ("train", "val"):
         records.check(inputs, recipe.data.protocol, split)
     parts = [clips(records, recipe.data.protocol, split, recipe) for split in ("train", "val")]
-    found, labels = parts[0][0] + parts[1][0], np.concatenate([part[1] for part in parts])
-    fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
-    model = estimator(recipe, memory=str(run / FEATURES)).set_params(validation=PredefinedSplit(fold))
+    found = [clip for part in parts for clip in part[0]]
+    labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+    model = estimator(recipe, memory=str(run / FEATURES))
+    if "validation" not in recipe.model.options:
+        fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
+        model.set_params(validation=PredefinedSplit(fold))
     try:
         with command_line.progress(len(found), "features") as bar:
             model.prepare(found, on_clip=bar.update)
-        print(f"fitting on {len(parts[0][0])} clips, validating on {len(parts[1][0])}", flush=True)
-        model.fit(found, labels)
+        print("fitting", flush=True)
+        model.fit(found, labels, groups=subjects)
     except ZooError as error:
         raise UserError(f"recipe {recipe.name}: {error}") from None
     manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, records.labels)})
     # The run directory may be moved: where its cache is, is told again when the model is read.
     with run_directory.whole_file(run / MODEL) as partial:
         joblib.dump(model.set_params(memory=None), partial)
-    print(_cue_table(model.cue_scores_, f"{recipe.data.protocol} val"))
-    print(_choices_text(model, records.labels), flush=True)
+    print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
+    print(choices_text(model, records.labels), flush=True)
 
 
 def score(run, records, protocol, split):
@@ -113,7 +119,7 @@ def score(run, records, protocol, split):
     if not path.is_file():
         raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
     model = joblib.load(path).set_params(memory=str(run.path / FEATURES))
-    found, labels = clips(records, protocol, split, run.recipe)
+    found, labels, _ = clips(records, protocol, split, run.recipe)
     probabilities = {name: np.zeros((len(found), len(run.labels))) for name in model.cue_scores_}
     try:
         with command_line.progress(len(found), f"{protocol} {split}") as bar:
@@ -126,7 +132,7 @@ def score(run, records, protocol, split):
     metrics = {name: scoring.Metrics(labels, values) for name, values in probabilities.items()}
     cues = {name: values.top1 for name, values in metrics.items()}
     print(_cue_table(cues, f"{protocol} {split}"))
-    print(_choices_text(model, run.labels), flush=True)
+    print(choices_text(model, run.labels), flush=True)
     return metrics["two_level_fusion"], cues
 
 
@@ -142,7 +148,8 @@ def _choices(model, labels):
     }
 
 
-def _choices_text(model, labels):
+def choices_text(model, labels):
+    """What an estimator chose on validation: a line on region and a, and one for each similar pair."""
     lines = [f"appearance of {model.region_}; late fusion with a = {model.alpha_:.2f}"]
     if not model.pairs_:
         lines.append(f"no similar classes: no two are confused by {model.epsilon:g} or more on validation")
@@ -165,7 +172,7 @@ def _cue_table(accuracies, where):
 
 
 def clips(records, protocol, split, recipe):
-    """The clips of a split, pictures unread, and their labels.
+    """The clips of a split, pictures unread, their labels and subjects.
 
     Args:
         records: A :class:`tfrecords.pipeline.Records`.
@@ -174,7 +181,8 @@ def clips(records, protocol, split, recipe):
         recipe: The :class:`recipes.config.Recipe`, which says how poses are normalised.
 
     Returns:
-        ``(list of zoo.two_level_fusion.Clip, [N] int64)``, in the order of :func:`tfrecords.pipeline.clip_ids`.
+        ``(list of zoo.two_level_fusion.Clip, [N] int64, [N] int64)``, in the order of
+        :func:`tfrecords.pipeline.clip_ids`.
     """
     from tfrecords import pipeline
 
@@ -186,9 +194,10 @@ def clips(records, protocol, split, recipe):
             stored = place.read()
             pose = poses.normalise(stored.pose_xyz, stored.layout, recipe.data.normalisation).numpy()
             regions = {region: functools.partial(_frames, place, region) for region in _regions(stored)}
-            by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info.label
+            by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info
     ordered = [by_id[clip_id] for clip_id in pipeline.clip_ids(records, protocol, split)]
-    return [clip for clip, _ in ordered], np.array([label for _, label in ordered], np.int64)
+    numbers = np.array([(info.label, info.subject) for _, info in ordered], np.int64)
+    return [clip for clip, _ in ordered], numbers[:, 0], numbers[:, 1]
 
 
 def _regions(stored):

@@ -3,16 +3,18 @@
 import json
 import subprocess
 import sys
+import types
 
 import joblib
 import numpy as np
 import pytest
 
-from recipes import config, run_directory, two_level_fusion
+from recipes import config, evaluate, run_directory, two_level_fusion
 from tests.recipes.conftest import ROOT, command, error_of
 from tfrecords import pipeline, schema
 from tfrecords.errors import UserError
 from zoo import skeletons
+from zoo.two_level_fusion import Pair
 
 RECIPE = """
 model:
@@ -26,16 +28,16 @@ model:
   lstm_units: 4
   pose_epochs: 2
   epsilon: 0.4
-data: {dataset: synthetic, protocol: cs, size: 32, pose_steps: 3}
+data: {dataset: synthetic, protocol: cv, size: 32, pose_steps: 3}
 batch: 16
 """
 
 
 @pytest.fixture(scope="module")
 def hands(tmp_path_factory):
-    """SynthADL in 120 clips of 12 frames, pictures of 64 pixels, the right hand's too."""
+    """SynthADL in 60 clips: 36 train, 4 validate, 20 test in protocol cv; with pictures of the right hand."""
     folder = tmp_path_factory.mktemp("converted") / "synthetic"
-    options = ["--subjects=4", "--repetitions=1", "--frames=12", "--size=64", "--parts=full_body,right_hand"]
+    options = ["--subjects=2", "--repetitions=1", "--frames=15", "--size=64", "--parts=full_body,right_hand"]
     line = [sys.executable, "-m", "tfrecords.convert", "synthetic", "--out", folder, *options, "--workers=1"]
     subprocess.run(line, check=True, cwd=ROOT, capture_output=True)
     return folder
@@ -63,47 +65,58 @@ def test_trained_and_evaluated_by_command(run, hands):
     for name, accuracy in cues["validation"].items():
         shown = "late fusion and similar pairs" if name == "two_level_fusion" else name.replace("_", " ")
         assert [line for line in printed.splitlines() if line.startswith(shown) and f"{accuracy:.1%}" in line]
-    assert cues["pairs"], "untrained networks confuse some classes"
-    for pair in cues["pairs"]:
-        assert f"similar classes: {pair['first']} / {pair['second']}, confused by {pair['confusion']:.2f}" in printed
+    assert f"appearance of {cues['region']}; late fusion with a = {cues['alpha']:.2f}" in printed
 
     result = command("evaluate.py", "--run", run)
     assert result.returncode == 0, result.stderr
-    metrics = json.loads((run / "evaluation" / "cs-test" / "metrics.json").read_text())
-    assert f"{metrics['top1']:.1%} of 60 clips" in result.stdout
-    assert metrics["clips"] == 60
+    metrics = json.loads((run / "evaluation" / "cv-test" / "metrics.json").read_text())
+    assert f"{metrics['top1']:.1%} of 20 clips" in result.stdout
+    assert metrics["clips"] == 20
     assert metrics["cues"]["two_level_fusion"] == metrics["top1"]
     directory = run_directory.RunDirectory(run)
     assert directory.recipe.model.name == "two_level_fusion"
     assert directory.environment["versions"]["scikit-learn"]
 
     model = joblib.load(run / "model.joblib").set_params(memory=str(run / "features"))
-    clips, labels = two_level_fusion.clips(pipeline.Records(hands), "cs", "test", directory.recipe)
+    clips, labels, _ = two_level_fusion.clips(pipeline.Records(hands), "cv", "test", directory.recipe)
     assert model.score(clips, labels) == metrics["top1"]
     with pytest.raises(UserError, match="holds an estimator of scikit-learn's kind"):
         directory.model()
 
 
-def test_resumed_it_repeats_nothing(run, recipe_path, hands):
+def test_the_similar_pairs_are_printed():
+    pairs = [Pair(0, 2, 0.44, "pose", 0.75), Pair(1, 2, 0.4, "late_fusion", 0.5)]
+    model = types.SimpleNamespace(region_="left_hand", alpha_=0.35, epsilon=0.4, pairs_=pairs)
+    assert two_level_fusion.choices_text(model, ["drink", "eat", "wave"]).splitlines() == [
+        "appearance of left_hand; late fusion with a = 0.35",
+        "similar classes: drink / wave, confused by 0.44, told apart by pose (75% of their validation clips)",
+        "similar classes: eat / wave, confused by 0.40, told apart by late_fusion (50% of their validation clips)",
+    ]
+    model.pairs_ = []
+    assert "no two are confused by 0.4 or more" in two_level_fusion.choices_text(model, [])
+
+
+def test_resumed_it_repeats_nothing(run, recipe_path, hands, capsys):
     arguments = ["--recipe", recipe_path, "--data", hands, "--output", run]
-    assert "holds a training already" in error_of(command("train.py", *arguments))
     before = {path: path.stat().st_mtime_ns for path in run.rglob("output.pkl")}
     (run / "model.joblib").rename(run / "first.joblib")
     result = command("train.py", *arguments, "--resume")
     assert result.returncode == 0, result.stderr
     kept = {path: path.stat().st_mtime_ns for path in before if "_encode" not in str(path)}
     assert kept == {path: time for path, time in before.items() if path in kept}
-    assert len(kept) == 60 * 3 + 60 * 3, "trajectories and two regions of 60 training and 60 test clips"
+    assert len(kept) == 3 * 40 + 2 * 20, "of the test's clips, trajectories and the chosen region alone"
     first, second = (joblib.load(run / name) for name in ("first.joblib", "model.joblib"))
     assert first.cue_scores_ == second.cue_scores_
-    finished = command("train.py", *arguments, "--resume")
-    assert "finished before, not repeated" in finished.stdout
+    directory = run_directory.RunDirectory(run)
+    two_level_fusion.train(directory.recipe, pipeline.Records(hands), directory.inputs, run)
+    assert "finished before, not repeated" in capsys.readouterr().out
 
 
 def test_a_training_that_has_not_ended_cannot_be_evaluated(run, tmp_path):
     for name in ("recipe.yaml", "inputs.json", "labels.txt", "environment.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
-    assert "model.joblib is missing: the training has not ended" in error_of(command("evaluate.py", "--run", tmp_path))
+    with pytest.raises(UserError, match=r"model\.joblib is missing: the training has not ended"):
+        evaluate.evaluate(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +157,11 @@ def test_pictures_that_are_not_stored(recipe_path, dataset, tmp_path):
 
 def test_clips_are_those_of_the_records(recipe_path, hands):
     records, recipe = pipeline.Records(hands), config.load(recipe_path)
-    clips, labels = two_level_fusion.clips(records, "cs", "test", recipe)
-    ids = pipeline.clip_ids(records, "cs", "test")
+    clips, labels, subjects = two_level_fusion.clips(records, "cv", "test", recipe)
+    ids = pipeline.clip_ids(records, "cv", "test")
     assert [clip.id.partition("/")[2] for clip in clips] == ids
     assert [int(clip_id[-3:]) - 1 for clip_id in ids] == labels.tolist()
+    assert [int(clip_id[9:12]) for clip_id in ids] == subjects.tolist()
     assert {clip.id.partition("/")[0] for clip in clips} == {records.sha256[:16]}
     clip = clips[7]
     assert set(clip.regions) == {"full_body", "right_hand", "upper_body"}
