@@ -10,9 +10,17 @@ every network a square. A square box keeps the person's proportions, which resiz
 
 import cv2
 import numpy as np
+from scipy import ndimage
+
+from zoo import skeletons
 
 MARGIN = 0.15  # added on each side, as a share of the longer side: joints lie inside the body, boxes around it
 JPEG_QUALITY = 90
+SMOOTHING = 0.5  # seconds over which boxes are averaged: joints tremble, and a trembling crop looks like motion
+HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an object in it
+# Metres between the middles of shoulders and hips, and between the shoulders, of an adult: what tells the size of a
+# body that is known in pixels alone. Either looks shorter when turned towards the camera, seldom both.
+TORSO, SHOULDERS = 0.5, 0.36
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -59,6 +67,140 @@ def person_box(xy, width, height, margin=MARGIN):
     return square_box((low + high) / 2, max(high - low) * (1 + 2 * margin))
 
 
+def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
+    """Where every part is cut out of every frame.
+
+    ::
+
+        full body: joints of all persons ─► box + margin ─► smooth over time ─► square ─► into the frame
+        hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person
+
+    A frame without joints takes its box from its neighbours; a clip without any is cut as a whole.
+
+    Args:
+        xy: ``[T, M, J, 2]`` joints in pixels.
+        visible: ``[T, M, J]`` bool: which of them are known.
+        parts: Some of :data:`zoo.skeletons.PARTS`.
+        layout: Name of the skeleton layout.
+        width: Width of the frames in pixels.
+        height: Their height.
+        fps: Frames per second.
+        xyz: ``[T, M, J, 3]`` the joints in metres, which tell the size of the body; default: it is told by shoulders
+            and hips in the picture.
+
+    Returns:
+        Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max, all even: in a video's frames each value of colour belongs
+        to two by two pixels. A full body's square lies in the frame, or reaches beyond it on two opposite sides alike
+        where it is larger.
+    """
+    visible = visible & np.isfinite(xy).all(axis=-1)
+    window = max(round(fps * SMOOTHING), 1)
+    scale = None
+    boxes = {}
+    for part in parts:
+        if part == "full_body":
+            centres, sides = _bodies(xy, visible, width, height, window)
+            squares = [_into_frame(_even_box(c, s), width, height) for c, s in zip(centres, sides)]
+        else:
+            if scale is None:
+                scale = _fill(_pixels_per_metre(xy, visible, skeletons.get(layout), xyz))
+                scale = None if scale is None else ndimage.median_filter(scale, window, mode="nearest")
+            centres = _fill(_first_hand(xy, visible, getattr(skeletons.get(layout), part)))
+            if centres is None or scale is None:
+                squares = [_whole(width, height)] * len(xy)
+            else:
+                squares = [_even_box(c, HAND_SIDE * s) for c, s in zip(centres, scale)]
+        boxes[part] = np.array(squares, np.int32)
+    return boxes
+
+
+def _even_box(centre, side):
+    return tuple(2 * value for value in square_box(np.asarray(centre) / 2, side / 2))
+
+
+def _whole(width, height):
+    return _into_frame(_even_box((width / 2, height / 2), max(width, height)), width, height)
+
+
+def _bodies(xy, visible, width, height, window):
+    """Centres ``[T, 2]`` and sides ``[T]`` of the squares around all persons, smooth over ``window`` frames."""
+    inside = visible & np.all((xy >= 0) & (xy < (width, height)), axis=-1)  # [T, M, J]
+    corners = np.full((len(xy), 4), np.nan)
+    for frame in np.flatnonzero(inside.any(axis=(1, 2))):
+        # Into the frame: a joint the sensor flung far away must not shrink the person to a dot.
+        known = np.clip(xy[frame][visible[frame]], 0, (width, height))
+        corners[frame] = *known.min(axis=0), *known.max(axis=0)
+    corners = _fill(corners)
+    if corners is None:
+        return np.tile((width / 2, height / 2), (len(xy), 1)), np.full(len(xy), float(max(width, height)))
+    # The largest extent in the window before the mean over it: a hand thrown out shortly stays in the picture.
+    low = ndimage.minimum_filter1d(corners[:, :2], window, axis=0, mode="nearest")
+    high = ndimage.maximum_filter1d(corners[:, 2:], window, axis=0, mode="nearest")
+    low, high = (ndimage.uniform_filter1d(c, window, axis=0, mode="nearest") for c in (low, high))
+    return (low + high) / 2, (high - low).max(axis=1) * (1 + 2 * MARGIN)
+
+
+def _into_frame(box, width, height):
+    """A box moved into the frame; one that is larger than the frame is centred on it."""
+    out = list(box)
+    for low, high, size in ((0, 2, width), (1, 3, height)):
+        side = box[high] - box[low]
+        out[low] = min(max(box[low], 0), (size - side) // 2 * 2) if side <= size else (size - side) // 4 * 2
+        out[high] = out[low] + side
+    return tuple(out)
+
+
+def _first_hand(xy, visible, joint):
+    """Pixels ``[T, 2]`` of the hand of the first person seen; NaN where nobody's is."""
+    out = np.full((len(xy), 2), np.nan)
+    for person in reversed(range(xy.shape[1])):  # the first person last: it wins
+        seen = visible[:, person, joint]
+        out[seen] = xy[seen, person, joint]
+    return out
+
+
+def _pixels_per_metre(xy, visible, layout, xyz):
+    """How large the first person seen is in every frame, ``[T]``; NaN where it cannot be told."""
+    out = np.full(len(xy), np.nan)
+    for person in reversed(range(xy.shape[1])):
+        size = _size(xy[:, person], visible[:, person], layout, None if xyz is None else xyz[:, person])
+        out = np.where(np.isfinite(size), size, out)
+    return out
+
+
+def _size(xy, visible, layout, xyz):
+    """Pixels per metre ``[T]`` of one person, ``[T, J, 2]``; ``xyz`` is ``[T, J, 3]`` or ``None``."""
+
+    def length(points, ends):
+        first, second = (np.mean([points[:, joint] for joint in joints], axis=0) for joints in ends)
+        return np.linalg.norm((first - second)[:, :2], axis=-1)  # across the line of sight
+
+    def seen(ends):
+        return np.all([visible[:, joint] for joints in ends for joint in joints], axis=0)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if xyz is not None:
+            bones = [((a,), (b,)) for a, b in layout.bones]
+            pixels, metres = (sum(length(points, b) * seen(b) for b in bones) for points in (xy, xyz))
+            return np.where(metres > 0, pixels / metres, np.nan)
+        shoulders = layout.joints.index("left_shoulder"), layout.joints.index("right_shoulder")
+        hips = layout.left_hip, layout.right_hip
+        torso, across = (shoulders, hips), (shoulders[:1], shoulders[1:])
+        sizes = [np.where(seen(e), length(xy, e) / m, np.nan) for e, m in ((torso, TORSO), (across, SHOULDERS))]
+    return np.fmax(*sizes)
+
+
+def _fill(values):
+    """Rows of NaN of ``[T]`` or ``[T, n]`` from the nearest rows on both sides, linearly; ``None`` if all are NaN."""
+    rows = values.reshape(len(values), -1)
+    known = np.isfinite(rows).all(axis=1)
+    if not known.any():
+        return None
+    frames = np.arange(len(rows))
+    columns = [np.interp(frames, frames[known], column[known]) for column in rows.T]
+    return np.stack(columns, axis=1).reshape(values.shape)
+
+
 def square_box(centre, side):
     """The square of whole pixels nearest to a centre and a side, ``(x_min, y_min, x_max, y_max)``."""
     side = max(round(float(side)), 1)
@@ -88,6 +230,25 @@ def cut(image, box, size):
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def decode_picture(data):
+    """The picture of a PNG or JPEG file's bytes.
+
+    Args:
+        data: Bytes.
+
+    Returns:
+        ``[H, W, 3]`` uint8, RGB.
+
+    Raises:
+        ValueError: The bytes are no such file or not the whole of one.
+    """
+    if not data.startswith(b"\x89PNG"):
+        return decode_jpeg(data)
+    if b"IEND" not in data[-1024:]:  # as with JPEG, OpenCV reports nothing
+        raise ValueError("not a whole PNG file")
+    return _decode(data, "PNG")
+
+
 def decode_jpeg(data):
     """The picture of a JPEG file's bytes.
 
@@ -103,9 +264,13 @@ def decode_jpeg(data):
     # OpenCV fills the missing part of a truncated file with grey and reports nothing.
     if not data.startswith(b"\xff\xd8") or _END_OF_IMAGE not in data[-1024:]:
         raise ValueError("not a whole JPEG file")
+    return _decode(data, "JPEG")
+
+
+def _decode(data, name):
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError("a JPEG file that cannot be decoded")
+        raise ValueError(f"a {name} file that cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -145,11 +145,13 @@ def find_clip(directory, found, clip_id):
     for entry in found["rejected"]:
         if entry["id"] == clip_id:
             raise UserError(f"clip {clip_id} was rejected: {entry['reason']}")
-    try:
-        cell = protocols.cell_of(found["dataset"], clip_id)
-    except ValueError as error:
-        raise UserError(f"--clip: {error}") from None
-    for shard in found["cells"].get(cell, {"shards": []})["shards"]:
+    cells = list(found["cells"])
+    if found["dataset"] in protocols.PROTOCOLS:  # its name tells the cell
+        try:
+            cells = [protocols.cell_name(protocols.splits_of(found["dataset"], clip_id))]
+        except ValueError as error:
+            raise UserError(f"--clip: {error}") from None
+    for shard in [shard for cell in cells for shard in found["cells"].get(cell, {"shards": []})["shards"]]:
         for clip in records(pathlib.Path(directory) / shard["file"]):
             if clip.info.id == clip_id:
                 return clip

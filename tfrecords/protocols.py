@@ -3,14 +3,15 @@
 ``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every cell of a converted
 dataset and every recipe derives from the one table below.
 
-Validation is one tenth of the training performances, chosen by a stable hash of what
+Where a dataset's authors name a validation part, it is that. Elsewhere validation is one tenth of the training
+performances, chosen by a stable hash of what
 :meth:`~tfrecords.datasets.base.Source.performance` says: a performance recorded by several cameras is never in training
 from one view and in validation from another, as such a validation accuracy would say nothing of new performances.
 """
 
 import dataclasses
 import hashlib
-from typing import Callable
+from typing import Callable, Optional
 
 from tfrecords import datasets
 
@@ -26,11 +27,13 @@ class Protocol:
         description: One line for tables.
         is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part.
         is_test: Whether it is in the test part.
+        is_validation: Whether it is in the validation part, where the dataset's authors have one.
     """
 
     description: str
     is_train: Callable
     is_test: Callable
+    is_validation: Optional[Callable] = None
 
 
 def _cross_subject(train, description):
@@ -42,7 +45,36 @@ def _cross_view(train, test, description):
     return Protocol(description, lambda c: c.camera in train, lambda c: c.camera in test)
 
 
+def _smarthome_cross_view(train, description):
+    return dataclasses.replace(_cross_view(train, (2,), description), is_validation=lambda c: c.camera == 5)
+
+
+# Shahroudy et al., CVPR 2016, section 3.2; Liu et al., TPAMI 2020, section 3.2.
+_NTU60_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
+_NTU120_TRAIN = (
+    *_NTU60_TRAIN, 45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91,
+    92, 93, 94, 95, 97, 98, 100, 103,
+)  # fmt: skip
+
 PROTOCOLS = {
+    "ntu60": {
+        "cs": _cross_subject(_NTU60_TRAIN, "train 20 of 40 subjects, test the others"),
+        "cv": _cross_view((2, 3), (1,), "train cameras 2 and 3, test camera 1"),
+    },
+    "ntu120": {
+        "cs1": _cross_subject(_NTU120_TRAIN, "train 53 of 106 subjects, test the others"),
+        "cs2": Protocol("train even setups, test odd setups", lambda c: c.setup % 2 == 0, lambda c: c.setup % 2 == 1),
+    },
+    # Das et al., ICCV 2019, section 4; the authors' lists take subjects 19 and 25 for the validation of cs. The
+    # cross-view protocols have 19 of the 31 activities, and one camera for validation.
+    "smarthome": {
+        "cs": dataclasses.replace(
+            _cross_subject((3, 4, 6, 7, 9, 12, 13, 15, 17, 19, 25), "train 11 of 18 subjects, test the others"),
+            is_validation=lambda c: c.subject in (19, 25),
+        ),
+        "cv1": _smarthome_cross_view((1,), "train camera 1, validate camera 5, test camera 2; 19 activities"),
+        "cv2": _smarthome_cross_view((1, 3, 4, 6, 7), "train cameras 1, 3, 4, 6, 7, validate 5, test 2; 19 activities"),
+    },
     # Wang et al., CVPR 2014: train on two views, test on the third; V3_1,2 is the one the papers report.
     "nucla": {
         "v3_12": _cross_view((1, 2), (3,), "train views 1 and 2, test view 3"),
@@ -85,8 +117,12 @@ def split_of(dataset, protocol, clip_id):
     rule = PROTOCOLS[dataset][protocol]
     if rule.is_test(info):
         return "test"
+    if rule.is_validation and rule.is_validation(info):
+        return "val"
     if not rule.is_train(info):
         return None
+    if rule.is_validation:
+        return "train"
     return "val" if _hash(f"{dataset}/{source.performance(info)}") < VALIDATION_SHARE else "train"
 
 
@@ -95,9 +131,20 @@ def splits_of(dataset, clip_id):
     return {protocol: split_of(dataset, protocol, clip_id) for protocol in PROTOCOLS[dataset]}
 
 
-def cell_of(dataset, clip_id):
-    """The cell of a clip: its combination of splits over all protocols, such as ``cs-train_cv-test``."""
-    return "_".join(f"{protocol}-{split or 'none'}" for protocol, split in splits_of(dataset, clip_id).items())
+def cell_name(splits):
+    """Name of the cell of clips with these splits.
+
+    Args:
+        splits: Protocol -> split.
+
+    Returns:
+        The cell's name.
+
+    Example:
+        >>> cell_name({"cs": "train", "cv": None})
+        'cs-train_cv-none'
+    """
+    return "_".join(f"{protocol}-{split or 'none'}" for protocol, split in splits.items())
 
 
 def _hash(key):

@@ -63,14 +63,14 @@ class Shard:
         return f"{self.cell}-{self.number:05d}-of-{self.total:05d}.tfrecord"
 
 
-def plan(dataset, clips, *, shards=None, clips_per_shard=CLIPS_PER_SHARD):
+def plan(source, clips, *, shards=None, clips_per_shard=CLIPS_PER_SHARD):
     """Which clip goes where: a function of the clips' ids alone.
 
     A cell's clips, sorted by id, are dealt to its shards in turn. Ids begin with the class or the setup in most
     datasets, so each shard holds a mixture, which shuffling with a finite buffer relies on.
 
     Args:
-        dataset: The dataset's name.
+        source: The :class:`~tfrecords.datasets.base.Source`, or its class, whose protocols they are divided by.
         clips: :class:`~tfrecords.schema.ClipInfo` of every clip.
         shards: Shards per cell (fewer where a cell has fewer clips); default: as ``clips_per_shard`` says.
         clips_per_shard: Largest number of clips in a shard.
@@ -79,14 +79,15 @@ def plan(dataset, clips, *, shards=None, clips_per_shard=CLIPS_PER_SHARD):
         A list of :class:`Shard`.
 
     Example:
-        >>> from tfrecords.datasets import nucla
-        >>> clips = [nucla.SOURCE.parse_id(f"a01_s01_e0{episode}_v01") for episode in range(3)]
-        >>> [len(shard.clips) for shard in plan("nucla", clips, clips_per_shard=2)]
+        >>> from tfrecords.datasets.synthetic import SynthADL
+        >>> source = SynthADL(subjects=2, repetitions=1)
+        >>> clips = [source.parse_id(f"S001C001P002R001A00{activity}") for activity in (1, 2, 3)]
+        >>> [len(shard.clips) for shard in plan(source, clips, clips_per_shard=2)]
         [2, 1]
     """
     cells = collections.defaultdict(list)
     for info in sorted(clips, key=lambda info: info.id):
-        cells[protocols.cell_of(dataset, info.id)].append(info)
+        cells[protocols.cell_name(source.splits_of(info))].append(info)
     out = []
     for cell, members in sorted(cells.items()):
         total = min(shards, len(members)) if shards else -(-len(members) // clips_per_shard)
@@ -114,7 +115,7 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
     """
     directory = pathlib.Path(directory)
     index = source.index()
-    todo = plan(source.name, index.clips, shards=shards, clips_per_shard=clips_per_shard)
+    todo = plan(source, index.clips, shards=shards, clips_per_shard=clips_per_shard)
     identity = _identity(source, index, {"shards": shards} if shards else {"clips_per_shard": clips_per_shard})
 
     def write(missing, bar, lock):
@@ -253,7 +254,7 @@ def dry_run(source, *, workers=None, progress=None):
         The manifest a conversion would write, its shards without sizes and sums.
     """
     index = source.index()
-    todo = plan(source.name, index.clips)
+    todo = plan(source, index.clips)
     with _bar(progress, len(index.clips)) as bar:
         reports = _run(source, todo, None, workers, bar, None)
     return _manifest(source, index, _identity(source, index, {}), {shard: reports[shard] for shard in todo})
@@ -578,7 +579,7 @@ def _manifest(source, index, identity, reports):
     for shard, report in reports.items():
         cell = cells.setdefault(
             shard.cell,
-            {"splits": protocols.splits_of(source.name, shard.clips[0].id), "clips": 0, "shards": []},
+            {"splits": source.splits_of(shard.clips[0]), "clips": 0, "shards": []},
         )
         cell["clips"] += report["clips"]
         cell["shards"].append({key: report[key] for key in ("file", "clips", "bytes", "sha256") if key in report})
@@ -598,7 +599,7 @@ def _manifest(source, index, identity, reports):
         "parts": [part for part in schema.PARTS if part in parts],
         "fps": source.fps,
         "cells": cells,
-        "protocols": {name: _protocol(source.name, name, cells) for name in protocols.names(source.name)},
+        "protocols": {name: _protocol(name, description, cells) for name, description in source.protocols().items()},
         "counts": {
             "clips": sum(cell["clips"] for cell in cells.values()),
             "frames": frames,
@@ -610,10 +611,10 @@ def _manifest(source, index, identity, reports):
     }
 
 
-def _protocol(dataset, name, cells):
+def _protocol(name, description, cells):
     members = {s: [cell for cell, v in cells.items() if v["splits"][name] == s] for s in protocols.SPLITS}
     return {
-        "description": protocols.PROTOCOLS[dataset][name].description,
+        "description": description,
         **members,
         "clips": {split: sum(cells[cell]["clips"] for cell in members[split]) for split in protocols.SPLITS},
     }

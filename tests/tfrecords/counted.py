@@ -18,12 +18,12 @@ class CountedFrames(base.Source):
     """N-UCLA ids, video of three parts and poses; episode e has 4 * e + 3 frames."""
 
     name = "nucla"
-    labels = nucla.SOURCE.labels
+    labels = nucla.NUCLA.labels
     layout = "kinect_v1_20"
     persons = 1
     fps = 30.0
     help = "frames that tell their number"
-    parse_id = staticmethod(nucla.SOURCE.parse_id)
+    parse_id = staticmethod(nucla.NUCLA.parse_id)
 
     @classmethod
     def add_arguments(cls, parser):

@@ -37,7 +37,7 @@ def walk(clip_id, frames=6, distance=3.0):
 
 def write_json(folder, clip_id, **changes):
     """Writes one file of the JSON release; ``changes`` replace its keys. Returns its path."""
-    info = nucla.SOURCE.parse_id(clip_id)
+    info = nucla.NUCLA.parse_id(clip_id)
     content = {"file_name": clip_id, "skeletons": walk(clip_id).tolist(), "label": info.label + 1, **changes}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{clip_id}.json"

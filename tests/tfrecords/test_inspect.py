@@ -24,7 +24,7 @@ def converted(tmp_path_factory):
         nucla_files.write_original(folder / "source", clip)
     shutil.rmtree(folder / "source" / "view_2" / "a08_s01_e01")
     (folder / "source" / "view_2" / "a08_s01_e01").mkdir()
-    source = nucla.SOURCE(folder / "source", "original", size=32, parts=("full_body",))
+    source = nucla.NUCLA(folder / "source", "original", size=32, parts=("full_body",))
     writer.convert(source, folder / "out", workers=1)
     return folder / "out"
 
@@ -49,7 +49,7 @@ def test_overview(converted):
         "dataset    nucla (schema 1)",
         "pictures   full_body",
         "skeletons  kinect_v1_20: 1 x 20 joints",
-        "options    form=original, size=32, parts=['full_body'], clips_per_shard=128",
+        "options    form=original, parts=['full_body'], poses=True, size=32, clips_per_shard=128",
         "v3_12                7       7       0       4  train views 1 and 2, test view 3",
         "  donning                      5",
         "  2       3",

@@ -16,26 +16,26 @@ CLIP = "a08_s03_e01_v02"
 
 def source(folder, *options):
     parser = argparse.ArgumentParser()
-    nucla.SOURCE.add_arguments(parser)
-    return nucla.SOURCE.from_arguments(parser.parse_args(["--source", str(folder), *options]))
+    nucla.NUCLA.add_arguments(parser)
+    return nucla.NUCLA.from_arguments(parser.parse_args(["--source", str(folder), *options]))
 
 
 def read(folder, *options, clip=CLIP):
-    return source(folder, *options).read(nucla.SOURCE.parse_id(clip))
+    return source(folder, *options).read(nucla.NUCLA.parse_id(clip))
 
 
 # ------------------------------------------------------------------------------------------------------------- names
 
 
 def test_an_id_names_action_subject_repetition_and_view():
-    assert nucla.SOURCE.parse_id("a12_s10_e04_v03") == schema.ClipInfo(
+    assert nucla.NUCLA.parse_id("a12_s10_e04_v03") == schema.ClipInfo(
         "a12_s10_e04_v03", label=9, subject=10, camera=3, repetition=4
     )
 
 
 def test_labels_follow_the_actions():
     labels = {
-        action: nucla.SOURCE.labels[nucla.SOURCE.parse_id(f"a{action:02d}_s01_e00_v01").label] for action in (1, 8, 11)
+        action: nucla.NUCLA.labels[nucla.NUCLA.parse_id(f"a{action:02d}_s01_e00_v01").label] for action in (1, 8, 11)
     }
     assert labels == {1: "pick up with one hand", 8: "donning", 11: "throw"}
 
@@ -260,7 +260,12 @@ def test_both_releases_in_one_folder(tmp_path):
     with pytest.raises(UserError, match="both releases, choose one with --form"):
         source(tmp_path)
     assert source(tmp_path, "--form", "json").options() == {"form": "json"}
-    assert source(tmp_path, "--form", "original").options() == {"form": "original", "size": 256, "parts": ["full_body"]}
+    assert source(tmp_path, "--form", "original").options() == {
+        "form": "original",
+        "parts": ["full_body"],
+        "poses": True,
+        "size": 256,
+    }
 
 
 @pytest.mark.parametrize(

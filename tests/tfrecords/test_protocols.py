@@ -40,7 +40,9 @@ def test_validation_is_the_same_for_ever():
 def test_a_cell_is_one_combination_of_splits():
     splits = collections.defaultdict(set)
     for clip in IDS:
-        splits[protocols.cell_of("nucla", clip)].add(tuple(protocols.splits_of("nucla", clip).values()))
+        splits[protocols.cell_name(protocols.splits_of("nucla", clip))].add(
+            tuple(protocols.splits_of("nucla", clip).values())
+        )
     assert len(splits) == 6  # three views, validating or not
     assert all(len(combinations) == 1 for combinations in splits.values())
 

@@ -18,7 +18,7 @@ from tfrecords import manifest, schema, writer
 from tfrecords.datasets import nucla
 
 IDS = nucla_files.ids()
-CLIPS = [nucla.SOURCE.parse_id(clip) for clip in IDS]
+CLIPS = [nucla.NUCLA.parse_id(clip) for clip in IDS]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def source(tmp_path_factory):
 def reference(source, tmp_path_factory):
     """What an undisturbed conversion writes: file name -> bytes."""
     out = tmp_path_factory.mktemp("reference")
-    writer.convert(nucla.SOURCE(source, "json"), out, clips_per_shard=slow_conversion.CLIPS_PER_SHARD, workers=1)
+    writer.convert(nucla.NUCLA(source, "json"), out, clips_per_shard=slow_conversion.CLIPS_PER_SHARD, workers=1)
     return contents(out)
 
 
@@ -47,19 +47,19 @@ def contents(folder):
 
 
 def test_every_clip_is_in_one_shard_of_its_cell():
-    shards = writer.plan("nucla", CLIPS, clips_per_shard=4)
+    shards = writer.plan(nucla.NUCLA("", "json"), CLIPS, clips_per_shard=4)
     assert sorted(clip.id for shard in shards for clip in shard.clips) == sorted(IDS)
     assert max(len(shard.clips) for shard in shards) == 4
-    assert writer.plan("nucla", CLIPS[::-1], clips_per_shard=4) == shards
+    assert writer.plan(nucla.NUCLA("", "json"), CLIPS[::-1], clips_per_shard=4) == shards
 
 
 def test_shards_per_cell():
-    shards = writer.plan("nucla", CLIPS, shards=5)
+    shards = writer.plan(nucla.NUCLA("", "json"), CLIPS, shards=5)
     for shard in shards:
         members = [len(other.clips) for other in shards if other.cell == shard.cell]
         assert shard.total == len(members) == min(5, sum(members))
         assert max(members) - min(members) <= 1
-    (single,) = writer.plan("nucla", CLIPS[:1], shards=5)  # no empty shards
+    (single,) = writer.plan(nucla.NUCLA("", "json"), CLIPS[:1], shards=5)  # no empty shards
     assert single.file == "v3_12-train_v2_13-train_v1_23-test-00000-of-00001.tfrecord"
 
 
@@ -71,7 +71,7 @@ def test_a_rejected_clip_changes_nothing_for_the_others(source, tmp_path):
     sound = writer.Shard("cell", 0, 1, tuple(clip for clip in CLIPS if clip.id != "a01_s02_e01_v01"))
     for name, shard in (("whole", whole), ("sound", sound)):
         (tmp_path / name / ".conversion").mkdir(parents=True)
-        report = writer.write_shard(nucla.SOURCE(source, "json"), shard, tmp_path / name)
+        report = writer.write_shard(nucla.NUCLA(source, "json"), shard, tmp_path / name)
         assert report["clips"] == len(IDS) - 1
     assert (tmp_path / "whole" / whole.file).read_bytes() == (tmp_path / "sound" / whole.file).read_bytes()
 
@@ -94,13 +94,13 @@ def test_a_failure_leaves_no_file(source, tmp_path):
 def test_manifest(reference, tmp_path):
     found = json.loads(reference[schema.MANIFEST])
     assert found["dataset"] == "nucla"
-    assert found["labels"] == list(nucla.SOURCE.labels)
+    assert found["labels"] == list(nucla.NUCLA.labels)
     assert (found["skeleton_layout"], found["persons"], found["joints"]) == ("kinect_v1_20", 1, 20)
     assert (found["parts"], found["options"]) == ([], {"form": "json", "clips_per_shard": 2})
     assert found["counts"]["clips"] == len(IDS) - 1
     assert found["counts"]["frames"] == 6 * (len(IDS) - 1)
     assert found["counts"]["per_class"] == {
-        **dict.fromkeys(nucla.SOURCE.labels, 0),
+        **dict.fromkeys(nucla.NUCLA.labels, 0),
         **{"pick up with one hand": 17, "donning": 18, "carry": 18},
     }
     assert found["counts"]["per_subject"] == {"1": 18, "2": 17, "3": 18}

@@ -2,7 +2,15 @@
 
 import importlib
 
-NAMES = ("nucla", "synthetic")
+# Dataset -> (module, class). Two datasets that differ in little but their clips share a module.
+_SOURCES = {
+    "ntu60": ("ntu", "NTU60"),
+    "ntu120": ("ntu", "NTU120"),
+    "smarthome": ("smarthome", "Smarthome"),
+    "nucla": ("nucla", "NUCLA"),
+    "synthetic": ("synthetic", "SynthADL"),
+}
+NAMES = tuple(_SOURCES)
 
 
 def get(name):
@@ -14,4 +22,5 @@ def get(name):
     Returns:
         The class.
     """
-    return importlib.import_module(f"tfrecords.datasets.{name}").SOURCE
+    module, source = _SOURCES[name]
+    return getattr(importlib.import_module(f"tfrecords.datasets.{module}"), source)

@@ -2,8 +2,20 @@
 
 import abc
 import dataclasses
+import os
+import pathlib
 
-from tfrecords.errors import UserError
+import numpy as np
+
+from tfrecords import crops, persons, protocols, schema, video
+from tfrecords.errors import RejectedClip, UserError
+from zoo import skeletons
+
+SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
+# Frames by which a video and its skeleton may differ: sensors start and stop their streams one after another. The
+# excess at the end is left out.
+LENGTHS_DIFFER = 5
+LENGTHS_DIFFER_SHARE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +81,14 @@ class Source(abc.ABC):
         """
         return f"{info.setup}/{info.label}/{info.subject}/{info.repetition}"
 
+    def protocols(self):
+        """Name of each evaluation protocol -> one line on it."""
+        return {name: protocol.description for name, protocol in protocols.PROTOCOLS[self.name].items()}
+
+    def splits_of(self, info):
+        """Protocol -> split of a clip (``None`` where the protocol does not use it)."""
+        return protocols.splits_of(self.name, info.id)
+
     @abc.abstractmethod
     def options(self):
         """What the records depend on besides the source's files, as JSON values; recorded in the manifest."""
@@ -80,6 +100,257 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def read(self, info):
         """The :class:`~tfrecords.schema.Clip` of one index entry; raises ``RejectedClip`` with the reason."""
+
+
+class VideoSource(Source):
+    """A dataset of recordings with skeletons beside them: pictures are cut out where the skeletons are.
+
+    Either may be left out: ``parts=()`` stores poses alone; ``poses=False`` stores the video alone, whole, as a square
+    with black borders, because nothing says where in it the person is.
+
+    Args:
+        folder: The download.
+        parts: Body parts to store, some of :data:`tfrecords.schema.PARTS`.
+        size: Side of the stored pictures in pixels.
+        poses: Read and store the skeletons.
+
+    A subclass gives :meth:`recording` and :meth:`poses_of` besides what every source gives.
+    """
+
+    def __init__(self, folder, *, parts=("full_body",), size=SIZE, poses=True):
+        self.folder = pathlib.Path(folder)
+        self.parts, self.size, self.with_poses = tuple(parts), size, poses
+        if not poses:
+            self.layout, self.persons = "", 0
+
+    @classmethod
+    def add_arguments(cls, parser):
+        """Adds ``--source``, ``--parts``, ``--size`` and ``--no-poses``."""
+        parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
+        add_picture_arguments(parser)
+        parser.add_argument(
+            "--no-poses", action="store_true", help="video alone: skeletons are not read, frames are stored whole"
+        )
+
+    @classmethod
+    def from_arguments(cls, arguments):
+        """The source that parsed arguments describe."""
+        return cls(require_folder(arguments.source), **cls.picture_options(arguments))
+
+    @staticmethod
+    def picture_options(arguments):
+        """``parts``, ``size`` and ``poses`` from parsed arguments; :class:`UserError` where they go not together."""
+        parts, size = picture_options(arguments)
+        if arguments.no_poses and parts != ("full_body",):
+            raise UserError(
+                f"--no-poses with --parts {arguments.parts}: without poses nothing says where hands are, and without "
+                "pictures nothing is left: leave one of the two out"
+            )
+        return {"parts": parts, "size": size, "poses": not arguments.no_poses}
+
+    def options(self):
+        """What is stored: parts, size, poses."""
+        out = {"parts": list(self.parts), "poses": self.with_poses}
+        return {**out, "size": self.size} if self.parts else out
+
+    @abc.abstractmethod
+    def recording(self, info):
+        """The frames of a clip: :class:`tfrecords.video.Video` or ``Pictures``; ``RejectedClip`` or ``ValueError``."""
+
+    @abc.abstractmethod
+    def poses_of(self, info, recording):
+        """The :class:`tfrecords.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
+
+        Args:
+            info: The clip.
+            recording: Its recording, for a dataset whose joints are projected into it; ``None`` where no pictures are
+                wanted.
+        """
+
+    def boxes(self, poses, recording):
+        """Part -> ``[T, 4]``: where pictures are cut out, see :func:`tfrecords.crops.part_boxes`."""
+        return crops.part_boxes(
+            poses.xy,
+            poses.confidence > 0,
+            self.parts,
+            layout=self.layout,
+            width=recording.width,
+            height=recording.height,
+            fps=recording.fps or self.fps,
+            xyz=poses.xyz,
+        )
+
+    def read(self, info):
+        """One clip."""
+        try:
+            recording = self.recording(info) if self.parts else None
+            poses = self.poses_of(info, recording) if self.with_poses else None
+            if recording is None:
+                return self._clip(info, poses, self.fps)
+            boxes, images = self._pictures(recording, poses)
+        except ValueError as error:
+            raise RejectedClip(str(error)) from None
+        length = len(images[self.parts[0]])
+        poses = None if poses is None else poses.first(length)
+        boxes = {part: values[:length].astype(np.float32) for part, values in boxes.items()}
+        return self._clip(info, poses, recording.fps or self.fps, images=images, boxes=boxes)
+
+    def _clip(self, info, poses, fps, **pictures):
+        known = (
+            {} if poses is None else {"pose_xyz": poses.xyz, "pose_xy": poses.xy, "pose_confidence": poses.confidence}
+        )
+        return schema.Clip(info, self.name, self.labels[info.label], fps, layout=self.layout, **known, **pictures)
+
+    def _pictures(self, recording, poses):
+        """Boxes and JPEG pictures of every part; as many as the shorter of recording and poses has frames."""
+        if poses is None:
+            whole = crops.part_boxes(
+                np.zeros((1, 1, 1, 2)), np.zeros((1, 1, 1), bool), self.parts,
+                layout=self.layout, width=recording.width, height=recording.height, fps=1,
+            )  # fmt: skip
+            limit = None
+        else:
+            boxes, limit = self.boxes(poses, recording), len(poses)
+        images, count = {part: [] for part in self.parts}, 0
+        for count, frame in enumerate(recording, start=1):
+            if limit is None or count <= limit:
+                for part in self.parts:
+                    box = whole[part][0] if limit is None else boxes[part][count - 1]
+                    images[part].append(crops.encode_jpeg(video.cut(frame, box, self.size)))
+        if limit is None:
+            return {part: np.repeat(box, count, axis=0) for part, box in whole.items()}, images
+        if abs(count - limit) > max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(count, limit)):
+            raise ValueError(f"video of {count} frames and skeleton of {limit}: one of the two is cut off")
+        return boxes, images
+
+
+class PairedSource(VideoSource):
+    """A dataset of one video file and one file of poses per clip, wherever below the folder they lie.
+
+    Class attributes:
+        title: The dataset's name in messages.
+        video_ending: How names of videos end after the clip's id, suffix and all.
+        poses_endings: How names of files of poses may end.
+        example: A clip's id.
+    """
+
+    title: str
+    video_ending: str
+    poses_endings: tuple
+    example: str
+
+    def __init__(self, folder, **options):
+        super().__init__(folder, **options)
+        self._files = {}
+
+    def index(self):
+        """Every clip that a video or a file of poses is there of."""
+        endings = dict.fromkeys(self.poses_endings, "poses") if self.with_poses else {}
+        if self.parts:
+            endings[self.video_ending] = "video"
+        self._files, rejected = find_files(self.folder, endings, lambda stem: self.parse_id(stem).id)
+        ids = sorted(set().union(*self._files.values()))
+        if not ids and not rejected:
+            names = " and ".join(f"{self.example}{ending}" for ending in endings)
+            raise UserError(f"--source {self.folder}: no clip of {self.title} below it, expected names such as {names}")
+        return Index(tuple(self.parse_id(clip) for clip in ids), tuple(rejected))
+
+    def path(self, info, kind):
+        """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
+        path = self._files[kind].get(info.id)
+        if path is None:
+            hint = "--parts none converts poses alone" if kind == "video" else "--no-poses converts videos alone"
+            raise RejectedClip(f"no {kind} of it ({hint})")
+        return path
+
+    def recording(self, info):
+        """The video."""
+        return video.Video(self.path(info, "video"))
+
+    def filled(self, poses, path, longest=persons.LONGEST_GAP):
+        """:func:`tfrecords.persons.fill_gaps`; its reasons begin with the file's name.
+
+        Args:
+            poses: :class:`~tfrecords.persons.Poses`.
+            path: The file.
+            longest: Longest gap of a whole body that is filled, in seconds.
+        """
+        try:
+            return persons.fill_gaps(poses, skeletons.get(self.layout), longest=round(longest * self.fps))
+        except RejectedClip as reason:
+            raise RejectedClip(f"{path.name}: {reason}") from None
+
+
+def add_picture_arguments(parser):
+    """Adds ``--parts`` and ``--size``."""
+    parser.add_argument(
+        "--parts",
+        help=f"body parts to store, of {','.join(schema.PARTS)}; none: poses only; default: full_body",
+    )
+    parser.add_argument("--size", type=int, metavar="N", help=f"side of the stored pictures, pixels; default: {SIZE}")
+
+
+def picture_options(arguments):
+    """``(parts, size)`` from parsed arguments; :class:`~tfrecords.errors.UserError` when they are wrong."""
+    size = SIZE if arguments.size is None else arguments.size
+    if size < 1:
+        raise UserError(f"--size {size}: expected a number of pixels from 1")
+    parts = (arguments.parts or "full_body").split(",")
+    unknown = [part for part in parts if part not in schema.PARTS and parts != ["none"]]
+    if unknown:
+        raise UserError(f"--parts {arguments.parts}: no part {unknown[0]!r}, valid: {','.join(schema.PARTS)}, none")
+    return tuple(part for part in schema.PARTS if part in parts), size
+
+
+def find_files(folder, endings, id_of):
+    """Finds a dataset's files anywhere below a folder.
+
+    Args:
+        folder: The folder.
+        endings: How files' names end -> what they hold, such as ``{"_rgb.avi": "video"}``.
+        id_of: Function of a name without its ending that gives the clip's id, ``ValueError`` if it is none.
+
+    Returns:
+        ``(found, rejected)``: what -> clip's id -> path; and ``(id, reason)`` of files that are no clip or are there
+        twice.
+    """
+    found, rejected = {what: {} for what in endings.values()}, {}
+    for directory, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)
+            if ending is None or name.startswith("."):
+                continue
+            path, stem = pathlib.Path(directory, name), name[: -len(ending)]
+            try:
+                clip_id = id_of(stem)
+            except ValueError as error:
+                rejected.setdefault(printable(stem), printable(str(error)))
+                continue
+            files = found[endings[ending]]
+            if clip_id in files:
+                shown = " and ".join(printable(str(p.relative_to(folder))) for p in (files[clip_id], path))
+                rejected[clip_id] = f"is there twice: {shown}"
+            files.setdefault(clip_id, path)
+    for clip_id in rejected:
+        for files in found.values():
+            files.pop(clip_id, None)
+    return found, sorted(rejected.items())
+
+
+def read_text(path):
+    """A text file's contents; ``RejectedClip`` where it cannot be read or is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise RejectedClip(f"{path.name}: not a text file") from None
+
+
+def printable(name):
+    """A file's name as text that any file and terminal takes: bytes that are no UTF-8 become ``\\xNN``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def require_folder(path):

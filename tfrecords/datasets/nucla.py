@@ -10,12 +10,11 @@ Two forms are in circulation, told apart by the folder's contents; ``docs/datase
 """
 
 import json
-import pathlib
 import re
 
 import numpy as np
 
-from tfrecords import crops, schema
+from tfrecords import crops, persons, schema, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
@@ -38,12 +37,6 @@ VIEWS = (1, 2, 3)
 # Nominal focal length of the Kinect v1 colour camera in a 640-pixel-wide picture (Kinect for Windows SDK 1.8,
 # NUI_CAMERA_COLOR_NOMINAL_FOCAL_LENGTH_IN_PIXELS).
 FOCAL_LENGTH, FOCAL_WIDTH = 531.15, 640
-SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
-HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an object in it
-
-# Confidence of a joint. The sensor's own states are 2 tracked, 1 inferred (from other joints), 0 not tracked.
-TRACKED, INFERRED, INTERPOLATED = 1.0, 0.5, 0.25
-_CONFIDENCE = {2: TRACKED, 1: INFERRED, 0: 0.0}
 
 _CLIP = re.compile(r"a(\d+)_s(\d+)_e(\d+)_v(\d+)")
 _PERFORMANCE = re.compile(r"a\d+_s\d+_e\d+")
@@ -52,14 +45,13 @@ _LAYOUT = skeletons.get("kinect_v1_20")
 _JOINTS = _LAYOUT.num_joints
 
 
-class NUCLA(base.Source):
+class NUCLA(base.VideoSource):
     """Northwestern-UCLA in either form.
 
     Args:
         folder: The folder of JSON files, or the folder that holds ``view_1``, ``view_2``, ``view_3``.
-        form: ``json`` or ``original``.
-        size: Side of the stored pictures in pixels (original form).
-        parts: Body parts to store, some of :data:`tfrecords.schema.PARTS` (original form).
+        form: ``json`` (poses alone) or ``original``.
+        options: As :class:`~tfrecords.datasets.base.VideoSource`, for the original form.
     """
 
     name = "nucla"
@@ -70,25 +62,15 @@ class NUCLA(base.Source):
     fps = 12.0
     help = "Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014)"
 
-    def __init__(self, folder, form, size=SIZE, parts=()):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder, form, **options):
+        super().__init__(folder, **{"parts": (), **options})
         self.form = form
-        self.size = size
-        self.parts = tuple(parts)
 
     @classmethod
     def add_arguments(cls, parser):
-        """Adds ``--source``, ``--form``, ``--size`` and ``--parts``."""
-        parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
+        """Adds what every dataset of videos has, and ``--form``."""
+        super().add_arguments(parser)
         parser.add_argument("--form", choices=("json", "original"), help="which release; default: seen from the folder")
-        parser.add_argument(
-            "--size", type=int, metavar="N", help=f"original form: side of the stored pictures, pixels; default: {SIZE}"
-        )
-        parser.add_argument(
-            "--parts",
-            help=f"original form: body parts to store, of {','.join(schema.PARTS)}; none: poses only; "
-            "default: full_body",
-        )
 
     @classmethod
     def from_arguments(cls, arguments):
@@ -104,17 +86,10 @@ class NUCLA(base.Source):
             raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
         ((form, folder),) = found.items()
         if form == "json":
-            if arguments.size or arguments.parts:
-                raise UserError("--size and --parts: the JSON release holds no pictures, leave them out")
+            if arguments.size or arguments.parts or arguments.no_poses:
+                raise UserError("--size, --parts, --no-poses: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
-        size = SIZE if arguments.size is None else arguments.size
-        if size < 1:
-            raise UserError(f"--size {size}: expected a number of pixels from 1")
-        parts = (arguments.parts or "full_body").split(",")
-        unknown = [part for part in parts if part not in schema.PARTS and parts != ["none"]]
-        if unknown:
-            raise UserError(f"--parts {arguments.parts}: no part {unknown[0]!r}, valid: {','.join(schema.PARTS)}, none")
-        return cls(folder, form, size, [part for part in schema.PARTS if part in parts])
+        return cls(folder, form, **cls.picture_options(arguments))
 
     @staticmethod
     def parse_id(clip_id):
@@ -131,10 +106,8 @@ class NUCLA(base.Source):
         return schema.ClipInfo(clip_id, label, subject=subject, camera=view, repetition=repetition)
 
     def options(self):
-        """The form and, for pictures, their size and parts."""
-        if not self.parts:
-            return {"form": self.form}
-        return {"form": self.form, "size": self.size, "parts": list(self.parts)}
+        """The form and, for the original one, what every dataset of videos has."""
+        return {"form": self.form, **(super().options() if self.form == "original" else {})}
 
     def index(self):
         """Every clip by its file's or folder's name."""
@@ -155,17 +128,37 @@ class NUCLA(base.Source):
             raise UserError(f"--source {self.folder}: no N-UCLA clip in it, expected names such as a01_s01_e00_v01")
         return base.Index(tuple(clips), tuple(rejected))
 
-    def read(self, info):
-        """One clip."""
-        return self._read_json(info) if self.form == "json" else self._read_original(info)
+    def recording(self, info):
+        """The pictures of a clip of the original form."""
+        folder, pictures, _ = self._frames(info)
+        if not pictures:
+            raise RejectedClip(f"{_shown(folder)}: no pictures frame_*_rgb.jpg (--parts none converts poses alone)")
+        try:
+            return video.Pictures([pictures[number] for number in sorted(pictures)], self.fps)
+        except ValueError as error:
+            raise RejectedClip(f"{_shown(folder)}/{error}") from None
 
-    def _clip(self, info, poses, **features):
-        return schema.Clip(info, self.name, self.labels[info.label], self.fps, layout=self.layout, **poses, **features)
+    def poses_of(self, info, recording):
+        """The performer's poses."""
+        if self.form == "json":
+            return self._read_json(info)
+        folder, pictures, texts = self._frames(info)
+        numbers = sorted(texts if recording is None else pictures)  # by number: frame_10 comes after frame_9
+        states = np.zeros((len(numbers), _JOINTS, 4), np.float32)  # x, y, z, confidence; all zeros: no skeleton
+        for frame, number in enumerate(numbers):
+            if number in texts:
+                states[frame] = nearest_person(parse_skeletons(base.read_text(texts[number]), _shown(texts[number])))
+        return _performer(states[..., :3], states[..., 3], _shown(folder), recording)
+
+    def _frames(self, info):
+        """A clip's folder; frame number -> path of its pictures, and of its skeleton files."""
+        folder = self.folder / f"view_{info.camera}" / info.id.rpartition("_")[0]
+        return (folder, *_frames(folder))
 
     def _read_json(self, info):
         path = self.folder / f"{info.id}.json"
         try:
-            content = json.loads(_read(path))
+            content = json.loads(base.read_text(path))
             name, label, frames = content["file_name"], content["label"], content["skeletons"]
         except ValueError as error:
             raise RejectedClip(f"{path.name}: truncated or not JSON ({error})") from None
@@ -188,48 +181,8 @@ class NUCLA(base.Source):
         if not np.isfinite(xyz).all():
             raise RejectedClip(f"{path.name}: NaN or infinite coordinates")
         # The release has no tracking states; in two frames the sensor's lost joints are zero.
-        confidence = np.where(_in_front(xyz), TRACKED, 0.0)
-        return self._clip(info, _poses(*_fill_gaps(xyz, confidence, path.name)))
-
-    def _read_original(self, info):
-        folder = self.folder / f"view_{info.camera}" / info.id.rpartition("_")[0]
-        pictures, texts = _frames(folder)
-        if self.parts and not pictures:
-            raise RejectedClip(f"{_shown(folder)}: no pictures frame_*_rgb.jpg (--parts none converts poses alone)")
-        numbers = sorted(pictures) if self.parts else sorted(texts)  # by number: frame_10 comes after frame_9
-        states = np.zeros((len(numbers), _JOINTS, 4), np.float32)  # x, y, z, confidence; all zeros: no skeleton
-        for frame, number in enumerate(numbers):
-            if number in texts:
-                states[frame] = nearest_person(parse_skeletons(_read(texts[number]), _shown(texts[number])))
-        xyz, confidence = _fill_gaps(states[..., :3], states[..., 3], _shown(folder))
-        if not self.parts:
-            return self._clip(info, _poses(xyz, confidence))
-        images, boxes, xy = self._cut(xyz, [pictures[number] for number in numbers])
-        return self._clip(info, _poses(xyz, confidence, xy), images=images, boxes=boxes)
-
-    def _cut(self, xyz, paths):
-        """Pictures and boxes of every part, and the joints' pixels ``[T, J, 2]``."""
-        images = {part: [] for part in self.parts}
-        boxes = {part: [] for part in self.parts}
-        pixels = []
-        for joints, path in zip(xyz, paths):
-            try:
-                image = crops.decode_jpeg(_read(path))
-            except ValueError as error:
-                raise RejectedClip(f"{_shown(path)}: {error}") from None
-            height, width = image.shape[:2]
-            focal_length = FOCAL_LENGTH * width / FOCAL_WIDTH
-            xy = crops.project(joints, focal_length, width, height)
-            for part in self.parts:
-                if part == "full_body":
-                    box = crops.person_box(xy, width, height)
-                else:
-                    hand = getattr(_LAYOUT, part)
-                    box = crops.square_box(xy[hand], focal_length * HAND_SIDE / joints[hand, 2])
-                boxes[part].append(box)
-                images[part].append(crops.encode_jpeg(crops.cut(image, box, self.size)))
-            pixels.append(xy)
-        return images, {part: np.array(values, np.float32) for part, values in boxes.items()}, np.array(pixels)
+        confidence = np.where(_in_front(xyz), persons.TRACKED, persons.ABSENT)
+        return _performer(xyz, confidence, path.name)
 
 
 def _releases(source):
@@ -258,7 +211,7 @@ def parse_skeletons(text, name):
     Raises:
         RejectedClip: A line is no number or no joint, a person has not 20 joints, or a coordinate is not finite.
     """
-    persons = []
+    bodies = []
     for number, line in enumerate(text.split("\n"), start=1):
         values = line.strip().rstrip(",").split(",")
         if values == [""]:
@@ -268,32 +221,32 @@ def parse_skeletons(text, name):
         except ValueError:
             raise RejectedClip(f"{name} line {number}: {line.strip()[:40]!r} is no number") from None
         if len(values) == 1:
-            persons.append([])
-        elif len(values) == 4 and persons and values[3] in _CONFIDENCE:
-            persons[-1].append([*values[:3], _CONFIDENCE[values[3]]])
+            bodies.append([])
+        elif len(values) == 4 and bodies and values[3] in persons.KINECT_STATES:
+            bodies[-1].append([*values[:3], persons.KINECT_STATES[values[3]]])
         else:
             raise RejectedClip(f"{name} line {number}: {line.strip()[:40]!r}, expected x,y,z,state")
-    for person in persons:
+    for person in bodies:
         if len(person) != _JOINTS:
             raise RejectedClip(f"{name}: truncated, a person of {len(person)} joints, expected {_JOINTS}")
-    persons = [np.array(person, np.float32) for person in persons]
-    if not all(np.isfinite(person).all() for person in persons):
+    bodies = [np.array(person, np.float32) for person in bodies]
+    if not all(np.isfinite(person).all() for person in bodies):
         raise RejectedClip(f"{name}: NaN or infinite coordinates")
-    for person in persons:
+    for person in bodies:
         person[~_in_front(person[:, :3]), 3] = 0.0
-    return persons
+    return bodies
 
 
-def nearest_person(persons):
+def nearest_person(bodies):
     """The person closest to the sensor: the dataset has one performer, others pass behind.
 
     Args:
-        persons: ``[J, 4]`` arrays from :func:`parse_skeletons`.
+        bodies: ``[J, 4]`` arrays from :func:`parse_skeletons`.
 
     Returns:
         One of them; all zeros when there is none.
     """
-    seen = [person for person in persons if person[:, 3].any()]
+    seen = [person for person in bodies if person[:, 3].any()]
     if not seen:
         return np.zeros((_JOINTS, 4), np.float32)
     return min(seen, key=lambda person: person[person[:, 3] > 0, 2].mean())
@@ -304,43 +257,24 @@ def _in_front(xyz):
     return xyz[..., 2] > 0
 
 
-def _fill_gaps(xyz, confidence, name):
-    """Puts joints that were not measured on the line between the nearest frames in which they were.
-
-    A joint left at zero would lie in the sensor and pull the whole body there; before the first and after the last
-    measurement the nearest one holds.
+def _performer(xyz, confidence, name, recording=None):
+    """The performer's :class:`~tfrecords.persons.Poses` without gaps, projected into the recording if there is one.
 
     Args:
         xyz: ``[T, J, 3]``.
         confidence: ``[T, J]``; 0 where not measured.
-        name: Of the clip, for the message.
-
-    Returns:
-        ``(xyz, confidence)`` without gaps.
-
-    Raises:
-        RejectedClip: A joint was measured in no frame.
+        name: Of the clip, for messages.
+        recording: Whose frames they are.
     """
-    xyz, confidence = np.array(xyz, np.float32), np.array(confidence, np.float32)
-    measured = confidence > 0
-    if not measured.any():
-        raise RejectedClip(f"{name}: no skeleton in any of its {len(xyz)} frames")
-    never = np.flatnonzero(~measured.any(axis=0))
-    if never.size:
-        raise RejectedClip(f"{name}: joint {_LAYOUT.joints[never[0]]} measured in no frame")
-    frames = np.arange(len(xyz))
-    for joint in np.flatnonzero(~measured.all(axis=0)):
-        seen = measured[:, joint]
-        for axis in range(3):
-            xyz[~seen, joint, axis] = np.interp(frames[~seen], frames[seen], xyz[seen, joint, axis])
-    confidence[~measured] = INTERPOLATED
-    return xyz, confidence
-
-
-def _poses(xyz, confidence, xy=None):
-    """The clip's poses with the axis of persons M = 1."""
-    poses = {"pose_xyz": xyz[:, np.newaxis], "pose_confidence": confidence[:, np.newaxis]}  # [T, 1, J, 3], [T, 1, J]
-    return poses if xy is None else {**poses, "pose_xy": xy[:, np.newaxis]}  # [T, 1, J, 2]
+    try:
+        poses = persons.fill_gaps(persons.Poses(xyz[:, np.newaxis], confidence[:, np.newaxis]), _LAYOUT)  # M = 1
+    except RejectedClip as reason:
+        raise RejectedClip(f"{name}: {reason}") from None
+    if recording is None:
+        return poses
+    focal_length = FOCAL_LENGTH * recording.width / FOCAL_WIDTH
+    xy = crops.project(poses.xyz, focal_length, recording.width, recording.height)
+    return persons.Poses(poses.xyz, poses.confidence, xy)
 
 
 def _frames(folder):
@@ -360,21 +294,8 @@ def _frames(folder):
     return pictures, texts
 
 
-def _read(path):
-    """A file's contents: text, or bytes of a picture."""
-    try:
-        return path.read_bytes() if path.suffix == ".jpg" else path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise RejectedClip(f"{path.name}: not a text file") from None
-
-
 def _shown(path):
     """``view_1/a01_s01_e00`` or ``view_1/a01_s01_e00/frame_...``: as much of a path as finds it in the download."""
     parts = path.parts
     start = max(i for i, part in enumerate(parts) if part.startswith("view_"))
     return "/".join(parts[start:])
-
-
-SOURCE = NUCLA

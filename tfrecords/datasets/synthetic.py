@@ -236,6 +236,3 @@ class SynthADL(base.Source):
             crop = cv2.resize(crop, (len(crop) // 2, len(crop) // 2), interpolation=cv2.INTER_AREA)
         interpolation = cv2.INTER_AREA if size < len(crop) else cv2.INTER_LINEAR
         return encode_jpeg(cv2.resize(crop, (size, size), interpolation=interpolation), JPEG_QUALITY)
-
-
-SOURCE = SynthADL

@@ -1,0 +1,190 @@
+"""Persons in a recording: from the bodies a sensor tracked to poses of a fixed number of persons.
+
+::
+
+    tracks (body number ─► its frames) ─► false bodies out ─► most moving first ─► joined into M persons
+        ─► short gaps interpolated ─► xyz [T, M, J, 3], xy [T, M, J, 2], confidence [T, M, J]
+
+What counts as a false body are the criteria published with the NTU skeletons' most used preparation
+(``data/ntu/get_raw_denoised_data.py`` of Chen et al., CTR-GCN, ICCV 2021, after Microsoft's SGN, CVPR 2020); they apply
+only where a recording has more than one body.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+from tfrecords.errors import RejectedClip
+
+# Confidence of a joint. A sensor's own states are 2 tracked, 1 inferred (from other joints), 0 not tracked.
+TRACKED, INFERRED, INTERPOLATED, ABSENT = 1.0, 0.5, 0.25, 0.0
+KINECT_STATES = {2: TRACKED, 1: INFERRED, 0: ABSENT}
+
+SHORTEST_TRACK = 12  # frames: a body seen for 11 or fewer is noise
+WIDEST = 0.8  # times as wide as high: a frame in which a body is wider shows furniture
+MOST_WIDE_FRAMES = 0.69754  # share of such frames from which on the body is furniture
+LONGEST_GAP = 0.5  # seconds: what a person may do unseen in a longer one is not a straight line
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Poses:
+    """Poses of a recording.
+
+    Attributes:
+        xyz: ``[T, M, J, 3]`` float32, metres; an absent person is all zeros.
+        confidence: ``[T, M, J]`` float32, 0 absent to 1.
+        xy: ``[T, M, J, 2]`` float32 pixels of the frames, or ``None``.
+    """
+
+    xyz: Optional[np.ndarray]
+    confidence: np.ndarray
+    xy: Optional[np.ndarray] = None
+
+    def __len__(self):
+        return len(self.confidence)
+
+    def first(self, frames):
+        """The poses of the first frames."""
+        xyz, xy = (None if values is None else values[:frames] for values in (self.xyz, self.xy))
+        return Poses(xyz, self.confidence[:frames], xy)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Track:
+    """One body as a sensor followed it.
+
+    Attributes:
+        frames: ``[n]`` numbers of the frames it was seen in, rising.
+        xyz: ``[n, J, 3]`` metres.
+        confidence: ``[n, J]``.
+        xy: ``[n, J, 2]`` pixels, or ``None``.
+    """
+
+    frames: np.ndarray
+    xyz: np.ndarray
+    confidence: np.ndarray
+    xy: Optional[np.ndarray] = None
+
+    @property
+    def motion(self):
+        """How much it moves: the variances of its coordinates over all frames and joints, summed (m^2)."""
+        return float(self.xyz[self._plausible].reshape(-1, 3).var(axis=0).sum()) if self._plausible.any() else 0.0
+
+    @property
+    def is_furniture(self):
+        """Whether it is wider than a person in most of its frames."""
+        return 1 - self._plausible.mean() >= MOST_WIDE_FRAMES
+
+    @property
+    def _plausible(self):
+        """Frames ``[n]`` in which it is not too wide for a person."""
+        width, height = np.ptp(self.xyz[..., 0], axis=1), np.ptp(self.xyz[..., 1], axis=1)
+        return width <= WIDEST * height
+
+
+def without_false_bodies(tracks):
+    """Leaves out bodies that are no person, unless none would remain.
+
+    Args:
+        tracks: :class:`Track` of every body.
+
+    Returns:
+        A list of some of them.
+    """
+    for is_false in (lambda track: len(track.frames) < SHORTEST_TRACK, lambda track: track.is_furniture):
+        remaining = [track for track in tracks if not is_false(track)]
+        tracks = remaining if len(tracks) > 1 and remaining else tracks
+    return list(tracks)
+
+
+def join(tracks, frames, persons, joints):
+    """Puts tracks together into persons, the most moving body first.
+
+    A sensor that loses a body finds it again under another number, so a track goes to the first person that has none
+    of its frames. A person so stays the same one over the recording.
+
+    Args:
+        tracks: :class:`Track` of every body.
+        frames: Frames T of the recording.
+        persons: Persons M wanted.
+        joints: Joints J.
+
+    Returns:
+        :class:`Poses`.
+    """
+    with_pixels = bool(tracks) and all(track.xy is not None for track in tracks)
+    poses = Poses(
+        np.zeros((frames, persons, joints, 3), np.float32),
+        np.zeros((frames, persons, joints), np.float32),
+        np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None,
+    )
+    taken = np.zeros((persons, frames), bool)
+    for track in sorted(tracks, key=lambda track: -track.motion):  # stable: of equals the first
+        free = [person for person in range(persons) if not taken[person, track.frames].any()]
+        if not free:
+            continue
+        person = free[0]
+        taken[person, track.frames] = True
+        poses.xyz[track.frames, person] = track.xyz
+        poses.confidence[track.frames, person] = track.confidence
+        if with_pixels:
+            poses.xy[track.frames, person] = track.xy
+    return poses
+
+
+def fill_gaps(poses, layout, longest=None):
+    """Puts joints that were not measured on the line between the nearest frames in which they were.
+
+    A joint left at zero would lie in the sensor and pull the whole body there. A joint lost while others of the body
+    are seen is interpolated however long that lasts; before the first and after the last measurement the nearest one
+    holds. A body that is lost as a whole stays absent where the gap is longer than ``longest``, or at the recording's
+    beginning or end.
+
+    Args:
+        poses: :class:`Poses`; a confidence of 0 marks what was not measured.
+        layout: A :class:`zoo.skeletons.Layout`, for messages.
+        longest: Longest gap of a whole body that is filled, in frames; default: any, and beginning and end as well.
+
+    Returns:
+        :class:`Poses` without gaps in the bodies that are there; what was filled has the confidence
+        :data:`INTERPOLATED`.
+
+    Raises:
+        RejectedClip: Nobody was measured in any frame, or a joint of a person who is there in none.
+    """
+    measured = poses.confidence > 0  # [T, M, J]
+    if not measured.any():
+        raise RejectedClip(f"no skeleton in any of its {len(poses)} frames")
+    parts = [values for values in (poses.xyz, poses.xy) if values is not None]
+    values = np.concatenate(parts, axis=-1).astype(np.float32)  # [T, M, J, 3 + 2]
+    confidence = np.array(poses.confidence, np.float32)
+    frames = np.arange(len(values))
+    for person in np.flatnonzero(measured.any(axis=(0, 2))):
+        never = np.flatnonzero(~measured[:, person].any(axis=0))
+        if never.size:
+            raise RejectedClip(f"joint {layout.joints[never[0]]} measured in no frame")
+        there = _there(measured[:, person].any(axis=1), longest)
+        for joint in range(values.shape[2]):
+            seen = measured[:, person, joint]
+            lost = there & ~seen
+            for axis in range(values.shape[3]):
+                values[lost, person, joint, axis] = np.interp(
+                    frames[lost], frames[seen], values[seen, person, joint, axis]
+                )
+            confidence[lost, person, joint] = INTERPOLATED
+    values[confidence == 0] = 0.0
+    xyz = values[..., :3] if poses.xyz is not None else None
+    return Poses(xyz, confidence, values[..., -2:] if poses.xy is not None else None)
+
+
+def _there(seen, longest):
+    """Frames ``[T]`` in which a body counts as there: where it was seen, and gaps of up to ``longest`` between."""
+    if longest is None:
+        return np.ones(len(seen), bool)
+    there = seen.copy()
+    frames = np.flatnonzero(seen)
+    for before, after in zip(frames, frames[1:]):
+        if after - before - 1 <= longest:
+            there[before:after] = True
+    return there
