@@ -21,7 +21,6 @@ from tfrecords.errors import UserError
 
 JPEG_QUALITY = 95
 _UNLIMITED = -1  # message size: gRPC's own default of 4 MB is less than a clip
-_SUFFIXES = (".npy", ".npz", ".json")
 
 
 class RequestFailed(UserError):
@@ -309,34 +308,20 @@ def read_video(path):
     Raises:
         UserError: No such file, no video, damaged, or without frames.
     """
-    import av
+    from tfrecords.video import Video
 
-    frames = []
     try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise UserError(f"{path}: has no picture, expected a video file")
-            for frame in container.decode(video=0):
-                frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
-    except av.error.FFmpegError as error:
-        if frames:
-            reason = f"is damaged after frame {len(frames)}"
-        elif isinstance(error, OSError):
-            reason = f"cannot be read ({error.strerror})"
-        else:
-            reason = "is damaged or no video file"
-        raise UserError(f"{path}: {reason}, expected a whole video file such as .mp4 or .avi") from error
-    if not frames:
-        raise UserError(f"{path}: has no frames, expected a whole video file")
-    return np.stack(frames)
+        return np.stack([np.asarray(frame) for frame in Video(path)])
+    except ValueError as error:
+        folder = pathlib.Path(path).parent
+        raise UserError(f"{folder / str(error)}, expected a whole video file such as .mp4 or .avi") from None
 
 
 def read_poses(path):
     """3D poses from a file.
 
     Args:
-        path: ``.npy`` or ``.npz`` with an array ``[T, M, J, 3]`` or ``[T, J, 3]`` in metres, or a ``.json`` as of
-            Northwestern-UCLA, whose ``skeletons`` is such an array.
+        path: A file of one of the forms that :mod:`tfrecords.pose_files` reads.
 
     Returns:
         ``[T, M, J, 3]`` float32.
@@ -344,37 +329,19 @@ def read_poses(path):
     Raises:
         UserError: No such file, another format, or numbers that are not finite.
     """
-    path = pathlib.Path(path)
-    if path.suffix not in _SUFFIXES:
-        raise UserError(f"{path}: unknown pose format {path.suffix!r}, expected one of {', '.join(_SUFFIXES)}")
+    from tfrecords import pose_files
+
     try:
-        poses = np.asarray(_load_poses(path), np.float32)
+        poses = pose_files.read(path).xyz
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
-    except (ValueError, TypeError, EOFError) as error:  # damaged, not numbers, or rows of unequal length
-        raise UserError(f"{path}: damaged or not poses ({' '.join(str(error).split())[:200]})") from error
-    if poses.ndim == 3:
-        poses = poses[:, np.newaxis]
-    if poses.ndim != 4 or poses.shape[-1] != 3 or not poses.size:
-        raise UserError(f"{path}: has the shape {list(poses.shape)}, expected [T, M, J, 3] or [T, J, 3]")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    if poses is None:
+        raise UserError(f"{path}: holds pixels alone, expected joints in metres (xyz)")
     if not np.isfinite(poses).all():
         raise UserError(f"{path}: holds NaN or infinity, expected metres; an absent person is all zeros")
     return poses
-
-
-def _load_poses(path):
-    if path.suffix == ".json":
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "skeletons" not in content:
-            raise ValueError("no entry 'skeletons'")
-        return content["skeletons"]
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        with loaded:
-            if len(loaded.files) != 1:
-                raise ValueError(f"{len(loaded.files)} arrays {loaded.files}, expected one")
-            return loaded[loaded.files[0]]
-    return loaded
 
 
 def read_records(path, clip_ids):

@@ -10,7 +10,8 @@ status: it is 0 when at least one clip was converted, 2 when none was (and then 
 import pathlib
 import sys
 
-from tfrecords import command_line, datasets, writer
+from tfrecords import command_line, datasets, preview, writer
+from tfrecords.datasets import base
 from tfrecords.errors import UserError
 
 
@@ -30,6 +31,12 @@ def _parser():
             "--clips-per-shard", type=int, metavar="N", default=writer.CLIPS_PER_SHARD, help="clips in a shard, at most"
         )
         group.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+        if issubclass(source, base.VideoSource):
+            group.add_argument(
+                "--preview", type=pathlib.Path, metavar="FILE",
+                help="convert nothing, but draw boxes and joints over frames of some clips: a .png or .jpg file",
+            )  # fmt: skip
+            group.add_argument("--clip", metavar="ID", help="preview this clip alone")
     return parser
 
 
@@ -46,6 +53,13 @@ def main(argv=None):
     for name in ("workers", "shards", "clips_per_shard"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected at least 1")
+    if getattr(arguments, "preview", None):
+        source = datasets.get(arguments.dataset).from_arguments(arguments)
+        clips, frames = preview.contact_sheet(source, arguments.preview, arguments.clip)
+        print(f"{clips} clips, {frames} frames each: {arguments.preview}")
+        return 0
+    if getattr(arguments, "clip", None):
+        raise UserError("--clip chooses what --preview FILE draws, which is not given")
     if not arguments.out and not arguments.dry_run:
         raise UserError("--out DIR is needed: the folder to write (or --dry-run to write nothing)")
     source = datasets.get(arguments.dataset).from_arguments(arguments)

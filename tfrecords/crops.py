@@ -107,19 +107,20 @@ def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
                 scale = None if scale is None else ndimage.median_filter(scale, window, mode="nearest")
             centres = _fill(_first_hand(xy, visible, getattr(skeletons.get(layout), part)))
             if centres is None or scale is None:
-                squares = [_whole(width, height)] * len(xy)
+                squares = [whole_box(width, height)] * len(xy)
             else:
                 squares = [_even_box(c, HAND_SIDE * s) for c, s in zip(centres, scale)]
         boxes[part] = np.array(squares, np.int32)
     return boxes
 
 
+def whole_box(width, height):
+    """The square around a whole frame, ``(x_min, y_min, x_max, y_max)``: centred on it, as wide as its longer side."""
+    return _into_frame(_even_box((width / 2, height / 2), max(width, height)), width, height)
+
+
 def _even_box(centre, side):
     return tuple(2 * value for value in square_box(np.asarray(centre) / 2, side / 2))
-
-
-def _whole(width, height):
-    return _into_frame(_even_box((width / 2, height / 2), max(width, height)), width, height)
 
 
 def _bodies(xy, visible, width, height, window):

@@ -133,6 +133,26 @@ def join(tracks, frames, persons, joints):
     return poses
 
 
+def of_count(poses, persons):
+    """Poses of so many persons: the first ones, and absent ones where there are fewer.
+
+    Args:
+        poses: :class:`Poses` of any number.
+        persons: Persons M wanted.
+
+    Returns:
+        :class:`Poses`.
+    """
+
+    def fit(values):
+        if values is None:
+            return None
+        values = values[:, :persons]
+        return np.pad(values, [(0, 0), (0, persons - values.shape[1])] + [(0, 0)] * (values.ndim - 2))
+
+    return Poses(fit(poses.xyz), fit(poses.confidence), fit(poses.xy))
+
+
 def fill_gaps(poses, layout, longest=None):
     """Puts joints that were not measured on the line between the nearest frames in which they were.
 

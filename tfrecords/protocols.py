@@ -123,7 +123,16 @@ def split_of(dataset, protocol, clip_id):
         return None
     if rule.is_validation:
         return "train"
-    return "val" if _hash(f"{dataset}/{source.performance(info)}") < VALIDATION_SHARE else "train"
+    return train_or_val(f"{dataset}/{source.performance(info)}")
+
+
+def train_or_val(performance):
+    """``"val"`` for a tenth of all performances, else ``"train"``; the same wherever and whenever it is asked.
+
+    Args:
+        performance: Text that names the performance.
+    """
+    return "val" if _hash(performance) < VALIDATION_SHARE else "train"
 
 
 def splits_of(dataset, clip_id):

@@ -181,7 +181,7 @@ def test_video_that_cannot_be_read(video, tmp_path):
 
 @pytest.mark.real_data
 def test_corrupted_real_video(real_data):
-    with pytest.raises(UserError, match="is damaged after frame 28"):
+    with pytest.raises(UserError, match="damaged after frame 28"):
         read_video(real_data / "clips" / "corrupted.mp4")
 
 

@@ -95,4 +95,4 @@ def test_nucla_lists_of_the_authors(real_data, name, protocol, view):
 
 
 def test_every_dataset_has_protocols():
-    assert set(protocols.PROTOCOLS) == set(datasets.NAMES)
+    assert {*protocols.PROTOCOLS, "folder"} == set(datasets.NAMES)

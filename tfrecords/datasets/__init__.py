@@ -8,6 +8,7 @@ _SOURCES = {
     "ntu120": ("ntu", "NTU120"),
     "smarthome": ("smarthome", "Smarthome"),
     "nucla": ("nucla", "NUCLA"),
+    "folder": ("folder", "Folder"),
     "synthetic": ("synthetic", "SynthADL"),
 }
 NAMES = tuple(_SOURCES)

@@ -168,7 +168,20 @@ class VideoSource(Source):
         """
 
     def boxes(self, poses, recording):
-        """Part -> ``[T, 4]``: where pictures are cut out, see :func:`tfrecords.crops.part_boxes`."""
+        """Part -> where it is cut out.
+
+        Args:
+            poses: :class:`~tfrecords.persons.Poses`, or ``None``.
+            recording: What is cut.
+
+        Returns:
+            ``[T, 4]`` for each part, see :func:`tfrecords.crops.part_boxes`; ``[1, 4]``, the whole frame, where nothing
+            says where the joints are in it.
+        """
+        if poses is None or poses.xy is None:
+            if self.parts != ("full_body",):
+                raise RejectedClip("its joints' places in the pictures are not known, so hands cannot be cut out")
+            return {"full_body": np.array([crops.whole_box(recording.width, recording.height)])}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
@@ -187,41 +200,39 @@ class VideoSource(Source):
             poses = self.poses_of(info, recording) if self.with_poses else None
             if recording is None:
                 return self._clip(info, poses, self.fps)
-            boxes, images = self._pictures(recording, poses)
+            boxes = self.boxes(poses, recording)
+            images, length = self._cut(recording, boxes, len(poses) if poses is not None else None)
         except ValueError as error:
             raise RejectedClip(str(error)) from None
-        length = len(images[self.parts[0]])
+        boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
+        boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
         poses = None if poses is None else poses.first(length)
-        boxes = {part: values[:length].astype(np.float32) for part, values in boxes.items()}
         return self._clip(info, poses, recording.fps or self.fps, images=images, boxes=boxes)
 
     def _clip(self, info, poses, fps, **pictures):
-        known = (
-            {} if poses is None else {"pose_xyz": poses.xyz, "pose_xy": poses.xy, "pose_confidence": poses.confidence}
-        )
-        return schema.Clip(info, self.name, self.labels[info.label], fps, layout=self.layout, **known, **pictures)
+        if poses is not None:
+            pictures.update(pose_xyz=poses.xyz, pose_xy=poses.xy, pose_confidence=poses.confidence)
+        return schema.Clip(info, self.name, self.labels[info.label], fps, layout=self.layout, **pictures)
 
-    def _pictures(self, recording, poses):
-        """Boxes and JPEG pictures of every part; as many as the shorter of recording and poses has frames."""
-        if poses is None:
-            whole = crops.part_boxes(
-                np.zeros((1, 1, 1, 2)), np.zeros((1, 1, 1), bool), self.parts,
-                layout=self.layout, width=recording.width, height=recording.height, fps=1,
-            )  # fmt: skip
-            limit = None
-        else:
-            boxes, limit = self.boxes(poses, recording), len(poses)
+    def _cut(self, recording, boxes, poses):
+        """JPEG pictures of every part, and how many frames they have.
+
+        Args:
+            recording: What is cut.
+            boxes: Part -> where.
+            poses: Frames of the skeleton, beyond which nothing is cut; ``None`` without.
+        """
         images, count = {part: [] for part in self.parts}, 0
         for count, frame in enumerate(recording, start=1):
-            if limit is None or count <= limit:
-                for part in self.parts:
-                    box = whole[part][0] if limit is None else boxes[part][count - 1]
-                    images[part].append(crops.encode_jpeg(video.cut(frame, box, self.size)))
-        if limit is None:
-            return {part: np.repeat(box, count, axis=0) for part, box in whole.items()}, images
-        if abs(count - limit) > max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(count, limit)):
-            raise ValueError(f"video of {count} frames and skeleton of {limit}: one of the two is cut off")
-        return boxes, images
+            if poses is None or count <= poses:
+                for part, box in boxes.items():
+                    square = video.cut(frame, box[min(count, len(box)) - 1], self.size)
+                    images[part].append(crops.encode_jpeg(square))
+        if poses is None:
+            return images, count
+        if abs(count - poses) > max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(count, poses)):
+            raise ValueError(f"video of {count} frames and skeleton of {poses}: one of the two is cut off")
+        return images, min(count, poses)
 
 
 class PairedSource(VideoSource):

@@ -1,0 +1,213 @@
+"""Clips of your own: any videos, with or without a file of poses each, and one CSV that says what they are.
+
+``docs/datasets/folder.md`` has an example from the first video to the served model::
+
+    clips.csv       video,poses,label,subject,split
+                    kitchen/0001.mp4,kitchen/0001.npz,drink,3,train
+                    kitchen/0002.mp4,kitchen/0002.npz,eat,4,test
+"""
+
+import csv
+import hashlib
+import pathlib
+
+import numpy as np
+
+from tfrecords import crops, persons, pose_files, protocols, schema, video
+from tfrecords.datasets import base
+from tfrecords.errors import RejectedClip, UserError
+from zoo import skeletons
+
+DEFAULT_PROTOCOL = "default"
+_NUMBERS = ("subject", "camera", "setup", "repetition")
+_COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
+_SPLITS = (*protocols.SPLITS, "")
+
+
+class Folder(base.VideoSource):
+    """The clips that a CSV lists.
+
+    Args:
+        table: Path of the CSV; the paths in it are relative to its folder.
+        layout: Skeleton layout of the files of poses; empty without poses.
+        persons: Persons M to store of each pose; those that a file has more of are left out.
+        fps: Frames per second of clips without a video.
+        focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
+            pictures can be cut out around them.
+        pictures: ``parts`` and ``size`` as :class:`~tfrecords.datasets.base.VideoSource`.
+    """
+
+    name = "folder"
+    help = "videos and poses of your own, listed in a CSV"
+
+    def __init__(
+        self, table, *, layout="", persons=1, fps=30.0, focal_length=0.0, parts=("full_body",), size=base.SIZE
+    ):
+        self.layout, self.persons = layout, persons
+        super().__init__(pathlib.Path(table).parent, parts=parts, size=size, poses=bool(layout))
+        self.table, self.fps, self.focal_length = pathlib.Path(table), fps, focal_length
+        self._rows, self._protocols = _read_table(self.table, with_poses=bool(layout), with_pictures=bool(parts))
+        self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
+        used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
+        self._validated = {column for column, split in used if split == "val"}
+
+    @classmethod
+    def add_arguments(cls, parser):
+        """Adds ``--csv`` and what a CSV does not say."""
+        parser.add_argument("--csv", type=pathlib.Path, required=True, metavar="FILE", help="list of the clips")
+        base.add_picture_arguments(parser)
+        parser.add_argument(
+            "--layout", help=f"skeleton of the files of poses, one of {', '.join(skeletons.LAYOUTS)}; default: no poses"
+        )
+        parser.add_argument("--persons", type=int, default=1, metavar="M", help="persons to store of each pose")
+        parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
+        parser.add_argument(
+            "--focal-length", type=float, default=0.0, metavar="PIXELS",
+            help="of the camera, where poses are in metres alone: says where in the pictures the joints are",
+        )  # fmt: skip
+
+    @classmethod
+    def from_arguments(cls, arguments):
+        """The source that parsed arguments describe."""
+        parts, size = base.picture_options(arguments)
+        if arguments.layout:
+            try:
+                skeletons.get(arguments.layout)
+            except ValueError as error:
+                raise UserError(f"--layout: {error}") from None
+        elif parts != ("full_body",):
+            raise UserError(f"--parts {arguments.parts} needs poses: say with --layout what skeleton they are of")
+        for option, least in (("persons", 1), ("fps", 1e-3), ("focal_length", 0.0)):
+            value = getattr(arguments, option)
+            if not least <= value < 1e6:
+                raise UserError(f"--{option.replace('_', '-')} {value}: expected a number from {least:g}")
+        return cls(
+            arguments.csv,
+            layout=arguments.layout or "",
+            persons=arguments.persons,
+            fps=arguments.fps,
+            focal_length=arguments.focal_length,
+            parts=parts,
+            size=size,
+        )
+
+    def parse_id(self, clip_id):
+        """The :class:`~tfrecords.schema.ClipInfo` of a clip in the list; ``ValueError`` where there is none."""
+        if clip_id not in self._rows:
+            raise ValueError(f"{clip_id!r} is in no line of {self.table}")
+        row = self._rows[clip_id]
+        return schema.ClipInfo(clip_id, self.labels.index(row["label"]), **{name: row[name] for name in _NUMBERS})
+
+    @staticmethod
+    def performance(info):
+        """As for every dataset where the list tells performances apart; else each clip is one."""
+        known = info.subject or info.setup or info.repetition
+        return base.Source.performance(info) if known else info.id
+
+    def protocols(self):
+        """The CSV's columns of splits."""
+        return {name: f"column {column!r} of {self.table.name}" for name, column in self._protocols.items()}
+
+    def splits_of(self, info):
+        """What the CSV says; where it names no validation clips, a tenth of the training performances."""
+        splits = {}
+        for name, column in self._protocols.items():
+            split = self._rows[info.id][column]
+            if split == "train" and column not in self._validated:
+                split = protocols.train_or_val(f"{self.name}/{self.performance(info)}")
+            splits[name] = split or None
+        return splits
+
+    def options(self):
+        """All that the records depend on."""
+        out = {"layout": self.layout, "persons": self.persons, "fps": self.fps, "focal_length": self.focal_length}
+        return {**super().options(), **out, "csv": hashlib.sha256(self.table.read_bytes()).hexdigest()}
+
+    def index(self):
+        """Every line of the CSV."""
+        return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(self._rows)))
+
+    def recording(self, info):
+        """The video."""
+        return video.Video(self._path(info, "video"))
+
+    def poses_of(self, info, recording):
+        """The persons in the clip's file of poses."""
+        path = self._path(info, "poses")
+        try:
+            found = pose_files.read(path)
+        except OSError as error:
+            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise RejectedClip(f"{path.name}: {error}") from None
+        layout = skeletons.get(self.layout)
+        if found.confidence.shape[2] != layout.num_joints:
+            joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
+            raise RejectedClip(f"{path.name}: {joints}")
+        poses = persons.of_count(found, self.persons)
+        try:
+            poses = persons.fill_gaps(poses, layout, longest=round(persons.LONGEST_GAP * self.fps))
+        except RejectedClip as reason:
+            raise RejectedClip(f"{path.name}: {reason}") from None
+        if poses.xy is None and self.focal_length and recording is not None:
+            xy = crops.project(poses.xyz, self.focal_length, recording.width, recording.height)
+            poses = persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))
+        return poses
+
+    def _path(self, info, kind):
+        return self.folder / self._rows[info.id][kind]
+
+
+def _read_table(path, *, with_poses, with_pictures):
+    """Clip's id -> its line of the CSV, and protocol -> its column."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
+            table = csv.DictReader(file, restval="")
+            rows = [{(name or "").strip(): (value or "").strip() for name, value in row.items()
+                     if not isinstance(value, list)} for row in table]  # fmt: skip
+            columns = [(name or "").strip() for name in table.fieldnames or ()]
+    except OSError as error:
+        raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"--csv {path}: no CSV file in UTF-8 ({error})") from None
+    split_columns = [name for name in columns if name == "split" or name.startswith("split_")]
+    unknown = [name for name in columns if name not in _COLUMNS and name not in split_columns]
+    needed = ["label", *(["poses"] if with_poses else []), *(["video"] if with_pictures else [])]
+    lacking = [name for name in needed if name not in columns]
+    if lacking or unknown or not split_columns:
+        what = (
+            f"no column {lacking[0]!r}"
+            if lacking
+            else f"unknown column {unknown[0]!r}"
+            if unknown
+            else "no column 'split'"
+        )
+        expected = f"expected {', '.join(_COLUMNS)}, split_<protocol>; needed here: {', '.join(needed)}, one of splits"
+        raise UserError(f"--csv {path}: {what}; {expected}")
+    if not rows:
+        raise UserError(f"--csv {path}: no clip in it, expected a line for each")
+    found = {}
+    for number, row in enumerate(rows, start=2):
+        row = _checked(row, f"--csv {path} line {number}", needed, split_columns)
+        if row["id"] in found:
+            raise UserError(f"--csv {path} line {number}: the id {row['id']!r} is there twice, give a column 'id'")
+        found[row["id"]] = row
+    return found, {(name[len("split_") :] or DEFAULT_PROTOCOL): name for name in split_columns}
+
+
+def _checked(row, where, needed, split_columns):
+    """A line with its numbers as such and its id."""
+    for name in needed:
+        if not row[name]:
+            raise UserError(f"{where}: no {name}, expected one")
+    for name in split_columns:
+        if row[name] not in _SPLITS:
+            raise UserError(f"{where}: {name} is {row[name]!r}, expected train, val, test or nothing")
+    for name in _NUMBERS:
+        value = row.get(name) or "0"
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise UserError(f"{where}: {name} is {value!r}, expected a whole number from 0")
+        row[name] = int(value)
+    source = row.get("video") or row.get("poses") or ""
+    row["id"] = row.get("id") or pathlib.PurePath(source).with_suffix("").as_posix().replace("/", ".")
+    return row
