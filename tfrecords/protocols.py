@@ -27,13 +27,20 @@ class Protocol:
         description: One line for tables.
         is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part.
         is_test: Whether it is in the test part.
+        labels: Names of the classes, where it uses a part of the dataset's, in the order of its own label numbers;
+            clips of the others are in no split. ``None``: all of the dataset's.
         is_validation: Whether it is in the validation part, where the dataset's authors have one.
     """
 
     description: str
     is_train: Callable
     is_test: Callable
+    labels: Optional[tuple] = None
     is_validation: Optional[Callable] = None
+
+    def facts(self):
+        """What a manifest says of it, as JSON values: ``description`` and, for a part of the classes, ``labels``."""
+        return {"description": self.description, **({"labels": list(self.labels)} if self.labels else {})}
 
 
 def _cross_subject(train, description):
@@ -45,8 +52,20 @@ def _cross_view(train, test, description):
     return Protocol(description, lambda c: c.camera in train, lambda c: c.camera in test)
 
 
+# The activities of Toyota Smarthome's cross-view protocols.
+_SMARTHOME_CROSS_VIEW = (
+    "Cutbread", "Drink.Frombottle", "Drink.Fromcan", "Drink.Fromcup", "Drink.Fromglass", "Eat.Attable", "Eat.Snack",
+    "Enter", "Getup", "Leave", "Pour.Frombottle", "Pour.Fromcan", "Readbook", "Sitdown", "Takepills", "Uselaptop",
+    "Usetablet", "Usetelephone", "Walk",
+)  # fmt: skip
+
+
 def _smarthome_cross_view(train, description):
-    return dataclasses.replace(_cross_view(train, (2,), description), is_validation=lambda c: c.camera == 5)
+    return dataclasses.replace(
+        _cross_view(train, (2,), description),
+        labels=_SMARTHOME_CROSS_VIEW,
+        is_validation=lambda clip: clip.camera == 5,
+    )
 
 
 # Shahroudy et al., CVPR 2016, section 3.2; Liu et al., TPAMI 2020, section 3.2.
@@ -115,6 +134,8 @@ def split_of(dataset, protocol, clip_id):
     source = datasets.get(dataset)
     info = source.parse_id(clip_id)
     rule = PROTOCOLS[dataset][protocol]
+    if rule.labels is not None and source.labels[info.label] not in rule.labels:
+        return None
     if rule.is_test(info):
         return "test"
     if rule.is_validation and rule.is_validation(info):

@@ -599,7 +599,7 @@ def _manifest(source, index, identity, reports):
         "parts": [part for part in schema.PARTS if part in parts],
         "fps": source.fps,
         "cells": cells,
-        "protocols": {name: _protocol(name, description, cells) for name, description in source.protocols().items()},
+        "protocols": {name: _protocol(name, facts, cells) for name, facts in source.protocols().items()},
         "counts": {
             "clips": sum(cell["clips"] for cell in cells.values()),
             "frames": frames,
@@ -611,10 +611,10 @@ def _manifest(source, index, identity, reports):
     }
 
 
-def _protocol(name, description, cells):
+def _protocol(name, facts, cells):
     members = {s: [cell for cell, v in cells.items() if v["splits"][name] == s] for s in protocols.SPLITS}
     return {
-        "description": description,
+        **facts,
         **members,
         "clips": {split: sum(cells[cell]["clips"] for cell in members[split]) for split in protocols.SPLITS},
     }

@@ -14,6 +14,7 @@ import pytest
 from serving import client as client_module
 from serving.client import Client, RequestFailed, read_poses, read_records, read_video
 from tests.serving.conftest import LABELS, PERSONS
+from tests.tfrecords.recording_files import write_video
 from tfrecords import command_line
 from tfrecords.errors import UserError
 
@@ -22,17 +23,6 @@ from tfrecords.errors import UserError
 def client(address):
     with Client(address, "separable_sta") as opened:
         yield opened
-
-
-def write_video(path, frames, rate=25):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = 4_000_000
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="module")

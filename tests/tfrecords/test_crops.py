@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.tfrecords import recording_files
 from tfrecords import crops
 
 WIDTH, HEIGHT = 320, 240
@@ -65,3 +66,88 @@ def test_jpeg_round_trip_keeps_the_order_of_colours():
 def test_damaged_jpeg(damage):
     with pytest.raises(ValueError, match="JPEG"):
         crops.decode_jpeg(damage(crops.encode_jpeg(IMAGE)))
+
+
+# ------------------------------------------------------------------------------------------- boxes of whole clips
+
+
+def boxes(
+    *people, parts=("full_body", "left_hand", "right_hand"), metres=True, visible=None, size=recording_files.FRAME
+):
+    xyz = np.stack(people, axis=1)  # [T, M, J, 3]
+    xy = recording_files.project(xyz)
+    return crops.part_boxes(
+        xy,
+        np.ones(xy.shape[:3], bool) if visible is None else visible,
+        crops.skeletons.PARTS,
+        layout="kinect_v2_25",
+        width=size[0],
+        height=size[1],
+        fps=20,
+        xyz=xyz if metres else None,
+    )
+
+
+WALK = recording_files.walk("kinect_v2_25", 30, (-0.2, 0, 4), (0.2, 0, 4))
+
+
+def test_boxes_are_squares_of_even_corners():
+    for box in boxes(WALK).values():
+        assert box.shape == (30, 4)
+        assert not (box % 2).any()
+        np.testing.assert_array_equal(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+
+
+def test_full_body_holds_all_joints_of_all_persons_within_the_frame():
+    second = WALK + np.float32([0.8, 0, 0.5])
+    box = boxes(WALK, second)["full_body"]
+    for person in (WALK, second):
+        xy = recording_files.project(person)
+        assert (xy >= box[:, np.newaxis, :2]).all()
+        assert (xy <= box[:, np.newaxis, 2:]).all()
+    assert (box >= 0).all()
+    assert (box <= [160, 120, 160, 120]).all()
+    alone = boxes(WALK)["full_body"]
+    assert (recording_files.project(second)[..., 0].max(axis=1) > alone[:, 2]).any()
+
+
+def test_full_body_does_not_tremble_with_the_joints():
+    noise = np.random.default_rng(0).normal(scale=0.05, size=WALK.shape)
+    trembling = boxes(WALK + noise)["full_body"]
+    raw = recording_files.project(WALK + noise)[:, :, 0]
+    assert (
+        np.abs(np.diff(trembling[:, 0] + trembling[:, 2]) / 2).mean()
+        < np.abs(np.diff(raw.max(1) + raw.min(1))).mean() / 4
+    )
+
+
+@pytest.mark.parametrize("size", [(160, 40), (50, 120)])
+def test_a_body_larger_than_the_frame_is_centred_on_it(size):
+    box = boxes(WALK + np.float32([(size[0] - 160) * 4 / 240, -(size[1] - 120) * 4 / 240, 0]), size=size)["full_body"]
+    for low, high, length in ((0, 2, size[0]), (1, 3, size[1])):
+        out = (box[:, high] - box[:, low]) > length
+        np.testing.assert_allclose((box[:, low] + box[:, high])[out], length, atol=4)
+
+
+def test_hands_are_cut_at_forty_centimetres():
+    side = crops.HAND_SIDE * recording_files.FOCAL_LENGTH / 4
+    found = boxes(WALK)
+    for part, joint in (("left_hand", 7), ("right_hand", 11)):
+        np.testing.assert_allclose(found[part][:, 2] - found[part][:, 0], side, atol=2)
+        centres = (found[part][:, :2] + found[part][:, 2:]) / 2
+        np.testing.assert_allclose(centres, recording_files.project(WALK)[:, joint], atol=2)
+    by_shoulders_and_hips = boxes(WALK, metres=False)["left_hand"]
+    np.testing.assert_allclose(by_shoulders_and_hips[:, 2] - by_shoulders_and_hips[:, 0], side, atol=4)
+
+
+def test_frames_without_joints_take_the_neighbours_boxes():
+    visible = np.ones((30, 1, 25), bool)
+    visible[10:20] = False
+    found, full = boxes(WALK, visible=visible), boxes(WALK)
+    for part in found:
+        np.testing.assert_allclose(found[part][10:20], full[part][10:20], atol=6)
+
+
+def test_a_clip_without_joints_is_cut_whole():
+    for box in boxes(WALK, visible=np.zeros((30, 1, 25), bool)).values():
+        assert box.tolist() == [[0, -20, 160, 140]] * 30

@@ -82,8 +82,8 @@ class Source(abc.ABC):
         return f"{info.setup}/{info.label}/{info.subject}/{info.repetition}"
 
     def protocols(self):
-        """Name of each evaluation protocol -> one line on it."""
-        return {name: protocol.description for name, protocol in protocols.PROTOCOLS[self.name].items()}
+        """Name of each evaluation protocol -> what the manifest says of it: ``description`` and perhaps ``labels``."""
+        return {name: protocol.facts() for name, protocol in protocols.PROTOCOLS[self.name].items()}
 
     def splits_of(self, info):
         """Protocol -> split of a clip (``None`` where the protocol does not use it)."""

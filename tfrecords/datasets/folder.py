@@ -106,7 +106,9 @@ class Folder(base.VideoSource):
 
     def protocols(self):
         """The CSV's columns of splits."""
-        return {name: f"column {column!r} of {self.table.name}" for name, column in self._protocols.items()}
+        return {
+            name: {"description": f"column {column!r} of {self.table.name}"} for name, column in self._protocols.items()
+        }
 
     def splits_of(self, info):
         """What the CSV says; where it names no validation clips, a tenth of the training performances."""

@@ -26,12 +26,6 @@ ACTIVITIES = (
     "Pour.Frombottle", "Pour.Fromcan", "Pour.Fromkettle", "Readbook", "Sitdown", "Takepills", "Uselaptop", "Usetablet",
     "Usetelephone", "Walk", "WatchTV",
 )  # fmt: skip
-# The 19 activities of the cross-view protocols: those that cameras 1, 2 and 5 all saw.
-CROSS_VIEW = (
-    "Cutbread", "Drink.Frombottle", "Drink.Fromcan", "Drink.Fromcup", "Drink.Fromglass", "Eat.Attable", "Eat.Snack",
-    "Enter", "Getup", "Leave", "Pour.Frombottle", "Pour.Fromcan", "Readbook", "Sitdown", "Takepills", "Uselaptop",
-    "Usetablet", "Usetelephone", "Walk",
-)  # fmt: skip
 # In the download, too few to learn and in no protocol.
 DROPPED = "Pour.Fromcup"
 CAMERAS = range(1, 8)

@@ -1,0 +1,105 @@
+"""Writes recordings as datasets hold them: videos, NTU skeletons, LCR-Net poses, with made-up content."""
+
+import json
+
+import av
+import numpy as np
+
+from zoo import skeletons
+
+FOCAL_LENGTH = 120.0
+FRAME = (160, 120)  # width, height
+BACKGROUND, BODY = (40, 80, 120), (250, 60, 30)
+
+# Where joints of any layout are on a standing person, metres, hips at the origin.
+_HEIGHTS = {
+    "head": 0.62, "neck": 0.5, "shoulder_centre": 0.42, "spine_shoulder": 0.42, "spine": 0.1, "spine_mid": 0.2,
+    "torso": 0.2, "hip_centre": 0.0, "spine_base": 0.0, "shoulder": 0.38, "elbow": 0.12, "wrist": -0.1, "hand": -0.17,
+    "hand_tip": -0.22, "thumb": -0.15, "hip": -0.06, "knee": -0.48, "ankle": -0.85, "foot": -0.9,
+}  # fmt: skip
+_WIDTHS = {"shoulder": 0.18, "elbow": 0.24, "wrist": 0.26, "hand": 0.27, "hand_tip": 0.27, "thumb": 0.23}
+
+
+def standing(layout):
+    """``[J, 3]`` of a person of a layout, who faces the camera."""
+    out = []
+    for joint in skeletons.get(layout).joints:
+        side, _, name = joint.rpartition("left_") if "left_" in joint else joint.rpartition("right_")
+        side = 0 if name == joint else -1 if "left_" in joint else 1
+        out.append((side * _WIDTHS.get(name, 0.1), _HEIGHTS[name], 0.0))
+    return np.array(out, np.float32)
+
+
+def walk(layout, frames=14, start=(-0.3, 0.0, 3.0), end=(0.3, 0.0, 3.0)):
+    """Poses ``[T, J, 3]`` of a person who moves from one point to another."""
+    where = np.linspace(start, end, frames).astype(np.float32)
+    return standing(layout) + where[:, np.newaxis]
+
+
+def project(xyz):
+    """Pixels of joints in frames of :data:`FRAME`."""
+    x, y, z = np.moveaxis(np.asarray(xyz), -1, 0)
+    return np.stack([FRAME[0] / 2 + FOCAL_LENGTH * x / z, FRAME[1] / 2 - FOCAL_LENGTH * y / z], axis=-1)
+
+
+def frames_of(*persons):
+    """Frames ``[T, H, W, 3]`` in which the joints of persons ``[T, J, 3]`` are squares of 7 pixels."""
+    frames = np.empty((len(persons[0]), FRAME[1], FRAME[0], 3), np.uint8)
+    frames[...] = BACKGROUND
+    for person in persons:
+        for frame, pixels in zip(frames, np.rint(project(person)).astype(int)):
+            for x, y in pixels:
+                frame[max(y - 3, 0) : max(y + 4, 0), max(x - 3, 0) : max(x + 4, 0)] = BODY
+    return frames
+
+
+def is_body(image):
+    """Which pixels show a person."""
+    return np.abs(image.astype(int) - BODY).max(axis=-1) < 90
+
+
+def write_video(path, frames, rate=25, codec="mpeg4"):
+    """Writes a video file of frames ``[T, H, W, 3]``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 4_000_000
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def ntu_text(bodies, frames=None, scale=1920 / FRAME[0]):
+    """A ``.skeleton`` file.
+
+    Args:
+        bodies: Body number -> (first frame, ``[n, 25, 3]``).
+        frames: Frames in all; default: until the last body has gone.
+        scale: From pixels of :data:`FRAME` to those of the dataset's frames.
+    """
+    frames = max(first + len(xyz) for first, xyz in bodies.values()) if frames is None else frames
+    lines = [str(frames)]
+    for frame in range(frames):
+        there = {n: xyz[frame - first] for n, (first, xyz) in bodies.items() if first <= frame < first + len(xyz)}
+        lines.append(str(len(there)))
+        for number, xyz in there.items():
+            lines += [f"{number} 0 1 1 1 1 0 0.02 0.05 2", "25"]
+            for (x, y, z), (u, v) in zip(xyz, project(xyz) * scale):
+                lines.append(f"{x:.7g} {y:.7g} {z:.7g} 277.4 191.8 {u:.7g} {v:.7g} -0.2 0.05 0.96 -0.12 2")
+    return "\r\n".join(lines) + "\r\n"  # as the sensor's tool under Windows wrote them
+
+
+def lcrnet_text(*persons, downwards=True):
+    """A ``_pose3d.json`` of persons ``[T, 13, 3]``; a frame of NaN has nobody. The last person is the surest."""
+    frames = []
+    for poses in zip(*persons):
+        frames.append([])
+        for score, xyz in enumerate(poses, start=1):
+            if np.isfinite(xyz).all():
+                up = xyz * ((1, -1, 1) if downwards else 1)
+                pose = {"pose2d": project(xyz).T.ravel().tolist(), "pose3d": up.T.ravel().tolist(), "cumscore": score}
+                frames[-1].append(pose)
+    return json.dumps({"K": [[FOCAL_LENGTH, 0, 80], [0, FOCAL_LENGTH, 60], [0, 0, 1]], "njts": 13, "frames": frames})

@@ -1,0 +1,77 @@
+"""Frames of video files and of folders of pictures."""
+
+import numpy as np
+import pytest
+
+from tests.tfrecords import recording_files
+from tfrecords import crops, video
+
+FRAMES = np.linspace(0, 255, 6 * 48 * 80 * 3).reshape(6, 48, 80, 3).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    smooth = recording_files.frames_of(recording_files.walk("nite_15", frames=6))
+    return recording_files.write_video(tmp_path_factory.mktemp("video") / "clip.mp4", smooth, rate=30)
+
+
+def test_size_rate_and_number(path):
+    opened = video.Video(path)
+    assert (opened.width, opened.height, opened.fps) == (160, 120, 30.0)
+    assert len(list(opened)) == len(list(opened)) == 6  # again from the start
+
+
+@pytest.mark.parametrize("part", [(0, 120, 0, 160), (10, 40, 20, 60), (11, 40, 21, 50), (119, 120, 3, 4), (5, 5, 0, 9)])
+def test_a_part_is_that_part_of_the_whole(path, part):
+    top, bottom, left, right = part
+    for frame in video.Video(path):
+        whole = np.asarray(frame)
+        assert whole.shape == frame.shape == (120, 160, 3)
+        difference = frame[top:bottom, left:right].astype(int) - whole[top:bottom, left:right]
+        assert difference.shape == (bottom - top, right - left, 3)
+        # The converter interpolates colours over a part's edge, where the whole knows the neighbours.
+        assert np.abs(difference).max(initial=0) <= 1
+
+
+@pytest.mark.parametrize("box", [(20, 10, 120, 110), (21, 11, 121, 111), (-10, 0, 110, 120), (60, 40, 80, 60)])
+def test_cut_either_way(path, box):
+    for frame in video.Video(path):
+        quick = video.cut(frame, box, 32).astype(int)
+        assert np.abs(quick - crops.cut(np.asarray(frame), box, 32)).mean() < 4
+
+
+def test_pictures(tmp_path):
+    import cv2
+
+    for number, frame in enumerate(FRAMES[:3]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame[..., ::-1])
+    (tmp_path / "3.jpg").write_bytes(crops.encode_jpeg(FRAMES[3], quality=98))
+    opened = video.Pictures(sorted(tmp_path.iterdir()), 12.0)
+    assert (opened.width, opened.height, opened.fps) == (80, 48, 12.0)
+    frames = list(opened)
+    np.testing.assert_array_equal(frames[:3], FRAMES[:3])
+    np.testing.assert_allclose(frames[3], FRAMES[3], atol=12)
+
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"1\.png: not a whole PNG file"):
+        list(opened)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ValueError, match=r"1\.png: cannot be read \(No such file"):
+        list(opened)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda whole: b"", "damaged or no video file"),
+        (lambda whole: b"\x00" * 5000, "damaged or no video file"),
+        (lambda whole: b"text, no video" * 100, "damaged or no video file"),
+        (lambda whole: whole[: len(whole) // 2], "damaged"),
+    ],
+)
+def test_damaged_video(path, tmp_path, content, reason):
+    (tmp_path / "clip.mp4").write_bytes(content(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"clip\.mp4: {reason}"):
+        list(video.Video(tmp_path / "clip.mp4"))
+    with pytest.raises(ValueError, match=r"none\.mp4: cannot be read \(No such file"):
+        video.Video(tmp_path / "none.mp4")
