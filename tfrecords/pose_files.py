@@ -54,6 +54,8 @@ def read(path):
 
 
 def _poses(values):
+    if not {"xyz", "xy"} & set(values):
+        raise ValueError("neither xyz nor xy in it")
     arrays = {}
     for name, value in values.items():
         axes = 4 if name != "confidence" else 3
@@ -67,8 +69,6 @@ def _poses(values):
     if len(set(shapes.values())) != 1:
         raise ValueError(f"arrays of unequal frames, persons or joints: {shapes}")
     places = [arrays[name] for name in ("xyz", "xy") if name in arrays]
-    if not places:
-        raise ValueError("neither xyz nor xy in it")
     measured = np.all([np.isfinite(p).all(axis=-1) & (p != 0).any(axis=-1) for p in places], axis=0)
     confidence = arrays.get("confidence")
     if confidence is None:

@@ -198,7 +198,7 @@ def test_read_real_nucla_poses(real_data):
         ("cut.npy", b"\x93NUMPY\x01", "damaged or not poses"),
         ("text.npz", b"text", "damaged or not poses"),
         ("cut.json", b'{"skeletons": [[', "damaged or not poses"),
-        ("other.json", b'{"poses": []}', "no entry 'skeletons'"),
+        ("other.json", b'{"poses": []}', "neither xyz nor xy in it"),
         ("ragged.json", b'{"skeletons": [[[1, 2, 3]], [[1, 2]]]}', "damaged or not poses"),
         ("flat.json", b'{"skeletons": [1, 2, 3]}', r"has the shape \[3\]"),
         ("nan.json", b'{"skeletons": [[[1, 2, NaN]]]}', "holds NaN"),
