@@ -10,7 +10,7 @@ status: it is 0 when at least one clip was converted, 2 when none was (and then 
 import pathlib
 import sys
 
-from tfrecords import command_line, datasets, preview, writer
+from tfrecords import beam, command_line, datasets, preview, writer
 from tfrecords.datasets import base
 from tfrecords.errors import UserError
 
@@ -25,6 +25,10 @@ def _parser():
         group = command.add_argument_group("conversion")
         group.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder to write; needed but for --dry-run")
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
+        group.add_argument("--runner", metavar="NAME", help="convert by this runner of Apache Beam, on many machines")
+        group.add_argument(
+            "--runner-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of the runner's own"
+        )
         sharding = group.add_mutually_exclusive_group()
         sharding.add_argument("--shards", type=int, metavar="N", help="shards per cell")
         sharding.add_argument(
@@ -63,6 +67,12 @@ def main(argv=None):
     if not arguments.out and not arguments.dry_run:
         raise UserError("--out DIR is needed: the folder to write (or --dry-run to write nothing)")
     source = datasets.get(arguments.dataset).from_arguments(arguments)
+    if arguments.runner_option and not arguments.runner:
+        raise UserError("--runner-option is of a runner of Apache Beam: name one with --runner")
+    if arguments.runner and arguments.dry_run:
+        raise UserError("--dry-run reads on this machine: leave --runner out")
+    if arguments.runner:
+        beam.check(arguments.runner)
 
     def progress(total):
         return command_line.progress(total, f"{'check' if arguments.dry_run else 'convert'} {source.name}")
@@ -81,6 +91,7 @@ def main(argv=None):
         clips_per_shard=arguments.clips_per_shard,
         workers=arguments.workers,
         progress=progress,
+        run=beam.run(arguments.runner, arguments.runner_option) if arguments.runner else None,
     )
     shards = sum(len(cell["shards"]) for cell in found["cells"].values())
     done = "" if written else "already complete: "

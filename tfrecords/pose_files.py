@@ -14,6 +14,7 @@ right, y upwards, z forwards.
 """
 
 import csv
+import io
 import json
 import pathlib
 
@@ -44,11 +45,10 @@ def read(path):
     readers = {".npy": _read_numpy, ".npz": _read_numpy, ".json": _read_json, ".csv": _read_csv}
     if path.suffix not in readers:
         raise ValueError(f"unknown pose format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    data = path.read_bytes()
     try:
-        values = {name: np.asarray(value, np.float32) for name, value in readers[path.suffix](path).items()}
-    except OSError:
-        raise
-    except (ValueError, TypeError, EOFError, KeyError, RecursionError) as error:  # no numbers, rows of unequal length
+        values = {name: np.asarray(value, np.float32) for name, value in readers[path.suffix](data).items()}
+    except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
         raise ValueError(f"damaged or not poses ({' '.join(str(error).split())[:200]})") from None
     return _poses(values)
 
@@ -79,8 +79,8 @@ def _poses(values):
     return persons.Poses(arrays.get("xyz"), confidence, arrays.get("xy"))
 
 
-def _read_numpy(path):
-    loaded = np.load(path, allow_pickle=False)
+def _read_numpy(data):
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
     if not isinstance(loaded, np.lib.npyio.NpzFile):
         return {"xyz": loaded}
     with loaded:
@@ -92,8 +92,8 @@ def _read_numpy(path):
         return {name: loaded[name] for name in loaded.files}
 
 
-def _read_json(path):
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _read_json(data):
+    content = json.loads(data.decode())
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     if "skeletons" in content:
@@ -101,19 +101,18 @@ def _read_json(path):
     return {name: content[name] for name in _VALUES if name in content}
 
 
-def _read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        columns = set(rows.fieldnames or ())
-        groups = {name: names for name, names in _COLUMNS.items() if set(names) <= columns}
-        if not {"frame", "joint"} <= columns:
-            raise ValueError("expected a header with frame, joint, and x, y, z or u, v")
-        entries = {}
-        for row in rows:
-            key = int(row["frame"]), int(row.get("person") or 0), int(row["joint"])
-            if min(key) < 0 or key in entries:
-                raise ValueError(f"line {rows.line_num}: frame, person, joint {key} negative or there twice")
-            entries[key] = {name: [float(row[c]) for c in names] for name, names in groups.items()}
+def _read_csv(data):
+    rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+    columns = set(rows.fieldnames or ())
+    groups = {name: names for name, names in _COLUMNS.items() if set(names) <= columns}
+    if not {"frame", "joint"} <= columns:
+        raise ValueError("expected a header with frame, joint, and x, y, z or u, v")
+    entries = {}
+    for row in rows:
+        key = int(row["frame"]), int(row.get("person") or 0), int(row["joint"])
+        if min(key) < 0 or key in entries:
+            raise ValueError(f"line {rows.line_num}: frame, person, joint {key} negative or there twice")
+        entries[key] = {name: [float(row[c]) for c in names] for name, names in groups.items()}
     if not entries:
         raise ValueError("no rows")
     frames, people, joints = (max(key[axis] for key in entries) + 1 for axis in range(3))

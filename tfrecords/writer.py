@@ -6,7 +6,7 @@
                         │
            process pool │ one shard at a time per worker
                         ▼
-             <shard>.<pid>.tmp ─► fsync ─► rename ─► side-car in .conversion/ ─► ... ─► manifest.json
+             <shard>.<name>.tmp ─► fsync ─► rename ─► side-car in .conversion/ ─► ... ─► manifest.json
 
 A shard under its final name is complete, and a side-car says that it is; a conversion that was stopped goes on with
 the shards that have none. The side-cars hold all that the manifest needs, so it comes out the same however often the
@@ -28,6 +28,7 @@ import shutil
 import signal
 import threading
 import time
+import uuid
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import reduction
 
@@ -95,7 +96,7 @@ def plan(source, clips, *, shards=None, clips_per_shard=CLIPS_PER_SHARD):
     return out
 
 
-def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, workers=None, progress=None):
+def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, workers=None, progress=None, run=None):
     """Converts a source into a folder, or goes on where an earlier call was stopped.
 
     Args:
@@ -105,6 +106,7 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
         clips_per_shard: Largest number of clips in a shard.
         workers: Processes; default: one per core.
         progress: A function of the number of clips that returns a progress bar (``tqdm``'s interface).
+        run: What writes the shards, such as :func:`tfrecords.beam.run` gives; default: processes of this machine.
 
     Returns:
         ``(manifest, written)``: the manifest, and whether this call wrote it (``False``: it was there).
@@ -119,7 +121,7 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
     identity = _identity(source, index, {"shards": shards} if shards else {"clips_per_shard": clips_per_shard})
 
     def write(missing, bar, lock):
-        return _run(source, missing, directory, workers, bar, lock)
+        return (run or _run)(source, missing, directory, workers, bar, lock)
 
     def finish(reports):
         return _manifest(source, index, identity, reports)
@@ -224,7 +226,7 @@ def _fill(directory, identity, todo, write, finish, progress):
         (directory / _STATE).mkdir(exist_ok=True)
         _claim(directory, identity)
         _clean(directory, todo)
-        reports = {shard: _finished(directory, shard) for shard in todo}
+        reports = {shard: finished(directory, shard) for shard in todo}
         missing = [shard for shard, report in reports.items() if report is None]
         with _bar(progress, sum(todo.values())) as bar:
             bar.update(sum(clips for shard, clips in todo.items() if reports[shard]))
@@ -318,8 +320,9 @@ def _write_records(path, records):
     """Writes a TFRecord file under a temporary name and renames it; its size and SHA-256."""
     import tensorflow as tf
 
-    # The process id keeps apart the files of a killed conversion's last worker and of the run that takes over.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # A name of its own keeps apart the files of a killed conversion's last worker and of the run that takes over, and
+    # those of workers on several machines, where process ids may be equal.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -557,8 +560,8 @@ def _sidecar(directory, shard):
     return directory / _STATE / f"{shard.file}.json"
 
 
-def _finished(directory, shard):
-    """The report of a shard that is complete, else ``None``."""
+def finished(directory, shard):
+    """The report of a shard that is complete in a folder, else ``None``."""
     try:
         report = json.loads(_sidecar(directory, shard).read_text(encoding="utf-8"))
         return report if (directory / shard.file).stat().st_size == report["bytes"] else None
