@@ -20,6 +20,7 @@ from tfrecords import command_line, manifest
 from tfrecords.crops import decode_jpeg
 from tfrecords.datasets.synthetic import SynthADL
 from tfrecords.errors import UserError
+from tfrecords.video import Video
 from zoo import ZooError, dense_trajectories
 
 TRACK, POINT = (0, 255, 0), (255, 0, 0)  # RGB
@@ -27,10 +28,10 @@ TRACK, POINT = (0, 255, 0), (255, 0, 0)  # RGB
 
 def video_frames(path):
     """Frames ``[T, H, W, 3]`` of a video file."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the client brings TensorFlow along
-    from serving.client import read_video
-
-    return read_video(path)
+    try:
+        return np.stack([np.asarray(frame) for frame in Video(path)])
+    except ValueError as error:
+        raise UserError(f"--video {error}") from None
 
 
 def synthetic_frames(clip_id, size):

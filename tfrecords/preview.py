@@ -9,7 +9,7 @@ import os
 import cv2
 import numpy as np
 
-from tfrecords import crops, video
+from tfrecords import crops
 from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
 
@@ -100,7 +100,7 @@ def _column(source, frame, poses, number, boxes):
         cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), _BOXES[part], 1)
     if poses is not None and poses.xy is not None and number < len(poses):
         _draw_joints(picture, poses.xy[number] * scale, poses.confidence[number] > 0, skeletons.get(source.layout))
-    cuts = [crops.decode_jpeg(crops.encode_jpeg(video.cut(frame, box, source.size))) for box in boxes.values()]
+    cuts = [crops.decode_jpeg(crops.encode_jpeg(crops.cut(frame, box, source.size))) for box in boxes.values()]
     side = min(HEIGHT // 2, picture.shape[1] // len(cuts))
     cuts = np.concatenate([cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA) for cut in cuts], axis=1)
     under = np.zeros((side, picture.shape[1], 3), np.uint8)

@@ -4,12 +4,17 @@ Both give frames that are sliced like arrays ``[H, W, 3]``. A frame of a video i
 and nowhere else: of a picture of 1920x1080 a person's crop is a tenth.
 """
 
+import itertools
 import pathlib
 
 import av
+import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from tfrecords import crops
+
+_UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
 class Video:
@@ -31,22 +36,25 @@ class Video:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        first = next(iter(self))
+        # What is decoded to know the size is kept for whoever iterates first: a tenth of the work for a short clip.
+        frames = self._decode()
+        first = next(frames)
         self.height, self.width = first.shape[:2]
-        with av.open(str(self.path)) as container:
-            rate = container.streams.video[0].average_rate
-        self.fps = float(rate or 0.0)
+        self._begun = itertools.chain([first], frames)
 
     def __iter__(self):
+        begun, self._begun = self._begun, None
+        return begun or self._decode()
+
+    def _decode(self):
         count = 0
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
                     raise ValueError(f"{self.path.name}: has no picture, expected a video file")
-                # One reformatter for all frames: it keeps its tables as long as sizes stay the same.
-                reformatter = av.video.reformatter.VideoReformatter()
+                self.fps = float(container.streams.video[0].average_rate or 0.0)
                 for frame in container.decode(video=0):
-                    yield Frame(frame, reformatter)
+                    yield Frame(frame)
                     count += 1
         except av.error.FFmpegError as error:
             if count:
@@ -65,11 +73,10 @@ class Frame:
 
     Args:
         frame: The decoder's.
-        reformatter: Converts it.
     """
 
-    def __init__(self, frame, reformatter):
-        self._frame, self._reformatter = frame, reformatter
+    def __init__(self, frame):
+        self._frame = frame
         self._quarters = round(frame.rotation / 90) % 4  # a telephone's mark of how it was held
 
     @property
@@ -80,68 +87,40 @@ class Frame:
 
     def __getitem__(self, key):
         rows, columns = key
-        if not self._in_planes:
-            return np.rot90(self._rgb(self._frame), self._quarters)[rows, columns]
-        top, bottom, _ = rows.indices(self._frame.height)
-        left, right, _ = columns.indices(self._frame.width)
+        height, width, _ = self.shape
+        top, bottom, _ = rows.indices(height)
+        left, right, _ = columns.indices(width)
         if bottom <= top or right <= left:
             return np.zeros((max(bottom - top, 0), max(right - left, 0), 3), np.uint8)
-        even = self._even_part(top - top % 2, bottom + bottom % 2, left - left % 2, right + right % 2)
-        if even is None:
-            return self._rgb(self._frame)[rows, columns]
-        top, left, height, width = top % 2, left % 2, bottom - top, right - left
-        return self._rgb(even)[top : top + height, left : left + width]
-
-    def _even_part(self, top, bottom, left, right):
-        """A frame of the part between even lines and columns, where each colour value belongs to four pixels."""
-        frame = self._frame
-        if bottom > frame.height or right > frame.width:  # of odd size, and the part reaches its end
-            return None
-        planes = []
-        for number, plane in enumerate(frame.planes):
-            lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            step = 2 if number else 1
-            planes.append(lines[top // step : bottom // step, left // step : right // step].ravel())
-        packed = np.concatenate(planes).reshape(-1, right - left)
-        part = av.VideoFrame.from_ndarray(packed, format=frame.format.name)
-        part.colorspace, part.color_range = frame.colorspace, frame.color_range
-        return part
-
-    def _rgb(self, frame):
-        return self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-
-    def resized(self, box, size):
-        """A square of even corners within the frame, made smaller in the same step as it becomes RGB.
-
-        Args:
-            box: ``(x_min, y_min, x_max, y_max)``.
-            size: Side of the result in pixels.
-
-        Returns:
-            ``[size, size, 3]`` uint8, or ``None`` where this way is not open and :func:`tfrecords.crops.cut` has to do.
-        """
-        left, top, right, bottom = (int(value) for value in box)
-        height, width, _ = self.shape
-        within = left >= 0 and top >= 0 and right <= width and bottom <= height and right - left > size
-        if not within or not self._in_planes or any(value % 2 for value in (left, top, right, bottom)):
-            return None
-        part = self._even_part(top, bottom, left, right)
-        return self._reformatter.reformat(part, size, size, "rgb24", interpolation="AREA").to_ndarray()
+        if not self._is_usual or height % 2 or width % 2:
+            return np.rot90(self._frame.to_ndarray(format="rgb24"), self._quarters)[rows, columns]
+        # Between even lines and columns, where each value of colour belongs to two by two pixels.
+        even = slice(top - top % 2, bottom + bottom % 2), slice(left - left % 2, right + right % 2)
+        return self._even_part(*even)[top % 2 :, left % 2 :][: bottom - top, : right - left]
 
     @property
-    def _in_planes(self):
-        """Whether parts can be taken before they become RGB."""
-        return not self._quarters and self._frame.format.name in ("yuv420p", "yuvj420p")
+    def _is_usual(self):
+        """Whether it is upright, in three planes, and of the colours that OpenCV's conversion takes it to be."""
+        frame = self._frame
+        return (
+            not self._quarters
+            and frame.format.name == "yuv420p"
+            and frame.color_range in (ColorRange.UNSPECIFIED, ColorRange.MPEG)
+            and frame.colorspace in (Colorspace.DEFAULT, Colorspace.ITU601, Colorspace.SMPTE170M, _UNSPECIFIED)
+        )
+
+    def _even_part(self, rows, columns):
+        planes = []
+        for step, plane in zip((1, 2, 2), self._frame.planes):
+            lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            part = lines[rows.start // step : rows.stop // step, columns.start // step : columns.stop // step]
+            planes.append(part.ravel())
+        packed = np.concatenate(planes).reshape(-1, columns.stop - columns.start)
+        return cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420)
 
     def __array__(self, dtype=None, copy=None):
         whole = self[:, :]
         return whole if dtype is None else whole.astype(dtype)
-
-
-def cut(frame, box, size):
-    """:func:`tfrecords.crops.cut` of a frame of :class:`Video` or :class:`Pictures`, quicker where it can be."""
-    quick = frame.resized(box, size) if isinstance(frame, Frame) else None
-    return crops.cut(frame, box, size) if quick is None else quick
 
 
 class Pictures:

@@ -226,7 +226,7 @@ class VideoSource(Source):
         for count, frame in enumerate(recording, start=1):
             if poses is None or count <= poses:
                 for part, box in boxes.items():
-                    square = video.cut(frame, box[min(count, len(box)) - 1], self.size)
+                    square = crops.cut(frame, box[min(count, len(box)) - 1], self.size)
                     images[part].append(crops.encode_jpeg(square))
         if poses is None:
             return images, count
