@@ -2,8 +2,8 @@
 
 Converts a recording of NTU RGB+D's form, in one process, and compares frames per second of processor time with the sum
 of decoding the same video without looking at it, and of encoding the same pictures as JPEG. Without ``--source`` the
-recording is made: a clip of SynthADL in the middle of a room of 1920 x 1080, where a person is as large as in the dataset,
-with a sensor's noise, in H.264 as the dataset's.
+recording is made: a clip of SynthADL in the middle of a room of 1920 x 1080, where a person is as large as in the
+dataset, with a sensor's noise, in H.264 as the dataset's.
 
     python benchmarks/convert.py --source DIR --clip S001C001P001R001A001
 """
