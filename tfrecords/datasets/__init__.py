@@ -8,6 +8,7 @@ _SOURCES = {
     "ntu120": ("ntu", "NTU120"),
     "smarthome": ("smarthome", "Smarthome"),
     "nucla": ("nucla", "NUCLA"),
+    "sbu": ("sbu", "SBU"),
     "synthetic": ("synthetic", "SynthADL"),
 }
 NAMES = tuple(_SOURCES)
