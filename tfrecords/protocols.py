@@ -49,6 +49,17 @@ def _smarthome_cross_view(train, description):
     return dataclasses.replace(_cross_view(train, (2,), description), is_validation=lambda c: c.camera == 5)
 
 
+def _leave_one_out(subjects):
+    def protocol(subject):
+        return Protocol(
+            f"train the other {len(subjects) - 1} subjects, test subject {subject}",
+            lambda c: c.subject != subject,
+            lambda c: c.subject == subject,
+        )
+
+    return {f"loso_{subject}": protocol(subject) for subject in subjects}
+
+
 def _folds(folds):
     """One protocol per fold, which is its test part; a subject here is a pair of participants."""
 
@@ -99,6 +110,8 @@ PROTOCOLS = {
         "v2_13": _cross_view((1, 3), (2,), "train views 1 and 3, test view 2"),
         "v1_23": _cross_view((2, 3), (1,), "train views 2 and 3, test view 1"),
     },
+    "cad60": _leave_one_out((1, 2, 3, 4)),
+    "cad120": _leave_one_out((1, 3, 4, 5)),
     "sbu": _folds(SBU_FOLDS),
     # SynthADL, split as NTU RGB+D is: odd subjects train; cameras 2 and 3 train, camera 1 tests.
     "synthetic": {

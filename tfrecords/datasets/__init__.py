@@ -8,6 +8,8 @@ _SOURCES = {
     "ntu120": ("ntu", "NTU120"),
     "smarthome": ("smarthome", "Smarthome"),
     "nucla": ("nucla", "NUCLA"),
+    "cad60": ("cad", "CAD60"),
+    "cad120": ("cad", "CAD120"),
     "sbu": ("sbu", "SBU"),
     "synthetic": ("synthetic", "SynthADL"),
 }
