@@ -112,6 +112,11 @@ PROTOCOLS = {
     },
     "cad60": _leave_one_out((1, 2, 3, 4)),
     "cad120": _leave_one_out((1, 3, 4, 5)),
+    # Baradel et al., BMVC 2018, section 4, train on odd subjects; PhD20 leaves one subject out.
+    "msr_daily": {
+        **_leave_one_out(range(1, 11)),
+        "odd_even": _cross_subject(range(1, 11, 2), "train odd subjects, test even subjects"),
+    },
     "sbu": _folds(SBU_FOLDS),
     # SynthADL, split as NTU RGB+D is: odd subjects train; cameras 2 and 3 train, camera 1 tests.
     "synthetic": {

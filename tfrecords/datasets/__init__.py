@@ -10,6 +10,7 @@ _SOURCES = {
     "nucla": ("nucla", "NUCLA"),
     "cad60": ("cad", "CAD60"),
     "cad120": ("cad", "CAD120"),
+    "msr_daily": ("msr_daily", "MSRDaily"),
     "sbu": ("sbu", "SBU"),
     "synthetic": ("synthetic", "SynthADL"),
 }
