@@ -39,7 +39,7 @@ class OpenNISource(base.PairedSource):
     @staticmethod
     @abc.abstractmethod
     def stem_of(path):
-        """The path that stands for a text's clip; its pictures' folder has the same name below the same folders."""
+        """The path whose names say which clip a text of poses belongs to; a folder of pictures says it itself."""
 
     @abc.abstractmethod
     def clip_id(self, stem):
