@@ -68,11 +68,40 @@ def _smarthome_cross_view(train, description):
     )
 
 
+def _leave_one_out(subjects):
+    def protocol(subject):
+        return Protocol(
+            f"train the other {len(subjects) - 1} subjects, test subject {subject}",
+            lambda c: c.subject != subject,
+            lambda c: c.subject == subject,
+        )
+
+    return {f"loso_{subject}": protocol(subject) for subject in subjects}
+
+
+def _folds(folds):
+    """One protocol per fold, which is its test part; a subject here is a pair of participants."""
+
+    def protocol(pairs):
+        return Protocol(
+            f"test {', '.join(f's{pair // 100:02d}s{pair % 100:02d}' for pair in pairs)}, train the other pairs",
+            lambda c: c.subject not in pairs,
+            lambda c: c.subject in pairs,
+        )
+
+    return {f"fold_{number}": protocol(pairs) for number, pairs in enumerate(folds, start=1)}
+
+
 # Shahroudy et al., CVPR 2016, section 3.2; Liu et al., TPAMI 2020, section 3.2.
 _NTU60_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
 _NTU120_TRAIN = (
     *_NTU60_TRAIN, 45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91,
     92, 93, 94, 95, 97, 98, 100, 103,
+)  # fmt: skip
+
+# Yun et al., CVPR workshops 2012, section 5; the dataset's README lists the pairs: 102 is s01s02.
+SBU_FOLDS = (
+    (102, 304, 502, 604), (203, 207, 305, 503), (103, 107, 701, 703), (201, 206, 302, 306), (402, 403, 406, 602, 603),
 )  # fmt: skip
 
 PROTOCOLS = {
@@ -100,6 +129,14 @@ PROTOCOLS = {
         "v2_13": _cross_view((1, 3), (2,), "train views 1 and 3, test view 2"),
         "v1_23": _cross_view((2, 3), (1,), "train views 2 and 3, test view 1"),
     },
+    "cad60": _leave_one_out((1, 2, 3, 4)),
+    "cad120": _leave_one_out((1, 3, 4, 5)),
+    # Baradel et al., BMVC 2018, section 4, train on odd subjects; PhD20 leaves one subject out.
+    "msr_daily": {
+        **_leave_one_out(range(1, 11)),
+        "odd_even": _cross_subject(range(1, 11, 2), "train odd subjects, test even subjects"),
+    },
+    "sbu": _folds(SBU_FOLDS),
     # SynthADL, split as NTU RGB+D is: odd subjects train; cameras 2 and 3 train, camera 1 tests.
     "synthetic": {
         "cs": _cross_subject(range(1, 1000, 2), "train odd subjects, test even subjects"),

@@ -8,6 +8,10 @@ _SOURCES = {
     "ntu120": ("ntu", "NTU120"),
     "smarthome": ("smarthome", "Smarthome"),
     "nucla": ("nucla", "NUCLA"),
+    "cad60": ("cad", "CAD60"),
+    "cad120": ("cad", "CAD120"),
+    "msr_daily": ("msr_daily", "MSRDaily"),
+    "sbu": ("sbu", "SBU"),
     "folder": ("folder", "Folder"),
     "synthetic": ("synthetic", "SynthADL"),
 }

@@ -230,7 +230,7 @@ class VideoSource(Source):
                     images[part].append(crops.encode_jpeg(square))
         if poses is None:
             return images, count
-        if abs(count - poses) > max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(count, poses)):
+        if not lengths_agree(count, poses):
             raise ValueError(f"video of {count} frames and skeleton of {poses}: one of the two is cut off")
         return images, min(count, poses)
 
@@ -241,7 +241,7 @@ class PairedSource(VideoSource):
     Class attributes:
         title: The dataset's name in messages.
         video_ending: How names of videos end after the clip's id, suffix and all.
-        poses_endings: How names of files of poses may end.
+        poses_endings: How names of files of poses may end, the preferred first.
         example: A clip's id.
     """
 
@@ -256,15 +256,35 @@ class PairedSource(VideoSource):
 
     def index(self):
         """Every clip that a video or a file of poses is there of."""
-        endings = dict.fromkeys(self.poses_endings, "poses") if self.with_poses else {}
-        if self.parts:
-            endings[self.video_ending] = "video"
-        self._files, rejected = find_files(self.folder, endings, lambda stem: self.parse_id(stem).id)
+        self._files, rejected = self.find()
         ids = sorted(set().union(*self._files.values()))
         if not ids and not rejected:
-            names = " and ".join(f"{self.example}{ending}" for ending in endings)
-            raise UserError(f"--source {self.folder}: no clip of {self.title} below it, expected names such as {names}")
+            raise UserError(
+                f"--source {self.folder}: no clip of {self.title} below it, expected names such as {self.expected()}"
+            )
         return Index(tuple(self.parse_id(clip) for clip in ids), tuple(rejected))
+
+    def find(self):
+        """``"video"`` and ``"poses"`` -> clip's id -> path, as far as they are wanted; and what is rejected.
+
+        Where a clip has poses under several endings, the first of :attr:`poses_endings` is taken.
+        """
+        found, rejected = find_files(self.folder, {e: e for e in self._endings()}, lambda stem: self.parse_id(stem).id)
+        files = {}
+        if self.with_poses:
+            files["poses"] = {}
+            for ending in reversed(self.poses_endings):
+                files["poses"].update(found[ending])
+        if self.parts:
+            files["video"] = found[self.video_ending]
+        return files, rejected
+
+    def expected(self):
+        """How the files are called, for a message."""
+        return " and ".join(f"{self.example}{ending}" for ending in self._endings())
+
+    def _endings(self):
+        return (*(self.poses_endings if self.with_poses else ()), *([self.video_ending] if self.parts else ()))
 
     def path(self, info, kind):
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
@@ -347,6 +367,11 @@ def find_files(folder, endings, id_of):
         for files in found.values():
             files.pop(clip_id, None)
     return found, sorted(rejected.items())
+
+
+def lengths_agree(first, second):
+    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
+    return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(first, second))
 
 
 def read_text(path):
