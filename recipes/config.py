@@ -118,6 +118,59 @@ class Adam:
 
 
 @dataclasses.dataclass(frozen=True)
+class SGDW:
+    """SGD with decoupled weight decay (Loshchilov, Hutter, ICLR 2019), of tensorflow-addons."""
+
+    name: Literal["sgdw"]
+    learning_rate: float = _number(above=0)
+    weight_decay: float = _number(at_least=0)
+    momentum: float = _number(0.0, at_least=0, below=1)
+    nesterov: bool = False
+    clipnorm: Optional[float] = _number(None, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov, Hutter, ICLR 2019), of tensorflow-addons."""
+
+    name: Literal["adamw"]
+    learning_rate: float = _number(above=0)
+    weight_decay: float = _number(at_least=0)
+    beta_1: float = _number(0.9, at_least=0, below=1)
+    beta_2: float = _number(0.999, at_least=0, below=1)
+    epsilon: float = _number(1e-7, above=0)
+    clipnorm: Optional[float] = _number(None, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LAMB:
+    """LAMB for large batches (You et al., ICLR 2020), of tensorflow-addons."""
+
+    name: Literal["lamb"]
+    learning_rate: float = _number(above=0)
+    weight_decay: float = _number(0.0, at_least=0)
+    beta_1: float = _number(0.9, at_least=0, below=1)
+    beta_2: float = _number(0.999, at_least=0, below=1)
+    epsilon: float = _number(1e-6, above=0)
+    clipnorm: Optional[float] = _number(None, above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """The learning rate of the layers that fit a pattern (as of shell file names) is multiplied by ``factor``."""
+
+    layers: str
+    factor: float = _number(above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightAverage:
+    """Validation and the saved model use the exponential moving average of the weights."""
+
+    momentum: float = _number(0.999, above=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Constant:
     """The learning rate stays."""
 
@@ -164,11 +217,18 @@ class Stage:
     Attributes:
         name: Name, and folder in the run directory.
         epochs: Largest number of epochs; 0: the model is put together from what it starts from, and not trained.
-        optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``.
+        optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``; ``sgdw``, ``adamw`` and ``lamb`` need
+            tensorflow-addons.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
             default (``width``, ``lstm_units``) take the values of the recipe's model unless given here.
         init: What this one starts from: names of earlier stages, or paths of run directories or ``.keras`` models.
         batch: Global batch size; default: the recipe's.
+        base_batch: Batch size that the learning rate is meant for: with another one it changes in proportion.
+        accumulate: Parts that a device takes its share of a batch in, to save memory.
+        rates: Layers with a learning rate of their own.
+        label_smoothing: Share of a label that is spread over all classes.
+        class_weights: ``balanced``: every class has the same share of the loss, whatever its number of clips.
+        average: Use the moving average of the weights.
         schedule: How the learning rate changes from epoch to epoch.
         monitor: What decides on validation which epoch is best; of equal ones the latest is.
         early_stopping: When to stop before all epochs.
@@ -177,10 +237,16 @@ class Stage:
 
     name: str
     epochs: int = _number(at_least=0)
-    optimizer: Union[SGD, Adam] = dataclasses.field(default=dataclasses.MISSING)
+    optimizer: Union[SGD, Adam, SGDW, AdamW, LAMB] = dataclasses.field(default=dataclasses.MISSING)
     model: Optional[Model] = None
     init: tuple[str, ...] = ()
     batch: Optional[int] = _number(None, at_least=1)
+    base_batch: Optional[int] = _number(None, at_least=1)
+    accumulate: int = _number(1, at_least=1)
+    rates: tuple[Rate, ...] = ()
+    label_smoothing: float = _number(0.0, at_least=0, below=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    average: Optional[WeightAverage] = None
     schedule: Union[Constant, Step, Cosine, Plateau] = Constant()
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     early_stopping: Optional[EarlyStopping] = None
@@ -214,6 +280,7 @@ class Recipe:
         batch: Global batch size: clips per step over all devices together.
         seed: Seed of weights, order, augmentation and dropout.
         mixed_precision: What layers compute in; weights are float32 always.
+        xla: Compile with XLA: slower on CPU, and not for several replicas.
         deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no.
         name: The recipe's name; default: the file's.
     """
@@ -225,6 +292,7 @@ class Recipe:
     batch: int = _number(16, at_least=1)
     seed: int = _number(0, at_least=0, below=2**31)
     mixed_precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False
     deterministic: Optional[bool] = None
     name: str = ""
 
@@ -297,7 +365,7 @@ def differences(old, new):
 
     def leaves(value, path):
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = {item["name"]: item for item in value}
+            value = {item.get("name", number): item for number, item in enumerate(value)}
         if isinstance(value, dict):
             return {k: v for key, item in value.items() for k, v in leaves(item, f"{path}.{key}").items()}
         return {path[1:]: value}
@@ -579,7 +647,7 @@ def _check_estimator(recipe):
     if not data.pose_steps:
         raise _Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
     useless = {f"data.{key}": (data, key) for key in ("frames", "stride", "parts", "augment", "cache")}
-    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision")})
+    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():
         (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]
         if getattr(section, field) != default:

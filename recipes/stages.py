@@ -19,7 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import zoo
-from recipes import config, run_directory, scoring
+from recipes import config, optimisation, run_directory, scoring
 from tfrecords import manifest, pipeline
 from tfrecords.errors import UserError
 from zoo import registry, skeletons
@@ -164,12 +164,6 @@ def freeze(model, stage):
             layer.trainable = False
 
 
-def make_optimizer(settings):
-    """The ``tf.keras`` optimizer of a recipe's ``optimizer`` section."""
-    arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "name"}
-    return {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}[settings.name](**arguments)
-
-
 # ------------------------------------------------------------------------------------- what follows from the history
 
 
@@ -197,24 +191,24 @@ def _goodness(row, monitor):
     return -row["val_loss"] if monitor == "val_loss" else row["val_accuracy"]
 
 
-def learning_rate(stage, history):
-    """Learning rate of the epoch that follows a history.
+def schedule_factor(stage, history):
+    """What the learning rate is multiplied by in the epoch that follows a history.
 
     Example:
         >>> from recipes import config
         >>> stage = config.load("pose_lstm_nucla", ["stages.pose.schedule={name: step, every: 2}"]).stages[-1]
-        >>> [round(learning_rate(stage, [{}] * epoch) / learning_rate(stage, []), 4) for epoch in range(5)]
+        >>> [round(schedule_factor(stage, [{}] * epoch), 4) for epoch in range(5)]
         [1.0, 1.0, 0.1, 0.1, 0.01]
     """
-    schedule, base, epoch = stage.schedule, stage.optimizer.learning_rate, len(history)
+    schedule, epoch = stage.schedule, len(history)
     if schedule.name == "step":
-        return base * schedule.factor ** (epoch // schedule.every)
+        return schedule.factor ** (epoch // schedule.every)
     if schedule.name == "cosine":
         share = 0.5 * (1 + math.cos(math.pi * epoch / stage.epochs))
-        return base * (schedule.final + (1 - schedule.final) * share)
+        return schedule.final + (1 - schedule.final) * share
     if schedule.name == "plateau":
-        return base * schedule.factor ** _plateaus(stage, history)
-    return base
+        return schedule.factor ** _plateaus(stage, history)
+    return 1.0
 
 
 def _plateaus(stage, history):
@@ -344,15 +338,10 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
     with strategy.scope():
         freeze(model, stage)
-        model.compile(
-            make_optimizer(stage.optimizer),
-            loss=tf.keras.losses.SparseCategoricalCrossentropy(),
-            metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # XLA slows 3D convolutions on CPU down and fails with two replicas
-        )
-        model.optimizer.build(model.trainable_variables)  # the checkpoint's values need variables to go to
+        _compile(model, stage, recipe, records)
+        average = _average(model, stage)
         if history:
-            checkpoints.read(len(history), model=model, optimizer=model.optimizer)
+            checkpoints.read(len(history), model=model, optimizer=model.optimizer, **average)
     data = pipeline.training(
         records,
         protocol,
@@ -367,7 +356,8 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
     validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
     steps = records.count(protocol, "train") // batch
-    epochs = _Epochs(stage, history, checkpoints, run, clips=steps * batch, validate=validate)
+    rate = optimisation.base_learning_rate(stage, recipe)
+    epochs = _Epochs(stage, history, checkpoints, run, clips=steps * batch, validate=validate, rate=rate, **average)
     if not has_ended(stage, history):
         try:
             model.fit(
@@ -382,6 +372,30 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
         except tf.errors.DataLossError as error:
             raise UserError(f"{records.directory}: a shard is damaged ({error.message}), convert again") from None
     return best_epoch(history, stage.monitor)
+
+
+def _compile(model, stage, recipe, records):
+    """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
+    rate = optimisation.base_learning_rate(stage, recipe)
+    scaled = dataclasses.replace(stage, optimizer=dataclasses.replace(stage.optimizer, learning_rate=rate))
+    weights = None
+    if stage.class_weights == "balanced":
+        weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, "train"))
+    model.compile(
+        optimisation.make_optimizer(scaled, model),
+        loss=optimisation.CrossEntropy(stage.label_smoothing, weights),
+        metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=recipe.xla,  # on CPU it slows 3D convolutions down
+    )
+    if stage.accumulate > 1:
+        optimisation.accumulate(model, stage.accumulate)
+    if hasattr(model.optimizer, "build"):  # those of tensorflow-addons make theirs at the first step
+        model.optimizer.build(model.trainable_variables)  # a checkpoint's values need variables to go to
+
+
+def _average(model, stage):
+    """``{"average": WeightAverage}`` of a stage that uses it, else nothing."""
+    return {"average": optimisation.WeightAverage(model, stage.average.momentum)} if stage.average else {}
 
 
 def save_best(stage, epoch, *, trained, recipe, records, run):
@@ -403,7 +417,10 @@ def save_best(stage, epoch, *, trained, recipe, records, run):
     tf.keras.mixed_precision.set_global_policy(policy)
     checkpoints = stage_checkpoints(run, stage)
     if epoch:
-        checkpoints.read(epoch, model=model)
+        average = _average(model, stage)
+        checkpoints.read(epoch, model=model, **average)
+        for weights in average.values():
+            weights.exchange()
     else:
         model.set_weights(trained.get_weights())
     with run_directory.whole_file(stage_folder(run, stage) / run_directory.MODEL) as partial:
@@ -436,10 +453,14 @@ class _Epochs(tf.keras.callbacks.Callback):
         run: Path of the run directory.
         clips: Training clips in an epoch.
         validate: Function that returns the labels and scores of the validation clips.
+        rate: Learning rate before the schedule.
+        average: The moving average of the weights, if the stage uses it.
     """
 
-    def __init__(self, stage, history, checkpoints, run, clips, validate):
+    def __init__(self, stage, history, checkpoints, run, clips, validate, rate, average=None):
         super().__init__()
+        self.rate = rate
+        self.average = average
         self.stage = stage
         self.history = history
         self.checkpoints = checkpoints
@@ -450,7 +471,8 @@ class _Epochs(tf.keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the learning rate and starts the clock."""
-        self.learning_rate = learning_rate(self.stage, self.history)
+        self.learning_rate = self.rate * schedule_factor(self.stage, self.history)
+        self.losses = []
         self.model.optimizer.learning_rate = self.learning_rate
         self.started = time.perf_counter()
         self.bar = tqdm(
@@ -465,6 +487,9 @@ class _Epochs(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar; stops if the loss is not finite."""
         self._require_finite(logs["loss"], "loss")
+        self.losses.append(float(logs["loss"]))
+        if self.average:
+            self.average.update()
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['accuracy']:.3f}", refresh=False)
 
@@ -472,12 +497,17 @@ class _Epochs(tf.keras.callbacks.Callback):
         """Validates and records the epoch, and decides whether there is another one."""
         self.bar.close()
         seconds = time.perf_counter() - self.started
+        if self.average:
+            self.average.exchange()
         labels, scores = self.validate()
+        if self.average:
+            self.average.exchange()
         val_loss = scoring.cross_entropy(labels, scores)
         self._require_finite(val_loss, "validation loss")
         row = {
             "epoch": epoch + 1,
-            "loss": float(logs["loss"]),
+            # Steps in parts give the loss of each, other steps the mean so far.
+            "loss": float(np.mean(self.losses)) if self.stage.accumulate > 1 else float(logs["loss"]),
             "accuracy": float(logs["accuracy"]),
             "val_loss": val_loss,
             "val_accuracy": scoring.Metrics(labels, scores).top1,
@@ -488,7 +518,8 @@ class _Epochs(tf.keras.callbacks.Callback):
         self.history.append(row)
         best = best_epoch(self.history, self.stage.monitor)
         self._log(row)
-        self.checkpoints.save(self.history, best, model=self.model, optimizer=self.model.optimizer)
+        average = {"average": self.average} if self.average else {}
+        self.checkpoints.save(self.history, best, model=self.model, optimizer=self.model.optimizer, **average)
         run_directory.write_history(self.run, self.stage.name, self.history)
         print(self._line(row, best), flush=True)
         self.model.stop_training = has_ended(self.stage, self.history)

@@ -173,6 +173,13 @@ def _check(recipe, records, strategy):
             )
         if batch % replicas:
             raise UserError(f"batch {batch} cannot be shared by {replicas} devices, expected a multiple of {replicas}")
+        if batch // replicas % stage.accumulate:
+            share = f"a device's share of batch {batch}, {batch // replicas}"
+            raise UserError(f"stages.{stage.name}.accumulate {stage.accumulate}: does not divide {share}")
+        if stage.accumulate > 1 and recipe.mixed_precision == "float16":
+            raise UserError(f"stages.{stage.name}.accumulate does not go with mixed_precision float16: set bfloat16")
+    if recipe.xla and replicas > 1:
+        raise UserError(f"xla does not work on {replicas} devices: set it to false")
     if recipe.mixed_precision == "float16" and not _on_gpu(strategy):
         raise UserError("mixed_precision float16 needs a GPU (3D pooling has no float16 kernel on CPU): set bfloat16")
 

@@ -22,6 +22,10 @@ stages:
     epochs: 10
     optimizer: {name: adam, learning_rate: 1e-2, clipnorm: 1}
     schedule: {name: plateau, patience: 2, factor: 0.5}
+    rates: [{layers: "lstm_*", factor: 0.5}]
+    accumulate: 2
+    label_smoothing: 0.1
+    average: {momentum: 0.9}
 evaluate: {clips: 2}
 batch: 6
 seed: 3

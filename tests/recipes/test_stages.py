@@ -33,7 +33,8 @@ def test_best_epoch():
 
 def rates(stage, accuracies):
     history = epochs(accuracies, [1 - accuracy for accuracy in accuracies])
-    return [stages.learning_rate(stage, history[:epoch]) for epoch in range(len(history) + 1)]
+    rate = stage.optimizer.learning_rate
+    return [rate * stages.schedule_factor(stage, history[:epoch]) for epoch in range(len(history) + 1)]
 
 
 def test_schedules(tmp_path):
@@ -76,10 +77,10 @@ def quick(tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
     quick, tmp_path, dataset, two_replicas, monkeypatch, capsys
 ):
-    recipe, output, rate = quick(), tmp_path / "run", stages.learning_rate
+    recipe, output, rate = quick(), tmp_path / "run", stages.schedule_factor
     with monkeypatch.context() as patch:
         patch.setattr(train, "local_strategy", lambda: two_replicas)
-        patch.setattr(stages, "learning_rate", lambda stage, history: 1e38 if history else rate(stage, history))
+        patch.setattr(stages, "schedule_factor", lambda stage, history: 1e39 if history else rate(stage, history))
         with pytest.raises(UserError, match=r"stage only: the .*loss became .* in epoch 2, epoch 1 is kept.*--resume"):
             train.train(recipe, data=dataset, output=output)
     checkpoints = stages.stage_checkpoints(output, recipe.stages[0])
