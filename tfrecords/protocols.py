@@ -10,7 +10,7 @@ from one view and in validation from another, as such a validation accuracy woul
 
 import dataclasses
 import hashlib
-from typing import Callable
+from typing import Callable, Optional
 
 from tfrecords import datasets
 
@@ -26,11 +26,14 @@ class Protocol:
         description: One line for tables.
         is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part.
         is_test: Whether it is in the test part.
+        labels: Names of the classes, where it uses a part of the dataset's, in the order of its own label numbers;
+            clips of the others are in no split. ``None``: all of the dataset's.
     """
 
     description: str
     is_train: Callable
     is_test: Callable
+    labels: Optional[tuple] = None
 
 
 def _cross_subject(train, description):
@@ -83,6 +86,8 @@ def split_of(dataset, protocol, clip_id):
     source = datasets.get(dataset)
     info = source.parse_id(clip_id)
     rule = PROTOCOLS[dataset][protocol]
+    if rule.labels is not None and source.labels[info.label] not in rule.labels:
+        return None
     if rule.is_test(info):
         return "test"
     if not rule.is_train(info):
