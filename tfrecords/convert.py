@@ -7,10 +7,9 @@ and run again. Clips that cannot be converted are listed with the reason in the 
 status: it is 0 when at least one clip was converted, 2 when none was (and then there is no manifest).
 """
 
-import pathlib
 import sys
 
-from tfrecords import command_line, datasets, writer
+from tfrecords import command_line, datasets, storage, writer
 from tfrecords.errors import UserError
 
 
@@ -22,7 +21,9 @@ def _parser():
         command = commands.add_parser(name, help=source.help, description=source.help)
         source.add_arguments(command)
         group = command.add_argument_group("conversion")
-        group.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder to write; needed but for --dry-run")
+        group.add_argument(
+            "--out", type=storage.folder, metavar="DIR", help="folder to write; needed but for --dry-run"
+        )
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
         sharding = group.add_mutually_exclusive_group()
         sharding.add_argument("--shards", type=int, metavar="N", help="shards per cell")
