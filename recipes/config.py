@@ -21,7 +21,7 @@ from typing import Literal, Optional, Union
 
 import yaml
 
-from tfrecords import datasets, pipeline, poses
+from tfrecords import augmentation, datasets, pipeline, poses
 from tfrecords.errors import UserError
 from zoo import registry
 
@@ -62,6 +62,7 @@ class Data:
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
         cache: Keep the records in memory after the first epoch.
+        balance: ``classes``: every class comes equally often in training, whatever its number of clips.
         granularities: Numbers of segments whose stored features are read; none: no features are read.
         segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
     """
@@ -74,8 +75,9 @@ class Data:
     parts: tuple[str, ...] = ("full_body",)
     pose_steps: int = _number(0, at_least=0)
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
-    augment: pipeline.Augmentation = dataclasses.field(default_factory=pipeline.Augmentation)
+    augment: augmentation.Augmentation = dataclasses.field(default_factory=augmentation.Augmentation)
     cache: bool = False
+    balance: Literal["none", "classes"] = "none"
     granularities: tuple[int, ...] = ()
     segment_steps: int = _number(0, at_least=0)
 
@@ -281,7 +283,8 @@ class Recipe:
         seed: Seed of weights, order, augmentation and dropout.
         mixed_precision: What layers compute in; weights are float32 always.
         xla: Compile with XLA: slower on CPU, and not for several replicas.
-        deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no.
+        deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no. With
+            an explicit ``false`` clips may come in another order, too: a slow one is overtaken.
         name: The recipe's name; default: the file's.
     """
 
@@ -646,7 +649,7 @@ def _check_estimator(recipe):
     name, data = recipe.model.name, recipe.data
     if not data.pose_steps:
         raise _Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
-    useless = {f"data.{key}": (data, key) for key in ("frames", "stride", "parts", "augment", "cache")}
+    useless = {f"data.{key}": (data, key) for key in ("frames", "stride", "parts", "augment", "cache", "balance")}
     useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():
         (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]

@@ -13,7 +13,7 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line
+from tfrecords import command_line, storage
 from tfrecords.errors import UserError
 from zoo import registry
 
@@ -22,12 +22,16 @@ def main(argv=None):
     """The command line; returns the exit status."""
     parser = command_line.ArgumentParser(prog="evaluate.py", description="Evaluate a trained run.")
     parser.add_argument("--run", type=pathlib.Path, required=True, metavar="DIR", help="run directory of train.py")
-    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: the training's)")
+    parser.add_argument(
+        "--data", type=storage.location, metavar="DIR", help="converted dataset (default: the training's)"
+    )
     parser.add_argument("--protocol", help="evaluation protocol (default: the training's)")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="part of the protocol")
     fusion = "another run, whose scores are multiplied with this one's"
     parser.add_argument("--fuse", type=pathlib.Path, metavar="DIR", help=fusion)
-    parser.add_argument("--fuse-data", type=pathlib.Path, metavar="DIR", help="its dataset (default: its training's)")
+    parser.add_argument(
+        "--fuse-data", type=storage.location, metavar="DIR", help="its dataset (default: its training's)"
+    )
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
     evaluate(
@@ -151,8 +155,9 @@ def _check(run, records, protocol, split):
     if records.dataset != run.recipe.data.dataset:
         trained = run.recipe.data.dataset
         raise UserError(f"{records.directory} holds {records.dataset}, but {run.path} was trained on {trained}")
-    if records.labels != run.labels:
-        raise UserError(f"{records.directory} has other classes than {run.path}, expected those of its labels.txt")
+    if records.labels_of(protocol) != run.labels:
+        classes = f"has other classes under {protocol} than {run.path}"
+        raise UserError(f"{records.directory} {classes}, expected the {len(run.labels)} of its labels.txt")
     records.check(run.inputs, protocol, split)
     own = run.recipe.data.protocol
     if protocol == own:

@@ -14,7 +14,7 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line
+from tfrecords import command_line, storage
 from tfrecords.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -26,8 +26,8 @@ def main(argv=None):
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument("--run", type=pathlib.Path, metavar="DIR", help="run directory of train.py")
     network.add_argument("--model", type=pathlib.Path, metavar="FILE", help="a model saved as .keras")
-    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: the run's)")
-    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--data", type=storage.location, metavar="DIR", help="converted dataset (default: the run's)")
+    parser.add_argument("--out", type=storage.folder, required=True, metavar="DIR", help="folder to write")
     cuts = "numbers of segments a clip is cut into"
     parser.add_argument("--granularities", default="2,3,4", metavar="G[,G]", help=cuts)
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="segments that the network sees at once")

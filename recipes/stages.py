@@ -48,7 +48,7 @@ def build_model(recipe, stage, records):
     try:
         options = {**_shared_options(recipe.model, model), **model.options}
         options.update(_data_options(model, inputs))
-        built = zoo.build(model.name, num_classes=len(records.labels), **options)
+        built = zoo.build(model.name, num_classes=len(records.labels_of(recipe.data.protocol)), **options)
         _check_inputs(built, inputs)
         return built, _inputs_of(built, inputs)
     except zoo.ZooError as error:
@@ -352,10 +352,12 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
         first_epoch=len(history),
         augment=recipe.data.augment,
         cache=recipe.data.cache,
+        balance=recipe.data.balance,
+        deterministic=recipe.deterministic is not False,
     )
     validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
     validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
-    steps = records.count(protocol, "train") // batch
+    steps = records.steps(protocol, "train", batch)
     rate = optimisation.base_learning_rate(stage, recipe)
     epochs = _Epochs(stage, history, checkpoints, run, clips=steps * batch, validate=validate, rate=rate, **average)
     if not has_ended(stage, history):

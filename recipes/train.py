@@ -17,7 +17,7 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line
+from tfrecords import command_line, storage
 from tfrecords.errors import UserError
 from zoo import registry
 
@@ -63,8 +63,10 @@ def main(argv=None):
 def _parser():
     parser = command_line.ArgumentParser(prog="train.py", description="Train a recipe.")
     parser.add_argument("--recipe", metavar="NAME", help="name (see --list) or path of a YAML file")
-    parser.add_argument("--data", type=pathlib.Path, metavar="DIR", help="converted dataset (default: data/<dataset>)")
-    parser.add_argument("--output", type=pathlib.Path, metavar="DIR", help="run directory (default: runs/<recipe>)")
+    parser.add_argument(
+        "--data", type=storage.location, metavar="DIR", help="converted dataset (default: data/<dataset>)"
+    )
+    parser.add_argument("--output", type=storage.folder, metavar="DIR", help="run directory (default: runs/<recipe>)")
     change = "change the recipe, such as stages.pose.epochs=50"
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=change)
     parser.add_argument("--seed", type=int, help="short for --set seed=SEED")
@@ -132,7 +134,8 @@ def _opened(output, recipe, inputs, records, strategy, resume):
     with run_directory.lock(output):
         if not run_directory.holds_run(output):
             environment = _environment(recipe, records, strategy)
-            run_directory.create(output, recipe=recipe, inputs=inputs, labels=records.labels, environment=environment)
+            labels = records.labels_of(recipe.data.protocol)
+            run_directory.create(output, recipe=recipe, inputs=inputs, labels=labels, environment=environment)
         elif resume:
             _check_resumed(output, recipe, records)
         else:

@@ -81,6 +81,7 @@ def train(recipe, records, inputs, run):
     parts = [clips(records, recipe.data.protocol, split, recipe) for split in ("train", "val")]
     found = [clip for part in parts for clip in part[0]]
     labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+    names = records.labels_of(recipe.data.protocol)
     model = estimator(recipe, memory=str(run / FEATURES))
     if "validation" not in recipe.model.options:
         fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
@@ -92,12 +93,12 @@ def train(recipe, records, inputs, run):
         model.fit(found, labels, groups=subjects)
     except ZooError as error:
         raise UserError(f"recipe {recipe.name}: {error}") from None
-    manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, records.labels)})
+    manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
     # The run directory may be moved: where its cache is, is told again when the model is read.
     with run_directory.whole_file(run / MODEL) as partial:
         joblib.dump(model.set_params(memory=None), partial)
     print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
-    print(choices_text(model, records.labels), flush=True)
+    print(choices_text(model, names), flush=True)
 
 
 def score(run, records, protocol, split):
@@ -182,7 +183,7 @@ def clips(records, protocol, split, recipe):
 
     Returns:
         ``(list of zoo.two_level_fusion.Clip, [N] int64, [N] int64)``, in the order of
-        :func:`tfrecords.pipeline.clip_ids`.
+        :func:`tfrecords.pipeline.clip_ids`; labels are numbered as the protocol does.
     """
     from tfrecords import pipeline
 
@@ -196,7 +197,8 @@ def clips(records, protocol, split, recipe):
             regions = {region: functools.partial(_frames, place, region) for region in _regions(stored)}
             by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info
     ordered = [by_id[clip_id] for clip_id in pipeline.clip_ids(records, protocol, split)]
-    numbers = np.array([(info.label, info.subject) for _, info in ordered], np.int64)
+    label_numbers = records.label_numbers(protocol)
+    numbers = np.array([(label_numbers[info.label], info.subject) for _, info in ordered], np.int64)
     return [clip for clip, _ in ordered], numbers[:, 0], numbers[:, 1]
 
 

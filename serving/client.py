@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 from serving import signatures
-from tfrecords import command_line, schema
+from tfrecords import command_line, schema, storage
 from tfrecords.errors import UserError
 
 JPEG_QUALITY = 95
@@ -348,7 +348,7 @@ def read_records(path, clip_ids):
     """Clips of a converted dataset.
 
     Args:
-        path: The dataset's folder, or one of its shards.
+        path: The dataset's folder or address, or one of its shards.
         clip_ids: Ids of the clips.
 
     Returns:
@@ -361,7 +361,7 @@ def read_records(path, clip_ids):
 
     wanted = {clip_id.encode() for clip_id in clip_ids}
     found = {}
-    for shard in _shards(pathlib.Path(path)):
+    for shard in _shards(storage.location(path)):
         try:
             for record in tf.data.TFRecordDataset(os.fspath(shard)).as_numpy_iterator():
                 if any(clip_id in record for clip_id in wanted):  # cheap; most records need not be decoded

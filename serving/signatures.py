@@ -7,9 +7,9 @@
     jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► answer
     poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┘
 
-The functions of the graph are those of :mod:`tfrecords.pipeline`, so a served clip is prepared as evaluation prepares
-it with one window and one crop. Clips of any length and pictures of any size are accepted; poses need not have as many
-frames as the video.
+The functions of the graph are those of the reader (:mod:`tfrecords.sampling`, :mod:`tfrecords.pictures`,
+:mod:`tfrecords.poses`), so a served clip is prepared as evaluation prepares it with one window and one crop. Clips of
+any length and pictures of any size are accepted; poses need not have as many frames as the video.
 
 Signatures:
 
@@ -121,41 +121,41 @@ def _checked(request):
 
 def _frame_indices(num_frames, inputs):
     """Frames of the centred window, or of the pose steps: ``[T]``."""
-    from tfrecords import pipeline
+    from tfrecords import sampling
 
     if not inputs.has_window:
-        return pipeline.middle_steps(num_frames, inputs.frames)
-    start = pipeline.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
-    return pipeline.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        return sampling.middle_steps(num_frames, inputs.frames)
+    start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
 
 
 def _from_frames(frames, inputs):
     """``[B, any, any, any, 3]`` uint8 -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
     import tensorflow as tf
 
-    from tfrecords import pipeline
+    from tfrecords import pictures
 
     shape = tf.shape(frames)
     frames = tf.gather(frames, _frame_indices(shape[1], inputs), axis=1)  # [B, T, H, W, 3]
-    top, left, height, width = tf.unstack(pipeline.centre_square(shape[2], shape[3]))
+    top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
     frames = frames[:, :, top : top + height, left : left + width]
-    pictures = tf.reshape(frames, [-1, height, width, 3])  # [B * T, side, side, 3]
-    pictures = pipeline.to_network_range(pipeline.resize(pictures, inputs.size))
-    return tf.reshape(pictures, [-1, inputs.frames, inputs.size, inputs.size, 3])
+    frames = tf.reshape(frames, [-1, height, width, 3])  # [B * T, side, side, 3]
+    frames = pictures.prepare(frames, inputs.size)
+    return tf.reshape(frames, [-1, inputs.frames, inputs.size, inputs.size, 3])
 
 
 def _from_jpegs(jpegs, inputs):
     """``[B, any]`` strings -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
     import tensorflow as tf
 
-    from tfrecords import pipeline
+    from tfrecords import pictures
 
     indices = _frame_indices(tf.shape(jpegs)[1], inputs)
 
     def one_clip(jpegs):
-        pictures = pipeline.decode_frames(jpegs, indices, pipeline.centre_square)
-        pictures = pipeline.to_network_range(pipeline.resize(pictures, inputs.size))
-        return tf.ensure_shape(pictures, [inputs.frames, inputs.size, inputs.size, 3])
+        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square)
+        frames = pictures.prepare(frames, inputs.size)
+        return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
 
     spec = tf.TensorSpec([inputs.frames, inputs.size, inputs.size, 3], tf.float32)
     return tf.map_fn(one_clip, jpegs, fn_output_signature=spec)
@@ -165,10 +165,10 @@ def _from_poses(xyz, inputs):
     """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
     import tensorflow as tf
 
-    from tfrecords import pipeline, poses
+    from tfrecords import poses, sampling
 
     xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
-    steps = pipeline.middle_steps(tf.shape(xyz)[1], inputs.pose_steps)
+    steps = sampling.middle_steps(tf.shape(xyz)[1], inputs.pose_steps)
 
     def one_clip(xyz):
         return tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)

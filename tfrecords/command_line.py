@@ -1,14 +1,19 @@
 """What every command line of the project shares: one-line errors, exit statuses and progress."""
 
 import argparse
+import atexit
+import contextlib
 import difflib
 import errno
+import os
 import sys
 
 from tqdm import tqdm
 
+from tfrecords import storage
 from tfrecords.errors import UserError
 
+BUG = 1  # exit status of an error that leaves a traceback: Python's own
 USER_ERROR = 2  # exit status of an error the user can mend
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -57,6 +62,36 @@ def run(main, argv=None):
     Returns:
         The exit status: ``main``'s own, 2 after a user's error, 130 after ctrl-C.
     """
+    status = BUG
+    try:
+        status = _run(main, argv)
+        return status
+    except SystemExit as leaving:  # argparse prints and leaves by itself
+        status = leaving.code
+        raise
+    finally:
+        if storage.Remote.opened:
+            _status_at_exit.append(status or 0)
+
+
+_status_at_exit = []  # filled where the process must not be left to the destructors of its libraries
+
+
+@atexit.register
+def _leave():
+    """Ends the process with the status :func:`run` ended with, once S3 was read.
+
+    The AWS library that tensorflow-io brings aborts in a destructor then (status 134). What is registered with
+    ``atexit`` first, as this is, is called last: everything else has been written and closed.
+    """
+    if _status_at_exit:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(ValueError, OSError):  # closed, or its reader has gone
+                stream.flush()
+        os._exit(_status_at_exit[-1])
+
+
+def _run(main, argv):
     try:
         return main(argv) or 0
     except UserError as error:

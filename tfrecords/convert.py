@@ -10,7 +10,7 @@ status: it is 0 when at least one clip was converted, 2 when none was (and then 
 import pathlib
 import sys
 
-from tfrecords import beam, command_line, datasets, preview, writer
+from tfrecords import beam, command_line, datasets, preview, storage, writer
 from tfrecords.datasets import base
 from tfrecords.errors import UserError
 
@@ -23,7 +23,9 @@ def _parser():
         command = commands.add_parser(name, help=source.help, description=source.help)
         source.add_arguments(command)
         group = command.add_argument_group("conversion")
-        group.add_argument("--out", type=pathlib.Path, metavar="DIR", help="folder to write; needed but for --dry-run")
+        group.add_argument(
+            "--out", type=storage.folder, metavar="DIR", help="folder to write; needed but for --dry-run"
+        )
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
         group.add_argument("--runner", metavar="NAME", help="convert by this runner of Apache Beam, on many machines")
         group.add_argument(

@@ -6,16 +6,17 @@ Usage: ``python -m tfrecords.inspect DIR [--verify] [--clip ID] [--json]``.
 import hashlib
 import json
 import os
-import pathlib
 import sys
 
-from tfrecords import command_line, manifest, protocols, schema
+from tfrecords import command_line, manifest, protocols, schema, storage
 from tfrecords.errors import UserError
 
 
 def _parser():
     parser = command_line.ArgumentParser(prog="python -m tfrecords.inspect", description=__doc__.split("\n")[0])
-    parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="folder written by tfrecords.convert")
+    parser.add_argument(
+        "directory", type=storage.location, metavar="DIR", help="what tfrecords.convert wrote: folder, s3://"
+    )
     parser.add_argument("--verify", action="store_true", help="check every shard's SHA-256 and decode every record")
     parser.add_argument("--clip", metavar="ID", help="show one clip's fields")
     parser.add_argument("--json", action="store_true", help="JSON for machines")
@@ -63,7 +64,7 @@ def verify(directory, found):
     """
     with command_line.progress(found["counts"]["clips"], f"verify {found['dataset']}") as bar:
         for shard in manifest.shards(found):
-            path = pathlib.Path(directory) / shard["file"]
+            path = storage.location(directory) / shard["file"]
             count = 0
             for clip in records(path):
                 count += 1
@@ -122,7 +123,7 @@ def _check(path, number, clip, found):
 
 def _sha256(path):
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -152,7 +153,7 @@ def find_clip(directory, found, clip_id):
         except ValueError as error:
             raise UserError(f"--clip: {error}") from None
     for shard in [shard for cell in cells for shard in found["cells"].get(cell, {"shards": []})["shards"]]:
-        for clip in records(pathlib.Path(directory) / shard["file"]):
+        for clip in records(storage.location(directory) / shard["file"]):
             if clip.info.id == clip_id:
                 return clip
     raise UserError(f"{directory}: no clip {clip_id} in it")
@@ -223,7 +224,8 @@ def _text(found):
         clips = protocol["clips"]
         numbers = [clips["train"] + clips["val"], *(clips[split] for split in protocols.SPLITS)]
         cells = "".join(f"{n:>{10 if i == 0 else 8},}" for i, n in enumerate(numbers))
-        lines.append(f"{name:<12}{cells}  {protocol['description']}")
+        part = f" ({len(protocol['labels'])} of {len(found['labels'])} classes)" if "labels" in protocol else ""
+        lines.append(f"{name:<12}{cells}  {protocol['description']}{part}")
     for kind in ("class", "subject", "camera"):
         lines += ["", f"clips per {kind}"]
         width = max((len(name) for name in counts[f"per_{kind}"]), default=0)

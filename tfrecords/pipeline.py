@@ -2,29 +2,29 @@
 
 ::
 
-    shards ─► records ─► shuffle ─► parse ─► choose frames ─► decode those, cropping ─► resize ─► [-1, 1]  ─► batch
-                                      └────► normalise poses ─► choose steps ─► augment ──────────────────────┘
+    shards ─► records ─► order ─► parse ─► choose frames ─► decode those, cropping ─► [-1, 1] ─► resize ─► batch
+                                    └────► normalise poses ─► choose steps ─► augment ───────────────────────┘
+
+The order is that of :mod:`tfrecords.order`; frames are chosen by :mod:`tfrecords.sampling`, made ready by
+:mod:`tfrecords.pictures` and changed by :mod:`tfrecords.augmentation`.
 
 Nothing is decoded that is not used: a record is parsed first, its frames are chosen, and only those are decoded.
 Every random choice is a function of (seed, epoch, position), so a resumed training sees the batches it would have
-seen, and reading in parallel changes nothing.
+seen, and reading in parallel changes nothing (but with ``deterministic=False``, which lets clips overtake each other).
 """
 
 import dataclasses
 import hashlib
-import pathlib
 
+import numpy as np
 import tensorflow as tf
 
-from tfrecords import manifest, poses, protocols, schema
+from tfrecords import augmentation, manifest, order, pictures, poses, protocols, sampling, schema, storage
 from tfrecords.errors import UserError
 from zoo import skeletons
 
-CORNER_CROP = 0.875  # side of the corner crops, as a share of the picture: 224 of 256 pixels
-SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
-SHUFFLE_BUFFER = 512  # records; they are still compressed here
 FRAMES_AT = ("stride", "pose_steps")
-_READ_CYCLE = 16  # shards read side by side
+BALANCES = ("none", "classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,37 +140,18 @@ class Inputs:
         return cls(**{**values, "normalisation": normalisation})
 
 
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """Random changes of training clips; each is the same for all frames of a clip.
-
-    Attributes:
-        crop: Crop videos at random, sides from :data:`SMALLEST_CROP` to all of the picture.
-        flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
-        rotation: Largest rotation of poses about the vertical axis, degrees.
-        scale: Largest relative change of the poses' size.
-        noise: Standard deviation of noise on every coordinate, in units of normalised poses.
-    """
-
-    crop: bool = True
-    flip: bool = False
-    rotation: float = 0.0
-    scale: float = 0.0
-    noise: float = 0.0
-
-
 class Records:
     """A converted dataset, opened.
 
     Args:
-        directory: Folder with shards and manifest.
+        directory: Folder with shards and manifest, or its address ``s3://bucket/folder``.
 
     Raises:
         UserError: No complete dataset is there.
     """
 
     def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
+        self.directory = storage.location(directory)
         self.manifest = manifest.load(self.directory)
 
     @property
@@ -182,11 +163,6 @@ class Records:
     def sha256(self):
         """SHA-256 of the manifest, which holds those of all shards: another conversion has another."""
         return hashlib.sha256((self.directory / schema.MANIFEST).read_bytes()).hexdigest()
-
-    @property
-    def labels(self):
-        """Class names, in the order of the labels."""
-        return tuple(self.manifest["labels"])
 
     @property
     def layout(self):
@@ -218,12 +194,25 @@ class Records:
         """Names of the evaluation protocols."""
         return tuple(self.manifest["protocols"])
 
-    def _cells(self, protocol, split):
+    def _protocol(self, protocol):
         if protocol not in self.manifest["protocols"]:
             raise UserError(f"{self.dataset} has no protocol {protocol!r}, valid: {', '.join(self.protocols)}")
+        return self.manifest["protocols"][protocol]
+
+    def labels_of(self, protocol):
+        """Names of a protocol's classes, in the order of its label numbers: all of the dataset's, or a part."""
+        return tuple(self._protocol(protocol).get("labels", self.manifest["labels"]))
+
+    def label_numbers(self, protocol):
+        """The protocol's number of every stored label; -1 where it does not use the class."""
+        numbers = {name: number for number, name in enumerate(self.labels_of(protocol))}
+        return tuple(numbers.get(name, -1) for name in self.manifest["labels"])
+
+    def _cells(self, protocol, split):
+        found = self._protocol(protocol)
         if split not in protocols.SPLITS:
             raise UserError(f"no split {split!r}, valid: {', '.join(protocols.SPLITS)}")
-        return [self.manifest["cells"][cell] for cell in self.manifest["protocols"][protocol][split]]
+        return [self.manifest["cells"][cell] for cell in found[split]]
 
     def shards(self, protocol, split):
         """Paths of the shards of one split of a protocol."""
@@ -233,6 +222,20 @@ class Records:
     def count(self, protocol, split):
         """Clips in one split of a protocol."""
         return sum(cell["clips"] for cell in self._cells(protocol, split))
+
+    def class_counts(self, protocol, split):
+        """Clips of each of :meth:`labels_of` in one split; reads a few bytes of every record."""
+        stored = order.Index.of(self.shards(protocol, split)).label
+        numbers = np.asarray(self.label_numbers(protocol))[stored]
+        return np.bincount(numbers, minlength=len(self.labels_of(protocol)))
+
+    def shard_counts(self, protocol, split):
+        """Clips in each of :meth:`shards`."""
+        return [shard["clips"] for cell in self._cells(protocol, split) for shard in cell["shards"]]
+
+    def steps(self, protocol, split, batch, workers=1):
+        """Batches of an epoch of :func:`training`, for each of the workers."""
+        return self.count(protocol, split) // (batch * workers)
 
     def check(self, inputs, protocol, split):
         """Raises :class:`~tfrecords.errors.UserError` unless this dataset can feed such a model from that split."""
@@ -246,7 +249,7 @@ class Records:
         if not self.count(protocol, split):
             raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
         if inputs.pose_xy:
-            clip = schema.decode(next(_read(_shards(self, protocol, split)).take(1).as_numpy_iterator()))
+            clip = schema.decode(next(order.read(_shards(self, protocol, split)).take(1).as_numpy_iterator()))
             if clip.pose_xy is None or "full_body" not in clip.boxes:
                 raise UserError(
                     f"{self.directory} does not know where in the pictures the joints are (clip {clip.info.id}), which "
@@ -277,211 +280,6 @@ class Records:
             raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
         if inputs.reads_poses and inputs.persons != self.persons:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
-
-
-# ---------------------------------------------------------------------------------------------- choosing frames
-
-
-def sample_frames(num_frames, frames, stride, start):
-    """Indices of a clip's frames (PhD20 section 4.6.1): every ``stride``-th from ``start``; a short clip loops.
-
-    Args:
-        num_frames: Frames in the recording, scalar integer tensor.
-        frames: Frames T wanted.
-        stride: Distance of two frames.
-        start: First frame.
-
-    Returns:
-        ``[T]`` int32.
-
-    Example:
-        >>> sample_frames(5, 4, 2, 0).numpy().tolist()
-        [0, 2, 4, 1]
-    """
-    return tf.math.floormod(start + stride * tf.range(frames), tf.maximum(tf.cast(num_frames, tf.int32), 1))
-
-
-def window_count(num_frames, frames, stride, clips):
-    """How many evaluation windows a recording gets: ``clips``, or as many as cover it for ``"all"``."""
-    if clips != "all":
-        return tf.constant(clips, tf.int32)
-    span = frames * stride
-    return tf.maximum((tf.cast(num_frames, tf.int32) + span - 1) // span, 1)
-
-
-def window_starts(num_frames, frames, stride, clips):
-    """First frames of the evaluation windows: evenly spread from the first window that fits to the last.
-
-    Args:
-        num_frames: Frames in the recording, scalar integer tensor.
-        frames: Frames T of a window.
-        stride: Distance of two frames.
-        clips: Number of windows, or ``"all"`` for as many as cover the recording.
-
-    Returns:
-        ``[windows]`` int32; one window is centred.
-
-    Example:
-        >>> window_starts(100, 16, 2, "all").numpy().tolist()
-        [0, 22, 45, 68]
-        >>> window_starts(100, 16, 2, 1).numpy().tolist()
-        [34]
-    """
-    count = window_count(num_frames, frames, stride, clips)
-    room = tf.maximum(tf.cast(num_frames, tf.int32) - frames * stride, 0)
-    return tf.cond(
-        count > 1,
-        lambda: tf.range(count) * room // tf.maximum(count - 1, 1),
-        lambda: tf.fill([1], room // 2),
-    )
-
-
-def step_frames(num_frames, steps, offset):
-    """Frames of a pose sequence: the clip is cut into equal sub-sequences, and each gives the frame at ``offset``.
-
-    Args:
-        num_frames: Frames in the recording, scalar integer tensor.
-        steps: Sub-sequences tp.
-        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
-
-    Returns:
-        ``[steps]`` int32.
-    """
-    position = (tf.cast(tf.range(steps), tf.float32) + offset) / steps
-    count = tf.cast(num_frames, tf.float32)
-    return tf.cast(tf.minimum(position * count, tf.maximum(count - 1, 0)), tf.int32)
-
-
-def middle_steps(num_frames, steps):
-    """Frames of an evaluated pose sequence: the middle of each of ``steps`` equal sub-sequences.
-
-    Example:
-        >>> middle_steps(10, 5).numpy().tolist()
-        [1, 3, 5, 7, 9]
-    """
-    return step_frames(num_frames, steps, 0.5)
-
-
-# -------------------------------------------------------------------------------------------------- pictures
-
-
-def to_network_range(images):
-    """uint8 pictures (or float32 of the same range) as the networks expect them: float32 in [-1, 1]."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def resize(images, size):
-    """Resizes pictures ``[T, H, W, 3]`` to ``[T, size, size, 3]`` float32, values as they came in.
-
-    Bilinear with anti-aliasing: without it small objects flicker when a picture shrinks.
-    """
-    shape = tf.shape(images)
-    right = tf.logical_and(tf.equal(shape[1], size), tf.equal(shape[2], size))
-    images = tf.cond(
-        right,
-        lambda: tf.cast(images, tf.float32),
-        lambda: tf.image.resize(images, [size, size], antialias=True),
-    )
-    images.set_shape([None, size, size, 3])
-    return images
-
-
-def centre_square(height, width):
-    """Window (top, left, height, width) of the largest centred square."""
-    side = tf.minimum(height, width)
-    return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
-
-
-def _corner_square(height, width, corner):
-    """Window of the crop at the top left (``corner`` 0) or at the bottom right (1)."""
-    side = tf.cast(CORNER_CROP * tf.cast(tf.minimum(height, width), tf.float32), tf.int32)
-    return tf.stack([corner * (height - side), corner * (width - side), side, side])
-
-
-def _random_square(height, width, seed):
-    random = tf.random.stateless_uniform([3], seed)
-    shorter = tf.cast(tf.minimum(height, width), tf.float32)
-    side = tf.cast(shorter * (SMALLEST_CROP + (1.0 - SMALLEST_CROP) * random[0]), tf.int32)
-    room = tf.cast(tf.stack([height - side, width - side]), tf.float32)
-    place = tf.cast(random[1:] * (room + 1.0), tf.int32)
-    return tf.concat([place, [side, side]], axis=0)
-
-
-def decode_frames(jpegs, indices, window):
-    """Decodes the chosen frames of a clip, and of each only the window.
-
-    Args:
-        jpegs: ``[frames in the recording]`` strings.
-        indices: ``[T]`` int32, the frames wanted; one that is wanted twice is decoded once.
-        window: Function (height, width) -> ``[4]`` int32: top, left, height, width.
-
-    Returns:
-        ``[T, h, w, 3]`` uint8.
-    """
-    chosen, where = tf.unique(indices)
-    jpegs = tf.gather(jpegs, chosen)
-    shape = tf.io.extract_jpeg_shape(jpegs[0])
-    cut = window(shape[0], shape[1])
-    pictures = tf.map_fn(
-        lambda jpeg: tf.io.decode_and_crop_jpeg(jpeg, cut, channels=3, dct_method="INTEGER_FAST"),
-        jpegs,
-        fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
-    )
-    return tf.gather(pictures, where)
-
-
-# ----------------------------------------------------------------------------------------------------- poses
-
-
-def _rotate_about_vertical(pose, angle):
-    """Rotates ``[..., 3]`` about the Y axis by an angle in radians."""
-    x, y, z = tf.unstack(pose, axis=-1)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    return tf.stack([cos * x + sin * z, y, cos * z - sin * x], axis=-1)
-
-
-def _augment_pose(pose, augment, seed):
-    """Random rotation, scale and noise of a normalised pose sequence ``[tp, M, J, 3]``; absent persons stay zero."""
-    there = poses.present(pose)[..., tf.newaxis, tf.newaxis]  # [tp, M, 1, 1]
-    random = tf.random.stateless_uniform([2], seed, -1.0, 1.0)
-    if augment.rotation:
-        pose = _rotate_about_vertical(pose, random[0] * (augment.rotation * 3.14159265 / 180.0))
-    if augment.scale:
-        pose = pose * (1.0 + augment.scale * random[1])
-    if augment.noise:
-        pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
-    return tf.where(there, pose, tf.zeros_like(pose))
-
-
-def _places_in_pictures(places, boxes, shape, window, size):
-    """Joints in the pixels of what a network is fed, from their pixels in the source frames.
-
-    Args:
-        places: ``[T, M, J, 2]`` float32, pixels of the source frames.
-        boxes: ``[T, 4]`` float32, where the stored pictures were cut out of them.
-        shape: ``[3]`` int32, height and width (and channels) of a stored picture.
-        window: As for :func:`decode_frames`: the part of a stored picture that is fed.
-        size: Height and width it is fed with.
-
-    Returns:
-        ``[T, M, J, 2]`` float32; 0 is the middle of the first pixel.
-    """
-    height, width = shape[0], shape[1]
-    low, high = boxes[:, tf.newaxis, tf.newaxis, :2], boxes[:, tf.newaxis, tf.newaxis, 2:]
-    stored = (places - low) / (high - low) * tf.cast(tf.stack([width, height]), tf.float32)
-    top, left, rows, columns = tf.unstack(tf.cast(window(height, width), tf.float32))
-    return (stored - tf.stack([left, top])) * size / tf.stack([columns, rows]) - 0.5
-
-
-def _mirror_places(places, layout, size):
-    """Joints' places ``[..., J, 2]`` in the mirrored pictures: left and right joints change places too."""
-    x, y = tf.unstack(tf.gather(places, skeletons.get(layout).mirrored, axis=-2), axis=-1)
-    return tf.stack([size - 1 - x, y], axis=-1)
-
-
-def _mirror_pose(pose, layout):
-    """The poses a mirror would show: left and right change places, X changes its sign. ``[..., J, 3]``."""
-    return tf.gather(pose, skeletons.get(layout).mirrored, axis=-2) * tf.constant([-1.0, 1.0, 1.0])
 
 
 # ------------------------------------------------------------------------------------------------- the reader
@@ -516,21 +314,22 @@ def _segment_poses(xyz, num_frames, offset, inputs):
     Args:
         xyz: ``[frames in the recording, M, J, 3]``.
         num_frames: Frames in the recording.
-        offset: Function from a number of steps to their places in the sub-sequences, see :func:`step_frames`.
+        offset: Function from a number of steps to their places in the sub-sequences, as
+            :func:`tfrecords.sampling.step_frames` wants them.
         inputs: What the model is fed.
     """
     if not inputs.segment_steps:
         return {}
     steps = {g: g * inputs.segment_steps for g in inputs.granularities}
-    return {f"pose_g{g}": tf.gather(xyz, step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
+    return {f"pose_g{g}": tf.gather(xyz, sampling.step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
 
 
 def _places(lists, steps, window, inputs):
-    """Places of the joints at pose steps, ``[tp, M, J, 2]``; see :func:`_places_in_pictures`."""
+    """Places of the joints at pose steps, ``[tp, M, J, 2]``; see :func:`tfrecords.pictures.places_in_pictures`."""
     places = tf.reshape(tf.gather(lists["pose/xy"], steps), [-1, inputs.persons, inputs.joints, 2])
     boxes = tf.gather(lists["box/full_body"], steps)
     shape = tf.io.extract_jpeg_shape(lists["image/full_body"][steps[0]])
-    return _places_in_pictures(places, boxes, shape, window, inputs.size)
+    return pictures.places_in_pictures(places, boxes, shape, window, inputs.size)
 
 
 def _finish(features, inputs):
@@ -542,35 +341,38 @@ def _finish(features, inputs):
     return {name: tf.ensure_shape(features[name], spec.shape) for name, spec in specs.items()}
 
 
-def _training_clip(serialized, seed, inputs, augment):
+def _label(context, label_numbers):
+    """A clip's label number in the protocol, int32."""
+    return tf.gather(tf.constant(label_numbers, tf.int32), context["clip/label/index"])
+
+
+def _training_clip(serialized, seed, inputs, augment, label_numbers):
     """``(features, label)`` of a record, every choice drawn from ``seed`` ([2] int64)."""
     context, jpegs, xyz, lists = _parse(serialized, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     seeds = {
         name: tf.random.experimental.stateless_fold_in(seed, number)
-        for number, name in enumerate(("start", "crop", "flip", "steps", "pose"))
+        for number, name in enumerate(("start", "crop", "flip", "steps", "pose", "colours", "jitter"))
     }
     flip = tf.logical_and(augment.flip, tf.random.stateless_uniform([], seeds["flip"]) < 0.5)
     features = {}
     if inputs.pose_steps:
-        steps = step_frames(
-            num_frames, inputs.pose_steps, tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        )
+        offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
+        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets)
     if inputs.frames:
-        if inputs.has_window:
-            # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
-            last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
-            start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
-            indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
-        else:
-            indices = steps
+        indices = _training_frames(num_frames, inputs, augment, seeds) if inputs.has_window else steps
 
         def window(height, width):
-            return _random_square(height, width, seeds["crop"]) if augment.crop else centre_square(height, width)
+            if augment.crop:
+                return pictures.random_square(height, width, seeds["crop"])
+            return pictures.centre_square(height, width)
 
         for part in inputs.parts:
-            images = resize(decode_frames(jpegs[part], indices, window), inputs.size)
-            features[part] = to_network_range(tf.cond(flip, lambda i=images: tf.reverse(i, [2]), lambda i=images: i))
+            images = pictures.decode_frames(jpegs[part], indices, window)
+            images = tf.cond(flip, lambda i=images: pictures.mirror(i), lambda i=images: i)
+            features[part] = pictures.prepare(images, inputs.size)
+            if augment.changes_colours:
+                features[part] = augmentation.change_colours(features[part], augment, seeds["colours"])
         if {"left_hand", "right_hand"} <= set(inputs.parts):
             left, right = features["left_hand"], features["right_hand"]
             features["left_hand"] = tf.where(flip, right, left)
@@ -578,40 +380,32 @@ def _training_clip(serialized, seed, inputs, augment):
         features = {skeletons.input_name(part): images for part, images in features.items()}
         if inputs.pose_xy:
             places = _places(lists, steps, window, inputs)
-            mirrored = _mirror_places(places, inputs.layout, inputs.size)
+            mirrored = augmentation.mirror_places(places, inputs.layout, inputs.size)
             features["pose_xy"] = tf.where(flip, mirrored, places)
     if inputs.reads_poses:
-        xyz = tf.cond(flip, lambda: _mirror_pose(xyz, inputs.layout), lambda: xyz)
+        xyz = tf.cond(flip, lambda: augmentation.mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
         if inputs.pose_steps:
             sequences["pose"] = tf.gather(xyz, steps)
-        features.update({name: _augment_pose(pose, augment, seeds["pose"]) for name, pose in sequences.items()})
+        features.update({n: augmentation.change_pose(pose, augment, seeds["pose"]) for n, pose in sequences.items()})
     features.update(_stored_features(lists, inputs))
-    return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
+    return _finish(features, inputs), _label(context, label_numbers)
+
+
+def _training_frames(num_frames, inputs, augment, seeds):
+    """Frames of a training window, ``[T]``: its start is drawn, and with temporal jitter each frame after it."""
+    # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+    last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
+    start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
+    shift = 0
+    if augment.temporal_jitter:
+        shift = tf.random.stateless_uniform([inputs.frames], seeds["jitter"], 0, inputs.stride, tf.int32)
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift)
 
 
 def _shards(records, protocol, split):
     return [str(path) for path in records.shards(protocol, split)]
-
-
-def _read(files):
-    """Serialised records of shards (a list or tensor of paths), read side by side in a fixed order."""
-    return tf.data.Dataset.from_tensor_slices(files).interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=_READ_CYCLE,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-
-
-def _shuffle(data, buffer, key):
-    """Shuffles ``buffer`` records at a time; unlike ``Dataset.shuffle``, by the key alone and by no global seed."""
-
-    def shuffle(number, chunk):
-        return tf.random.experimental.stateless_shuffle(chunk, tf.random.experimental.stateless_fold_in(key, number))
-
-    return data.batch(buffer).enumerate().map(shuffle).unbatch()
 
 
 def training(
@@ -626,6 +420,9 @@ def training(
     first_epoch=0,
     augment=None,
     cache=False,
+    balance="none",
+    shard=(0, 1),
+    deterministic=True,
 ):
     """Shuffled, augmented batches of all epochs of a training.
 
@@ -634,46 +431,113 @@ def training(
         protocol: One of its protocols.
         inputs: What the model is fed.
         split: Which part of the protocol.
-        batch: Clips per batch. Every epoch has ``count // batch`` batches; the clips left over differ by epoch.
+        batch: Clips per batch. Every epoch has :meth:`Records.steps` batches; the clips left over differ by epoch.
         seed: Integer; with the epoch it determines order and augmentation.
         epochs: Epochs in all.
         first_epoch: Where a resumed training goes on.
-        augment: An :class:`Augmentation`; default: its defaults.
+        augment: An :class:`tfrecords.augmentation.Augmentation`; default: its defaults.
         cache: Keep the (compressed) records in memory after the first epoch.
+        balance: ``none``: every clip once per epoch. ``classes``: every class equally often, see
+            :func:`tfrecords.order.balanced`; the clips of rare classes come several times, each time changed anew,
+            those of frequent ones not in every epoch. Epochs are as long as without.
+        shard: ``(index, count)``: this is worker ``index`` of ``count``, each of which is given a disjoint part of
+            every epoch, as many batches as the others, of ``batch`` clips. Whole shards where they can be shared
+            evenly, else single records. Balanced, the parts are disjoint turns: a clip of a rare class may come to
+            several workers.
+        deterministic: Whether the order is a function of seed and epoch; else clips that were read and decoded sooner
+            overtake others, also into the next epoch.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label)``: features as :meth:`Inputs.signature` with a batch axis, label
-        ``[batch]`` int32.
+        ``[batch]`` int32, numbered as :meth:`Records.labels_of`.
 
     Raises:
-        UserError: The dataset cannot feed the model, or a batch is larger than the split.
+        UserError: The dataset cannot feed the model, or a batch is larger than the worker's part of the split.
+        ValueError: ``balance`` or ``shard`` is none of the above.
+
+    Example:
+        >>> records = Records("data/nucla")  # doctest: +SKIP
+        >>> inputs = Inputs(pose_steps=5, layout=records.layout)  # doctest: +SKIP
+        >>> data = training(records, "v3_12", inputs, batch=16, seed=0, epochs=30)  # doctest: +SKIP
     """
-    augment = augment or Augmentation()
+    augment = augment or augmentation.Augmentation()
+    index, workers = shard
+    if not 0 <= index < workers:
+        raise ValueError(f"shard is {shard}, expected (index, count) with index from 0 to count - 1")
+    if balance not in BALANCES:
+        raise ValueError(f"balance is {balance!r}, expected one of {', '.join(BALANCES)}")
     records.check(inputs, protocol, split)
-    count = records.count(protocol, split)
-    steps = count // batch
+    steps = records.steps(protocol, split, batch, workers)
     if not steps:
-        raise UserError(f"batch {batch} is larger than {protocol} {split}, which has {count} clips: use a smaller one")
-    files = _shards(records, protocol, split)
-    cached = _read(files).cache() if cache else None
+        among = f" for each of {workers} workers" if workers > 1 else ""
+        clips = records.count(protocol, split)
+        raise UserError(
+            f"batch {batch}{among} is larger than {protocol} {split}, which has {clips} clips: use a smaller one"
+        )
+    epoch_of = _balanced_epochs if balance == "classes" else _shuffled_epochs
+    ordered = epoch_of(records, protocol, split, steps * batch, shard, cache, deterministic)
 
     def one_epoch(epoch):
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
-        if cached is not None:
-            shuffled = _shuffle(cached, count, key)
-        else:
-            order = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
-            shuffled = _shuffle(_read(order), min(count, SHUFFLE_BUFFER), key)
-        numbered = shuffled.take(steps * batch).enumerate()
-        return numbered.map(lambda number, record: (record, tf.random.experimental.stateless_fold_in(key, number)))
+        # Places in the epoch of all workers together: two workers' clips are not changed alike.
+        numbered = ordered(key).take(steps * batch).enumerate()
+        return numbered.map(
+            lambda number, record: (
+                record,
+                tf.random.experimental.stateless_fold_in(key, number * workers + index),
+            )
+        )
 
+    label_numbers = records.label_numbers(protocol)
     data = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
     data = data.map(
-        lambda record, key: _training_clip(record, key, inputs, augment),
+        lambda record, key: _training_clip(record, key, inputs, augment, label_numbers),
         num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        deterministic=deterministic,
     )
     return data.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled_epochs(records, protocol, split, length, shard, cache, deterministic):
+    """Function of an epoch's key that gives its records: each of a worker's part once, at least ``length``."""
+    index, workers = shard
+    files, counts = _shards(records, protocol, split), records.shard_counts(protocol, split)
+    mine = order.files_of_workers(counts, workers)
+    by_files = min(sum(counts[number] for number in part) for part in mine) >= length
+    if by_files:
+        files, counts = ([values[number] for number in mine[index]] for values in (files, counts))
+    # Records are dealt in turn: the parts are disjoint only if all workers read in the same order.
+    in_order = deterministic or not by_files
+    count = sum(counts)
+
+    def read(files):
+        data = order.read(files, in_order)
+        return data if by_files else data.shard(workers, index)
+
+    cached = read(files).cache() if cache else None
+
+    def epoch(key):
+        if cached is not None:
+            return order.shuffle(cached, count, key)
+        shuffled = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
+        return order.shuffle(read(shuffled), min(count, order.SHUFFLE_BUFFER), key)
+
+    return epoch
+
+
+def _balanced_epochs(records, protocol, split, length, shard, cache, deterministic):
+    """Function of an epoch's key that gives its records: of each class equally many, ``length`` for this worker."""
+    number, workers = shard
+    index = order.Index.of(records.shards(protocol, split))
+    cached = index.read(tf.range(len(index.label))).cache().batch(len(index.label)) if cache else None
+
+    def epoch(key):
+        picks = order.balanced(index.label, length * workers, key)[number::workers]
+        if cached is not None:
+            return cached.flat_map(lambda batch: tf.data.Dataset.from_tensor_slices(tf.gather(batch, picks)))
+        return index.read(picks, deterministic)
+
+    return epoch
 
 
 def _views_of(record, inputs, clips, crops):
@@ -682,15 +546,15 @@ def _views_of(record, inputs, clips, crops):
     parsed, _ = tf.io.parse_single_sequence_example(record, context, {})
     num_frames = parsed["clip/num_frames"]
     if inputs.has_window:
-        count = window_count(num_frames, inputs.frames, inputs.stride, clips)
+        count = sampling.window_count(num_frames, inputs.frames, inputs.stride, clips)
     elif inputs.pose_steps:
-        count = window_count(num_frames, inputs.pose_steps, 1, clips)
+        count = sampling.window_count(num_frames, inputs.pose_steps, 1, clips)
     else:
         count = tf.constant(1, tf.int32)  # segments cover the clip
     return tf.cast(count * (crops if inputs.frames else 1), tf.int64)
 
 
-def _evaluation_view(record, view, inputs, clips, crops):
+def _evaluation_view(record, view, inputs, clips, crops, label_numbers):
     """``(features, label)`` of one view of a record."""
     context, jpegs, xyz, lists = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
@@ -698,26 +562,25 @@ def _evaluation_view(record, view, inputs, clips, crops):
     features = _stored_features(lists, inputs)
     if inputs.pose_steps:
         if inputs.has_window or inputs.granularities:
-            steps = middle_steps(num_frames, inputs.pose_steps)
+            steps = sampling.middle_steps(num_frames, inputs.pose_steps)
         else:  # views of a pose sequence take their frames from different places in the sub-sequences
-            count = tf.cast(window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
+            count = tf.cast(sampling.window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
             window = view // crops if inputs.frames else view
-            steps = step_frames(num_frames, inputs.pose_steps, (tf.cast(window, tf.float32) + 0.5) / count)
+            steps = sampling.step_frames(num_frames, inputs.pose_steps, (tf.cast(window, tf.float32) + 0.5) / count)
     if inputs.frames:
         if inputs.has_window:
-            start = window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
-            indices = sample_frames(num_frames, inputs.frames, inputs.stride, start)
+            start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
+            indices = sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
         else:
             indices = steps
         crop = view % crops
 
         def window(height, width):
-            corner = _corner_square(height, width, crop - 1)
-            return tf.where(crop == 0, centre_square(height, width), corner)
+            corner = pictures.corner_square(height, width, crop - 1)
+            return tf.where(crop == 0, pictures.centre_square(height, width), corner)
 
         for part in inputs.parts:
-            images = resize(decode_frames(jpegs[part], indices, window), inputs.size)
-            features[skeletons.input_name(part)] = to_network_range(images)
+            features[skeletons.input_name(part)] = pictures.load(jpegs[part], indices, window, inputs.size)
         if inputs.pose_xy:
             features["pose_xy"] = _places(lists, steps, window, inputs)
     if inputs.reads_poses:
@@ -725,7 +588,7 @@ def _evaluation_view(record, view, inputs, clips, crops):
         features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
         if inputs.pose_steps:
             features["pose"] = tf.gather(xyz, steps)
-    return _finish(features, inputs), tf.cast(context["clip/label/index"], tf.int32)
+    return _finish(features, inputs), _label(context, label_numbers)
 
 
 def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
@@ -742,8 +605,8 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         crops: 1 (the centred square) or 3 (and two corners), per window.
 
     Returns:
-        A ``tf.data.Dataset`` of ``(features, label, clip_number)``; ``clip_number`` counts the split's clips, all
-        views of a clip share it.
+        A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
+        ``clip_number`` counts the split's clips, all views of a clip share it.
 
     Raises:
         UserError: The dataset cannot feed the model.
@@ -752,15 +615,16 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
     if crops not in (1, 3):
         raise ValueError(f"crops is {crops}, expected 1 or 3")
     records.check(inputs, protocol, split)
+    label_numbers = records.label_numbers(protocol)
 
     def views(number, record):
         return tf.data.Dataset.range(_views_of(record, inputs, clips, crops)).map(lambda view: (number, record, view))
 
     def load(number, record, view):
-        features, label = _evaluation_view(record, view, inputs, clips, crops)
+        features, label = _evaluation_view(record, view, inputs, clips, crops, label_numbers)
         return features, label, number
 
-    data = _read(_shards(records, protocol, split)).enumerate().flat_map(views)
+    data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
@@ -783,7 +647,9 @@ def segments(path, inputs, granularities):
     count = sum(granularities)
 
     def chosen(num_frames, steps):
-        return tf.concat([tf.reshape(middle_steps(num_frames, g * steps), [g, steps]) for g in granularities], axis=0)
+        return tf.concat(
+            [tf.reshape(sampling.middle_steps(num_frames, g * steps), [g, steps]) for g in granularities], axis=0
+        )
 
     def load(record):
         context, jpegs, xyz, _ = _parse(record, inputs)
@@ -792,9 +658,11 @@ def segments(path, inputs, granularities):
         if inputs.frames:
             distinct, where = tf.unique(tf.reshape(chosen(num_frames, inputs.frames), [-1]))
             for part in inputs.parts:
-                images = resize(decode_frames(jpegs[part], distinct, centre_square), inputs.size)
+                images = pictures.resize(
+                    pictures.decode_frames(jpegs[part], distinct, pictures.centre_square), inputs.size
+                )
                 name = skeletons.input_name(part)
-                clip[name], indices[name] = to_network_range(images), tf.reshape(where, [count, inputs.frames])
+                clip[name], indices[name] = pictures.to_network_range(images), tf.reshape(where, [count, inputs.frames])
         if inputs.pose_steps:
             clip["pose"] = poses.normalise(xyz, inputs.layout, inputs.normalisation)
             indices["pose"] = chosen(num_frames, inputs.pose_steps)
@@ -813,6 +681,6 @@ def clip_ids(records, protocol, split):
     if not records.count(protocol, split):
         return []
     context = {"clip/id": tf.io.FixedLenFeature([], tf.string)}
-    data = _read(_shards(records, protocol, split))
+    data = order.read(_shards(records, protocol, split))
     data = data.map(lambda record: tf.io.parse_single_sequence_example(record, context, {})[0]["clip/id"])
     return [clip_id.decode() for clip_id in data.as_numpy_iterator()]

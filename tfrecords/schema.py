@@ -243,6 +243,39 @@ def decode(serialized):
     )
 
 
+def label_of(head):
+    """The stored label of a record, from its first bytes.
+
+    Args:
+        head: The record's beginning: its context, which :func:`encode` writes first, and whatever follows.
+
+    Returns:
+        ``clip/label/index``.
+
+    Raises:
+        ValueError: It does not begin with the context of a record of this schema.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    # Field 1, the context: its tag, its length as a varint of seven bits per byte, itself.
+    length, start = 0, 1
+    for byte in head[1:6]:
+        length |= (byte & 0x7F) << 7 * (start - 1)
+        start += 1
+        if byte < 0x80:
+            break
+    try:
+        if head[:1] != b"\n" or start + length > len(head):
+            raise DecodeError("no context at its start")
+        context = tf.train.Features.FromString(head[start : start + length]).feature
+    except DecodeError as error:
+        raise ValueError(f"not a tf.train.SequenceExample: {error}") from None
+    if "clip/label/index" not in context:
+        raise ValueError("a SequenceExample without clip/label/index: not a record of this schema")
+    return context["clip/label/index"].int64_list.value[0]
+
+
 def parsing_spec(*, parts=(), pose_values=0, place_values=0, granularities=(), feature_size=0):
     """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
 

@@ -23,7 +23,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import pathlib
 import shutil
 import signal
 import threading
@@ -32,7 +31,7 @@ import uuid
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import reduction
 
-from tfrecords import manifest, protocols, schema
+from tfrecords import manifest, protocols, schema, storage
 from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
 
@@ -115,7 +114,7 @@ def convert(source, directory, *, shards=None, clips_per_shard=CLIPS_PER_SHARD, 
         UserError: The folder holds another conversion or is being written, a worker was killed, or no clip could be
             converted.
     """
-    directory = pathlib.Path(directory)
+    directory = storage.folder(directory)
     index = source.index()
     todo = plan(source, index.clips, shards=shards, clips_per_shard=clips_per_shard)
     identity = _identity(source, index, {"shards": shards} if shards else {"clips_per_shard": clips_per_shard})
@@ -151,7 +150,7 @@ def rewrite(found, directory, encode, *, options, changes, progress=None):
     Raises:
         UserError: The folder holds something else or is being written.
     """
-    directory = pathlib.Path(directory)
+    directory = storage.folder(directory)
     shards = manifest.shards(found)
     identity = {
         "schema_version": schema.SCHEMA_VERSION,

@@ -24,10 +24,13 @@ def tiny(tmp_path):
 class Records:
     """What building a model needs to know of a dataset."""
 
-    labels = tuple("abcd")
     persons = 1
     layout = "kinect_v1_20"
     feature_size = 24
+
+    @staticmethod
+    def labels_of(protocol):
+        return tuple("abcd")
 
 
 @pytest.mark.parametrize("name", config.names())
@@ -75,6 +78,11 @@ def test_every_recipe_resolves_and_its_stages_fit_together(name):
         ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
         ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
         ("data.cache=1", ["data.cache: expected true or false"]),
+        ("data.balance=subjects", ["data.balance: expected none or classes", "'subjects'"]),
+        ("data.augment.noise=-0.1", ["data.augment: noise is -0.1, expected a number from 0"]),
+        ("data.augment.tilt=200", ["data.augment: tilt is 200, expected a number from 0 to 180"]),
+        ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
+        ("data.augment.temporal_jitter=2", ["data.augment.temporal_jitter: expected true or false"]),
         ("data.parts=full_body", ["data.parts: expected a list of text"]),
         ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
         ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean body"]),

@@ -12,7 +12,7 @@ import pytest
 
 from recipes import config, evaluate, extract_features, run_directory, scoring
 from tests.recipes.conftest import ROOT, command, error_of, start
-from tfrecords import command_line, inspect, pipeline, poses
+from tfrecords import command_line, inspect, pictures, pipeline, poses
 from tfrecords.errors import UserError
 from zoo.temporal import segment_features
 
@@ -106,8 +106,8 @@ def test_the_same_clips_with_features_of_their_segments(basic, dataset, features
             2: (2, model.output_shape[-1]),
             3: (3, model.output_shape[-1]),
         }
-    pictures = [pipeline.tf.io.decode_jpeg(jpeg, dct_method="INTEGER_FAST") for jpeg in clip.images["full_body"]]
-    video = pipeline.to_network_range(np.stack(pictures)).numpy()
+    frames = [pipeline.tf.io.decode_jpeg(jpeg, dct_method="INTEGER_FAST") for jpeg in clip.images["full_body"]]
+    video = pictures.to_network_range(np.stack(frames)).numpy()
     for g in (2, 3):
         expected = model({"rgb": video[middles(len(video), g, 8)]})
         np.testing.assert_allclose(clip.features[g], expected, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ import zoo
 from serving import signatures
 from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
 from tests.zoo import small
-from tfrecords import pipeline, poses
+from tfrecords import pictures, pipeline, poses
 from tfrecords.errors import UserError
 from zoo import skeletons
 
@@ -54,7 +54,7 @@ def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
     chosen = frames[:, 7:23:2, :, 9:50]  # the middle 16 of 30 frames, every second; the middle 41 of 60 columns
     steps = [1, 4, 6, 9]  # the middles of four quarters of 11 frames
     fed = {
-        "rgb": np.stack([pipeline.to_network_range(pipeline.resize(clip, 32)) for clip in chosen]),
+        "rgb": np.stack([pictures.to_network_range(pictures.resize(clip, 32)) for clip in chosen]),
         "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
     }
     np.testing.assert_allclose(answer["probabilities"], model.predict_on_batch(fed), atol=1e-6)
@@ -118,7 +118,7 @@ def test_frames_at_the_pose_steps():
     request["poses"] = tf.constant(rng.normal(size=(1, 11, PERSONS, 25, 3)), tf.float32)
     fed = signatures.features("serving_default", inputs, request)
     for hand in hands:
-        expected = pipeline.to_network_range(frames[:, [1, 4, 6, 9]])  # the middles of four quarters of 11 frames
+        expected = pictures.to_network_range(frames[:, [1, 4, 6, 9]])  # the middles of four quarters of 11 frames
         np.testing.assert_allclose(fed[f"rgb_{hand}"], expected, atol=1e-6)
 
 

@@ -90,3 +90,29 @@ def _half_lit(brightness):
 
 def _jpeg(picture):
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+class Numbered(CountedFrames):
+    """Poses alone of two classes, the second rare: joint 5 lies as far to the side as the clip's number says."""
+
+    frequent, rare = 40, 6  # clips of both classes, most of them for training in v3_12
+
+    def index(self):
+        """Ten subjects of the first class; of the second, fewer episodes."""
+        ids = [
+            f"a{a:02d}_s{1 + k % 10:02d}_e{k // 10:02d}_v{v:02d}"
+            for a, clips in ((1, self.frequent), (2, self.rare)) for k in range(clips) for v in (1, 3)
+        ]  # fmt: skip
+        return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(ids)))
+
+    def read(self, info):
+        """Two frames."""
+        pose = np.zeros((2, 1, skeletons.get(self.layout).num_joints, 3), "float32")
+        pose[..., 1:, 2] = 1  # a person is there
+        pose[:, :, 5, 0] = self.number(info)
+        return schema.Clip(info, self.name, self.labels[info.label], self.fps, layout=self.layout, pose_xyz=pose)
+
+    @staticmethod
+    def number(info):
+        """A number that no other clip of the split has, from 1."""
+        return 1 + 100 * info.label + 10 * info.repetition + info.subject

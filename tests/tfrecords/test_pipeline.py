@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tfrecords.counted import SIDE, STEP, CountedFrames, WithoutPlaces
-from tfrecords import inspect, pipeline, poses, schema, writer
+from tfrecords import augmentation, inspect, pictures, pipeline, poses, schema, writer
 from tfrecords.errors import UserError
 
 VIDEO = pipeline.Inputs(frames=4, stride=2, size=32)
@@ -19,7 +19,7 @@ POSES = pipeline.Inputs(
 )
 AT_STEPS = dataclasses.replace(POSES, frames=3, frames_at="pose_steps", size=32)
 PLACES = dataclasses.replace(AT_STEPS, pose_xy=True)
-PLAIN = pipeline.Augmentation(crop=False)
+PLAIN = augmentation.Augmentation(crop=False)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,35 @@ def _is_sampled_from(frames, length):
     ]
 
 
+def test_temporal_jitter_takes_each_frame_from_its_stride(records):
+    jitter = dataclasses.replace(PLAIN, temporal_jitter=True)
+    seen = set()
+    inputs = dataclasses.replace(VIDEO, stride=3)
+    for (plain, _), (features, _) in zip(
+        _train(records, inputs, batch=1, epochs=2), _train(records, inputs, batch=1, epochs=2, augment=jitter)
+    ):
+        frames, shifted = _frame_numbers(plain["rgb"][0]), _frame_numbers(features["rgb"][0])
+        lengths = [n for n in (3, 15, 27) if set((shifted - frames) % n) <= {0, 1, 2}]
+        assert lengths, f"{shifted} against {frames}"
+        seen.add(tuple(shifted - frames))
+    assert len(seen) > 10
+
+
+def test_colours_change_alike_in_all_parts(records):
+    inputs = dataclasses.replace(VIDEO, parts=("left_hand", "right_hand"))
+    darker = dataclasses.replace(PLAIN, brightness=0.4)
+    factors = set()
+    for features, _ in _train(records, inputs, batch=1, augment=darker):
+        left, right = ((features[f"rgb_{part}_hand"] + 1) * 127.5 for part in ("left", "right"))
+        factor = left.mean() / 40
+        np.testing.assert_allclose(right, np.minimum(200 * factor, 255), atol=2)
+        assert np.ptp(left) < 1e-3, "in all frames"
+        factors.add(round(float(factor), 3))
+    assert len(factors) > 10
+
+
 def test_order_and_choices_depend_on_seed_and_epoch_alone(records):
-    augment = pipeline.Augmentation(flip=True, rotation=30, scale=0.1, noise=0.01)
+    augment = augmentation.Augmentation(flip=True, rotation=30, scale=0.1, noise=0.01)
     inputs = pipeline.Inputs(frames=4, size=32, pose_steps=3, layout="kinect_v1_20")
     first = _train(records, inputs, epochs=3, augment=augment)
     tf.random.set_seed(0)  # TensorFlow's own seed plays no part
@@ -111,7 +138,7 @@ def test_mirroring_swaps_picture_halves_hands_and_joints(records):
         layout="kinect_v1_20",
         normalisation=poses.Normalisation(axes="camera", scale=False),
     )
-    flip = pipeline.Augmentation(crop=False, flip=True)
+    flip = augmentation.Augmentation(crop=False, flip=True)
     mirrored = 0
     for (plain, _), (features, _) in zip(
         _train(records, inputs, batch=1), _train(records, inputs, batch=1, augment=flip)
@@ -120,8 +147,8 @@ def test_mirroring_swaps_picture_halves_hands_and_joints(records):
             assert features["rgb_left_hand"].mean() < features["rgb_right_hand"].mean()
             continue
         mirrored += 1
-        np.testing.assert_array_equal(features["rgb"], plain["rgb"][:, :, :, ::-1])
-        np.testing.assert_array_equal(features["rgb_left_hand"], plain["rgb_right_hand"][:, :, :, ::-1])
+        np.testing.assert_allclose(features["rgb"], plain["rgb"][:, :, :, ::-1], atol=1e-5)
+        np.testing.assert_allclose(features["rgb_left_hand"], plain["rgb_right_hand"][:, :, :, ::-1], atol=1e-5)
         hand, other = 7, 11
         np.testing.assert_allclose(features["pose"][..., hand, 1:], plain["pose"][..., other, 1:], atol=1e-5)
         np.testing.assert_allclose(features["pose"][..., hand, 0], -plain["pose"][..., other, 0], atol=1e-5)
@@ -130,8 +157,11 @@ def test_mirroring_swaps_picture_halves_hands_and_joints(records):
 
 def test_rotation_and_scale_of_poses(records):
     for augment, same in (
-        (pipeline.Augmentation(rotation=90), lambda pose: np.linalg.norm(pose[..., [0, 2]], axis=-1)),
-        (pipeline.Augmentation(scale=0.3), lambda pose: pose / np.linalg.norm(pose[:, :1, :, 3:4], axis=-1)[..., None]),
+        (augmentation.Augmentation(rotation=90), lambda pose: np.linalg.norm(pose[..., [0, 2]], axis=-1)),
+        (
+            augmentation.Augmentation(scale=0.3),
+            lambda pose: pose / np.linalg.norm(pose[:, :1, :, 3:4], axis=-1)[..., None],
+        ),
     ):
         for (plain, _), (changed, _) in zip(_train(records, POSES), _train(records, POSES, augment=augment)):
             np.testing.assert_allclose(same(changed["pose"]), same(plain["pose"]), rtol=1e-3, atol=1e-4)
@@ -226,7 +256,7 @@ def _edge(rgb):
     return (columns * (bright[..., 1:] != bright[..., :-1])).sum(axis=-1)
 
 
-@pytest.mark.parametrize("augment", [PLAIN, pipeline.Augmentation(crop=True), pipeline.Augmentation(flip=True)])
+@pytest.mark.parametrize("augment", [PLAIN, augmentation.Augmentation(crop=True), augmentation.Augmentation(flip=True)])
 def test_places_of_joints_in_the_pictures(records, augment):
     """Every joint lies on the edge in the picture, whatever is cut out of it and whether it is mirrored."""
     tops = set()
@@ -259,10 +289,10 @@ def test_places_that_no_record_has(tmp_path):
 def test_only_the_sampled_frames_are_decoded():
     good = tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8)).numpy()
     jpegs = tf.constant([good, b"broken", good])
-    pictures = pipeline.decode_frames(jpegs, tf.constant([0, 2, 2, 0]), pipeline.centre_square)
-    assert pictures.shape == (4, 8, 8, 3)
+    decoded = pictures.decode_frames(jpegs, tf.constant([0, 2, 2, 0]), pictures.centre_square)
+    assert decoded.shape == (4, 8, 8, 3)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        pipeline.decode_frames(jpegs, tf.constant([0, 1]), pipeline.centre_square)
+        pictures.decode_frames(jpegs, tf.constant([0, 1]), pictures.centre_square)
 
 
 def test_segments_cover_the_clip_evenly(records):

@@ -1,6 +1,7 @@
 """Splits: the rules, their stability, and the lists the authors published."""
 
 import collections
+import dataclasses
 
 import pytest
 
@@ -60,6 +61,17 @@ def test_a_cell_is_one_combination_of_splits():
 )
 def test_synthetic_splits_as_ntu_does(protocol, clip, test):
     assert (protocols.split_of("synthetic", protocol, clip) == "test") == test
+
+
+def test_a_protocol_over_a_part_of_the_classes(monkeypatch):
+    whole = protocols.PROTOCOLS["nucla"]["v3_12"]
+    part = dataclasses.replace(whole, labels=("carry", "throw"))
+    monkeypatch.setitem(protocols.PROTOCOLS["nucla"], "part", part)
+    for clip in IDS:
+        used = clip.startswith(("a12", "a11"))
+        assert protocols.split_of("nucla", "part", clip) == (
+            protocols.split_of("nucla", "v3_12", clip) if used else None
+        )
 
 
 @pytest.mark.parametrize("clip", ["a07_s01_e00_v01", "a01_s01_e00_v04", "a01_s01_e00_c01", ""])

@@ -1,0 +1,115 @@
+"""Datasets in a store: read as from a folder, and processes that have read from one end as they should."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.tfrecords import s3_store
+from tests.tfrecords.counted import Numbered
+from tfrecords import command_line, convert, inspect, storage, writer
+from tfrecords.errors import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None
+needs_s3 = pytest.mark.skipif(not HAS_S3, reason="tensorflow-io has no build for this row's TensorFlow")
+ADDRESS = f"s3://{s3_store.BUCKET}/numbered"
+CLIENT = ["-m", "serving.client", "--server", "127.0.0.1:1", "--model", "m", "--record"]
+
+# What a training reads of a dataset, as numbers.
+READ = """
+import json, sys
+from tfrecords import command_line, pipeline, random_access
+def main(address):
+    records = pipeline.Records(address)
+    inputs = pipeline.Inputs(pose_steps=1, layout=records.layout)
+    out = {"sha256": records.sha256, "ids": pipeline.clip_ids(records, "v3_12", "test")}
+    for balance in ("none", "classes"):
+        data = pipeline.training(records, "v3_12", inputs, batch=4, seed=1, epochs=1, balance=balance)
+        out[balance] = [features["pose"].numpy().tolist() for features, _ in data]
+    shard = records.shards("v3_12", "test")[0]
+    out["places"] = [place.read().info.id for place in random_access.places(shard)]
+    print(json.dumps(out))
+    return 5
+sys.exit(command_line.run(main, sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store") / "numbered"
+    writer.convert(Numbered(), folder, clips_per_shard=20, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(dataset):
+    with s3_store.serving(dataset, "numbered") as environment:
+        yield environment
+
+
+def _run(environment, *arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@needs_s3
+def test_a_store_is_read_as_a_folder_is(dataset, environment):
+    """And the process ends with its own status, which the AWS library's destructors would turn into 134."""
+    found, expected = (_run(environment, "-c", READ, address) for address in (ADDRESS, dataset))
+    assert (found.returncode, expected.returncode) == (5, 5), found.stderr
+    assert json.loads(found.stdout) == json.loads(expected.stdout)
+
+
+@needs_s3
+def test_inspection_of_a_store(dataset, environment, capsys):
+    found = _run(environment, "-m", "tfrecords.inspect", f"{ADDRESS}/", "--verify")
+    assert found.returncode == 0, found.stderr
+    assert command_line.run(inspect.main, [str(dataset), "--verify"]) == 0
+    assert found.stdout == capsys.readouterr().out
+
+
+@needs_s3
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-m", "tfrecords.inspect", f"s3://{s3_store.BUCKET}/none"], "/none: no manifest.json there"),
+        (["-m", "tfrecords.inspect", "s3://no-bucket/numbered"], "S3_ENDPOINT"),
+        (["-m", "tfrecords.inspect", ADDRESS, "--clip", "a01_s01_e09_v01"], "no clip a01_s01_e09_v01 in it"),
+        (
+            [*CLIENT, f"s3://{s3_store.BUCKET}", "--clip", "a01"],
+            "cannot be read (S3 path",
+        ),
+        (["recipes/train.py", "--recipe", "pose_lstm_synthetic", "--data", ADDRESS], "holds nucla, but recipe"),
+    ],
+)
+def test_mistakes_with_a_store_are_one_line(environment, arguments, words):
+    failed = _run(environment, *arguments)
+    assert failed.returncode == 2, failed.stderr
+    (line,) = [line for line in failed.stderr.splitlines() if "error" in line]
+    assert words in line
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.skipif(HAS_S3, reason="this row has tensorflow-io")
+def test_a_row_without_tensorflow_io_says_so(capsys):
+    assert command_line.run(inspect.main, [ADDRESS]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "needs tensorflow-io" in line
+    assert "use Python 3.9 to 3.11" in line
+
+
+@pytest.mark.parametrize("address", [ADDRESS, "gs://bucket/numbered"])
+def test_nothing_is_written_to_a_store(address, capsys):
+    assert command_line.run(convert.main, ["synthetic", "--out", address]) == 2
+    assert f"{address}: results are written to a folder of this machine" in capsys.readouterr().err
+    with pytest.raises(UserError, match="written to a folder of this machine"):
+        writer.convert(Numbered(), address)
+
+
+def test_an_unknown_kind_of_address():
+    with pytest.raises(UserError, match=r"ftp://host/data: expected a folder of this machine or s3://bucket/folder"):
+        storage.location("ftp://host/data")

@@ -1,0 +1,135 @@
+"""Pictures: decoded, cropped, resized, in the range that networks expect."""
+
+import tensorflow as tf
+
+CORNER_CROP = 0.875  # side of the corner crops, as a share of the picture: 224 of 256 pixels
+SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
+ANTIALIAS_ABOVE = 1.25  # pictures that shrink by a larger factor are smoothed
+
+
+def prepare(images, size):
+    """Decoded pictures as the networks expect them.
+
+    Args:
+        images: ``[T, H, W, 3]`` uint8.
+        size: Height and width wanted.
+
+    Returns:
+        ``[T, size, size, 3]`` float32 in [-1, 1].
+    """
+    return to_network_range(resize(images, size))
+
+
+def to_network_range(images):
+    """uint8 pictures (or float32 of the same range) as float32 in [-1, 1]."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def resize(images, size):
+    """Resizes pictures ``[T, H, W, 3]`` to ``[T, size, size, 3]``, values as they came in; float32.
+
+    Bilinear. Pictures that shrink by more than :data:`ANTIALIAS_ABOVE` are smoothed as well: small objects would
+    flicker otherwise. Below that every pixel still counts, and smoothing would take five times as long as the rest.
+    """
+    images = tf.cast(images, tf.float32)  # TensorFlow resizes these in two thirds of the time it takes for uint8
+    shape = tf.shape(images)
+    side = tf.cast(tf.maximum(shape[1], shape[2]), tf.float32)
+
+    def shrunk_or_enlarged():
+        return tf.cond(
+            side > ANTIALIAS_ABOVE * size,
+            lambda: tf.image.resize(images, [size, size], antialias=True),
+            lambda: tf.image.resize(images, [size, size]),
+        )
+
+    right = tf.logical_and(tf.equal(shape[1], size), tf.equal(shape[2], size))
+    images = tf.cond(right, lambda: images, shrunk_or_enlarged)
+    images.set_shape([None, size, size, 3])
+    return images
+
+
+def mirror(images):
+    """Pictures ``[T, H, W, 3]`` as a mirror shows them: left and right change places."""
+    shape = tf.shape(images)
+    rows = tf.reshape(images, [-1, shape[2], 3])  # TensorFlow reverses these four times as fast as [T, H, W, 3]
+    return tf.reshape(tf.reverse(rows, [1]), shape)
+
+
+def centre_square(height, width):
+    """Window (top, left, height, width) of the largest centred square."""
+    side = tf.minimum(height, width)
+    return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def corner_square(height, width, corner):
+    """Window of the crop at the top left (``corner`` 0) or at the bottom right (1)."""
+    side = tf.cast(CORNER_CROP * tf.cast(tf.minimum(height, width), tf.float32), tf.int32)
+    return tf.stack([corner * (height - side), corner * (width - side), side, side])
+
+
+def random_square(height, width, seed):
+    """Window of a random training crop: sides from :data:`SMALLEST_CROP` to all of the picture."""
+    random = tf.random.stateless_uniform([3], seed)
+    shorter = tf.cast(tf.minimum(height, width), tf.float32)
+    side = tf.cast(shorter * (SMALLEST_CROP + (1.0 - SMALLEST_CROP) * random[0]), tf.int32)
+    room = tf.cast(tf.stack([height - side, width - side]), tf.float32)
+    place = tf.cast(random[1:] * (room + 1.0), tf.int32)
+    return tf.concat([place, [side, side]], axis=0)
+
+
+def load(jpegs, indices, window, size):
+    """The chosen frames of a clip as the networks expect them.
+
+    Args:
+        jpegs: As for :func:`decode_frames`, likewise the next two.
+        indices: Frames wanted.
+        window: What of them.
+        size: Height and width wanted.
+
+    Returns:
+        ``[T, size, size, 3]`` float32 in [-1, 1].
+    """
+    return prepare(decode_frames(jpegs, indices, window), size)
+
+
+def decode_frames(jpegs, indices, window):
+    """Decodes the chosen frames of a clip, and of each only the window.
+
+    Args:
+        jpegs: ``[frames in the recording]`` strings.
+        indices: ``[T]`` int32, the frames wanted; one that is wanted twice is decoded once.
+        window: Function (height, width) -> ``[4]`` int32: top, left, height, width.
+
+    Returns:
+        ``[T, h, w, 3]`` uint8.
+    """
+    chosen, where = tf.unique(indices)
+    jpegs = tf.gather(jpegs, chosen)
+    shape = tf.io.extract_jpeg_shape(jpegs[0])
+    cut = window(shape[0], shape[1])
+    pictures = tf.map_fn(
+        lambda jpeg: tf.io.decode_and_crop_jpeg(jpeg, cut, channels=3, dct_method="INTEGER_FAST"),
+        jpegs,
+        fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+    )
+    return tf.gather(pictures, where)
+
+
+def places_in_pictures(places, boxes, shape, window, size):
+    """Joints in the pixels of what a network is fed, from their pixels in the source frames.
+
+    Args:
+        places: ``[T, M, J, 2]`` float32, pixels of the source frames.
+        boxes: ``[T, 4]`` float32, where the stored pictures were cut out of them.
+        shape: ``[3]`` int32, height and width (and channels) of a stored picture.
+        window: As for :func:`decode_frames`: the part of a stored picture that is fed.
+        size: Height and width it is fed with.
+
+    Returns:
+        ``[T, M, J, 2]`` float32; 0 is the middle of the first pixel.
+    """
+    height, width = shape[0], shape[1]
+    low, high = boxes[:, tf.newaxis, tf.newaxis, :2], boxes[:, tf.newaxis, tf.newaxis, 2:]
+    stored = (places - low) / (high - low) * tf.cast(tf.stack([width, height]), tf.float32)
+    top, left, rows, columns = tf.unstack(tf.cast(window(height, width), tf.float32))
+    return (stored - tf.stack([left, top])) * size / tf.stack([columns, rows]) - 0.5
