@@ -21,7 +21,7 @@ from typing import Literal, Optional, Union
 
 import yaml
 
-from tfrecords import augmentation, datasets, pipeline, poses
+from tfrecords import augmentation, datasets, pipeline, poses, protocols
 from tfrecords.errors import UserError
 from zoo import registry
 
@@ -324,7 +324,8 @@ def load(recipe, overrides=()):
     """Reads a recipe.
 
     Args:
-        recipe: Name of a recipe in ``recipes/configs``, or path of a YAML file.
+        recipe: Name of a recipe in ``recipes/configs``, or path of a YAML file. A name may end in a protocol of the
+            recipe's dataset, such as ``vpn_ntu60_cv``.
         overrides: ``key=value`` strings: dotted keys (a stage goes by its name), values as in YAML.
 
     Returns:
@@ -333,12 +334,12 @@ def load(recipe, overrides=()):
     Raises:
         UserError: There is no such recipe, or a key or value is wrong.
     """
-    path = _find(recipe)
+    path, protocol = _find(recipe)
     values = _parse(path.read_text(encoding="utf-8"), str(recipe))
     if isinstance(values, dict):
-        for override in overrides:
+        for override in [*([f"data.protocol={protocol}"] if protocol else []), *overrides]:
             _override(values, override)
-        values.setdefault("name", path.stem)
+        values.setdefault("name", f"{path.stem}_{protocol}" if protocol else path.stem)
     return from_dict(values, f"recipe {recipe}")
 
 
@@ -389,14 +390,26 @@ def unknown(kind, name, valid):
 
 
 def _find(recipe):
-    path = pathlib.Path(recipe)
+    """Path of a recipe, and the protocol that its name ends in (``None``: its own)."""
+    path, protocol = pathlib.Path(recipe), None
     if path.suffix not in (".yaml", ".yml"):
-        path = CONFIGS / f"{recipe}.yaml"
-        if recipe not in names():
-            raise UserError(unknown("unknown recipe", recipe, names()))
+        name = str(recipe)
+        if name not in names():
+            name, protocol = _without_protocol(name)
+        path = CONFIGS / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"recipe {recipe}: no such file, expected a YAML file or one of {_listed(names())}")
-    return path
+    return path, protocol
+
+
+def _without_protocol(name):
+    """``(recipe, protocol)`` of a name such as ``vpn_ntu60_cv``."""
+    for recipe in names():
+        protocol = name[len(recipe) + 1 :]
+        dataset = next((d for d in protocols.PROTOCOLS if recipe.endswith(f"_{d}")), None)
+        if name.startswith(f"{recipe}_") and dataset and protocol in protocols.PROTOCOLS[dataset]:
+            return recipe, protocol
+    raise UserError(unknown("unknown recipe", name, names()))
 
 
 class _Loader(yaml.SafeLoader):
@@ -434,6 +447,8 @@ def _override(values, override):
         raise UserError(f"--set {override}: expected key=value, such as stages.pose.epochs=50")
     section = values
     for depth, step in enumerate(path[:-1]):
+        if step == "model" and isinstance(section, dict) and isinstance(section.get(step), str):
+            section[step] = {"name": section[step]}  # a model may be its name alone
         if isinstance(section, dict):
             section = section.setdefault(step, {})
         elif isinstance(section, list):

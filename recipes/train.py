@@ -287,7 +287,7 @@ def _list():
     for name in config.names():
         recipe = config.load(name)
         key = f"{recipe.data.dataset}/{recipe.data.protocol}"
-        reported = registry.reported(recipe.model.name).get(key)
+        reported = report.reported(recipe.data.dataset, recipe.data.protocol).get(recipe.model.name)
         trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages) or "-"
         rows.append([name, recipe.model.name, key, "-" if reported is None else f"{reported:.1f} %", trained])
     return report.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)

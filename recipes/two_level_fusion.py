@@ -28,7 +28,7 @@ _PART = {"upper_body": "full_body"}  # regions that are cut out of the pictures 
 _BELOW = ("hip", "knee", "ankle", "foot")  # joints that are not of the upper body
 
 
-def estimator(recipe, memory=None):
+def estimator(recipe, memory=FEATURES):
     """The unfitted estimator of a recipe; ``UserError`` if an option is wrong.
 
     Args:

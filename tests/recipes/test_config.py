@@ -33,27 +33,66 @@ class Records:
         return tuple("abcd")
 
 
+def small(recipe):
+    """Overrides that make a recipe's models small, and need no download."""
+    changes = {"width": 0.0625, "network": "mobilenet_v2", "network_weights": None, "glimpse_size": 32}
+    known = registry.options(recipe.model.name)
+    video = ["data.frames=8", "data.size=32"] if recipe.data.frames else []
+    return video + [f"model.{key}={'null' if v is None else v}" for key, v in changes.items() if key in known]
+
+
 @pytest.mark.parametrize("name", config.names())
-def test_every_recipe_resolves_and_its_stages_fit_together(name):
+def test_every_recipe_resolves(name):
     recipe = config.load(name)
     assert recipe.data.protocol in protocols.names(recipe.data.dataset)
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
+    assert name == f"{recipe.model.name}_{recipe.data.dataset}"
+    runs = [source for stage in recipe.stages for source in stage.init if config.is_path(source)]
+    assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
     if recipe.model.name in registry.ESTIMATORS:
         assert two_level_fusion.estimator(recipe).get_params()["random_state"] == recipe.seed
-        return
-    small = ["data.frames=8", "data.size=32", "model.width=0.0625"] if recipe.data.frames else []
-    recipe = config.load(name, small)
+    else:
+        assert set(recipe.model.options) <= set(registry.options(recipe.model.name))
+
+
+def structure(name):
+    """What of a recipe decides whether its stages fit together; recipes of a method on several datasets share it."""
+    recipe = config.load(name)
+    options = {k: v for k, v in recipe.model.options.items() if not isinstance(v, (int, float))}
+    stages_of = [
+        (s.name, str(s.model), tuple(x for x in s.init if not config.is_path(x)), s.freeze) for s in recipe.stages
+    ]
+    return str((recipe.model.name, options, stages_of, bool(recipe.data.frames), bool(recipe.data.pose_steps)))
+
+
+STRUCTURES = {structure(name): name for name in config.names() if config.load(name).stages}
+
+
+@pytest.mark.parametrize("name", STRUCTURES.values())
+def test_stages_fit_together(name):
+    recipe = config.load(name, small(config.load(name)))
     models = {}
     for stage in recipe.stages:
         models[stage.name], inputs = stages.build_model(recipe, stage, Records)
         assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
             key: tuple(spec.shape) for key, spec in inputs.signature().items()
         }
-        runs = [source for source in stage.init if config.is_path(source)]
-        assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
-        stages.initialise(models[stage.name], dataclasses.replace(stage, init=set(stage.init) - set(runs)), models.get)
+        earlier = {source for source in stage.init if not config.is_path(source)}
+        stages.initialise(models[stage.name], dataclasses.replace(stage, init=earlier), models.get)
+        stages.freeze(models[stage.name], stage)
     assert models[recipe.stages[-1].name].name == recipe.model.name
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"), [("vpn_ntu60_cv", "cv"), ("pose_lstm_msr_daily_loso_7", "loso_7"), ("i3d_ntu120", "cs1")]
+)
+def test_a_name_may_end_in_a_protocol(name, protocol):
+    recipe = config.load(name)
+    assert (recipe.name, recipe.data.protocol) == (name, protocol)
+    assert config.load(name, ["data.protocol=cs"]).data.protocol == "cs"
+    with pytest.raises(UserError, match="unknown recipe 'vpn_ntu60_cs1', did you mean"):
+        config.load("vpn_ntu60_cs1")
 
 
 @pytest.mark.parametrize(
