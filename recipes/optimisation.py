@@ -7,6 +7,7 @@ goes on exactly as it was.
 import dataclasses
 import fnmatch
 import warnings
+from importlib import metadata
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 
 _KERAS = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
+_COUNTS_LOSS = metadata.version("keras").startswith("2.")  # whether computing a loss shows it among the metrics
 _ADDONS = {"sgdw": "SGDW", "adamw": "AdamW", "lamb": "LAMB"}
 
 
@@ -201,11 +203,9 @@ def accumulate(model, parts):
     replicas' shares alone, and its moving averages take as many steps.
 
     Args:
-        model: A compiled ``tf.keras.Model``; call it in the scope of the model's strategy.
+        model: A compiled ``tf.keras.Model``.
         parts: Number of parts; every replica's share of a batch is divisible by it.
     """
-
-    shown = tf.keras.metrics.Mean()
 
     def train_step(data):
         x, y, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
@@ -232,11 +232,11 @@ def accumulate(model, parts):
             parallel_iterations=1,  # one after another, or nothing is saved
         )
         model.optimizer.apply_gradients(zip(gradients, variables))
-        metrics = model.compute_metrics(x, y[: parts * size], scores.concat(), None)
-        # Each replica's loss is divided by their number. A metric, because Keras 2 adds up any other value of replicas.
-        shown.reset_state()
-        shown.update_state(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss))
-        return {**metrics, "loss": shown.result()}
+        if not _COUNTS_LOSS:
+            (shown,) = [metric for metric in model.metrics if metric.name == "loss"]
+            # Each replica's loss is divided by their number, so the batch's is the sum.
+            shown.update_state(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss))
+        return model.compute_metrics(x, y[: parts * size], scores.concat(), None)
 
     model.train_step = train_step
 

@@ -8,6 +8,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from recipes import distribution
+
 TOP = 5
 
 
@@ -33,7 +35,12 @@ class Scorer:
         self.count = count
         self.pool = pool
         self.strategy = strategy
-        self.data = strategy.experimental_distribute_dataset(data.map(lambda *views: _fill_up(views, batch)))
+        data = data.map(lambda *views: _fill_up(views, batch))
+        if distribution.workers(strategy)[1] == 1:
+            self.data = strategy.experimental_distribute_dataset(data)
+        else:  # every worker scores all clips: their results need not travel
+            own = batch * distribution.workers(strategy)[1] // strategy.num_replicas_in_sync
+            self.data = strategy.distribute_datasets_from_function(lambda context: data.unbatch().batch(own, True))
         with strategy.scope():
             output = model.get_layer("logits").output if pool == "mean_logits" else model.output
             scorer = tf.keras.Model(model.input, output)

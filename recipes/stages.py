@@ -10,8 +10,10 @@ import dataclasses
 import fnmatch
 import json
 import math
+import os
 import pathlib
 import shutil
+import tempfile
 import time
 
 import numpy as np
@@ -19,7 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import zoo
-from recipes import config, optimisation, run_directory, scoring
+from recipes import config, distribution, optimisation, run_directory, scoring
 from tfrecords import manifest, pipeline
 from tfrecords.errors import UserError
 from zoo import registry, skeletons
@@ -237,13 +239,16 @@ class Checkpoints:
 
     Args:
         folder: Where they are kept.
+        writes: Whether this process keeps them. With several workers one does, and the others only take part: what a
+            checkpoint holds is of all of them.
     """
 
     _WEIGHTS = "weights"
     _STATE = "state.json"
 
-    def __init__(self, folder):
+    def __init__(self, folder, writes=True):
         self.folder = pathlib.Path(folder)
+        self._writes = writes
 
     def epochs(self):
         """Numbers of the epochs that have one, ascending."""
@@ -267,6 +272,10 @@ class Checkpoints:
         Raises:
             UserError: It could not be written; the earlier ones are as they were.
         """
+        if not self._writes:
+            with tempfile.TemporaryDirectory() as nowhere:
+                tf.train.Checkpoint(**objects).write(os.path.join(nowhere, self._WEIGHTS))
+            return
         epoch = len(history)
         partial = self.folder / f"epoch-{epoch:05d}.tmp"
         self._clear(partial)
@@ -331,7 +340,7 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     Raises:
         UserError: The loss is no longer finite, a shard is damaged or a checkpoint cannot be written.
     """
-    checkpoints = stage_checkpoints(run, stage)
+    checkpoints = stage_checkpoints(run, stage, writes=distribution.is_chief(strategy))
     history = checkpoints.history()
     if not stage.epochs:
         return 0
@@ -342,38 +351,60 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
         average = _average(model, stage)
         if history:
             checkpoints.read(len(history), model=model, optimizer=model.optimizer, **average)
-    data = pipeline.training(
-        records,
-        protocol,
-        inputs,
-        batch=batch,
-        seed=stage_seed(recipe, stage),
-        epochs=stage.epochs,
-        first_epoch=len(history),
-        augment=recipe.data.augment,
-        cache=recipe.data.cache,
-        balance=recipe.data.balance,
-        deterministic=recipe.deterministic is not False,
-    )
+    data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(history))
     validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
     validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
     steps = records.steps(protocol, "train", batch)
     rate = optimisation.base_learning_rate(stage, recipe)
-    epochs = _Epochs(stage, history, checkpoints, run, clips=steps * batch, validate=validate, rate=rate, **average)
+    epochs = _Epochs(
+        stage, history, checkpoints, run, strategy, clips=steps * batch, validate=validate, rate=rate, **average
+    )
     if not has_ended(stage, history):
         try:
-            model.fit(
-                data,
-                initial_epoch=len(history),
-                epochs=stage.epochs,
-                steps_per_epoch=steps,
-                callbacks=[epochs],
-                shuffle=False,  # the data come shuffled
-                verbose=0,
-            )
+            with distribution.together():
+                model.fit(
+                    data,
+                    initial_epoch=len(history),
+                    epochs=stage.epochs,
+                    steps_per_epoch=steps,
+                    callbacks=[epochs],
+                    shuffle=False,  # the data come shuffled
+                    verbose=0,
+                )
         except tf.errors.DataLossError as error:
             raise UserError(f"{records.directory}: a shard is damaged ({error.message}), convert again") from None
     return best_epoch(history, stage.monitor)
+
+
+def _training_data(stage, recipe, records, inputs, strategy, first_epoch):
+    """Batches of a stage: global ones, or where there are several workers each replica's own."""
+    index, workers = distribution.workers(strategy)
+    batch = stage.batch or recipe.batch
+
+    def read(batch, shard):
+        return pipeline.training(
+            records,
+            recipe.data.protocol,
+            inputs,
+            batch=batch,
+            seed=stage_seed(recipe, stage),
+            epochs=stage.epochs,
+            first_epoch=first_epoch,
+            augment=recipe.data.augment,
+            cache=recipe.data.cache,
+            balance=recipe.data.balance,
+            shard=shard,
+            deterministic=recipe.deterministic is not False,
+        )
+
+    if workers == 1:
+        return read(batch, (0, 1))
+
+    def of_worker(context):
+        # A worker's batch in the parts that its replicas take in turn.
+        return read(batch // workers, (index, workers)).unbatch().batch(context.get_per_replica_batch_size(batch), True)
+
+    return strategy.distribute_datasets_from_function(of_worker)
 
 
 def _compile(model, stage, recipe, records):
@@ -430,9 +461,9 @@ def save_best(stage, epoch, *, trained, recipe, records, run):
     checkpoints.clear()
 
 
-def stage_checkpoints(run, stage):
+def stage_checkpoints(run, stage, writes=True):
     """The :class:`Checkpoints` of a stage of a run."""
-    return Checkpoints(stage_folder(run, stage) / "checkpoints")
+    return Checkpoints(stage_folder(run, stage) / "checkpoints", writes)
 
 
 def stage_folder(run, stage):
@@ -453,14 +484,17 @@ class _Epochs(tf.keras.callbacks.Callback):
         history: Rows of the epochs so far; one is appended at the end of every epoch.
         checkpoints: Where the stage is saved.
         run: Path of the run directory.
+        strategy: The training's strategy.
         clips: Training clips in an epoch.
         validate: Function that returns the labels and scores of the validation clips.
         rate: Learning rate before the schedule.
         average: The moving average of the weights, if the stage uses it.
     """
 
-    def __init__(self, stage, history, checkpoints, run, clips, validate, rate, average=None):
+    def __init__(self, stage, history, checkpoints, run, strategy, clips, validate, rate, average=None):
         super().__init__()
+        self.strategy = strategy
+        self.is_chief = distribution.is_chief(strategy)
         self.rate = rate
         self.average = average
         self.stage = stage
@@ -469,12 +503,12 @@ class _Epochs(tf.keras.callbacks.Callback):
         self.run = pathlib.Path(run)
         self.clips = clips
         self.validate = validate
-        self.writer = tf.summary.create_file_writer(str(self.run / "logs" / stage.name))
+        if self.is_chief:
+            self.writer = tf.summary.create_file_writer(str(self.run / "logs" / stage.name))
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the learning rate and starts the clock."""
         self.learning_rate = self.rate * schedule_factor(self.stage, self.history)
-        self.losses = []
         self.model.optimizer.learning_rate = self.learning_rate
         self.started = time.perf_counter()
         self.bar = tqdm(
@@ -483,13 +517,12 @@ class _Epochs(tf.keras.callbacks.Callback):
             unit="step",
             leave=False,
             dynamic_ncols=True,
-            disable=None,  # no bar where there is no terminal
+            disable=None if self.is_chief else True,  # no bar where there is no terminal
         )
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar; stops if the loss is not finite."""
         self._require_finite(logs["loss"], "loss")
-        self.losses.append(float(logs["loss"]))
         if self.average:
             self.average.update()
         self.bar.update()
@@ -501,29 +534,33 @@ class _Epochs(tf.keras.callbacks.Callback):
         seconds = time.perf_counter() - self.started
         if self.average:
             self.average.exchange()
+        distribution.share_statistics(self.strategy, self.model)
         labels, scores = self.validate()
         if self.average:
             self.average.exchange()
-        val_loss = scoring.cross_entropy(labels, scores)
+        # Workers validate on the same clips; the last bits of what they find may differ, what they decide must not.
+        found = [scoring.cross_entropy(labels, scores), scoring.Metrics(labels, scores).top1]
+        val_loss, val_accuracy = distribution.agree(self.strategy, found)
         self._require_finite(val_loss, "validation loss")
         row = {
             "epoch": epoch + 1,
-            # Steps in parts give the loss of each, other steps the mean so far.
-            "loss": float(np.mean(self.losses)) if self.stage.accumulate > 1 else float(logs["loss"]),
+            "loss": float(logs["loss"]),
             "accuracy": float(logs["accuracy"]),
             "val_loss": val_loss,
-            "val_accuracy": scoring.Metrics(labels, scores).top1,
+            "val_accuracy": val_accuracy,
             "learning_rate": self.learning_rate,
             "seconds": round(seconds, 3),
             "clips_per_second": round(self.clips / seconds, 1),
         }
         self.history.append(row)
         best = best_epoch(self.history, self.stage.monitor)
-        self._log(row)
         average = {"average": self.average} if self.average else {}
         self.checkpoints.save(self.history, best, model=self.model, optimizer=self.model.optimizer, **average)
-        run_directory.write_history(self.run, self.stage.name, self.history)
-        print(self._line(row, best), flush=True)
+        if self.is_chief:
+            self._log(row)
+            run_directory.write_history(self.run, self.stage.name, self.history)
+            print(self._line(row, best), flush=True)
+        distribution.wait(self.strategy)  # until the checkpoint is there for all
         self.model.stop_training = has_ended(self.stage, self.history)
 
     def _log(self, row):

@@ -1,6 +1,7 @@
 """Trains a recipe: ``python recipes/train.py --recipe pose_lstm_nucla``.
 
-The stages of the recipe follow each other on all devices of this machine. A training that was stopped, by whatever,
+The stages of the recipe follow each other on all devices of this machine, or of all machines that ``TF_CONFIG`` names
+(:mod:`recipes.distribution`). A training that was stopped, by whatever,
 goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
 """
 
@@ -91,14 +92,15 @@ def train(recipe, *, data, output, resume=False):
     Raises:
         UserError: The recipe does not fit the data or the zoo, or the run directory is in use.
     """
-    from recipes import run_directory, stages
+    from recipes import distribution, run_directory, stages
     from tfrecords import pipeline
 
     output = pathlib.Path(output)
+    strategy = distribution.strategy(local_strategy)
     records = pipeline.Records(data)
-    strategy = local_strategy()
     _check(recipe, records, strategy)
     _configure(recipe, strategy)
+    say = _say if distribution.is_chief(strategy) else (lambda text: None)
     if recipe.model.name in registry.ESTIMATORS:
         from recipes import two_level_fusion
 
@@ -110,27 +112,39 @@ def train(recipe, *, data, output, resume=False):
     with _opened(output, recipe, planned[recipe.stages[-1].name][1], records, strategy, resume):
         for stage in recipe.stages:
             saved = stages.stage_folder(output, stage) / run_directory.MODEL
+            distribution.wait(strategy)
             if saved.is_file():
-                print(f"{stage.name}: finished before, not repeated", flush=True)
+                say(f"{stage.name}: finished before, not repeated")
                 continue
             model, inputs = planned.pop(stage.name)
             _initialise(model, stage, output, strategy)
             best = stages.train(
                 stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=output
             )
-            stages.save_best(stage, best, trained=model, recipe=recipe, records=records, run=output)
+            if distribution.is_chief(strategy):
+                stages.save_best(stage, best, trained=model, recipe=recipe, records=records, run=output)
             which = f"epoch {best} is the best on validation" if best else "put together, not trained"
-            print(f"{stage.name}: {which}, saved as {saved}", flush=True)
-        with run_directory.whole_file(output / run_directory.MODEL) as partial:
-            shutil.copyfile(saved, partial)
+            say(f"{stage.name}: {which}, saved as {saved}")
+        if distribution.is_chief(strategy):
+            with run_directory.whole_file(output / run_directory.MODEL) as partial:
+                shutil.copyfile(saved, partial)
+        distribution.wait(strategy)
     return run_directory.RunDirectory(output)
+
+
+def _say(text):
+    print(text, flush=True)
 
 
 @contextlib.contextmanager
 def _opened(output, recipe, inputs, records, strategy, resume):
     """Holds the run directory of a training, new or resumed."""
-    from recipes import run_directory
+    from recipes import distribution, run_directory
 
+    if not distribution.is_chief(strategy):
+        distribution.wait(strategy)
+        yield
+        return
     with run_directory.lock(output):
         if not run_directory.holds_run(output):
             environment = _environment(recipe, records, strategy)
@@ -140,6 +154,7 @@ def _opened(output, recipe, inputs, records, strategy, resume):
             _check_resumed(output, recipe, records)
         else:
             raise UserError(f"{output} holds a training already: go on with --resume, or give another --output")
+        distribution.wait(strategy)
         yield
 
 
@@ -158,7 +173,7 @@ def _on_gpu(strategy):
 
 def _check(recipe, records, strategy):
     """Restrictions that tie a recipe to its data and to the machine."""
-    from recipes import config
+    from recipes import config, distribution
 
     data = recipe.data
     if records.dataset != data.dataset:
@@ -181,6 +196,8 @@ def _check(recipe, records, strategy):
             raise UserError(f"stages.{stage.name}.accumulate {stage.accumulate}: does not divide {share}")
         if stage.accumulate > 1 and recipe.mixed_precision == "float16":
             raise UserError(f"stages.{stage.name}.accumulate does not go with mixed_precision float16: set bfloat16")
+    if recipe.model.name in registry.ESTIMATORS and distribution.workers(strategy)[1] > 1:
+        raise UserError(f"{recipe.model.name} is trained by one process: leave {distribution.VARIABLE} out")
     if recipe.xla and replicas > 1:
         raise UserError(f"xla does not work on {replicas} devices: set it to false")
     if recipe.mixed_precision == "float16" and not _on_gpu(strategy):
@@ -257,6 +274,8 @@ def _environment(recipe, records, strategy):
     """What one needs to know to repeat a training."""
     from importlib import metadata
 
+    from recipes import distribution
+
     versions = {"python": platform.python_version()}
     for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
         try:
@@ -270,6 +289,7 @@ def _environment(recipe, records, strategy):
         "platform": platform.platform(),
         "processor_cores": os.cpu_count(),
         "devices": list(strategy.extended.worker_devices),
+        "workers": distribution.workers(strategy)[1],
         "seed": recipe.seed,
         "data": {
             "path": str(records.directory.resolve()),

@@ -23,7 +23,7 @@ stages:
     optimizer: {name: adam, learning_rate: 1e-2, clipnorm: 1}
     schedule: {name: plateau, patience: 2, factor: 0.5}
     rates: [{layers: "lstm_*", factor: 0.5}]
-    accumulate: 2
+    accumulate: 3
     label_smoothing: 0.1
     average: {momentum: 0.9}
 evaluate: {clips: 2}
