@@ -185,6 +185,23 @@ def test_what_looks_like_a_clip_and_is_none(tmp_path):
     assert all(text.isascii() for entry in index.rejected for text in entry)
 
 
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    write(tmp_path / "open")
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    opened = source(tmp_path)
+    monkeypatch.setattr(os, "scandir", refuse)
+    index = opened.index()
+    assert [info.id for info in index.clips] == [CLIP]
+    assert dict(index.rejected)["closed"].startswith("folder cannot be read (Permission denied)")
+
+
 def test_clips_listed_as_missing(tmp_path):
     write(tmp_path)
     write(tmp_path, "S001C001P001R001A001")

@@ -346,9 +346,8 @@ def find_files(folder, endings, id_of):
         twice.
     """
     found, rejected = {what: {} for what in endings.values()}, {}
-    for directory, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
+    for directory, names in walk(folder, rejected):
+        for name in names:
             ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)
             if ending is None or name.startswith("."):
                 continue
@@ -367,6 +366,26 @@ def find_files(folder, endings, id_of):
         for files in found.values():
             files.pop(clip_id, None)
     return found, sorted(rejected.items())
+
+
+def walk(folder, rejected):
+    """Folders below one and names of their files, sorted.
+
+    Args:
+        folder: Where to begin.
+        rejected: Takes the reason of every folder that cannot be read.
+
+    Yields:
+        ``(path, names)``.
+    """
+
+    def refuse(error):
+        name = printable(os.path.relpath(error.filename, folder))
+        rejected[name] = f"folder cannot be read ({error.strerror}), check its mode and owner"
+
+    for directory, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        yield pathlib.Path(directory), sorted(names)
 
 
 def lengths_agree(first, second):

@@ -9,8 +9,6 @@ A picture and a row belong together where their numbers are equal.
 """
 
 import abc
-import os
-import pathlib
 
 import numpy as np
 
@@ -54,7 +52,7 @@ class OpenNISource(base.PairedSource):
         """Texts of poses and folders of pictures below the source, as far as they are wanted; and what is rejected."""
         wanted = {"poses": self.with_poses, "video": bool(self.parts)}
         files, rejected = {kind: {} for kind in wanted if wanted[kind]}, {}
-        for kind, stem, path in self._candidates():
+        for kind, stem, path in self._candidates(rejected):
             if kind not in files:
                 continue
             try:
@@ -70,12 +68,10 @@ class OpenNISource(base.PairedSource):
                 paths.pop(clip, None)
         return files, sorted(rejected.items())
 
-    def _candidates(self):
+    def _candidates(self, rejected):
         """``(kind, stem, path)`` of what looks like poses or pictures."""
-        for directory, folders, names in os.walk(self.folder):
-            folders.sort()
-            directory = pathlib.Path(directory)
-            for name in sorted(names):
+        for directory, names in base.walk(self.folder, rejected):
+            for name in names:
                 if self.poses_name.fullmatch(name):
                     yield "poses", self.stem_of(directory / name), directory / name
             if any(self.picture_name.fullmatch(name) for name in names):
