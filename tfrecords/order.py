@@ -14,6 +14,7 @@ from tfrecords import random_access
 
 SHUFFLE_BUFFER = 512  # records
 _READ_CYCLE = 16  # shards, or records, read side by side
+_BUFFER_BYTES = 1 << 18  # read at once of a single record; one of pictures is some of these
 
 
 def read(files, deterministic=True):
@@ -123,9 +124,6 @@ class Index:
         )
 
 
-_BUFFER_BYTES = 1 << 18  # read at once; a record of pictures is some of these
-
-
 def balanced(labels, length, key):
     """An order in which every class comes equally often.
 
@@ -144,7 +142,7 @@ def balanced(labels, length, key):
 
     Example:
         >>> order = balanced([0, 0, 0, 0, 0, 0, 7], 6, [0, 1]).numpy()
-        >>> sorted(order == 6)
+        >>> sorted((order == 6).tolist())
         [False, False, False, True, True, True]
     """
     fold_in = tf.random.experimental.stateless_fold_in
