@@ -18,13 +18,18 @@ def table(header, rows):
     return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
+def reported_key(dataset, protocol):
+    """``<dataset>/<protocol>`` as the registry has it: the mean over subjects or folds is kept without their number."""
+    family = protocol.partition("_")[0]
+    return f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+
+
 def reported(dataset, protocol):
     """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
 
     Of leave-one-subject-out and of folds, papers report the mean over all: that is given for each of them.
     """
-    family = protocol.partition("_")[0]
-    key = f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+    key = reported_key(dataset, protocol)
     figures = {name: registry.reported(name).get(key) for name in (*registry.METHODS, *registry.ESTIMATORS)}
     figures.update(registry.OTHERS_REPORTED.get(key, {}))
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))

@@ -91,7 +91,8 @@ def everything(trained, tmp_path_factory):
 def test_the_page_needs_nothing_but_itself(everything):
     run, folder = everything
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
-    assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert page.sources
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert page.tags.count("img") == len(page.sources) == 4  # confusion, gain, t-SNE, curves
     assert not {"script", "link", "iframe", "i"} & set(page.tags)  # the run's name is "tiny <i>"
     environment = run_directory.RunDirectory(run).environment
@@ -101,7 +102,7 @@ def test_the_page_needs_nothing_but_itself(everything):
 
 
 def test_files_agree_with_the_page(everything):
-    run, folder = everything
+    _, folder = everything
     summary = json.loads((folder / "metrics.json").read_text())
     assert {row["gain"] for row in summary["gain"]} == {0.0}  # the same model
     with open(folder / "tsne.csv", newline="") as file:
@@ -126,11 +127,12 @@ def test_names_on_the_page_are_escaped(trained):
         summary=summary,
         rows=report.per_class(LABELS, metrics()),
         pairs=report.confused_pairs(LABELS, metrics()),
-        pictures={},
+        pictures={"confusion": []},
     )
     page = Page(text)
     assert not {"b", "script", "u"} & set(page.tags)
-    assert "sit <b>" in page.text and "stand & go" in page.text
+    assert "sit <b>" in page.text
+    assert "stand & go" in page.text
     assert "sit &lt;b&gt;" in text
 
 
@@ -145,7 +147,7 @@ def test_mistakes_are_one_line(trained, tmp_path):
     other.mkdir()
     for name in ("recipe.yaml", "inputs.json", "labels.txt", "environment.json"):
         shutil.copyfile(trained / name, other / name)
-    with pytest.raises(UserError, match="was not evaluated on cv test: make predictions.csv with python recipes/"):
+    with pytest.raises(UserError, match=r"was not evaluated on cv test: make predictions\.csv with python recipes/"):
         evaluate.evaluate(trained, compare=other)
     with pytest.raises(UserError, match="pose_lstm has no attention layer"):
         evaluate.evaluate(trained, attention=2)
@@ -162,7 +164,8 @@ def test_features_of_every_model_are_what_it_classifies(name):
     features, names = explain.penultimate(model)
     clip = {key: tf.zeros((2, *tensor.shape[1:])) for key, tensor in model.input.items()}
     values = features(clip, training=False).numpy()
-    assert values.shape == (2, features.output_shape[-1]) and np.isfinite(values).all()
+    assert values.shape == (2, features.output_shape[-1])
+    assert np.isfinite(values).all()
     assert all(layer.endswith("classifier") for layer in names)
     if name in ("pose_lstm", "i3d"):  # the mean over places of a linear layer's inputs gives the mean of its outputs
         kernel, bias = (weight.numpy() for weight in model.get_layer("classifier").weights)
@@ -172,9 +175,7 @@ def test_features_of_every_model_are_what_it_classifies(name):
 
 def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     recipe = tmp_path / "attentive.yaml"
-    text = TINY[: TINY.index("stages:")].replace(
-        "{name: pose_lstm, lstm_units: 4}", "{name: separable_sta, width: 0.1}"
-    )
+    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "separable_sta, width: 0.1")
     text = text.replace("cache: true", "cache: true, frames: 8, stride: 1, size: 32")
     stage = "stages:\n  - {name: joint, epochs: 1, optimizer: {name: sgd, learning_rate: 0.01}}\nbatch: 6\n"
     recipe.write_text(text + stage)
@@ -187,4 +188,5 @@ def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     assert [(clip["picture"], clip["correct"]) for clip in drawn] == [("attention_1.png", 0), ("attention_2.png", 1)]
     assert (folder / "attention_2.png").read_bytes().startswith(b"\x89PNG")
     text = Page((folder / "report.html").read_text()).text
-    assert drawn[0]["id"] in text and f"taken for {drawn[0]['prediction']}" in text
+    assert drawn[0]["id"] in text
+    assert f"taken for {drawn[0]['prediction']}" in text
