@@ -77,7 +77,7 @@ def _card(name, results):
 | | |
 |---|---|
 | paper | {_paper(name)} |
-| parameters | {_millions(name, results)} with default options and {CLASSES} classes |
+| parameters with default options, {CLASSES} classes | {_millions(name, results)} |
 | module | `{_module(name)}` |
 
 ## Figures

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -14,6 +15,7 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; }
 img { max-width: 100%; }
 figure { margin: 1rem 0; }
 """
+_NUMBER = re.compile(r"-|[+-]?\d{1,9}(\.\d+)?%?")
 _PAIRS = 20  # most confused pairs on the page; the CSV file has all
 
 
@@ -102,8 +104,7 @@ def _table(rows):
 
 def _cell(value):
     text = str(value)
-    number = text[:1].isdigit() or text[:1] in "+-"
-    return f'<td class="number">{_text(text)}</td>' if number else f"<td>{_text(text)}</td>"
+    return f'<td class="number">{_text(text)}</td>' if _NUMBER.fullmatch(text) else f"<td>{_text(text)}</td>"
 
 
 def _pictures(pictures):

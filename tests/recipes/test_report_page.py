@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from recipes import evaluate, explain, html_report, plots, report, run_directory
+from recipes import config, evaluate, explain, html_report, plots, report, run_directory, stages
 from recipes.scoring import Metrics
 from tests.recipes.conftest import TINY, command, error_of
 from tests.zoo import small
+from tfrecords import pipeline
 from tfrecords.errors import UserError
 
 LABELS = ("sit <b>", "stand & go", "$walk$", "never seen")
@@ -174,14 +175,17 @@ def test_features_of_every_model_are_what_it_classifies(name):
 
 
 def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
-    recipe = tmp_path / "attentive.yaml"
-    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "separable_sta, width: 0.1")
-    text = text.replace("cache: true", "cache: true, frames: 8, stride: 1, size: 32")
-    stage = "stages:\n  - {name: joint, epochs: 1, optimizer: {name: sgd, learning_rate: 0.01}}\nbatch: 6\n"
-    recipe.write_text(text + stage)
-    run = tmp_path / "attentive"
-    result = command("train.py", "--recipe", recipe, "--data", dataset, "--output", run)
-    assert result.returncode == 0, result.stderr
+    file, run = tmp_path / "attentive.yaml", tmp_path / "attentive"
+    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "separable_sta, width: 0.1, lstm_units: 4")
+    text = text.replace("cache: true", "frames: 8, stride: 1, size: 32")
+    file.write_text(text + "stages: [{name: joint, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]")
+    recipe, records = config.load(file), pipeline.Records(dataset)
+    model, inputs = stages.build_model(recipe, recipe.stages[0], records)
+    environment = {"data": {"path": str(dataset), "manifest_sha256": ""}, "versions": {}, "devices": []}
+    environment.update(dict.fromkeys(("command", "started", "seed", "platform"), ""))
+    labels = records.labels_of("cv")
+    run_directory.create(run, recipe=recipe, inputs=inputs, labels=labels, environment=environment)
+    model.save(run / run_directory.MODEL)
     evaluate.evaluate(run, attention=2)
     folder = run / "evaluation" / "cv-test"
     drawn = json.loads((folder / "metrics.json").read_text())["attention"]
