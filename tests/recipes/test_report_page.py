@@ -183,6 +183,7 @@ def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     model, inputs = stages.build_model(recipe, recipe.stages[0], records)
     environment = {"data": {"path": str(dataset), "manifest_sha256": ""}, "versions": {}, "devices": []}
     environment.update(dict.fromkeys(("command", "started", "seed", "platform"), ""))
+    run.mkdir()
     labels = records.labels_of("cv")
     run_directory.create(run, recipe=recipe, inputs=inputs, labels=labels, environment=environment)
     model.save(run / run_directory.MODEL)
