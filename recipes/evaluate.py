@@ -3,11 +3,14 @@
 Every clip of the split is seen in the views the recipe's ``evaluate`` section names; nothing is drawn at random and
 the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. With ``--fuse OTHER``
 the scores of two runs are multiplied clip by clip; those results are written to ``<protocol>-<split>-x-<OTHER>/``.
+``report.html`` holds everything in one page.
 """
 
+import argparse
 import dataclasses
 import os
 import pathlib
+import shlex
 import sys
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
@@ -32,6 +35,11 @@ def main(argv=None):
     parser.add_argument(
         "--fuse-data", type=storage.location, metavar="DIR", help="its dataset (default: its training's)"
     )
+    compared = "another run, evaluated before: the gain of every class over it"
+    parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
+    drawn = "draw the attention of N clips, wrong and right ones; reads the split once more"
+    parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
+    parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
     evaluate(
@@ -41,11 +49,32 @@ def main(argv=None):
         split=arguments.split,
         fuse=arguments.fuse,
         fuse_data=arguments.fuse_data,
+        compare=arguments.compare,
+        attention=arguments.attention,
+        tsne=arguments.tsne,
     )
     return 0
 
 
-def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_data=None):
+def _count(text):
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of clips, expected 0 or more")
+    return int(text)
+
+
+def evaluate(
+    path,
+    *,
+    data=None,
+    protocol=None,
+    split="test",
+    fuse=None,
+    fuse_data=None,
+    compare=None,
+    attention=0,
+    tsne=False,
+):
     """Evaluates a run, or two fused, writes the results and prints them.
 
     Args:
@@ -55,14 +84,18 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
         split: ``train``, ``val`` or ``test``.
         fuse: Another run directory: the product of both runs' scores is evaluated (late fusion, WACV20).
         fuse_data: Folder of that run's dataset, which has the same clips; default: that of its training.
+        compare: Another run directory, evaluated there before: the gain of every class over it.
+        attention: Number of clips whose attention is drawn, wrong and right ones in turn.
+        tsne: Draw a t-SNE of what the model classifies, one dot per clip.
 
     Returns:
         The :class:`recipes.scoring.Metrics`.
 
     Raises:
-        UserError: The run has no model, does not fit the data, or was trained on clips of the split.
+        UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
+            with was not evaluated; or the model has no attention to draw.
     """
-    from recipes import config, report, run_directory
+    from recipes import config, html_report, plots, report, run_directory
     from tfrecords import manifest
 
     run = run_directory.RunDirectory(path)
@@ -71,33 +104,113 @@ def evaluate(path, *, data=None, protocol=None, split="test", fuse=None, fuse_da
     if other and other.labels != run.labels:
         raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
     recipe, name = run.recipe, f"{protocol}-{split}"
-    ids, metrics, cues = _score(run, data, protocol, split)
+    compared = None if compare is None else run_directory.RunDirectory(compare)
+    others = compared and report.stored_predictions(compared, protocol, split)
+    model = _explained(run, fuse, attention, tsne) if attention or tsne else None
+    records, ids, metrics, cues = _score(run, data, protocol, split)
     seen = _seen(recipe)
     if other:
-        other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
+        _, other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
         seen = f"{recipe.name} alone {metrics.top1:.1%}; {other.recipe.name} alone {other_metrics.top1:.1%}"
         metrics, cues = _fused(ids, metrics, other_ids, other_metrics), {}
-        model = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
-        recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=model)
+        both = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
+        recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=both)
         name += f"-x-{other.path.resolve().name}"
 
     labels = run.labels
     folder = run.path / "evaluation" / name
+    rows = report.predictions(ids, labels, metrics)
+    gains = None if others is None else report.gain(rows, others)
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{recipe.name}, {recipe.data.dataset} {protocol} {split}: {metrics.top1:.1%}"
-    run_directory.write_csv(folder / "per_class.csv", report.per_class(labels, metrics))
+    classes, pairs = report.per_class(labels, metrics), report.confused_pairs(labels, metrics)
+    run_directory.write_csv(folder / "per_class.csv", classes)
     run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
-    run_directory.write_csv(folder / "predictions.csv", report.predictions(ids, labels, metrics))
-    report.plot_confusion(folder / "confusion.png", labels, metrics, title)
-    if run.history:
-        report.plot_curves(run.path / "curves.png", run.history)
+    run_directory.write_csv(folder / "confused_pairs.csv", pairs, report.PAIR)
+    run_directory.write_csv(folder / "predictions.csv", rows)
+    plots.plot_confusion(folder / "confusion.png", labels, metrics, title)
+    pictures = {"confusion": [(folder / "confusion.png", "Clips by true class (rows) and predicted class (columns).")]}
     summary = report.summary(recipe, protocol, split, labels, metrics)
-    manifest.write_json(folder / "metrics.json", {**summary, **({"cues": cues} if cues else {})})
+    summary.update({"manifest_sha256": records.sha256, "confused_pairs": pairs})
+    if cues:
+        summary["cues"] = cues
+    if run.history:
+        plots.plot_curves(run.path / "curves.png", run.history)
+        pictures["curves"] = [(run.path / "curves.png", "Loss, accuracy and learning rate of every stage.")]
+    if gains is not None:
+        summary.update({"compared_with": compared.path.resolve().name, "gain": gains})
+        run_directory.write_csv(folder / "gain.csv", gains)
+        plots.plot_gain(folder / "gain.png", gains, f"{recipe.name} against {compared.path.resolve().name}")
+        pictures["gain"] = [(folder / "gain.png", "Difference of the accuracies of every class that has clips.")]
+    if model:
+        place = {"model": model, "run": run, "records": records, "protocol": protocol, "split": split}
+        if attention:
+            summary["attention"], pictures["attention"] = _attention(folder, attention, metrics, rows, place)
+        if tsne:
+            summary["tsne"], pictures["tsne"] = _tsne(folder, metrics, rows, place)
+    manifest.write_json(folder / "metrics.json", summary)
+    page = html_report.page(
+        title=title,
+        command=shlex.join(sys.argv),
+        run=run,
+        recipe=recipe,
+        summary=summary,
+        rows=classes,
+        pairs=pairs,
+        pictures=pictures,
+        gain=gains,
+    )
+    run_directory.write_text(folder / "report.html", page)
 
     print(f"{title} of {len(ids)} clips; {seen}")
     print(report.comparison(recipe, protocol, split, metrics))
-    print(f"written to {folder}", flush=True)
+    print(f"written to {folder}, see {folder / 'report.html'}", flush=True)
     return metrics
+
+
+def _explained(run, fuse, attention, tsne):
+    """The model whose attention or features are drawn; ``UserError`` if that cannot be, before anything is scored."""
+    from recipes import explain
+
+    options = " and ".join(name for name, wanted in (("--attention", attention), ("--tsne", tsne)) if wanted)
+    if fuse is not None:
+        raise UserError(f"{options}: of one model only, leave --fuse out")
+    if run.recipe.model.name in registry.ESTIMATORS:
+        raise UserError(f"{options}: {run.recipe.model.name} is no network and has no layers to show, leave it out")
+    model = run.model()
+    if attention:
+        explain.check_attention(model)
+    return model
+
+
+def _attention(folder, count, metrics, rows, place):
+    """Draws the attention of clips; ``(what metrics.json says of it, pictures)``."""
+    from recipes import explain
+
+    clips = explain.shown_clips(metrics, count)
+    paths = explain.draw_attention(folder, clips, **place)
+    drawn = [{"picture": path.name, **rows[clip]} for path, clip in zip(paths, clips)]
+    captions = [f"{c['id']}: {c['label']}, taken for {c['prediction']} (score {c['score']:.2f})" for c in drawn]
+    return drawn, list(zip(paths, captions))
+
+
+def _tsne(folder, metrics, rows, place):
+    """Draws the t-SNE of features, those of a clip's views averaged; ``(what metrics.json says of it, pictures)``."""
+    from recipes import explain, plots, run_directory
+
+    run, (_, names) = place["run"], explain.penultimate(place["model"])
+    where = (run, place["records"], place["protocol"], place["split"])
+    # The mean over a clip's views, for which features are as good as scores. The model is read again for the strategy.
+    _, features = _outputs(*where, "mean_softmax", change=lambda model: explain.penultimate(model)[0])
+    points = explain.tsne(features, run.recipe.seed)
+    coordinates = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in points]
+    dots = [{"id": row["id"], "label": row["label"], **xy} for row, xy in zip(rows, coordinates)]
+    run_directory.write_csv(folder / "tsne.csv", dots)
+    layer = f"the input of {' and '.join(names)} ({features.shape[1]} values)"
+    title = f"{run.recipe.name}: t-SNE of {layer}"
+    plots.plot_map(folder / "tsne.png", points, metrics.labels, run.labels, title)
+    caption = f"Every dot is a clip, coloured by its true class; features: {layer}, mean over the clip's views."
+    return {"features": layer, "clips": len(dots)}, [(folder / "tsne.png", caption)]
 
 
 def _seen(recipe):
@@ -109,7 +222,7 @@ def _seen(recipe):
 
 
 def _score(run, data, protocol, split):
-    """``(ids, metrics, cues)`` of a run on all clips of a split; cues: an estimator's figures of its parts."""
+    """``(records, ids, metrics, cues)`` of a run on all clips of a split; cues: an estimator's figures of its parts."""
     from tfrecords import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
@@ -120,11 +233,18 @@ def _score(run, data, protocol, split):
         metrics, cues = two_level_fusion.score(run, records, protocol, split)
     else:
         metrics, cues = _score_model(run, records, protocol, split), {}
-    return pipeline.clip_ids(records, protocol, split), metrics, cues
+    return records, pipeline.clip_ids(records, protocol, split), metrics, cues
 
 
 def _score_model(run, records, protocol, split):
     """The :class:`recipes.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
+    from recipes import scoring
+
+    return scoring.Metrics(*_outputs(run, records, protocol, split, run.recipe.evaluate.pool))
+
+
+def _outputs(run, records, protocol, split, pool, change=lambda model: model):
+    """``(labels, outputs)`` of a Keras model, or of what ``change`` makes of it, for every clip of a split."""
     from recipes import scoring
     from recipes.train import local_strategy
     from tfrecords import pipeline
@@ -133,9 +253,9 @@ def _score_model(run, records, protocol, split):
     batch, count = run.recipe.batch, records.count(protocol, split)
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
     with strategy.scope():
-        scorer = scoring.Scorer(run.model(), strategy, data, count=count, batch=batch, pool=views.pool)
+        scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
-        return scoring.Metrics(*scorer(on_clips=bar.update))
+        return scorer(on_clips=bar.update)
 
 
 def _fused(ids, metrics, other_ids, other):

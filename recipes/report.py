@@ -1,9 +1,14 @@
-"""What an evaluation writes and prints: tables, CSV files and plots."""
+"""What an evaluation finds, as rows of tables: printed, in CSV files and in the report."""
+
+import csv
+import shlex
 
 import numpy as np
 
-from recipes import run_directory
+from tfrecords.errors import UserError
 from zoo import registry
+
+PAIR = ("true", "taken_for", "clips", "share")  # columns of confused_pairs.csv
 
 
 def table(header, rows):
@@ -13,13 +18,18 @@ def table(header, rows):
     return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
+def reported_key(dataset, protocol):
+    """``<dataset>/<protocol>`` as the registry has it: the mean over subjects or folds is kept without their number."""
+    family = protocol.partition("_")[0]
+    return f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+
+
 def reported(dataset, protocol):
     """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
 
     Of leave-one-subject-out and of folds, papers report the mean over all: that is given for each of them.
     """
-    family = protocol.partition("_")[0]
-    key = f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+    key = reported_key(dataset, protocol)
     figures = {name: registry.reported(name).get(key) for name in (*registry.METHODS, *registry.ESTIMATORS)}
     figures.update(registry.OTHERS_REPORTED.get(key, {}))
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
@@ -115,72 +125,78 @@ def confusion_rows(labels, metrics):
     ]
 
 
-def plot_confusion(path, labels, metrics, title):
-    """Draws the confusion matrix as PNG: shares of each true class, with the numbers of clips.
+def confused_pairs(labels, metrics):
+    """Rows of ``confused_pairs.csv``: classes taken for another, the most clips first.
 
     Args:
-        path: File to write.
         labels: Class names.
         metrics: A :class:`recipes.scoring.Metrics`.
-        title: Title.
+
+    Returns:
+        One dictionary per pair that occurs; ``share`` is of the true class's clips. Of equal numbers the larger
+        share comes first, then the order of the labels.
     """
     confusion = metrics.confusion
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 0.45 * len(labels) + 2.5)
-    figure, axes = _figure(side, side)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(title)
-    if len(labels) <= 40:  # beyond, the numbers are too small to read
-        for (true, predicted), clips in np.ndenumerate(confusion):
-            if clips:
-                colour = "white" if shares[true, predicted] > 0.5 else "black"
-                axes.text(predicted, true, str(clips), ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    _save(figure, path)
+    clips = confusion.sum(axis=1)
+    pairs = [(true, taken) for true, taken in zip(*np.nonzero(confusion)) if true != taken]
+    pairs.sort(key=lambda pair: (-confusion[pair], clips[pair[0]]))
+    return [
+        dict(zip(PAIR, (labels[true], labels[taken], int(n), round(float(n / clips[true]), 4))))
+        for true, taken in pairs
+        for n in [confusion[true, taken]]
+    ]
 
 
-def plot_curves(path, history):
-    """Draws loss, accuracy and learning rate of all stages as PNG.
+def stored_predictions(run, protocol, split):
+    """Rows of the ``predictions.csv`` of a run that was evaluated before.
 
     Args:
-        path: File to write.
-        history: Rows of :attr:`recipes.run_directory.RunDirectory.history`.
+        run: The :class:`recipes.run_directory.RunDirectory`.
+        protocol: The protocol.
+        split: The split.
+
+    Raises:
+        UserError: It was not evaluated there.
     """
-    figure, (loss, accuracy, rate) = _figure(15, 4, columns=3)
-    start = 0
-    for stage in dict.fromkeys(row["stage"] for row in history):
-        rows = [row for row in history if row["stage"] == stage]
-        epochs = [start + row["epoch"] for row in rows]
-        (line,) = loss.plot(epochs, [row["loss"] for row in rows], label=f"{stage}: training")
-        shade = {"color": line.get_color()}
-        loss.plot(epochs, [row["val_loss"] for row in rows], "--", label=f"{stage}: validation", **shade)
-        accuracy.plot(epochs, [row["accuracy"] for row in rows], **shade)
-        accuracy.plot(epochs, [row["val_accuracy"] for row in rows], "--", **shade)
-        rate.plot(epochs, [row["learning_rate"] for row in rows], **shade)
-        start = epochs[-1]
-    for axes, title in ((loss, "loss"), (accuracy, "accuracy"), (rate, "learning rate")):
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    loss.legend()
-    rate.set_yscale("log")
-    _save(figure, path)
+    path = run.path / "evaluation" / f"{protocol}-{split}" / "predictions.csv"
+    if not path.is_file():
+        options = ["--run", str(run.path), "--protocol", protocol, "--split", split]
+        command = f"python recipes/evaluate.py {shlex.join(options)}"
+        raise UserError(f"{run.path} was not evaluated on {protocol} {split}: make {path.name} with {command}")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def _figure(width, height, columns=1):
-    """A figure that needs no display and leaves matplotlib's global state alone."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def gain(rows, others):
+    """Rows of ``gain.csv``: how much more of each class one run recognises than another, the largest gain first.
 
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns)
+    Args:
+        rows: Rows of :func:`predictions`.
+        others: Those of the run that is compared with, for the same clips in any order.
 
+    Returns:
+        One dictionary per class that has clips; accuracies are shares of 1, and the gain is their difference.
 
-def _save(figure, path):
-    with run_directory.whole_file(path) as partial:
-        figure.savefig(partial, dpi=110)
+    Raises:
+        UserError: The clips, or their classes, differ.
+
+    Example:
+        >>> this = [{"id": "a", "label": "sit", "correct": 1}, {"id": "b", "label": "walk", "correct": 1}]
+        >>> other = [{"id": "a", "label": "sit", "correct": 1}, {"id": "b", "label": "walk", "correct": 0}]
+        >>> [(row["class"], row["gain"]) for row in gain(this, other)]
+        [('walk', 1.0), ('sit', 0.0)]
+    """
+    truths, other_truths = ({row["id"]: row["label"] for row in part} for part in (rows, others))
+    if truths != other_truths:
+        differing = {clip for clip, _ in truths.items() ^ other_truths.items()}
+        example = f"{len(differing)} clips, such as {min(differing)}"
+        raise UserError(f"--compare: the two evaluations differ in {example}: evaluate both on the same data")
+    found = []
+    for label in dict.fromkeys(truths.values()):
+        own, other = (
+            np.mean([int(row["correct"]) for row in part if row["label"] == label]) for part in (rows, others)
+        )
+        clips = sum(truth == label for truth in truths.values())
+        values = {"accuracy": own, "compared_with": other, "gain": own - other}
+        found.append({"class": label, "clips": clips, **{key: round(float(v), 4) for key, v in values.items()}})
+    return sorted(found, key=lambda row: (-row["gain"], row["class"]))

@@ -172,10 +172,10 @@ def write_text(path, text):
         partial.write_text(text, encoding="utf-8")
 
 
-def write_csv(path, rows):
-    """Writes a CSV file whole, from dictionaries with the same keys."""
+def write_csv(path, rows, columns=None):
+    """Writes a CSV file whole, from dictionaries with the same keys: ``columns``, needed where there may be no row."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns or list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 

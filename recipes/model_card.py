@@ -1,0 +1,178 @@
+"""Writes model cards: ``python recipes/model_card.py --run runs/pose_lstm_nucla_seed0 --to docs/models``.
+
+A card says what a method is, what its papers report, and what was reproduced: by which recipe and commands, from which
+seeds and data, on what. Figures of runs are kept in ``results.json`` beside the cards, so that they stay when the runs
+are gone; the cards are rendered from that file and the zoo's registry alone. A run that is added again takes the place
+of what is known of it. Paths of the machine are left out.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import sys
+
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from tfrecords import command_line
+from tfrecords.errors import UserError
+
+RESULTS = "results.json"
+SPLIT = "test"  # papers report on it
+# The folders of an absolute path or an address, up to the last name; what precedes a path in a command or a value.
+_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    parser = command_line.ArgumentParser(prog="model_card.py", description="Write model cards.")
+    added = "evaluated run directories whose figures are added (default: none, render again)"
+    parser.add_argument("--run", type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=added)
+    parser.add_argument("--to", type=pathlib.Path, required=True, metavar="DIR", help="folder of the cards")
+    parser.add_argument("--hardware", metavar="TEXT", help="what the runs were trained on, in words")
+    arguments = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    write(arguments.to, runs=arguments.run, hardware=arguments.hardware)
+    return 0
+
+
+def write(folder, runs=(), hardware=None):
+    """Adds runs to the results and renders all cards.
+
+    Args:
+        folder: Folder of the cards and of ``results.json``.
+        runs: Run directories that were evaluated on their test split.
+        hardware: What they were trained on, in words; default: what their ``environment.json`` says.
+
+    Raises:
+        UserError: A folder is no run, or was not evaluated.
+    """
+    from recipes import cards, run_directory
+    from tfrecords import manifest
+
+    results = read(folder)
+    for run in runs:
+        for figures in figures_of(run_directory.RunDirectory(run), hardware):
+            results["runs"] = [known for known in results["runs"] if _identity(known) != _identity(figures)]
+            results["runs"].append(figures)
+    results["runs"].sort(key=_identity)
+    results["parameters"] = cards.parameters(results["parameters"])
+    pages = cards.pages(results)
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    manifest.write_json(pathlib.Path(folder) / RESULTS, results)
+    for name, text in pages.items():
+        run_directory.write_text(pathlib.Path(folder) / name, text)
+    print(f"{len(pages)} pages with the figures of {len(results['runs'])} runs written to {folder}", flush=True)
+
+
+def read(folder):
+    """The content of ``results.json``; empty if there is none yet."""
+    path = pathlib.Path(folder) / RESULTS
+    if not path.is_file():
+        return {"parameters": {}, "runs": []}
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(results["runs"], list):
+            return results
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is not what this command wrote, restore it or move it away")
+
+
+def figures_of(run, hardware=None):
+    """What is kept of a run: one dictionary for every protocol whose test split it was evaluated on.
+
+    Args:
+        run: The :class:`recipes.run_directory.RunDirectory`.
+        hardware: In words; default: what ``environment.json`` says.
+
+    Raises:
+        UserError: It was not evaluated on a test split.
+    """
+    found = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+    if not found:
+        command = f"python recipes/evaluate.py --run {shlex.quote(str(run.path))}"
+        raise UserError(f"{run.path} was not evaluated on its test split: do so with {command}")
+    environment, recipe = run.environment, run.recipe
+    resolved = {key: value for key, value in recipe.to_dict().items() if key not in ("name", "seed")}
+    common = {
+        "method": recipe.model.name,
+        "recipe": recipe.name,
+        "dataset": recipe.data.dataset,
+        "seed": recipe.seed,
+        "run": run.path.resolve().name,
+        "train": _train_command(environment["command"]),
+        "resolved": without_folders(resolved),
+        "versions": environment["versions"],
+        "hardware": hardware or _hardware(environment),
+        "manifest_sha256": environment["data"]["manifest_sha256"],
+        "log": _log(run.history, recipe),
+    }
+    kept = ("protocol", "clips", "top1", "mean_class_accuracy", "top5")
+    metrics = [json.loads(path.read_text(encoding="utf-8")) for path in found]
+    return [{**common, **{key: values[key] for key in kept}} for values in metrics]
+
+
+def without_folders(value):
+    """A value of JSON in which absolute paths and addresses are reduced to their last name.
+
+    Example:
+        >>> without_folders({"init": ["/home/ada/runs/i3d/model.keras", "backbone"], "data": "s3://ours/nucla"})
+        {'init': ['model.keras', 'backbone'], 'data': 'nucla'}
+        >>> without_folders("--data=/data/ada/nucla --output runs/a")
+        '--data=nucla --output runs/a'
+    """
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+
+
+def _train_command(command):
+    """The command as one types it in the project's folder."""
+    _, *arguments = shlex.split(command)
+    return shlex.join(["python", "recipes/train.py", *map(without_folders, arguments)])
+
+
+def _hardware(environment):
+    """Operating system, processor and devices, without the kernel's or the machine's name."""
+    system = environment["platform"].partition("-")[0]
+    processor = next((name for name in ("x86_64", "aarch64", "arm64") if name in environment["platform"]), "processor")
+    kinds = [device.rpartition("device:")[2].partition(":")[0] for device in environment["devices"]]
+    devices = " and ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    return f"{system}, {processor}, {environment['processor_cores']} cores; trained on {devices}"
+
+
+def _log(history, recipe):
+    """The extract of a training's log: the best epoch of every stage, by what the stage monitors."""
+    log = []
+    for stage in recipe.stages:
+        rows = [row for row in history if row["stage"] == stage.name]
+        if not rows:
+            continue
+        sign = -1 if stage.monitor == "val_loss" else 1
+        best = max(rows, key=lambda row: (sign * row[stage.monitor], row["epoch"]))
+        kept = ("loss", "accuracy", "val_loss", "val_accuracy")
+        log.append(
+            {
+                "stage": stage.name,
+                "epochs": len(rows),
+                "best_epoch": int(best["epoch"]),
+                **{key: round(best[key], 4) for key in kept},
+                "seconds": round(sum(row["seconds"] for row in rows)),
+            }
+        )
+    return log
+
+
+def _identity(figures):
+    """Figures with the same identity are of the same run, the later take the place of the earlier."""
+    keys = ("method", "dataset", "protocol", "recipe", "seed", "train", "manifest_sha256")
+    return tuple(figures[key] for key in keys)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
