@@ -409,13 +409,11 @@ def _training_data(stage, recipe, records, inputs, strategy, first_epoch):
 
 def _compile(model, stage, recipe, records):
     """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
-    rate = optimisation.base_learning_rate(stage, recipe)
-    scaled = dataclasses.replace(stage, optimizer=dataclasses.replace(stage.optimizer, learning_rate=rate))
     weights = None
     if stage.class_weights == "balanced":
         weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, "train"))
     model.compile(
-        optimisation.make_optimizer(scaled, model),
+        optimisation.make_optimizer(stage, model),  # its learning rate is set at every epoch's beginning
         loss=optimisation.CrossEntropy(stage.label_smoothing, weights),
         metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=recipe.xla,  # on CPU it slows 3D convolutions down

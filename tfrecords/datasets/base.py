@@ -167,6 +167,32 @@ class VideoSource(Source):
                 wanted.
         """
 
+    def filled(self, poses, name, longest=persons.LONGEST_GAP):
+        """:func:`tfrecords.persons.fill_gaps`; its reasons begin with a name.
+
+        Args:
+            poses: :class:`~tfrecords.persons.Poses`.
+            name: Of the file or folder they are from.
+            longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
+        """
+        frames = None if longest is None else round(longest * self.fps)
+        try:
+            return persons.fill_gaps(poses, skeletons.get(self.layout), longest=frames)
+        except RejectedClip as reason:
+            raise RejectedClip(f"{name}: {reason}") from None
+
+    @staticmethod
+    def projected(poses, recording, focal_length):
+        """The poses with the joints' places in a recording, seen by a pinhole camera.
+
+        Args:
+            poses: :class:`~tfrecords.persons.Poses`.
+            recording: Whose frames they are.
+            focal_length: Of the camera, in pixels of the recording.
+        """
+        xy = crops.project(poses.xyz, focal_length, recording.width, recording.height)
+        return persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))  # NaN: absent, at the camera itself
+
     def boxes(self, poses, recording):
         """Part -> where it is cut out.
 
@@ -297,19 +323,6 @@ class PairedSource(VideoSource):
     def recording(self, info):
         """The video."""
         return video.Video(self.path(info, "video"))
-
-    def filled(self, poses, path, longest=persons.LONGEST_GAP):
-        """:func:`tfrecords.persons.fill_gaps`; its reasons begin with the file's name.
-
-        Args:
-            poses: :class:`~tfrecords.persons.Poses`.
-            path: The file.
-            longest: Longest gap of a whole body that is filled, in seconds.
-        """
-        try:
-            return persons.fill_gaps(poses, skeletons.get(self.layout), longest=round(longest * self.fps))
-        except RejectedClip as reason:
-            raise RejectedClip(f"{path.name}: {reason}") from None
 
 
 def add_picture_arguments(parser):

@@ -11,9 +11,7 @@ import csv
 import hashlib
 import pathlib
 
-import numpy as np
-
-from tfrecords import crops, persons, pose_files, protocols, schema, video
+from tfrecords import persons, pose_files, protocols, schema, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
@@ -146,14 +144,9 @@ class Folder(base.VideoSource):
         if found.confidence.shape[2] != layout.num_joints:
             joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
             raise RejectedClip(f"{path.name}: {joints}")
-        poses = persons.of_count(found, self.persons)
-        try:
-            poses = persons.fill_gaps(poses, layout, longest=round(persons.LONGEST_GAP * self.fps))
-        except RejectedClip as reason:
-            raise RejectedClip(f"{path.name}: {reason}") from None
+        poses = self.filled(persons.of_count(found, self.persons), path.name)
         if poses.xy is None and self.focal_length and recording is not None:
-            xy = crops.project(poses.xyz, self.focal_length, recording.width, recording.height)
-            poses = persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))
+            return self.projected(poses, recording, self.focal_length)
         return poses
 
     def _path(self, info, kind):
@@ -177,13 +170,8 @@ def _read_table(path, *, with_poses, with_pictures):
     needed = ["label", *(["poses"] if with_poses else []), *(["video"] if with_pictures else [])]
     lacking = [name for name in needed if name not in columns]
     if lacking or unknown or not split_columns:
-        what = (
-            f"no column {lacking[0]!r}"
-            if lacking
-            else f"unknown column {unknown[0]!r}"
-            if unknown
-            else "no column 'split'"
-        )
+        problems = [f"no column {name!r}" for name in lacking] + [f"unknown column {name!r}" for name in unknown]
+        what = [*problems, "no column 'split'"][0]
         expected = f"expected {', '.join(_COLUMNS)}, split_<protocol>; needed here: {', '.join(needed)}, one of splits"
         raise UserError(f"--csv {path}: {what}; {expected}")
     if not rows:

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from tfrecords import crops, persons, schema
+from tfrecords import persons, schema
 from tfrecords.datasets import base, nucla
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
@@ -64,15 +64,13 @@ class MSRDaily(base.PairedSource):
         path = self.path(info, "poses")
         parse = parse_skeleton if path.name.endswith(self.poses_endings[0]) else parse_converted
         joints = parse(base.read_text(path), path.name)[:, np.newaxis]  # M = 1
-        poses = self.filled(persons.Poses(joints[..., :3], joints[..., 5], joints[..., 3:5]), path)
+        poses = self.filled(persons.Poses(joints[..., :3], joints[..., 5], joints[..., 3:5]), path.name)
         if recording is None:
             return persons.Poses(poses.xyz, poses.confidence)
-        size = recording.width, recording.height
-        if parse is parse_skeleton:
-            xy = poses.xy * np.array(size, np.float32)
-        else:
-            xy = crops.project(poses.xyz, nucla.FOCAL_LENGTH * size[0] / nucla.FOCAL_WIDTH, *size)
-        return persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))  # NaN: absent, at the camera itself
+        if parse is parse_converted:
+            return self.projected(poses, recording, nucla.FOCAL_LENGTH * recording.width / nucla.FOCAL_WIDTH)
+        xy = poses.xy * np.array([recording.width, recording.height], np.float32)
+        return persons.Poses(poses.xyz, poses.confidence, xy)
 
 
 def parse_skeleton(text, name):

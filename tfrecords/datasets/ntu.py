@@ -129,7 +129,7 @@ class NTU60(base.PairedSource):
         path = self.path(info, "poses")
         tracks, frames = parse_skeleton(base.read_text(path), path.name)
         poses = persons.join(persons.without_false_bodies(tracks), frames, self.persons, _JOINTS)
-        poses = self.filled(poses, path)
+        poses = self.filled(poses, path.name)
         if recording is not None:  # copies of the dataset in smaller pictures are common
             poses.xy[...] *= recording.width / FRAME_WIDTH
         return poses

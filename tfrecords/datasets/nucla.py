@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from tfrecords import crops, persons, schema, video
+from tfrecords import persons, schema, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
@@ -148,7 +148,22 @@ class NUCLA(base.VideoSource):
         for frame, number in enumerate(numbers):
             if number in texts:
                 states[frame] = nearest_person(parse_skeletons(base.read_text(texts[number]), _shown(texts[number])))
-        return _performer(states[..., :3], states[..., 3], _shown(folder), recording)
+        return self._performer(states[..., :3], states[..., 3], _shown(folder), recording)
+
+    def _performer(self, xyz, confidence, name, recording=None):
+        """The performer's :class:`~tfrecords.persons.Poses` without gaps, projected into the recording if there is one.
+
+        Args:
+            xyz: ``[T, J, 3]``.
+            confidence: ``[T, J]``; 0 where not measured.
+            name: Of the clip, for messages.
+            recording: Whose frames they are.
+        """
+        poses = persons.Poses(xyz[:, np.newaxis], confidence[:, np.newaxis])  # M = 1
+        poses = self.filled(poses, name, longest=None)
+        if recording is None:
+            return poses
+        return self.projected(poses, recording, FOCAL_LENGTH * recording.width / FOCAL_WIDTH)
 
     def _frames(self, info):
         """A clip's folder; frame number -> path of its pictures, and of its skeleton files."""
@@ -182,7 +197,7 @@ class NUCLA(base.VideoSource):
             raise RejectedClip(f"{path.name}: NaN or infinite coordinates")
         # The release has no tracking states; in two frames the sensor's lost joints are zero.
         confidence = np.where(_in_front(xyz), persons.TRACKED, persons.ABSENT)
-        return _performer(xyz, confidence, path.name)
+        return self._performer(xyz, confidence, path.name)
 
 
 def _releases(source):
@@ -255,26 +270,6 @@ def nearest_person(bodies):
 def _in_front(xyz):
     """Which joints ``[..., J]`` were measured: a lost joint is left at the sensor itself, x = y = z = 0."""
     return xyz[..., 2] > 0
-
-
-def _performer(xyz, confidence, name, recording=None):
-    """The performer's :class:`~tfrecords.persons.Poses` without gaps, projected into the recording if there is one.
-
-    Args:
-        xyz: ``[T, J, 3]``.
-        confidence: ``[T, J]``; 0 where not measured.
-        name: Of the clip, for messages.
-        recording: Whose frames they are.
-    """
-    try:
-        poses = persons.fill_gaps(persons.Poses(xyz[:, np.newaxis], confidence[:, np.newaxis]), _LAYOUT)  # M = 1
-    except RejectedClip as reason:
-        raise RejectedClip(f"{name}: {reason}") from None
-    if recording is None:
-        return poses
-    focal_length = FOCAL_LENGTH * recording.width / FOCAL_WIDTH
-    xy = crops.project(poses.xyz, focal_length, recording.width, recording.height)
-    return persons.Poses(poses.xyz, poses.confidence, xy)
 
 
 def _frames(folder):

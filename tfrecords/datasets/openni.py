@@ -12,7 +12,7 @@ import abc
 
 import numpy as np
 
-from tfrecords import crops, persons, video
+from tfrecords import persons, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
@@ -117,12 +117,10 @@ class OpenNISource(base.PairedSource):
         for index, frame in enumerate(frames):
             if frame in rows:
                 values[index] = rows[frame]
-        poses = self.filled(persons.Poses(values[..., :3], values[..., 3]), path)
+        poses = self.filled(persons.Poses(values[..., :3], values[..., 3]), path.name)
         if recording is None:
             return poses
-        focal_length = FOCAL_LENGTH * recording.width / FOCAL_WIDTH
-        xy = crops.project(poses.xyz, focal_length, recording.width, recording.height)
-        return persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))  # NaN: absent, at the camera itself
+        return self.projected(poses, recording, FOCAL_LENGTH * recording.width / FOCAL_WIDTH)
 
 
 def rows_of(text, name, values):

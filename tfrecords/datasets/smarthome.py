@@ -73,7 +73,7 @@ class Smarthome(base.PairedSource):
         path = self.path(info, "poses")
         xyz, xy, confidence = parse_poses(base.read_text(path), path.name)
         poses = persons.Poses(*(values[:, np.newaxis] for values in (xyz, confidence, xy)))  # M = 1
-        return self.filled(poses, path)
+        return self.filled(poses, path.name)
 
 
 def parse_poses(text, name):
