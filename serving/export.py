@@ -169,7 +169,7 @@ def _check(folder, name, version, model, inputs, requests):
     """Loads what was written as a server does; the largest difference to the Keras model."""
     import tensorflow as tf
 
-    from serving.server import Servable, request_tensors
+    from serving.servable import Servable, request_tensors
 
     servable = Servable(name, version, folder)  # replays the warm-up requests
     differences = []

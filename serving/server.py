@@ -4,215 +4,28 @@
 
 It answers ``PredictionService`` (Predict, GetModelMetadata) and ``ModelService`` (GetModelStatus) as TF-Serving does,
 with the same status codes, so a client cannot tell them apart; it is meant for a laptop, for tests and for
-demonstrations. :class:`Manager` loads versions and finds the one a request asks for; :class:`Servable` is one version.
+demonstrations. :class:`Manager` loads versions and finds the one a request asks for.
 """
 
 import concurrent.futures
 import logging
-import math
-import os
 import pathlib
-import re
 import signal
 import sys
 import threading
 
 import grpc
 
-from serving import versions, warmup
+from serving import versions
+from serving.servable import MAX_MESSAGE_BYTES, Refused, Servable, invalid
 from tfrecords import command_line
 from tfrecords.errors import UserError
 
-MAX_MESSAGE_BYTES = 2**31 - 1  # what TF-Serving accepts
 MESSAGE_LIMIT = 1024  # characters of an error message, as TF-Serving cuts them
 GRACE_SECONDS = 10.0  # for requests under way when the server is told to stop
 SIGNATURE_FIELD = "signature_def"  # the one metadata field there is
-SERVE_TAG = "serve"
-_STRING_BYTES = 24  # that a string takes in a TensorFlow tensor, its characters apart
 
 _log = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """A request that is answered with a status code.
-
-    Args:
-        code: A ``grpc.StatusCode``.
-        message: What the client is told.
-    """
-
-    def __init__(self, code, message):
-        super().__init__(message)
-        self.code = code
-
-
-def _invalid(message):
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-# ------------------------------------------------------------------------------------------------ one version
-
-
-class Servable:
-    """One loaded version of a model.
-
-    Args:
-        name: The model's name.
-        version: The version's number.
-        folder: The SavedModel's folder.
-
-    Raises:
-        ValueError: The folder holds no SavedModel that can be loaded, or a warm-up request fails.
-
-    Example:
-        >>> servable = Servable("adl", 1, "/models/adl/1")  # doctest: +SKIP
-        >>> response = servable.predict(request)  # doctest: +SKIP
-    """
-
-    def __init__(self, name, version, folder):
-        import tensorflow as tf
-
-        self.name = name
-        self.version = version
-        try:
-            self._loaded = tf.saved_model.load(os.fspath(folder))  # keeps the variables alive
-            self.signature_defs = _signature_defs(folder)
-        except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
-            raise ValueError(f"{folder} is not a SavedModel that can be loaded: {_one_line(error)}") from error
-        self._warm_up(folder)
-
-    def _warm_up(self, folder):
-        for request in warmup.read(folder):
-            try:
-                self.predict(request)
-            except Refused as refusal:
-                raise ValueError(f"{folder}: a warm-up request failed: {refusal}") from refusal
-
-    def signature_def(self, name):
-        """The ``SignatureDef`` of that name; :class:`Refused` if there is none."""
-        if name not in self.signature_defs or name not in self._loaded.signatures:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-        return self.signature_defs[name]
-
-    def predict(self, request):
-        """Answers a ``PredictRequest``.
-
-        Args:
-            request: The request; its ``model_spec`` chooses the signature only.
-
-        Returns:
-            A ``PredictResponse`` with the outputs in ``output_filter``, or all.
-
-        Raises:
-            Refused: The request does not fit the signature, or running it fails.
-        """
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
-        signature = request.model_spec.signature_name or "serving_default"
-        definition = self.signature_def(signature)
-        tensors = request_tensors(request, definition)
-        wanted = _outputs(request, definition)
-        try:
-            answer = self._loaded.signatures[signature](**tensors)
-        except tf.errors.OpError as error:
-            raise Refused(_status_code(error.error_code), _reason(error.message)) from None
-        response = predict_pb2.PredictResponse()
-        response.model_spec.name = self.name
-        response.model_spec.version.value = self.version
-        response.model_spec.signature_name = signature
-        for output in wanted:
-            response.outputs[output].CopyFrom(tf.make_tensor_proto(answer[output].numpy()))
-        return response
-
-
-def _signature_defs(folder):
-    """Signature name -> ``SignatureDef``, as the SavedModel states them."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved_model = saved_model_pb2.SavedModel()
-    saved_model.ParseFromString((pathlib.Path(folder) / versions.SAVED_MODEL).read_bytes())
-    graph = next(graph for graph in saved_model.meta_graphs if SERVE_TAG in graph.meta_info_def.tags)
-    return dict(graph.signature_def)
-
-
-def request_tensors(request, definition):
-    """Input name -> tensor of a request, checked against its ``SignatureDef`` before anything runs."""
-    sent, expected = set(request.inputs), set(definition.inputs)
-    if sent != expected:
-        raise _invalid(
-            f"input size does not match signature: {len(sent)}!={len(expected)} "
-            f"len({{{','.join(sorted(sent))}}}) != len({{{','.join(sorted(expected))}}}). "
-            f"Sent extra: {{{','.join(sorted(sent - expected))}}}. "
-            f"Missing but required: {{{','.join(sorted(expected - sent))}}}."
-        )
-    return {name: _tensor(name, request.inputs[name], definition.inputs[name]) for name in sorted(expected)}
-
-
-def _tensor(name, proto, info):
-    """The tensor of a ``TensorProto``; nothing is allocated before type, shape and size are known to be right."""
-    import tensorflow as tf
-
-    if proto.dtype != info.dtype:
-        raise _invalid(f"input {name}: Expects arg to be {_dtype(info.dtype)} but {_dtype(proto.dtype)} is provided")
-    expected = tf.TensorShape(info.tensor_shape)
-    sizes = [dimension.size for dimension in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
-        raise _invalid(f"tensor parsing error: {name}: the shape of a tensor must be fully known")
-    if not expected.is_compatible_with(sizes):
-        raise _invalid(f"input {name}: expected shape {_shape(expected.as_list())}, got {_shape(sizes)}")
-    dtype = tf.as_dtype(proto.dtype)
-    value_bytes = _STRING_BYTES if dtype == tf.string else dtype.size
-    # A tensor's last value may stand for many, so a request of a few bytes can ask for a tensor of any size.
-    if math.prod(sizes) * value_bytes > MAX_MESSAGE_BYTES:
-        raise _invalid(f"tensor parsing error: {name}: shape {_shape(sizes)} is larger than 2 GiB")
-    try:
-        return tf.constant(tf.make_ndarray(proto), dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid(f"tensor parsing error: {name}: {_one_line(error)}") from None
-
-
-def _outputs(request, definition):
-    """Names of the outputs a request wants."""
-    wanted = list(request.output_filter)
-    for output in wanted:
-        if output not in definition.outputs:
-            raise _invalid(
-                f"output tensor alias not found in signature: {output} "
-                f"Outputs expected to be in the set {{{','.join(sorted(definition.outputs))}}}."
-            )
-    if len(set(wanted)) != len(wanted):
-        twice = next(output for output in wanted if wanted.count(output) > 1)
-        raise _invalid(f"duplicate output tensor alias: {twice}")
-    return wanted or sorted(definition.outputs)
-
-
-def _dtype(number):
-    """A type's name: ``float``, ``uint8``, ``string``, as TF-Serving writes it."""
-    from tensorflow.core.framework import types_pb2
-
-    names = {value: name[len("DT_") :].lower() for name, value in types_pb2.DataType.items()}
-    return names.get(number, f"type {number}")
-
-
-def _shape(sizes):
-    return "[" + ",".join("?" if size is None else str(size) for size in sizes) + "]"
-
-
-def _status_code(number):
-    """The ``grpc.StatusCode`` of TensorFlow's error code; both count as the same standard does."""
-    return next(code for code in grpc.StatusCode if code.value[0] == number)
-
-
-def _reason(message):
-    """What went wrong, out of TensorFlow's account of where in the graph it did."""
-    message = re.sub(r"\s*\[\[\{\{node .*", "", message, flags=re.DOTALL)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown error"
-
-
-def _one_line(error):
-    return " ".join(str(error).split())[:300]
 
 
 # -------------------------------------------------------------------------------------------- all the versions
@@ -271,10 +84,10 @@ class Manager:
             Refused: No such model, version or label.
         """
         if not spec.name:
-            raise _invalid("ModelSpec has no name specified.")
+            raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
-            raise _invalid(f"Unrecognized servable version label: {spec.version_label}")
+            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
         with self._lock:
             servables = self._servables if spec.name == self.name else {}
             version = spec.version.value if choice == "version" else max(servables, default=None)
@@ -291,7 +104,7 @@ class Manager:
         """
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
-            raise _invalid(f"Unrecognized servable version label: {spec.version_label}")
+            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
         with self._lock:
             states = dict(self._states) if spec.name == self.name else {}
         if choice == "version":
@@ -318,10 +131,10 @@ def _get_model_metadata(manager, request):
 
     _require_spec(request)
     if not request.metadata_field:
-        raise _invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
     for field in request.metadata_field:
         if field != SIGNATURE_FIELD:
-            raise _invalid(f"Metadata field {field} is not supported")
+            raise invalid(f"Metadata field {field} is not supported")
     servable = manager.servable(request.model_spec)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in servable.signature_defs.items():
@@ -355,7 +168,7 @@ def _handle_reload_config(manager, request):
 
 def _require_spec(request):
     if not request.HasField("model_spec"):
-        raise _invalid("Missing ModelSpec")
+        raise invalid("Missing ModelSpec")
 
 
 def _handler(answer, manager, request_type):

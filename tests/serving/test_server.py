@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import server
+from serving import servable, server
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS
 from tfrecords import command_line
@@ -305,14 +305,14 @@ def test_many_clients_get_their_own_answers(prediction, clips, expected):
 
 def test_stopping_waits_for_requests_under_way(manager, request_, monkeypatch):
     entered, go_on = threading.Event(), threading.Event()
-    predict = server.Servable.predict
+    predict = servable.Servable.predict
 
     def slow(self, request):
         entered.set()
         assert go_on.wait(30)
         return predict(self, request)
 
-    monkeypatch.setattr(server.Servable, "predict", slow)
+    monkeypatch.setattr(servable.Servable, "predict", slow)
     running = server.Server(manager, port=0)
     running.start()
     with grpc.insecure_channel(running.address) as channel:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import server, signatures, warmup
+from serving import servable, signatures, warmup
 from tests.serving.conftest import INPUTS
 
 
@@ -67,9 +67,9 @@ def test_bad_record_keeps_a_version_from_loading(version, damage):
         warmup.write(version, [request])
         message = "a warm-up request failed: input size does not match signature"
     with pytest.raises(ValueError, match=message):
-        server.Servable("adl", 1, version)
+        servable.Servable("adl", 1, version)
 
 
 def test_version_without_warm_up_file_loads(version):
     (version / warmup.FILE).unlink()
-    assert server.Servable("adl", 1, version).version == 1
+    assert servable.Servable("adl", 1, version).version == 1
