@@ -107,14 +107,15 @@ def transfer_weights(source, target):
     whole = [layer for layer in target.layers if is_network(layer) and layer.name == source.name]
     sources, targets = _with_weights(source), _with_weights(whole[0] if whole else target)
     places = {name: _place(name, source, targets) for name in sources}
-    if not whole and _shapes(sources) != _shapes(targets) and places.get(HEAD) == HEAD:
+    shapes, target_shapes = _shapes(sources), _shapes(targets)
+    if not whole and shapes != target_shapes and places.get(HEAD) == HEAD:
         del places[HEAD]
     for name, place in places.items():
         if not place:
             raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")
         if len(targets[place]) > 1:
             raise ZooError(f"{target.name} has {len(targets[place])} layers {place!r}: copy into one model of it")
-        have, want = _shapes(sources)[name], _shapes(targets)[place]
+        have, want = shapes[name], target_shapes[place]
         if have != want:
             raise ZooError(
                 f"layer {name!r} has weights of shapes {have} in {source.name} and {want} in {target.name}: "
