@@ -162,6 +162,9 @@ def whole_file(path):
         yield partial
         manifest.sync_folder(partial)  # fsync: of a file, its content
         os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not say of which file it was
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -285,7 +285,7 @@ class Checkpoints:
             manifest.write_json(partial / self._STATE, {"epoch": epoch, "history": history})
         except tf.errors.OpError as error:
             self._clear(partial)
-            reason = " ".join(error.message.split())[:200]
+            reason = error.message.rsplit("; ", 1)[-1].strip()  # after where in the graph, and which file
             raise UserError(f"{partial}: cannot be written ({reason}), make space and go on with --resume") from None
         for file in partial.iterdir():
             manifest.sync_folder(file)
@@ -347,7 +347,7 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
     with strategy.scope():
         freeze(model, stage)
-        _compile(model, stage, recipe, records)
+        compile_model(model, stage, recipe, records)
         average = _average(model, stage)
         if history:
             checkpoints.read(len(history), model=model, optimizer=model.optimizer, **average)
@@ -407,7 +407,7 @@ def _training_data(stage, recipe, records, inputs, strategy, first_epoch):
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def _compile(model, stage, recipe, records):
+def compile_model(model, stage, recipe, records):
     """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
     weights = None
     if stage.class_weights == "balanced":

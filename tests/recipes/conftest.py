@@ -72,7 +72,11 @@ def start(script, *arguments, **options):
 
 def command(script, *arguments):
     """Runs a script to its end."""
-    process = start(script, *arguments)
+    return finished(start(script, *arguments))
+
+
+def finished(process):
+    """Waits for the end of a script that was started."""
     stdout, stderr = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

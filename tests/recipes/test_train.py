@@ -1,6 +1,8 @@
 """Training from the command line: the run directory, interruptions, mistakes."""
 
 import json
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import yaml
 
 import zoo
 from recipes import config, run_directory, scoring, train
-from tests.recipes.conftest import ROOT, command, error_of, start
+from tests.recipes.conftest import ROOT, command, error_of, finished, start
 from tfrecords import command_line, pipeline
 
 
@@ -68,6 +70,11 @@ def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(trained,
     first, second = (tmp_path / "run" / "stages" / name for name in ("first", "second"))
     stop(start("train.py", *arguments), first, 3, signal.SIGKILL)
     stop(start("train.py", *arguments), second, 2, signal.SIGKILL)
+    # A disk that fills: no file may grow beyond what the next checkpoint needs.
+    full = start("train.py", *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000)))
+    line = error_of(finished(full))
+    assert re.search(r"second/checkpoints/epoch-\d+.tmp: cannot be written \(File too large", line)
+    assert "make space and go on with --resume" in line
     interrupted = start("train.py", *arguments)
     stderr = stop(interrupted, second, 5, signal.SIGINT)
     assert interrupted.returncode == 130
