@@ -170,6 +170,7 @@ class MovingAverage:
         self._held = collections.deque(maxlen=windows)
 
     def __call__(self, values):
+        """The smoothed values."""
         self._held.append(values)
         return np.mean(self._held, axis=0)
 
@@ -197,6 +198,7 @@ class Exponential:
         self._state = None
 
     def __call__(self, values):
+        """The smoothed values."""
         old = values if self._state is None else self._state
         self._state = self._weight * values + (1 - self._weight) * old
         return self._state

@@ -86,8 +86,8 @@ def test_clip_that_does_not_fit_the_model(client, frames, poses, message):
 
 def test_unknown_signature(address):
     with (
-        Client(address, "separable_sta", signature="attention") as client,
-        pytest.raises(UserError, match="no signature 'attention', valid: serving_default, serve_jpeg"),
+        Client(address, "separable_sta", signature="other") as client,
+        pytest.raises(UserError, match="no signature 'other', valid: serve_jpeg, serving_default"),
     ):
         client.predict(np.zeros((4, 8, 8, 3), np.uint8))
 
@@ -236,7 +236,7 @@ def test_command_with_files(address, video, clips, tmp_path, capsys):
     np.save(tmp_path / "poses.npy", clips["long"].pose_xyz)
     arguments = ["--server", address, "--model", "separable_sta", "--video", str(video[0])]
     arguments += ["--pose", str(tmp_path / "poses.npy")]
-    assert command_line.run(client_module.main, [*arguments, "--json", "--signature", "serving_default"]) == 0
+    assert command_line.run(client_module.main, [*arguments, "--format", "json", "--signature", "serving_default"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["model"], answer["version"], answer["signature"]) == ("separable_sta", 1, "serving_default")
     assert {row["class"] for row in answer["predictions"]} == set(LABELS)
