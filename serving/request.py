@@ -64,7 +64,7 @@ def predict_request(signature, definition, tensors, outputs, limit=LARGEST):
     size = sum(_bytes(tensor) for tensor in tensors.values())
     if size > limit:
         raise UserError(
-            f"the clip has {size / 1e6:.0f} MB, a message may have {limit / 1e6:.0f}: send fewer or smaller frames, "
+            f"the clip has {size / 1e6:.3g} MB, a message may have {limit / 1e6:.3g}: send fewer or smaller frames, "
             "or a window at a time"
         )
     request = predict_pb2.PredictRequest()
