@@ -122,7 +122,7 @@ class _Questions:
         if len(counts) != 1:
             raise UserError("give frames or poses, or both for equally many clips")
         (count,) = counts
-        return list(zip(frames or [None] * count, [None] * count if poses is None else poses))
+        return list(zip([None] * count if frames is None else frames, [None] * count if poses is None else poses))
 
     # ---- answers
 

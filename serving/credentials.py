@@ -8,7 +8,7 @@ from typing import Optional
 
 from tfrecords.errors import UserError
 
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 1.0
 _NO_PASSWORD = "no password"  # else OpenSSL asks for one on the terminal
 
 
