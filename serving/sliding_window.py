@@ -20,6 +20,7 @@ import asyncio
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import math
 import queue
 import threading
@@ -30,6 +31,7 @@ from serving.prediction import Prediction
 from tfrecords.errors import UserError
 
 IN_FLIGHT = 4
+_LAST_FRAME_SECONDS = 1.0
 _ROUNDING = 1e-6  # frames: 0.3 s at 10 frames per second is frame 3, not 3.0000000000000004
 
 
@@ -367,13 +369,14 @@ def predict(client, frames, plan, *, poses=None, pose_fps=None, smooth=None, in_
     """
     rows = _Rows(smooth or MovingAverage(1))
     encode = client.takes_jpegs()
-    clips = _clips(frames, plan, poses, pose_fps or plan.fps, encode)
+    stopped = threading.Event()
+    clips = _clips(_until(stopped, frames), plan, poses, pose_fps or plan.fps, encode)
 
     def ask(clip):
         start, end, pictures, joints = clip
         return start, end, client.predict(pictures, joints, outputs=outputs)
 
-    for start, end, prediction in _in_order(ask, clips, in_flight):
+    for start, end, prediction in _in_order(ask, clips, in_flight, stopped):
         yield rows(start, end, prediction)
 
 
@@ -383,7 +386,8 @@ async def predict_async(
     """:func:`predict` for a :class:`serving.client.AsyncClient`: an asynchronous generator."""
     rows = _Rows(smooth or MovingAverage(1))
     encode = await client.takes_jpegs()
-    clips = _clips(frames, plan, poses, pose_fps or plan.fps, encode)
+    stopped = threading.Event()
+    clips = _clips(_until(stopped, frames), plan, poses, pose_fps or plan.fps, encode)
     asked, room = asyncio.Queue(), asyncio.Semaphore(in_flight)
 
     async def ask(start, end, pictures, joints):
@@ -407,6 +411,7 @@ async def predict_async(
             yield rows(start, end, prediction)
         await feeding  # raises what the stream raised
     finally:
+        stopped.set()
         feeding.cancel()
         while not asked.empty():
             asked.get_nowait().cancel()
@@ -429,12 +434,18 @@ def _clips(frames, plan, poses, pose_fps, encode):
         yield start, end, held, None if poses is None else poses_between(poses, start, end, pose_fps)
 
 
-def _in_order(function, arguments, in_flight):
+def _until(stopped, frames):
+    """The frames of a stream until an event is set: who reads them, a thread, must come to an end."""
+    return None if frames is None else itertools.takewhile(lambda _: not stopped.is_set(), frames)
+
+
+def _in_order(function, arguments, in_flight, stopped):
     """``function`` of each argument, ``in_flight`` at the same time; results in order, each as soon as it is there.
 
-    A thread of its own reads the arguments: a camera's next window comes later than the answer to the last.
+    A thread of its own reads the arguments: a camera's next window comes later than the answer to the last. When the
+    results are no longer wanted, ``stopped`` is set, which ends the arguments.
     """
-    pending, room, stopped = queue.Queue(), threading.Semaphore(in_flight), threading.Event()
+    pending, room = queue.Queue(), threading.Semaphore(in_flight)
     pool = concurrent.futures.ThreadPoolExecutor(in_flight, thread_name_prefix="window")
 
     def feed():
@@ -452,8 +463,8 @@ def _in_order(function, arguments, in_flight):
             pending.put(end)
         pending.put(None)
 
-    # Not waited for at the end: a stream that is given up may be waiting for a frame that never comes.
-    threading.Thread(target=feed, name="frames", daemon=True).start()
+    feeding = threading.Thread(target=feed, name="frames", daemon=True)
+    feeding.start()
     try:
         while (future := pending.get()) is not None:
             result = future.result()
@@ -462,4 +473,6 @@ def _in_order(function, arguments, in_flight):
     finally:
         stopped.set()
         room.release()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # requests under way end with the client's connection
+        # A decoder that still runs when Python ends aborts the process. But a frame may be waited for that never comes.
+        feeding.join(_LAST_FRAME_SECONDS)

@@ -60,17 +60,18 @@ class FakeServer:
         answer: (request, context) -> ``PredictResponse``, or bytes to send as they are.
         credentials: Of ``grpc.ssl_server_credentials``; none: no TLS.
         metadata: Bytes to answer in place of the metadata.
+        options: Of ``grpc.server``.
 
     Attributes:
         address: ``HOST:PORT``.
         requests: Every ``PredictRequest`` that came.
     """
 
-    def __init__(self, signatures=None, answer=usual_answer, credentials=None, metadata=None):
+    def __init__(self, signatures=None, answer=usual_answer, credentials=None, metadata=None, options=()):
         self._signatures = signatures if signatures is not None else signature_map(serving_default=POSES)
         self._answer, self._metadata = answer, metadata
         self.requests = []
-        self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
+        self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=options)
         handlers = {
             "Predict": grpc.unary_unary_rpc_method_handler(self._predict),
             "GetModelMetadata": grpc.unary_unary_rpc_method_handler(self._describe),

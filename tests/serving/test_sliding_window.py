@@ -4,6 +4,9 @@ import asyncio
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -13,9 +16,11 @@ import pytest
 from serving import client as client_module
 from serving import sliding_window
 from serving.client import AsyncClient, Client, RequestFailed
+from serving.clips import encode_jpeg
 from serving.prediction import Prediction
 from serving.sliding_window import Exponential, MovingAverage, Plan, Row, TimeLine, poses_between, windows
 from serving.streams import VideoFrames
+from tests.conftest import REPOSITORY
 from tests.serving.fake_server import FRAMES, JPEGS, LABELS, POSES, FakeServer, response, signature_map
 from tests.tfrecords.recording_files import write_video
 from tfrecords import command_line
@@ -227,6 +232,7 @@ def test_faults_of_the_stream_and_of_the_server_are_raised(ask):
         endless = (b"%d" % (number % 40) for number in iter(int, 1))
         with pytest.raises(RequestFailed):  # not one after another: the fake server's assertion fails
             ask(server.address, endless, Plan(4, 2, 10.0))
+        assert not [thread for thread in threading.enumerate() if thread.name == "frames"]  # nobody reads on
         with pytest.raises(UserError, match="neither frames nor poses"):
             ask(server.address, None, Plan(4, 2, 10.0))
 
@@ -376,6 +382,23 @@ def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, t
     assert status == 2
     assert err.splitlines() == [f"error: {cut}: damaged after frame 12"]
     assert out.splitlines()[-1].startswith("segment,0.0,")
+
+
+def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+    line = ["--server", brightness_server, "--model", "adl", "--frames", tmp_path, "--fps", 2, "--window", 2]
+    line = [sys.executable, "-m", "serving.client", *map(str, line), "--idle", "60", "--format", "csv"]
+    with subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        begun = [running.stdout.readline() for _ in range(4)]  # through a pipe, while the folder is still watched
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert [row.split(",")[:4] for row in begun[1:]] == [
+        ["window", str(k / 2), str(k / 2 + 1), "drink"] for k in range(3)
+    ]
+    assert out == "segment,0.0,2.0,drink,1.0\n"
+    assert running.returncode == command_line.INTERRUPTED
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
