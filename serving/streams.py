@@ -89,7 +89,7 @@ class FolderFrames:
         last = None
         deadline = time.monotonic() + self._idle
         while True:
-            present = {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
+            present = self._names()
             taken &= present  # names of pictures that were removed need not be remembered
             incomplete = None
             for name in sorted(present - taken, key=_natural):
@@ -107,6 +107,12 @@ class FolderFrames:
                     raise UserError(f"{self._path / name}: {incomplete}, and nobody goes on writing it")
                 return
             time.sleep(POLL_SECONDS)
+
+    def _names(self):
+        try:
+            return {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
 
     def _read(self, name):
         """A frame and ``None``, or ``None`` and why the file is no whole picture."""

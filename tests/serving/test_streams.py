@@ -91,6 +91,11 @@ def test_folders_that_cannot_be_read(tmp_path):
     put(tmp_path, "b0.jpg", 0)
     with pytest.raises(UserError, match=r"b0.jpg appeared after b1.jpg"):
         next(frames)
+    (tmp_path / "gone").mkdir()
+    frames = iter(FolderFrames(tmp_path / "gone", fps=25, idle=30))
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="gone: cannot be read any more"):
+        next(frames)
 
 
 def test_camera(video):
