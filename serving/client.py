@@ -165,8 +165,8 @@ class _Questions:
     def _tls_advice(self):
         """What is wrong about certificates, if that is why there was no connection."""
         rest = is_address(self.address)
-        parts = urllib.parse.urlsplit(self.address if rest else f"//{self.address}")
         try:
+            parts = urllib.parse.urlsplit(self.address if rest else f"//{self.address}")
             host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
             return None
