@@ -1,21 +1,24 @@
-"""The client against a running server, and its readers against real file formats."""
+"""The client against a running server."""
 
+import asyncio
+import csv
 import dataclasses
+import io
 import json
 import socket
-import struct
 
-import av
 import cv2
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving import client as client_module
-from serving.client import Client, RequestFailed, read_poses, read_records, read_video
+from serving.client import AsyncClient, Client, RequestFailed
+from tests.serving import fake_server
 from tests.serving.conftest import LABELS, PERSONS
 from tests.tfrecords.recording_files import write_video
-from tfrecords import command_line
+from tfrecords import command_line, schema
 from tfrecords.errors import UserError
 
 
@@ -27,14 +30,10 @@ def client(address):
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """A video file of 20 smooth frames, 64 pixels high and 96 wide, red at the left and blue at the right."""
-    frames = np.zeros((20, 64, 96, 3), np.uint8)
-    frames[:, :, :48, 0] = 200
-    frames[:, :, 48:, 2] = 200
-    frames[:, :32, :, 1] = np.linspace(0, 200, 20, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+    """A video file."""
     path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    write_video(path, frames)
-    return path, frames
+    write_video(path, np.zeros((20, 64, 96, 3), np.uint8))
+    return path
 
 
 def test_stored_jpegs_travel_untouched(client, clips, expected):
@@ -57,6 +56,102 @@ def test_arrays_by_either_signature(address, clips):
             answers[signature] = dict(zip(prediction.labels, prediction.probabilities))
     for label, probability in answers["serving_default"].items():
         assert answers["serve_jpeg"][label] == pytest.approx(probability, abs=0.02)  # JPEG loses a little
+
+
+def test_asyncio_answers_the_same(address, clips, client):
+    stored = list(clips.values())
+    frames, poses = clips["square"].images["full_body"], clips["square"].pose_xyz
+
+    async def ask():
+        async with AsyncClient(address, "separable_sta") as asking:
+            together = await asyncio.gather(*(asking.predict_clip(clip) for clip in stored))
+            return together, await asking.predict(frames, poses), await asking.predict_batch([frames], [poses])
+
+    together, one, (batched,) = asyncio.run(ask())
+    assert together == [client.predict_clip(clip) for clip in stored]
+    assert one == batched == client.predict(frames, poses)
+
+
+def test_several_clips_in_one_request(client, clips):
+    square = clips["square"]
+    frames = square.images["full_body"]
+    turned = frames[::-1]
+    batch = client.predict_batch([frames, turned], np.stack([square.pose_xyz, -square.pose_xyz]))
+    alone = [client.predict(frames, square.pose_xyz), client.predict(turned, -square.pose_xyz)]
+    assert batch[0].probabilities != batch[1].probabilities
+    for one, other in zip(batch, alone):
+        assert one.labels == other.labels
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frames", "poses", "message"),
+    [
+        (None, None, "give frames or poses"),
+        (np.zeros((2, 1, 8, 8, 3), np.uint8), None, "needs poses"),
+        ([], [], "no clips to ask about"),
+        ([[b"a"]], [np.zeros((1, 25, 3))] * 2, "equally many clips"),
+        ([[b"a"], [b"b", b"c"]], [np.zeros((1, 25, 3))] * 2, r"jpegs have the shapes \[1\], \[2\]: ask about each"),
+    ],
+)
+def test_batches_that_are_none(client, frames, poses, message):
+    with pytest.raises(UserError, match=message):
+        client.predict_batch(frames, poses)
+
+
+def test_further_outputs(client, clips):
+    prediction = client.predict_clip(clips["square"], outputs=["logits"])
+    softmax = np.exp(prediction.outputs["logits"]) / np.exp(prediction.outputs["logits"]).sum()
+    np.testing.assert_allclose(sorted(softmax, reverse=True), prediction.probabilities, atol=1e-5)
+    with pytest.raises(UserError, match="serve_jpeg has no output 'maps', valid: classes, logits, probabilities"):
+        client.predict_clip(clips["square"], outputs=["maps"])
+
+
+def test_signatures_are_known_by_their_inputs(clips):
+    records = {"examples": (tf.string, [None])}
+    offered = fake_server.signature_map(
+        serve_jpeg=fake_server.JPEGS, serve_examples=records, attention=fake_server.FRAMES, other={"x": (tf.int64, [])}
+    )
+    clip = dataclasses.replace(clips["short"], pose_xyz=None)
+    record = schema.encode(clip)
+    with fake_server.FakeServer(offered) as server:
+        with Client(server.address, "adl", signature="attention") as client:
+            prediction = client.predict_clip(clip, outputs=["spatial_attention"])
+            np.testing.assert_array_equal(prediction.outputs["spatial_attention"], np.arange(4))
+            assert prediction.signature == "attention"
+            assert client.predict_record(record).signature == "serve_examples"  # whatever the client asks else
+        with Client(server.address, "adl", signature="serve_examples") as client:
+            client.predict_clip(clip)
+            with pytest.raises(UserError, match="takes records, not files or arrays"):
+                client.predict(clip.images)
+        with Client(server.address, "adl", signature="other") as client, pytest.raises(UserError, match="input 'x'"):
+            client.predict_clip(clip)
+
+        async def ask():
+            async with AsyncClient(server.address, "adl") as asking:
+                return await asking.predict_record(record)
+
+        asyncio.run(ask())
+    attention, *rest = server.requests
+    assert attention.inputs["frames"].tensor_shape.dim[4].size == 3  # decoded here: this signature takes no JPEG
+    assert [list(request.inputs["examples"].string_val) for request in rest] == [[record]] * 3
+    assert list(attention.output_filter) == ["classes", "probabilities", "spatial_attention"]
+    assert list(rest[0].output_filter) == ["classes", "probabilities"]  # maps stay where they are unless asked for
+
+
+def test_version_labels():
+    with fake_server.FakeServer() as server:
+        with Client(server.address, "adl", version_label="stable") as client:
+            client.predict(poses=np.zeros((1, 25, 3)))
+        assert server.requests[0].model_spec.version_label == "stable"
+    with pytest.raises(UserError, match="not both"):
+        Client(server.address, "adl", version=1, version_label="stable")
+
+
+def test_frames_that_are_read_one_by_one(client, clips):
+    frames = clips["short"].images["full_body"]
+    poses = clips["short"].pose_xyz
+    assert client.predict((jpeg for jpeg in frames), poses) == client.predict(frames, poses)
 
 
 def test_model_of_poses_alone(pose_address, clips):
@@ -86,8 +181,8 @@ def test_clip_that_does_not_fit_the_model(client, frames, poses, message):
 
 def test_unknown_signature(address):
     with (
-        Client(address, "separable_sta", signature="attention") as client,
-        pytest.raises(UserError, match="no signature 'attention', valid: serving_default, serve_jpeg"),
+        Client(address, "separable_sta", signature="other") as client,
+        pytest.raises(UserError, match="no signature 'other', valid: serve_jpeg, serving_default"),
     ):
         client.predict(np.zeros((4, 8, 8, 3), np.uint8))
 
@@ -124,119 +219,14 @@ def test_refusal_of_the_server_is_passed_on(client, clips):
         client.predict_clip(clip)
 
 
-# ------------------------------------------------------------------------------------------------- reading clips
-
-
-def test_read_video(video):
-    path, frames = video
-    read = read_video(path)
-    assert read.shape == frames.shape
-    assert read.dtype == np.uint8
-    assert np.abs(read.astype(int) - frames).mean() < 6  # lossy; RGB and BGR would be far apart
-
-
-@pytest.mark.parametrize(("a", "b", "c", "d"), [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
-def test_rotated_video_is_turned_upright(video, tmp_path, a, b, c, d):
-    path = tmp_path / "telephone.mp4"
-    content = bytearray(video[0].read_bytes())
-    matrix = content.index(b"tkhd") + 4 + 40  # of the track header (ISO 14496-12): 3 x 3, the last column 2.30
-    content[matrix : matrix + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
-    path.write_bytes(content)
-    independent = cv2.VideoCapture(str(path))
-    independent.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    by_opencv = independent.read()[1][..., ::-1]
-    by_us = read_video(path)[0]
-    assert by_us.shape == by_opencv.shape
-    assert np.abs(by_us.astype(int) - by_opencv).mean() < 3
-
-
-def test_video_that_cannot_be_read(video, tmp_path):
-    def refused(name, content, message):
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(UserError, match=message):
-            read_video(path)
-
-    refused("missing.mp4", None, "cannot be read")
-    refused("empty.mp4", b"", "damaged or no video file")
-    refused("text.mp4", b"no video at all", "damaged or no video file")
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
-        stream = container.add_stream("pcm_s16le", 8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        sound.sample_rate = 8000
-        container.mux(stream.encode(sound))
-    refused("sound.wav", None, "has no picture")
-
-
-@pytest.mark.real_data
-def test_corrupted_real_video(real_data):
-    with pytest.raises(UserError, match="damaged after frame 28"):
-        read_video(real_data / "clips" / "corrupted.mp4")
-
-
-def test_read_poses(tmp_path):
-    poses = np.random.default_rng(0).normal(size=(7, 20, 3)).astype(np.float32)
-    np.save(tmp_path / "one.npy", poses)
-    np.savez(tmp_path / "two.npz", any_name=np.stack([poses, poses], axis=1))
-    (tmp_path / "a01_s01_e00_v01.json").write_text(json.dumps({"label": 1, "skeletons": poses.tolist()}))
-    np.testing.assert_array_equal(read_poses(tmp_path / "one.npy"), poses[:, np.newaxis])
-    assert read_poses(tmp_path / "two.npz").shape == (7, 2, 20, 3)
-    np.testing.assert_array_equal(read_poses(tmp_path / "a01_s01_e00_v01.json"), poses[:, np.newaxis])
-
-
-@pytest.mark.real_data
-def test_read_real_nucla_poses(real_data):
-    assert read_poses(real_data / "nucla" / "all_sqe" / "a01_s01_e00_v01.json").shape == (44, 1, 20, 3)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("missing.npy", None, "cannot be read"),
-        ("poses.txt", b"1 2 3", "unknown pose format '.txt'"),
-        ("cut.npy", b"\x93NUMPY\x01", "damaged or not poses"),
-        ("text.npz", b"text", "damaged or not poses"),
-        ("cut.json", b'{"skeletons": [[', "damaged or not poses"),
-        ("other.json", b'{"poses": []}', "neither xyz nor xy in it"),
-        ("ragged.json", b'{"skeletons": [[[1, 2, 3]], [[1, 2]]]}', "damaged or not poses"),
-        ("flat.json", b'{"skeletons": [1, 2, 3]}', r"has the shape \[3\]"),
-        ("nan.json", b'{"skeletons": [[[1, 2, NaN]]]}', "holds NaN"),
-    ],
-)
-def test_poses_that_cannot_be_read(tmp_path, name, content, message):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        read_poses(tmp_path / name)
-
-
-def test_read_records(dataset, clips, tmp_path):
-    shard = next(dataset.glob("*.tfrecord"))
-    for path in (dataset, shard):
-        read = read_records(path, ["square", "short"])
-        assert [clip.info.id for clip in read] == ["square", "short"]
-        assert read[1].images == clips["short"].images
-    with pytest.raises(UserError, match="has no clip shor:"):  # part of a name is no name
-        read_records(dataset, ["shor"])
-    with pytest.raises(UserError, match="no such file or folder"):
-        read_records(dataset / "missing", ["short"])
-    with pytest.raises(UserError, match=r"no manifest\.json there"):
-        read_records(tmp_path, ["short"])
-    cut = tmp_path / "cut.tfrecord"
-    cut.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(UserError, match="no readable shard"):
-        read_records(cut, ["square"])
-
-
 # --------------------------------------------------------------------------------------------------- the command
 
 
 def test_command_with_files(address, video, clips, tmp_path, capsys):
     np.save(tmp_path / "poses.npy", clips["long"].pose_xyz)
-    arguments = ["--server", address, "--model", "separable_sta", "--video", str(video[0])]
+    arguments = ["--server", address, "--model", "separable_sta", "--video", str(video)]
     arguments += ["--pose", str(tmp_path / "poses.npy")]
-    assert command_line.run(client_module.main, [*arguments, "--json", "--signature", "serving_default"]) == 0
+    assert command_line.run(client_module.main, [*arguments, "--format", "json", "--signature", "serving_default"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["model"], answer["version"], answer["signature"]) == ("separable_sta", 1, "serving_default")
     assert {row["class"] for row in answer["predictions"]} == set(LABELS)
@@ -252,6 +242,20 @@ def test_command_with_a_record(command, address, dataset, expected):
     assert titles.split() == ["class", "probability"]
     order = np.argsort(-expected["short"])[:2]
     assert [row.rsplit(maxsplit=1) for row in rows] == [[LABELS[i], f"{expected['short'][i]:.4f}"] for i in order]
+
+
+def test_command_as_csv_and_with_further_outputs(address, dataset, expected, capsys):
+    line = ["--server", address, "--model", "separable_sta", "--record", str(dataset), "--clip", "short"]
+    assert command_line.run(client_module.main, [*line, "--format", "csv"]) == 0
+    head, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert head == ["model", "version", "signature", "class", "probability"]
+    order = np.argsort(-expected["short"])
+    assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_jpeg", LABELS[index]] for index in order]
+    np.testing.assert_allclose([float(row[4]) for row in rows], expected["short"][order], atol=1e-6)
+    assert command_line.run(client_module.main, [*line, "--format", "json", "--outputs", "logits"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["outputs"]["logits"]) == len(LABELS)
+    assert command_line.run(client_module.main, [*line, "--outputs", "logits"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"logits: [{len(LABELS)}]"
 
 
 def test_command_without_a_server(dataset, capsys):
