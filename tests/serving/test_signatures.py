@@ -144,7 +144,7 @@ def test_only_the_inputs_the_model_has():
         (
             dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
             LABELS,
-            "which no request can hold",
+            "reads stored features",
         ),
     ],
 )
