@@ -263,7 +263,7 @@ def build(model, inputs, labels, *, precision="float32", freeze=False):
 
     if inputs.granularities:
         raise UserError(
-            f"{model.name} reads stored features, which another network made of a clip's segments, and a request brings "
+            f"{model.name} reads stored features, which another network made of a clip, and a request brings "
             "the clip itself: export one that makes them of frames (option backbone of temporal and global)"
         )
     _check_parts(model, inputs, labels)
