@@ -9,8 +9,11 @@ Freezing turns variables into constants, folds what depends on them alone (batch
 convolution before it), and leaves out what inference does not need.
 """
 
+import itertools
+
 PRECISIONS = ("float32", "float16", "bfloat16")
 _KERNEL_AXES = 2
+_count = itertools.count()  # of rewritten functions in this process
 
 
 def rewrite(function, *, precision="float32", freeze=False):
@@ -33,6 +36,7 @@ def rewrite(function, *, precision="float32", freeze=False):
         [[5.0]]
     """
     import tensorflow as tf
+    from tensorflow.python.eager import context
     from tensorflow.python.framework import convert_to_constants  # the one place it has
 
     specs = function.structured_input_signature[0][0]
@@ -41,7 +45,7 @@ def rewrite(function, *, precision="float32", freeze=False):
     fetches = [tensor.name for tensor in frozen.outputs]
     feeds = [tensor.name for tensor in frozen.inputs]
     graph = _optimised(frozen, fetches) if freeze else frozen.graph.as_graph_def()
-    _rename_functions(graph)
+    _rename_functions(graph, f"rewritten_{next(_count)}")
     stored = {} if precision == "float32" else _kernels(graph, tf.as_dtype(precision))
     if not freeze:
         stored = {name: tf.Variable(value, trainable=False) for name, value in stored.items()}
@@ -52,13 +56,15 @@ def rewrite(function, *, precision="float32", freeze=False):
         given.update({f"{name}:0": tf.cast(value, tf.float32) for name, value in stored.items()})
         return dict(zip(outputs, tf.graph_util.import_graph_def(graph, given, fetches, name="network")))
 
+    for called in graph.library.function:  # importing a graph makes them known to that graph alone
+        context.context().add_function_def(called)
     rewritten.get_concrete_function()
     return rewritten
 
 
-def _rename_functions(graph):
+def _rename_functions(graph, suffix):
     """Gives the functions of a graph (bodies of loops) other names: those they have belong to the unchanged ones."""
-    names = {function.signature.name: f"{function.signature.name}_rewritten" for function in graph.library.function}
+    names = {function.signature.name: f"{function.signature.name}_{suffix}" for function in graph.library.function}
     for function in graph.library.function:
         function.signature.name = names[function.signature.name]
     for node in [*graph.node, *(node for function in graph.library.function for node in function.node_def)]:
