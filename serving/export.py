@@ -1,6 +1,7 @@
 """Exports a trained run as a SavedModel that TF-Serving can serve.
 
-``python -m serving.export --run RUN --to BASE [--name NAME] [--version N]``
+``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4] [--precision bfloat16]
+[--freeze]``
 
 ::
 
@@ -8,6 +9,7 @@
                            assets/labels.txt, recipe.yaml, inputs.json, environment.json,
                                   evaluation/<protocol>-<split>/metrics.json
                            assets.extra/tf_serving_warmup_requests
+                           batching_params.pbtxt    with --batch_sizes
 
 A version is written under a name that is no number, loaded once and asked its warm-up requests, and renamed: a server
 that watches the folder sees all of it or nothing.
@@ -27,7 +29,7 @@ import tempfile
 import numpy as np
 
 import zoo
-from serving import signatures, versions, warmup
+from serving import batching_parameters, freezing, signatures, versions, warmup
 from tfrecords import command_line, manifest
 from tfrecords.errors import UserError
 
@@ -36,7 +38,9 @@ _COPIED = ("labels.txt", "recipe.yaml", "inputs.json", "environment.json")  # of
 _METRICS = "evaluation/*/metrics.json"
 _LOCK = ".export.lock"
 _UNFINISHED = ".export-"  # prefix of a version under construction
-_TOLERANCE = 1e-3  # of probabilities, SavedModel against Keras model: GPUs round convolutions to TF32
+# Of probabilities, SavedModel against Keras model. GPUs round convolutions to TF32; a float16's mantissa has 11 bits,
+# that of a bfloat16 8.
+TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
 
 
 class Run:
@@ -86,7 +90,7 @@ class Run:
             raise UserError(f"{error}; finish the training first") from error
 
 
-def export(run, base, *, name=None, version=None):
+def export(run, base, *, name=None, version=None, batch_sizes=(1,), precision="float32", freeze=False):
     """Writes a new version of a model.
 
     Args:
@@ -94,20 +98,27 @@ def export(run, base, *, name=None, version=None):
         base: Folder of all models.
         name: The model's name; default: the method's, such as ``separable_sta``.
         version: The version's number; default: one more than the highest there is.
+        batch_sizes: Numbers of clips a server may answer at once. Every one is warmed up; more than one size, or one
+            above 1, makes servers put requests together (:mod:`serving.batching_parameters`).
+        precision: How weights are stored, see :mod:`serving.freezing`; all is computed as the model computes it.
+        freeze: Whether weights become constants of a graph made ready for a CPU.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
-        probabilities that the SavedModel and the Keras model give for the warm-up requests.
+        probabilities that the SavedModel and the Keras model give for random clips, asked through every signature.
 
     Raises:
-        UserError: The version exists already, another export is under way, or the run cannot be exported.
+        UserError: The version exists already, another export is under way, the run cannot be exported, or the
+            difference is above the tolerance of the precision, :data:`TOLERANCES`.
     """
+    batching_parameters.check(run.inputs, batch_sizes)
     model = run.model()
     name = name or model.name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise UserError(f"--name {name!r}: expected letters, digits, '_', '-' and '.', as in {model.name}")
-    module, functions = signatures.build(model, run.inputs, run.labels)
-    requests = warmup.requests(name, run.inputs)
+    module, functions = signatures.build(model, run.inputs, run.labels, precision=precision, freeze=freeze)
+    attention = bool(zoo.attention_names(model))
+    requests = warmup.requests(name, run.inputs, attention=attention, batch_sizes=sorted(set(batch_sizes)))
     with _only_exporter(pathlib.Path(base) / name) as folder:
         existing = versions.find(folder)
         version = max(existing, default=0) + 1 if version is None else version
@@ -119,7 +130,10 @@ def export(run, base, *, name=None, version=None):
             _save(module, functions, unfinished)
             _copy_assets(run.path, unfinished / "assets")
             warmup.write(unfinished, requests)
-            difference = _check(unfinished, name, version, model, run.inputs, requests)
+            if set(batch_sizes) != {1}:
+                batching_parameters.write(unfinished, batching_parameters.fit(run.inputs, batch_sizes))
+            trials = warmup.requests(name, run.inputs, attention=attention, noise=True)
+            difference = _check(unfinished, name, version, model, run.inputs, trials, TOLERANCES[precision])
             _sync(unfinished)
             unfinished.chmod(0o755)  # mkdtemp's 0700 would keep a server of another user out
             unfinished.rename(folder / str(version))
@@ -165,7 +179,7 @@ def _copy_assets(run, assets):
         shutil.copyfile(file, target)
 
 
-def _check(folder, name, version, model, inputs, requests):
+def _check(folder, name, version, model, inputs, requests, tolerance):
     """Loads what was written as a server does; the largest difference to the Keras model."""
     import tensorflow as tf
 
@@ -179,8 +193,11 @@ def _check(folder, name, version, model, inputs, requests):
         expected = model(signatures.features(signature, inputs, tensors), training=False).numpy()
         served = tf.make_ndarray(servable.predict(request).outputs["probabilities"])
         differences.append(float(np.abs(served - expected).max()))
-    if not max(differences) <= _TOLERANCE:  # not (a > b): NaN must not pass
-        raise UserError(f"the SavedModel differs from the model by {max(differences):.2g}: nothing was exported")
+    if not max(differences) <= tolerance:  # not (a > b): NaN must not pass
+        raise UserError(
+            f"the SavedModel differs from the model by {max(differences):.2g} (tolerance {tolerance:g}): nothing was "
+            "exported; if --precision was given, try a higher one"
+        )
     return max(differences)
 
 
@@ -202,6 +219,13 @@ def _version(text):
     return int(text)
 
 
+def _batch_size(text):
+    """A number of clips, for ``argparse``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no batch size, expected a whole number from 1")
+    return int(text)
+
+
 def main(argv=None):
     """The command line."""
     parser = command_line.ArgumentParser(
@@ -211,12 +235,32 @@ def main(argv=None):
     parser.add_argument("--to", required=True, metavar="BASE", help="folder of all models")
     parser.add_argument("--name", help="name of the model; default: the method's")
     parser.add_argument("--version", type=_version, metavar="N", help="version; default: the next")
+    parser.add_argument(
+        "--batch_sizes",
+        type=_batch_size,
+        nargs="+",
+        default=[1],
+        metavar="B",
+        help="numbers of clips a server may put together",
+    )
+    parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
+    parser.add_argument("--freeze", action="store_true", help="make weights constants, the graph ready for a CPU")
     arguments = parser.parse_args(argv)
     run = Run(arguments.run)
-    folder, difference = export(run, arguments.to, name=arguments.name, version=arguments.version)
+    folder, difference = export(
+        run,
+        arguments.to,
+        name=arguments.name,
+        version=arguments.version,
+        batch_sizes=arguments.batch_sizes,
+        precision=arguments.precision,
+        freeze=arguments.freeze,
+    )
+    offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
+    tolerance = TOLERANCES[arguments.precision]
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(signatures.names(run.inputs))})")
-    print(f"largest difference of probabilities to the Keras model: {difference:.2g}")
+    print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(offered)})")
+    print(f"largest difference of probabilities to the Keras model: {difference:.2g} (tolerance {tolerance:g})")
     print(f"serve it: python -m serving.server --model_base_path {folder.parent} --model_name {folder.parent.name}")
     return 0
 

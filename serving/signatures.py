@@ -5,7 +5,8 @@
     frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
                                                                  ├─► resize ─► [-1, 1] ─► rgb ──┐
     jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► answer
-    poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┘
+    poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┤
+    examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
 
 The functions of the graph are those of the reader (:mod:`tfrecords.sampling`, :mod:`tfrecords.pictures`,
 :mod:`tfrecords.poses`), so a served clip is prepared as evaluation prepares it with one window and one crop. Clips of
@@ -15,6 +16,12 @@ Signatures:
 
 * ``serving_default``: ``frames`` (uint8, RGB) and ``poses``.
 * ``serve_jpeg``: ``jpegs`` (one JPEG per frame) and ``poses``; a model of poses alone does not have it.
+* ``serve_examples``: ``examples`` (one serialised record of a converted dataset per clip, see :mod:`tfrecords.schema`).
+* ``attention``: the inputs of ``serve_jpeg`` where there are pictures, else of ``serving_default``; it answers with the
+  attention maps as well, by the names of :func:`zoo.attention_maps`. A model without attention does not have it.
+
+A model that reads the joints' places in the pictures (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with
+its inputs: a record says where its pictures were cut out, frames alone do not.
 
 Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
 ``jpegs_left_hand`` and so on. Answers, one row per clip:
@@ -24,20 +31,45 @@ Each has the inputs the network needs and no other; the pictures of a hand are `
 * ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
 """
 
+import zoo
 from tfrecords.errors import UserError
 from zoo import skeletons
 
 DEFAULT = "serving_default"
 JPEG = "serve_jpeg"
+EXAMPLES = "serve_examples"
+ATTENTION = "attention"
 POSES = "poses"
+RECORDS = "examples"  # input of EXAMPLES
 OUTPUTS = ("probabilities", "classes", "logits")
 
 _PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
 
 
-def names(inputs):
-    """Names of the signatures of a model that is fed ``inputs`` (:class:`tfrecords.pipeline.Inputs`)."""
-    return (DEFAULT, JPEG) if inputs.frames else (DEFAULT,)
+def names(inputs, *, attention=False):
+    """Names of the signatures of a model.
+
+    Args:
+        inputs: What it is fed, a :class:`tfrecords.pipeline.Inputs`.
+        attention: Whether it has attention layers.
+
+    Returns:
+        A tuple of names.
+
+    Example:
+        >>> from tfrecords.pipeline import Inputs
+        >>> names(Inputs(pose_steps=5, layout="kinect_v1_20"), attention=True)
+        ('serving_default', 'serve_examples', 'attention')
+    """
+    of_clips = () if inputs.pose_xy else (DEFAULT, JPEG) if inputs.frames else (DEFAULT,)
+    return (*of_clips, EXAMPLES, *((ATTENTION,) if attention else ()))
+
+
+def request_of(signature, inputs):
+    """Name of the signature whose inputs a signature has: ``attention`` has those of another, all others their own."""
+    if signature != ATTENTION:
+        return signature
+    return next(name for name in (JPEG, DEFAULT, EXAMPLES) if name in names(inputs))
 
 
 def pictures_name(signature, part):
@@ -63,6 +95,9 @@ def input_specs(signature, inputs):
     """
     import tensorflow as tf
 
+    signature = request_of(signature, inputs)
+    if signature == EXAMPLES:
+        return {RECORDS: tf.TensorSpec([None], tf.string, RECORDS)}
     specs = {}
     if inputs.frames:
         for part in inputs.parts:
@@ -88,9 +123,13 @@ def features(signature, inputs, request):
         Feature name -> tensor, as :meth:`tfrecords.pipeline.Inputs.signature` with a batch axis.
 
     Raises:
-        tf.errors.InvalidArgumentError: (when run) an empty input, a picture that is no JPEG, a pose that is not finite.
+        tf.errors.InvalidArgumentError: (when run) an empty input, a picture that is no JPEG, a pose that is not finite,
+            a record that is none or lacks what the network is fed.
     """
+    signature = request_of(signature, inputs)
     request = _checked(request)
+    if signature == EXAMPLES:
+        return _from_examples(request[RECORDS], inputs)
     fed = {}
     if inputs.frames:
         prepare = _from_jpegs if signature == JPEG else _from_frames
@@ -177,13 +216,30 @@ def _from_poses(xyz, inputs):
     return tf.map_fn(one_clip, xyz, fn_output_signature=spec)
 
 
-def build(model, inputs, labels):
+def _from_examples(examples, inputs):
+    """``[B]`` records -> what the network is fed."""
+    import tensorflow as tf
+
+    from tfrecords import pipeline
+
+    def one_clip(record):
+        fed = pipeline.centre_view(record, inputs)
+        if inputs.pose_steps:
+            fed["pose"] = tf.debugging.assert_all_finite(fed["pose"], "poses must be finite numbers")
+        return fed
+
+    return tf.map_fn(one_clip, examples, fn_output_signature=inputs.signature())
+
+
+def build(model, inputs, labels, *, precision="float32", freeze=False):
     """The graphs to save.
 
     Args:
         model: A model of :mod:`zoo`: a dictionary of features -> softmax ``[B, C]``, with a layer ``logits``.
         inputs: What it is fed, a :class:`tfrecords.pipeline.Inputs`.
         labels: The C class names, in the order of the softmax.
+        precision: How the network's weights are stored, one of :data:`serving.freezing.PRECISIONS`.
+        freeze: Whether they are constants of a graph that is made ready for a CPU.
 
     Returns:
         ``(module, functions)`` for ``tf.saved_model.save(module, path, signatures=functions)``: a ``tf.Module`` that
@@ -203,23 +259,34 @@ def build(model, inputs, labels):
     """
     import tensorflow as tf
 
+    from serving import freezing
+
     if inputs.granularities:
         raise UserError(
-            f"{model.name} reads stored features, which no request can hold: export one that makes them itself of "
-            "frames (option backbone of temporal and global)"
+            f"{model.name} reads stored features, which another network made of a clip, and a request brings "
+            "the clip itself: export one that makes them of frames (option backbone of temporal and global)"
         )
-    network = tf.function(_network(model, inputs, labels), input_signature=[_batched(inputs.signature())])
+    _check_parts(model, inputs, labels)
+
+    # One network for all signatures, so that its weights are stored once; what a signature does not answer with, such
+    # as attention maps, TensorFlow leaves out when it runs it.
+    maps = zoo.attention_maps(model).output if zoo.attention_names(model) else {}
+    outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
+    network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
+    if precision != "float32" or freeze:
+        network = freezing.rewrite(network.get_concrete_function(), precision=precision, freeze=freeze)
     texts = tf.constant([label.encode() for label in labels])  # [C]
 
     def function(signature):
         def serve(**request):
             answer = network(features(signature, inputs, request))
             clips = tf.shape(answer["probabilities"])[0]
-            return {**answer, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
+            answered = {name: answer[name] for name in answer if name not in maps or signature == ATTENTION}
+            return {**answered, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
         return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
 
-    functions = {signature: function(signature) for signature in names(inputs)}
+    functions = {signature: function(signature) for signature in names(inputs, attention=bool(maps))}
     module = tf.Module(name=model.name)
     # The variables alone: saving the Keras model would trace every layer once more, for nothing.
     module.network_variables = list(
@@ -235,28 +302,26 @@ def _batched(specs):
     return {name: tf.TensorSpec([None, *spec.shape], spec.dtype, name) for name, spec in specs.items()}
 
 
-def _network(model, inputs, labels):
-    """Features -> ``probabilities`` and ``logits``, in inference mode."""
-    import tensorflow as tf
-
-    if inputs.pose_xy:
-        raise UserError(
-            f"{model.name} reads the joints' places in the pictures (pose_xy), which no signature takes: "
-            "to serve it, train it with glimpses: hand_crops"
-        )
+def _check_parts(model, inputs, labels):
+    """Raises :class:`~tfrecords.errors.UserError` unless model, inputs and labels fit together."""
     expected = {name: tuple(spec.shape) for name, spec in inputs.signature().items()}
     actual = {name: tuple(tensor.shape)[1:] for name, tensor in model.input.items()}
     if expected != actual:
         raise UserError(f"the model takes {actual}, but the run's inputs.json feeds it {expected}: they must be equal")
     if "logits" not in [layer.name for layer in model.layers]:
         raise UserError(f"the model {model.name} has no layer named logits, expected a model made by zoo.build")
-    logits = model.get_layer("logits").output
-    shapes = {tuple(logits.shape), tuple(model.output.shape)}
+    shapes = {tuple(model.get_layer("logits").output.shape), tuple(model.output.shape)}
     if shapes != {(None, len(labels))}:
         raise UserError(f"labels.txt has {len(labels)} classes, but the model's output is {tuple(model.output.shape)}")
-    both = tf.keras.Model(model.input, {"probabilities": model.output, "logits": logits})
+
+
+def _network(model, outputs):
+    """Features -> some of a model's tensors by name, in inference mode."""
+    import tensorflow as tf
+
+    part = tf.keras.Model(model.input, outputs)
 
     def call(fed):
-        return {name: tf.cast(value, tf.float32) for name, value in both(fed, training=False).items()}
+        return {name: tf.cast(value, tf.float32) for name, value in part(fed, training=False).items()}
 
     return call

@@ -8,6 +8,7 @@ import os
 import pathlib
 
 from serving import signatures
+from tfrecords import schema
 
 FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000  # TF-Serving refuses a longer file
@@ -15,16 +16,19 @@ _SEED = 0
 _GREY = 127
 
 
-def requests(model_name, inputs, *, batch_sizes=(1,)):
+def requests(model_name, inputs, *, attention=False, batch_sizes=(1,), noise=False):
     """One request for every signature and batch size.
 
     A picture is uniformly grey, and only one is stored: a tensor in a request may end with its last value repeated.
-    So 64 frames of 224 x 224 pixels take a few bytes here and not 9.6 million.
+    So 64 frames of 224 x 224 pixels take a few bytes here and not 9.6 million. A record cannot be shortened so, but the
+    clips of a batch are one record repeated.
 
     Args:
         model_name: The name clients will use.
         inputs: What the network is fed, a :class:`tfrecords.pipeline.Inputs`.
+        attention: Whether the model has attention.
         batch_sizes: Numbers of clips B in a request.
+        noise: Random pictures, every frame another one: larger requests, to compare answers with.
 
     Returns:
         A list of ``PredictRequest``.
@@ -32,36 +36,91 @@ def requests(model_name, inputs, *, batch_sizes=(1,)):
     from tensorflow_serving.apis import predict_pb2
 
     made = []
-    for signature in signatures.names(inputs):
+    for signature in signatures.names(inputs, attention=attention):
         for batch_size in batch_sizes:
             request = predict_pb2.PredictRequest()
             request.model_spec.name = model_name
             request.model_spec.signature_name = signature
             for name, spec in signatures.input_specs(signature, inputs).items():
-                request.inputs[name].CopyFrom(_tensor(spec, inputs, batch_size))
+                request.inputs[name].CopyFrom(_tensor(name, spec, inputs, batch_size, noise))
             made.append(request)
     return made
 
 
-def _tensor(spec, inputs, batch_size):
+def _tensor(name, spec, inputs, batch_size, noise):
     """A ``TensorProto`` that fits an input's specification."""
-    import numpy as np
     import tensorflow as tf
 
-    if spec.dtype == tf.float32:  # poses
-        shape = (batch_size, inputs.frames or inputs.pose_steps, *spec.shape[2:])
-        return tf.make_tensor_proto(np.random.default_rng(_SEED).normal(size=shape).astype(np.float32))
+    if name == signatures.POSES:
+        return tf.make_tensor_proto(_poses((batch_size, _frames(inputs), *spec.shape[2:])))
+    if name == signatures.RECORDS:
+        return _repeated(spec.dtype, [batch_size], string_val=[_record(inputs, noise)])
+    pictures = _pictures(inputs, noise)
     if spec.dtype == tf.string:
-        shape = [batch_size, inputs.frames]
-        picture = np.full((inputs.size, inputs.size, 3), _GREY, np.uint8)
-        value = {"string_val": [tf.io.encode_jpeg(picture).numpy()]}
-    else:
-        shape = [batch_size, inputs.frames, inputs.size, inputs.size, 3]
-        value = {"int_val": [_GREY]}
-    proto = tf.make_tensor_proto([], spec.dtype, shape=[0])
+        return _repeated(spec.dtype, [batch_size, inputs.frames], string_val=_jpegs(pictures))
+    if noise:
+        return tf.make_tensor_proto(pictures[None].repeat(batch_size, axis=0))
+    return _repeated(spec.dtype, [batch_size, inputs.frames, inputs.size, inputs.size, 3], int_val=[_GREY])
+
+
+def _frames(inputs):
+    return inputs.frames or inputs.pose_steps
+
+
+def _poses(shape):
+    import numpy as np
+
+    return np.random.default_rng(_SEED).normal(size=shape).astype(np.float32)
+
+
+def _pictures(inputs, noise):
+    """``[T, size, size, 3]`` uint8; of grey pictures one is enough."""
+    import numpy as np
+
+    if noise:
+        shape = (inputs.frames, inputs.size, inputs.size, 3)
+        return np.random.default_rng(_SEED).integers(0, 256, shape, dtype=np.uint8)
+    return np.full((1, inputs.size, inputs.size, 3), _GREY, np.uint8)
+
+
+def _jpegs(pictures):
+    import tensorflow as tf
+
+    return [tf.io.encode_jpeg(picture).numpy() for picture in pictures]
+
+
+def _record(inputs, noise):
+    """A serialised clip that has what the network is fed."""
+    images, boxes = {}, {}
+    if inputs.frames:
+        jpegs = _jpegs(_pictures(inputs, noise))
+        images = {part: jpegs * (inputs.frames // len(jpegs)) for part in inputs.parts}
+    poses = _poses((_frames(inputs), inputs.persons, inputs.joints, 3)) if inputs.pose_steps else None
+    if inputs.pose_xy:  # a box of the pictures' own size: pixels of the source are those of the picture
+        boxes = {"full_body": [[0.0, 0.0, inputs.size, inputs.size]] * inputs.frames}
+    return schema.encode(
+        schema.Clip(
+            info=schema.ClipInfo(id="warm_up", label=0),
+            dataset="warm_up",
+            label_text="",
+            fps=0.0,
+            images=images,
+            boxes=boxes,
+            layout=inputs.layout,
+            pose_xyz=poses,
+            pose_xy=abs(poses[..., :2]) * inputs.size / 2 if inputs.pose_xy else None,
+        )
+    )
+
+
+def _repeated(dtype, shape, **values):
+    """A ``TensorProto`` of a shape; the last of fewer values stands for the rest."""
+    import tensorflow as tf
+
+    proto = tf.make_tensor_proto([], dtype, shape=[0])
     proto.tensor_shape.CopyFrom(tf.TensorShape(shape).as_proto())
     proto.ClearField("tensor_content")
-    proto.MergeFrom(type(proto)(**value))
+    proto.MergeFrom(type(proto)(**values))
     return proto
 
 

@@ -554,8 +554,8 @@ def _views_of(record, inputs, clips, crops):
     return tf.cast(count * (crops if inputs.frames else 1), tf.int64)
 
 
-def _evaluation_view(record, view, inputs, clips, crops, label_numbers):
-    """``(features, label)`` of one view of a record."""
+def _view(record, view, inputs, clips, crops):
+    """``(features, context)`` of one view of a record."""
     context, jpegs, xyz, lists = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     view = tf.cast(view, tf.int32)
@@ -588,7 +588,24 @@ def _evaluation_view(record, view, inputs, clips, crops, label_numbers):
         features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
         if inputs.pose_steps:
             features["pose"] = tf.gather(xyz, steps)
-    return _finish(features, inputs), _label(context, label_numbers)
+    return _finish(features, inputs), context
+
+
+def centre_view(record, inputs):
+    """What evaluation with one window and one crop feeds a model of a clip, for a graph that is given the record.
+
+    Args:
+        record: Scalar string tensor, a clip as :func:`tfrecords.schema.encode` writes it.
+        inputs: What the model is fed, an :class:`Inputs`.
+
+    Returns:
+        Feature name -> tensor, as :meth:`Inputs.signature`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) no such record, or it lacks what the model is fed.
+    """
+    features, _ = _view(record, 0, inputs, clips=1, crops=1)
+    return features
 
 
 def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
@@ -621,8 +638,8 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         return tf.data.Dataset.range(_views_of(record, inputs, clips, crops)).map(lambda view: (number, record, view))
 
     def load(number, record, view):
-        features, label = _evaluation_view(record, view, inputs, clips, crops, label_numbers)
-        return features, label, number
+        features, context = _view(record, view, inputs, clips, crops)
+        return features, _label(context, label_numbers), number
 
     data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -161,6 +161,14 @@ def test_target_that_cannot_be_written(pose_run_folder, tmp_path, monkeypatch, c
     assert message in line
 
 
+@pytest.mark.parametrize("size", ["0", "-1", "two"])
+def test_batch_size_that_is_none(pose_run_folder, capsys, size):
+    with pytest.raises(SystemExit) as stopped:
+        export.main(["--run", str(pose_run_folder), "--to", "base", f"--batch_sizes={size}"])
+    assert stopped.value.code == 2
+    assert "expected a whole number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("version", ["0", "-1", "one", str(2**63)])
 def test_version_that_is_none(pose_run_folder, capsys, version):
     with pytest.raises(SystemExit) as stopped:

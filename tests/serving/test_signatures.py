@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from serving import signatures
+from serving import signatures, warmup
 from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
 from tests.zoo import small
-from tfrecords import pictures, pipeline, poses
+from tfrecords import pictures, pipeline, poses, schema
 from tfrecords.errors import UserError
 from zoo import skeletons
 
@@ -76,6 +76,33 @@ def test_senseless_values_fail(function, change, message):
         function("serving_default", **request)
 
 
+def test_records_that_cannot_be_read_fail(function, clips):
+    good = clips["square"]
+    bad = {
+        "no record": b"nothing",
+        "no poses": schema.encode(dataclasses.replace(good, pose_xyz=None)),
+        "no pictures": schema.encode(dataclasses.replace(good, images={})),
+        "no JPEG": schema.encode(dataclasses.replace(good, images={"full_body": [b"nothing"] * good.num_frames})),
+        "NaN": schema.encode(dataclasses.replace(good, pose_xyz=good.pose_xyz * np.nan)),
+    }
+    for record in bad.values():
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            function("serve_examples", examples=np.array([schema.encode(good), record], object))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="examples is empty"):
+        function("serve_examples", examples=np.array([], object))
+
+
+def test_attention_takes_jpegs_and_explains_the_same_answer(function, clips, model, expected):
+    clip = clips["long"]
+    request = {"jpegs": np.array([clip.images["full_body"]], object), "poses": clip.pose_xyz[np.newaxis]}
+    answer = function("attention", **request)
+    np.testing.assert_allclose(answer["probabilities"][0], expected["long"], atol=1e-6)
+    assert set(answer) == {*signatures.OUTPUTS, "spatial_attention", "temporal_attention"}
+    fed = signatures.features("serve_jpeg", INPUTS, {name: tf.constant(array) for name, array in request.items()})
+    for layer, weights in zoo.attention_maps(model).predict_on_batch(fed).items():
+        np.testing.assert_allclose(answer[layer], weights, atol=1e-6)
+
+
 def inputs_of(model):
     """What feeds a model, from the shapes of its inputs."""
     takes = {feature: tuple(tensor.shape[1:]) for feature, tensor in model.input.items()}
@@ -85,28 +112,46 @@ def inputs_of(model):
     if "pose" in takes:
         values["pose_steps"], values["persons"], joints, _ = takes["pose"]
         values["layout"] = next(name for name, layout in skeletons.LAYOUTS.items() if layout.num_joints == joints)
+    if "pose_xy" in takes:
+        values.update(pose_xy=True, frames_at="pose_steps")
     return pipeline.Inputs(**values)
 
 
-@pytest.mark.parametrize("name", zoo.list_models())
-def test_every_model_of_the_zoo_can_be_served(name):
-    options = {"joints": 20} if "joints" in small.options(name) else {}
-    if "granularities" in small.options(name):  # from frames: stored features cannot be served
-        options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
+def whole_zoo():
+    """Model -> options with which it can be served, at small size."""
+    for name in zoo.list_models():
+        options = {"joints": 20} if "joints" in small.options(name) else {}
+        if "granularities" in small.options(name):  # from frames: stored features cannot be served
+            options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
+        slow = name in ("global", "pi3d")  # temporal and separable_sta are made alike
+        yield pytest.param(name, options, id=name, marks=pytest.mark.slow if slow else ())
+    yield pytest.param("sta_hands", {"glimpses": "frames"}, id="sta_hands of frames")
+
+
+@pytest.mark.parametrize(("name", "options"), whole_zoo())
+def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, options):
     model = small.build(name, **options)
     inputs = inputs_of(model)
+    attention = zoo.attention_names(model)
     _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(small.CLASSES)])
-    assert sorted(functions) == sorted(signatures.names(inputs))
-    rng = np.random.default_rng(2)
-    request = {}
-    for alias, spec in signatures.input_specs("serving_default", inputs).items():
-        if alias == "poses":
-            request[alias] = tf.constant(rng.normal(size=(1, 9, *spec.shape[2:])), tf.float32)
-        else:
-            request[alias] = tf.constant(rng.integers(0, 256, (1, 9, 64, 64, 3)), tf.uint8)
-    answer = functions["serving_default"](**request)
-    fed = signatures.features("serving_default", inputs, request)
-    np.testing.assert_allclose(answer["probabilities"], model.predict_on_batch(fed), atol=1e-6)
+    assert sorted(functions) == sorted(signatures.names(inputs, attention=bool(attention)))
+    # Logits too: the probabilities of random weights are often all or nothing.
+    maps = zoo.attention_maps(model).output if attention else {}
+    outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
+    keras_model = tf.keras.Model(model.input, outputs)
+    differences = {}
+    for request in warmup.requests(name, inputs, attention=bool(attention), batch_sizes=(2,), noise=True):
+        signature = request.model_spec.signature_name
+        tensors = {alias: tf.constant(tf.make_ndarray(proto)) for alias, proto in request.inputs.items()}
+        answer = functions[signature](**tensors)
+        expected = keras_model.predict_on_batch(signatures.features(signature, inputs, tensors))
+        differences[signature] = np.abs(answer["probabilities"] - expected["probabilities"]).max()
+        assert set(answer) == {*signatures.OUTPUTS, *(attention if signature == "attention" else ())}
+        for output in set(answer) - {"classes"}:
+            scale = np.abs(expected[output]).max()
+            np.testing.assert_allclose(answer[output], expected[output], atol=1e-5 * max(scale, 0.1), err_msg=output)
+    print(name, {signature: f"{difference:.2g}" for signature, difference in differences.items()})
+    assert max(differences.values()) < 1e-6
 
 
 def test_frames_at_the_pose_steps():
@@ -122,18 +167,27 @@ def test_frames_at_the_pose_steps():
         np.testing.assert_allclose(fed[f"rgb_{hand}"], expected, atol=1e-6)
 
 
-def test_places_of_joints_cannot_be_served():
-    model = small.build("sta_hands", glimpses="frames")
-    inputs = dataclasses.replace(inputs_of(model), frames_at="pose_steps", pose_xy=True)
-    with pytest.raises(UserError, match=r"pose_xy.*glimpses: hand_crops"):
+@pytest.mark.parametrize("name", ["temporal", "global"])
+def test_stored_features_cannot_be_served(name):
+    model = small.build(name)
+    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
+    with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
         signatures.build(model, inputs, LABELS)
 
 
 def test_only_the_inputs_the_model_has():
     specs = {name: signatures.input_specs(name, POSE_INPUTS) for name in signatures.names(POSE_INPUTS)}
-    assert {name: list(inputs) for name, inputs in specs.items()} == {"serving_default": ["poses"]}
+    assert {name: list(inputs) for name, inputs in specs.items()} == {
+        "serving_default": ["poses"],
+        "serve_examples": ["examples"],
+    }
     hands = dataclasses.replace(INPUTS, parts=("full_body", "left_hand"))
     assert list(signatures.input_specs("serve_jpeg", hands)) == ["jpegs", "jpegs_left_hand", "poses"]
+    assert signatures.input_specs("attention", hands) == signatures.input_specs("serve_jpeg", hands)
+    assert signatures.input_specs("attention", POSE_INPUTS) == signatures.input_specs("serving_default", POSE_INPUTS)
+    places = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", pose_xy=True)
+    assert signatures.names(places, attention=True) == ("serve_examples", "attention")
+    assert list(signatures.input_specs("attention", places)) == ["examples"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +198,7 @@ def test_only_the_inputs_the_model_has():
         (
             dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
             LABELS,
-            "which no request can hold",
+            "reads stored features",
         ),
     ],
 )
