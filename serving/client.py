@@ -31,7 +31,6 @@ __all__ = [
     "encode_jpeg", "read_poses", "read_records", "read_video",
 ]  # fmt: skip
 
-EXAMPLES = "serve_examples"  # signature that takes serialised records
 TIMEOUT = 60.0  # seconds
 RETRIES = 4  # 0.8 to 1.5 seconds of pauses: a lost connection, not a server that is starting
 
@@ -293,7 +292,7 @@ class Client(_Questions):
         Raises:
             UserError: The model has no such signature; and as :meth:`predict`.
         """
-        name, definition = self._definition(self.signatures(), EXAMPLES)
+        name, definition = self._definition(self.signatures(), signatures.EXAMPLES)
         return self._ask(name, definition, request.record_tensors([record]), 1, outputs)[0]
 
     def predict_clip(self, clip, outputs=()):
@@ -376,7 +375,7 @@ class AsyncClient(_Questions):
 
     async def predict_record(self, record, outputs=()):
         """As :meth:`Client.predict_record`."""
-        name, definition = self._definition(await self.signatures(), EXAMPLES)
+        name, definition = self._definition(await self.signatures(), signatures.EXAMPLES)
         return (await self._ask(name, definition, request.record_tensors([record]), 1, outputs))[0]
 
     async def predict_clip(self, clip, outputs=()):

@@ -9,9 +9,9 @@ a video travel nowhere, so they are not compressed to JPEG first.
 import pathlib
 import sys
 
-import numpy as np
-
-from serving import client, signatures, versions
+from serving import clips, printing, request, signatures, versions
+from serving import prediction as predictions
+from serving.client import positive
 from tfrecords import command_line, schema
 from tfrecords.errors import UserError
 
@@ -55,24 +55,23 @@ class Predictor:
             signature: ``serving_default`` or ``serve_jpeg``.
 
         Returns:
-            A :class:`serving.client.Prediction`.
+            A :class:`serving.prediction.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs, or does not fit it.
         """
-        frames = frames if isinstance(frames, dict) or frames is None else {"full_body": frames}
-        return self._ask(signature, client._tensors(signature, self._definition(signature), frames or {}, poses))
+        return self._ask(signature, request.clip_tensors(self._definition(signature), [(frames, poses)]))
 
     def predict_clip(self, clip):
         """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation sees it.
 
         Returns:
-            A :class:`serving.client.Prediction`.
+            A :class:`serving.prediction.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs.
         """
-        return self._ask(signatures.EXAMPLES, {signatures.RECORDS: np.array([schema.encode(clip)], object)})
+        return self._ask(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
     def _definition(self, signature):
         offered = self.servable.signature_defs
@@ -84,30 +83,15 @@ class Predictor:
         return offered[signature]
 
     def _ask(self, signature, tensors):
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
         from serving.servable import Refused
 
-        self._definition(signature)
-        request = predict_pb2.PredictRequest(output_filter=["classes", "probabilities"])
-        request.model_spec.signature_name = signature
-        for name, tensor in tensors.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+        asked = request.predict_request(signature, self._definition(signature), tensors, outputs=())
         try:
-            response = self.servable.predict(request)
+            response = self.servable.predict(asked)
         except Refused as refusal:
             raise UserError(f"{refusal.code.name}: the model refused the clip ({refusal})") from refusal
-        labels = [label.decode() for label in tf.make_ndarray(response.outputs["classes"])[0]]
-        probabilities = tf.make_ndarray(response.outputs["probabilities"])[0]
-        order = np.argsort(-probabilities, kind="stable")
-        return client.Prediction(
-            model=self.servable.name,
-            version=self.servable.version,
-            signature=signature,
-            labels=tuple(labels[index] for index in order),
-            probabilities=tuple(float(probabilities[index]) for index in order),
-        )
+        (prediction,) = predictions.read(response, 1, model=self.servable.name, signature=signature)
+        return prediction
 
 
 def main(argv=None):
@@ -120,24 +104,21 @@ def main(argv=None):
     parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz or N-UCLA's .json")
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="the clip to take from --record")
-    parser.add_argument("--top", type=client.positive(int), default=5, help="how many classes to show")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.add_argument("--top", type=positive(int), default=5, help="how many classes to show")
+    parser.add_argument("--format", choices=printing.FORMATS, default="table", help="of what is printed")
     arguments = parser.parse_args(argv)
     if bool(arguments.record) != bool(arguments.clip):
         raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
     if bool(arguments.record) == bool(arguments.video or arguments.pose):
         raise UserError("give a clip: either --video and/or --pose, or --record and --clip")
     if arguments.record:
-        (clip,) = client.read_records(arguments.record, [arguments.clip])
+        (clip,) = clips.read_records(arguments.record, [arguments.clip])
         prediction = Predictor(arguments.model).predict_clip(clip)
     else:
-        frames = client.read_video(arguments.video) if arguments.video else None
-        poses = client.read_poses(arguments.pose) if arguments.pose else None
+        frames = clips.read_video(arguments.video) if arguments.video else None
+        poses = clips.read_poses(arguments.pose) if arguments.pose else None
         prediction = Predictor(arguments.model).predict(frames, poses)
-    if arguments.json:
-        print(client._json(prediction, arguments.top))
-    else:
-        print("\n".join(client._table(prediction, arguments.top)))
+    printing.printer(arguments.format, arguments.top, sys.stdout).prediction(prediction)
     return 0
 
 

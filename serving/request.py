@@ -11,7 +11,6 @@ from serving.clips import decode_jpeg, encode_jpeg
 from tfrecords import schema
 from tfrecords.errors import UserError
 
-EXAMPLES = "examples"  # input that takes serialised records
 LARGEST = 2**31 - 1  # bytes of a message, of gRPC and of protocol buffers
 
 _RAW = {signatures.pictures_name(signatures.DEFAULT, part): part for part in schema.PARTS}
@@ -35,7 +34,7 @@ def takes_poses(definition):
 
 def takes_records(definition):
     """Whether a signature takes serialised records."""
-    return EXAMPLES in definition.inputs
+    return signatures.RECORDS in definition.inputs
 
 
 def predict_request(signature, definition, tensors, outputs, limit=LARGEST):
@@ -111,7 +110,7 @@ def clip_tensors(definition, clips):
 
 def record_tensors(records):
     """The input of a signature that takes serialised records (``bytes``)."""
-    return {EXAMPLES: np.array(records, dtype=object)}
+    return {signatures.RECORDS: np.array(records, dtype=object)}
 
 
 def _clip_tensors(definition, frames, poses):
@@ -129,7 +128,7 @@ def _clip_tensors(definition, frames, poses):
             if poses is None:
                 raise UserError("the model needs poses: give a pose file")
             tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]])
-        elif name == EXAMPLES:
+        elif name == signatures.RECORDS:
             raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
         else:
             raise UserError(f"the model has an input {name!r} unknown here: it was not made by serving.export")

@@ -32,7 +32,7 @@ def test_stored_pictures_equal_the_record(predictor, clips):
 
 def test_command(base, dataset, tmp_path, capsys, predictor):
     model = base / "separable_sta"
-    line = ["--model", str(model), "--record", str(dataset), "--clip", "short", "--json"]
+    line = ["--model", str(model), "--record", str(dataset), "--clip", "short", "--format", "json"]
     assert command_line.run(predict.main, line) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["signature"] == "serve_examples"
