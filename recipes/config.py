@@ -643,6 +643,8 @@ def _check(recipe):
         raise _Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
     if data.granularities and data.augment.flip:
         raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
+    if data.interpolate and data.segment_steps:
+        raise _Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
     if recipe.model.name in registry.ESTIMATORS:
         _check_estimator(recipe)
         return

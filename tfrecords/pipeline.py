@@ -87,6 +87,8 @@ class Inputs:
             raise ValueError(f"frames at pose_steps are as many, but {self.frames} and {self.pose_steps} are wanted")
         if self.pose_xy and (self.frames_at != "pose_steps" or "full_body" not in self.parts):
             raise ValueError("pose_xy are places in pictures: they need the full body's, with frames_at pose_steps")
+        if self.interpolate and self.segment_steps:
+            raise ValueError("interpolate: the poses of segments are those of frames, leave it out")
         for name in ("stride", "size", "persons"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -330,11 +332,18 @@ def _segment_poses(xyz, num_frames, offset, inputs):
     return {f"pose_g{g}": tf.gather(xyz, sampling.step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
 
 
-def _pose_sequence(xyz, steps, offset, inputs, part=(0.0, 1.0)):
-    """The poses ``[tp, M, J, 3]`` at frames ``steps``, or where wanted those between the frames, at the same places."""
+def pose_sequence(xyz, offset, inputs, part=(0.0, 1.0)):
+    """The pose sequence ``[tp, M, J, 3]`` that a model is fed: poses of frames, or where wanted between them.
+
+    Args:
+        xyz: ``[frames in the recording, M, J, 3]``.
+        offset: As for :func:`tfrecords.sampling.step_frames`.
+        inputs: What the model is fed.
+        part: As for :func:`tfrecords.sampling.step_frames`.
+    """
     if inputs.interpolate:
-        return sampling.interpolated_steps(xyz, offset, inputs.pose_steps, part)
-    return tf.gather(xyz, steps)
+        return sampling.interpolated_steps(xyz, inputs.pose_steps, offset, part)
+    return tf.gather(xyz, sampling.step_frames(tf.shape(xyz)[0], inputs.pose_steps, offset, part))
 
 
 def _places(lists, steps, window, inputs):
@@ -401,7 +410,7 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
         if inputs.pose_steps:
-            sequences["pose"] = _pose_sequence(xyz, steps, offsets, inputs, part)
+            sequences["pose"] = pose_sequence(xyz, offsets, inputs, part)
         features.update({n: augmentation.change_pose(pose, augment, seeds["pose"]) for n, pose in sequences.items()})
     features.update(_stored_features(lists, inputs))
     return _finish(features, inputs), _label(context, label_numbers)
@@ -602,7 +611,7 @@ def _evaluation_view(record, view, inputs, clips, crops, label_numbers):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
         if inputs.pose_steps:
-            features["pose"] = _pose_sequence(xyz, steps, offset, inputs)
+            features["pose"] = pose_sequence(xyz, offset, inputs)
     return _finish(features, inputs), _label(context, label_numbers)
 
 
@@ -659,6 +668,8 @@ def segments(path, inputs, granularities):
     Returns:
         A ``tf.data.Dataset`` of features as :meth:`Inputs.signature`, one element per segment.
     """
+    if inputs.interpolate:
+        raise UserError("the network is fed interpolated poses (data.interpolate), those of segments are of frames")
     count = sum(granularities)
 
     def chosen(num_frames, steps):

@@ -108,7 +108,7 @@ def random_part(smallest, seed):
     return place * (1.0 - share), share
 
 
-def interpolated_steps(xyz, offset, steps, part=(0.0, 1.0)):
+def interpolated_steps(xyz, steps, offset, part=(0.0, 1.0)):
     """A pose sequence between the frames: as :func:`step_frames`, but with linear interpolation in time.
 
     A frame shows the middle of its time; before the first and after the last middle the pose stays. Where a person is
@@ -116,8 +116,8 @@ def interpolated_steps(xyz, offset, steps, part=(0.0, 1.0)):
 
     Args:
         xyz: ``[frames in the recording, M, J, 3]``; an absent person is all zeros.
-        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
         steps: Sub-sequences tp.
+        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
         part: As for :func:`step_frames`.
 
     Returns:
@@ -125,7 +125,7 @@ def interpolated_steps(xyz, offset, steps, part=(0.0, 1.0)):
 
     Example:
         >>> line = tf.reshape(tf.range(1.0, 4.0), (3, 1, 1, 1))
-        >>> interpolated_steps(line, 0.5, 6).numpy().ravel().tolist()
+        >>> interpolated_steps(line, 6, 0.5).numpy().ravel().tolist()
         [1.0, 1.25, 1.75, 2.25, 2.75, 3.0]
     """
     last = tf.shape(xyz)[0] - 1

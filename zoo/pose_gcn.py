@@ -327,7 +327,7 @@ def pose_gcn(
         persons: Persons M in a pose; the skeletons of all are one graph.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
         streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
-            are fed side by side. Networks of one stream each are fused by their scores (``recipes/fuse.py``).
+            are fed side by side. Networks of one stream each are fused by their scores (``evaluate.py --fuse``).
         topology: Who is a neighbour of whom: ``skeleton`` (the bones), ``learned``, ``refined`` (learned, and changed
             by every sample); see :class:`SkeletonConvolution`.
         width: Multiplier of the number of channels.

@@ -295,6 +295,7 @@ def test_one_model_of_two_runs(basic, temporal, features, folder):
     [
         ("stages.fusion.init=[]", "0 epochs need trained weights"),
         ("data.augment.flip=true", "stored features cannot be mirrored"),
+        ("data.interpolate=true", "the poses of segments are those of frames"),
         ("data.segment_steps=-1", "expected a number at least 0"),
     ],
 )

@@ -76,7 +76,7 @@ def test_parts_of_a_clip_lie_in_it():
 def test_poses_of_absent_persons_are_not_interpolated():
     poses = np.zeros((2, 2, 20, 3), "float32")
     poses[0, 0], poses[1] = 1, 3
-    found = sampling.interpolated_steps(tf.constant(poses), 0.5, 4).numpy()  # at frames 0, 0.25, 0.75 and 1
+    found = sampling.interpolated_steps(tf.constant(poses), 4, 0.5).numpy()  # at frames 0, 0.25, 0.75 and 1
     np.testing.assert_allclose(found[:, 0, 0, 0], [1, 1.5, 2.5, 3])
     np.testing.assert_allclose(found[:, 1, 0, 0], [0, 0, 3, 3])
 

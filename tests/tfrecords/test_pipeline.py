@@ -407,6 +407,7 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
         ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
         ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "as many, but 8 and 4"),
         ({"pose_steps": 4, "pose_xy": True}, "pose_xy are places in pictures"),
+        ({"granularities": (2,), "segment_steps": 3, "interpolate": True}, "the poses of segments are those of frames"),
     ],
 )
 def test_inputs_that_make_no_sense(values, message):
