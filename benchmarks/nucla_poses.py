@@ -13,10 +13,11 @@ import statistics
 import sys
 
 from tfrecords import command_line
+from zoo import registry
 
-BASE = "pose_gcn_nucla"  # what the tried recipes are told apart from
 PROTOCOLS = ("v3_12", "v2_13", "v1_23")
 HELD_OUT = "v12_subjects"
+_NOTHING = "nothing"
 
 
 def main(argv=None):
@@ -26,19 +27,19 @@ def main(argv=None):
     parser = command_line.ArgumentParser(
         prog="nucla_poses.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=pathlib.Path, nargs="+", required=True, metavar="DIR", help="folders of runs")
+    default = [pathlib.Path("runs")]
+    folders = "folders of run directories (default: runs)"
+    parser.add_argument("--runs", type=pathlib.Path, nargs="+", default=default, metavar="DIR", help=folders)
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the rows here too")
     arguments = parser.parse_args(argv)
     runs = sorted(path.parent for folder in arguments.runs for path in folder.glob("*/recipe.yaml"))
     results = {"tried": tried(runs, config), "tested": tested(runs, config)}
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"Tried, on {HELD_OUT}: {len(results['tried'])} configurations\n")
-    print(_table(["what differs from the recipe", "epochs", "seeds", "held-out subjects, top-1 %"], results["tried"]))
-    print("\nTested\n")
-    print(
-        _table(["model", *PROTOCOLS], [_by_protocol(model, results["tested"]) for model in _models(results["tested"])])
-    )
+    columns = ["model", "what differs from its recipe", "epochs", "seeds", "held-out subjects, top-1 %"]
+    print(f"Tried, on {HELD_OUT}: {len(results['tried'])} configurations\n\n{_table(columns, results['tried'])}")
+    rows = [_by_protocol(model, results["tested"]) for model in _models(results["tested"])]
+    print(f"\nTested\n\n{_table(['model', *PROTOCOLS], rows)}")
     return 0
 
 
@@ -49,7 +50,7 @@ def tried(runs, config):
         metrics = run / "evaluation" / f"{HELD_OUT}-val" / "metrics.json"
         if metrics.is_file():
             recipe = _recipe(run, config)
-            key = (_changes(recipe, config), recipe.stages[-1].epochs)
+            key = (recipe.model.name, _changes(recipe, config), recipe.stages[-1].epochs)
             groups.setdefault(key, []).append((recipe.seed, _top1(metrics)))
     rows = [[*key, len(found), _spread([top1 for _, top1 in found])] for key, found in groups.items()]
     return sorted(rows, key=lambda row: -float(row[-1].split()[0]))
@@ -59,10 +60,13 @@ def tested(runs, config):
     """``[model, protocol, accuracies in percent]`` of all runs and fusions on the test views."""
     groups = {}
     for run in runs:
-        for metrics in sorted((run / "evaluation").glob("*-test*/metrics.json")):
+        evaluation = run / "evaluation"
+        for metrics in sorted(
+            [*evaluation.glob("*-test/metrics.json"), *evaluation.glob("*-test-mean-*/metrics.json")]
+        ):
             protocol, _, fused = metrics.parent.name.partition("-test")
             parts = [run.name, *fused.split("-mean-")[1:]]
-            labels = [_label(_recipe(run.parent / part, config)) for part in parts]
+            labels = [_label(_recipe(run.parent / part, config), config) for part in parts]
             label = labels[0] if len(labels) == 1 else f"mean of {len(labels)}: {', '.join(_counted(labels))}"
             groups.setdefault((label, protocol), []).append(_top1(metrics))
     return [[*key, found] for key, found in sorted(groups.items())]
@@ -74,9 +78,9 @@ def _recipe(run, config):
     return config.from_dict(yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")), str(run))
 
 
-def _label(recipe):
-    streams = recipe.model.options.get("streams")
-    return recipe.model.name + (f" ({', '.join(streams)})" if streams else "")
+def _label(recipe, config):
+    changes = _changes(recipe, config)
+    return recipe.model.name if changes == _NOTHING else f"{recipe.model.name} ({changes})"
 
 
 def _counted(labels):
@@ -84,23 +88,28 @@ def _counted(labels):
 
 
 def _changes(recipe, config):
-    """What of a recipe differs from the base's, in words; not its name, seed, protocol and number of epochs."""
-    base = config.load(BASE)
+    """What of a recipe differs from that of its method for this dataset, in words.
 
-    def value(part, key):
-        for step in key.split("."):
-            if isinstance(part, list):
-                part = next(item for item in part if item["name"] == step)
-            else:
-                part = part.get(step, "not set") if isinstance(part, dict) else "not set"
-        return part
+    Left out: its name, seed, protocol and epochs, how its epoch is chosen, and the settings of another optimizer.
+    """
+    base = config.load(f"{recipe.model.name}_{recipe.data.dataset}").to_dict()
+    defaults = registry.options(recipe.model.name)
+    found, expected = _settings(recipe.to_dict(), defaults), _settings(base, defaults)
+    changed = [f"{key} {_text(value)}" for key, value in found.items() if expected.get(key) != value]
+    return "; ".join(changed) or _NOTHING
 
-    ignored = ("name", "seed", "data.protocol", "data.train_on", "stages.pose.monitor", "stages.pose.epochs")
-    keys = [key for key in config.differences(base, recipe) if key not in ignored]
-    changed = [
-        f"{key.rpartition('.')[2] if 'optimizer' not in key else key} {value(recipe.to_dict(), key)}" for key in keys
-    ]
-    return "; ".join(changed) or "nothing"
+
+def _settings(recipe, defaults):
+    """What is compared, by name."""
+    (stage,) = recipe["stages"]
+    model = {key: list(v) if isinstance(v, tuple) else v for key, v in {**defaults, **recipe["model"]}.items()}
+    data = {key: recipe["data"][key] for key in ("pose_steps", "interpolate")}
+    optimizer = {"optimizer": stage["optimizer"]["name"], "batch": recipe["batch"]}
+    return {**model, **data, **recipe["data"]["normalisation"], **recipe["data"]["augment"], **optimizer}
+
+
+def _text(value):
+    return " + ".join(value) if isinstance(value, list) else value
 
 
 def _top1(metrics):

@@ -219,7 +219,7 @@ def temporal_convolution(x, name):
     """Convolutions over time at several scales: a linear map of the channels, whose quarters go different ways.
 
     Kernels of 5 steps, of 5 every second step, the maximum of 3 steps, and no change: those of CTR-GCN (section 3.4).
-    There each way has a linear map of its own, which is the same.
+    There each way has a linear map of its own, which is the same, and the last no ReLU.
 
     Args:
         x: ``[B, V, T, C]``, C a multiple of 4.
@@ -316,7 +316,7 @@ def pose_gcn(
     ::
 
         pose [B,tp,M,J,3] ─► joints, bones, motions [B,tp,M*J,3S] ─► batch norm ─► conv over 5 steps, every second
-            ─► block 48 ─► half the steps ─► 2 blocks 96 ─► half the steps ─► 2 blocks 128
+            ─► block 32 ─► half the steps ─► 2 blocks 64 ─► half the steps ─► 2 blocks 96
             ─► mean over joints and steps ─► linear ─► softmax [B,C]
 
         block: graph convolution ─► temporal convolutions at 4 scales, each with a residual connection
