@@ -128,8 +128,8 @@ def _models(rows):
 
 def _by_protocol(model, rows):
     found = {protocol: values for name, protocol, values in rows if name == model}
-    cells = [f"{_spread(found[p])}, {len(found[p])} runs" if p in found else "not run" for p in PROTOCOLS]
-    return [model, *cells]
+    runs = {protocol: "1 run" if len(values) == 1 else f"{len(values)} runs" for protocol, values in found.items()}
+    return [model, *(f"{_spread(found[p])}, {runs[p]}" if p in found else "not run" for p in PROTOCOLS)]
 
 
 def _table(columns, rows):
