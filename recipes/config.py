@@ -54,11 +54,14 @@ class Data:
     Attributes:
         dataset: A converted dataset's name.
         protocol: Evaluation protocol: which clips train, validate and test.
+        train_on: ``train``, or ``train_and_val``: the validation clips are trained on too. Nothing can be chosen on
+            them then: stages monitor ``last``, and their validation figures are those of training clips.
         frames: Frames T of a video clip; 0: no video is read.
         stride: Distance of two sampled frames.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are read.
         pose_steps: Steps tp of a pose sequence; 0: no poses are read.
+        interpolate: Interpolate poses between frames.
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
         cache: Keep the records in memory after the first epoch.
@@ -69,11 +72,13 @@ class Data:
 
     dataset: str
     protocol: str
+    train_on: Literal["train", "train_and_val"] = "train"
     frames: int = _number(0, at_least=0)
     stride: int = _number(2, at_least=1)
     size: int = _number(224, at_least=1)
     parts: tuple[str, ...] = ("full_body",)
     pose_steps: int = _number(0, at_least=0)
+    interpolate: bool = False
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     augment: augmentation.Augmentation = dataclasses.field(default_factory=augmentation.Augmentation)
     cache: bool = False
@@ -232,7 +237,8 @@ class Stage:
         class_weights: ``balanced``: every class has the same share of the loss, whatever its number of clips.
         average: Use the moving average of the weights.
         schedule: How the learning rate changes from epoch to epoch.
-        monitor: What decides on validation which epoch is best; of equal ones the latest is.
+        monitor: What decides on validation which epoch is best; of equal ones the latest is. ``last``: nothing does,
+            the last one is taken.
         early_stopping: When to stop before all epochs.
         freeze: Patterns (as of shell file names) of layers that are not trained.
     """
@@ -250,7 +256,7 @@ class Stage:
     class_weights: Literal["none", "balanced"] = "none"
     average: Optional[WeightAverage] = None
     schedule: Union[Constant, Step, Cosine, Plateau] = Constant()
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    monitor: Literal["val_accuracy", "val_loss", "last"] = "val_accuracy"
     early_stopping: Optional[EarlyStopping] = None
     freeze: tuple[str, ...] = ()
 
@@ -637,6 +643,8 @@ def _check(recipe):
         raise _Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
     if data.granularities and data.augment.flip:
         raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
+    if data.interpolate and data.segment_steps:
+        raise _Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
     if recipe.model.name in registry.ESTIMATORS:
         _check_estimator(recipe)
         return
@@ -652,6 +660,11 @@ def _check(recipe):
         for source in stage.init:
             if source not in earlier and not is_path(source):
                 raise _Invalid(f"{path}.init", unknown("no earlier stage", source, earlier))
+        needs_best = stage.early_stopping or stage.schedule.name == "plateau"
+        if stage.monitor == "last" and needs_best:
+            raise _Invalid(f"{path}.monitor", "last chooses no epoch: leave early_stopping and plateau out")
+        if data.train_on == "train_and_val" and stage.monitor != "last":
+            raise _Invalid(f"{path}.monitor", "data.train_on train_and_val leaves nothing to choose on, set it to last")
         if not stage.epochs and not stage.init:
             raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)
@@ -664,7 +677,8 @@ def _check_estimator(recipe):
     name, data = recipe.model.name, recipe.data
     if not data.pose_steps:
         raise _Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
-    useless = {f"data.{key}": (data, key) for key in ("frames", "stride", "parts", "augment", "cache", "balance")}
+    of_data = ("train_on", "frames", "stride", "parts", "interpolate", "augment", "cache", "balance")
+    useless = {f"data.{key}": (data, key) for key in of_data}
     useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():
         (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]

@@ -2,7 +2,8 @@
 
 Every clip of the split is seen in the views the recipe's ``evaluate`` section names; nothing is drawn at random and
 the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. With ``--fuse OTHER``
-the scores of two runs are multiplied clip by clip; those results are written to ``<protocol>-<split>-x-<OTHER>/``.
+the scores of several runs are multiplied clip by clip, or with ``--fusion mean`` averaged; those results are written to
+``<protocol>-<split>-x-<OTHER>/`` or ``<protocol>-<split>-mean-<OTHER>/``.
 ``report.html`` holds everything in one page.
 """
 
@@ -30,11 +31,13 @@ def main(argv=None):
     )
     parser.add_argument("--protocol", help="evaluation protocol (default: the training's)")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="part of the protocol")
-    fusion = "another run, whose scores are multiplied with this one's"
-    parser.add_argument("--fuse", type=pathlib.Path, metavar="DIR", help=fusion)
+    fused = "other runs, whose scores are fused with this one's"
+    parser.add_argument("--fuse", type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=fused)
     parser.add_argument(
-        "--fuse-data", type=storage.location, metavar="DIR", help="its dataset (default: its training's)"
+        "--fuse-data", type=storage.location, metavar="DIR", help="their dataset (default: that of their training)"
     )
+    how = "how scores are fused: their product (default), or their mean"
+    parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
     compared = "another run, evaluated before: the gain of every class over it"
     parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
     drawn = "draw the attention of N clips, wrong and right ones; reads the split once more"
@@ -49,6 +52,7 @@ def main(argv=None):
         split=arguments.split,
         fuse=arguments.fuse,
         fuse_data=arguments.fuse_data,
+        fusion=arguments.fusion,
         compare=arguments.compare,
         attention=arguments.attention,
         tsne=arguments.tsne,
@@ -69,21 +73,23 @@ def evaluate(
     data=None,
     protocol=None,
     split="test",
-    fuse=None,
+    fuse=(),
     fuse_data=None,
+    fusion="product",
     compare=None,
     attention=0,
     tsne=False,
 ):
-    """Evaluates a run, or two fused, writes the results and prints them.
+    """Evaluates a run, or several fused, writes the results and prints them.
 
     Args:
         path: The run directory.
         data: Folder of the converted dataset; default: that of the training.
         protocol: Evaluation protocol; default: that of the training.
         split: ``train``, ``val`` or ``test``.
-        fuse: Another run directory: the product of both runs' scores is evaluated (late fusion, WACV20).
-        fuse_data: Folder of that run's dataset, which has the same clips; default: that of its training.
+        fuse: Other run directories: the scores of all runs together are evaluated.
+        fuse_data: Folder of those runs' dataset, which has the same clips; default: that of their training.
+        fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
         compare: Another run directory, evaluated there before: the gain of every class over it.
         attention: Number of clips whose attention is drawn, wrong and right ones in turn.
         tsne: Draw a t-SNE of what the model classifies, one dot per clip.
@@ -95,32 +101,38 @@ def evaluate(
         UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
             with was not evaluated; or the model has no attention to draw.
     """
-    from recipes import config, html_report, plots, report, run_directory
+    from recipes import config, html_report, plots, report, run_directory, scoring
     from tfrecords import manifest
 
     run = run_directory.RunDirectory(path)
     protocol = protocol or run.recipe.data.protocol
-    other = None if fuse is None else run_directory.RunDirectory(fuse)
-    if other and other.labels != run.labels:
-        raise UserError(f"{fuse} has other classes than {path}, expected two runs of one dataset")
+    others = [run_directory.RunDirectory(other) for other in fuse]
+    for other in others:
+        if other.labels != run.labels:
+            raise UserError(f"{other.path} has other classes than {path}, expected runs of one dataset")
     recipe, name = run.recipe, f"{protocol}-{split}"
     compared = None if compare is None else run_directory.RunDirectory(compare)
-    others = compared and report.stored_predictions(compared, protocol, split)
+    compared_rows = compared and report.stored_predictions(compared, protocol, split)
     model = _explained(run, fuse, attention, tsne) if attention or tsne else None
     records, ids, metrics, cues = _score(run, data, protocol, split)
     seen = _seen(recipe)
-    if other:
-        _, other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
-        seen = f"{recipe.name} alone {metrics.top1:.1%}; {other.recipe.name} alone {other_metrics.top1:.1%}"
-        metrics, cues = _fused(ids, metrics, other_ids, other_metrics), {}
-        both = config.Model(f"{recipe.model.name} x {other.recipe.model.name}")
-        recipe = dataclasses.replace(recipe, name=f"{recipe.name} x {other.recipe.name}", model=both)
-        name += f"-x-{other.path.resolve().name}"
+    if others:
+        seen, all_scores = f"{recipe.name} alone {metrics.top1:.1%}", [metrics.scores]
+        for other in others:
+            _, other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
+            seen += f"; {other.recipe.name} alone {other_metrics.top1:.1%}"
+            all_scores.append(_in_order(ids, other_ids, other_metrics.scores))
+        fuser, sign = {"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
+        metrics, cues = scoring.Metrics(metrics.labels, fuser(*all_scores)), {}
+        runs = [recipe, *(other.recipe for other in others)]
+        together = config.Model(f" {sign} ".join(one.model.name for one in runs))
+        recipe = dataclasses.replace(recipe, name=f" {sign} ".join(one.name for one in runs), model=together)
+        name += "".join(f"-{sign}-{other.path.resolve().name}" for other in others)
 
     labels = run.labels
     folder = run.path / "evaluation" / name
     rows = report.predictions(ids, labels, metrics)
-    gains = None if others is None else report.gain(rows, others)
+    gains = None if compared_rows is None else report.gain(rows, compared_rows)
     folder.mkdir(parents=True, exist_ok=True)
     title = f"{recipe.name}, {recipe.data.dataset} {protocol} {split}: {metrics.top1:.1%}"
     classes, pairs = report.per_class(labels, metrics), report.confused_pairs(labels, metrics)
@@ -173,7 +185,7 @@ def _explained(run, fuse, attention, tsne):
     from recipes import explain
 
     options = " and ".join(name for name, wanted in (("--attention", attention), ("--tsne", tsne)) if wanted)
-    if fuse is not None:
+    if fuse:
         raise UserError(f"{options}: of one model only, leave --fuse out")
     if run.recipe.model.name in registry.ESTIMATORS:
         raise UserError(f"{options}: {run.recipe.model.name} is no network and has no layers to show, leave it out")
@@ -258,16 +270,13 @@ def _outputs(run, records, protocol, split, pool, change=lambda model: model):
         return scorer(on_clips=bar.update)
 
 
-def _fused(ids, metrics, other_ids, other):
-    """The product of two runs' scores, clip by clip, in the order of the first."""
-    from recipes import scoring
-
+def _in_order(ids, other_ids, scores):
+    """The scores of another run in the order of the first one's clips."""
     if sorted(ids) != sorted(other_ids):
         only = sorted(set(ids) ^ set(other_ids))
-        raise UserError(f"the two runs' data differ in {len(only)} clips, such as {only[0]}: expected the same clips")
+        raise UserError(f"the runs' data differ in {len(only)} clips, such as {only[0]}: expected the same clips")
     row = {clip: number for number, clip in enumerate(other_ids)}
-    order = [row[clip] for clip in ids]
-    return scoring.Metrics(metrics.labels, scoring.product(metrics.scores, other.scores[order]))
+    return scores[[row[clip] for clip in ids]]
 
 
 def _check(run, records, protocol, split):

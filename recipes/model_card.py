@@ -148,13 +148,14 @@ def _hardware(environment):
 
 def _log(history, recipe):
     """The extract of a training's log: the best epoch of every stage, by what the stage monitors."""
+    from recipes import stages
+
     log = []
     for stage in recipe.stages:
         rows = [row for row in history if row["stage"] == stage.name]
         if not rows:
             continue
-        sign = -1 if stage.monitor == "val_loss" else 1
-        best = max(rows, key=lambda row: (sign * row[stage.monitor], row["epoch"]))
+        best = rows[stages.best_epoch(rows, stage.monitor) - 1]
         kept = ("loss", "accuracy", "val_loss", "val_accuracy")
         log.append(
             {

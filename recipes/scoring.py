@@ -93,12 +93,11 @@ def _softmax(logits):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def product(scores, others):
-    """The product of two models' scores, normalised: late fusion (WACV20).
+def product(*scores):
+    """The product of several models' scores, normalised: late fusion (WACV20).
 
     Args:
-        scores: ``[N, C]``.
-        others: ``[N, C]``.
+        scores: ``[N, C]`` of each model.
 
     Returns:
         ``[N, C]``, each row with the sum 1.
@@ -107,8 +106,24 @@ def product(scores, others):
         >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
         [[0.5, 0.5]]
     """
-    logarithms = [np.log(np.maximum(part, np.finfo(np.float64).tiny)) for part in (scores, others)]
+    logarithms = [np.log(np.maximum(part, np.finfo(np.float64).tiny)) for part in scores]
     return _softmax(sum(logarithms))
+
+
+def mean(*scores):
+    """The mean of several models' scores, all of one weight: fusion of streams (Shi et al., 2020, section 3.4).
+
+    Args:
+        scores: ``[N, C]`` of each model.
+
+    Returns:
+        ``[N, C]``.
+
+    Example:
+        >>> mean(np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]])).tolist()
+        [[0.5, 0.5]]
+    """
+    return np.mean(scores, axis=0)
 
 
 def cross_entropy(labels, scores):

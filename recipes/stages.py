@@ -177,7 +177,7 @@ def best_epoch(history, monitor):
 
     Args:
         history: One row per epoch with ``val_accuracy`` and ``val_loss``.
-        monitor: ``val_accuracy`` or ``val_loss``.
+        monitor: ``val_accuracy``, ``val_loss`` or ``last``.
     """
     return max(range(1, len(history) + 1), key=lambda epoch: (_goodness(history[epoch - 1], monitor), epoch), default=0)
 
@@ -190,6 +190,8 @@ def last_improvement(history, monitor):
 
 
 def _goodness(row, monitor):
+    if monitor == "last":
+        return 0  # all are equal, and of equal ones the latest is taken
     return -row["val_loss"] if monitor == "val_loss" else row["val_accuracy"]
 
 
@@ -354,7 +356,7 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(history))
     validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
     validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
-    steps = records.steps(protocol, "train", batch)
+    steps = records.steps(protocol, recipe.data.train_on, batch)
     rate = optimisation.base_learning_rate(stage, recipe)
     epochs = _Epochs(
         stage, history, checkpoints, run, strategy, clips=steps * batch, validate=validate, rate=rate, **average
@@ -386,6 +388,7 @@ def _training_data(stage, recipe, records, inputs, strategy, first_epoch):
             records,
             recipe.data.protocol,
             inputs,
+            split=recipe.data.train_on,
             batch=batch,
             seed=stage_seed(recipe, stage),
             epochs=stage.epochs,
@@ -411,7 +414,7 @@ def compile_model(model, stage, recipe, records):
     """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
     weights = None
     if stage.class_weights == "balanced":
-        weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, "train"))
+        weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, recipe.data.train_on))
     model.compile(
         optimisation.make_optimizer(stage, model),  # its learning rate is set at every epoch's beginning
         loss=optimisation.CrossEntropy(stage.label_smoothing, weights),

@@ -182,7 +182,7 @@ def _check(recipe, records, strategy):
         raise UserError(f"data.protocol: {config.unknown('unknown protocol', data.protocol, records.protocols)}")
     if not records.count(data.protocol, "val"):
         raise UserError(f"{records.directory} has no clips to validate on in {data.protocol}: convert more clips")
-    clips, replicas = records.count(data.protocol, "train"), strategy.num_replicas_in_sync
+    clips, replicas = records.count(data.protocol, data.train_on), strategy.num_replicas_in_sync
     for stage in recipe.stages:
         batch = stage.batch or recipe.batch
         if batch > clips:

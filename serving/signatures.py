@@ -204,13 +204,12 @@ def _from_poses(xyz, inputs):
     """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
     import tensorflow as tf
 
-    from tfrecords import poses, sampling
+    from tfrecords import pipeline, poses
 
     xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
-    steps = sampling.middle_steps(tf.shape(xyz)[1], inputs.pose_steps)
 
     def one_clip(xyz):
-        return tf.gather(poses.normalise(xyz, inputs.layout, inputs.normalisation), steps)
+        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), 0.5, inputs)
 
     spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
     return tf.map_fn(one_clip, xyz, fn_output_signature=spec)

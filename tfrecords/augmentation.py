@@ -15,6 +15,7 @@ _LARGEST = {
     "rotation": 180,
     "tilt": 180,
     "scale": 1,
+    "stretch": 1,
     "noise": math.inf,
     "brightness": 1,
     "contrast": 1,
@@ -35,6 +36,7 @@ class Augmentation:
         flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
         rotation: Largest rotation of poses about the vertical axis, degrees.
         scale: Largest relative change of the poses' size.
+        stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
         noise: Standard deviation of noise on every coordinate, in units of normalised poses.
         tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
         brightness: Largest relative change of all pixel values.
@@ -43,9 +45,11 @@ class Augmentation:
         hue: Largest turn of the colours' wheel: 0.5 is half a turn, to the complementary colour.
         temporal_jitter: Take each frame of a window at random from the ``stride`` frames it stands for, in order; pose
             steps, and frames at pose steps, are drawn so always.
+        pose_crop: Smallest share of the clip that the steps of a pose sequence are taken from; the share is drawn, and
+            where it begins. 1: always from all of it.
 
     Raises:
-        ValueError: A number is negative, not finite or too large.
+        ValueError: A number is negative, not finite, or too large or small.
 
     Example:
         >>> Augmentation(flip=True, rotation=30, brightness=0.2).hue
@@ -56,6 +60,7 @@ class Augmentation:
     flip: bool = False
     rotation: float = 0.0
     scale: float = 0.0
+    stretch: float = 0.0
     noise: float = 0.0
     tilt: float = 0.0
     brightness: float = 0.0
@@ -63,6 +68,7 @@ class Augmentation:
     saturation: float = 0.0
     hue: float = 0.0
     temporal_jitter: bool = False
+    pose_crop: float = 1.0
 
     def __post_init__(self):
         for name, largest in _LARGEST.items():
@@ -70,6 +76,8 @@ class Augmentation:
             if not (math.isfinite(value) and 0 <= value <= largest):
                 upper = "" if largest == math.inf else f" to {largest:g}"
                 raise ValueError(f"{name} is {value:g}, expected a number from 0{upper}")
+        if not 0 < self.pose_crop <= 1:
+            raise ValueError(f"pose_crop is {self.pose_crop:g}, expected a number above 0, to 1")
 
     @property
     def changes_colours(self):
@@ -93,7 +101,7 @@ def _rotate(pose, axis, angle):
 
 
 def change_pose(pose, augment, seed):
-    """Random rotation, scale and noise of a normalised pose sequence.
+    """Random rotation, scale, stretch and noise of a normalised pose sequence.
 
     Args:
         pose: ``[tp, M, J, 3]`` float32.
@@ -112,6 +120,8 @@ def change_pose(pose, augment, seed):
         pose = _rotate(_rotate(pose, 0, angles[0]), 2, angles[1])
     if augment.scale:
         pose = pose * (1.0 + augment.scale * random[1])
+    if augment.stretch:
+        pose = pose * (1.0 + augment.stretch * tf.random.stateless_uniform([3], seed + 3, -1.0, 1.0))
     if augment.noise:
         pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
     return tf.where(there, pose, tf.zeros_like(pose))

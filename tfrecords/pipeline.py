@@ -25,6 +25,7 @@ from zoo import skeletons
 
 FRAMES_AT = ("stride", "pose_steps")
 BALANCES = ("none", "classes")
+TRAIN_AND_VAL = "train_and_val"  # both splits as one: to train on once nothing is chosen any more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Inputs:
         persons: Persons M in a pose.
         layout: Skeleton layout; needed with poses.
         normalisation: How poses are normalised.
+        interpolate: Poses between two frames are interpolated linearly, so that a sequence of more steps than the clip
+            has frames moves evenly; else each step is the pose of a frame.
         pose_xy: Feed the joints' places in the full body's pictures too; the frames are then at the pose steps.
         granularities: Numbers of segments G that a clip is cut into, for a model that is fed features of segments.
         feature_size: Values D of a segment's feature.
@@ -62,6 +65,7 @@ class Inputs:
     persons: int = 1
     layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
+    interpolate: bool = False
     pose_xy: bool = False
     granularities: tuple = ()
     feature_size: int = 0
@@ -83,6 +87,8 @@ class Inputs:
             raise ValueError(f"frames at pose_steps are as many, but {self.frames} and {self.pose_steps} are wanted")
         if self.pose_xy and (self.frames_at != "pose_steps" or "full_body" not in self.parts):
             raise ValueError("pose_xy are places in pictures: they need the full body's, with frames_at pose_steps")
+        if self.interpolate and self.segment_steps:
+            raise ValueError("interpolate: the poses of segments are those of frames, leave it out")
         for name in ("stride", "size", "persons"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -210,6 +216,8 @@ class Records:
 
     def _cells(self, protocol, split):
         found = self._protocol(protocol)
+        if split == TRAIN_AND_VAL:
+            return [self.manifest["cells"][cell] for part in ("train", "val") for cell in found[part]]
         if split not in protocols.SPLITS:
             raise UserError(f"no split {split!r}, valid: {', '.join(protocols.SPLITS)}")
         return [self.manifest["cells"][cell] for cell in found[split]]
@@ -324,6 +332,20 @@ def _segment_poses(xyz, num_frames, offset, inputs):
     return {f"pose_g{g}": tf.gather(xyz, sampling.step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
 
 
+def pose_sequence(xyz, offset, inputs, part=(0.0, 1.0)):
+    """The pose sequence ``[tp, M, J, 3]`` that a model is fed: poses of frames, or where wanted between them.
+
+    Args:
+        xyz: ``[frames in the recording, M, J, 3]``.
+        offset: As for :func:`tfrecords.sampling.step_frames`.
+        inputs: What the model is fed.
+        part: As for :func:`tfrecords.sampling.step_frames`.
+    """
+    if inputs.interpolate:
+        return sampling.interpolated_steps(xyz, inputs.pose_steps, offset, part)
+    return tf.gather(xyz, sampling.step_frames(tf.shape(xyz)[0], inputs.pose_steps, offset, part))
+
+
 def _places(lists, steps, window, inputs):
     """Places of the joints at pose steps, ``[tp, M, J, 2]``; see :func:`tfrecords.pictures.places_in_pictures`."""
     places = tf.reshape(tf.gather(lists["pose/xy"], steps), [-1, inputs.persons, inputs.joints, 2])
@@ -352,13 +374,14 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     seeds = {
         name: tf.random.experimental.stateless_fold_in(seed, number)
-        for number, name in enumerate(("start", "crop", "flip", "steps", "pose", "colours", "jitter"))
+        for number, name in enumerate(("start", "crop", "flip", "steps", "pose", "colours", "jitter", "part"))
     }
     flip = tf.logical_and(augment.flip, tf.random.stateless_uniform([], seeds["flip"]) < 0.5)
     features = {}
     if inputs.pose_steps:
         offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets)
+        part = sampling.random_part(augment.pose_crop, seeds["part"]) if augment.pose_crop < 1 else (0.0, 1.0)
+        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets, part)
     if inputs.frames:
         indices = _training_frames(num_frames, inputs, augment, seeds) if inputs.has_window else steps
 
@@ -387,7 +410,7 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
         if inputs.pose_steps:
-            sequences["pose"] = tf.gather(xyz, steps)
+            sequences["pose"] = pose_sequence(xyz, offsets, inputs, part)
         features.update({n: augmentation.change_pose(pose, augment, seeds["pose"]) for n, pose in sequences.items()})
     features.update(_stored_features(lists, inputs))
     return _finish(features, inputs), _label(context, label_numbers)
@@ -430,7 +453,7 @@ def training(
         records: A :class:`Records`.
         protocol: One of its protocols.
         inputs: What the model is fed.
-        split: Which part of the protocol.
+        split: Which part of the protocol; :data:`TRAIN_AND_VAL` is both.
         batch: Clips per batch. Every epoch has :meth:`Records.steps` batches; the clips left over differ by epoch.
         seed: Integer; with the epoch it determines order and augmentation.
         epochs: Epochs in all.
@@ -561,12 +584,13 @@ def _view(record, view, inputs, clips, crops):
     view = tf.cast(view, tf.int32)
     features = _stored_features(lists, inputs)
     if inputs.pose_steps:
-        if inputs.has_window or inputs.granularities:
-            steps = sampling.middle_steps(num_frames, inputs.pose_steps)
-        else:  # views of a pose sequence take their frames from different places in the sub-sequences
+        offset = 0.5
+        if not (inputs.has_window or inputs.granularities):
+            # Views of a pose sequence take their frames from different places in the sub-sequences.
             count = tf.cast(sampling.window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
             window = view // crops if inputs.frames else view
-            steps = sampling.step_frames(num_frames, inputs.pose_steps, (tf.cast(window, tf.float32) + 0.5) / count)
+            offset = (tf.cast(window, tf.float32) + 0.5) / count
+        steps = sampling.step_frames(num_frames, inputs.pose_steps, offset)
     if inputs.frames:
         if inputs.has_window:
             start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
@@ -587,7 +611,7 @@ def _view(record, view, inputs, clips, crops):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
         if inputs.pose_steps:
-            features["pose"] = tf.gather(xyz, steps)
+            features["pose"] = pose_sequence(xyz, offset, inputs)
     return _finish(features, inputs), context
 
 
@@ -661,6 +685,8 @@ def segments(path, inputs, granularities):
     Returns:
         A ``tf.data.Dataset`` of features as :meth:`Inputs.signature`, one element per segment.
     """
+    if inputs.interpolate:
+        raise UserError("the network is fed interpolated poses (data.interpolate), those of segments are of frames")
     count = sum(granularities)
 
     def chosen(num_frames, steps):

@@ -128,6 +128,13 @@ PROTOCOLS = {
         "v3_12": _cross_view((1, 2), (3,), "train views 1 and 2, test view 3"),
         "v2_13": _cross_view((1, 3), (2,), "train views 1 and 3, test view 2"),
         "v1_23": _cross_view((2, 3), (1,), "train views 2 and 3, test view 1"),
+        # For choosing hyper-parameters: the training views of v3_12 alone, validated on subjects that do not train.
+        "v12_subjects": Protocol(
+            "train 7 subjects in views 1 and 2, validate subjects 3, 6 and 9 there, no test",
+            lambda c: c.camera in (1, 2),
+            lambda c: False,
+            is_validation=lambda c: c.camera in (1, 2) and c.subject in (3, 6, 9),
+        ),
     },
     "cad60": _leave_one_out((1, 2, 3, 4)),
     "cad120": _leave_one_out((1, 3, 4, 5)),

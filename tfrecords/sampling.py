@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfrecords import poses
+
 
 def sample_frames(num_frames, frames, stride, start, shift=0):
     """Indices of a clip's frames (PhD20 section 4.6.1): every ``stride``-th from ``start``; a short clip loops.
@@ -58,20 +60,30 @@ def window_starts(num_frames, frames, stride, clips):
     )
 
 
-def step_frames(num_frames, steps, offset):
+def step_frames(num_frames, steps, offset, part=(0.0, 1.0)):
     """Frames of a pose sequence: the clip is cut into equal sub-sequences, and each gives the frame at ``offset``.
 
     Args:
         num_frames: Frames in the recording, scalar integer tensor.
         steps: Sub-sequences tp.
         offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
+        part: What of the clip is cut: where it begins and how long it is, shares of the clip.
 
     Returns:
         ``[steps]`` int32.
+
+    Example:
+        >>> step_frames(20, 5, 0.5, part=(0.5, 0.5)).numpy().tolist()
+        [11, 13, 15, 17, 19]
     """
-    position = (tf.cast(tf.range(steps), tf.float32) + offset) / steps
     count = tf.cast(num_frames, tf.float32)
-    return tf.cast(tf.minimum(position * count, tf.maximum(count - 1, 0)), tf.int32)
+    return tf.cast(tf.minimum(_positions(steps, offset, part) * count, tf.maximum(count - 1, 0)), tf.int32)
+
+
+def _positions(steps, offset, part):
+    """Places of the steps in the clip, ``[steps]`` in [0, 1)."""
+    start, share = part
+    return start + share * (tf.cast(tf.range(steps), tf.float32) + offset) / steps
 
 
 def middle_steps(num_frames, steps):
@@ -82,3 +94,45 @@ def middle_steps(num_frames, steps):
         [1, 3, 5, 7, 9]
     """
     return step_frames(num_frames, steps, 0.5)
+
+
+def random_part(smallest, seed):
+    """A part of a clip, drawn: ``(start, share)``, the share from ``smallest`` to 1.
+
+    Args:
+        smallest: Smallest share.
+        seed: ``[2]`` int64.
+    """
+    share, place = tf.unstack(tf.random.stateless_uniform([2], seed))
+    share = smallest + (1.0 - smallest) * share
+    return place * (1.0 - share), share
+
+
+def interpolated_steps(xyz, steps, offset, part=(0.0, 1.0)):
+    """A pose sequence between the frames: as :func:`step_frames`, but with linear interpolation in time.
+
+    A frame shows the middle of its time; before the first and after the last middle the pose stays. Where a person is
+    absent from one of two frames, the nearer one is taken.
+
+    Args:
+        xyz: ``[frames in the recording, M, J, 3]``; an absent person is all zeros.
+        steps: Sub-sequences tp.
+        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
+        part: As for :func:`step_frames`.
+
+    Returns:
+        ``[steps, M, J, 3]``.
+
+    Example:
+        >>> line = tf.reshape(tf.range(1.0, 4.0), (3, 1, 1, 1))
+        >>> interpolated_steps(line, 6, 0.5).numpy().ravel().tolist()
+        [1.0, 1.25, 1.75, 2.25, 2.75, 3.0]
+    """
+    last = tf.shape(xyz)[0] - 1
+    place = _positions(steps, offset, part) * tf.cast(last + 1, tf.float32) - 0.5
+    place = tf.clip_by_value(place, 0.0, tf.cast(last, tf.float32))
+    before = tf.cast(place, tf.int32)
+    weight = (place - tf.cast(before, tf.float32))[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    first, second = tf.gather(xyz, before), tf.gather(xyz, tf.minimum(before + 1, last))
+    both = tf.logical_and(poses.present(first), poses.present(second))[..., tf.newaxis, tf.newaxis]
+    return tf.where(both, (1.0 - weight) * first + weight * second, tf.where(weight < 0.5, first, second))

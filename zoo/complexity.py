@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from zoo import layers, sta_hands
+from zoo import layers, pose_gcn, sta_hands
 
 _CONVOLUTIONS = (
     tf.keras.layers.Conv1D,
@@ -54,6 +54,8 @@ def _layer(layer, model):
     if type(layer).__name__ == "GraphConvolution":  # its module needs spektral, which other models do not
         nodes, filters = layer.output.shape[1:]
         return nodes * matrices[0] + nodes * nodes * filters
+    if isinstance(layer, pose_gcn.SkeletonConvolution):
+        return layer.multiply_accumulates()
     if isinstance(layer, tf.keras.Model):
         return _runs(model) * multiply_accumulates(layer)
     return 0

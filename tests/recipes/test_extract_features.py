@@ -272,12 +272,12 @@ def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
 
 
 def test_only_scores_of_the_same_clips_are_multiplied():
-    metrics = scoring.Metrics(np.array([0, 1]), np.array([[0.9, 0.1], [0.4, 0.6]]))
-    others = scoring.Metrics(np.array([1, 0]), np.array([[0.2, 0.8], [0.5, 0.5]]))
-    fused = evaluate._fused(["a", "b"], metrics, ["b", "a"], others)
-    np.testing.assert_allclose(fused.scores, [[0.9, 0.1], [0.08 / 0.56, 0.48 / 0.56]])
+    scores = np.array([[0.9, 0.1], [0.4, 0.6]])
+    others = evaluate._in_order(["a", "b"], ["b", "a"], np.array([[0.2, 0.8], [0.5, 0.5]]))
+    np.testing.assert_allclose(scoring.product(scores, others), [[0.9, 0.1], [0.08 / 0.56, 0.48 / 0.56]])
+    np.testing.assert_allclose(scoring.mean(scores, others, others), [[1.9 / 3, 1.1 / 3], [0.8 / 3, 2.2 / 3]])
     with pytest.raises(UserError, match="differ in 2 clips, such as b"):
-        evaluate._fused(["a", "b"], metrics, ["c", "a"], others)
+        evaluate._in_order(["a", "b"], ["c", "a"], others)
 
 
 def test_one_model_of_two_runs(basic, temporal, features, folder):
@@ -295,6 +295,7 @@ def test_one_model_of_two_runs(basic, temporal, features, folder):
     [
         ("stages.fusion.init=[]", "0 epochs need trained weights"),
         ("data.augment.flip=true", "stored features cannot be mirrored"),
+        ("data.interpolate=true", "the poses of segments are those of frames"),
         ("data.segment_steps=-1", "expected a number at least 0"),
     ],
 )

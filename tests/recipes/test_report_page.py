@@ -153,7 +153,7 @@ def test_mistakes_are_one_line(trained, tmp_path):
     with pytest.raises(UserError, match="pose_lstm has no attention layer"):
         evaluate.evaluate(trained, attention=2)
     with pytest.raises(UserError, match="--tsne: of one model only"):
-        evaluate.evaluate(trained, fuse=trained, tsne=True)
+        evaluate.evaluate(trained, fuse=[trained], tsne=True)
     assert "no number of clips" in error_of(command("evaluate.py", "--run", trained, "--attention", "-1"))
     with pytest.raises(UserError, match="2 clips cannot be arranged"):
         explain.tsne(np.zeros((2, 3)), seed=0)

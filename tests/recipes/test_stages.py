@@ -24,10 +24,11 @@ def epochs(accuracies, losses=None):
 
 
 def test_best_epoch():
-    history = epochs([0.5, 0.7, 0.6, 0.7, 0.7], [3.0, 2.0, 1.0, 1.5, 1.5])
+    history = epochs([0.5, 0.7, 0.6, 0.7, 0.7, 0.1], [3.0, 2.0, 1.0, 1.5, 1.5, 9.0])
     assert stages.best_epoch(history, "val_accuracy") == 5  # of equal ones the latest
     assert stages.last_improvement(history, "val_accuracy") == 2
     assert stages.best_epoch(history, "val_loss") == 3
+    assert stages.best_epoch(history, "last") == 6
     assert stages.best_epoch([], "val_loss") == 0
 
 

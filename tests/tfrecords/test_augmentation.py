@@ -49,6 +49,38 @@ def test_tilt_stays_within_its_angles():
     assert np.std(tilts) > 1
 
 
+def test_stretch_changes_every_axis_by_itself():
+    plain = _poses()
+    stretched = augmentation.change_pose(plain, Augmentation(stretch=0.3), SEED).numpy()
+    factors = stretched[0, 0, 0] / plain[0, 0, 0]
+    np.testing.assert_allclose(stretched, plain * factors, rtol=1e-5)
+    assert len(set(factors)) == 3
+    assert np.abs(factors - 1).max() <= 0.3
+
+
+@pytest.mark.parametrize("smallest", [0, 1.1, float("nan")])
+def test_parts_that_are_none(smallest):
+    with pytest.raises(ValueError, match=r"pose_crop is .*, expected a number above 0, to 1"):
+        Augmentation(pose_crop=smallest)
+
+
+def test_parts_of_a_clip_lie_in_it():
+    parts = np.array([sampling.random_part(0.4, tf.constant([seed, 0], tf.int64)) for seed in range(60)])
+    start, share = parts.T
+    assert 0.4 <= share.min() < 0.5 < 0.9 < share.max() <= 1
+    assert start.min() >= 0
+    assert (start + share).max() <= 1
+    assert start.max() > 0.3
+
+
+def test_poses_of_absent_persons_are_not_interpolated():
+    poses = np.zeros((2, 2, 20, 3), "float32")
+    poses[0, 0], poses[1] = 1, 3
+    found = sampling.interpolated_steps(tf.constant(poses), 4, 0.5).numpy()  # at frames 0, 0.25, 0.75 and 1
+    np.testing.assert_allclose(found[:, 0, 0, 0], [1, 1.5, 2.5, 3])
+    np.testing.assert_allclose(found[:, 1, 0, 0], [0, 0, 3, 3])
+
+
 def _images():
     return np.random.default_rng(0).uniform(-0.6, 0.4, (3, 8, 8, 3)).astype("float32")
 

@@ -129,6 +129,36 @@ def test_pose_steps_come_from_equal_sub_sequences(records):
     assert len(seen) > 20, "the steps are drawn at random"
 
 
+def test_poses_are_interpolated_at_the_places_of_the_steps(records):
+    """The poses rise a metre per frame, and a frame shows the middle of its time."""
+    between = dataclasses.replace(POSES, interpolate=True)
+    pairs = zip(_train(records, POSES), _train(records, between))
+    differences = np.stack(
+        [smooth["pose"][..., 0, 0, 1] - plain["pose"][..., 0, 0, 1] for (plain, _), (smooth, _) in pairs]
+    )
+    assert 0.2 < np.abs(differences).max() <= 0.5 + 1e-3
+    (plain, _, _), *_ = _evaluate(records, POSES, batch=100)  # of an odd number of frames each part has a middle one
+    (smooth, _, _), *_ = _evaluate(records, between, batch=100)
+    np.testing.assert_allclose(smooth["pose"], plain["pose"], atol=1e-3)
+
+
+def test_a_part_of_the_clip_gives_the_steps(records):
+    spans = []
+    for features, _ in _train(records, POSES, batch=1, epochs=6, augment=augmentation.Augmentation(pose_crop=0.2)):
+        frames = _pose_frames(features["pose"])[0]
+        assert (np.diff(frames) >= 0).all()
+        spans.append(frames[-1] - frames[0])
+    whole = [np.ptp(_pose_frames(features["pose"])) for features, _ in _train(records, POSES, batch=1, epochs=6)]
+    assert np.mean(spans) < 0.8 * np.mean(whole)
+
+
+def test_training_on_both_splits(records):
+    both = [records.count("v3_12", split) for split in ("train", "val")]
+    assert all(both)
+    assert records.count("v3_12", pipeline.TRAIN_AND_VAL) == sum(both)
+    assert len(_train(records, POSES, split=pipeline.TRAIN_AND_VAL, batch=1)) == sum(both)
+
+
 def test_mirroring_swaps_picture_halves_hands_and_joints(records):
     inputs = pipeline.Inputs(
         frames=4,
@@ -377,6 +407,7 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
         ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
         ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "as many, but 8 and 4"),
         ({"pose_steps": 4, "pose_xy": True}, "pose_xy are places in pictures"),
+        ({"granularities": (2,), "segment_steps": 3, "interpolate": True}, "the poses of segments are those of frames"),
     ],
 )
 def test_inputs_that_make_no_sense(values, message):

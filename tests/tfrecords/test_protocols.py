@@ -27,9 +27,9 @@ def test_a_tenth_of_training_validates():
 def test_a_performance_validates_from_all_cameras_or_none():
     held_out = collections.defaultdict(set)
     for clip in IDS:
-        for split in protocols.splits_of("nucla", clip).values():
-            if split != "test":
-                held_out[clip[:-4]].add(split)
+        for protocol, split in protocols.splits_of("nucla", clip).items():
+            if split in ("train", "val"):
+                held_out[protocol, clip[:-4]].add(split)
     assert all(len(splits) == 1 for splits in held_out.values())
 
 
@@ -39,13 +39,24 @@ def test_validation_is_the_same_for_ever():
     assert validation == ["a01_s02_e03_v01", "a01_s02_e03_v02", "a01_s06_e03_v01", "a01_s06_e03_v02"]
 
 
+def test_nucla_subjects_are_held_out_within_the_training_views():
+    splits = collections.defaultdict(set)
+    for clip in IDS:
+        splits[protocols.split_of("nucla", "v12_subjects", clip)].add((clip[4:7], clip[-4:]))
+    assert splits["val"] == {(subject, view) for subject in ("s03", "s06", "s09") for view in ("_v01", "_v02")}
+    assert len(splits["train"]) == 14
+    assert not {subject for subject, _ in splits["train"]} & {subject for subject, _ in splits["val"]}
+    assert {view for _, view in splits[None]} == {"_v03"}
+    assert "test" not in splits
+
+
 def test_a_cell_is_one_combination_of_splits():
     splits = collections.defaultdict(set)
     for clip in IDS:
         splits[protocols.cell_name(protocols.splits_of("nucla", clip))].add(
             tuple(protocols.splits_of("nucla", clip).values())
         )
-    assert len(splits) == 6  # three views, validating or not
+    assert len(splits) == 10  # three views, validating or not; in two of them, of a subject held out or not
     assert all(len(combinations) == 1 for combinations in splits.values())
 
 

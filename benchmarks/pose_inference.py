@@ -1,0 +1,112 @@
+"""How many pose sequences per second does a CPU recognise?
+
+Every model runs in a process of its own, on sequences one by one, as they come in, and in batches. A sequence is of one
+person; its steps and joints are stated beside the figures, as both decide them. Times are medians of the repetitions
+after a first, which compiles. Load of other programs on the machine makes them worse.
+
+    python benchmarks/pose_inference.py
+    python benchmarks/pose_inference.py --models pose_gcn --layout kinect_v2_25 --steps 64 --persons 2
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from tfrecords import command_line
+from tfrecords.errors import UserError
+
+MODELS = ("pose_lstm", "pose_cnn", "pose_gcn")
+BATCHES = (1, 32)
+# Options with which the recipes for N-UCLA build them, beside those that the sequence decides.
+OPTIONS = {
+    "pose_lstm": {"lstm_units": 128},
+    "pose_cnn": {"width": 0.5},
+    "pose_gcn": {"streams": ("joint", "bone", "joint_motion", "bone_motion")},
+}
+
+
+def main(argv=None):
+    """The command line; returns the exit status."""
+    from zoo import skeletons
+
+    parser = command_line.ArgumentParser(prog="pose_inference.py", description="Pose sequences per second.")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument("--layout", choices=tuple(skeletons.LAYOUTS), default="kinect_v1_20", help="the skeleton")
+    parser.add_argument("--steps", type=int, default=32, help="steps of a sequence (default: 32)")
+    parser.add_argument("--persons", type=int, default=1, help="persons in it (default: 1)")
+    parser.add_argument("--repetitions", type=int, default=30, help="runs that are timed, after a first (default: 30)")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
+    parser.add_argument("--measure", metavar="NAME", help="measure this model in this process and print JSON")
+    arguments = parser.parse_args(argv)
+    if arguments.measure:
+        print(json.dumps(measure(arguments)))
+        return 0
+    results = {
+        "steps": arguments.steps,
+        "persons": arguments.persons,
+        "joints": skeletons.get(arguments.layout).num_joints,
+        "processor_cores": os.cpu_count(),
+        "models": {name: _in_a_process(name, sys.argv[1:] if argv is None else argv) for name in arguments.models},
+    }
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    joints = f"{results['persons']} x {results['joints']} joints"
+    print(f"sequences of {results['steps']} steps, {joints}, {results['processor_cores']} cores")
+    for name, result in results["models"].items():
+        speeds = ", ".join(f"{rate:.0f}/s in batches of {batch}" for batch, rate in result["per_second"].items())
+        print(f"{name:10} {speeds} ({result['parameters'] / 1e6:.2f} M parameters, {result['gmacs'] * 1e3:.1f} MMACs)")
+    return 0
+
+
+def _in_a_process(name, arguments):
+    command = [sys.executable, __file__, *map(str, arguments), "--measure", name]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        raise UserError(f"{name}: the measurement ended with status {result.returncode}, see above")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def measure(arguments):
+    """Size of a model, and how many random sequences it recognises in a second, by batch size."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    import numpy as np
+    import tensorflow as tf
+
+    import zoo
+    from zoo import complexity, registry, skeletons
+
+    name = arguments.measure
+    sequence = {
+        "pose_steps": arguments.steps,
+        "persons": arguments.persons,
+        "layout": arguments.layout,
+        "joints": skeletons.get(arguments.layout).num_joints,
+    }
+    known = registry.options(name)
+    options = {**OPTIONS[name], **{key: value for key, value in sequence.items() if key in known}}
+    model = zoo.build(name, num_classes=10, **options)
+    recognise = tf.function(lambda pose: model({"pose": pose}, training=False))
+    rates = {}
+    for batch in BATCHES:
+        shape = (batch, arguments.steps, arguments.persons, sequence["joints"], 3)
+        poses = tf.constant(np.random.default_rng(0).uniform(-1, 1, shape).astype("float32"))
+        recognise(poses)
+        seconds = []
+        for _ in range(arguments.repetitions):
+            start = time.perf_counter()
+            recognise(poses).numpy()
+            seconds.append(time.perf_counter() - start)
+        rates[batch] = round(batch / statistics.median(seconds), 1)
+    return {
+        "per_second": rates,
+        "parameters": complexity.parameters(model),
+        "gmacs": complexity.multiply_accumulates(model) / 1e9,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
