@@ -42,6 +42,8 @@ class Servable:
         name: The model's name.
         version: The version's number.
         folder: The SavedModel's folder.
+        batcher: Wraps the function that runs a signature, as :class:`serving.batching.Batcher` does; by default every
+            request is run alone.
 
     Raises:
         ValueError: The folder holds no SavedModel that can be loaded, or a warm-up request fails.
@@ -51,7 +53,7 @@ class Servable:
         >>> response = servable.predict(request)  # doctest: +SKIP
     """
 
-    def __init__(self, name, version, folder):
+    def __init__(self, name, version, folder, batcher=None):
         import tensorflow as tf
 
         self.name = name
@@ -61,7 +63,10 @@ class Servable:
             self.signature_defs = _signature_defs(folder)
         except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
             raise ValueError(f"{folder} is not a SavedModel that can be loaded: {one_line(error)}") from error
+        self._run = self._run_alone
         self._warm_up(folder)
+        if batcher:
+            self._run = batcher(self._run_alone)
 
     def _warm_up(self, folder):
         for request in warmup.read(folder):
@@ -95,17 +100,24 @@ class Servable:
         definition = self.signature_def(signature)
         tensors = request_tensors(request, definition)
         wanted = _outputs(request, definition)
-        try:
-            answer = self._loaded.signatures[signature](**tensors)
-        except tf.errors.OpError as error:
-            raise Refused(_status_code(error.error_code), _reason(error.message)) from None
+        answer = self._run(signature, tensors)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = self.name
         response.model_spec.version.value = self.version
         response.model_spec.signature_name = signature
         for output in wanted:
-            response.outputs[output].CopyFrom(tf.make_tensor_proto(answer[output].numpy()))
+            response.outputs[output].CopyFrom(tf.make_tensor_proto(answer[output]))
         return response
+
+    def _run_alone(self, signature, tensors):
+        """Output name -> array."""
+        import tensorflow as tf
+
+        try:
+            answer = self._loaded.signatures[signature](**tensors)
+        except tf.errors.OpError as error:
+            raise Refused(_status_code(error.error_code), _reason(error.message)) from None
+        return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
 def _signature_defs(folder):

@@ -1,13 +1,14 @@
-"""A server of TF-Serving's gRPC interface in one Python process.
+"""A server of TF-Serving's gRPC and REST interfaces in one Python process.
 
 ``python -m serving.server --model_base_path BASE/<model> --model_name NAME --port 8500``
 
-It answers ``PredictionService`` (Predict, GetModelMetadata) and ``ModelService`` (GetModelStatus) as TF-Serving does,
-with the same status codes, so a client cannot tell them apart; it is meant for a laptop, for tests and for
-demonstrations. :class:`Manager` loads versions and finds the one a request asks for.
+It answers ``PredictionService`` (Predict, GetModelMetadata), ``ModelService`` (GetModelStatus,
+HandleReloadConfigRequest) and gRPC's health service as TF-Serving does, with the same status codes, so a client cannot
+tell them apart; it is meant for tests, for demonstrations and for small sites.
 """
 
 import concurrent.futures
+import json
 import logging
 import pathlib
 import signal
@@ -16,182 +17,36 @@ import threading
 
 import grpc
 
-from serving import versions
-from serving.servable import MAX_MESSAGE_BYTES, Refused, Servable, invalid
+from serving import batching, rest, tls, versions
+from serving.manager import Manager, configure_from
+from serving.metrics import Metrics
+from serving.servable import MAX_MESSAGE_BYTES, Refused
+from serving.services import Services
 from tfrecords import command_line
 from tfrecords.errors import UserError
 
-MESSAGE_LIMIT = 1024  # characters of an error message, as TF-Serving cuts them
 GRACE_SECONDS = 10.0  # for requests under way when the server is told to stop
-SIGNATURE_FIELD = "signature_def"  # the one metadata field there is
+THREADS = 16
+MAX_REQUESTS = 64
 
 _log = logging.getLogger(__name__)
 
 
-# -------------------------------------------------------------------------------------------- all the versions
-
-
-class Manager:
-    """The versions of a model: which there are, in which state, and which of them a request gets.
-
-    Args:
-        name: The model's name.
-        base_path: ``BASE/<model>``, whose folders with a number for a name are versions.
-
-    Example:
-        >>> manager = Manager("adl", "/models/adl")  # doctest: +SKIP
-        >>> manager.load_newest().version  # doctest: +SKIP
-        1
-    """
-
-    def __init__(self, name, base_path):
-        self.name = name
-        self.base_path = pathlib.Path(base_path)
-        self._lock = threading.Lock()
-        self._servables = {}  # version -> Servable, AVAILABLE
-        self._states = {}  # version -> (state, error message)
-
-    def load_newest(self):
-        """Loads the version with the highest number.
-
-        Returns:
-            The :class:`Servable`, warmed up and AVAILABLE.
-
-        Raises:
-            UserError: There is no version, or it cannot be loaded.
-        """
-        version, folder = list(versions.require(self.base_path).items())[-1]
-        self._enter(version, "LOADING")
-        try:
-            servable = Servable(self.name, version, folder)
-        except ValueError as error:
-            self._enter(version, "END", str(error))
-            raise UserError(f"{error}; export the model again") from error
-        with self._lock:
-            self._servables[version] = servable
-        self._enter(version, "AVAILABLE")
-        return servable
-
-    def _enter(self, version, state, error=""):
-        with self._lock:
-            self._states[version] = (state, error)
-        _log.info("%s version %d: %s %s", self.name, version, state, error)
-
-    def servable(self, spec):
-        """The version that a ``ModelSpec`` asks for; the newest if it names none.
-
-        Raises:
-            Refused: No such model, version or label.
-        """
-        if not spec.name:
-            raise invalid("ModelSpec has no name specified.")
-        choice = spec.WhichOneof("version_choice")
-        if choice == "version_label":
-            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-        with self._lock:
-            servables = self._servables if spec.name == self.name else {}
-            version = spec.version.value if choice == "version" else max(servables, default=None)
-            if version in servables:
-                return servables[version]
-        wanted = f"Specific({spec.name}, {version})" if choice == "version" else f"Latest({spec.name})"
-        raise Refused(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
-
-    def states(self, spec):
-        """Version -> (state, error message) of the versions that a ``ModelSpec`` asks about.
-
-        Raises:
-            Refused: No such model, version or label.
-        """
-        choice = spec.WhichOneof("version_choice")
-        if choice == "version_label":
-            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-        with self._lock:
-            states = dict(self._states) if spec.name == self.name else {}
-        if choice == "version":
-            version = spec.version.value
-            if version not in states:
-                message = f"Could not find version {version} of model {spec.name}"
-                raise Refused(grpc.StatusCode.NOT_FOUND, message)
-            return {version: states[version]}
-        if not states:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        return states
-
-
-# ----------------------------------------------------------------------------------------------- the services
-
-
-def _predict(manager, request):
-    _require_spec(request)
-    return manager.servable(request.model_spec).predict(request)
-
-
-def _get_model_metadata(manager, request):
-    from tensorflow_serving.apis import get_model_metadata_pb2
-
-    _require_spec(request)
-    if not request.metadata_field:
-        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
-    for field in request.metadata_field:
-        if field != SIGNATURE_FIELD:
-            raise invalid(f"Metadata field {field} is not supported")
-    servable = manager.servable(request.model_spec)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, definition in servable.signature_defs.items():
-        signatures.signature_def[name].CopyFrom(definition)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = servable.name
-    response.model_spec.version.value = servable.version
-    response.metadata[SIGNATURE_FIELD].Pack(signatures)
-    return response
-
-
-def _get_model_status(manager, request):
-    from tensorflow_serving.apis import get_model_status_pb2
-
-    _require_spec(request)
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for version, (state, error) in manager.states(request.model_spec).items():
-        status = response.model_version_status.add(version=version, state=state)
-        if error:
-            status.status.error_code = grpc.StatusCode.UNKNOWN.value[0]
-            status.status.error_message = error
-    return response
-
-
-def _handle_reload_config(manager, request):
-    raise Refused(
-        grpc.StatusCode.UNIMPLEMENTED,
-        "HandleReloadConfigRequest is not implemented by this server: start it again to change what it serves",
-    )
-
-
-def _require_spec(request):
-    if not request.HasField("model_spec"):
-        raise invalid("Missing ModelSpec")
-
-
-def _handler(answer, manager, request_type):
-    """The gRPC handler of a function (manager, request) -> response."""
+def _handler(services, method, request_type):
+    """The gRPC handler of a method of :class:`~serving.services.Services`."""
 
     def handle(request, context):
         try:
-            return answer(manager, request)
+            return services.answer(method, request, "gRPC")
         except Refused as refusal:
-            code, message = refusal.code, str(refusal)
-        except Exception as error:
-            _log.exception("a request failed")
-            code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
-        if len(message) > MESSAGE_LIMIT:
-            message = message[:MESSAGE_LIMIT] + "...TRUNCATED"
-        return context.abort(code, message)
+            return context.abort(refusal.code, str(refusal))
 
     return grpc.unary_unary_rpc_method_handler(
         handle, request_deserializer=request_type.FromString, response_serializer=lambda r: r.SerializeToString()
     )
 
 
-def _services(manager):
+def _grpc_handlers(services):
     """Handlers of both services; other methods of theirs answer UNIMPLEMENTED."""
     from tensorflow_serving.apis import (
         get_model_metadata_pb2,
@@ -200,64 +55,108 @@ def _services(manager):
         predict_pb2,
     )
 
-    services = {
+    methods = {
         "tensorflow.serving.PredictionService": {
-            "Predict": (_predict, predict_pb2.PredictRequest),
-            "GetModelMetadata": (_get_model_metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+            "Predict": ("predict", predict_pb2.PredictRequest),
+            "GetModelMetadata": ("get_model_metadata", get_model_metadata_pb2.GetModelMetadataRequest),
         },
         "tensorflow.serving.ModelService": {
-            "GetModelStatus": (_get_model_status, get_model_status_pb2.GetModelStatusRequest),
-            "HandleReloadConfigRequest": (_handle_reload_config, model_management_pb2.ReloadConfigRequest),
+            "GetModelStatus": ("get_model_status", get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": ("handle_reload_config", model_management_pb2.ReloadConfigRequest),
         },
     }
     return [
         grpc.method_handlers_generic_handler(
-            service, {method: _handler(answer, manager, kind) for method, (answer, kind) in methods.items()}
+            service, {name: _handler(services, *one) for name, one in of_service.items()}
         )
-        for service, methods in services.items()
+        for service, of_service in methods.items()
     ]
 
 
 class Server:
-    """A gRPC server of a :class:`Manager`'s model.
+    """A server of a :class:`~serving.manager.Manager`'s models.
 
-    The port is taken when the object is made, so that a port in use is known before a model is loaded; requests are
+    The ports are taken when the object is made, so that a port in use is known before a model is loaded; requests are
     answered from :meth:`start` on.
 
     Args:
-        manager: The :class:`Manager`.
+        manager: The :class:`~serving.manager.Manager`.
         host: Address to listen on.
-        port: Port; 0 takes a free one.
+        port: gRPC port; 0 takes a free one.
         threads: Requests answered at the same time; TensorFlow's own threads are shared by all.
+        rest_port: REST port; 0 takes a free one, ``None`` is no REST.
+        tls: A :class:`serving.tls.Tls`, or ``None``: no encryption, no authentication.
+        max_message_bytes: Longest message; a longer one is answered RESOURCE_EXHAUSTED (REST: 413).
+        max_requests: gRPC requests under way or waiting; one more is answered RESOURCE_EXHAUSTED.
+        metrics: The :class:`~serving.metrics.Metrics` to fill.
 
     Raises:
-        UserError: The port is not free.
+        UserError: A port is not free.
 
     Attributes:
-        address: ``HOST:PORT``.
+        address: ``HOST:PORT`` of gRPC.
+        rest_address: ``HOST:PORT`` of REST, or ``None``.
     """
 
-    def __init__(self, manager, *, host="127.0.0.1", port=8500, threads=8):
+    def __init__(
+        self,
+        manager,
+        *,
+        host="127.0.0.1",
+        port=8500,
+        threads=THREADS,
+        rest_port=None,
+        tls=None,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_requests=MAX_REQUESTS,
+        metrics=None,
+    ):
+        from grpc_health.v1 import health, health_pb2_grpc
+
+        services = Services(manager, metrics or Metrics())
         self._grpc = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
+            maximum_concurrent_rpcs=max_requests,
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),  # else a second server on the port would take half of the requests
             ],
         )
-        self._grpc.add_generic_rpc_handlers(_services(manager))
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        self._set_health(serving=False)
+        self._grpc.add_generic_rpc_handlers(_grpc_handlers(services))
+        self.address = f"{host}:{self._bind(f'{host}:{port}', tls)}"
+        self._rest = None
+        if rest_port is not None:
+            self._rest = rest.RestServer(services, host, rest_port, max_message_bytes, tls)
+        self.rest_address = self._rest.address if self._rest else None
+
+    def _bind(self, address, tls):
         try:
-            bound = self._grpc.add_insecure_port(f"{host}:{port}")
+            if tls:
+                bound = self._grpc.add_secure_port(address, tls.credentials())
+            else:
+                bound = self._grpc.add_insecure_port(address)
         except RuntimeError:
             bound = 0
         if not bound:
-            raise UserError(f"cannot listen on {host}:{port}: it is in use or not an address of this machine")
-        self.address = f"{host}:{bound}"
+            raise UserError(f"cannot listen on {address}: it is in use or not an address of this machine")
+        return bound
+
+    def _set_health(self, serving):
+        from grpc_health.v1 import health_pb2
+
+        states = health_pb2.HealthCheckResponse
+        self._health.set("", states.SERVING if serving else states.NOT_SERVING)
 
     def start(self):
         """Begins to answer requests."""
         self._grpc.start()
+        if self._rest:
+            threading.Thread(target=self._rest.serve_forever, name="rest", daemon=True).start()
+        self._set_health(serving=True)
 
     def stop(self, grace=GRACE_SECONDS):
         """Takes no more requests, lets those under way end, and returns when they have.
@@ -265,28 +164,131 @@ class Server:
         Args:
             grace: Seconds after which a request under way is broken off.
         """
-        self._grpc.stop(grace).wait()
+        self._set_health(serving=False)
+        stopped = self._grpc.stop(grace)
+        if self._rest:
+            self._rest.shutdown()
+            closing = threading.Thread(target=self._rest.server_close, daemon=True)  # waits for requests under way
+            closing.start()
+            closing.join(grace)
+        stopped.wait()
+
+
+class _JsonLines(logging.Formatter):
+    """A log record as one JSON object."""
+
+    def format(self, record):
+        document = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            document["trace"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)
+
+
+def _set_up_log(as_json, verbose):
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_JsonLines() if as_json else plain)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("serving").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _watch(manager, arguments, stopping):
+    """Starts the threads that follow the folders and the configuration file."""
+
+    def every(seconds, look):
+        while not stopping.wait(seconds):
+            try:
+                look()
+            except UserError as error:  # the old configuration keeps serving
+                _log.error("%s", error)
+            except Exception:  # a watch that ends would never see a new version
+                _log.exception("looking for changes failed")
+
+    def follow_config():
+        configure_from(manager, arguments.model_config_file)
+
+    looks = [(arguments.file_system_poll_wait_seconds, manager.refresh)]
+    if arguments.model_config_file:
+        looks.append((arguments.model_config_file_poll_wait_seconds, follow_config))
+    for seconds, look in looks:
+        if seconds > 0:
+            threading.Thread(target=every, args=(seconds, look), daemon=True).start()
+
+
+def _parser():
+    parser = command_line.ArgumentParser(prog="python -m serving.server", description="Serve models.")
+    parser.add_argument("--model_base_path", help="folder BASE/<model> with the version folders")
+    parser.add_argument("--model_name", help="name by which clients ask for the model")
+    parser.add_argument("--model_config_file", metavar="FILE", help="several models: a ModelServerConfig as text")
+    parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
+    parser.add_argument("--rest_api_port", type=int, metavar="PORT", help="REST and metrics; 0 takes a free port")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
+    parser.add_argument(
+        "--file_system_poll_wait_seconds", type=float, default=1.0, metavar="S", help="look for versions; 0: never"
+    )
+    parser.add_argument(
+        "--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="read it again; 0: never"
+    )
+    parser.add_argument("--enable_batching", action="store_true", help="join requests that arrive together")
+    parser.add_argument("--batching_parameters_file", metavar="FILE", help="BatchingParameters as text")
+    parser.add_argument("--ssl_config_file", metavar="FILE", help="SSLConfig as text: TLS on every port")
+    parser.add_argument("--max_message_bytes", type=int, default=MAX_MESSAGE_BYTES, metavar="N", help="longest request")
+    parser.add_argument("--max_requests", type=int, default=MAX_REQUESTS, metavar="N", help="gRPC requests at a time")
+    parser.add_argument("--log_json", action="store_true", help="one JSON object per line of the log")
+    parser.add_argument("--verbose", action="store_true", help="a line of the log for every request")
+    return parser
+
+
+def _check(parser, arguments):
+    one = bool(arguments.model_base_path) + bool(arguments.model_name)
+    if one == 1 or bool(one) == bool(arguments.model_config_file):
+        parser.error("give --model_base_path and --model_name, or --model_config_file")
+    if arguments.batching_parameters_file and not arguments.enable_batching:
+        parser.error("--batching_parameters_file needs --enable_batching")
+    if not 0 < arguments.max_message_bytes <= MAX_MESSAGE_BYTES or arguments.max_requests < 1:
+        parser.error(f"--max_message_bytes is 1 to {MAX_MESSAGE_BYTES}, --max_requests at least 1")
 
 
 def main(argv=None):
     """The command line; returns when SIGTERM or SIGINT has stopped the server."""
-    parser = command_line.ArgumentParser(prog="python -m serving.server", description="Serve a model over gRPC.")
-    parser.add_argument("--model_base_path", required=True, help="folder BASE/<model> with the version folders")
-    parser.add_argument("--model_name", required=True, help="name by which clients ask for the model")
-    parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
+    parser = _parser()
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-
-    versions.require(arguments.model_base_path)  # a wrong path is told before TensorFlow is loaded
+    _check(parser, arguments)
+    _set_up_log(arguments.log_json, arguments.verbose)
+    if arguments.model_base_path:
+        versions.require(arguments.model_base_path)  # a wrong path is told before TensorFlow is loaded
     stopping = threading.Event()
-    manager = Manager(arguments.model_name, arguments.model_base_path)
-    server = Server(manager, host=arguments.host, port=arguments.port)
-    servable = manager.load_newest()
+    metrics, batcher = Metrics(), None
+    if arguments.enable_batching:
+        file = arguments.batching_parameters_file
+        parameters = batching.read(file) if file else batching.Parameters()
+
+        def batcher(run):
+            return batching.Batcher(run, parameters, metrics.queuing)
+
+    manager = Manager(arguments.model_name, arguments.model_base_path, batcher=batcher)
+    server = Server(
+        manager,
+        host=arguments.host,
+        port=arguments.port,
+        rest_port=arguments.rest_api_port,
+        tls=tls.read(arguments.ssl_config_file) if arguments.ssl_config_file else None,
+        max_message_bytes=arguments.max_message_bytes,
+        max_requests=arguments.max_requests,
+        metrics=metrics,
+    )
+    if arguments.model_config_file:
+        configure_from(manager, pathlib.Path(arguments.model_config_file))
+    else:
+        manager.load_newest()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     server.start()
-    print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
+    for servable in manager.servables():
+        print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
+    if server.rest_address:
+        print(f"REST on {server.rest_address}", flush=True)
+    _watch(manager, arguments, stopping)
     stopping.wait()
     _log.info("stopping: requests under way have %g s to end", GRACE_SECONDS)
     server.stop()

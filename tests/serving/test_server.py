@@ -282,7 +282,7 @@ def test_status(models):
 
 def test_methods_that_are_not_there(models, prediction):
     assert status_of(models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())[0] == (
-        Code.UNIMPLEMENTED
+        Code.INVALID_ARGUMENT  # of a configuration without a list of models
     )
     assert status_of(prediction.Classify, classification_pb2.ClassificationRequest())[0] == Code.UNIMPLEMENTED
 

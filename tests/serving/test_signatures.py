@@ -167,13 +167,6 @@ def test_frames_at_the_pose_steps():
         np.testing.assert_allclose(fed[f"rgb_{hand}"], expected, atol=1e-6)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["temporal", "global"])
-def test_stored_features_cannot_be_served(name):
-    model = small.build(name)
-    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
-    with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
-=======
 def test_poses_between_frames():
     """The body rises by a metre from the first frame to the second; a frame shows the middle of its time."""
     plain = poses.Normalisation(axes="camera", scale=False)
@@ -183,11 +176,11 @@ def test_poses_between_frames():
     np.testing.assert_allclose(fed[0, :, 0, 0], [[0, up, 0] for up in (0, 0.25, 0.75, 1)], atol=1e-5)
 
 
-def test_places_of_joints_cannot_be_served():
-    model = small.build("sta_hands", glimpses="frames")
-    inputs = dataclasses.replace(inputs_of(model), frames_at="pose_steps", pose_xy=True)
-    with pytest.raises(UserError, match=r"pose_xy.*glimpses: hand_crops"):
->>>>>>> b758a087a926a5e9e619e08a19ac0a3f5db295bf
+@pytest.mark.parametrize("name", ["temporal", "global"])
+def test_stored_features_cannot_be_served(name):
+    model = small.build(name)
+    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
+    with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
         signatures.build(model, inputs, LABELS)
 
 
