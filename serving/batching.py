@@ -11,7 +11,7 @@ import time
 import grpc
 import numpy as np
 
-from serving import text_protos
+from serving import config_messages
 from serving.servable import Refused, invalid
 from tfrecords.errors import UserError
 
@@ -58,7 +58,7 @@ def read(path):
     Raises:
         UserError: The file or a value in it is not usable.
     """
-    message = text_protos.read(path, "BatchingParameters")
+    message = config_messages.read(path, "BatchingParameters")
     if message.pad_variable_length_inputs:
         raise UserError(
             f"{path}: pad_variable_length_inputs would change what a clip shows, since frames are chosen by its "

@@ -6,6 +6,9 @@ written is checked against them and can be read back.
 """
 
 import functools
+import pathlib
+
+from tfrecords.errors import UserError
 
 _PACKAGE = "tensorflow.serving"
 # Message -> fields: name, number, type; "[]" marks a repeated field.
@@ -78,3 +81,38 @@ def new(message):
         }
     """
     return _classes()[message]()
+
+
+def read(path, kind):
+    """The message in a text file.
+
+    Args:
+        path: The file.
+        kind: ``ModelServerConfig`` or a message of :func:`new`.
+
+    Returns:
+        The message.
+
+    Raises:
+        UserError: No such file, or it is no text proto of that kind.
+
+    Example:
+        >>> read("ssl.config", "SSLConfig").client_verify  # doctest: +SKIP
+        True
+    """
+    from google.protobuf import text_format
+
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected a {kind} in text format") from error
+    if kind == "ModelServerConfig":
+        from tensorflow_serving.config import model_server_config_pb2
+
+        message = model_server_config_pb2.ModelServerConfig()
+    else:
+        message = new(kind)
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise UserError(f"{path}: no {kind} in text format: {error}") from error

@@ -12,7 +12,7 @@ import threading
 
 import grpc
 
-from serving import text_protos, versions
+from serving import config_messages, versions
 from serving.servable import Refused, Servable, invalid
 from tfrecords.errors import UserError
 
@@ -314,6 +314,6 @@ def configure_from(manager, path):
         UserError: The file is no ``ModelServerConfig``, or what it names cannot be served.
     """
     try:
-        manager.configure(text_protos.read(path, "ModelServerConfig"))
+        manager.configure(config_messages.read(path, "ModelServerConfig"))
     except Refused as refusal:
         raise UserError(f"{path}: {refusal}") from refusal

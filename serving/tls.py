@@ -4,7 +4,7 @@ import pathlib
 import ssl
 import tempfile
 
-from serving import text_protos
+from serving import config_messages
 from tfrecords.errors import UserError
 
 
@@ -66,7 +66,7 @@ def read(path):
     Raises:
         UserError: The file, or what it holds, is not usable.
     """
-    config = text_protos.read(path, "SSLConfig")
+    config = config_messages.read(path, "SSLConfig")
     try:
         return Tls(config.server_key, config.server_cert, config.custom_ca, config.client_verify)
     except UserError as error:

@@ -182,7 +182,9 @@ def test_clip_that_does_not_fit_the_model(client, frames, poses, message):
 def test_unknown_signature(address):
     with (
         Client(address, "separable_sta", signature="other") as client,
-        pytest.raises(UserError, match="no signature 'other', valid: attention, serve_examples, serve_jpeg, serving_default"),
+        pytest.raises(
+            UserError, match="no signature 'other', valid: attention, serve_examples, serve_jpeg, serving_default"
+        ),
     ):
         client.predict(np.zeros((4, 8, 8, 3), np.uint8))
 
