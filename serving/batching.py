@@ -5,6 +5,7 @@ number of clips alone; a clip is never padded in time, since the graph chooses f
 """
 
 import dataclasses
+import logging
 import threading
 import time
 
@@ -14,6 +15,8 @@ import numpy as np
 from serving import config_messages
 from serving.servable import Refused, invalid
 from tfrecords.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +179,8 @@ class Batcher:
         if len(batch.sizes) > 1 or self._parameters.padded(batch.sizes[0]) > batch.sizes[0]:
             try:
                 return self._together(signature, batch)
-            except Exception:
-                pass  # each alone: who is at fault is told, the others are answered
+            except Exception as error:  # each alone: who is at fault is told, the others are answered
+                _log.info("a batch of %d requests failed, each is run alone: %s", len(batch.sizes), error)
         return [self._alone(signature, tensors) for tensors in batch.tensors]
 
     def _together(self, signature, batch):

@@ -6,10 +6,12 @@ JSON numbers are slow: send JPEG files as ``{"b64": ...}``, or use gRPC.
 
 import base64
 import binascii
+import contextlib
 import http.server
 import json
 import logging
 import re
+import socket
 import threading
 import time
 
@@ -20,6 +22,7 @@ from serving.servable import Refused, invalid
 from serving.services import SIGNATURE_FIELD
 from tfrecords.errors import UserError
 
+DISCARD_SECONDS = 2.0  # that a client is given to send the rest of what is refused
 READ_SECONDS = 30.0  # for a whole request: a client that sends it drop by drop is cut off
 MAX_CONNECTIONS = 64
 _HTTP = {
@@ -178,11 +181,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = READ_SECONDS  # of each read and write
     services = None  # set in the subclass that a server makes
     max_bytes = None
+    body_unread = False
 
     def do_GET(self):
         self._answer(self._get)
 
     def do_POST(self):
+        self.body_unread = True
         self._answer(self._post)
 
     def _answer(self, make):
@@ -204,6 +209,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+        if self.body_unread:
+            self._discard()
+
+    def _discard(self):
+        """Reads a refused body for a while: closed at once, the client would see a broken pipe and not the answer."""
+        self.wfile.flush()
+        end = time.monotonic() + DISCARD_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(DISCARD_SECONDS)
+            while time.monotonic() < end and self.rfile.read1(65536):
+                pass
 
     def _parts(self, *allowed):
         match = _PATH.fullmatch(self.path)
@@ -259,6 +276,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if time.monotonic() > end:
                 raise _Answered(408, f"the request took longer than {READ_SECONDS:g} s")
             body += part
+        self.body_unread = False
         return bytes(body)
 
     def log_message(self, template, *values):

@@ -1,9 +1,9 @@
 """Versions that come and go while the server runs, TLS, batching and REST."""
 
 import base64
-import datetime
 import json
 import os
+import pathlib
 import shutil
 import threading
 import urllib.error
@@ -20,6 +20,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import batching, server, tls
 from serving.servable import Refused, invalid
 from tests.serving.conftest import LABELS
+from tests.serving.made_certificates import Authority
 from tfrecords.errors import UserError
 
 Code = grpc.StatusCode
@@ -249,61 +250,44 @@ def test_refused_rest_request(rest, path, document, status):
 # ------------------------------------------------------------------------------------------------------------ TLS
 
 
-@pytest.fixture(scope="module")
-def authority():
-    """Makes certificates: ``issue(name, issuer, days)`` -> (key PEM, certificate PEM, issuer for others)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    def issue(name, issuer=None, days=1):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.timezone.utc)
-        builder = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key())
-        builder = builder.issuer_name(issuer[0] if issuer else subject).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(days=9))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=days))
-        builder = builder.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
-        pem = serialization.Encoding.PEM
-        private = serialization.PrivateFormat.PKCS8
-        key_pem = key.private_bytes(pem, private, serialization.NoEncryption()).decode()
-        return key_pem, made.public_bytes(pem).decode(), (subject, key)
-
-    return issue
-
-
-def test_nobody_without_the_right_certificate_gets_in(authority, folder):
-    _, root, issuer = authority("root")
-    _, _, stranger = authority("root")
-    key, cert, _ = authority("server", issuer)
+def test_nobody_without_the_right_certificate_gets_in(tmp_path, folder):
+    authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
     manager = server.Manager("double", folder)
     manager.load_newest()
-    running = server.Server(manager, port=0, tls=tls.Tls(key, cert, root, client_verify=True))
+    running = server.Server(manager, port=0, tls=tls_of(*authority.sign("server"), authority.file))
     running.start()
-    client = {
-        "right": authority("client", issuer)[:2],
-        "expired": authority("client", issuer, days=-1)[:2],
-        "stranger": authority("client", stranger)[:2],
-        "none": (None, None),
+    clients = {
+        "right": authority.sign("right"),
+        "expired": authority.sign("expired", days=-1),
+        "strange": stranger.sign("strange"),
+        "none": (),
     }
-    codes = {}
-    for name, pair in [*client.items(), ("again", client["right"])]:
-        key, cert = (text and text.encode() for text in pair)
-        credentials = grpc.ssl_channel_credentials(root.encode(), key, cert)
-        with grpc.secure_channel(f"localhost:{running.address.rpartition(':')[2]}", credentials) as channel:
+    root, codes = read(authority.file), {}
+    for name, files in [*clients.items(), ("again", clients["right"])]:
+        cert, key = map(read, files) if files else (None, None)
+        credentials = grpc.ssl_channel_credentials(root, key, cert)
+        with grpc.secure_channel(running.address, credentials) as channel:
             try:
                 prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(ask(), timeout=20)
                 codes[name] = Code.OK
             except grpc.RpcError as error:
                 codes[name] = error.code()
     running.stop(grace=0)
-    refused = dict.fromkeys(("expired", "stranger", "none"), Code.UNAVAILABLE)
+    refused = dict.fromkeys(("expired", "strange", "none"), Code.UNAVAILABLE)
     assert codes == {"right": Code.OK, "again": Code.OK, **refused}
 
 
-def test_key_of_another_certificate(authority):
+def read(path):
+    return pathlib.Path(path).read_bytes()
+
+
+def tls_of(cert, key, authority):
+    """Mutual TLS from files."""
+    return tls.Tls(*(read(path).decode() for path in (key, cert, authority)), client_verify=True)
+
+
+def test_key_of_another_certificate(tmp_path):
+    authority = Authority(tmp_path, "authority")
+    (cert, _), (_, key) = authority.sign("a"), authority.sign("b")
     with pytest.raises(UserError, match="cannot be used"):
-        tls.Tls(authority("a")[0], authority("b")[1])
+        tls_of(cert, key, authority.file)
