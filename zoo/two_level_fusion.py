@@ -262,12 +262,14 @@ class FisherVectors(TransformerMixin, BaseEstimator):
         from skimage.feature import learn_gmm
 
         descriptors = np.concatenate(list(X))
-        if len(descriptors) < 2 * self.gaussians:
+        components = descriptors.shape[1] // 2
+        expected = max(2 * self.gaussians, components)  # as many as PCA has axes
+        if len(descriptors) < expected:
             raise ZooError(
-                f"{len(descriptors)} descriptors in the training clips, expected at least {2 * self.gaussians} for "
+                f"{len(descriptors)} descriptors in the training clips, expected at least {expected} for "
                 f"{self.gaussians} gaussians: set fewer, or give clips in which more moves"
             )
-        self.pca_ = PCA(descriptors.shape[1] // 2, random_state=self.random_state).fit(descriptors)
+        self.pca_ = PCA(components, random_state=self.random_state).fit(descriptors)
         arguments = {"covariance_type": "diag", "random_state": self.random_state, "reg_covar": 1e-5}
         halved = self.pca_.transform(descriptors).astype(np.float64)
         self.gmm_ = learn_gmm(halved, n_modes=self.gaussians, gm_args=arguments)

@@ -25,13 +25,13 @@ def command(dataset, folder, protocol):
         The arguments of ``python -m tfrecords.convert`` but for ``--out``.
     """
     if dataset == "synthetic":
-        return [dataset, "--subjects=5", "--repetitions=1", "--frames=15", "--size=48", f"--parts={_HANDS}"]
+        return [dataset, "--subjects=5", "--repetitions=1", "--frames=15", "--size=80", f"--parts={_HANDS}"]
     if dataset == "folder":
-        return [dataset, "--csv", _write_table(folder), "--size=48"]
+        return [dataset, "--csv", _write_table(folder), "--size=80"]
     candidates, write = _WRITERS[dataset]
     for clip_id in _chosen(dataset, protocol, candidates()):
         write(folder, clip_id)
-    return [dataset, "--source", folder, "--size=48", f"--parts={_HANDS}"]
+    return [dataset, "--source", folder, "--size=80", f"--parts={_HANDS}"]
 
 
 def _chosen(dataset, protocol, candidates):
@@ -55,7 +55,7 @@ def _product(form, *places):
 
 def _write_ntu(folder, clip_id):
     folder.mkdir(parents=True, exist_ok=True)
-    pose = recording_files.walk("kinect_v2_25")
+    pose = recording_files.walk("kinect_v2_25", frames=8)
     (folder / f"{clip_id}.skeleton").write_text(recording_files.ntu_text({1: (0, pose)}))
     recording_files.write_video(folder / f"{clip_id}_rgb.avi", recording_files.frames_of(pose))
 

@@ -377,7 +377,7 @@ def test_an_interrupted_cache_goes_on(tmp_path, data):
         ({"gaussians": 0}, "gaussians is 0, expected at least 1"),
         ({"penalty": 0.0}, "penalty is 0.0, expected above 0"),
         ({"pose_model": "no_such.keras"}, "no_such.keras: no such file"),
-        ({"track_length": 9}, "0 descriptors in the training clips, expected at least 4"),
+        ({"track_length": 9}, "0 descriptors in the training clips, expected at least [0-9]+ for"),
         ({"validation": PredefinedSplit([-1] * 4 + [0] * 20)}, "has 1 training clips beside validation"),
     ],
 )
