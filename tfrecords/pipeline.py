@@ -380,8 +380,8 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
     features = {}
     if inputs.pose_steps:
         offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        part = sampling.random_part(augment.pose_crop, seeds["part"]) if augment.pose_crop < 1 else (0.0, 1.0)
-        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets, part)
+        span = sampling.random_part(augment.pose_crop, seeds["part"]) if augment.pose_crop < 1 else (0.0, 1.0)
+        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets, span)
     if inputs.frames:
         indices = _training_frames(num_frames, inputs, augment, seeds) if inputs.has_window else steps
 
@@ -410,7 +410,7 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
         if inputs.pose_steps:
-            sequences["pose"] = pose_sequence(xyz, offsets, inputs, part)
+            sequences["pose"] = pose_sequence(xyz, offsets, inputs, span)
         features.update({n: augmentation.change_pose(pose, augment, seeds["pose"]) for n, pose in sequences.items()})
     features.update(_stored_features(lists, inputs))
     return _finish(features, inputs), _label(context, label_numbers)
