@@ -58,6 +58,7 @@ def test_dry_run(source, tmp_path):
         "v3_12: train 10, val 2, test 5",
         "v2_13: train 9, val 2, test 6",
         "v1_23: train 9, val 2, test 6",
+        "v12_subjects: train 12, val 0, test 0",
         "17 clips can be converted, 1 rejected (a01_s01_e01_v03: a01_s01_e01_v03.json: empty sequence); "
         "nothing written",
     ]
@@ -103,11 +104,12 @@ def test_help_without_tensorflow():
 @pytest.mark.real_data
 def test_the_whole_json_release(real_data, tmp_path):
     run = convert("nucla", "--source", real_data / "nucla" / "all_sqe", "--out", tmp_path / "out")
-    assert run.stdout.startswith("1484 clips in 15 shards, 0 rejected")
+    assert run.stdout.startswith("1484 clips in 18 shards, 0 rejected")
     found = json.loads((tmp_path / "out" / schema.MANIFEST).read_text())
     clips = {name: protocol["clips"] for name, protocol in found["protocols"].items()}
     assert clips == {
         "v3_12": {"train": 919, "val": 101, "test": 464},
         "v2_13": {"train": 886, "val": 94, "test": 504},
         "v1_23": {"train": 875, "val": 93, "test": 516},
+        "v12_subjects": {"train": 733, "val": 287, "test": 0},
     }

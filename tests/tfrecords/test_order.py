@@ -21,7 +21,7 @@ UNBALANCED = np.array([0] * 30 + [4] * 7 + [2] * 2)
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("numbered")
-    writer.convert(Numbered(), folder, clips_per_shard=5, workers=1)
+    writer.convert(Numbered(), folder, clips_per_shard=3, workers=1)
     return pipeline.Records(folder)
 
 
