@@ -5,6 +5,7 @@ import json
 import pathlib
 import socket
 import threading
+import time
 
 import grpc
 import numpy as np
@@ -23,12 +24,13 @@ POSES = np.zeros((3, 2, 25, 3), np.float32)
 Code = grpc.StatusCode
 
 
-def failing(code, times):
-    """An answer that fails so many times first; its ``left`` are the seconds the client gave each attempt."""
+def failing(code, times, after=0.0):
+    """An answer that fails so often, each time ``after`` seconds; its ``left``: the seconds each attempt was given."""
 
     def answer(request, context):
         answer.left.append(context.time_remaining())
         if len(answer.left) <= times:
+            time.sleep(after)
             context.abort(code, "made to fail")
         return usual_answer(request)
 
@@ -58,11 +60,13 @@ both = pytest.mark.parametrize("ask", [ask, ask_in_loop])
 
 @both
 def test_unavailable_is_tried_again_within_one_deadline(ask):
-    answer = failing(Code.UNAVAILABLE, times=2)
+    answer = failing(Code.UNAVAILABLE, times=2, after=0.3)
     with FakeServer(answer=answer) as server:
         assert ask(server.address, timeout=8).labels == ("sit down", "drink")
     assert len(answer.left) == 3
-    assert 9 > answer.left[0] > answer.left[2]  # what is left of it, not a new one; gRPC rounds up a little
+    first, _, third = answer.left
+    assert first < 9  # gRPC rounds a deadline up, so neither this nor the next is exact
+    assert first - third > 0.4  # two failures took 0.6 s: the third attempt had what was left, not a new deadline
 
 
 @both
