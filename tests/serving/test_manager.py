@@ -1,6 +1,7 @@
 """Versions that come and go while the server runs, TLS, batching and REST."""
 
 import base64
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -175,6 +176,32 @@ def test_neighbours_of_a_bad_request_are_answered():
     assert sizes == [4, 1, 1, 1, 1]
     with pytest.raises(Refused, match="larger than maximum"):
         batcher("s", {"x": tf.zeros([5, 1])})
+
+
+def test_full_queue_is_told_and_the_waiting_are_answered():
+    running, go_on = threading.Event(), threading.Event()
+
+    def run(signature, tensors):
+        running.set()
+        assert go_on.wait(30)
+        return {"y": tensors["x"].numpy()}
+
+    batcher = batching.Batcher(run, batching.Parameters(max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+
+        def send(value):
+            return pool.submit(batcher, "s", {"x": tf.constant([[float(value)]])})
+
+        first = send(0)
+        assert running.wait(30)  # it has left the queue
+        others = {send(value): value for value in (1, 2, 3, 4)}
+        ended = concurrent.futures.as_completed(others, timeout=30)
+        for refused in (next(ended), next(ended)):
+            assert refused.exception().code is Code.UNAVAILABLE
+            del others[refused]
+        go_on.set()
+        for answer, value in [(first, 0), *others.items()]:
+            assert answer.result(30)["y"].tolist() == [[value]]
 
 
 def test_batching_file(tmp_path):

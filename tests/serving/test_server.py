@@ -212,13 +212,14 @@ def test_long_message_is_cut(prediction, request_):
     assert len(details) == 1024 + len("...TRUNCATED")
 
 
-def test_random_damage_never_ends_the_server(channel, request_):
+@pytest.mark.parametrize("times", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_random_damage_never_ends_the_server(channel, request_, times):
     send = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")  # bytes, as they are
     rng = random.Random(0)
     sound = request_.SerializeToString(deterministic=True)
     refused = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION}
     outcomes = collections.Counter()
-    for _ in range(200):
+    for _ in range(times):
         damaged = bytearray(sound)
         for _ in range(rng.randint(1, 3)):
             damaged[rng.randrange(len(damaged))] = rng.randrange(256)
@@ -303,7 +304,9 @@ def test_many_clients_get_their_own_answers(prediction, clips, expected):
             np.testing.assert_allclose(answer, expected[name], atol=1e-6)
 
 
-def test_stopping_waits_for_requests_under_way(manager, request_, monkeypatch):
+@pytest.fixture
+def held_up(monkeypatch):
+    """Predictions wait: ``(entered, go_on)``, two events."""
     entered, go_on = threading.Event(), threading.Event()
     predict = servable.Servable.predict
 
@@ -313,6 +316,26 @@ def test_stopping_waits_for_requests_under_way(manager, request_, monkeypatch):
         return predict(self, request)
 
     monkeypatch.setattr(servable.Servable, "predict", slow)
+    return entered, go_on
+
+
+def test_more_requests_than_allowed_are_refused(manager, request_, held_up):
+    entered, go_on = held_up
+    running = server.Server(manager, port=0, max_requests=1)
+    running.start()
+    with grpc.insecure_channel(running.address) as channel:
+        service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        answer = service.Predict.future(request_, timeout=60)
+        assert entered.wait(30)
+        assert status_of(service.Predict, request_)[0] == Code.RESOURCE_EXHAUSTED
+        go_on.set()
+        assert answer.result().outputs
+        assert service.Predict(request_, timeout=60).outputs
+    running.stop(grace=0)
+
+
+def test_stopping_waits_for_requests_under_way(manager, request_, held_up):
+    entered, go_on = held_up
     running = server.Server(manager, port=0)
     running.start()
     with grpc.insecure_channel(running.address) as channel:
