@@ -7,11 +7,9 @@ import numpy as np
 from tfrecords import schema, storage
 from tfrecords.errors import UserError
 
-JPEG_QUALITY = 95
-
 
 def encode_jpeg(picture):
-    """JPEG file of an RGB picture.
+    """JPEG file of an RGB picture, of the quality that records have.
 
     Args:
         picture: ``[H, W, 3]`` uint8.
@@ -25,7 +23,7 @@ def encode_jpeg(picture):
     """
     from tfrecords import crops
 
-    return crops.encode_jpeg(np.ascontiguousarray(picture), JPEG_QUALITY)
+    return crops.encode_jpeg(np.ascontiguousarray(picture))
 
 
 def decode_jpeg(jpeg):
