@@ -101,6 +101,13 @@ class Model:
         self._states = {**self._states, version: (state, error)}
         _log.info("model=%s version=%d state=%s %s", self.name, version, state, error)
 
+    def reconfigured(self, config):
+        """A model with another configuration that takes over the loaded versions; this one is left as it is."""
+        model = Model(config, self._batcher)
+        if config.base_path == self.config.base_path:
+            model._servables, model._states, model._failed = self._servables, self._states, dict(self._failed)
+        return model
+
     def set_labels(self):
         """Gives the versions the labels of the configuration; Refused if one of these versions is not loaded."""
         labels = dict(self.config.version_labels)
@@ -198,22 +205,15 @@ class Manager:
         with self._changing:
             models = {}
             for one in config.model_config_list.config:
-                old = self._models.get(one.name)
-                models[one.name] = self._prepared(one, old)
+                model = self._models.get(one.name, Model(one, self._batcher)).reconfigured(one)
+                model.refresh()
+                models[one.name] = model
             for model in models.values():
                 if not model.servables:
                     raise Refused(grpc.StatusCode.UNKNOWN, _why(model))
                 model.set_labels()
             self._models = models
         gc.collect()
-
-    def _prepared(self, config, old):
-        """A model with its versions loaded; those that the old set has are taken from it, which is left as it is."""
-        model = Model(config, self._batcher)
-        if old and old.config.base_path == config.base_path:
-            model._servables, model._states, model._failed = old._servables, old._states, dict(old._failed)
-        model.refresh()
-        return model
 
     def names(self):
         """Names of the models."""
