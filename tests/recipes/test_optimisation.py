@@ -1,6 +1,7 @@
 """Optimizers, rates, losses, batches in parts and averages of weights, against what they are by definition."""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from recipes import config, optimisation
 from tests.recipes.conftest import TINY
+from tests.zoo import small
 from tfrecords.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -43,7 +45,7 @@ def steps_of(scope, stage, steps=3, parts=1, loss=None):
         model.compile(optimisation.make_optimizer(stage, model), loss=loss or optimisation.CrossEntropy(),
                       metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")])  # fmt: skip
         if parts > 1:
-            optimisation.accumulate(model, parts)
+            optimisation.save_memory(model, parts=parts)
     weights, seen = [model.get_weights()], []
     for _ in range(steps):
         seen.append(model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False).history)
@@ -81,6 +83,26 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, scope, parts):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(also["loss"], logs["loss"], rtol=1e-4)
     np.testing.assert_allclose(also["accuracy"], logs["accuracy"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_training_that_computes_activations_again_ends_with_the_same_weights(tmp_path, scope, parts):
+    """Statistics of batch normalisation included, which move as often as they do in a batch in as many parts."""
+    stage, ended = a_stage(tmp_path, SGD), []
+    for recompute in (False, True):
+        with scope():
+            model = small.build("i3d", dropout=0.0)
+            metrics = [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+            model.compile(optimisation.make_optimizer(stage, model), optimisation.CrossEntropy(), metrics)
+            if parts > 1 or recompute:
+                optimisation.save_memory(model, parts=parts, recompute=recompute)
+        features, labels = small.batch(model, clips=4)
+        logs = model.fit(features, labels, batch_size=4, epochs=2, verbose=0, shuffle=False).history
+        ended.append([*model.get_weights(), np.array(logs["loss"]), np.array(logs["accuracy"])])
+    before = small.shared("i3d").get_weights()
+    for kept, again, was in itertools.zip_longest(*ended, before):
+        np.testing.assert_allclose(again, kept, rtol=1e-3, atol=1e-4)
+        assert was is None or np.any(kept != was)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
