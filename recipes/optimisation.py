@@ -195,7 +195,7 @@ def balanced_weights(counts):
     return np.divide(counts.sum() / present.sum(), counts, out=np.zeros_like(counts), where=present)
 
 
-# ------------------------------------------------------------------------------------------------- a step of less memory
+# ------------------------------------------------------------------------------------------ a step of less memory
 
 
 def save_memory(model, *, parts=1, recompute=False):
