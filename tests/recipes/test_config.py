@@ -154,7 +154,7 @@ def test_mistakes_are_named(tiny, override, words):
 
 @pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=float16"])
 def test_what_activation_checkpointing_does_not_go_with(tiny, excluded):
-    with pytest.raises(UserError, match="stages.first.recompute: .*set (xla to false|bfloat16)$"):
+    with pytest.raises(UserError, match=r"stages.first.recompute: .*set (xla to false|bfloat16)$"):
         config.load(tiny, ["stages.first.recompute=true", excluded])
 
 
