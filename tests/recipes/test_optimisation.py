@@ -98,7 +98,7 @@ def test_a_training_that_computes_activations_again_ends_with_the_same_weights(t
             model = tf.keras.Model(inputs, tf.keras.layers.Dense(3, activation="softmax", name="classifier")(x))
             before = model.get_weights()
             metrics = [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-            model.compile(optimisation.make_optimizer(stage, model), optimisation.CrossEntropy(), metrics)
+            model.compile(optimisation.make_optimizer(stage, model), optimisation.CrossEntropy(), metrics=metrics)
             if parts > 1 or recompute:
                 optimisation.save_memory(model, parts=parts, recompute=recompute)
         videos = {"rgb": np.random.default_rng(0).normal(size=(8, 4, 8, 8, 3)).astype(np.float32)}
