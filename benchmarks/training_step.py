@@ -1,7 +1,7 @@
 """What does a training step of I3D cost, forward, backward and update, beside the same network in PyTorch?
 
 Every way to compute it runs in a process of its own, which gives its peak memory; they take their steps in turn, so
-that all meet the same machine. I3D starts from the same weights everywhere, sees the same clips and is trained by SGD with
+that all meet the same machine. I3D starts from the same weights, sees the same clips and is trained by SGD with
 momentum; the first losses must agree. Separable STA, which is I3D and little else, has no counterpart in PyTorch.
 With ``recompute`` a way computes activations again instead of keeping them (activation checkpointing).
 
