@@ -59,9 +59,9 @@ def main(argv=None):
 def run(scripts, out):
     """Runs scripts one after another; the names of those that failed."""
     data = out / "synthetic"
-    if "step_time" in scripts and not (data / "manifest.json").exists():
-        if subprocess.run([sys.executable, *CONVERT, "--out", str(data)]).returncode:
-            raise UserError(f"{data}: SynthADL could not be converted, see above")
+    missing = "step_time" in scripts and not (data / "manifest.json").exists()
+    if missing and subprocess.run([sys.executable, *CONVERT, "--out", str(data)]).returncode:
+        raise UserError(f"{data}: SynthADL could not be converted, see above")
     failed = []
     for name in scripts:
         arguments = [argument.format(data=data, out=out) for argument in SCRIPTS[name]]
