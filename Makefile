@@ -1,6 +1,7 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
 #   make test     all tests
+#   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 
 PYTHON ?= python3
@@ -38,8 +39,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# What of benchmarks/ needs nothing but the project, each written to $(RESULTS); a script that fails is named at the end.
+RESULTS ?= runs/benchmarks
+
 bench: setup
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/all.py --out $(RESULTS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo

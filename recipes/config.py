@@ -232,6 +232,8 @@ class Stage:
         batch: Global batch size; default: the recipe's.
         base_batch: Batch size that the learning rate is meant for: with another one it changes in proportion.
         accumulate: Parts that a device takes its share of a batch in, to save memory.
+        recompute: Activation checkpointing: what a video network's blocks compute inside is not kept but computed again
+            in the backward pass, to save memory.
         rates: Layers with a learning rate of their own.
         label_smoothing: Share of a label that is spread over all classes.
         class_weights: ``balanced``: every class has the same share of the loss, whatever its number of clips.
@@ -251,6 +253,7 @@ class Stage:
     batch: Optional[int] = _number(None, at_least=1)
     base_batch: Optional[int] = _number(None, at_least=1)
     accumulate: int = _number(1, at_least=1)
+    recompute: bool = False
     rates: tuple[Rate, ...] = ()
     label_smoothing: float = _number(0.0, at_least=0, below=1)
     class_weights: Literal["none", "balanced"] = "none"
@@ -665,6 +668,10 @@ def _check(recipe):
             raise _Invalid(f"{path}.monitor", "last chooses no epoch: leave early_stopping and plateau out")
         if data.train_on == "train_and_val" and stage.monitor != "last":
             raise _Invalid(f"{path}.monitor", "data.train_on train_and_val leaves nothing to choose on, set it to last")
+        if stage.recompute and recipe.xla:
+            raise _Invalid(f"{path}.recompute", "XLA merges what is computed twice: set xla to false")
+        if stage.recompute and recipe.mixed_precision == "float16":
+            raise _Invalid(f"{path}.recompute", "does not go with mixed_precision float16: set bfloat16")
         if not stage.epochs and not stage.init:
             raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)

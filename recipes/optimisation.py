@@ -6,6 +6,7 @@ goes on exactly as it was.
 
 import dataclasses
 import fnmatch
+import functools
 import warnings
 from importlib import metadata
 
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from zoo import recompute as recomputation
 
 _KERAS = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
 _COUNTS_LOSS = metadata.version("keras").startswith("2.")  # whether computing a loss shows it among the metrics
@@ -193,52 +195,74 @@ def balanced_weights(counts):
     return np.divide(counts.sum() / present.sum(), counts, out=np.zeros_like(counts), where=present)
 
 
-# ----------------------------------------------------------------------------------- several parts of a batch in turn
+# ------------------------------------------------------------------------------------------ a step of less memory
 
 
-def accumulate(model, parts):
-    """Makes a compiled model take a batch in parts, one after another, and add up their gradients.
+def save_memory(model, *, parts=1, recompute=False):
+    """Makes a compiled model's training step take less memory, and more time.
 
-    A step is that of the whole batch, at the memory of a part. Batch normalisation sees the parts alone, as it sees the
-    replicas' shares alone, and its moving averages take as many steps.
+    A step in parts is that of the whole batch, at the memory of a part. Batch normalisation sees the parts alone, as it
+    sees the replicas' shares alone, and its moving averages take as many steps.
 
     Args:
         model: A compiled ``tf.keras.Model``.
-        parts: Number of parts; every replica's share of a batch is divisible by it.
+        parts: Number of parts that a batch is taken in, one after another, their gradients added up; every replica's
+            share of a batch is divisible by it.
+        recompute: Compute what the video network's blocks hold again in the backward pass, see :mod:`zoo.recompute`.
+
+    Raises:
+        zoo.ZooError: There is no video network whose activations could be computed again.
     """
+    call = recomputation.training_call(model) if recompute else functools.partial(model, training=True)
 
     def train_step(data):
         x, y, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
-        size = tf.shape(y)[0] // parts
         variables = model.trainable_variables
 
-        def part(number, loss, gradients, scores):
-            start = number * size
-            some_x, some_y = tf.nest.map_structure(lambda value: value[start : start + size], (x, y))
+        def part(x, y):
+            """Loss, gradients and scores of a part."""
             with tf.GradientTape() as tape:
-                predicted = model(some_x, training=True)
+                predicted = call(x)
                 # Of a part, divided by the parts: their sum is the loss of the batch.
-                part_loss = model.compute_loss(x=some_x, y=some_y, y_pred=predicted) / parts
-            new = tape.gradient(part_loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            gradients = [old + gradient for old, gradient in zip(gradients, new)]
-            return number + 1, loss + part_loss, gradients, scores.write(number, predicted)
+                loss = model.compute_loss(x=x, y=y, y_pred=predicted) / parts
+            zero = tf.UnconnectedGradients.ZERO
+            return loss, tape.gradient(loss, variables, unconnected_gradients=zero), predicted
 
-        zeros = [tf.zeros_like(tf.convert_to_tensor(variable)) for variable in variables]
-        scores = tf.TensorArray(model.outputs[0].dtype, parts, element_shape=[None, *model.outputs[0].shape[1:]])
-        _, loss, gradients, scores = tf.while_loop(
-            lambda number, *_: number < parts,
-            part,
-            (tf.constant(0), tf.constant(0.0), zeros, scores),
-            parallel_iterations=1,  # one after another, or nothing is saved
-        )
+        if parts == 1:
+            loss, gradients, scores = part(x, y)
+        else:
+            loss, gradients, scores = _in_turn(part, parts, x, y, variables, model.outputs[0])
+            y = y[: tf.shape(scores)[0]]
         model.optimizer.apply_gradients(zip(gradients, variables))
         if not _COUNTS_LOSS:
             (shown,) = [metric for metric in model.metrics if metric.name == "loss"]
             # Each replica's loss is divided by their number, so the batch's is the sum.
             shown.update_state(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss))
-        return model.compute_metrics(x, y[: parts * size], scores.concat(), None)
+        return model.compute_metrics(x, y, scores, None)
 
     model.train_step = train_step
+
+
+def _in_turn(part, parts, x, y, variables, output):
+    """Sums of the losses and gradients of a batch's parts, and the scores of all."""
+    size = tf.shape(y)[0] // parts
+
+    def following(number, loss, gradients, scores):
+        start = number * size
+        some_x, some_y = tf.nest.map_structure(lambda value: value[start : start + size], (x, y))
+        part_loss, new, predicted = part(some_x, some_y)
+        gradients = [old + gradient for old, gradient in zip(gradients, new)]
+        return number + 1, loss + part_loss, gradients, scores.write(number, predicted)
+
+    zeros = [tf.zeros_like(tf.convert_to_tensor(variable)) for variable in variables]
+    scores = tf.TensorArray(output.dtype, parts, element_shape=[None, *output.shape[1:]])
+    _, loss, gradients, scores = tf.while_loop(
+        lambda number, *_: number < parts,
+        following,
+        (tf.constant(0), tf.constant(0.0), zeros, scores),
+        parallel_iterations=1,  # one after another, or nothing is saved
+    )
+    return loss, gradients, scores.concat()
 
 
 # ----------------------------------------------------------------------------------------------- averages of weights

@@ -24,7 +24,7 @@ import zoo
 from recipes import config, distribution, optimisation, run_directory, scoring
 from tfrecords import manifest, pipeline
 from tfrecords.errors import UserError
-from zoo import registry, skeletons
+from zoo import recompute, registry, skeletons
 
 KEPT = 2  # newest checkpoints kept, besides the best
 
@@ -52,6 +52,8 @@ def build_model(recipe, stage, records):
         options.update(_data_options(model, inputs))
         built = zoo.build(model.name, num_classes=len(records.labels_of(recipe.data.protocol)), **options)
         _check_inputs(built, inputs)
+        if stage.recompute:
+            recompute.block_ends(built)
         return built, _inputs_of(built, inputs)
     except zoo.ZooError as error:
         raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
@@ -421,8 +423,8 @@ def compile_model(model, stage, recipe, records):
         metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=recipe.xla,  # on CPU it slows 3D convolutions down
     )
-    if stage.accumulate > 1:
-        optimisation.accumulate(model, stage.accumulate)
+    if stage.accumulate > 1 or stage.recompute:
+        optimisation.save_memory(model, parts=stage.accumulate, recompute=stage.recompute)
     if hasattr(model.optimizer, "build"):  # those of tensorflow-addons make theirs at the first step
         model.optimizer.build(model.trainable_variables)  # a checkpoint's values need variables to go to
 

@@ -55,6 +55,46 @@ def read_video(path):
     return np.stack(list(VideoFrames(path)))
 
 
+def read_seen(path, inputs):
+    """The frames of a video file that a model looks at, for the signature ``serving_default``.
+
+    They answer as those of :func:`read_video` do, in a part of the time: decoding uses all cores and ends with the last
+    frame that the model looks at, and only such frames are converted to RGB, their centred square alone. The others
+    between them are black.
+
+    Args:
+        path: Any file FFmpeg's libraries read.
+        inputs: What the model is fed of pictures, a :class:`tfrecords.pipeline.Inputs`.
+
+    Returns:
+        ``[T, side, side, 3]`` uint8, RGB; all frames, whole, of a file that does not say how many they are.
+
+    Raises:
+        UserError: No such file, no video, damaged, or without frames.
+    """
+    from serving import signatures
+    from serving.streams import VideoFrames
+
+    video = VideoFrames(path, threads=True)
+    count = video.count
+    if not count:
+        return np.stack(list(video))
+    indices = signatures.frame_indices(count, inputs).numpy()
+    first, length = 0, count
+    if inputs.has_window and inputs.frames * inputs.stride <= count:
+        first, length = indices[0], inputs.frames * inputs.stride  # a window of its own, with the same frames
+    wanted, last = set(indices.tolist()), indices.max()
+    side = min(video.height, video.width)
+    rows, columns = (slice((size - side) // 2, (size - side) // 2 + side) for size in (video.height, video.width))
+    seen = np.zeros((length, side, side, 3), np.uint8)
+    for number, frame in enumerate(video.frames()):
+        if number in wanted:
+            seen[number - first] = frame[rows, columns]
+        if number == last:
+            return seen
+    return read_video(path)  # it holds fewer than it says
+
+
 def read_poses(path):
     """3D poses from a file.
 

@@ -6,23 +6,32 @@ variance may not fit into float16. The cast is part of the graph: of a frozen on
 warms up, but for the largest kernels.
 
 Freezing turns variables into constants, folds what depends on them alone (batch normalisation becomes part of the
-convolution before it), and leaves out what inference does not need.
+convolution before it), and leaves out what inference does not need. Of a frozen graph the convolutions, and what is
+between them, can be computed in bfloat16, for processors that have instructions for it. Attention, recurrent and linear
+layers stay in float32.
 """
 
+import collections
 import itertools
 
+import numpy as np
+
 PRECISIONS = ("float32", "float16", "bfloat16")
+COMPUTED = ("float32", "bfloat16")
 _KERNEL_AXES = 2
+_CONVOLUTIONS = ("Conv2D", "Conv3D")
+_BETWEEN = ("BiasAdd", "Relu", "MaxPool", "MaxPool3D", "ConcatV2")  # convolutions; exact, or as exact as they are
 _count = itertools.count()  # of rewritten functions in this process
 
 
-def rewrite(function, *, precision="float32", freeze=False):
+def rewrite(function, *, precision="float32", freeze=False, compute="float32"):
     """The same function of a rewritten graph.
 
     Args:
         function: A concrete function of a dictionary of tensors that returns a dictionary of tensors.
         precision: How kernels are stored, one of :data:`PRECISIONS`.
         freeze: Whether weights become constants of an optimised graph. Without it kernels are variables still.
+        compute: What convolutions of a frozen graph are computed in, one of :data:`COMPUTED`.
 
     Returns:
         A ``tf.function`` of the same signature.
@@ -44,7 +53,9 @@ def rewrite(function, *, precision="float32", freeze=False):
     frozen = convert_to_constants.convert_variables_to_constants_v2(function, lower_control_flow=False)
     fetches = [tensor.name for tensor in frozen.outputs]
     feeds = [tensor.name for tensor in frozen.inputs]
-    graph = _optimised(frozen, fetches) if freeze else frozen.graph.as_graph_def()
+    graph = _folded(_optimised(frozen, fetches)) if freeze else frozen.graph.as_graph_def()
+    if compute == "bfloat16":
+        _convolve_in_bfloat16(graph, {name.partition(":")[0] for name in fetches})
     _rename_functions(graph, f"rewritten_{next(_count)}")
     stored = {} if precision == "float32" else _kernels(graph, tf.as_dtype(precision))
     if not freeze:
@@ -103,3 +114,116 @@ def _optimised(frozen, fetches):
     rewriting.min_graph_nodes = -1
     rewriting.optimizers.extend(["constfold", "dependency"])
     return tf_optimizer.OptimizeGraph(config, graph)
+
+
+def _folded(graph):
+    """A frozen graph whose batch normalisations are part of the convolution before them: its kernel and a bias.
+
+    Constant folding has done so where Keras writes them as products and sums; this does it for the fused operation.
+    """
+    import tensorflow as tf
+
+    nodes = {node.name: node for node in graph.node}
+    uses = collections.Counter(name.partition(":")[0] for node in graph.node for name in node.input)
+    for node in list(graph.node):
+        if node.op != "FusedBatchNormV3":
+            continue
+        convolution, *statistics = (nodes[name.partition(":")[0]] for name in node.input)
+        if convolution.op not in _CONVOLUTIONS or uses[convolution.name] > 1:
+            continue
+        given = [nodes[convolution.input[1]], *statistics]
+        if any(tensor.op != "Const" for tensor in given):
+            continue
+        kernel, gamma, beta, mean, variance = (tf.make_ndarray(tensor.attr["value"].tensor) for tensor in given)
+        scale = gamma / np.sqrt(variance + node.attr["epsilon"].f)
+        convolution.input[1] = _constant(graph, f"{node.name}/kernel", kernel * scale)  # its last axis: the filters
+        bias = _constant(graph, f"{node.name}/bias", beta - mean * scale)
+        del node.input[1:]
+        node.input.append(bias)
+        _turn_into(node, "BiasAdd")
+    _leave_out_unused(graph)
+    return graph
+
+
+def _convolve_in_bfloat16(graph, fetched):
+    """Computes a frozen graph's convolutions, and what is between them, in bfloat16.
+
+    TensorFlow can do so itself, but decides by the machine that runs the graph and takes attention along.
+
+    Args:
+        graph: The ``GraphDef``, which is changed.
+        fetched: Names of nodes whose outputs stay float32.
+    """
+    import tensorflow as tf
+
+    nodes = {node.name: node for node in graph.node}
+    for node in graph.node:  # a bias is a sum to Keras 3, and a sum is not fused with the convolution
+        given = [nodes[name.partition(":")[0]] for name in node.input]
+        if node.op == "AddV2" and given[0].op in _CONVOLUTIONS and _is_bias(given[1]):
+            _turn_into(node, "BiasAdd")
+
+    chosen = {node.name for node in graph.node if node.op in _CONVOLUTIONS and node.attr["T"].type == tf.float32}
+    chosen -= fetched
+    size = 0
+    while len(chosen) > size:
+        size = len(chosen)
+        for node in graph.node:
+            data = [name for name in node.input if nodes[name.partition(":")[0]].op != "Const"]
+            if node.op in _BETWEEN and node.name not in fetched and chosen.issuperset(data):
+                chosen.add(node.name)
+
+    casts = {}
+
+    def cast(name, dtype):
+        if name not in casts:
+            node = graph.node.add(name=f"{name.replace(':', '_')}/{dtype.name}", op="Cast", input=[name])
+            node.attr["SrcT"].type = (tf.float32 if dtype == tf.bfloat16 else tf.bfloat16).as_datatype_enum
+            node.attr["DstT"].type = dtype.as_datatype_enum
+            casts[name] = node.name
+        return casts[name]
+
+    for node in list(graph.node):
+        for i, name in enumerate(node.input):
+            given = nodes[name.partition(":")[0]]
+            if node.name not in chosen:
+                node.input[i] = cast(name, tf.float32) if given.name in chosen else name
+            elif given.op != "Const":
+                node.input[i] = name if given.name in chosen else cast(name, tf.bfloat16)
+            elif given.attr["dtype"].type == tf.float32:
+                value = tf.make_ndarray(given.attr["value"].tensor)
+                node.input[i] = _constant(graph, f"{node.name}/{i}", value, tf.bfloat16)
+        if node.name in chosen:
+            node.attr["T"].type = tf.bfloat16.as_datatype_enum
+    _leave_out_unused(graph)
+
+
+def _is_bias(node):
+    """Whether a node is a constant with one axis."""
+    return node.op == "Const" and len(node.attr["value"].tensor.tensor_shape.dim) == 1
+
+
+def _turn_into(node, op):
+    """Makes another operation of a node, which has no other attribute than its type."""
+    dtype = node.attr["T"].type
+    node.op = op
+    node.attr.clear()
+    node.attr["T"].type = dtype
+
+
+def _constant(graph, name, value, dtype="float32"):
+    """Adds a constant to a graph; its name."""
+    import tensorflow as tf
+
+    dtype = tf.as_dtype(dtype)
+    node = graph.node.add(name=name, op="Const")
+    node.attr["dtype"].type = dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value.astype(dtype.as_numpy_dtype)))
+    return name
+
+
+def _leave_out_unused(graph):
+    """Removes constants that nothing takes."""
+    used = {name.partition(":")[0].lstrip("^") for node in graph.node for name in node.input}
+    kept = [node for node in graph.node if node.op != "Const" or node.name in used]
+    del graph.node[:]
+    graph.node.extend(kept)

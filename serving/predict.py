@@ -2,10 +2,12 @@
 
 ``python -m serving.predict --model BASE/<model>[/<version>] --video FILE --pose FILE``
 
-The request is made as :mod:`serving.client` makes it and checked as :mod:`serving.server` checks it. Only the frames of
-a video travel nowhere, so they are not compressed to JPEG first.
+A clip is checked as :mod:`serving.client` and :mod:`serving.server` check it. Only it travels nowhere: it is not put
+into a message, the frames of a video are not compressed to JPEG first, and of a video file no more is read than the
+model looks at.
 """
 
+import json
 import pathlib
 import sys
 
@@ -14,6 +16,8 @@ from serving import prediction as predictions
 from serving.client import positive
 from tfrecords import command_line, schema
 from tfrecords.errors import UserError
+
+_INPUTS = "assets/inputs.json"
 
 
 class Predictor:
@@ -27,6 +31,7 @@ class Predictor:
 
     Attributes:
         servable: The loaded :class:`serving.servable.Servable`.
+        inputs: What the model is fed, a :class:`tfrecords.pipeline.Inputs`; ``None`` where the export does not say it.
 
     Example:
         >>> predictor = Predictor("models/separable_sta")  # doctest: +SKIP
@@ -45,6 +50,7 @@ class Predictor:
             self.servable = Servable(path.absolute().parent.name, version, path)
         except ValueError as error:
             raise UserError(f"{error}; export the model again") from error
+        self.inputs = _inputs(path)
 
     def predict(self, frames=None, poses=None, *, signature=signatures.DEFAULT):
         """Classifies a clip given as :meth:`serving.client.Client.predict` takes it.
@@ -61,6 +67,24 @@ class Predictor:
             UserError: The clip lacks what the model needs, or does not fit it.
         """
         return self._ask(signature, request.clip_tensors(self._definition(signature), [(frames, poses)]))
+
+    def predict_files(self, video=None, poses=None):
+        """Classifies a clip whose pictures are a video file; reads no more of it than the model looks at.
+
+        Args:
+            video: The file's path.
+            poses: As for :meth:`predict`.
+
+        Returns:
+            A :class:`serving.prediction.Prediction`.
+
+        Raises:
+            UserError: The file cannot be read, or as for :meth:`predict`.
+        """
+        takes_video = request.takes_video(self._definition(signatures.DEFAULT))
+        if video is None or not takes_video or self.inputs is None:
+            return self.predict(clips.read_video(video) if video else None, poses)
+        return self.predict(clips.read_seen(video, self.inputs), poses)
 
     def predict_clip(self, clip):
         """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation sees it.
@@ -85,13 +109,22 @@ class Predictor:
     def _ask(self, signature, tensors):
         from serving.servable import Refused
 
-        asked = request.predict_request(signature, self._definition(signature), tensors, outputs=())
         try:
-            response = self.servable.predict(asked)
+            response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
         except Refused as refusal:
             raise UserError(f"{refusal.code.name}: the model refused the clip ({refusal})") from refusal
         (prediction,) = predictions.read(response, 1, model=self.servable.name, signature=signature)
         return prediction
+
+
+def _inputs(path):
+    """What the model of a version folder is fed, as the run it was exported from says."""
+    from tfrecords.pipeline import Inputs
+
+    try:
+        return Inputs.from_dict(json.loads((path / _INPUTS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # a SavedModel of another origin: its videos are read whole
 
 
 def main(argv=None):
@@ -115,9 +148,8 @@ def main(argv=None):
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
         prediction = Predictor(arguments.model).predict_clip(clip)
     else:
-        frames = clips.read_video(arguments.video) if arguments.video else None
         poses = clips.read_poses(arguments.pose) if arguments.pose else None
-        prediction = Predictor(arguments.model).predict(frames, poses)
+        prediction = Predictor(arguments.model).predict_files(arguments.video, poses)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(prediction)
     return 0
 

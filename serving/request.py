@@ -104,7 +104,8 @@ def clip_tensors(definition, clips):
                 f"clips of one request must be equally long and large, {name} have the shapes {listed}: "
                 "ask about each by itself"
             )
-        tensors[name] = np.stack([row[name] for row in rows])
+        # One clip, which is the rule, is not copied.
+        tensors[name] = np.stack([row[name] for row in rows]) if len(rows) > 1 else rows[0][name][np.newaxis]
     return tensors
 
 
@@ -147,6 +148,9 @@ def _jpegs(pictures):
 
 def _raw(pictures):
     """``[T, H, W, 3]`` uint8."""
+    if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
+        _frame(next(_each(pictures)))
+        return pictures
     frames = [decode_jpeg(p) if isinstance(p, bytes) else _frame(p) for p in _each(pictures)]
     shapes = {frame.shape for frame in frames}
     if len(shapes) > 1:

@@ -158,8 +158,8 @@ def _checked(request):
         return {name: tf.identity(tensor) for name, tensor in request.items()}
 
 
-def _frame_indices(num_frames, inputs):
-    """Frames of the centred window, or of the pose steps: ``[T]``."""
+def frame_indices(num_frames, inputs):
+    """Which frames of a clip a model looks at, in the centred window or at the pose steps: ``[T]``."""
     from tfrecords import sampling
 
     if not inputs.has_window:
@@ -175,12 +175,19 @@ def _from_frames(frames, inputs):
     from tfrecords import pictures
 
     shape = tf.shape(frames)
-    frames = tf.gather(frames, _frame_indices(shape[1], inputs), axis=1)  # [B, T, H, W, 3]
+    indices = frame_indices(shape[1], inputs)
     top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
-    frames = frames[:, :, top : top + height, left : left + width]
-    frames = tf.reshape(frames, [-1, height, width, 3])  # [B * T, side, side, 3]
-    frames = pictures.prepare(frames, inputs.size)
-    return tf.reshape(frames, [-1, inputs.frames, inputs.size, inputs.size, 3])
+
+    def one_frame(place):
+        clip, frame = place
+        picture = frames[clip, frame, top : top + height, left : left + width]
+        return pictures.prepare(picture[tf.newaxis], inputs.size)[0]
+
+    # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
+    spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
+    places = tf.meshgrid(tf.range(shape[0]), indices, indexing="ij")  # [B, T] each
+    rgb = tf.map_fn(one_frame, [tf.reshape(x, [-1]) for x in places], fn_output_signature=spec)
+    return tf.reshape(rgb, [-1, inputs.frames, inputs.size, inputs.size, 3])
 
 
 def _from_jpegs(jpegs, inputs):
@@ -189,7 +196,7 @@ def _from_jpegs(jpegs, inputs):
 
     from tfrecords import pictures
 
-    indices = _frame_indices(tf.shape(jpegs)[1], inputs)
+    indices = frame_indices(tf.shape(jpegs)[1], inputs)
 
     def one_clip(jpegs):
         frames = pictures.decode_frames(jpegs, indices, pictures.centre_square)

@@ -22,17 +22,19 @@ class VideoFrames:
     Args:
         path: Any file FFmpeg's libraries read.
         fps: Frames per second; default: what the file says.
+        threads: Whether decoding uses all cores.
 
     Raises:
         UserError: No such file, no video, damaged (also while iterating), without frames or without a rate.
     """
 
-    def __init__(self, path, fps=None):
+    def __init__(self, path, fps=None, threads=False):
         from tfrecords.video import Video
 
         self._path = pathlib.Path(path)
-        self._video = self._checked(lambda: Video(self._path))
+        self._video = self._checked(lambda: Video(self._path, threads))
         self._fps = fps or self._video.fps
+        self.height, self.width = self._video.height, self._video.width
 
     @property
     def fps(self):
@@ -41,13 +43,22 @@ class VideoFrames:
             raise UserError(f"{self._path}: says no frames per second: give --fps")
         return self._fps
 
+    @property
+    def count(self):
+        """Frames, known without decoding them; 0 if they are not."""
+        return self._checked(lambda: self._video.count)
+
     def __iter__(self):
+        return map(np.asarray, self.frames())
+
+    def frames(self):
+        """The frames, each as :class:`tfrecords.video.Frame`: converted to RGB where it is sliced."""
         frames = iter(self._video)
         while True:
             frame = self._checked(lambda: next(frames, None))
             if frame is None:
                 return
-            yield np.asarray(frame)
+            yield frame
 
     def _checked(self, read):
         try:

@@ -133,6 +133,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean body"]),
         ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
         ("stages.second.init=[third]", ["stages.second.init", "no earlier stage 'third'", "first"]),
+        ("stages.second.recompute=1", ["stages.second.recompute: expected true or false"]),
         ("stages.second.model=i3d", ["stages.second.model", "last stage"]),
         ("stages.second.name=first", ["stages.first", "two stages"]),
         ("stages.second.name=a/b", ["folder", "letters"]),
@@ -149,6 +150,12 @@ def test_mistakes_are_named(tiny, override, words):
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=float16"])
+def test_what_activation_checkpointing_does_not_go_with(tiny, excluded):
+    with pytest.raises(UserError, match=r"stages.first.recompute: .*set (xla to false|bfloat16)$"):
+        config.load(tiny, ["stages.first.recompute=true", excluded])
 
 
 @pytest.mark.parametrize(
@@ -217,6 +224,7 @@ def test_differences_name_the_keys(tiny):
         ("model.lstm_unit=3", ["stages.second", "did you mean 'lstm_units'"]),
         ("model.name=pose_lstn", ["stages.second", "did you mean 'pose_lstm'"]),
         ("model.pose_steps=3", ["stages.second", "pose_steps", "data"]),
+        ("stages.second.recompute=true", ["stages.second", "pose_lstm has no video network", "leave recompute out"]),
         ("model.name=separable_sta", ["separable_sta needs frames", "data.frames"]),
     ],
 )

@@ -1,6 +1,7 @@
 """Optimizers, rates, losses, batches in parts and averages of weights, against what they are by definition."""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tensorflow as tf
 from recipes import config, optimisation
 from tests.recipes.conftest import TINY
 from tfrecords.errors import UserError
+from zoo import i3d
 
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(8, 5)).astype(np.float32), RANDOM.integers(0, 3, 8).astype(np.int32)
@@ -43,7 +45,7 @@ def steps_of(scope, stage, steps=3, parts=1, loss=None):
         model.compile(optimisation.make_optimizer(stage, model), loss=loss or optimisation.CrossEntropy(),
                       metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")])  # fmt: skip
         if parts > 1:
-            optimisation.accumulate(model, parts)
+            optimisation.save_memory(model, parts=parts)
     weights, seen = [model.get_weights()], []
     for _ in range(steps):
         seen.append(model.fit(X, Y, batch_size=8, epochs=1, verbose=0, shuffle=False).history)
@@ -81,6 +83,30 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, scope, parts):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(also["loss"], logs["loss"], rtol=1e-4)
     np.testing.assert_allclose(also["accuracy"], logs["accuracy"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_training_that_computes_activations_again_ends_with_the_same_weights(tmp_path, scope, parts):
+    """Statistics of batch normalisation included, which move as often as they do in a batch in as many parts."""
+    stage, ended = a_stage(tmp_path, SGD), []
+    for recompute in (False, True):
+        with scope():
+            tf.keras.utils.set_random_seed(1)
+            inputs = {"rgb": tf.keras.Input((4, 8, 8, 3), name="rgb")}
+            x = i3d.inception(i3d.unit(inputs["rgb"], 4, 3, name="first"), "Mixed_3b", 0.0625)
+            x = tf.keras.layers.GlobalAveragePooling3D(name="pooled")(x)
+            model = tf.keras.Model(inputs, tf.keras.layers.Dense(3, activation="softmax", name="classifier")(x))
+            before = model.get_weights()
+            metrics = [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+            model.compile(optimisation.make_optimizer(stage, model), optimisation.CrossEntropy(), metrics=metrics)
+            if parts > 1 or recompute:
+                optimisation.save_memory(model, parts=parts, recompute=recompute)
+        videos = {"rgb": np.random.default_rng(0).normal(size=(8, 4, 8, 8, 3)).astype(np.float32)}
+        logs = model.fit(videos, Y, batch_size=8, epochs=2, verbose=0, shuffle=False).history
+        ended.append([*model.get_weights(), np.array(logs["loss"]), np.array(logs["accuracy"])])
+    for kept, again, was in itertools.zip_longest(*ended, before):
+        np.testing.assert_allclose(again, kept, rtol=1e-3, atol=1e-5)
+        assert was is None or np.any(kept != was)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])

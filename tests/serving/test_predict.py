@@ -1,13 +1,18 @@
 """Predictions from a SavedModel without a server."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 
 from serving import predict
-from tests.serving.conftest import LABELS
+from serving.clips import read_video
+from serving.servable import Refused
+from tests.serving.conftest import INPUTS, LABELS, PERSONS
+from tests.tfrecords.recording_files import write_video
 from tfrecords import command_line
+from tfrecords.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,26 @@ def test_stored_pictures_equal_the_record(predictor, clips):
     clip = clips["long"]
     of_pictures = predictor.predict(clip.images, clip.pose_xyz, signature="serve_jpeg")
     np.testing.assert_allclose(of_pictures.probabilities, predictor.predict_clip(clip).probabilities, atol=1e-6)
+
+
+def test_a_file_is_answered_as_its_frames_are(predictor, clips, tmp_path):
+    """Whether the export says what the model looks at or not."""
+    frames = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+    path, poses = write_video(tmp_path / "clip.mp4", frames), clips["long"].pose_xyz
+    expected = predictor.predict(read_video(path), poses)
+    assert predictor.inputs == INPUTS
+    assert predictor.predict_files(path, poses) == expected
+    of_another_origin = copy.copy(predictor)
+    of_another_origin.inputs = None
+    assert of_another_origin.predict_files(path, poses) == expected
+    with pytest.raises(UserError, match="give a video"):
+        predictor.predict_files(poses=poses)
+
+
+def test_arrays_that_do_not_fit(predictor):
+    arrays = {"frames": np.zeros((1, 3, 8, 8), np.uint8), "poses": np.zeros((1, 3, PERSONS, 25, 3), np.float32)}
+    with pytest.raises(Refused, match=r"input frames: expected shape \[\?,\?,\?,\?,3\], got \[1,3,8,8\]"):
+        predictor.servable.predict_arrays("serving_default", arrays, ["classes"])
 
 
 def test_command(base, dataset, tmp_path, capsys, predictor):

@@ -1,0 +1,107 @@
+"""All benchmarks that need nothing but the project, one after another, and their figures in one table.
+
+Those of research datasets and of hours (``nucla_poses.py``, ``ablation_synthetic.py``) are started by hand.
+
+    make bench
+    python benchmarks/all.py --out runs/benchmarks --only training_step clip_to_label
+    python benchmarks/all.py --out runs/benchmarks --table     # of the results that are there
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+if not __package__:  # run as a script
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from tfrecords import command_line
+from tfrecords.errors import UserError
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Script -> its arguments beside --json; {data} is a converted SynthADL, {out} the folder of results.
+SCRIPTS = {
+    "inference": [],
+    "training_step": [],
+    "cost_against_size": [],
+    "clip_to_label": [],
+    "full_size": [],
+    "step_time": ["--data", "{data}"],
+    "serving": [],
+    "pose_inference": [],
+    "reader": ["--out", "{out}/clips", "--rounds", "3", "--epochs", "2"],
+    "convert": [],
+    "render_synthetic": [],
+    "dense_trajectories": [],
+}
+CONVERT = ["-m", "tfrecords.convert", "synthetic", "--subjects", "4", "--repetitions", "1", "--workers", "2"]
+TABLE = "benchmarks.md"
+
+
+def main(argv=None):
+    """The command line; returns the exit status: 1 if a script failed."""
+    parser = command_line.ArgumentParser(prog="all.py", description="All benchmarks that need nothing but the project.")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/benchmarks"), metavar="DIR")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="default: all")
+    parser.add_argument("--table", action="store_true", help="run nothing, write the table of what is there")
+    arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    failed = [] if arguments.table else run(arguments.only, arguments.out)
+    text = table(arguments.out)
+    (arguments.out / TABLE).write_text(text, encoding="utf-8")
+    print(f"{text}\nwritten to {arguments.out / TABLE}")
+    if failed:
+        print(f"error: failed, see above: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run(scripts, out):
+    """Runs scripts one after another; the names of those that failed."""
+    data = out / "synthetic"
+    missing = "step_time" in scripts and not (data / "manifest.json").exists()
+    if missing and subprocess.run([sys.executable, *CONVERT, "--out", str(data)]).returncode:
+        raise UserError(f"{data}: SynthADL could not be converted, see above")
+    failed = []
+    for name in scripts:
+        arguments = [argument.format(data=data, out=out) for argument in SCRIPTS[name]]
+        print(f"--- {name}", flush=True)
+        begin = time.monotonic()
+        command = [sys.executable, str(HERE / f"{name}.py"), *arguments, "--json", str(out / f"{name}.json")]
+        if subprocess.run(command).returncode:
+            failed.append(name)
+        print(f"--- {name}: {time.monotonic() - begin:.0f} s", flush=True)
+    return failed
+
+
+def table(out):
+    """The results in a folder as Markdown: one row for every number, named by the keys that lead to it."""
+    lines = ["| benchmark | figure | value |", "|---|---|---|"]
+    for name in SCRIPTS:
+        path = out / f"{name}.json"
+        if path.is_file():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            result = {key: value for key, value in result.items() if key not in ("machine", "versions")}
+            lines += [f"| {name} | {key} | {value:.4g} |" for key, value in numbers(result)]
+    return "\n".join(lines) + "\n"
+
+
+def numbers(value, path=""):
+    """``(dotted keys, number)`` of all numbers in JSON values.
+
+    Example:
+        >>> list(numbers({"i3d": {"seconds": 0.5, "way": "a"}, "rounds": [3, 4]}))
+        [('i3d.seconds', 0.5), ('rounds.0', 3), ('rounds.1', 4)]
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from numbers(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from numbers(item, f"{path}.{number}")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield path, value
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

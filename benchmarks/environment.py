@@ -1,0 +1,41 @@
+"""The machine and the versions that figures of the benchmarks depend on."""
+
+import os
+import pathlib
+import platform
+from importlib import metadata
+
+
+def describe(*packages):
+    """``{"machine": {...}, "versions": {...}}`` for a JSON file; a package that is not installed has no version.
+
+    Example:
+        >>> sorted(describe("numpy")["machine"])
+        ['cores', 'devices', 'memory_bytes', 'processor', 'system']
+    """
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    machine = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "devices": [gpu.get("device_name", "GPU") for gpu in gpus] or ["CPU"],
+        "system": platform.platform(),
+    }
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {"machine": machine, "versions": versions}
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
