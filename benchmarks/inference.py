@@ -65,25 +65,24 @@ def main(argv=None):
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         processes, missing, versions = _started(stack)
         peaks = {precision: _peak(processes, precision) for precision in arguments.precisions}
-        results = []
+        found = {
+            "machine": {"processor": _processor(), "cores": runtimes.CORES},
+            "versions": {"python": platform.python_version(), **versions},
+            "not_installed": missing,
+            "repetitions": arguments.repetitions,
+            "cases": [],
+        }
+        path = arguments.json or (None if arguments.quick else RESULTS)
         for model, (frames, size), batch in itertools.product(arguments.models, sizes, batches):
             if model == "vpn" and batch != batches[0] and not arguments.all:
                 continue  # nearly all of it is I3D
             for precision in arguments.precisions:
                 case = Case(model, frames, size, batch, precision, scratch)
-                results.append(compare(case, processes, arguments.repetitions, arguments.all, peaks[precision]))
-                _print(results[-1])
-    found = {
-        "machine": {"processor": _processor(), "cores": runtimes.CORES},
-        "versions": {"python": platform.python_version(), **versions},
-        "not_installed": missing,
-        "repetitions": arguments.repetitions,
-        "cases": results,
-    }
-    path = arguments.json or (None if arguments.quick else RESULTS)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_json(path, _with_earlier(found, path))
+                found["cases"].append(compare(case, processes, arguments.repetitions, arguments.all, peaks[precision]))
+                _print(found["cases"][-1])
+                if path:  # after every case, so that none is lost
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    manifest.write_json(path, _with_earlier(found, path))
     print(f"\n{time.perf_counter() - start:.0f} seconds")
     return 0
 
