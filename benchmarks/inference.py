@@ -131,8 +131,11 @@ def _started(stack):
 
 def _peak(processes, precision):
     """GFLOP/s of a product of matrices, by framework; ``best`` is the machine's."""
-    found = {name: process.ask("product", precision=precision, repetitions=5) for name, process in processes.items()}
-    found = {name: rate for name, rate in found.items() if rate and name != "tensorflow_inter_op_1"}
+    found = {
+        name: process.ask("product", precision=precision, repetitions=5)
+        for name, process in processes.items() if name != "tensorflow_inter_op_1"
+    }  # fmt: skip
+    found = {name: rate for name, rate in found.items() if rate}
     print(f"matrix product in {precision}: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found.items()))
     return {**found, "best": max(found.values())}
 
