@@ -5,7 +5,7 @@ another order every round, and medians compared. Before anything is timed every 
 with those of the Keras model. I3D's achieved GFLOP/s are put beside those of a plain product of two matrices in the
 same precision, the fastest that NumPy, TensorFlow and PyTorch have.
 
-    python benchmarks/inference.py
+    python benchmarks/inference.py                        # 10 minutes on 2 cores
     python benchmarks/inference.py --models i3d --sizes 64x224 --batches 1 --precisions float32 --repetitions 9
     python benchmarks/inference.py --quick                # small clips one by one, to see that all works
 
@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
+import json
 import pathlib
 import platform
 import random
@@ -53,7 +54,7 @@ def main(argv=None):
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--repetitions", type=int, default=5, help="rounds that are timed (default: 5)")
     parser.add_argument("--quick", action="store_true", help="clips of 16x112x112 one by one")
-    parser.add_argument("--tune", action="store_true", help="settings too that are known to bring nothing")
+    parser.add_argument("--all", action="store_true", help="VPN in batches too, and settings known to bring nothing")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help=f"default: {RESULTS.name} in results")
     arguments = parser.parse_args(argv)
     if min(arguments.repetitions, *arguments.batches) < 1:
@@ -64,26 +65,40 @@ def main(argv=None):
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         processes, missing, versions = _started(stack)
         peaks = {precision: _peak(processes, precision) for precision in arguments.precisions}
-        results = []
+        found = {
+            "machine": {"processor": _processor(), "cores": runtimes.CORES},
+            "versions": {"python": platform.python_version(), **versions},
+            "not_installed": missing,
+            "repetitions": arguments.repetitions,
+            "cases": [],
+        }
+        path = arguments.json or (None if arguments.quick else RESULTS)
         for model, (frames, size), batch in itertools.product(arguments.models, sizes, batches):
+            if model == "vpn" and batch != batches[0] and not arguments.all:
+                continue  # nearly all of it is I3D
             for precision in arguments.precisions:
                 case = Case(model, frames, size, batch, precision, scratch)
-                results.append(compare(case, processes, arguments.repetitions, arguments.tune, peaks[precision]))
-                _print(results[-1])
-    found = {
-        "machine": {"processor": _processor(), "cores": runtimes.CORES},
-        "versions": {"python": platform.python_version(), **versions},
-        "not_installed": missing,
-        "repetitions": arguments.repetitions,
-        "seconds": time.perf_counter() - start,
-        "matrix_product_gflops": peaks,
-        "cases": results,
-    }
-    path = arguments.json or (None if arguments.quick else RESULTS)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_json(path, found)
+                found["cases"].append(compare(case, processes, arguments.repetitions, arguments.all, peaks[precision]))
+                _print(found["cases"][-1])
+                if path:  # after every case, so that none is lost
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    manifest.write_json(path, _with_earlier(found, path))
+    print(f"\n{time.perf_counter() - start:.0f} seconds")
     return 0
+
+
+def _with_earlier(found, path):
+    """The results, and what a file has of other cases if it is of the same machine, versions and repetitions."""
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if any(earlier.get(key) != value for key, value in found.items() if key != "cases"):
+        return found
+
+    def key(case):
+        return [case[field.name] for field in dataclasses.fields(Case) if field.name != "folder"]
+
+    new = [key(case) for case in found["cases"]]
+    kept = [case for case in earlier["cases"] if key(case) not in new]
+    return {**found, "cases": [*kept, *found["cases"]]}
 
 
 def _size(text):
@@ -116,8 +131,11 @@ def _started(stack):
 
 def _peak(processes, precision):
     """GFLOP/s of a product of matrices, by framework; ``best`` is the machine's."""
-    found = {name: process.ask("product", precision=precision, repetitions=5) for name, process in processes.items()}
-    found = {name: rate for name, rate in found.items() if rate and name != "tensorflow_inter_op_1"}
+    found = {
+        name: process.ask("product", precision=precision, repetitions=5)
+        for name, process in processes.items() if name != "tensorflow_inter_op_1"
+    }  # fmt: skip
+    found = {name: rate for name, rate in found.items() if rate}
     print(f"matrix product in {precision}: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found.items()))
     return {**found, "best": max(found.values())}
 
@@ -129,7 +147,7 @@ def compare(case, processes, repetitions, tune, peak):
         case: The case.
         processes: Name of the framework -> :class:`runtimes.Process`.
         repetitions: Rounds that are timed.
-        tune: Whether settings that bring nothing are timed too.
+        tune: Whether settings that are known to bring nothing are timed too.
         peak: What :func:`_peak` returned for the precision.
 
     Returns:
@@ -173,7 +191,13 @@ def compare(case, processes, repetitions, tune, peak):
         return min(names, key=lambda name: figures[name]["median_s"], default=None)
 
     found = {key: value for key, value in asked.items() if key != "folder"}
-    found.update(made, contenders=figures, fastest_own=fastest(own), fastest_alternative=fastest(others))
+    found.update(
+        made,
+        matrix_product_gflops=peak,
+        contenders=figures,
+        fastest_own=fastest(own),
+        fastest_alternative=fastest(others),
+    )
     if others:
         found["speed_ratio"] = figures[fastest(others)]["median_s"] / figures[fastest(own)]["median_s"]
     return found

@@ -1,7 +1,7 @@
 """Exports a trained run as a SavedModel that TF-Serving can serve.
 
 ``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4] [--precision bfloat16]
-[--freeze]``
+[--freeze] [--compute bfloat16]``
 
 ::
 
@@ -90,7 +90,9 @@ class Run:
             raise UserError(f"{error}; finish the training first") from error
 
 
-def export(run, base, *, name=None, version=None, batch_sizes=(1,), precision="float32", freeze=False):
+def export(
+    run, base, *, name=None, version=None, batch_sizes=(1,), precision="float32", freeze=False, compute="float32"
+):
     """Writes a new version of a model.
 
     Args:
@@ -102,6 +104,7 @@ def export(run, base, *, name=None, version=None, batch_sizes=(1,), precision="f
             above 1, makes servers put requests together (:mod:`serving.batching_parameters`).
         precision: How weights are stored, see :mod:`serving.freezing`; all is computed as the model computes it.
         freeze: Whether weights become constants of a graph made ready for a CPU.
+        compute: What the convolutions of such a graph are computed in, ``float32`` or ``bfloat16``.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
@@ -109,14 +112,19 @@ def export(run, base, *, name=None, version=None, batch_sizes=(1,), precision="f
 
     Raises:
         UserError: The version exists already, another export is under way, the run cannot be exported, or the
-            difference is above the tolerance of the precision, :data:`TOLERANCES`.
+            difference is above the tolerance, :data:`TOLERANCES`.
     """
+    if compute != "float32" and not freeze:
+        raise UserError(f"--compute {compute} is for frozen graphs alone: add --freeze")
+    tolerance = _tolerance(precision, compute)
     batching_parameters.check(run.inputs, batch_sizes)
     model = run.model()
     name = name or model.name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise UserError(f"--name {name!r}: expected letters, digits, '_', '-' and '.', as in {model.name}")
-    module, functions = signatures.build(model, run.inputs, run.labels, precision=precision, freeze=freeze)
+    module, functions = signatures.build(
+        model, run.inputs, run.labels, precision=precision, freeze=freeze, compute=compute
+    )
     attention = bool(zoo.attention_names(model))
     requests = warmup.requests(name, run.inputs, attention=attention, batch_sizes=sorted(set(batch_sizes)))
     with _only_exporter(pathlib.Path(base) / name) as folder:
@@ -133,7 +141,7 @@ def export(run, base, *, name=None, version=None, batch_sizes=(1,), precision="f
             if set(batch_sizes) != {1}:
                 batching_parameters.write(unfinished, batching_parameters.fit(run.inputs, batch_sizes))
             trials = warmup.requests(name, run.inputs, attention=attention, noise=True)
-            difference = _check(unfinished, name, version, model, run.inputs, trials, TOLERANCES[precision])
+            difference = _check(unfinished, name, version, model, run.inputs, trials, tolerance)
             _sync(unfinished)
             unfinished.chmod(0o755)  # mkdtemp's 0700 would keep a server of another user out
             unfinished.rename(folder / str(version))
@@ -196,9 +204,14 @@ def _check(folder, name, version, model, inputs, requests, tolerance):
     if not max(differences) <= tolerance:  # not (a > b): NaN must not pass
         raise UserError(
             f"the SavedModel differs from the model by {max(differences):.2g} (tolerance {tolerance:g}): nothing was "
-            "exported; if --precision was given, try a higher one"
+            "exported; if --precision or --compute was given, try a higher one"
         )
     return max(differences)
+
+
+def _tolerance(precision, compute):
+    """How much probabilities may differ: what is computed in few bits decides, else what is stored."""
+    return TOLERANCES[precision if compute == "float32" else compute]
 
 
 def _sync(folder):
@@ -245,6 +258,9 @@ def main(argv=None):
     )
     parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
     parser.add_argument("--freeze", action="store_true", help="make weights constants, the graph ready for a CPU")
+    parser.add_argument(
+        "--compute", choices=freezing.COMPUTED, default="float32", help="of a frozen graph's convolutions"
+    )
     arguments = parser.parse_args(argv)
     run = Run(arguments.run)
     folder, difference = export(
@@ -255,9 +271,10 @@ def main(argv=None):
         batch_sizes=arguments.batch_sizes,
         precision=arguments.precision,
         freeze=arguments.freeze,
+        compute=arguments.compute,
     )
     offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
-    tolerance = TOLERANCES[arguments.precision]
+    tolerance = _tolerance(arguments.precision, arguments.compute)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(offered)})")
     print(f"largest difference of probabilities to the Keras model: {difference:.2g} (tolerance {tolerance:g})")

@@ -124,11 +124,11 @@ def _folded(graph):
     import tensorflow as tf
 
     nodes = {node.name: node for node in graph.node}
-    uses = collections.Counter(name.partition(":")[0] for node in graph.node for name in node.input)
+    uses = collections.Counter(_owner(name) for node in graph.node for name in node.input)
     for node in list(graph.node):
-        if node.op != "FusedBatchNormV3":
+        if node.op != "FusedBatchNormV3" or node.attr["T"].type != tf.float32:
             continue
-        convolution, *statistics = (nodes[name.partition(":")[0]] for name in node.input)
+        convolution, *statistics = (nodes[_owner(name)] for name in node.input[:5])
         if convolution.op not in _CONVOLUTIONS or uses[convolution.name] > 1:
             continue
         given = [nodes[convolution.input[1]], *statistics]
@@ -138,8 +138,8 @@ def _folded(graph):
         scale = gamma / np.sqrt(variance + node.attr["epsilon"].f)
         convolution.input[1] = _constant(graph, f"{node.name}/kernel", kernel * scale)  # its last axis: the filters
         bias = _constant(graph, f"{node.name}/bias", beta - mean * scale)
-        del node.input[1:]
-        node.input.append(bias)
+        del node.input[1:5]
+        node.input.insert(1, bias)
         _turn_into(node, "BiasAdd")
     _leave_out_unused(graph)
     return graph
@@ -158,9 +158,14 @@ def _convolve_in_bfloat16(graph, fetched):
 
     nodes = {node.name: node for node in graph.node}
     for node in graph.node:  # a bias is a sum to Keras 3, and a sum is not fused with the convolution
-        given = [nodes[name.partition(":")[0]] for name in node.input]
-        if node.op == "AddV2" and given[0].op in _CONVOLUTIONS and _is_bias(given[1]):
-            _turn_into(node, "BiasAdd")
+        if node.op == "AddV2":
+            left, right = (nodes[_owner(name)] for name in node.input[:2])
+            if (
+                left.op in _CONVOLUTIONS
+                and _shape(right)
+                and _shape(right) == _shape(nodes[_owner(left.input[1])])[-1:]
+            ):
+                _turn_into(node, "BiasAdd")
 
     chosen = {node.name for node in graph.node if node.op in _CONVOLUTIONS and node.attr["T"].type == tf.float32}
     chosen -= fetched
@@ -168,8 +173,8 @@ def _convolve_in_bfloat16(graph, fetched):
     while len(chosen) > size:
         size = len(chosen)
         for node in graph.node:
-            data = [name for name in node.input if nodes[name.partition(":")[0]].op != "Const"]
-            if node.op in _BETWEEN and node.name not in fetched and chosen.issuperset(data):
+            data = [name for name in node.input if name[0] != "^" and nodes[_owner(name)].op != "Const"]
+            if data and node.op in _BETWEEN and node.name not in fetched and chosen.issuperset(data):
                 chosen.add(node.name)
 
     casts = {}
@@ -184,7 +189,9 @@ def _convolve_in_bfloat16(graph, fetched):
 
     for node in list(graph.node):
         for i, name in enumerate(node.input):
-            given = nodes[name.partition(":")[0]]
+            given = nodes[_owner(name)]
+            if name[0] == "^":  # an order, no tensor
+                continue
             if node.name not in chosen:
                 node.input[i] = cast(name, tf.float32) if given.name in chosen else name
             elif given.op != "Const":
@@ -197,9 +204,14 @@ def _convolve_in_bfloat16(graph, fetched):
     _leave_out_unused(graph)
 
 
-def _is_bias(node):
-    """Whether a node is a constant with one axis."""
-    return node.op == "Const" and len(node.attr["value"].tensor.tensor_shape.dim) == 1
+def _owner(name):
+    """Name of the node that an input comes from."""
+    return name.lstrip("^").partition(":")[0]
+
+
+def _shape(node):
+    """Sizes of a constant's axes; none of another node."""
+    return [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim] if node.op == "Const" else []
 
 
 def _turn_into(node, op):
@@ -223,7 +235,7 @@ def _constant(graph, name, value, dtype="float32"):
 
 def _leave_out_unused(graph):
     """Removes constants that nothing takes."""
-    used = {name.partition(":")[0].lstrip("^") for node in graph.node for name in node.input}
+    used = {_owner(name) for node in graph.node for name in node.input}
     kept = [node for node in graph.node if node.op != "Const" or node.name in used]
     del graph.node[:]
     graph.node.extend(kept)

@@ -237,7 +237,7 @@ def _from_examples(examples, inputs):
     return tf.map_fn(one_clip, examples, fn_output_signature=inputs.signature())
 
 
-def build(model, inputs, labels, *, precision="float32", freeze=False):
+def build(model, inputs, labels, *, precision="float32", freeze=False, compute="float32"):
     """The graphs to save.
 
     Args:
@@ -246,6 +246,7 @@ def build(model, inputs, labels, *, precision="float32", freeze=False):
         labels: The C class names, in the order of the softmax.
         precision: How the network's weights are stored, one of :data:`serving.freezing.PRECISIONS`.
         freeze: Whether they are constants of a graph that is made ready for a CPU.
+        compute: What the convolutions of such a graph are computed in, one of :data:`serving.freezing.COMPUTED`.
 
     Returns:
         ``(module, functions)`` for ``tf.saved_model.save(module, path, signatures=functions)``: a ``tf.Module`` that
@@ -280,7 +281,7 @@ def build(model, inputs, labels, *, precision="float32", freeze=False):
     outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
     network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
     if precision != "float32" or freeze:
-        network = freezing.rewrite(network.get_concrete_function(), precision=precision, freeze=freeze)
+        network = freezing.rewrite(network.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
     texts = tf.constant([label.encode() for label in labels])  # [C]
 
     def function(signature):

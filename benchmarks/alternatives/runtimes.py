@@ -9,9 +9,11 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from importlib import metadata
 
 import numpy as np
@@ -37,7 +39,8 @@ class TensorFlow:
 
     def variants(self, case, tuning):
         """Ways to run a case; ``tuning``: those too that are there to know what they bring."""
-        return ["keras", "frozen", *(["saved_model", "xla"] if tuning and case.precision == "float32" else [])]
+        more = ["saved_model", "xla"] if tuning and case.precision == "float32" else []
+        return [*(["keras"] if tuning or case.batch == 1 else []), "frozen", *more]
 
     def make(self, case):
         """Writes a case's model for all frameworks, and its own answer; multiply-accumulates of a clip."""
@@ -143,7 +146,8 @@ class PyTorch:
         """Ways to run a case."""
         if case.model != "i3d":
             return []
-        return ["eager", *(["jit_freeze", "compile"] if tuning else [])]
+        best = "compile" if shutil.which("c++") else "eager"  # which needs no compiler
+        return ["eager", "jit_freeze", "compile"] if tuning and best == "compile" else [best]
 
     def prepare(self, case, variant):
         """A function that answers a case."""
@@ -151,6 +155,7 @@ class PyTorch:
 
         from benchmarks.alternatives import i3d_pytorch
 
+        warnings.simplefilter("ignore")  # of torch.jit, which is deprecated, and of its tracing the sizes
         dtype = getattr(torch, case.precision)
         with np.load(case.files / PYTORCH) as weights:
             network = i3d_pytorch.network(dict(weights))

@@ -50,8 +50,55 @@ def test_batch_normalisation_becomes_part_of_the_convolution(traced):
     function, _ = traced
     frozen = nodes(freezing.rewrite(function, freeze=True))
     assert frozen.count("Conv3D") == 1
-    assert "Rsqrt" not in frozen
-    assert "Mul" not in frozen
+    assert not {"Rsqrt", "Mul", "FusedBatchNormV3"} & set(frozen)
+
+
+@pytest.fixture(scope="module")
+def branched():
+    """Like ``traced``, with branches, pools, a convolution that two layers read, and attention beside."""
+    picture = tf.keras.Input((4, 8, 8, 3), name="rgb")
+    stem = tf.keras.layers.Conv3D(16, 3, 2, "same", use_bias=False)(picture)
+    hidden = tf.keras.layers.ReLU()(tf.keras.layers.BatchNormalization(scale=False)(stem))
+    pooled = tf.keras.layers.MaxPooling3D(3, 1, "same")(hidden)
+    hidden = tf.keras.layers.Concatenate()([tf.keras.layers.Conv3D(8, 1)(pooled), hidden])
+    hidden = tf.keras.layers.GlobalAveragePooling3D()(hidden)
+    attention = tf.keras.layers.Dense(24, "softmax")(tf.keras.layers.GlobalAveragePooling3D()(stem))
+    output = tf.keras.layers.Dense(3)(tf.keras.layers.Multiply()([hidden, attention]))
+    model = tf.keras.Model({"rgb": picture}, {"logits": output, "features": hidden, "stem": stem})
+    small.randomize(model)
+    specs = {"rgb": tf.TensorSpec([None, 4, 8, 8, 3], tf.float32, "rgb")}
+    function = tf.function(lambda fed: model(fed, training=False), input_signature=[specs])
+    fed = {"rgb": tf.constant(np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)), tf.float32)}
+    yield function.get_concrete_function(), fed  # noqa: PT022 - the model must live: it alone keeps the variables
+
+
+@pytest.mark.parametrize(("compute", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-2)])
+def test_convolutions_that_others_read_are_folded_right(branched, compute, tolerance):
+    function, fed = branched
+    rewritten = freezing.rewrite(function, freeze=True, compute=compute)
+    expected, answer = function(fed), rewritten(fed)
+    for name in expected:
+        assert answer[name].dtype == tf.float32
+        np.testing.assert_allclose(answer[name], expected[name], atol=tolerance)
+
+
+def test_what_is_computed_in_bfloat16():
+    """Convolutions and what is between them, with biases that TensorFlow fuses; the linear layer is not."""
+    network = small.shared("i3d")
+    specs = {"rgb": tf.TensorSpec([None, *network.input["rgb"].shape[1:]], tf.float32, "rgb")}
+    function = tf.function(lambda fed: {"y": network(fed, training=False)}, input_signature=[specs])
+    rewritten = freezing.rewrite(function.get_concrete_function(), freeze=True, compute="bfloat16")
+    graph = rewritten.get_concrete_function().graph.as_graph_def()
+    half = [node.op for node in graph.node if node.attr["T"].type == tf.bfloat16.as_datatype_enum]
+    counts = {"Conv3D": 58, "BiasAdd": 58, "Relu": 57, "MaxPool3D": 13, "ConcatV2": 9}
+    assert {op: half.count(op) for op in set(half)} == counts
+    clip = tf.constant(small.batch(network)[0]["rgb"])
+    np.testing.assert_allclose(rewritten({"rgb": clip})["y"], network({"rgb": clip}), atol=5e-2)
+
+
+def test_bfloat16_needs_a_frozen_graph(pose_run_folder, tmp_path):
+    with pytest.raises(UserError, match="--compute bfloat16 is for frozen graphs alone: add --freeze"):
+        export.export(export.Run(pose_run_folder), tmp_path, compute="bfloat16")
 
 
 def test_variance_that_float16_cannot_hold_is_kept(traced):
