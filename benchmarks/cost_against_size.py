@@ -70,9 +70,9 @@ def main(argv=None):
         powers = {figure: power(list(found), [row[figure] for row in found.values()]) for figure in FIGURES}
         results[axis] = {"model": name, "points": found, "powers": powers}
         print(_table(axis, results[axis]), flush=True)
-    if arguments.json:
-        described = environment.describe("tensorflow", "keras", "numpy")
-        manifest.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
+        if arguments.json:  # after every axis: they take minutes
+            described = environment.describe("tensorflow", "keras", "numpy")
+            manifest.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
     return 0
 
 
