@@ -59,6 +59,7 @@ def main(argv=None):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if arguments.point:
         axis, value = arguments.point
         print(json.dumps(point(axis, int(value), arguments.repetitions)))
@@ -96,7 +97,6 @@ def _in_a_process(axis, value, repetitions):
 
 def point(axis, value, repetitions):
     """The figures of a model at one value of an axis, taken in this process."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     import zoo

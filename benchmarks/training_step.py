@@ -78,6 +78,7 @@ def main(argv=None):
     if arguments.work:
         work(arguments.work[0], arguments.cases[0], pathlib.Path(arguments.work[1]))
         return 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     missing = [] if importlib.util.find_spec("torch") else [way for way in arguments.ways if way.startswith("pytorch")]
     if missing:
         print(f"not installed, left out: torch ({', '.join(missing)})")
