@@ -59,6 +59,7 @@ def main(argv=None):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if arguments.point:
         axis, value = arguments.point
         print(json.dumps(point(axis, int(value), arguments.repetitions)))
@@ -70,9 +71,9 @@ def main(argv=None):
         powers = {figure: power(list(found), [row[figure] for row in found.values()]) for figure in FIGURES}
         results[axis] = {"model": name, "points": found, "powers": powers}
         print(_table(axis, results[axis]), flush=True)
-    if arguments.json:
-        described = environment.describe("tensorflow", "keras", "numpy")
-        manifest.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
+        if arguments.json:  # after every axis: they take minutes
+            described = environment.describe("tensorflow", "keras", "numpy")
+            manifest.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
     return 0
 
 
@@ -96,7 +97,6 @@ def _in_a_process(axis, value, repetitions):
 
 def point(axis, value, repetitions):
     """The figures of a model at one value of an axis, taken in this process."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     import zoo

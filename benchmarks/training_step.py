@@ -78,18 +78,21 @@ def main(argv=None):
     if arguments.work:
         work(arguments.work[0], arguments.cases[0], pathlib.Path(arguments.work[1]))
         return 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     missing = [] if importlib.util.find_spec("torch") else [way for way in arguments.ways if way.startswith("pytorch")]
     if missing:
         print(f"not installed, left out: torch ({', '.join(missing)})")
     ways = [way for way in arguments.ways if way not in missing]
     if not ways:
         raise UserError("--ways: nothing is left to measure: pip install torch")
-    results = {str(case): measure(case, ways, arguments.steps) for case in arguments.cases}
-    print(table(results))
-    if arguments.json:
-        described = environment.describe("tensorflow", "keras", "torch", "numpy")
-        result = {"cases": results, "steps": arguments.steps, "not_installed": missing, **described}
-        manifest.write_json(arguments.json, result)
+    results = {}
+    for case in arguments.cases:
+        results[str(case)] = measure(case, ways, arguments.steps)
+        print(table({str(case): results[str(case)]}), flush=True)
+        if arguments.json:  # after every case: they take minutes
+            described = environment.describe("tensorflow", "keras", "torch", "numpy")
+            result = {"cases": results, "steps": arguments.steps, "not_installed": missing, **described}
+            manifest.write_json(arguments.json, result)
     return 0
 
 
