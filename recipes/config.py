@@ -670,8 +670,8 @@ def _check(recipe):
             raise _Invalid(f"{path}.monitor", "data.train_on train_and_val leaves nothing to choose on, set it to last")
         if stage.recompute and recipe.xla:
             raise _Invalid(f"{path}.recompute", "XLA merges what is computed twice: set xla to false")
-        if stage.recompute and recipe.mixed_precision == "float16":
-            raise _Invalid(f"{path}.recompute", "does not go with mixed_precision float16: set bfloat16")
+        if stage.recompute and recipe.mixed_precision != "float32":
+            raise _Invalid(f"{path}.recompute", "was found right in float32 alone: set mixed_precision to float32")
         if not stage.epochs and not stage.init:
             raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)

@@ -81,7 +81,7 @@ def _run(x, block):
     """A block's output, whose gradient computes the block again.
 
     Its weights are arguments of the function with that gradient, so that what it gives for them reaches the variables
-    on every device and under every policy of precision as any other gradient does.
+    on every device as any other gradient does.
     """
     weights = block.trainable_variables
     y = tf.stop_gradient(block(x, training=True))

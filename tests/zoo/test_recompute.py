@@ -73,11 +73,11 @@ def both(model):
     return found
 
 
-def assert_equal(kept, again, tolerance=1e-5):
+def assert_equal(kept, again):
     for key in ("loss", "predictions", "gradients", "weights", "random states"):
         for expected, value in zip(tf.nest.flatten(kept[key]), tf.nest.flatten(again[key])):
             scale = np.abs(np.asarray(expected, float)).max()
-            np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance * scale + 1e-7, err_msg=key)
+            np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * scale + 1e-7, err_msg=key)
 
 
 @pytest.mark.parametrize("towers", [1, 2])
@@ -98,18 +98,6 @@ def test_frozen_layers():
     kept, again = both(model)
     assert_equal(kept, again)
     assert 0 < len(again["gradients"]) < len(network().trainable_variables)
-
-
-def test_bfloat16():
-    """Activations are computed again in the precision of the first time; gradients of variables are float32."""
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        model = network()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    kept, again = both(model)
-    assert_equal(kept, again, tolerance=0.05)
-    assert {gradient.dtype.name for gradient in again["gradients"]} == {"float32"}
 
 
 def test_the_model_stays_as_it_was(tmp_path):
