@@ -25,7 +25,7 @@ BATCHES = (1, 32)
 OPTIONS = {
     "pose_lstm": {"lstm_units": 128},
     "pose_cnn": {"width": 0.5},
-    "pose_gcn": {"streams": ("joint", "bone", "joint_motion", "bone_motion")},
+    "pose_gcn": {"width": 2.0, "streams": ("joint", "bone", "joint_motion", "bone_motion")},
 }
 
 
