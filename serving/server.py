@@ -12,6 +12,7 @@ import json
 import logging
 import pathlib
 import signal
+import socket
 import sys
 import threading
 
@@ -174,6 +175,26 @@ class Server:
         stopped.wait()
 
 
+class StopSignals:
+    """SIGTERM and SIGINT, to be waited for by the main thread.
+
+    The signal's number comes through a socket: a handler that sets an event can find the lock of that event held by the
+    thread it interrupts, and a signal that reaches another thread does not wake a main thread that waits for a lock.
+    """
+
+    def __init__(self):
+        self._told, sender = socket.socketpair()
+        sender.setblocking(False)
+        self._sender = sender  # kept open
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # Python writes the number to the socket
+        signal.set_wakeup_fd(sender.fileno())
+
+    def wait(self):
+        """Returns when the process has been told to stop."""
+        self._told.recv(1)
+
+
 class _JsonLines(logging.Formatter):
     """A log record as one JSON object."""
 
@@ -281,15 +302,15 @@ def main(argv=None):
         configure_from(manager, pathlib.Path(arguments.model_config_file))
     else:
         manager.load_newest()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    signals = StopSignals()
     server.start()
     for servable in manager.servables():
         print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
     if server.rest_address:
         print(f"REST on {server.rest_address}", flush=True)
     _watch(manager, arguments, stopping)
-    stopping.wait()
+    signals.wait()
+    stopping.set()
     _log.info("stopping: requests under way have %g s to end", GRACE_SECONDS)
     server.stop()
     return 0

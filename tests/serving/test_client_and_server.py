@@ -90,7 +90,7 @@ def test_every_signature_of_a_label(asked, clips, expected):
 def test_a_message_beyond_the_limit(asked):
     frames = np.zeros((16, 256, 256, 3), np.uint8)
     with (
-        Client(asked, MODEL, signature="serving_default", timeout=20, retries=0) as client,
+        Client(asked, MODEL, signature="serving_default", timeout=120, retries=0) as client,
         pytest.raises(RequestFailed) as failure,
     ):
         client.predict(frames, np.zeros((4, 2, 25, 3), np.float32))
@@ -140,7 +140,7 @@ def test_clients_that_leave_or_read_nothing(running, clips, expected):
 
 
 def test_a_body_of_two_gigabytes_is_refused_unread(running):
-    connection = http.client.HTTPConnection(running.rest_address, timeout=30)
+    connection = http.client.HTTPConnection(running.rest_address, timeout=120)
     connection.putrequest("POST", f"/v1/models/{MODEL}:predict")
     connection.putheader("Content-Length", str(2**31))
     connection.endheaders()
@@ -211,7 +211,7 @@ def test_command_follows_its_files_and_logs_json(tmp_path, pose_run_folder):
         config.write_text(text.replace("NAME", "second"))
         until_answered(address, "second", 2)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
     messages = [json.loads(row)["message"] for row in log.read_text().splitlines() if row.startswith("{")]

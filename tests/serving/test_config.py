@@ -205,7 +205,7 @@ def test_probe_reads_the_state(models, monkeypatch, state, ready):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(config, "REST_PORT", server.server_port)
     probe = config.readiness(config.find(models))
-    assert (subprocess.run(probe, timeout=30, check=False).returncode == 0) == ready
+    assert (subprocess.run(probe, timeout=120, check=False).returncode == 0) == ready
     server.shutdown()
     server.server_close()
-    assert subprocess.run(probe, timeout=30, check=False, stderr=subprocess.DEVNULL).returncode != 0  # nobody listens
+    assert subprocess.run(probe, timeout=120, check=False, stderr=subprocess.DEVNULL).returncode != 0  # nobody listens

@@ -74,7 +74,7 @@ def test_no_request_fails_while_versions_change(folder, version):
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not ended.is_set():
                 try:
-                    answer = tf.make_ndarray(service.Predict(ask(value), timeout=30).outputs["y"])
+                    answer = tf.make_ndarray(service.Predict(ask(value), timeout=120).outputs["y"])
                     if (answer != 2 * value).any():
                         wrong.append(answer)
                 except grpc.RpcError as error:
@@ -195,7 +195,7 @@ def test_full_queue_is_told_and_the_waiting_are_answered():
         first = send(0)
         assert running.wait(30)  # it has left the queue
         others = {send(value): value for value in (1, 2, 3, 4)}
-        ended = concurrent.futures.as_completed(others, timeout=30)
+        ended = concurrent.futures.as_completed(others, timeout=120)
         for refused in (next(ended), next(ended)):
             assert refused.exception().code is Code.UNAVAILABLE
             del others[refused]
@@ -219,7 +219,7 @@ def test_batching_file(tmp_path):
 def http(address, path, document=None):
     data = None if document is None else json.dumps(document).encode()
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", data, timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", data, timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -295,7 +295,7 @@ def test_nobody_without_the_right_certificate_gets_in(tmp_path, folder):
         credentials = grpc.ssl_channel_credentials(root, key, cert)
         with grpc.secure_channel(running.address, credentials) as channel:
             try:
-                prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(ask(), timeout=20)
+                prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(ask(), timeout=120)
                 codes[name] = Code.OK
             except grpc.RpcError as error:
                 codes[name] = error.code()

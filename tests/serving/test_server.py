@@ -380,11 +380,23 @@ def test_command_serves_until_it_is_told_to_stop(base, request_):
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             assert service.Predict(request_, timeout=60).outputs
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0
     assert "Traceback" not in out + err
+
+
+def test_a_signal_that_reaches_another_thread_stops_the_server():
+    program = """
+import signal, threading
+from serving import server
+signals = server.StopSignals()
+tell = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Timer(0.5, tell).start()
+signals.wait()
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True, timeout=120)
 
 
 @pytest.mark.parametrize(

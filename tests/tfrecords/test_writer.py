@@ -212,7 +212,7 @@ def test_killed_and_run_again(source, reference, start, tmp_path):
 def test_ctrl_c(source, start, tmp_path):
     process = start()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command to go on" in one_line(errors)
     assert complete_shards(tmp_path / "out")
@@ -227,7 +227,7 @@ def test_ctrl_c(source, start, tmp_path):
 def test_worker_killed(start, tmp_path):
     process = start()
     os.kill(workers_of(process)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "a worker process was killed" in one_line(errors)
     assert complete_shards(tmp_path / "out")
