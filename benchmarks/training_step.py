@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from benchmarks import environment
 from tfrecords import command_line, manifest
 from tfrecords.errors import UserError
 
-WAYS = ("keras", "keras_recompute", "separable_sta", "pytorch", "pytorch_recompute")
+WAYS = ("keras", "keras_recompute", "separable_sta", "pytorch", "pytorch_compile", "pytorch_recompute")
 CASES = ("16x112x2", "32x112x4")
 NUM_CLASSES = 60
 RATE, MOMENTUM = 1e-3, 0.9
@@ -79,9 +80,9 @@ def main(argv=None):
         work(arguments.work[0], arguments.cases[0], pathlib.Path(arguments.work[1]))
         return 0
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    missing = [] if importlib.util.find_spec("torch") else [way for way in arguments.ways if way.startswith("pytorch")]
-    if missing:
-        print(f"not installed, left out: torch ({', '.join(missing)})")
+    missing = _not_installed(arguments.ways)
+    for way, what in missing.items():
+        print(f"{way}: left out, not installed: {what}")
     ways = [way for way in arguments.ways if way not in missing]
     if not ways:
         raise UserError("--ways: nothing is left to measure: pip install torch")
@@ -94,6 +95,17 @@ def main(argv=None):
             result = {"cases": results, "steps": arguments.steps, "not_installed": missing, **described}
             manifest.write_json(arguments.json, result)
     return 0
+
+
+def _not_installed(ways):
+    """Way that cannot be measured -> what it lacks."""
+    missing = {}
+    for way in ways:
+        if way.startswith("pytorch") and not importlib.util.find_spec("torch"):
+            missing[way] = "torch"
+        elif way == "pytorch_compile" and not shutil.which("c++"):
+            missing[way] = "a C++ compiler"
+    return missing
 
 
 def measure(case, ways, steps):
@@ -233,7 +245,9 @@ def _pytorch_step(case, weights, way):
     rgb, labels = case.clips()
     x = torch.from_numpy(rgb).permute(0, 4, 1, 2, 3).to(device)  # channels last in memory
     labels = torch.from_numpy(labels).to(device)
-    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
+    if way == "pytorch_compile":  # needs a C++ compiler on a CPU
+        network = torch.compile(network)
+    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, fused=True)
 
     def step():
         optimizer.zero_grad(set_to_none=True)

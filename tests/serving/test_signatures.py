@@ -57,7 +57,7 @@ def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
         "rgb": np.stack([pictures.to_network_range(pictures.resize(clip, 32)) for clip in chosen]),
         "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
     }
-    np.testing.assert_allclose(answer["probabilities"], model.predict_on_batch(fed), atol=1e-6)
+    np.testing.assert_allclose(answer["probabilities"], model(fed, training=False), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_attention_takes_jpegs_and_explains_the_same_answer(function, clips, mod
     np.testing.assert_allclose(answer["probabilities"][0], expected["long"], atol=1e-6)
     assert set(answer) == {*signatures.OUTPUTS, "spatial_attention", "temporal_attention"}
     fed = signatures.features("serve_jpeg", INPUTS, {name: tf.constant(array) for name, array in request.items()})
-    for layer, weights in zoo.attention_maps(model).predict_on_batch(fed).items():
+    for layer, weights in zoo.attention_maps(model)(fed, training=False).items():
         np.testing.assert_allclose(answer[layer], weights, atol=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, o
         signature = request.model_spec.signature_name
         tensors = {alias: tf.constant(tf.make_ndarray(proto)) for alias, proto in request.inputs.items()}
         answer = functions[signature](**tensors)
-        expected = keras_model.predict_on_batch(signatures.features(signature, inputs, tensors))
+        expected = keras_model(signatures.features(signature, inputs, tensors), training=False)
         differences[signature] = np.abs(answer["probabilities"] - expected["probabilities"]).max()
         assert set(answer) == {*signatures.OUTPUTS, *(attention if signature == "attention" else ())}
         for output in set(answer) - {"classes"}:

@@ -20,7 +20,7 @@ def test_unit_is_convolution_normalisation_relu():
     model = small.shared("i3d")
     names = ["MaxPool3d_2a_3x3", "Conv3d_2b_1x1.relu"]
     parts = tf.keras.Model(model.input, [model.get_layer(name).output for name in names])
-    x, y = parts.predict(small.batch(model)[0], verbose=0)
+    x, y = parts(small.batch(model)[0], training=False)
     (kernel,) = model.get_layer("Conv3d_2b_1x1.conv_3d").get_weights()
     beta, mean, variance = model.get_layer("Conv3d_2b_1x1.batch_norm").get_weights()
     normalised = (x @ kernel[0, 0, 0] - mean) / np.sqrt(variance + 1e-3) + beta
@@ -39,4 +39,4 @@ def test_head_pools_convolves_and_averages():
     windows = [g[:, t : t + 2, m : m + 7].mean(axis=(1, 2, 3)) for t in range(2) for m in range(2)]
     scores = np.mean([w @ kernel[0, 0, 0] + bias for w in windows], axis=0)
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(model.predict(g, verbose=0), expected, rtol=1e-4)
+    np.testing.assert_allclose(model(g, training=False), expected, rtol=1e-4)

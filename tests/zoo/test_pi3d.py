@@ -53,8 +53,8 @@ def test_predictions_and_training_loss(choice):
     (g,) = outputs(model, ["joined.Mixed_5c" if after else last], features)  # one place: t = m = n = 1
     kernel, bias = model.get_layer("classifier").get_weights()
     expected = softmax(g.mean(axis=(1, 2, 3)) @ kernel[0, 0, 0] + bias)
-    np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     loss = model.evaluate(features, labels, batch_size=3, verbose=0)
     penalty += WEIGHTS * np.sqrt((kernel**2).sum())
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
@@ -79,7 +79,7 @@ def test_attention_starts_equal():
 def test_exchanging_the_hands_with_their_towers_changes_nothing():
     model = small.build("pi3d", **OPTIONS)
     features, _ = small.batch(model)
-    before = model.predict(features, verbose=0)
+    before = model(features, training=False)
     swap = {"left_hand": "right_hand", "right_hand": "left_hand"}
     weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     for name, values in weights.items():
@@ -89,7 +89,7 @@ def test_exchanging_the_hands_with_their_towers_changes_nothing():
     *hidden, kernel, bias = weights["part_scores"]
     model.get_layer("part_scores").set_weights([*hidden, kernel[:, [0, 2, 1]], bias[[0, 2, 1]]])
     features = {**features, "rgb_left_hand": features["rgb_right_hand"], "rgb_right_hand": features["rgb_left_hand"]}
-    np.testing.assert_allclose(model.predict(features, verbose=0), before, rtol=1e-5)
+    np.testing.assert_allclose(model(features, training=False), before, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

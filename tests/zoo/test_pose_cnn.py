@@ -59,7 +59,7 @@ def test_features_and_predictions(joint_order):
     expected = np.maximum(np.einsum("bijc,ijcf->bf", x, kernel) + bias, 0)
     np.testing.assert_allclose(s, expected, rtol=1e-3, atol=1e-5)
     kernel, bias = model.get_layer("classifier").get_weights()
-    np.testing.assert_allclose(model.predict(batch, verbose=0), softmax(expected @ kernel + bias), rtol=1e-3)
+    np.testing.assert_allclose(model(batch, training=False), softmax(expected @ kernel + bias), rtol=1e-3)
 
 
 def test_published_sizes():

@@ -66,8 +66,8 @@ def test_predictions_and_training_loss(strategy):
     names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
     g, *h = outputs(model, names, features)
     expected, penalty = _expected(model, strategy, g, *h)
-    np.testing.assert_allclose(model.predict(features, verbose=0), expected, rtol=1e-4)
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     loss = model.evaluate(features, labels, batch_size=3, verbose=0)
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
     assert strategy == "none" or penalty > 0.01
@@ -76,7 +76,7 @@ def test_predictions_and_training_loss(strategy):
 def test_attention_maps():
     model = _build("separable")
     features, _ = small.batch(model)
-    maps = zoo.attention_maps(model).predict(features, verbose=0)
+    maps = {key: value.numpy() for key, value in zoo.attention_maps(model)(features, training=False).items()}
     assert maps["spatial_attention"].shape == (2, 2, 2)
     assert ((maps["spatial_attention"] > 0) & (maps["spatial_attention"] < 1)).all()
     np.testing.assert_allclose(maps["temporal_attention"].sum(axis=1), 1, rtol=1e-5)

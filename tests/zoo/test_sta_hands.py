@@ -79,7 +79,7 @@ def test_predictions_attention_and_training_loss(choice):
     v, s = outputs(model, ["glimpse_features", "pose_features"], features)
     logits, p, weights = _rgb_stream(model, v, s, choice)
     pose_logits = _dense(model, "pose_cnn.classifier", s)
-    np.testing.assert_allclose(model.predict(features, verbose=0), softmax(pose_logits + logits), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(model(features, training=False), softmax(pose_logits + logits), rtol=1e-3, atol=1e-6)
     attention = choice.get("attention", "spatio_temporal")
     expected = {"spatial_attention": p, "temporal_attention": weights}
     kinds = {"none": (), "spatio_temporal": ("spatial", "temporal")}.get(attention, (attention,))
@@ -88,7 +88,7 @@ def test_predictions_attention_and_training_loss(choice):
         assert sorted(maps) == [f"{kind}_attention" for kind in kinds]
         for name, value in maps.items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6)
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     loss = model.evaluate(features, labels, batch_size=3, verbose=0)
     streams = cross_entropy(softmax(pose_logits), labels) + cross_entropy(softmax(logits), labels)
     np.testing.assert_allclose(loss, streams, rtol=1e-4)
@@ -105,7 +105,7 @@ def test_hand_crops_are_resized_and_go_through_one_frozen_network():
     np.testing.assert_allclose(v[1, 2, 1], alone[0], rtol=1e-3, atol=1e-5)
     assert not model.get_layer("frame_network").trainable_variables
     before = model.get_layer("frame_network").get_weights()
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     model.fit(features, np.array([0, 1, 2]), verbose=0)
     for old, new in zip(before, model.get_layer("frame_network").get_weights()):
         np.testing.assert_array_equal(old, new)  # nor do its statistics move
@@ -155,7 +155,7 @@ def test_a_trained_pose_cnn_becomes_the_pose_stream():
     assert filled == ["pose_conv_1", "pose_conv_2", "pose_conv_3", "pose_cnn.classifier"]
     stream = tf.keras.Model(model.input["pose"], model.get_layer("pose_cnn.classifier").output)
     scores = tf.nn.softmax(stream(features["pose"], training=False))
-    np.testing.assert_allclose(scores, pose.predict({"pose": features["pose"]}, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(scores, pose({"pose": features["pose"]}, training=False), rtol=1e-5)
     other = zoo.build("pose_cnn", num_classes=4, **small.options("pose_cnn"))
     with pytest.raises(zoo.ZooError, match=r"'classifier' has weights of shapes"):
         zoo.transfer_weights(other, model)
