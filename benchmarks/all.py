@@ -20,10 +20,11 @@ from tfrecords import command_line
 from tfrecords.errors import UserError
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Script -> its arguments beside --json; {data} is a converted SynthADL, {out} the folder of results.
+# Script -> its arguments beside --json; {data} is a converted SynthADL, {out} the folder of results. The first two take
+# twice as long with their defaults, and all has to be done in half an hour.
 SCRIPTS = {
-    "inference": [],
-    "training_step": [],
+    "inference": ["--batches", "1"],
+    "training_step": ["--cases", "16x112x2"],
     "cost_against_size": [],
     "clip_to_label": [],
     "full_size": [],
