@@ -21,12 +21,6 @@ from tfrecords.errors import UserError
 
 MODELS = ("pose_lstm", "pose_cnn", "pose_gcn")
 BATCHES = (1, 32)
-# Options with which the recipes for N-UCLA build them, beside those that the sequence decides.
-OPTIONS = {
-    "pose_lstm": {"lstm_units": 128},
-    "pose_cnn": {"width": 0.5},
-    "pose_gcn": {"width": 2.0, "streams": ("joint", "bone", "joint_motion", "bone_motion")},
-}
 
 
 def main(argv=None):
@@ -77,6 +71,7 @@ def measure(arguments):
     import tensorflow as tf
 
     import zoo
+    from recipes import config
     from zoo import complexity, registry, skeletons
 
     name = arguments.measure
@@ -87,7 +82,9 @@ def measure(arguments):
         "joints": skeletons.get(arguments.layout).num_joints,
     }
     known = registry.options(name)
-    options = {**OPTIONS[name], **{key: value for key, value in sequence.items() if key in known}}
+    # As the recipes for N-UCLA build them, but for what the sequence decides.
+    options = config.load(f"{name}_nucla").model.options
+    options = {**options, **{key: value for key, value in sequence.items() if key in known}}
     model = zoo.build(name, num_classes=10, **options)
     recognise = tf.function(lambda pose: model({"pose": pose}, training=False))
     rates = {}
