@@ -85,7 +85,7 @@ def main(argv=None):
         print(f"{way}: left out, not installed: {what}")
     ways = [way for way in arguments.ways if way not in missing]
     if not ways:
-        raise UserError("--ways: nothing is left to measure: pip install torch")
+        raise UserError(f"--ways: nothing is left to measure: install {', '.join(sorted(set(missing.values())))}")
     results = {}
     for case in arguments.cases:
         results[str(case)] = measure(case, ways, arguments.steps)
