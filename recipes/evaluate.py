@@ -101,83 +101,131 @@ def evaluate(
         UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
             with was not evaluated; or the model has no attention to draw.
     """
-    from recipes import config, html_report, plots, report, run_directory, scoring
-    from tfrecords import manifest
+    from recipes import report, run_directory
 
-    run = run_directory.RunDirectory(path)
+    run, *others = _runs_of_the_same_classes([path, *fuse])
     protocol = protocol or run.recipe.data.protocol
-    others = [run_directory.RunDirectory(other) for other in fuse]
-    for other in others:
-        if other.labels != run.labels:
-            raise UserError(f"{other.path} has other classes than {path}, expected runs of one dataset")
-    recipe, name = run.recipe, f"{protocol}-{split}"
     compared = None if compare is None else run_directory.RunDirectory(compare)
     compared_rows = compared and report.stored_predictions(compared, protocol, split)
     model = _explained(run, fuse, attention, tsne) if attention or tsne else None
-    records, ids, metrics, cues = _score(run, data, protocol, split)
-    seen = _seen(recipe)
+    scored = _score(run, data, protocol, split)
     if others:
-        seen, all_scores = f"{recipe.name} alone {metrics.top1:.1%}", [metrics.scores]
-        for other in others:
-            _, other_ids, other_metrics, _ = _score(other, fuse_data, protocol, split)
-            seen += f"; {other.recipe.name} alone {other_metrics.top1:.1%}"
-            all_scores.append(_in_order(ids, other_ids, other_metrics.scores))
-        fuser, sign = {"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
-        metrics, cues = scoring.Metrics(metrics.labels, fuser(*all_scores)), {}
-        runs = [recipe, *(other.recipe for other in others)]
-        together = config.Model(f" {sign} ".join(one.model.name for one in runs))
-        recipe = dataclasses.replace(recipe, name=f" {sign} ".join(one.name for one in runs), model=together)
-        name += "".join(f"-{sign}-{other.path.resolve().name}" for other in others)
-
-    labels = run.labels
-    folder = run.path / "evaluation" / name
-    rows = report.predictions(ids, labels, metrics)
+        scored = _fuse([scored, *(_score(other, fuse_data, protocol, split) for other in others)], fusion)
+    rows = report.predictions(scored.ids, run.labels, scored.metrics)
+    summary, pictures = {}, {}
+    if scored.cues:
+        summary["cues"] = scored.cues
     gains = None if compared_rows is None else report.gain(rows, compared_rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    title = f"{recipe.name}, {recipe.data.dataset} {protocol} {split}: {metrics.top1:.1%}"
+    scored.folder.mkdir(parents=True, exist_ok=True)
+    if gains is not None:
+        summary.update({"compared_with": compared.path.resolve().name, "gain": gains})
+        pictures["gain"] = _gain(scored, gains, summary["compared_with"])
+    if attention:
+        summary["attention"], pictures["attention"] = _attention(scored, attention, rows, model)
+    if tsne:
+        summary["tsne"], pictures["tsne"] = _tsne(scored, rows, model)
+    _write(scored, rows, summary, pictures)
+
+    print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
+    print(report.comparison(scored.recipe, protocol, split, scored.metrics))
+    print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
+    return scored.metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """A run, or several fused, on all clips of a split."""
+
+    run: object  # the RunDirectory; of several runs, the first
+    recipe: object  # its config.Recipe; of several runs, named after all
+    records: object  # the pipeline.Records
+    protocol: str
+    split: str
+    name: str  # of the folder of the results
+    seen: str  # how much of each clip; of several runs, what they have alone
+    ids: list
+    metrics: object  # the scoring.Metrics
+    cues: dict  # an estimator's figures of its parts
+
+    @property
+    def folder(self):
+        return self.run.path / "evaluation" / self.name
+
+    @property
+    def title(self):
+        data = f"{self.recipe.data.dataset} {self.protocol} {self.split}"
+        return f"{self.recipe.name}, {data}: {self.metrics.top1:.1%}"
+
+    @property
+    def place(self):
+        """Where the clips are, as :mod:`recipes.explain` is told."""
+        return {"run": self.run, "records": self.records, "protocol": self.protocol, "split": self.split}
+
+
+def _runs_of_the_same_classes(paths):
+    """The run directories; ``UserError`` if their classes differ."""
+    from recipes import run_directory
+
+    runs = [run_directory.RunDirectory(path) for path in paths]
+    for other in runs[1:]:
+        if other.labels != runs[0].labels:
+            raise UserError(f"{other.path} has other classes than {paths[0]}, expected runs of one dataset")
+    return runs
+
+
+def _fuse(scored, fusion):
+    """Several runs on the same clips as one, in the order of the first one's."""
+    from recipes import config, scoring
+
+    first, fuser, sign = scored[0], *{"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
+    scores = fuser(*(_in_order(first.ids, one.ids, one.metrics.scores) for one in scored))
+    recipes, between = [one.recipe for one in scored], f" {sign} "
+    model = config.Model(between.join(recipe.model.name for recipe in recipes))
+    return dataclasses.replace(
+        first,
+        recipe=dataclasses.replace(recipes[0], name=between.join(recipe.name for recipe in recipes), model=model),
+        name=first.name + "".join(f"-{sign}-{one.run.path.resolve().name}" for one in scored[1:]),
+        seen="; ".join(f"{one.recipe.name} alone {one.metrics.top1:.1%}" for one in scored),
+        metrics=scoring.Metrics(first.metrics.labels, scores),
+        cues={},
+    )
+
+
+def _write(scored, rows, summary, pictures):
+    """Writes the tables, ``metrics.json`` and the page that shows all; ``summary``, ``pictures``: what is there yet."""
+    from recipes import html_report, plots, report, run_directory
+    from tfrecords import manifest
+
+    run, folder, metrics, labels = scored.run, scored.folder, scored.metrics, scored.run.labels
     classes, pairs = report.per_class(labels, metrics), report.confused_pairs(labels, metrics)
     run_directory.write_csv(folder / "per_class.csv", classes)
     run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
     run_directory.write_csv(folder / "confused_pairs.csv", pairs, report.PAIR)
     run_directory.write_csv(folder / "predictions.csv", rows)
-    plots.plot_confusion(folder / "confusion.png", labels, metrics, title)
-    pictures = {"confusion": [(folder / "confusion.png", "Clips by true class (rows) and predicted class (columns).")]}
-    summary = report.summary(recipe, protocol, split, labels, metrics)
-    summary.update({"manifest_sha256": records.sha256, "confused_pairs": pairs})
-    if cues:
-        summary["cues"] = cues
+    plots.plot_confusion(folder / "confusion.png", labels, metrics, scored.title)
+    caption = "Clips by true class (rows) and predicted class (columns)."
+    pictures = {**pictures, "confusion": [(folder / "confusion.png", caption)]}
     if run.history:
         plots.plot_curves(run.path / "curves.png", run.history)
         pictures["curves"] = [(run.path / "curves.png", "Loss, accuracy and learning rate of every stage.")]
-    if gains is not None:
-        summary.update({"compared_with": compared.path.resolve().name, "gain": gains})
-        run_directory.write_csv(folder / "gain.csv", gains)
-        plots.plot_gain(folder / "gain.png", gains, f"{recipe.name} against {compared.path.resolve().name}")
-        pictures["gain"] = [(folder / "gain.png", "Difference of the accuracies of every class that has clips.")]
-    if model:
-        place = {"model": model, "run": run, "records": records, "protocol": protocol, "split": split}
-        if attention:
-            summary["attention"], pictures["attention"] = _attention(folder, attention, metrics, rows, place)
-        if tsne:
-            summary["tsne"], pictures["tsne"] = _tsne(folder, metrics, rows, place)
+    summary = {
+        **report.summary(scored.recipe, scored.protocol, scored.split, labels, metrics),
+        "manifest_sha256": scored.records.sha256,
+        "confused_pairs": pairs,
+        **summary,
+    }
     manifest.write_json(folder / "metrics.json", summary)
     page = html_report.page(
-        title=title,
+        title=scored.title,
         command=shlex.join(sys.argv),
         run=run,
-        recipe=recipe,
+        recipe=scored.recipe,
         summary=summary,
         rows=classes,
         pairs=pairs,
         pictures=pictures,
-        gain=gains,
     )
     run_directory.write_text(folder / "report.html", page)
-
-    print(f"{title} of {len(ids)} clips; {seen}")
-    print(report.comparison(recipe, protocol, split, metrics))
-    print(f"written to {folder}, see {folder / 'report.html'}", flush=True)
-    return metrics
 
 
 def _explained(run, fuse, attention, tsne):
@@ -195,34 +243,44 @@ def _explained(run, fuse, attention, tsne):
     return model
 
 
-def _attention(folder, count, metrics, rows, place):
+def _gain(scored, gains, other):
+    """Writes and draws the gain of every class over another run; the pictures."""
+    from recipes import plots, run_directory
+
+    path = scored.folder / "gain.png"
+    run_directory.write_csv(path.with_suffix(".csv"), gains)
+    plots.plot_gain(path, gains, f"{scored.recipe.name} against {other}")
+    return [(path, "Difference of the accuracies of every class that has clips.")]
+
+
+def _attention(scored, count, rows, model):
     """Draws the attention of clips; ``(what metrics.json says of it, pictures)``."""
     from recipes import explain
 
-    clips = explain.shown_clips(metrics, count)
-    paths = explain.draw_attention(folder, clips, **place)
+    clips = explain.shown_clips(scored.metrics, count)
+    paths = explain.draw_attention(scored.folder, clips, model=model, **scored.place)
     drawn = [{"picture": path.name, **rows[clip]} for path, clip in zip(paths, clips)]
     captions = [f"{c['id']}: {c['label']}, taken for {c['prediction']} (score {c['score']:.2f})" for c in drawn]
     return drawn, list(zip(paths, captions))
 
 
-def _tsne(folder, metrics, rows, place):
+def _tsne(scored, rows, model):
     """Draws the t-SNE of features, those of a clip's views averaged; ``(what metrics.json says of it, pictures)``."""
     from recipes import explain, plots, run_directory
 
-    run, (_, names) = place["run"], explain.penultimate(place["model"])
-    where = (run, place["records"], place["protocol"], place["split"])
+    run, (_, names) = scored.run, explain.penultimate(model)
     # The mean over a clip's views, for which features are as good as scores. The model is read again for the strategy.
-    _, features = _outputs(*where, "mean_softmax", change=lambda model: explain.penultimate(model)[0])
+    pooled = {"pool": "mean_softmax", "change": lambda model: explain.penultimate(model)[0]}
+    _, features = _outputs(**scored.place, **pooled)
     points = explain.tsne(features, run.recipe.seed)
     coordinates = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in points]
     dots = [{"id": row["id"], "label": row["label"], **xy} for row, xy in zip(rows, coordinates)]
-    run_directory.write_csv(folder / "tsne.csv", dots)
+    run_directory.write_csv(scored.folder / "tsne.csv", dots)
     layer = f"the input of {' and '.join(names)} ({features.shape[1]} values)"
     title = f"{run.recipe.name}: t-SNE of {layer}"
-    plots.plot_map(folder / "tsne.png", points, metrics.labels, run.labels, title)
+    plots.plot_map(scored.folder / "tsne.png", points, scored.metrics.labels, run.labels, title)
     caption = f"Every dot is a clip, coloured by its true class; features: {layer}, mean over the clip's views."
-    return {"features": layer, "clips": len(dots)}, [(folder / "tsne.png", caption)]
+    return {"features": layer, "clips": len(dots)}, [(scored.folder / "tsne.png", caption)]
 
 
 def _seen(recipe):
@@ -234,7 +292,7 @@ def _seen(recipe):
 
 
 def _score(run, data, protocol, split):
-    """``(records, ids, metrics, cues)`` of a run on all clips of a split; cues: an estimator's figures of its parts."""
+    """A run on all clips of a split, a :class:`_Scored`."""
     from tfrecords import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
@@ -245,7 +303,8 @@ def _score(run, data, protocol, split):
         metrics, cues = two_level_fusion.score(run, records, protocol, split)
     else:
         metrics, cues = _score_model(run, records, protocol, split), {}
-    return records, pipeline.clip_ids(records, protocol, split), metrics, cues
+    ids, name = pipeline.clip_ids(records, protocol, split), f"{protocol}-{split}"
+    return _Scored(run, run.recipe, records, protocol, split, name, _seen(run.recipe), ids, metrics, cues)
 
 
 def _score_model(run, records, protocol, split):

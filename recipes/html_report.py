@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-|[+-]?\d{1,9}(\.\d+)?%?")
 _PAIRS = 20  # most confused pairs on the page; the CSV file has all
 
 
-def page(*, title, command, run, recipe, summary, rows, pairs, pictures, gain=None):
+def page(*, title, command, run, recipe, summary, rows, pairs, pictures):
     """The page.
 
     Args:
@@ -31,7 +31,6 @@ def page(*, title, command, run, recipe, summary, rows, pairs, pictures, gain=No
         rows: Rows of :func:`recipes.report.per_class`.
         pairs: Rows of :func:`recipes.report.confused_pairs`.
         pictures: Section (``confusion``, ``curves``, ``gain``, ``attention``, ``tsne``) -> list of ``(path, caption)``.
-        gain: Rows of :func:`recipes.report.gain`, if another run was compared with.
 
     Returns:
         HTML text. Names of classes, files and recipes are escaped; pictures are inlined.
@@ -43,10 +42,11 @@ def page(*, title, command, run, recipe, summary, rows, pairs, pictures, gain=No
         _section("Confusion matrix", _pictures(pictures["confusion"])),
         _section("Most confused pairs", _pairs(pairs)),
     ]
-    if gain is not None:
+    if "gain" in summary:
         heading = f"Gain per class over {summary['compared_with']}"
         bars = _pictures(pictures["gain"])
-        sections.append(_section(heading, bars + _table(_percent(gain, "accuracy", "compared_with", "gain"))))
+        gains = _percent(summary["gain"], "accuracy", "compared_with", "gain")
+        sections.append(_section(heading, bars + _table(gains)))
     if pictures.get("attention"):
         sections.append(_section("Attention", _pictures(pictures["attention"])))
     if pictures.get("tsne"):
