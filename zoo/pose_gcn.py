@@ -39,7 +39,7 @@ def partitions(layout, persons=1):
 
     Example:
         >>> parts = partitions("kinect_v1_20")
-        >>> parts.shape, parts.sum(axis=2).max()
+        >>> parts.shape, float(parts.sum(axis=2).max())
         ((3, 20, 20), 1.0)
     """
     layout = skeletons.get(layout)
@@ -342,7 +342,7 @@ def pose_gcn(
     Example:
         >>> import zoo
         >>> model = zoo.build("pose_gcn", num_classes=10, layout="kinect_v1_20", streams=("joint", "bone"))
-        >>> model.input_shape["pose"], model.output_shape
+        >>> tuple(model.input["pose"].shape), model.output_shape
         ((None, 64, 1, 20, 3), (None, 10))
     """
     for stream in streams:

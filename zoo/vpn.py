@@ -314,8 +314,8 @@ def vpn(
     Example:
         >>> import zoo
         >>> model = zoo.build("vpn", num_classes=10, frames=16, size=64, width=0.125, layout="kinect_v1_20")
-        >>> model.input["pose"].shape[1:]
-        TensorShape([20, 1, 20, 3])
+        >>> tuple(model.input["pose"].shape)
+        (None, 20, 1, 20, 3)
     """
     _check(pose_backbone, attention, coupler, embedding)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
