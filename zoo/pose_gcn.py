@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from zoo import i3d, pose_lstm, skeletons
 from zoo.layers import Dropout, classify
-from zoo.registry import ZooError, one_of, register
+from zoo.registry import one_of, register
+from zoo.skeleton_streams import SkeletonStreams, check_streams
 
-STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 TOPOLOGIES = ("skeleton", "learned", "refined")
 STAGES = ((32, 1), (64, 2), (96, 2))  # channels and blocks; the steps are halved before each
 SCALES = 4  # branches of a temporal convolution, each with a quarter of the channels
@@ -50,65 +50,6 @@ def partitions(layout, persons=1):
     neighbours = parts.sum(axis=2, keepdims=True)
     parts = np.divide(parts, neighbours, out=np.zeros_like(parts), where=neighbours > 0)
     return np.stack([np.kron(np.eye(persons), part) for part in parts]).astype("float32")
-
-
-@_serializable
-class SkeletonStreams(tf.keras.layers.Layer):
-    """What the network sees of a pose: joints, bones, and the motions of both.
-
-    A bone is the vector from a joint's parent to the joint; that of the root is zero. A motion is the change to the
-    next step; that of the last step is zero.
-
-    The layer computes in float32: differences of near values would be lost in half precision.
-
-    Args:
-        layout: Name of the skeleton layout.
-        streams: Some of :data:`STREAMS`.
-
-    Call arguments:
-        inputs: ``[B, tp, M, J, 3]``.
-
-    Returns:
-        ``[B, tp, M * J, 3 * S]``, S the number of streams.
-
-    Example:
-        >>> SkeletonStreams("kinect_v2_25", ("bone", "bone_motion"))(tf.zeros((1, 20, 2, 25, 3))).shape
-        TensorShape([1, 20, 50, 6])
-    """
-
-    def __init__(self, layout, streams, **kwargs):
-        kwargs["dtype"] = "float32"
-        super().__init__(**kwargs)
-        self.layout = layout
-        self.streams = tuple(streams)
-        parents = list(range(skeletons.get(layout).num_joints))
-        for parent, child in skeletons.get(layout).bones:
-            parents[child] = parent
-        self.parents = parents
-
-    def call(self, inputs):
-        """The streams, their coordinates side by side."""
-        bones = inputs - tf.gather(inputs, self.parents, axis=3)
-        found = []
-        for stream in self.streams:
-            x = bones if stream.startswith("bone") else inputs
-            found.append(_motion(x) if stream.endswith("motion") else x)
-        steps, persons, joints = inputs.shape[1:4]
-        return tf.reshape(tf.concat(found, axis=-1), (-1, steps, persons * joints, 3 * len(found)))
-
-    def compute_output_shape(self, input_shape):
-        """``(B, tp, M * J, 3 * S)``."""
-        batch, steps, persons, joints, _ = input_shape
-        return (batch, steps, persons * joints, 3 * len(self.streams))
-
-    def get_config(self):
-        """Arguments that rebuild the layer."""
-        return {**super().get_config(), "layout": self.layout, "streams": self.streams}
-
-
-def _motion(x):
-    """Change of ``[B, tp, ...]`` to the next step, zero at the last."""
-    return tf.concat([x[:, 1:] - x[:, :-1], tf.zeros_like(x[:, :1])], axis=1)
 
 
 @_serializable
@@ -345,10 +286,7 @@ def pose_gcn(
         >>> tuple(model.input["pose"].shape), model.output_shape
         ((None, 64, 1, 20, 3), (None, 10))
     """
-    for stream in streams:
-        one_of("streams", stream, STREAMS)
-    if not streams or len(set(streams)) < len(streams):
-        raise ZooError(f"streams is {tuple(streams)}, expected at least one of {', '.join(STREAMS)}, each once")
+    check_streams(streams)
     one_of("topology", topology, TOPOLOGIES)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     x = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]

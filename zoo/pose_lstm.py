@@ -1,13 +1,17 @@
 """Pose LSTM: three stacked LSTM layers over 3D poses (Das et al., AVSS 2018), alone and as a pose backbone."""
 
+import math
+
 import tensorflow as tf
 
 from zoo import skeletons
 from zoo.layers import AllStepsLogits, Dropout, classify
 from zoo.registry import ZooError, at_least, one_of, register
+from zoo.skeleton_streams import SkeletonStreams, check_streams
 
 LAYERS = 3
 LOSSES = ("last_step", "all_steps")
+MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few steps
 
 
 def pose_input(pose_steps, persons, joints):
@@ -18,26 +22,33 @@ def pose_input(pose_steps, persons, joints):
 
 def skeleton_input(pose_steps, persons, layout):
     """The input of a model that knows the skeleton: as :func:`pose_input`, with the joints of a named layout."""
+    return pose_input(pose_steps, persons, _joints_of(layout))
+
+
+def _joints_of(layout):
+    """Joints of a named layout; :class:`zoo.ZooError` if there is none."""
     try:
-        joints = skeletons.get(layout).num_joints
+        return skeletons.get(layout).num_joints
     except ValueError as error:
         raise ZooError(str(error)) from None
-    return pose_input(pose_steps, persons, joints)
 
 
-def hidden_states(pose, *, units, dropout):
+def hidden_states(pose, *, units, dropout, batch_norm=False):
     """Hidden vectors of the last of three LSTM layers at every step.
 
     Args:
-        pose: ``[B, tp, M, J, 3]``.
+        pose: ``[B, tp, M, J, 3]``, or what a network sees of it, ``[B, tp, M * J, 3S]``.
         units: Size of each LSTM's hidden vector.
         dropout: Share of each layer's output that is dropped in training.
+        batch_norm: Whether every coordinate is batch-normalised before the first layer.
 
     Returns:
         ``[B, tp, units]``.
     """
-    tp, persons, joints, _ = pose.shape[1:]
-    x = tf.keras.layers.Reshape((tp, persons * joints * 3), name="pose_flat")(pose)  # [B, tp, M*J*3]
+    tp, *values = pose.shape[1:]
+    x = tf.keras.layers.Reshape((tp, math.prod(values)), name="pose_flat")(pose)  # [B, tp, M*J*3]
+    if batch_norm:
+        x = tf.keras.layers.BatchNormalization(momentum=MOMENTUM, name="pose.batch_norm")(x)
     for number in range(1, LAYERS + 1):
         x = tf.keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)  # [B, tp, units]
         x = Dropout(dropout, name=f"lstm_{number}_dropout")(x)
@@ -61,13 +72,17 @@ def pose_lstm(
     pose_steps=20,
     persons=1,
     joints=25,
+    layout=None,
+    streams=("joint",),
+    batch_norm=False,
     lstm_units=512,
     dropout=0.5,
     loss="last_step",
 ):
     """Pose LSTM: three stacked LSTM layers over 3D poses.
 
-    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7.
+    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. Bones, motions and the normalisation are
+    not theirs but of the graph networks (Shi et al., IEEE Transactions on Image Processing 2020; ST-GCN).
     ::
 
         pose [B,tp,M,J,3] ─► flatten joints ─► LSTM ─► LSTM ─► LSTM ─► h_1 .. h_tp ─► linear ─► softmax [B,C]
@@ -77,6 +92,12 @@ def pose_lstm(
         pose_steps: Steps tp of a pose sequence.
         persons: Persons M in a pose.
         joints: Joints J of a person.
+        layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``; only ``streams`` other than ``joint``
+            need it.
+        streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
+            are fed side by side.
+        batch_norm: Whether every coordinate is batch-normalised before the first layer: motions are smaller than
+            positions.
         lstm_units: Size of each LSTM's hidden vector.
         dropout: Share of each LSTM layer's output that is dropped in training.
         loss: ``last_step``: the last hidden vector is classified. ``all_steps``: every one is, and the training loss is
@@ -86,7 +107,7 @@ def pose_lstm(
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
 
     Raises:
-        ZooError: Unknown ``loss``, or a size below 1.
+        ZooError: Unknown ``loss``, ``streams`` or ``layout``, a layout of other joints, or a size below 1.
 
     Example:
         >>> import zoo
@@ -94,8 +115,12 @@ def pose_lstm(
         (None, 10)
     """
     one_of("loss", loss, LOSSES)
-    pose = pose_input(pose_steps, persons, joints)
-    hidden = hidden_states(pose, units=lstm_units, dropout=dropout)  # [B, tp, units]
+    check_streams(streams)
+    pose = seen = pose_input(pose_steps, persons, joints)
+    if tuple(streams) != ("joint",):
+        _check_layout(layout, joints)
+        seen = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, M*J, 3S]
+    hidden = hidden_states(seen, units=lstm_units, dropout=dropout, batch_norm=batch_norm)  # [B, tp, units]
     if loss == "all_steps":
         logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]
         logits = AllStepsLogits(name="logits")(logits)  # [B, C]
@@ -104,3 +129,11 @@ def pose_lstm(
         last = tf.keras.layers.Cropping1D((pose_steps - 1, 0), name="last_step")(hidden)  # [B, 1, units]
         predictions = classify(tf.keras.layers.Flatten(name="last_hidden")(last), num_classes)
     return tf.keras.Model({"pose": pose}, predictions, name="pose_lstm")
+
+
+def _check_layout(layout, joints):
+    """Raises :class:`zoo.ZooError` unless ``layout`` names a skeleton of that many joints."""
+    if layout is None:
+        raise ZooError("streams of bones or motions need layout, the name of the skeleton's joints")
+    if _joints_of(layout) != joints:
+        raise ZooError(f"layout {layout} has {_joints_of(layout)} joints, expected {joints} as option joints says")

@@ -1,4 +1,4 @@
-"""What the equation tests share: activations, a GRU and pose scores in NumPy, and the values inside a model."""
+"""What the equation tests share: normalisation, recurrent layers and pose scores in NumPy; values inside a model."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,12 @@ def softmax(x):
     """Softmax over the last axis."""
     exp = np.exp(x - x.max(axis=-1, keepdims=True))
     return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def batch_norm(layer, x):
+    """Batch normalisation with the stored statistics."""
+    gamma, beta, mean, variance = layer.get_weights()
+    return gamma * (x - mean) / np.sqrt(variance + layer.epsilon) + beta
 
 
 def lstm_step(x, h, c, kernel, recurrent, bias):

@@ -6,16 +6,10 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import small
-from tests.zoo.numpy_layers import outputs, softmax
+from tests.zoo.numpy_layers import batch_norm, outputs, softmax
 from zoo import complexity, pose_gcn, skeletons
 
 LAYOUT = "lcrnet_13"
-
-
-def batch_norm(layer, x):
-    """Batch normalisation with the stored statistics."""
-    gamma, beta, mean, variance = layer.get_weights()
-    return gamma * (x - mean) / np.sqrt(variance + layer.epsilon) + beta
 
 
 def relu(x):
@@ -97,22 +91,6 @@ def test_partitions_are_the_bones():
     two = pose_gcn.partitions(LAYOUT, persons=2)
     np.testing.assert_array_equal(two[2, 13:, 13:], outwards)
     assert not two[:, :13, 13:].any()
-
-
-@pytest.mark.parametrize("streams", [("joint",), ("bone",), ("joint_motion",), ("bone_motion",), pose_gcn.STREAMS])
-def test_streams(streams):
-    pose = np.random.default_rng(0).normal(size=(2, 3, 2, 13, 3)).astype("float32")
-    bones, layout = np.zeros_like(pose), skeletons.get(LAYOUT)
-    for parent, child in layout.bones:
-        bones[:, :, :, child] = pose[:, :, :, child] - pose[:, :, :, parent]
-    expected = {"joint": pose, "bone": bones}
-    for name in ("joint", "bone"):
-        motion = np.zeros_like(pose)
-        motion[:, :-1] = expected[name][:, 1:] - expected[name][:, :-1]
-        expected[f"{name}_motion"] = motion
-    found = pose_gcn.SkeletonStreams(LAYOUT, streams)(pose)
-    expected = np.concatenate([expected[stream] for stream in streams], axis=-1)
-    np.testing.assert_allclose(found, expected.reshape(2, 3, 26, 3 * len(streams)), atol=1e-6)
 
 
 @pytest.mark.parametrize("topology", pose_gcn.TOPOLOGIES)

@@ -1,10 +1,13 @@
 """The pose LSTM's recurrence and its loss over all steps, recomputed in NumPy."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+import zoo
 from tests.zoo import small
-from tests.zoo.numpy_layers import lstm_step
+from tests.zoo.numpy_layers import batch_norm, lstm_step
+from zoo.skeleton_streams import STREAMS, SkeletonStreams
 
 NO_DROPOUT = {"dropout": 0.0}
 
@@ -34,6 +37,29 @@ def test_last_hidden_vector_is_classified():
     features, _ = small.batch(model, clips=3)
     expected = _step_probabilities(model, features["pose"])[:, -1]
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
+
+
+def test_bones_and_motions_are_normalised_first():
+    model = small.build("pose_lstm", joints=13, streams=STREAMS, batch_norm=True, **NO_DROPOUT)
+    features, _ = small.batch(model, clips=3)
+    seen = np.asarray(SkeletonStreams(small.OPTIONS["layout"], STREAMS)(features["pose"]))
+    seen = batch_norm(model.get_layer("pose.batch_norm"), seen.reshape(*seen.shape[:2], -1))
+    expected = _step_probabilities(model, seen)[:, -1]
+    np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"streams": ("bone",)}, "layout lcrnet_13 has 13 joints, expected 5"),
+        ({"streams": ("bone",), "layout": None}, "bones or motions need layout"),
+        ({"streams": ("bone",), "layout": "lcrnet"}, "did you mean lcrnet_13"),
+        ({"streams": ("bones",)}, "streams 'bones' is unknown, did you mean 'bone'"),
+    ],
+)
+def test_streams_that_cannot_be_seen(options, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        small.build("pose_lstm", **options)
 
 
 def test_loss_of_all_steps_is_their_mean_cross_entropy():
