@@ -104,8 +104,9 @@ def _settings(recipe, defaults):
     (stage,) = recipe["stages"]
     model = {key: list(v) if isinstance(v, tuple) else v for key, v in {**defaults, **recipe["model"]}.items()}
     data = {key: recipe["data"][key] for key in ("pose_steps", "interpolate")}
-    optimizer = {"optimizer": stage["optimizer"]["name"], "batch": recipe["batch"]}
-    return {**model, **data, **recipe["data"]["normalisation"], **recipe["data"]["augment"], **optimizer}
+    training = {"optimizer": stage["optimizer"]["name"], "batch": recipe["batch"]}
+    training["label_smoothing"] = stage["label_smoothing"]
+    return {**model, **data, **recipe["data"]["normalisation"], **recipe["data"]["augment"], **training}
 
 
 def _text(value):
