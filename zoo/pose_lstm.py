@@ -11,7 +11,6 @@ from zoo.skeleton_streams import SkeletonStreams, check_streams
 
 LAYERS = 3
 LOSSES = ("last_step", "all_steps")
-MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few steps
 
 
 def pose_input(pose_steps, persons, joints):
@@ -33,22 +32,19 @@ def _joints_of(layout):
         raise ZooError(str(error)) from None
 
 
-def hidden_states(pose, *, units, dropout, batch_norm=False):
+def hidden_states(pose, *, units, dropout):
     """Hidden vectors of the last of three LSTM layers at every step.
 
     Args:
         pose: ``[B, tp, M, J, 3]``, or what a network sees of it, ``[B, tp, M * J, 3S]``.
         units: Size of each LSTM's hidden vector.
         dropout: Share of each layer's output that is dropped in training.
-        batch_norm: Whether every coordinate is batch-normalised before the first layer.
 
     Returns:
         ``[B, tp, units]``.
     """
     tp, *values = pose.shape[1:]
     x = tf.keras.layers.Reshape((tp, math.prod(values)), name="pose_flat")(pose)  # [B, tp, M*J*3]
-    if batch_norm:
-        x = tf.keras.layers.BatchNormalization(momentum=MOMENTUM, name="pose.batch_norm")(x)
     for number in range(1, LAYERS + 1):
         x = tf.keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)  # [B, tp, units]
         x = Dropout(dropout, name=f"lstm_{number}_dropout")(x)
@@ -74,15 +70,14 @@ def pose_lstm(
     joints=25,
     layout=None,
     streams=("joint",),
-    batch_norm=False,
     lstm_units=512,
     dropout=0.5,
     loss="last_step",
 ):
     """Pose LSTM: three stacked LSTM layers over 3D poses.
 
-    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. Bones, motions and the normalisation are
-    not theirs but of the graph networks (Shi et al., IEEE Transactions on Image Processing 2020; ST-GCN).
+    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. Bones and motions are not theirs but
+    of the graph networks (Shi et al., IEEE Transactions on Image Processing 2020).
     ::
 
         pose [B,tp,M,J,3] ─► flatten joints ─► LSTM ─► LSTM ─► LSTM ─► h_1 .. h_tp ─► linear ─► softmax [B,C]
@@ -96,8 +91,6 @@ def pose_lstm(
             need it.
         streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
             are fed side by side.
-        batch_norm: Whether every coordinate is batch-normalised before the first layer: motions are smaller than
-            positions.
         lstm_units: Size of each LSTM's hidden vector.
         dropout: Share of each LSTM layer's output that is dropped in training.
         loss: ``last_step``: the last hidden vector is classified. ``all_steps``: every one is, and the training loss is
@@ -120,7 +113,7 @@ def pose_lstm(
     if tuple(streams) != ("joint",):
         _check_layout(layout, joints)
         seen = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, M*J, 3S]
-    hidden = hidden_states(seen, units=lstm_units, dropout=dropout, batch_norm=batch_norm)  # [B, tp, units]
+    hidden = hidden_states(seen, units=lstm_units, dropout=dropout)  # [B, tp, units]
     if loss == "all_steps":
         logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]
         logits = AllStepsLogits(name="logits")(logits)  # [B, C]
