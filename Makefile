@@ -1,6 +1,6 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
-#   make test     all tests
+#   make test     all fast tests
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 

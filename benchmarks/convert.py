@@ -17,8 +17,11 @@ import time
 import av
 import cv2
 import numpy as np
-from render_synthetic import machine
 
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import environment
 from tfrecords import command_line, crops, manifest, schema
 from tfrecords.datasets.ntu import NTU120
 from tfrecords.datasets.synthetic import ACTIVITIES, SynthADL
@@ -120,9 +123,10 @@ def main(argv=None):
                 f"{limit / taken['convert']:.0%} of the limit ({frames / limit:.0f}: decoding "
                 f"{frames / taken['decode']:.0f}, encoding {frames / taken['encode']:.0f})"
             )
+    described = environment.describe("numpy", environment.OPENCV, "av")
     path = pathlib.Path(arguments.json)
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_json(path, {"clip": arguments.clip, "results": results, **machine()})
+    manifest.write_json(path, {"clip": arguments.clip, "results": results, **described})
     print(f"written to {path}")
 
 

@@ -14,8 +14,11 @@ import time
 
 import cv2
 import numpy as np
-from render_synthetic import machine
 
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import environment
 from tfrecords import command_line, manifest
 from tfrecords.crops import decode_jpeg
 from tfrecords.datasets.synthetic import SynthADL
@@ -103,12 +106,12 @@ def main(argv=None):
         "tracks_per_frame": len(tracks) / count,
         "frames_per_second": count / statistics.median(seconds),
         "frames_per_processor_second": count / statistics.median(processor),
-        **machine(),
+        **environment.describe("numpy", environment.OPENCV),
     }
     print(
         f"{result['clip']}: {count} frames of {width} x {height} pixels, {len(tracks)} tracks "
         f"({result['tracks_per_frame']:.1f} per frame), {result['frames_per_second']:.1f} frames/s "
-        f"({result['frames_per_processor_second']:.1f} per second of one core), {result['processor']}"
+        f"({result['frames_per_processor_second']:.1f} per second of one core), {result['machine']['processor']}"
     )
     path = pathlib.Path(arguments.json)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ import pathlib
 import platform
 from importlib import metadata
 
+OPENCV = "opencv-python-headless"
+
 
 def describe(*packages):
     """``{"machine": {...}, "versions": {...}}`` for a JSON file; a package that is not installed has no version.
@@ -13,6 +15,7 @@ def describe(*packages):
         >>> sorted(describe("numpy")["machine"])
         ['cores', 'devices', 'memory_bytes', 'processor', 'system']
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
     import tensorflow as tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
@@ -21,7 +24,7 @@ def describe(*packages):
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "devices": [gpu.get("device_name", "GPU") for gpu in gpus] or ["CPU"],
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
     versions = {"python": platform.python_version()}
     for package in packages:

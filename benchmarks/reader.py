@@ -29,8 +29,11 @@ import time
 
 import cv2
 import numpy as np
-from render_synthetic import machine
 
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import environment
 from tfrecords import command_line, crops, manifest, protocols, writer
 from tfrecords.datasets import base, synthetic
 from tfrecords.errors import UserError
@@ -156,7 +159,7 @@ def pyav_frames(folder, indices):
         container.streams.video[0].thread_type = "SLICE"  # not over frames: multi_thread=False
         for frame in container.decode(video=0):
             frames.append(frame.to_rgb().to_ndarray())
-            if len(frames) > indices[-1]:
+            if len(frames) > max(indices):  # those of a short clip begin again
                 break
     return [frames[index] for index in indices]
 
@@ -370,13 +373,6 @@ def _resident():
 # --------------------------------------------------------------------------------------------------------- the command
 
 
-def _versions():
-    from importlib import metadata
-
-    packages = [name for name in ("tensorflow", "av", "decord") if importlib.util.find_spec(name)]
-    return {**machine(), **{name: metadata.version(name) for name in packages}}
-
-
 def _table(result):
     own = result["seconds_per_clip"]["tfrecords"]["cpu"]
     lines = [f"{'':26} {'CPU ms/clip':>11} {'clips/s/core':>12} {'elapsed ms':>10} {'MB/clip':>8} {'times ours':>10}"]
@@ -408,7 +404,7 @@ def main(argv=None):
             raise UserError(f"--{name} {getattr(arguments, option)}: expected a number from {smallest}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
     if arguments.memory:
-        result = {**memory(arguments.out, clips=arguments.memory_clips), "machine": _versions()}
+        result = memory(arguments.out, clips=arguments.memory_clips)
         for balance in ("none", "classes"):
             sizes = [f"{size / 2**20:.0f}" for size in result[balance]["resident_bytes"]]
             slope, clips = result[balance]["bytes_per_clip"], result[balance]["clips"]
@@ -423,12 +419,12 @@ def main(argv=None):
             rounds=arguments.rounds,
             epochs=arguments.epochs,
         )
-        result["machine"] = _versions()
-        processor = result["machine"]["processor"]
-        print(f"{result['clips']} clips of {result['frames_per_clip']:.0f} frames, one core of {processor}")
+        print(f"{result['clips']} clips of {result['frames_per_clip']:.0f} frames, one core")
         print(_table(result))
         levels = ", ".join(f"{name} {value:.1f}" for name, value in result["grey_levels_from_reader"].items())
         print(f"mean difference to this reader's pictures, of 255 levels: {levels}")
+    decoders = [name for name in ("av", "decord") if importlib.util.find_spec(name)]
+    result.update(environment.describe("numpy", environment.OPENCV, "tensorflow", *decoders))
     path = arguments.json or arguments.out / ("memory.json" if arguments.memory else "reader.json")
     manifest.write_json(path, result)
     print(f"written to {path}")

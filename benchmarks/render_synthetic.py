@@ -9,7 +9,6 @@ the same pictures, which any conversion of pictures pays. Rounds alternate; the 
 import json
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -17,6 +16,10 @@ import time
 import cv2
 import numpy as np
 
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import environment
 from tfrecords import command_line
 from tfrecords.datasets.synthetic import JPEG_QUALITY, SynthADL
 from tfrecords.errors import UserError
@@ -35,23 +38,6 @@ def _pictures(clip):
 def _encode(pictures):
     for picture in pictures:
         cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-
-
-def machine():
-    """Processor, cores, and the versions the figures depend on."""
-    try:
-        cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        cpuinfo = ""
-    names = [line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
 
 
 def measure(*, clips, size, rounds):
@@ -103,10 +89,12 @@ def main(argv=None):
             raise UserError(f"--{option} {getattr(arguments, option)}: expected a number from 1")
 
     cv2.setNumThreads(1)
-    result = {**measure(clips=arguments.clips, size=arguments.size, rounds=arguments.rounds), **machine()}
+    figures = measure(clips=arguments.clips, size=arguments.size, rounds=arguments.rounds)
+    result = {**figures, **environment.describe("numpy", environment.OPENCV)}
     names = {"generate": "draw and encode", "poses_only": "poses only", "jpeg_only": "JPEG encoding only"}
     size = f"{arguments.size} x {arguments.size}"
-    print(f"{result['clips']} clips, {result['frames']} frames, {size} pixels, one process, {result['processor']}")
+    processor = result["machine"]["processor"]
+    print(f"{result['clips']} clips, {result['frames']} frames, {size} pixels, one process, {processor}")
     print(f"{'':20} {'frames/s':>10} {'ms/clip':>10}")
     for key, name in names.items():
         speed, clip = result["frames_per_second"][key], 1000 * result["seconds_per_clip"][key]

@@ -11,12 +11,14 @@ are traced and buffers filled, do not count.
 
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
-from importlib import metadata
 
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import environment
 from tfrecords import command_line, manifest, storage
 
 WARM_UP = 5  # steps
@@ -40,10 +42,9 @@ def main(argv=None):
     stages = {stage.name: measure(recipe, stage, records, arguments.steps) for stage in recipe.stages if stage.epochs}
     print(_table(recipe, stages, arguments.steps))
     if arguments.json:
-        packages = {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        described = environment.describe("tensorflow", "keras", "numpy")
         result = {"recipe": recipe.name, "set": arguments.set, "steps": arguments.steps, "milliseconds": stages}
-        manifest.write_json(arguments.json, {**result, "machine": machine, "versions": packages})
+        manifest.write_json(arguments.json, {**result, **described})
     return 0
 
 

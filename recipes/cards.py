@@ -145,7 +145,9 @@ def _reproduced(group):
         for one in group
     ]
     log = [[one["seed"], *stage.values()] for one in group for stage in one["log"]]
-    columns = ["seed", "stage", "epochs", "best epoch", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
+    columns = ["seed", "stage", "epochs", "epoch taken", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
+    both = run["resolved"]["data"].get("train_on") == "train_and_val"
+    after = " (validation clips were trained on, too)" if both else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
     return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}
 
@@ -161,7 +163,7 @@ def _reproduced(group):
 | hardware | {_cell(run["hardware"])} |
 | SHA-256 of the data's manifest | `{run["manifest_sha256"]}` |
 
-The log at the best epoch on validation of every stage:
+The log at the epoch that was taken of every stage{after}:
 
 {_table(columns, log) if log else "The method trains without epochs."}
 

@@ -172,7 +172,7 @@ def freeze(model, stage):
 
 
 def best_epoch(history, monitor):
-    """Number (from 1) of the best epoch on validation; 0 without epochs.
+    """Number (from 1) of the best epoch on validation, or the last where ``monitor`` is ``last``; 0 without epochs.
 
     Of equal ones it is the latest: it had more of a falling learning rate, and small validation splits have many equal
     accuracies.

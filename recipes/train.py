@@ -123,7 +123,8 @@ def train(recipe, *, data, output, resume=False):
             )
             if distribution.is_chief(strategy):
                 stages.save_best(stage, best, trained=model, recipe=recipe, records=records, run=output)
-            which = f"epoch {best} is the best on validation" if best else "put together, not trained"
+            why = "the last" if stage.monitor == "last" else "the best on validation"
+            which = f"epoch {best} is {why}" if best else "put together, not trained"
             say(f"{stage.name}: {which}, saved as {saved}")
         if distribution.is_chief(strategy):
             with run_directory.whole_file(output / run_directory.MODEL) as partial:

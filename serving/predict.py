@@ -134,7 +134,7 @@ def main(argv=None):
     )
     parser.add_argument("--model", required=True, metavar="PATH", help="BASE/<model> (its newest version) or a version")
     parser.add_argument("--video", metavar="FILE", help="video file")
-    parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz or N-UCLA's .json")
+    parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .csv or N-UCLA's .json")
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="the clip to take from --record")
     parser.add_argument("--top", type=positive(int), default=5, help="how many classes to show")

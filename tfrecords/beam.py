@@ -21,7 +21,7 @@ def check(runner):
         import apache_beam as beam
     except ImportError:
         raise UserError(
-            "--runner needs Apache Beam, which is not installed: pip install 'keras-adl-zoo[beam]' (or apache-beam)"
+            "--runner needs Apache Beam, which is not installed: pip install apache-beam, or the zoo's extra beam"
         ) from None
     try:
         beam.runners.create_runner(runner)
