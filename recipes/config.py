@@ -471,7 +471,7 @@ def _override(values, override):
 
 def _named(stages, name, where):
     """The stage of that name in a YAML list of stages."""
-    by_name = {stage.get("name"): stage for stage in stages if isinstance(stage, dict)}
+    by_name = {str(stage.get("name")): stage for stage in stages if isinstance(stage, dict)}
     if name not in by_name:
         raise UserError(f"--set: {unknown(f'{where} has no stage', name, by_name)}")
     return by_name[name]
@@ -531,9 +531,10 @@ def _alternative(annotations, value, path):
     by_name = {typing.get_args(_types(section)["name"])[0]: section for section in sections}
     if not isinstance(value, dict) or "name" not in value:
         raise _Invalid(path, f"expected {{name: {' or '.join(by_name)}, ...}}, found {_shown(value)}")
-    if value["name"] not in by_name:
-        raise _Invalid(_join(path, "name"), unknown("unknown name", value["name"], by_name))
-    return by_name[value["name"]]
+    name = str(value["name"])
+    if name not in by_name:
+        raise _Invalid(_join(path, "name"), unknown("unknown name", name, by_name))
+    return by_name[name]
 
 
 def _fits(annotation, value):
@@ -579,7 +580,11 @@ def _read_section(section, value, path):
 
 
 def _check_limits(value, path, limits):
-    if not math.isfinite(value) or not all(_LIMITS[name](value, limit) for name, limit in limits.items()):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        finite = False
+    if not finite or not all(_LIMITS[name](value, limit) for name, limit in limits.items()):
         words = " and ".join(f"{name.replace('_', ' ')} {limit:g}" for name, limit in limits.items())
         raise _Invalid(path, f"expected a number {words or 'that is finite'}, found {value!r}")
 
@@ -648,6 +653,10 @@ def _check(recipe):
         raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
         raise _Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
+    if data.segment_steps and data.augment.pose_crop < 1:
+        raise _Invalid("data.augment.pose_crop", "the poses of segments are of whole clips, set it to 1")
+    if recipe.evaluate.crops > 1 and not data.frames:
+        raise _Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
     if recipe.model.name in registry.ESTIMATORS:
         _check_estimator(recipe)
         return
@@ -672,6 +681,8 @@ def _check(recipe):
             raise _Invalid(f"{path}.recompute", "XLA merges what is computed twice: set xla to false")
         if stage.recompute and recipe.mixed_precision != "float32":
             raise _Invalid(f"{path}.recompute", "was found right in float32 alone: set mixed_precision to float32")
+        if stage.class_weights != "none" and (stage.model or recipe.model).options.get("loss") == "all_steps":
+            raise _Invalid(f"{path}.class_weights", "the loss of all steps is exact without them alone: leave them out")
         if not stage.epochs and not stage.init:
             raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)

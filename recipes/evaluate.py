@@ -199,7 +199,8 @@ def _write(scored, rows, summary, pictures):
     run, folder, metrics, labels = scored.run, scored.folder, scored.metrics, scored.run.labels
     classes, pairs = report.per_class(labels, metrics), report.confused_pairs(labels, metrics)
     run_directory.write_csv(folder / "per_class.csv", classes)
-    run_directory.write_csv(folder / "confusion.csv", report.confusion_rows(labels, metrics))
+    columns, counts = report.confusion(labels, metrics)
+    run_directory.write_csv(folder / "confusion.csv", counts, columns)
     run_directory.write_csv(folder / "confused_pairs.csv", pairs, report.PAIR)
     run_directory.write_csv(folder / "predictions.csv", rows)
     plots.plot_confusion(folder / "confusion.png", labels, metrics, scored.title)
@@ -348,9 +349,9 @@ def _check(run, records, protocol, split):
         raise UserError(f"{records.directory} {classes}, expected the {len(run.labels)} of its labels.txt")
     records.check(run.inputs, protocol, split)
     own = run.recipe.data.protocol
-    if protocol == own:
-        return
     cells = records.manifest["protocols"]
+    if protocol == own or own not in cells:  # other data, made for another protocol
+        return
     seen = set(cells[own]["train"]) | set(cells[own]["val"])
     if seen & set(cells[protocol][split]):
         raise UserError(

@@ -278,10 +278,9 @@ class WeightAverage(tf.Module):
 
     def __init__(self, model, momentum):
         super().__init__()
-        self._model, self._momentum = [model], momentum  # in a list: the model is saved by itself
-        self._averages = [
-            tf.Variable(tf.convert_to_tensor(variable), trainable=False) for variable in model.trainable_variables
-        ]
+        variables, self._momentum = model.trainable_variables, momentum
+        self._variables = lambda: variables  # a module saves its attributes, but the model is saved by itself
+        self._averages = [tf.Variable(tf.convert_to_tensor(variable), trainable=False) for variable in variables]
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @tf.function
@@ -290,13 +289,13 @@ class WeightAverage(tf.Module):
         self._steps.assign_add(1)
         steps = tf.cast(self._steps, tf.float32)
         momentum = tf.minimum(self._momentum, (1 + steps) / (10 + steps))
-        for average, variable in zip(self._averages, self._model[0].trainable_variables):
+        for average, variable in zip(self._averages, self._variables()):
             share = tf.cast(1 - momentum, average.dtype)
             average.assign_add(share * (tf.convert_to_tensor(variable) - average))
 
     def exchange(self):
         """Gives the model the average, and keeps the model's weights in its place."""
-        for average, variable in zip(self._averages, self._model[0].trainable_variables):
+        for average, variable in zip(self._averages, self._variables()):
             kept = tf.identity(tf.convert_to_tensor(variable))
             variable.assign(tf.identity(average))
             average.assign(kept)

@@ -117,12 +117,10 @@ def predictions(ids, labels, metrics):
     ]
 
 
-def confusion_rows(labels, metrics):
-    """Rows of ``confusion.csv``: true class, then the number of clips by predicted class."""
-    return [
-        {"true": label, **{name: int(n) for name, n in zip(labels, counts)}}
-        for label, counts in zip(labels, metrics.confusion)
-    ]
+def confusion(labels, metrics):
+    """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class."""
+    # Lists: a class may be named as the first column is.
+    return ["true", *labels], [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
 
 
 def confused_pairs(labels, metrics):

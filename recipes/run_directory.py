@@ -21,6 +21,7 @@ import fcntl
 import json
 import os
 import pathlib
+import uuid
 
 import yaml
 
@@ -157,7 +158,8 @@ def whole_file(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")  # the suffix stays: Keras and matplotlib go by it
+    # Of its own: two evaluations of a run may write at once. The suffix stays: Keras and matplotlib go by it.
+    partial = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield partial
         manifest.sync_folder(partial)  # fsync: of a file, its content
@@ -176,11 +178,18 @@ def write_text(path, text):
 
 
 def write_csv(path, rows, columns=None):
-    """Writes a CSV file whole, from dictionaries with the same keys: ``columns``, needed where there may be no row."""
+    """Writes a CSV file whole.
+
+    Args:
+        path: The file.
+        rows: Dictionaries with the same keys, or lists of values.
+        columns: Names of the columns; needed where there may be no row, and of lists.
+    """
+    columns = columns or list(rows[0])
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns or list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([row[name] for name in columns] if isinstance(row, dict) else row for row in rows)
 
 
 def write_history(path, stage, rows):

@@ -149,8 +149,8 @@ def _trained(source, earlier):
     return run_directory.RunDirectory(source).model() if config.is_path(source) else earlier(source)
 
 
-def freeze(model, stage):
-    """Excludes the layers a stage freezes from training.
+def frozen_layers(model, stage):
+    """The layers that a stage excludes from training.
 
     Args:
         model: The stage's model.
@@ -159,13 +159,20 @@ def freeze(model, stage):
     Raises:
         UserError: A pattern fits no layer.
     """
+    found = []
     for pattern in stage.freeze:
-        frozen = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
-        if not frozen:
+        fitting = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
+        if not fitting:
             layers = [layer.name for layer in model.layers if layer.weights]
             raise UserError(f"stages.{stage.name}.freeze: {config.unknown('no layer fits', pattern, layers)}")
-        for layer in frozen:
-            layer.trainable = False
+        found += fitting
+    return found
+
+
+def freeze(model, stage):
+    """Excludes the :func:`frozen_layers` from training."""
+    for layer in frozen_layers(model, stage):
+        layer.trainable = False
 
 
 # ------------------------------------------------------------------------------------- what follows from the history
@@ -182,6 +189,20 @@ def best_epoch(history, monitor):
         monitor: ``val_accuracy``, ``val_loss`` or ``last``.
     """
     return max(range(1, len(history) + 1), key=lambda epoch: (_goodness(history[epoch - 1], monitor), epoch), default=0)
+
+
+def epochs_to_keep(history, monitor):
+    """Numbers of the epochs whose checkpoints may still be needed.
+
+    They are the newest ones, and the best: of all, and of those before the newest, should that turn out to be damaged.
+
+    Example:
+        >>> accuracies = [0.5, 0.4, 0.3, 0.2, 0.6]
+        >>> sorted(epochs_to_keep([{"val_accuracy": value} for value in accuracies], "val_accuracy"))
+        [1, 4, 5]
+    """
+    newest = range(len(history) - KEPT + 1, len(history) + 1)
+    return {*newest, *(best_epoch(history[:epoch], monitor) for epoch in newest if epoch > 0)}
 
 
 def last_improvement(history, monitor):
@@ -265,12 +286,12 @@ class Checkpoints:
             return []
         return json.loads((self._path(epochs[-1]) / self._STATE).read_text(encoding="utf-8"))["history"]
 
-    def save(self, history, best, **objects):
+    def save(self, history, keep, **objects):
         """Writes the checkpoint of the epoch that has just ended, and removes those no longer needed.
 
         Args:
             history: Rows of all epochs so far.
-            best: Number of the best epoch, whose checkpoint stays.
+            keep: Numbers of the epochs whose checkpoints stay, see :func:`epochs_to_keep`.
             **objects: What ``tf.train.Checkpoint`` saves.
 
         Raises:
@@ -295,9 +316,8 @@ class Checkpoints:
             manifest.sync_folder(file)
         partial.rename(self._path(epoch))
         manifest.sync_folder(self.folder)
-        for old in self.epochs()[:-KEPT]:
-            if old != best:
-                self._clear(self._path(old))
+        for epoch in set(self.epochs()) - set(keep):
+            self._clear(self._path(epoch))
 
     def read(self, epoch, **objects):
         """Restores an epoch's checkpoint into objects whose variables exist."""
@@ -348,11 +368,13 @@ def train(stage, *, recipe, model, inputs, records, strategy, run):
     history = checkpoints.history()
     if not stage.epochs:
         return 0
+    if history and distribution.is_chief(strategy):
+        run_directory.write_history(run, stage.name, history)  # a kill may have come between the checkpoint and this
     batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
     with strategy.scope():
+        average = _average(model, stage)  # of frozen weights too, which stay: save_best's model has none frozen
         freeze(model, stage)
         compile_model(model, stage, recipe, records)
-        average = _average(model, stage)
         if history:
             checkpoints.read(len(history), model=model, optimizer=model.optimizer, **average)
     data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(history))
@@ -556,13 +578,13 @@ class _Epochs(tf.keras.callbacks.Callback):
             "clips_per_second": round(self.clips / seconds, 1),
         }
         self.history.append(row)
-        best = best_epoch(self.history, self.stage.monitor)
+        keep = epochs_to_keep(self.history, self.stage.monitor)
         average = {"average": self.average} if self.average else {}
-        self.checkpoints.save(self.history, best, model=self.model, optimizer=self.model.optimizer, **average)
+        self.checkpoints.save(self.history, keep, model=self.model, optimizer=self.model.optimizer, **average)
         if self.is_chief:
             self._log(row)
             run_directory.write_history(self.run, self.stage.name, self.history)
-            print(self._line(row, best), flush=True)
+            print(self._line(row), flush=True)
         distribution.wait(self.strategy)  # until the checkpoint is there for all
         self.model.stop_training = has_ended(self.stage, self.history)
 
@@ -573,7 +595,8 @@ class _Epochs(tf.keras.callbacks.Callback):
                     tf.summary.scalar(name, value)
         self.writer.flush()
 
-    def _line(self, row, best):
+    def _line(self, row):
+        best = best_epoch(self.history, self.stage.monitor)
         best_accuracy = self.history[best - 1]["val_accuracy"]
         return (
             f"{self.stage.name} {row['epoch']}/{self.stage.epochs}  loss {row['loss']:.4f}  "

@@ -236,7 +236,7 @@ def _plan(recipe, records, strategy):
             model, inputs = stages.build_model(recipe, stage, records)
             earlier = {name: built for name, (built, _) in planned.items()}
             stages.initialise(model, stage, lambda source, earlier=earlier: earlier[source])
-            stages.freeze(model, stage)
+            stages.frozen_layers(model, stage)  # its patterns fit layers
         for split in ("train", "val"):
             records.check(inputs, recipe.data.protocol, split)
         planned[stage.name] = model, inputs

@@ -56,6 +56,8 @@ class Dropout(tf.keras.layers.Layer):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate is {rate}, expected a share from 0 to less than 1")
         self.rate = rate
         self.seed = seed
 

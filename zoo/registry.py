@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import math
 
 # One module per method, of the same name but where that is a keyword of Python; each registers its builder.
 METHODS = (
@@ -175,7 +176,7 @@ def build(name, *, num_classes, weights=None, **chosen):
 
 
 def check_options(name, chosen, valid):
-    """Raises :class:`ZooError` unless all chosen options are among a method's, and of their types.
+    """Raises :class:`ZooError` unless all chosen options are among a method's, of their types and not too small.
 
     Args:
         name: The method's name.
@@ -186,6 +187,7 @@ def check_options(name, chosen, valid):
         if option not in valid:
             raise ZooError(f"{name} has no option {option!r}{nearest(option, valid)}")
         _check_type(name, option, value, valid[option])
+        _check_range(name, option, value, valid[option])
 
 
 def _check_type(name, option, value, default):
@@ -195,6 +197,21 @@ def _check_type(name, option, value, default):
     accepted = {float: (int, float), tuple: (tuple, list)}.get(type(default), type(default))
     if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise ZooError(f"{name}: {option} is {value!r}, expected {type(default).__name__} such as {default!r}")
+
+
+def _check_range(name, option, value, default):
+    """Sizes are at least 1, multipliers above 0, weights of losses at least 0, and shares that are dropped below 1."""
+    if default is None or value is None or isinstance(default, bool):
+        return
+    if isinstance(default, int) and default > 0 and value < 1:
+        raise ZooError(f"{name}: {option} is {value}, expected at least 1")
+    if isinstance(default, float):
+        if option.endswith("dropout") and not 0 <= value < 1:
+            raise ZooError(f"{name}: {option} is {value}, expected a share from 0 to less than 1")
+        if option == "width" and not 0 < value < math.inf:
+            raise ZooError(f"{name}: {option} is {value}, expected a multiplier above 0")
+        if not 0 <= value < math.inf:
+            raise ZooError(f"{name}: {option} is {value}, expected at least 0")
 
 
 def one_of(option, value, valid):

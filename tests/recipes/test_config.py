@@ -109,6 +109,8 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("stages.first.schedule=cosine", ["stages.first.schedule: expected {name:"]),
         ("stages.first.schedule={name: step}", ["stages.first.schedule.every: missing", "whole number"]),
         ("stages.first=3", ["stages.first", "a key of the stage"]),
+        ("stages.first.optimizer.name=[sgd]", ["stages.first.optimizer.name", "unknown name"]),
+        (f"seed={10**400}", ["seed: expected a number at least 0"]),
         ("batch=many", ["batch: expected a whole number", "'many'"]),
         ("batch=2.5", ["batch: expected a whole number", "2.5"]),
         ("batch=true", ["batch: expected a whole number", "True"]),
@@ -118,12 +120,17 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("stages.first.optimizer.momentum=1", ["expected a number at least 0 and below 1"]),
         ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
         ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
+        ("evaluate.crops=3", ["evaluate.crops: crops are of video"]),
         ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
         ("data.cache=1", ["data.cache: expected true or false"]),
         ("data.balance=subjects", ["data.balance: expected none or classes", "'subjects'"]),
         ("data.train_on=test", ["data.train_on: expected train or train_and_val"]),
         ("data.train_on=train_and_val", ["stages.first.monitor", "nothing to choose on, set it to last"]),
         ("stages.second.monitor=last", ["stages.second.monitor", "leave early_stopping and plateau out"]),
+        (
+            "data={dataset: synthetic, protocol: cv, granularities: [2], segment_steps: 3, augment: {pose_crop: 0.5}}",
+            ["data.augment.pose_crop", "whole clips"],
+        ),
         ("data.augment.noise=-0.1", ["data.augment: noise is -0.1, expected a number from 0"]),
         ("data.augment.tilt=200", ["data.augment: tilt is 200, expected a number from 0 to 180"]),
         ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
@@ -150,6 +157,11 @@ def test_mistakes_are_named(tiny, override, words):
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_loss_of_all_steps_has_no_weights_of_classes(tiny):
+    with pytest.raises(UserError, match=r"stages\.second\.class_weights: .*leave them out"):
+        config.load(tiny, ["model.loss=all_steps", "stages.second.class_weights=balanced"])
 
 
 @pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=bfloat16"])

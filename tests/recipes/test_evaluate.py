@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -72,6 +73,14 @@ def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):
         evaluate.evaluate(trained, protocol="cz")
     with pytest.raises(UserError, match=r"no manifest\.json there"):
         evaluate.evaluate(trained, data=tmp_path)
+
+
+def test_other_data_may_lack_the_protocol_of_the_training(trained, dataset, tmp_path):
+    data = shutil.copytree(dataset, tmp_path / "other")
+    described = json.loads((data / "manifest.json").read_text())
+    del described["protocols"]["cv"]  # that of the training; nothing of it is in these data
+    (data / "manifest.json").write_text(json.dumps(described))
+    assert 0 <= evaluate.evaluate(trained, data=data, protocol="cs").top1 <= 1
 
 
 def test_a_training_that_has_not_ended_cannot_be_evaluated(trained, tmp_path):

@@ -137,6 +137,13 @@ def test_names_on_the_page_are_escaped(trained):
     assert "sit &lt;b&gt;" in text
 
 
+def test_a_class_may_be_named_as_a_column_is(tmp_path):
+    found = Metrics(np.array([0, 1, 1]), np.eye(2)[[0, 0, 1]])
+    columns, rows = report.confusion(["false", "true"], found)
+    run_directory.write_csv(tmp_path / "confusion.csv", rows, columns)
+    assert (tmp_path / "confusion.csv").read_text().split() == ["true,false,true", "false,1,0", "true,1,1"]
+
+
 def test_a_run_without_mistakes_has_no_pairs(tmp_path):
     right = Metrics(np.array([0, 1]), np.eye(4)[[0, 1]])
     run_directory.write_csv(tmp_path / "pairs.csv", report.confused_pairs(LABELS, right), report.PAIR)

@@ -112,6 +112,37 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
     assert not checkpoints.folder.exists()  # a finished stage keeps its model alone
 
 
+def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick, tmp_path, dataset, monkeypatch):
+    one, output, write = tf.distribute.MirroredStrategy(["CPU:0"]), tmp_path / "run", run_directory.write_history
+    monkeypatch.setattr(train, "local_strategy", lambda: one)
+    stage = ["epochs=2", "freeze=[lstm_1]", "average={momentum: 0.9}"]
+    recipe = quick(*(f"stages.only.{key}" for key in stage))
+
+    def killed(run, stage, rows):
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        write(run, stage, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directory, "write_history", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(recipe, data=dataset, output=output)
+    run = train.train(recipe, data=dataset, output=output, resume=True)
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    biases = {name: run.model().get_layer(name).get_weights()[2] for name in ("lstm_1", "lstm_2")}
+    np.testing.assert_array_equal(biases["lstm_1"], np.repeat([0, 1, 0, 0], 4))  # as it began: the layer was frozen
+    assert np.abs(biases["lstm_2"] - biases["lstm_1"]).max() > 0
+    assert run.model().get_layer("lstm_1").trainable
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path):
+    path = tmp_path / "file.txt"
+    with run_directory.whole_file(path) as first, run_directory.whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # renamed last
+
+
 def test_whole_files(tmp_path):
     path = tmp_path / "folder" / "file.txt"
     run_directory.write_text(path, "old")
@@ -141,8 +172,8 @@ def test_a_newer_state_survives_json_exactly(tmp_path):
     for epoch in range(1, 6):
         history.append({"epoch": epoch, "loss": 1 / epoch, "val_loss": 0.1 * epoch, "val_accuracy": 0.1})
         variable.assign(float(epoch))
-        checkpoints.save(history, best=1, variable=variable)
-    assert checkpoints.epochs() == [1, 4, 5]  # the best and the two newest
+        checkpoints.save(history, keep={1, epoch - 1, epoch}, variable=variable)
+    assert checkpoints.epochs() == [1, 4, 5]
     (tmp_path / "epoch-00006.tmp").mkdir()  # a kill while writing leaves this
     assert stages.Checkpoints(tmp_path).history() == history == json.loads(json.dumps(history))
     checkpoints.read(1, variable=variable)

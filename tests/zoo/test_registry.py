@@ -18,6 +18,10 @@ import zoo
         ("i3d", {"num_classes": 1}, "num_classes is 1, expected an integer of at least 2"),
         ("pose_lstm", {"loss": "all_step"}, "did you mean 'all_steps'"),
         ("pose_lstm", {"dropout": "0.5"}, "dropout is '0.5', expected float"),
+        ("pose_lstm", {"dropout": 1.0}, "dropout is 1.0, expected a share from 0 to less than 1"),
+        ("pose_lstm", {"lstm_units": 0}, "lstm_units is 0, expected at least 1"),
+        ("i3d", {"width": 0.0}, "width is 0.0, expected a multiplier above 0"),
+        ("vpn", {"embedding_weight": -1}, "embedding_weight is -1, expected at least 0"),
         ("separable_sta", {"strategy": "seperable"}, "did you mean 'separable'"),
     ],
 )
