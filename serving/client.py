@@ -32,7 +32,11 @@ __all__ = [
 ]  # fmt: skip
 
 TIMEOUT = 60.0  # seconds
+LONGEST_TIMEOUT = 2**31 // 1000  # seconds: sockets count milliseconds in 32 bits
+LAST_VERSION = 2**63 - 1  # what a message can hold
 RETRIES = 4  # 0.8 to 1.5 seconds of pauses: a lost connection, not a server that is starting
+LARGEST_MB = 2048
+IDLE_SECONDS = 5.0
 
 
 class RequestFailed(UserError):
@@ -65,6 +69,10 @@ class _Questions:
     ):
         if version is not None and version_label is not None:
             raise UserError("a version or a version label, not both")
+        if version is not None and not 0 <= version <= LAST_VERSION:
+            raise UserError(f"version {version}: expected 0 to {LAST_VERSION}")
+        if not timeout <= LONGEST_TIMEOUT:
+            raise UserError(f"a timeout of {timeout:g} s: expected at most {LONGEST_TIMEOUT}")
         if tls and address.startswith("http://"):
             raise UserError(f"{address}: TLS is https://, use that")
         self.address = address
@@ -201,14 +209,14 @@ class Client(_Questions):
         signature: Signature to ask; default: ``serve_jpeg`` where the model has it, else ``serving_default``.
         version: Version to ask; default: the newest.
         version_label: Label of the version to ask, such as ``stable``, in place of its number.
-        timeout: Seconds after which a request is given up, all its attempts together.
+        timeout: Seconds after which a request is given up, all its attempts together; at most 24 days.
         retries: Further attempts after one that was answered UNAVAILABLE; 0.1 seconds later at first, then twice as
             long each time.
         tls: A :class:`serving.credentials.Tls`; default: no encryption, and the usual authorities for ``https``.
         max_message_bytes: Bytes that a message may have, either way; by default 2 GiB, as much as there can be.
 
     Raises:
-        UserError: Arguments that contradict one another, or an address that is none.
+        UserError: Arguments that contradict one another, an address that is none, or a number out of its range.
 
     Example:
         >>> with Client("127.0.0.1:8500", "separable_sta") as client:  # doctest: +SKIP
@@ -455,7 +463,7 @@ def _parser():
         "--retries", type=not_negative, default=RETRIES, metavar="N", help="further attempts after UNAVAILABLE"
     )
     asked.add_argument(
-        "--max-message-mb", type=positive(float), default=2048.0, metavar="MB", help="largest message, either way"
+        "--max-message-mb", type=positive(float), default=LARGEST_MB, metavar="MB", help="largest message, either way"
     )
     clip = parser.add_argument_group("a clip")
     clip.add_argument("--video", metavar="FILE", help="video file")
@@ -467,12 +475,21 @@ def _parser():
     long.add_argument("--camera", metavar="SOURCE", help="number or address of a camera, instead of --video")
     long.add_argument("--window", metavar="LENGTH", help="slide a window over it: frames such as 64, or seconds: 2.5s")
     long.add_argument("--stride", metavar="LENGTH", help="from window to window; by default half a window")
-    long.add_argument("--smooth", default="none", metavar="HOW", help="none, mean:WINDOWS or exponential:WEIGHT")
+    # No defaults here: what is given without --window is refused.
+    long.add_argument("--smooth", metavar="HOW", help="none (the default), mean:WINDOWS or exponential:WEIGHT")
     long.add_argument("--fps", type=positive(float), help="frames (or poses alone) per second; by default the file's")
     long.add_argument("--pose-fps", type=positive(float), help="poses per second; by default as many as frames")
-    long.add_argument("--idle", type=positive(float), default=5.0, metavar="S", help="end of --frames without new ones")
     long.add_argument(
-        "--in-flight", type=positive(int), default=sliding_window.IN_FLIGHT, metavar="N", help="requests at once"
+        "--idle",
+        type=positive(float),
+        metavar="S",
+        help=f"end of --frames without new ones; by default {IDLE_SECONDS:g}",
+    )
+    long.add_argument(
+        "--in-flight",
+        type=positive(int),
+        metavar="N",
+        help=f"requests at once; by default {sliding_window.IN_FLIGHT}",
     )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--top", type=positive(int), default=5, metavar="N", help="how many classes")
@@ -487,7 +504,9 @@ def _parser():
 
 
 def _check(arguments):
-    """Options that contradict one another."""
+    """Options that contradict one another, or are too much."""
+    if arguments.max_message_mb > LARGEST_MB:
+        raise UserError(f"--max-message-mb {arguments.max_message_mb:g}: expected at most {LARGEST_MB}")
     if bool(arguments.record) != bool(arguments.clip):
         raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
     streams = [name for name in ("video", "frames", "camera") if getattr(arguments, name) is not None]
@@ -496,7 +515,7 @@ def _check(arguments):
     if bool(arguments.record) == bool(streams or arguments.pose):
         raise UserError("give a clip: either --video and/or --pose, or --record and --clip")
     if arguments.window is None:
-        for name in ("stride", "pose_fps", "frames", "camera"):
+        for name in ("stride", "smooth", "fps", "pose_fps", "frames", "camera", "idle", "in_flight"):
             if getattr(arguments, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
     elif arguments.record:
@@ -514,7 +533,7 @@ def _stream(arguments):
     if arguments.video:
         return streams.VideoFrames(arguments.video, arguments.fps)
     if arguments.frames:
-        return streams.FolderFrames(arguments.frames, arguments.fps, arguments.idle)
+        return streams.FolderFrames(arguments.frames, arguments.fps, arguments.idle or IDLE_SECONDS)
     if arguments.camera is not None:
         return streams.CameraFrames(arguments.camera, arguments.fps)
     return None
@@ -529,8 +548,8 @@ def _slide(client, frames, poses, arguments, outputs, out):
         plan,
         poses=poses,
         pose_fps=arguments.pose_fps,
-        smooth=sliding_window.smoothing(arguments.smooth),
-        in_flight=arguments.in_flight,
+        smooth=None if arguments.smooth is None else sliding_window.smoothing(arguments.smooth),
+        in_flight=arguments.in_flight or sliding_window.IN_FLIGHT,
         outputs=outputs,
     )
     line = sliding_window.TimeLine()

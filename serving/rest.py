@@ -8,22 +8,24 @@ import base64
 import binascii
 import contextlib
 import http.server
+import io
 import json
 import logging
 import re
 import socket
 import threading
 import time
+import urllib.parse
 
 import grpc
 
 from serving import metrics
-from serving.servable import Refused, invalid
+from serving.servable import Refused, invalid, one_line
 from serving.services import SIGNATURE_FIELD
 from tfrecords.errors import UserError
 
 DISCARD_SECONDS = 2.0  # that a client is given to send the rest of what is refused
-READ_SECONDS = 30.0  # for a whole request: a client that sends it drop by drop is cut off
+READ_SECONDS = 30.0  # for a whole request, and for its answer: a client that takes them drop by drop is cut off
 MAX_CONNECTIONS = 64
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -36,10 +38,11 @@ _HTTP = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_PATH = re.compile(
+_PATH = re.compile(  # of what is still percent-encoded: a name may have a slash
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
 )
 _BYTES = "_bytes"  # an output with this ending is binary
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it, UTF-8 cannot
 
 _log = logging.getLogger(__name__)
 
@@ -75,13 +78,13 @@ def predict_request(body, spec, definition):
     document = _document(body)
     request = predict_pb2.PredictRequest()
     request.model_spec.CopyFrom(spec(document.get("signature_name", "")))
-    expected = definition(request.model_spec).inputs
+    expected = dict(definition(request.model_spec).inputs)  # the message's own map fails at names that are no UTF-8
     rows = "instances" in document
     given = _columns(document["instances"], expected) if rows else _named(document["inputs"], expected)
     for name, values in given.items():
         if name not in expected:
             raise invalid(f"JSON object: input {name} not found in signature, expected {', '.join(sorted(expected))}")
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(_array(name, values, tf.as_dtype(expected[name].dtype))))
+        request.inputs[name].CopyFrom(_tensor(name, values, tf.as_dtype(expected[name].dtype)))
     return request, rows
 
 
@@ -94,8 +97,9 @@ def _document(body):
         raise invalid("JSON Value: expected an object with instances or inputs")
     if ("instances" in document) == ("inputs" in document):
         raise invalid("JSON object must have one of the keys instances and inputs")
-    if not isinstance(document.get("signature_name", ""), str):
-        raise invalid("signature_name must be a string")
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str) or _HALF_CHARACTER.search(signature):
+        raise invalid("signature_name must be a string of Unicode characters")
     return document
 
 
@@ -119,21 +123,31 @@ def _named(values, expected):
     return {next(iter(expected)): values}
 
 
+def _tensor(name, values, dtype):
+    """The ``TensorProto`` of an input."""
+    import tensorflow as tf
+
+    try:
+        return tf.make_tensor_proto(_array(name, values, dtype))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise invalid(f"input {name}: {one_line(error)}") from None
+
+
 def _array(name, values, dtype):
     """The array of an input; strings become bytes."""
     import numpy as np
     import tensorflow as tf
 
+    if dtype == tf.string:
+        array = np.array(_strings(name, values), dtype=object)
+        if not all(isinstance(value, bytes) for value in array.flat):  # NumPy has left lists in it
+            raise invalid(f"input {name}: lists of unequal length or depth, expected those of a tensor")
+        return array
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
-    try:
-        if dtype == tf.string:
-            return np.array(_strings(name, values), dtype=object)
-        array = np.array(values)
-        fits = not array.size or array.dtype.kind in kinds.get(dtype.as_numpy_dtype().dtype.kind, "")
-        if fits and dtype.is_integer and array.size:
-            fits = dtype.min <= array.min() and array.max() <= dtype.max
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise invalid(f"input {name}: {error}") from None
+    array = np.array(values)
+    fits = not array.size or array.dtype.kind in kinds.get(dtype.as_numpy_dtype().dtype.kind, "")
+    if fits and dtype.is_integer and array.size:
+        fits = dtype.min <= array.min() and array.max() <= dtype.max
     if not fits:
         raise invalid(f"input {name}: values are not of the type {dtype.name}")
     return array.astype(dtype.as_numpy_dtype)
@@ -175,13 +189,59 @@ def _plain(name, value):
 # --------------------------------------------------------------------------------------------------- requests
 
 
+class _Limited(io.RawIOBase):
+    """A connection whose reads and writes have a time together: a timeout of a socket begins anew with every byte.
+
+    Args:
+        connection: The socket.
+        seconds: The time; ``socket.timeout`` is raised after it.
+    """
+
+    def __init__(self, connection, seconds):
+        super().__init__()
+        self._connection = connection
+        self.allow(seconds)
+
+    def allow(self, seconds):
+        """Gives what comes from now on a time of its own."""
+        self._end = time.monotonic() + seconds
+
+    def readable(self):
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer):
+        """Reads what is there, or waits for it."""
+        self._wait_no_longer()
+        return self._connection.recv_into(buffer)
+
+    def write(self, data):
+        """Writes all of it."""
+        left = memoryview(data)
+        while left:
+            self._wait_no_longer()
+            left = left[self._connection.send(left) :]
+        return len(data)
+
+    def _wait_no_longer(self):
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._connection.settimeout(left)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One connection, one request: a slow reader or writer holds a thread for a bounded time."""
 
-    timeout = READ_SECONDS  # of each read and write
     services = None  # set in the subclass that a server makes
     max_bytes = None
     body_unread = False
+
+    def setup(self):
+        """Takes the connection, on which the request has its time from now on."""
+        self.connection = self.request
+        self.wfile = _Limited(self.connection, READ_SECONDS)
+        self.rfile = io.BufferedReader(self.wfile)
 
     def do_GET(self):
         self._answer(self._get)
@@ -191,18 +251,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def _answer(self, make):
+        self.path = self.path.partition("?")[0]  # a query is no part of a name
         try:
             if self.path == metrics.PATH and self.command == "GET":
                 return self._send(200, self.services.metrics.text(), "text/plain; version=0.0.4")
-            document, status = make(), 200
+            status, body = 200, json.dumps(make())
         except Refused as refusal:
-            document, status = {"error": str(refusal)}, _HTTP.get(refusal.code, 500)
+            status, body = _HTTP.get(refusal.code, 500), _error(refusal)
         except _Answered as answered:
-            document, status = {"error": str(answered)}, answered.status
-        self._send(status, json.dumps(document).encode(), "application/json")
+            status, body = answered.status, _error(answered)
+        except OSError:  # of the connection: there is nobody to answer
+            raise
+        except Exception as error:
+            _log.exception("a request failed")
+            status, body = 500, _error(f"{type(error).__name__}: {one_line(error)}")
+        self._send(status, body.encode(), "application/json")
 
     def _send(self, status, body, kind):
         self.close_connection = True
+        self.wfile.allow(READ_SECONDS)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -214,12 +281,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _discard(self):
         """Reads a refused body for a while: closed at once, the client would see a broken pipe and not the answer."""
-        self.wfile.flush()
-        end = time.monotonic() + DISCARD_SECONDS
+        self.wfile.allow(DISCARD_SECONDS)
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(DISCARD_SECONDS)
-            while time.monotonic() < end and self.rfile.read1(65536):
+            while self.rfile.read1(65536):
                 pass
 
     def _parts(self, *allowed):
@@ -268,13 +333,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise _Answered(411, "a Content-Length is needed")
         if int(length) > self.max_bytes:
             raise _Answered(413, f"the body has {length} bytes, at most {self.max_bytes} are accepted")
-        end, body = time.monotonic() + READ_SECONDS, bytearray()
+        body = bytearray()
         while len(body) < int(length):
-            part = self.rfile.read1(min(65536, int(length) - len(body)))
+            try:
+                part = self.rfile.read1(min(65536, int(length) - len(body)))
+            except socket.timeout:
+                raise _Answered(408, f"the request took longer than {READ_SECONDS:g} s") from None
             if not part:
                 raise _Answered(400, "the body is shorter than its Content-Length")
-            if time.monotonic() > end:
-                raise _Answered(408, f"the request took longer than {READ_SECONDS:g} s")
             body += part
         self.body_unread = False
         return bytes(body)
@@ -283,14 +349,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         _log.debug("rest=%s %s", self.client_address[0], template % values)
 
 
+def _error(reason):
+    """The JSON of a refusal."""
+    return json.dumps({"error": str(reason)})
+
+
 def _spec(match, signature=""):
     from tensorflow_serving.apis import model_pb2
 
-    spec = model_pb2.ModelSpec(name=match["name"], signature_name=signature)
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]), signature_name=signature)
     if match["version"]:
         spec.version.value = int(match["version"])
     elif match["label"]:
-        spec.version_label = match["label"]
+        spec.version_label = urllib.parse.unquote(match["label"])
     return spec
 
 
@@ -319,12 +390,14 @@ class RestServer(http.server.ThreadingHTTPServer):
         UserError: The port is not free.
     """
 
-    daemon_threads = False  # stopping waits for requests under way
+    daemon_threads = False  # Python must not end while one of them is in TensorFlow
+    block_on_close = False  # stop() waits, but not for ever
     allow_reuse_address = True
 
     def __init__(self, services, host, port, max_bytes, tls=None):
         self._context = tls.context() if tls else None
-        self._slots = threading.Semaphore(MAX_CONNECTIONS)
+        self._open = set()  # connections
+        self._closed = threading.Condition()  # one of them; its lock is that of the set
         handler = type("Handler", (_Handler,), {"services": services, "max_bytes": max_bytes})
         try:
             super().__init__((host, port), handler)
@@ -338,23 +411,41 @@ class RestServer(http.server.ThreadingHTTPServer):
         """The next connection; its TLS handshake is left to the thread that serves it."""
         connection, address = super().get_request()
         if self._context:
-            connection.settimeout(READ_SECONDS)
             connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def process_request(self, request, client_address):
         """Begins a thread for a connection, if there are not too many."""
-        if self._slots.acquire(blocking=False):
+        with self._closed:
+            room = len(self._open) < MAX_CONNECTIONS
+            if room:
+                self._open.add(request)
+        if room:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def process_request_thread(self, request, client_address):
-        """Serves a connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
+    def shutdown_request(self, request):
+        """Ends a connection, whose place is free then."""
+        with self._closed:
+            self._open.discard(request)
+            self._closed.notify_all()
+        super().shutdown_request(request)
+
+    def stop(self, grace):
+        """Takes no more connections, lets those there are end, and breaks off what is left.
+
+        Args:
+            grace: Seconds until then.
+        """
+        self.shutdown()
+        self.server_close()
+        with self._closed:
+            self._closed.wait_for(lambda: not self._open, grace)
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # its client was faster
+                    # Not SSLSocket's: it forgets TLS first, and what its thread writes then would go out in the clear.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
         """A client that left, was too slow or has no certificate: no fault of the server."""

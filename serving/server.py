@@ -29,6 +29,7 @@ from tfrecords.errors import UserError
 GRACE_SECONDS = 10.0  # for requests under way when the server is told to stop
 THREADS = 16
 MAX_REQUESTS = 64
+LAST_PORT = 65535
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Server:
         metrics: The :class:`~serving.metrics.Metrics` to fill.
 
     Raises:
-        UserError: A port is not free.
+        UserError: A port is not free, or is none.
 
     Attributes:
         address: ``HOST:PORT`` of gRPC.
@@ -114,6 +115,9 @@ class Server:
     ):
         from grpc_health.v1 import health, health_pb2_grpc
 
+        for one in (port, rest_port):
+            if one is not None and not 0 <= one <= LAST_PORT:  # gRPC would take the rest of a division
+                raise UserError(f"cannot listen on {host}:{one}: a port is 0 to {LAST_PORT}, where 0 takes a free one")
         services = Services(manager, metrics or Metrics())
         self._grpc = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
@@ -168,10 +172,7 @@ class Server:
         self._set_health(serving=False)
         stopped = self._grpc.stop(grace)
         if self._rest:
-            self._rest.shutdown()
-            closing = threading.Thread(target=self._rest.server_close, daemon=True)  # waits for requests under way
-            closing.start()
-            closing.join(grace)
+            self._rest.stop(grace)
         stopped.wait()
 
 

@@ -60,8 +60,7 @@ class Plan:
     fps: float
 
     def __post_init__(self):
-        if not (self.fps > 0 and math.isfinite(self.fps)):
-            raise UserError(f"{self.fps:g} frames per second: expected a number above 0")
+        _require_rate(self.fps, "frames")
         if self.length < 1:
             raise UserError(f"a window of {self.length} frames: expected at least one")
         if not 1 <= self.stride <= self.length:
@@ -76,6 +75,11 @@ class Plan:
         fps = float(fps)
         length = _frames(length, fps)
         return cls(length, max(length // 2, 1) if stride is None else _frames(stride, fps), fps)
+
+
+def _require_rate(rate, what):
+    if not (rate > 0 and math.isfinite(rate)):
+        raise UserError(f"{rate:g} {what} per second: expected a number above 0")
 
 
 def _frames(duration, fps):
@@ -140,14 +144,13 @@ def poses_between(poses, start, end, fps):
         >>> poses_between(np.arange(100), 1.0, 1.2, fps=25)
         array([25, 26, 27, 28, 29])
     """
-    first = math.ceil(start * fps - _ROUNDING)
-    last = math.ceil(end * fps - _ROUNDING)
-    if first >= len(poses) and start > 0:
+    if start * fps > len(poses) - _ROUNDING:  # each pose stands for the time until the next
         raise UserError(
             f"the poses end at {len(poses) / fps:.2f} s, the frames go on at {start:.2f} s: "
             "do both belong together, and is the rate of the poses right?"
         )
-    first = min(first, last - 1)
+    last = max(math.ceil(min(end * fps, len(poses)) - _ROUNDING), 1)
+    first = min(math.ceil(start * fps - _ROUNDING), last - 1)
     return poses[first:last]
 
 
@@ -427,6 +430,8 @@ def _clips(frames, plan, poses, pose_fps, encode):
         for first, held in windows(poses, plan.length, plan.stride):
             yield first / plan.fps, (first + len(held)) / plan.fps, None, np.stack(held)
         return
+    if poses is not None:
+        _require_rate(pose_fps, "poses")
     if encode:
         frames = (frame if isinstance(frame, bytes) else encode_jpeg(frame) for frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):

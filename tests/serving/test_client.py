@@ -276,6 +276,12 @@ def test_command_without_a_server(dataset, capsys):
         (["--record", "no_such_folder", "--clip", "a"], "no such file or folder"),
         (["--video", "missing.mp4"], "missing.mp4: cannot be read"),
         (["--pose", "missing.npy"], "missing.npy: cannot be read"),
+        (["--pose", "a.npy", "--version", "-1"], "version -1: expected 0 to"),
+        (["--pose", "a.npy", "--version", str(2**63)], f"version {2**63}: expected 0 to {2**63 - 1}"),
+        (["--pose", "a.npy", "--timeout", "inf"], "a timeout of inf s: expected at most"),
+        (["--pose", "a.npy", "--timeout", "1e10"], "a timeout of 1e+10 s: expected at most"),
+        (["--pose", "a.npy", "--max-message-mb", "inf"], "--max-message-mb inf: expected at most 2048"),
+        (["--pose", "a.npy", "--max-message-mb", "2049"], "--max-message-mb 2049: expected at most 2048"),
     ],
 )
 def test_command_with_wrong_arguments(capsys, arguments, message):

@@ -419,3 +419,12 @@ def test_port_in_use(base, address, capsys):
     arguments = ["--model_base_path", str(base / "separable_sta"), "--model_name", "adl"]
     assert command_line.run(server.main, [*arguments, "--port", address.rpartition(":")[2]]) == 2
     assert f"cannot listen on {address}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--port", "--rest_api_port"])
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_ports_that_are_none(capsys, option, port):
+    arguments = ["--model_config_file", "never_read.config", "--port", "0", option, port]
+    assert command_line.run(server.main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"cannot listen on 127.0.0.1:{port}: a port is 0 to 65535" in line

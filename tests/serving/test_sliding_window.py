@@ -2,12 +2,16 @@
 
 import asyncio
 import csv
+import fractions
 import io
+import itertools
 import json
+import math
 import signal
 import subprocess
 import sys
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -90,6 +94,27 @@ def test_poses_of_the_time():
     assert poses_between(poses, 1.8, 2.4, fps=10).tolist() == [18, 19]  # a little short
     with pytest.raises(UserError, match=r"the poses end at 2.00 s, the frames go on at 2.00 s"):
         poses_between(poses, 2.0, 2.3, fps=10)
+
+
+def test_poses_at_any_rate_until_they_end():
+    poses = np.arange(10)
+    for fps, tenth, length in itertools.product((1, 4, 25), range(110), (1, 10)):
+        start, end = fractions.Fraction(tenth, 10), fractions.Fraction(tenth + length, 10)
+        if start * fps >= len(poses):
+            with pytest.raises(UserError, match="the poses end"):
+                poses_between(poses, float(start), float(end), fps)
+            continue
+        before = [pose for pose in poses.tolist() if fractions.Fraction(pose, fps) < end]
+        expected = [pose for pose in before if fractions.Fraction(pose, fps) >= start] or before[-1:]
+        assert poses_between(poses, float(start), float(end), fps).tolist() == expected
+    assert poses_between(poses, 0.0, 1e-9, fps=1).tolist() == [0]
+    assert len(poses_between(poses, 0.0, 10.0, fps=1e308)) == 10
+
+
+def test_a_rate_of_poses_that_is_none():
+    client = types.SimpleNamespace(takes_jpegs=lambda: False)
+    with pytest.raises(UserError, match="inf poses per second"):
+        next(sliding_window.predict(client, [b"0"], Plan(1, 1, 10.0), poses=np.zeros((2, 25, 3)), pose_fps=math.inf))
 
 
 # ------------------------------------------------------------------------------------- smoothing and time line
@@ -409,6 +434,10 @@ def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_
         (["--camera", "0"], "--camera needs --window"),
         (["--video", "a.mp4", "--stride", "4"], "--stride needs --window"),
         (["--video", "a.mp4", "--pose-fps", "4"], "--pose-fps needs --window"),
+        (["--video", "a.mp4", "--smooth", "mean:3"], "--smooth needs --window"),
+        (["--video", "a.mp4", "--fps", "25"], "--fps needs --window"),
+        (["--video", "a.mp4", "--idle", "5"], "--idle needs --window"),
+        (["--record", ".", "--clip", "a", "--in-flight", "4"], "--in-flight needs --window"),
         (["--video", "a.mp4", "--frames", ".", "--window", "4"], "--video or --frames, not both"),
         (["--frames", ".", "--window", "4"], "--frames needs --fps"),
         (["--pose", "a.npy", "--window", "4"], "--window with poses alone needs --fps"),
@@ -420,6 +449,20 @@ def test_command_with_wrong_arguments(capsys, options, message):
     assert status == 2
     (line,) = err.splitlines()
     assert message in line
+
+
+def test_options_of_the_window_and_their_defaults(monkeypatch, capsys, tmp_path):
+    taken = []
+
+    def predict(client, frames, plan, **options):
+        taken.append((frames._idle, options["in_flight"], type(options["smooth"])))
+        yield from ()
+
+    monkeypatch.setattr(sliding_window, "predict", predict)
+    line = ["--frames", tmp_path, "--fps", 10, "--window", 4]
+    assert run(capsys, "127.0.0.1:1", *line)[0] == 0
+    assert run(capsys, "127.0.0.1:1", *line, "--idle", 7, "--in-flight", 2, "--smooth", "mean:3")[0] == 0
+    assert taken == [(5.0, 4, type(None)), (7.0, 2, MovingAverage)]
 
 
 def test_row_of_a_prediction_is_what_a_time_line_takes():
