@@ -201,8 +201,8 @@ def epochs_to_keep(history, monitor):
         >>> sorted(epochs_to_keep([{"val_accuracy": value} for value in accuracies], "val_accuracy"))
         [1, 4, 5]
     """
-    newest = range(len(history) - KEPT + 1, len(history) + 1)
-    return {*newest, *(best_epoch(history[:epoch], monitor) for epoch in newest if epoch > 0)}
+    newest = range(max(len(history) - KEPT, 0) + 1, len(history) + 1)
+    return {*newest, *(best_epoch(history[:epoch], monitor) for epoch in newest)}
 
 
 def last_improvement(history, monitor):

@@ -203,8 +203,8 @@ def _check_range(name, option, value, default):
     """Sizes are at least 1, multipliers above 0, weights of losses at least 0, and shares that are dropped below 1."""
     if default is None or value is None or isinstance(default, bool):
         return
-    if isinstance(default, int) and default > 0 and value < 1:
-        raise ZooError(f"{name}: {option} is {value}, expected at least 1")
+    if isinstance(default, int) and default > 0:
+        at_least(1, **{f"{name}: {option}": value})
     if isinstance(default, float):
         if option.endswith("dropout") and not 0 <= value < 1:
             raise ZooError(f"{name}: {option} is {value}, expected a share from 0 to less than 1")
