@@ -52,6 +52,15 @@ def _cross_view(train, test, description):
     return Protocol(description, lambda c: c.camera in train, lambda c: c.camera in test)
 
 
+def _held_out_view(train, validate):
+    return Protocol(
+        f"train view {train}, validate view {validate}, no test",
+        lambda c: c.camera in (train, validate),
+        lambda c: False,
+        is_validation=lambda c: c.camera == validate,
+    )
+
+
 # The activities of Toyota Smarthome's cross-view protocols.
 _SMARTHOME_CROSS_VIEW = (
     "Cutbread", "Drink.Frombottle", "Drink.Fromcan", "Drink.Fromcup", "Drink.Fromglass", "Eat.Attable", "Eat.Snack",
@@ -128,7 +137,10 @@ PROTOCOLS = {
         "v3_12": _cross_view((1, 2), (3,), "train views 1 and 2, test view 3"),
         "v2_13": _cross_view((1, 3), (2,), "train views 1 and 3, test view 2"),
         "v1_23": _cross_view((2, 3), (1,), "train views 2 and 3, test view 1"),
-        # For choosing hyper-parameters: the training views of v3_12 alone, validated on subjects that do not train.
+        # For choosing hyper-parameters: the training views of v3_12 alone, validated on the one that does not train, or
+        # on subjects that do not.
+        "v2_1": _held_out_view(1, 2),
+        "v1_2": _held_out_view(2, 1),
         "v12_subjects": Protocol(
             "train 7 subjects in views 1 and 2, validate subjects 3, 6 and 9 there, no test",
             lambda c: c.camera in (1, 2),

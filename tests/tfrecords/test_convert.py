@@ -58,6 +58,8 @@ def test_dry_run(source, tmp_path):
         "v3_12: train 10, val 2, test 5",
         "v2_13: train 9, val 2, test 6",
         "v1_23: train 9, val 2, test 6",
+        "v2_1: train 6, val 6, test 0",
+        "v1_2: train 6, val 6, test 0",
         "v12_subjects: train 12, val 0, test 0",
         "17 clips can be converted, 1 rejected (a01_s01_e01_v03: a01_s01_e01_v03.json: empty sequence); "
         "nothing written",
@@ -111,5 +113,7 @@ def test_the_whole_json_release(real_data, tmp_path):
         "v3_12": {"train": 919, "val": 101, "test": 464},
         "v2_13": {"train": 886, "val": 94, "test": 504},
         "v1_23": {"train": 875, "val": 93, "test": 516},
+        "v2_1": {"train": 516, "val": 504, "test": 0},
+        "v1_2": {"train": 504, "val": 516, "test": 0},
         "v12_subjects": {"train": 733, "val": 287, "test": 0},
     }

@@ -11,6 +11,7 @@ from tfrecords.datasets import ntu, smarthome
 
 IDS = nucla_files.ids(actions=(1, 2, 3, 4, 5, 6, 8, 9, 11, 12), subjects=range(1, 11), repetitions=range(5))
 TEST_VIEW = {"v3_12": 3, "v2_13": 2, "v1_23": 1}
+HELD_OUT_VIEW = {"v2_1": (1, 2), "v1_2": (2, 1)}  # view that trains, and that validates
 
 
 @pytest.mark.parametrize(("protocol", "view"), TEST_VIEW.items())
@@ -28,7 +29,7 @@ def test_a_performance_validates_from_all_cameras_or_none():
     held_out = collections.defaultdict(set)
     for clip in IDS:
         for protocol, split in protocols.splits_of("nucla", clip).items():
-            if split in ("train", "val"):
+            if split in ("train", "val") and protocol not in HELD_OUT_VIEW:
                 held_out[protocol, clip[:-4]].add(split)
     assert all(len(splits) == 1 for splits in held_out.values())
 
@@ -48,6 +49,14 @@ def test_nucla_subjects_are_held_out_within_the_training_views():
     assert not {subject for subject, _ in splits["train"]} & {subject for subject, _ in splits["val"]}
     assert {view for _, view in splits[None]} == {"_v03"}
     assert "test" not in splits
+
+
+@pytest.mark.parametrize(("protocol", "views"), HELD_OUT_VIEW.items())
+def test_nucla_views_are_held_out_within_the_training_views(protocol, views):
+    splits = {clip: protocols.split_of("nucla", protocol, clip) for clip in IDS}
+    for split, view in zip(("train", "val"), views):
+        assert {clip[-1] for clip, found in splits.items() if found == split} == {str(view)}
+    assert {clip[-1] for clip, found in splits.items() if found is None} == {"3"}
 
 
 def test_a_cell_is_one_combination_of_splits():

@@ -60,7 +60,9 @@ def test_shards_per_cell():
         assert shard.total == len(members) == min(5, sum(members))
         assert max(members) - min(members) <= 1
     (single,) = writer.plan(nucla.NUCLA("", "json"), CLIPS[:1], shards=5)  # no empty shards
-    assert single.file == "v3_12-train_v2_13-train_v1_23-test_v12_subjects-train-00000-of-00001.tfrecord"
+    assert single.file == (
+        "v3_12-train_v2_13-train_v1_23-test_v2_1-train_v1_2-val_v12_subjects-train-00000-of-00001.tfrecord"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- one shard
@@ -107,6 +109,8 @@ def test_manifest(reference, tmp_path):
     assert found["counts"]["per_camera"] == {"1": 17, "2": 18, "3": 18}
     assert found["rejected"] == [{"id": "a01_s02_e01_v01", "reason": "a01_s02_e01_v01.json: empty sequence"}]
     assert found["protocols"].pop("v12_subjects")["clips"] == {"train": 23, "val": 12, "test": 0}
+    assert found["protocols"].pop("v2_1")["clips"] == {"train": 17, "val": 18, "test": 0}
+    assert found["protocols"].pop("v1_2")["clips"] == {"train": 18, "val": 17, "test": 0}
     for protocol in found["protocols"].values():
         assert sum(protocol["clips"].values()) == len(IDS) - 1
         cells = [cell for split in ("train", "val", "test") for cell in protocol[split]]
