@@ -29,7 +29,7 @@ CONFIGS = pathlib.Path(__file__).parent / "configs"
 
 MODEL_FILE = ".keras"  # what tells a model's path from a stage's name
 
-_LIMITS = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt}
+_LIMITS = {"above": operator.gt, "at_least": operator.ge, "at_most": operator.le, "below": operator.lt}
 
 # ---------------------------------------------------------------------------------------------------- the sections
 
@@ -272,11 +272,13 @@ class Evaluate:
         clips: Windows per recording, or ``all`` for as many as cover it.
         crops: 1 (centre) or 3 (and two corners) per window.
         pool: Mean or maximum of the softmax scores, or mean of the logits.
+        pose_crop: Of poses alone: windows are parts of the clip, from this share to all of it.
     """
 
     clips: Union[int, Literal["all"]] = _number(1, at_least=1)
     crops: Literal[1, 3] = 1
     pool: Literal["mean_softmax", "max_softmax", "mean_logits"] = "mean_softmax"
+    pose_crop: float = _number(1.0, above=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -653,10 +655,14 @@ def _check(recipe):
         raise _Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
         raise _Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
-    if data.segment_steps and data.augment.pose_crop < 1:
-        raise _Invalid("data.augment.pose_crop", "the poses of segments are of whole clips, set it to 1")
+    for name in ("pose_crop", "pose_pad", "time_warp"):
+        unchanged = getattr(augmentation.Augmentation(), name)
+        if data.segment_steps and getattr(data.augment, name) != unchanged:
+            raise _Invalid(f"data.augment.{name}", f"the poses of segments are of whole clips, set it to {unchanged:g}")
     if recipe.evaluate.crops > 1 and not data.frames:
         raise _Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
+    if recipe.evaluate.pose_crop < 1 and (data.frames or data.granularities or not data.pose_steps):
+        raise _Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
     if recipe.model.name in registry.ESTIMATORS:
         _check_estimator(recipe)
         return

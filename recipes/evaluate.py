@@ -289,7 +289,8 @@ def _seen(recipe):
     if recipe.model.name in registry.ESTIMATORS:
         return "all frames of each"
     views = recipe.evaluate
-    return f"per clip {views.clips} windows, {views.crops} crops, pooled by {views.pool}"
+    parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
+    return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
 
 
 def _score(run, data, protocol, split):
@@ -323,7 +324,8 @@ def _outputs(run, records, protocol, split, pool, change=lambda model: model):
 
     views, strategy = run.recipe.evaluate, local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
-    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, clips=views.clips, crops=views.crops)
+    shown = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
+    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
     with strategy.scope():
         scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:

@@ -1,6 +1,7 @@
 """What an evaluation finds, as rows of tables: printed, in CSV files and in the report."""
 
 import csv
+import dataclasses
 import shlex
 
 import numpy as np
@@ -66,7 +67,7 @@ def summary(recipe, protocol, split, labels, metrics):
         "protocol": protocol,
         "split": split,
         "clips": len(metrics.labels),
-        "views": {"clips": recipe.evaluate.clips, "crops": recipe.evaluate.crops, "pool": recipe.evaluate.pool},
+        "views": dataclasses.asdict(recipe.evaluate),
         "top1": metrics.top1,
         "top5": metrics.top5,
         "mean_class_accuracy": metrics.mean_class_accuracy,

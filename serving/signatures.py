@@ -211,12 +211,13 @@ def _from_poses(xyz, inputs):
     """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
     import tensorflow as tf
 
-    from tfrecords import pipeline, poses
+    from tfrecords import pipeline, poses, sampling
 
     xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
 
     def one_clip(xyz):
-        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), 0.5, inputs)
+        places = sampling.step_places(inputs.pose_steps, 0.5)
+        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), places, inputs)
 
     spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
     return tf.map_fn(one_clip, xyz, fn_output_signature=spec)

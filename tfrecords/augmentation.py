@@ -11,16 +11,18 @@ import tensorflow as tf
 from tfrecords import poses
 from zoo import skeletons
 
-_LARGEST = {
-    "rotation": 180,
-    "tilt": 180,
-    "scale": 1,
-    "stretch": 1,
-    "noise": math.inf,
-    "brightness": 1,
-    "contrast": 1,
-    "saturation": 1,
-    "hue": 0.5,
+_RANGES = {
+    "rotation": (0, 180),
+    "tilt": (0, 180),
+    "scale": (0, 1),
+    "stretch": (0, 1),
+    "noise": (0, math.inf),
+    "brightness": (0, 1),
+    "contrast": (0, 1),
+    "saturation": (0, 1),
+    "hue": (0, 0.5),
+    "pose_pad": (0, 10),
+    "time_warp": (1, 100),
 }
 _GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 # Columns: luma Y and the two chroma values I and Q of red, green and blue, as NTSC defines them.
@@ -46,7 +48,11 @@ class Augmentation:
         temporal_jitter: Take each frame of a window at random from the ``stride`` frames it stands for, in order; pose
             steps, and frames at pose steps, are drawn so always.
         pose_crop: Smallest share of the clip that the steps of a pose sequence are taken from; the share is drawn, and
-            where it begins. 1: always from all of it.
+            where it begins. 1: never from less than all of it.
+        pose_pad: Largest share of its length that time before and after the clip adds to what the steps are taken from,
+            in which the first and the last pose stay: some recordings are cut closer to the action than others.
+        time_warp: Largest factor by which each quarter of the steps' time passes faster or slower than the others. 1:
+            all alike.
 
     Raises:
         ValueError: A number is negative, not finite, or too large or small.
@@ -69,13 +75,15 @@ class Augmentation:
     hue: float = 0.0
     temporal_jitter: bool = False
     pose_crop: float = 1.0
+    pose_pad: float = 0.0
+    time_warp: float = 1.0
 
     def __post_init__(self):
-        for name, largest in _LARGEST.items():
+        for name, (smallest, largest) in _RANGES.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and 0 <= value <= largest):
+            if not (math.isfinite(value) and smallest <= value <= largest):
                 upper = "" if largest == math.inf else f" to {largest:g}"
-                raise ValueError(f"{name} is {value:g}, expected a number from 0{upper}")
+                raise ValueError(f"{name} is {value:g}, expected a number from {smallest}{upper}")
         if not 0 < self.pose_crop <= 1:
             raise ValueError(f"pose_crop is {self.pose_crop:g}, expected a number above 0, to 1")
 

@@ -323,27 +323,27 @@ def _segment_poses(xyz, num_frames, offset, inputs):
         xyz: ``[frames in the recording, M, J, 3]``.
         num_frames: Frames in the recording.
         offset: Function from a number of steps to their places in the sub-sequences, as
-            :func:`tfrecords.sampling.step_frames` wants them.
+            :func:`tfrecords.sampling.step_places` wants them.
         inputs: What the model is fed.
     """
     if not inputs.segment_steps:
         return {}
     steps = {g: g * inputs.segment_steps for g in inputs.granularities}
-    return {f"pose_g{g}": tf.gather(xyz, sampling.step_frames(num_frames, n, offset(n))) for g, n in steps.items()}
+    frames = {g: sampling.step_frames(num_frames, sampling.step_places(n, offset(n))) for g, n in steps.items()}
+    return {f"pose_g{g}": tf.gather(xyz, indices) for g, indices in frames.items()}
 
 
-def pose_sequence(xyz, offset, inputs, part=(0.0, 1.0)):
+def pose_sequence(xyz, places, inputs):
     """The pose sequence ``[tp, M, J, 3]`` that a model is fed: poses of frames, or where wanted between them.
 
     Args:
         xyz: ``[frames in the recording, M, J, 3]``.
-        offset: As for :func:`tfrecords.sampling.step_frames`.
+        places: ``[tp]``, as for :func:`tfrecords.sampling.step_frames`.
         inputs: What the model is fed.
-        part: As for :func:`tfrecords.sampling.step_frames`.
     """
     if inputs.interpolate:
-        return sampling.interpolated_steps(xyz, inputs.pose_steps, offset, part)
-    return tf.gather(xyz, sampling.step_frames(tf.shape(xyz)[0], inputs.pose_steps, offset, part))
+        return sampling.interpolated_steps(xyz, places)
+    return tf.gather(xyz, sampling.step_frames(tf.shape(xyz)[0], places))
 
 
 def _places(lists, steps, window, inputs):
@@ -374,14 +374,13 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     seeds = {
         name: tf.random.experimental.stateless_fold_in(seed, number)
-        for number, name in enumerate(("start", "crop", "flip", "steps", "pose", "colours", "jitter", "part"))
+        for number, name in enumerate(("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp"))
     }
     flip = tf.logical_and(augment.flip, tf.random.stateless_uniform([], seeds["flip"]) < 0.5)
     features = {}
     if inputs.pose_steps:
-        offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
-        span = sampling.random_part(augment.pose_crop, seeds["part"]) if augment.pose_crop < 1 else (0.0, 1.0)
-        steps = sampling.step_frames(num_frames, inputs.pose_steps, offsets, span)
+        places = _training_places(inputs, augment, seeds)
+        steps = sampling.step_frames(num_frames, places)
     if inputs.frames:
         indices = _training_frames(num_frames, inputs, augment, seeds) if inputs.has_window else steps
 
@@ -402,18 +401,30 @@ def _training_clip(serialized, seed, inputs, augment, label_numbers):
             features["right_hand"] = tf.where(flip, left, right)
         features = {skeletons.input_name(part): images for part, images in features.items()}
         if inputs.pose_xy:
-            places = _places(lists, steps, window, inputs)
-            mirrored = augmentation.mirror_places(places, inputs.layout, inputs.size)
-            features["pose_xy"] = tf.where(flip, mirrored, places)
+            pixels = _places(lists, steps, window, inputs)
+            mirrored = augmentation.mirror_places(pixels, inputs.layout, inputs.size)
+            features["pose_xy"] = tf.where(flip, mirrored, pixels)
     if inputs.reads_poses:
         xyz = tf.cond(flip, lambda: augmentation.mirror_pose(xyz, inputs.layout), lambda: xyz)
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         sequences = _segment_poses(xyz, num_frames, lambda n: tf.random.stateless_uniform([n], seeds["steps"]), inputs)
         if inputs.pose_steps:
-            sequences["pose"] = pose_sequence(xyz, offsets, inputs, span)
+            sequences["pose"] = pose_sequence(xyz, places, inputs)
         features.update({n: augmentation.change_pose(pose, augment, seeds["pose"]) for n, pose in sequences.items()})
     features.update(_stored_features(lists, inputs))
     return _finish(features, inputs), _label(context, label_numbers)
+
+
+def _training_places(inputs, augment, seeds):
+    """Places of a training sequence's poses in the clip, ``[tp]``, below 0 and above 1 where it has more time."""
+    offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
+    places = sampling.step_places(inputs.pose_steps, offsets)
+    if augment.time_warp > 1:
+        places = sampling.warp_time(places, augment.time_warp, seeds["warp"])
+    if augment.pose_crop < 1 or augment.pose_pad:
+        start, length = sampling.random_span(augment.pose_crop, 1.0 + augment.pose_pad, seeds["span"])
+        places = start + length * places
+    return places
 
 
 def _training_frames(num_frames, inputs, augment, seeds):
@@ -577,20 +588,23 @@ def _views_of(record, inputs, clips, crops):
     return tf.cast(count * (crops if inputs.frames else 1), tf.int64)
 
 
-def _view(record, view, inputs, clips, crops):
+def _view(record, view, inputs, clips, crops, pose_crop):
     """``(features, context)`` of one view of a record."""
     context, jpegs, xyz, lists = _parse(record, inputs)
     num_frames = tf.cast(context["clip/num_frames"], tf.int32)
     view = tf.cast(view, tf.int32)
     features = _stored_features(lists, inputs)
     if inputs.pose_steps:
-        offset = 0.5
+        offset, part_start, part_length = 0.5, 0.0, 1.0
         if not (inputs.has_window or inputs.granularities):
             # Views of a pose sequence take their frames from different places in the sub-sequences.
             count = tf.cast(sampling.window_count(num_frames, inputs.pose_steps, 1, clips), tf.float32)
             window = view // crops if inputs.frames else view
             offset = (tf.cast(window, tf.float32) + 0.5) / count
-        steps = sampling.step_frames(num_frames, inputs.pose_steps, offset)
+            if pose_crop < 1:
+                part_start, part_length = sampling.spread_span(window, count, pose_crop)
+        places = part_start + part_length * sampling.step_places(inputs.pose_steps, offset)
+        steps = sampling.step_frames(num_frames, places)
     if inputs.frames:
         if inputs.has_window:
             start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips)[view // crops]
@@ -611,7 +625,7 @@ def _view(record, view, inputs, clips, crops):
         xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
         features.update(_segment_poses(xyz, num_frames, lambda n: 0.5, inputs))
         if inputs.pose_steps:
-            features["pose"] = pose_sequence(xyz, offset, inputs)
+            features["pose"] = pose_sequence(xyz, places, inputs)
     return _finish(features, inputs), context
 
 
@@ -628,11 +642,11 @@ def centre_view(record, inputs):
     Raises:
         tf.errors.InvalidArgumentError: (when run) no such record, or it lacks what the model is fed.
     """
-    features, _ = _view(record, 0, inputs, clips=1, crops=1)
+    features, _ = _view(record, 0, inputs, clips=1, crops=1, pose_crop=1.0)
     return features
 
 
-def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
+def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1, pose_crop=1.0):
     """Every clip of a split in a fixed order, in one or several views.
 
     Args:
@@ -644,6 +658,7 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         clips: Windows per recording, or ``"all"`` for as many as cover it; one window is centred. A model of poses
             alone, or of poses and their frames, gets as many samplings of the whole recording instead.
         crops: 1 (the centred square) or 3 (and two corners), per window.
+        pose_crop: Samplings of a recording are of parts of it, from this share to all of it; 1: of all of it.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
@@ -662,7 +677,7 @@ def evaluation(records, protocol, split, inputs, *, batch, clips=1, crops=1):
         return tf.data.Dataset.range(_views_of(record, inputs, clips, crops)).map(lambda view: (number, record, view))
 
     def load(number, record, view):
-        features, context = _view(record, view, inputs, clips, crops)
+        features, context = _view(record, view, inputs, clips, crops, pose_crop)
         return features, _label(context, label_numbers), number
 
     data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views)

@@ -1,8 +1,13 @@
 """Which frames of a recording a model sees."""
 
+import math
+
 import tensorflow as tf
 
 from tfrecords import poses
+
+WARPED = 4  # parts of a span whose speed changes each by itself
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of the golden ratio, modulo 1, are spread evenly whatever their number
 
 
 def sample_frames(num_frames, frames, stride, start, shift=0):
@@ -60,30 +65,39 @@ def window_starts(num_frames, frames, stride, clips):
     )
 
 
-def step_frames(num_frames, steps, offset, part=(0.0, 1.0)):
-    """Frames of a pose sequence: the clip is cut into equal sub-sequences, and each gives the frame at ``offset``.
+def step_places(steps, offset):
+    """Places of the steps of a pose sequence: the clip is cut into equal sub-sequences, one place in each.
+
+    Args:
+        steps: Sub-sequences tp.
+        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
+
+    Returns:
+        ``[steps]`` float32 in [0, 1), shares of the clip.
+
+    Example:
+        >>> step_places(4, 0.5).numpy().tolist()
+        [0.125, 0.375, 0.625, 0.875]
+    """
+    return (tf.cast(tf.range(steps), tf.float32) + offset) / steps
+
+
+def step_frames(num_frames, places):
+    """Frames of a pose sequence.
 
     Args:
         num_frames: Frames in the recording, scalar integer tensor.
-        steps: Sub-sequences tp.
-        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
-        part: What of the clip is cut: where it begins and how long it is, shares of the clip.
+        places: ``[steps]``, shares of the clip; before and after it: its first and last frame.
 
     Returns:
         ``[steps]`` int32.
 
     Example:
-        >>> step_frames(20, 5, 0.5, part=(0.5, 0.5)).numpy().tolist()
-        [11, 13, 15, 17, 19]
+        >>> step_frames(20, [-0.1, 0.5, 0.99, 1.2]).numpy().tolist()
+        [0, 10, 19, 19]
     """
     count = tf.cast(num_frames, tf.float32)
-    return tf.cast(tf.minimum(_positions(steps, offset, part) * count, tf.maximum(count - 1, 0)), tf.int32)
-
-
-def _positions(steps, offset, part):
-    """Places of the steps in the clip, ``[steps]`` in [0, 1)."""
-    start, share = part
-    return start + share * (tf.cast(tf.range(steps), tf.float32) + offset) / steps
+    return tf.cast(tf.clip_by_value(places * count, 0.0, tf.maximum(count - 1, 0.0)), tf.int32)
 
 
 def middle_steps(num_frames, steps):
@@ -93,22 +107,66 @@ def middle_steps(num_frames, steps):
         >>> middle_steps(10, 5).numpy().tolist()
         [1, 3, 5, 7, 9]
     """
-    return step_frames(num_frames, steps, 0.5)
+    return step_frames(num_frames, step_places(steps, 0.5))
 
 
-def random_part(smallest, seed):
-    """A part of a clip, drawn: ``(start, share)``, the share from ``smallest`` to 1.
+def random_span(smallest, largest, seed):
+    """A span of time, drawn: a part of a clip, or all of it with time before and after.
 
     Args:
-        smallest: Smallest share.
+        smallest: Smallest length, a share of the clip; at most 1.
+        largest: Largest length; at least 1.
         seed: ``[2]`` int64.
+
+    Returns:
+        ``(start, length)``, shares of the clip. A span that is shorter than the clip lies in it, a longer one holds it.
     """
-    share, place = tf.unstack(tf.random.stateless_uniform([2], seed))
-    share = smallest + (1.0 - smallest) * share
-    return place * (1.0 - share), share
+    length, place = tf.unstack(tf.random.stateless_uniform([2], seed))
+    length = smallest + (largest - smallest) * length
+    return place * (1.0 - length), length
 
 
-def interpolated_steps(xyz, steps, offset, part=(0.0, 1.0)):
+def spread_span(number, count, smallest):
+    """One of the parts of a clip that an evaluation looks at: their lengths are spread evenly, their starts too.
+
+    Args:
+        number: Which one, from 0; an integer tensor.
+        count: How many there are.
+        smallest: Length that none is below, a share of the clip.
+
+    Returns:
+        ``(start, length)``, shares of the clip.
+
+    Example:
+        >>> start, length = spread_span(1, 2, smallest=0.6)
+        >>> round(float(length), 2), 0 <= float(start) <= 1 - float(length)
+        (0.9, True)
+    """
+    middle = tf.cast(number, tf.float32) + 0.5
+    length = smallest + (1.0 - smallest) * middle / tf.cast(count, tf.float32)
+    return tf.math.floormod(middle * GOLDEN, 1.0) * (1.0 - length), length
+
+
+def warp_time(places, largest, seed):
+    """Makes time pass faster here and slower there: each of :data:`WARPED` equal parts by a factor of its own.
+
+    Args:
+        places: ``[steps]`` in [0, 1].
+        largest: Largest factor, at least 1; the smallest is its inverse, and the whole keeps its length.
+        seed: ``[2]`` int64.
+
+    Returns:
+        ``[steps]`` in [0, 1], in the same order.
+    """
+    limit = math.log(largest)
+    lengths = tf.exp(tf.random.stateless_uniform([WARPED], seed, -limit, limit))
+    ends = tf.concat([[0.0], tf.cumsum(lengths) / tf.reduce_sum(lengths)], axis=0)  # [WARPED + 1]
+    part = tf.minimum(tf.cast(places * WARPED, tf.int32), WARPED - 1)
+    within = places * WARPED - tf.cast(part, tf.float32)
+    return (1.0 - within) * tf.gather(ends, part) + within * tf.gather(ends, part + 1)
+
+
+def interpolated_steps(xyz, places):
     """A pose sequence between the frames: as :func:`step_frames`, but with linear interpolation in time.
 
     A frame shows the middle of its time; before the first and after the last middle the pose stays. Where a person is
@@ -116,20 +174,18 @@ def interpolated_steps(xyz, steps, offset, part=(0.0, 1.0)):
 
     Args:
         xyz: ``[frames in the recording, M, J, 3]``; an absent person is all zeros.
-        steps: Sub-sequences tp.
-        offset: Place within each sub-sequence, in [0, 1); a scalar or ``[steps]``.
-        part: As for :func:`step_frames`.
+        places: As for :func:`step_frames`.
 
     Returns:
         ``[steps, M, J, 3]``.
 
     Example:
         >>> line = tf.reshape(tf.range(1.0, 4.0), (3, 1, 1, 1))
-        >>> interpolated_steps(line, 6, 0.5).numpy().ravel().tolist()
+        >>> interpolated_steps(line, step_places(6, 0.5)).numpy().ravel().tolist()
         [1.0, 1.25, 1.75, 2.25, 2.75, 3.0]
     """
     last = tf.shape(xyz)[0] - 1
-    place = _positions(steps, offset, part) * tf.cast(last + 1, tf.float32) - 0.5
+    place = places * tf.cast(last + 1, tf.float32) - 0.5
     place = tf.clip_by_value(place, 0.0, tf.cast(last, tf.float32))
     before = tf.cast(place, tf.int32)
     weight = (place - tf.cast(before, tf.float32))[:, tf.newaxis, tf.newaxis, tf.newaxis]

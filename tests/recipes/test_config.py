@@ -121,6 +121,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
         ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
         ("evaluate.crops=3", ["evaluate.crops: crops are of video"]),
+        ("evaluate.pose_crop=1.5", ["evaluate.pose_crop: expected a number above 0 and at most 1"]),
         ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
         ("data.cache=1", ["data.cache: expected true or false"]),
         ("data.balance=subjects", ["data.balance: expected none or classes", "'subjects'"]),
@@ -131,6 +132,11 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
             "data={dataset: synthetic, protocol: cv, granularities: [2], segment_steps: 3, augment: {pose_crop: 0.5}}",
             ["data.augment.pose_crop", "whole clips"],
         ),
+        (
+            "data={dataset: synthetic, protocol: cv, granularities: [2], segment_steps: 3, augment: {time_warp: 2}}",
+            ["data.augment.time_warp", "whole clips"],
+        ),
+        ("data.augment.pose_pad=-1", ["data.augment: pose_pad is -1, expected a number from 0 to 10"]),
         ("data.augment.noise=-0.1", ["data.augment: noise is -0.1, expected a number from 0"]),
         ("data.augment.tilt=200", ["data.augment: tilt is 200, expected a number from 0 to 180"]),
         ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
@@ -157,6 +163,12 @@ def test_mistakes_are_named(tiny, override, words):
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_parts_of_a_clip_are_of_poses_alone():
+    assert config.load("pose_gcn_synthetic", ["evaluate.pose_crop=0.5"]).evaluate.pose_crop == 0.5
+    with pytest.raises(UserError, match=r"evaluate\.pose_crop: .* for poses alone"):
+        config.load("separable_sta_synthetic", ["evaluate.pose_crop=0.5"])
 
 
 def test_the_loss_of_all_steps_has_no_weights_of_classes(tiny):

@@ -64,19 +64,47 @@ def test_parts_that_are_none(smallest):
         Augmentation(pose_crop=smallest)
 
 
-def test_parts_of_a_clip_lie_in_it():
-    parts = np.array([sampling.random_part(0.4, tf.constant([seed, 0], tf.int64)) for seed in range(60)])
-    start, share = parts.T
-    assert 0.4 <= share.min() < 0.5 < 0.9 < share.max() <= 1
+@pytest.mark.parametrize("largest", [0, 0.5, float("inf"), float("nan")])
+def test_warps_that_are_none(largest):
+    with pytest.raises(ValueError, match=r"time_warp is .*, expected a number from 1 to 100"):
+        Augmentation(time_warp=largest)
+
+
+def test_spans_lie_in_the_clip_or_hold_it():
+    spans = np.array([sampling.random_span(0.4, 1.6, tf.constant([seed, 0], tf.int64)) for seed in range(90)])
+    start, length = spans.T
+    assert 0.4 <= length.min() < 0.5 < 1.5 < length.max() <= 1.6
+    first, last = np.minimum(start, start + length - 1), np.maximum(start, start + length - 1)
+    assert (first * last <= 1e-6).all()  # it begins and ends within the clip, or both outside of it
+    assert np.abs([start.min(), start.max()]).min() > 0.3
+
+
+def test_warped_time_keeps_its_order_and_its_ends():
+    places = tf.linspace(0.0, 1.0, 9)
+    speeds = []
+    for seed in range(30):
+        warped = sampling.warp_time(places, 3.0, tf.constant([seed, 0], tf.int64)).numpy()
+        np.testing.assert_allclose(warped[[0, -1]], [0, 1], atol=1e-6)
+        steps = np.diff(warped).reshape(4, 2)  # two in each part, within which the speed is one
+        np.testing.assert_allclose(steps[:, 0], steps[:, 1], atol=1e-6)
+        speeds.append(steps.max() / steps.min())
+    assert 3 < max(speeds) <= 9 + 1e-4
+
+
+def test_evaluated_parts_are_spread():
+    start, length = np.transpose([sampling.spread_span(number, 10, 0.6) for number in range(10)])
+    np.testing.assert_allclose(length, np.linspace(0.62, 0.98, 10), atol=1e-6)
     assert start.min() >= 0
-    assert (start + share).max() <= 1
-    assert start.max() > 0.3
+    assert (start + length).max() <= 1
+    places = np.sort(start / (1 - length))
+    assert np.diff(places).max() < 0.2
 
 
 def test_poses_of_absent_persons_are_not_interpolated():
     poses = np.zeros((2, 2, 20, 3), "float32")
     poses[0, 0], poses[1] = 1, 3
-    found = sampling.interpolated_steps(tf.constant(poses), 4, 0.5).numpy()  # at frames 0, 0.25, 0.75 and 1
+    places = sampling.step_places(4, 0.5)  # at frames 0, 0.25, 0.75 and 1
+    found = sampling.interpolated_steps(tf.constant(poses), places).numpy()
     np.testing.assert_allclose(found[:, 0, 0, 0], [1, 1.5, 2.5, 3])
     np.testing.assert_allclose(found[:, 1, 0, 0], [0, 0, 3, 3])
 

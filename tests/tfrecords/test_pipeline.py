@@ -152,6 +152,19 @@ def test_a_part_of_the_clip_gives_the_steps(records):
     assert np.mean(spans) < 0.8 * np.mean(whole)
 
 
+def test_padded_time_keeps_the_first_and_the_last_pose(records):
+    many = dataclasses.replace(POSES, pose_steps=12)
+    augment = augmentation.Augmentation(pose_pad=4, time_warp=3)
+    before, after = [], []
+    for features, _ in _train(records, many, batch=1, epochs=3, augment=augment):
+        frames = _pose_frames(features["pose"])[0]
+        assert (np.diff(frames) >= 0).all()
+        before.append((frames == frames[0]).sum())
+        after.append((frames == frames[-1]).sum())
+    assert max(before) >= 6, "the first pose stays"
+    assert max(after) >= 6, "the last pose stays"
+
+
 def test_training_on_both_splits(records):
     both = [records.count("v3_12", split) for split in ("train", "val")]
     assert all(both)
@@ -252,6 +265,11 @@ def test_pose_views_of_a_model_without_video(records):
     for number, clip_id in enumerate(ids):
         length = 4 * int(clip_id[9:11]) + 3
         assert set(frames[numbers == number].ravel()) == set(range(length))
+    (parts, _, _), *_ = _evaluate(records, POSES, clips=4, pose_crop=0.3, batch=1000)
+    (whole, _, _), *_ = _evaluate(records, POSES, clips=4, batch=1000)
+    spans, all_of_it = (np.ptp(_pose_frames(views["pose"]), axis=-1).reshape(18, 4) for views in (parts, whole))
+    assert (spans[:, 0] <= 0.6 * all_of_it[:, 0] + 1).all()
+    assert (np.diff(spans.mean(axis=0)) > 0).all(), "one view after the other sees more"
 
 
 def _pose_frames(pose):
