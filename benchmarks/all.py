@@ -1,6 +1,7 @@
 """All benchmarks that need nothing but the project, one after another, and their figures in one table.
 
-Those of research datasets and of hours (``nucla_poses.py``, ``ablation_synthetic.py``) are started by hand.
+Those of research datasets and of hours (``nucla_poses.py``, ``nucla_views.py``, ``ablation_synthetic.py``) are started
+by hand.
 
     make bench
     python benchmarks/all.py --out runs/benchmarks --only training_step clip_to_label

@@ -1,7 +1,8 @@
 """Tables of pose recognition on Northwestern-UCLA, from run directories.
 
-What was tried is compared on the subjects that protocol ``v12_subjects`` holds out within the training views; what was
-chosen is compared with the papers on the test views. Runs that differ in their seed alone become one row.
+What was tried is compared on the subjects and the views that protocols ``v12_subjects``, ``v2_1`` and ``v1_2`` hold out
+within the training views; what was chosen is compared with the papers on the test views. Runs that differ in their seed
+alone become one row.
 
     python benchmarks/nucla_poses.py --runs runs --json benchmarks/results/nucla_poses.json
 """
@@ -16,7 +17,7 @@ from tfrecords import command_line
 from zoo import registry
 
 PROTOCOLS = ("v3_12", "v2_13", "v1_23")
-HELD_OUT = "v12_subjects"
+HELD_OUT = ("v12_subjects", "v2_1", "v1_2")
 _NOTHING = "nothing"
 
 
@@ -36,24 +37,24 @@ def main(argv=None):
     results = {"tried": tried(runs, config), "tested": tested(runs, config)}
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    columns = ["model", "what differs from its recipe", "epochs", "seeds", "held-out subjects, top-1 %"]
-    print(f"Tried, on {HELD_OUT}: {len(results['tried'])} configurations\n\n{_table(columns, results['tried'])}")
+    columns = ["model", "what differs from its recipe", "epochs", *HELD_OUT]
+    print(f"Tried: {len(results['tried'])} configurations, top-1 %\n\n{_table(columns, results['tried'])}")
     rows = [_by_protocol(model, results["tested"]) for model in _models(results["tested"])]
     print(f"\nTested\n\n{_table(['model', *PROTOCOLS], rows)}")
     return 0
 
 
 def tried(runs, config):
-    """One row per configuration that was compared on held-out subjects, best first."""
+    """One row per configuration that was compared on held-out subjects or views."""
     groups = {}
     for run in runs:
-        metrics = run / "evaluation" / f"{HELD_OUT}-val" / "metrics.json"
-        if metrics.is_file():
-            recipe = _recipe(run, config)
-            key = (recipe.model.name, _changes(recipe, config), recipe.stages[-1].epochs)
-            groups.setdefault(key, []).append((recipe.seed, _top1(metrics)))
-    rows = [[*key, len(found), _spread([top1 for _, top1 in found])] for key, found in groups.items()]
-    return sorted(rows, key=lambda row: -float(row[-1].split()[0]))
+        for protocol in HELD_OUT:
+            metrics = run / "evaluation" / f"{protocol}-val" / "metrics.json"
+            if metrics.is_file():
+                recipe = _recipe(run, config)
+                key = (recipe.model.name, _changes(recipe, config), recipe.stages[-1].epochs)
+                groups.setdefault(key, {}).setdefault(protocol, []).append(_top1(metrics))
+    return sorted([*key, *_cells(found, HELD_OUT)] for key, found in groups.items())
 
 
 def tested(runs, config):
@@ -106,6 +107,7 @@ def _settings(recipe, defaults):
     data = {key: recipe["data"][key] for key in ("pose_steps", "interpolate")}
     training = {"optimizer": stage["optimizer"]["name"], "batch": recipe["batch"]}
     training["label_smoothing"] = stage["label_smoothing"]
+    training["tested on parts from"] = recipe["evaluate"]["pose_crop"]
     return {**model, **data, **recipe["data"]["normalisation"], **recipe["data"]["augment"], **training}
 
 
@@ -128,9 +130,13 @@ def _models(rows):
 
 
 def _by_protocol(model, rows):
-    found = {protocol: values for name, protocol, values in rows if name == model}
+    return [model, *_cells({protocol: values for name, protocol, values in rows if name == model}, PROTOCOLS)]
+
+
+def _cells(found, protocols):
+    """What a row says of each protocol, from ``{protocol: accuracies in percent}``."""
     runs = {protocol: "1 run" if len(values) == 1 else f"{len(values)} runs" for protocol, values in found.items()}
-    return [model, *(f"{_spread(found[p])}, {runs[p]}" if p in found else "not run" for p in PROTOCOLS)]
+    return [f"{_spread(found[p])}, {runs[p]}" if p in found else "not run" for p in protocols]
 
 
 def _table(columns, rows):
