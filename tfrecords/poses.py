@@ -6,9 +6,8 @@ whether axes and scale change at all, are options; the original works only trans
 """
 
 import dataclasses
-import difflib
 
-from zoo import skeletons
+from zoo import registry, skeletons
 
 REFERENCES = ("clip", "frame")
 AXES = ("camera", "vertical", "body")
@@ -38,9 +37,7 @@ class Normalisation:
         for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
             value = getattr(self, field)
             if value not in valid:
-                nearest = difflib.get_close_matches(str(value), valid, n=1)
-                hint = f", did you mean {nearest[0]}?" if nearest else "."
-                raise ValueError(f"pose {field} {value!r} is unknown{hint} Valid: {', '.join(valid)}")
+                raise ValueError(f"pose {field} {value!r} is unknown{registry.nearest(value, valid)}")
 
 
 def present(xyz):

@@ -14,8 +14,9 @@ Example:
 """
 
 import dataclasses
-import difflib
 import random
+
+from zoo import registry
 
 JOINT_ORDERS = ("topological_doubles", "topological", "random")  # BMVC18 table 3
 PARTS = ("full_body", "left_hand", "right_hand")  # body parts that are cut out of a video
@@ -244,6 +245,4 @@ def get(name):
     """
     if name in LAYOUTS:
         return LAYOUTS[name]
-    nearest = difflib.get_close_matches(str(name), LAYOUTS, n=1)
-    hint = f", did you mean {nearest[0]}?" if nearest else "."
-    raise ValueError(f"unknown skeleton layout {name!r}{hint} Valid: {', '.join(LAYOUTS)}")
+    raise ValueError(f"unknown skeleton layout {name!r}{registry.nearest(name, LAYOUTS)}")

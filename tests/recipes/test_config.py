@@ -143,7 +143,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("data.augment.temporal_jitter=2", ["data.augment.temporal_jitter: expected true or false"]),
         ("data.parts=full_body", ["data.parts: expected a list of text"]),
         ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
-        ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean body"]),
+        ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean 'body'"]),
         ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
         ("stages.second.init=[third]", ["stages.second.init", "no earlier stage 'third'", "first"]),
         ("stages.second.recompute=1", ["stages.second.recompute: expected true or false"]),

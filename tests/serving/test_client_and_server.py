@@ -139,10 +139,11 @@ def test_clients_that_leave_or_read_nothing(running, clips, expected):
             one.close()
 
 
-def test_a_body_of_two_gigabytes_is_refused_unread(running):
+@pytest.mark.parametrize("length", [str(2**31), 5000 * "9"], ids=["two gigabytes", "more digits than Python reads"])
+def test_a_body_that_is_too_long_is_refused_unread(running, length):
     connection = http.client.HTTPConnection(running.rest_address, timeout=120)
     connection.putrequest("POST", f"/v1/models/{MODEL}:predict")
-    connection.putheader("Content-Length", str(2**31))
+    connection.putheader("Content-Length", length)
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()

@@ -128,7 +128,7 @@ def test_lists_that_are_refused(table, text, reason):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--layout", "lcrnet"], "unknown skeleton layout 'lcrnet', did you mean lcrnet_13"),
+        (["--layout", "lcrnet"], "unknown skeleton layout 'lcrnet', did you mean 'lcrnet_13'"),
         (["--parts", "none"], "--parts none needs poses: say with --layout"),
         (["--persons", "0"], "--persons 0"),
         (["--focal-length", "-3"], "--focal-length -3"),

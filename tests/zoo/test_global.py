@@ -57,7 +57,7 @@ def test_options_of_the_basic_model():
         ({"basic": "pose_lstm"}, "basic 'pose_lstm' is unknown.*Valid: i3d, pi3d, separable_sta, vpn"),
         ({"basic": "separable_sta", "basic_options": {"stratgy": "sa"}}, "did you mean 'strategy'"),
         ({"basic_options": {"frames": 8}}, "frames is an option of global itself"),
-        ({"layout": "kinect_v1"}, "did you mean kinect_v1_20"),
+        ({"layout": "kinect_v1"}, "did you mean 'kinect_v1_20'"),
         ({"basic": "i3d", "granularities": (2, 2), **SMALL}, "each once"),
     ],
 )

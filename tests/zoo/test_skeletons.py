@@ -81,5 +81,5 @@ def test_sizes_and_sensor_orders():
 
 
 def test_unknown_layout():
-    with pytest.raises(ValueError, match="did you mean kinect_v2_25"):
+    with pytest.raises(ValueError, match="did you mean 'kinect_v2_25'"):
         skeletons.get("kinect_v2")
