@@ -23,7 +23,7 @@ import yaml
 
 from tfrecords import augmentation, datasets, pipeline, poses, protocols
 from tfrecords.errors import UserError
-from zoo import registry
+from zoo import naming, registry
 
 CONFIGS = pathlib.Path(__file__).parent / "configs"
 
@@ -397,7 +397,7 @@ def is_path(source):
 
 def unknown(kind, name, valid):
     """``<kind> <name>, did you mean <nearest>? Valid: <all>``: the message about a name that is none of the valid."""
-    return f"{kind} {name!r}{registry.nearest(name, list(valid) or ['none'])}"
+    return f"{kind} {name!r}{naming.nearest(name, list(valid) or ['none'])}"
 
 
 def _find(recipe):

@@ -343,6 +343,8 @@ def _in_order(ids, other_ids, scores):
 
 def _check(run, records, protocol, split):
     """A run may be tested on data of its dataset that it was neither trained nor chosen on, or on its own splits."""
+    from tfrecords import pipeline
+
     if records.dataset != run.recipe.data.dataset:
         trained = run.recipe.data.dataset
         raise UserError(f"{records.directory} holds {records.dataset}, but {run.path} was trained on {trained}")
@@ -352,6 +354,11 @@ def _check(run, records, protocol, split):
     records.check(run.inputs, protocol, split)
     own = run.recipe.data.protocol
     cells = records.manifest["protocols"]
+    if (protocol, split, run.recipe.data.train_on) == (own, "val", pipeline.TRAIN_AND_VAL):
+        raise UserError(
+            f"--split val: {run.path} was trained on its validation clips too (data.train_on: "
+            f"{pipeline.TRAIN_AND_VAL}), expected a run trained with --set data.train_on=train"
+        )
     if protocol == own or own not in cells:  # other data, made for another protocol
         return
     seen = set(cells[own]["train"]) | set(cells[own]["val"])

@@ -7,7 +7,7 @@ whether axes and scale change at all, are options; the original works only trans
 
 import dataclasses
 
-from zoo import registry, skeletons
+from zoo import naming, skeletons
 
 REFERENCES = ("clip", "frame")
 AXES = ("camera", "vertical", "body")
@@ -37,7 +37,7 @@ class Normalisation:
         for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
             value = getattr(self, field)
             if value not in valid:
-                raise ValueError(f"pose {field} {value!r} is unknown{registry.nearest(value, valid)}")
+                raise ValueError(f"pose {field} {value!r} is unknown{naming.nearest(value, valid)}")
 
 
 def present(xyz):

@@ -5,10 +5,11 @@ method. The modules are imported when a model is first asked for, so ``import zo
 """
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import math
+
+from zoo import naming
 
 # One module per method, of the same name but where that is a keyword of Python; each registers its builder.
 METHODS = (
@@ -102,13 +103,6 @@ def register(*, paper, reported, name=None):
     return decorator
 
 
-def nearest(word, valid):
-    """`` , did you mean x?`` for the nearest valid word, or nothing; and the list of valid words."""
-    match = difflib.get_close_matches(str(word), [str(v) for v in valid], n=1)
-    hint = f", did you mean {match[0]!r}?" if match else "."
-    return f"{hint} Valid: {', '.join(map(str, valid))}"
-
-
 def list_models():
     """Names of all models.
 
@@ -125,7 +119,7 @@ def get(name):
     if name in ESTIMATORS:
         raise ZooError(f"{name} is an estimator of scikit-learn's kind and no Keras model: use {ESTIMATORS[name][0]}")
     if name not in METHODS:
-        raise ZooError(f"unknown model {name!r}{nearest(name, METHODS)}")
+        raise ZooError(f"unknown model {name!r}{naming.nearest(name, METHODS)}")
     importlib.import_module(f"zoo.{_MODULES.get(name, name)}")
     return _entries[name]
 
@@ -185,7 +179,7 @@ def check_options(name, chosen, valid):
     """
     for option, value in chosen.items():
         if option not in valid:
-            raise ZooError(f"{name} has no option {option!r}{nearest(option, valid)}")
+            raise ZooError(f"{name} has no option {option!r}{naming.nearest(option, valid)}")
         _check_type(name, option, value, valid[option])
         _check_range(name, option, value, valid[option])
 
@@ -217,7 +211,7 @@ def _check_range(name, option, value, default):
 def one_of(option, value, valid):
     """Raises :class:`ZooError` unless an option's value is one of the valid ones."""
     if value not in valid:
-        raise ZooError(f"{option} {value!r} is unknown{nearest(value, valid)}")
+        raise ZooError(f"{option} {value!r} is unknown{naming.nearest(value, valid)}")
 
 
 def at_least(minimum, **values):

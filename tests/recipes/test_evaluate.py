@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 from recipes import evaluate, run_directory
 from tests.recipes.conftest import command, error_of
@@ -73,6 +74,17 @@ def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):
         evaluate.evaluate(trained, protocol="cz")
     with pytest.raises(UserError, match=r"no manifest\.json there"):
         evaluate.evaluate(trained, data=tmp_path)
+
+
+def test_validation_clips_that_were_trained_on_do_not_validate(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["train_on"] = "train_and_val"
+    for stage in recipe["stages"]:
+        stage.update(monitor="last", schedule={"name": "constant"})
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(UserError, match=r"trained on its validation clips too .* --set data\.train_on=train"):
+        evaluate.evaluate(run, split="val")
 
 
 def test_other_data_may_lack_the_protocol_of_the_training(trained, dataset, tmp_path):
