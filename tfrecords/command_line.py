@@ -22,7 +22,8 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Help that states defaults, where there are any to state."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        said = action.default in (None, False) or "default: " in action.help
+        return action.help if said else super()._get_help_string(action)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -108,6 +109,8 @@ def _run(main, argv):
             )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _fail(USER_ERROR, f"not permitted to use {error.filename}: check its owner and mode")
+        if error.filename is not None:
+            return _fail(USER_ERROR, f"cannot use {error.filename} ({error.strerror}): check the path")
         raise
 
 

@@ -21,6 +21,7 @@ HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an 
 # Metres between the middles of shoulders and hips, and between the shoulders, of an adult: what tells the size of a
 # body that is known in pixels alone. Either looks shorter when turned towards the camera, seldom both.
 TORSO, SHOULDERS = 0.5, 0.36
+FARTHEST_HAND = 4  # longer sides of the frame: as far off it as a hand's square goes, and as large as one becomes
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -73,7 +74,8 @@ def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
     ::
 
         full body: joints of all persons ─► box + margin ─► smooth over time ─► square ─► into the frame
-        hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person
+        hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person, which a
+                   joint flung far away leaves within FARTHEST_HAND
 
     A frame without joints takes its box from its neighbours; a clip without any is cut as a whole.
 
@@ -109,7 +111,9 @@ def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
             if centres is None or scale is None:
                 squares = [whole_box(width, height)] * len(xy)
             else:
-                squares = [_even_box(c, HAND_SIDE * s) for c, s in zip(centres, scale)]
+                farthest = FARTHEST_HAND * max(width, height)
+                centres = np.clip(centres, -farthest, np.add((width, height), farthest))
+                squares = [_even_box(c, s) for c, s in zip(centres, np.minimum(HAND_SIDE * scale, farthest))]
         boxes[part] = np.array(squares, np.int32)
     return boxes
 
@@ -179,7 +183,7 @@ def _size(xy, visible, layout, xyz):
     def seen(ends):
         return np.all([visible[:, joint] for joints in ends for joint in joints], axis=0)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if xyz is not None:
             bones = [((a,), (b,)) for a, b in layout.bones]
             pixels, metres = (sum(length(points, b) * seen(b) for b in bones) for points in (xy, xyz))
@@ -279,7 +283,10 @@ def decode_jpeg(data):
 
 
 def _decode(data, name):
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # a damaged header that promises more pixels than OpenCV decodes
+        image = None
     if image is None:
         raise ValueError(f"a {name} file that cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

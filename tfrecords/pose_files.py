@@ -93,7 +93,7 @@ def _read_numpy(data):
 
 
 def _read_json(data):
-    content = json.loads(data.decode())
+    content = json.loads(data.decode("utf-8-sig"))
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
     if "skeletons" in content:
@@ -102,7 +102,7 @@ def _read_json(data):
 
 
 def _read_csv(data):
-    rows = csv.DictReader(io.StringIO(data.decode(), newline=""))
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     columns = set(rows.fieldnames or ())
     groups = {name: names for name, names in _COLUMNS.items() if set(names) <= columns}
     if not {"frame", "joint"} <= columns:

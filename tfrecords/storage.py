@@ -45,9 +45,14 @@ def location(path):
 
 
 def folder(path):
-    """A path to write to, a ``pathlib.Path``; ``UserError`` for an address of a store."""
+    """A path to write to, a ``pathlib.Path``; ``UserError`` for an address of a store, or a name that is no UTF-8."""
     if "://" in os.fspath(path):
         raise UserError(f"{path}: results are written to a folder of this machine: give one, and copy it afterwards")
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise UserError(f"{shown}: not UTF-8, which TensorFlow wants of names: give another folder") from None
     return pathlib.Path(path)
 
 

@@ -14,6 +14,10 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from tfrecords import crops
 
+# Frames by which two streams of a recording may differ: sensors start and stop them one after another.
+LENGTHS_DIFFER = 5
+LENGTHS_DIFFER_SHARE = 0.05
+_NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
@@ -33,7 +37,8 @@ class Video:
     Iterating gives the frames, each as :class:`Frame`.
 
     Raises:
-        ValueError: Not a video, cannot be read, damaged (when opened, or while iterating), or no frame in it.
+        ValueError: Not a video, cannot be read, damaged or cut off (when opened, or while iterating), or no frame in
+            it.
     """
 
     def __init__(self, path, threads=False):
@@ -65,12 +70,15 @@ class Video:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
                     raise ValueError(f"{self.path.name}: has no picture, expected a video file")
-                self.fps = float(container.streams.video[0].average_rate or 0.0)
+                stream = container.streams.video[0]
+                self.fps = float(stream.average_rate or 0.0)
                 if self._threads:
-                    container.streams.video[0].thread_type = "AUTO"
+                    stream.thread_type = "AUTO"
                 for frame in container.decode(video=0):
                     yield Frame(frame)
                     count += 1
+                if count and _is_cut_off(stream, count, frame):
+                    raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
         except av.error.FFmpegError as error:
             if count:
                 reason = f"damaged after frame {count}"
@@ -81,6 +89,29 @@ class Video:
             raise ValueError(f"{self.path.name}: {reason}") from None
         if not count:
             raise ValueError(f"{self.path.name}: has no frames")
+
+
+def lengths_agree(first, second):
+    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
+    return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(first, second))
+
+
+def _is_cut_off(stream, count, last):
+    """Whether a file ends before its stream does, which decoders of some formats do not report.
+
+    Both the frames and the time must say so. The header's number alone also counts frames that a telephone's edit
+    leaves out and those that a recorder dropped; its duration alone is an estimate where frames last unequally long.
+
+    Args:
+        stream: PyAV's stream.
+        count: Frames decoded.
+        last: The last of them, PyAV's.
+    """
+    said = stream.frames
+    if not count < said < _NOT_KNOWN or lengths_agree(count, said) or not stream.duration or last.pts is None:
+        return False
+    reached = (last.pts - (stream.start_time or 0)) / stream.duration
+    return reached < 1 and not lengths_agree(said * reached, said)
 
 
 class Frame:

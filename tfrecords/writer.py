@@ -38,6 +38,9 @@ from zoo import skeletons
 CLIPS_PER_SHARD = 128
 _STATE = ".conversion"  # plan and side-cars of a conversion that is not complete
 _LOCK = ".lock"
+# Characters of a cell's name in file names: with the shard's number and the ending of a temporary file, 255 in all, the
+# most that file systems take.
+_LONGEST_STEM = 194
 _LOCK_PATIENCE = 2.0  # seconds a killed conversion's workers may take to end
 
 
@@ -60,7 +63,15 @@ class Shard:
     @property
     def file(self):
         """Name of the file."""
-        return f"{self.cell}-{self.number:05d}-of-{self.total:05d}.tfrecord"
+        return f"{_stem(self.cell)}-{self.number:05d}-of-{self.total:05d}.tfrecord"
+
+
+def _stem(cell):
+    """How names of a cell's files begin: its name, of which a sum stands for the end where it is too long."""
+    if len(cell) <= _LONGEST_STEM:
+        return cell
+    digest = hashlib.sha256(cell.encode()).hexdigest()[:16]
+    return f"{cell[: _LONGEST_STEM - len(digest) - 1]}-{digest}"
 
 
 def plan(source, clips, *, shards=None, clips_per_shard=CLIPS_PER_SHARD):
@@ -239,7 +250,8 @@ def _fill(directory, identity, todo, write, finish, progress):
         else:
             for shard in todo:
                 (directory / shard.file).unlink()
-        shutil.rmtree(directory / _STATE)
+        # Another conversion may find the manifest and remove it as well.
+        shutil.rmtree(directory / _STATE, ignore_errors=True)
     return out, True
 
 
@@ -485,6 +497,11 @@ class _Lock:
                         f"{self._path.parent}: another conversion is writing there, wait for it or use another --out"
                     ) from None
                 time.sleep(0.05)
+            except OSError as error:
+                os.close(self._file)
+                raise UserError(
+                    f"{self._path.parent}: its file system has no locks ({error.strerror}): use another --out"
+                ) from None
 
     def __exit__(self, *_):
         os.close(self._file)

@@ -77,6 +77,8 @@ def test_dry_run(source, tmp_path):
             ["nucla", "--source", ".", "--out", "out", "--worker", "2"],
             "unknown argument '--worker', did you mean --workers?",
         ),
+        (["nucla", "--source", "x" * 300, "--out", "out"], "cannot be read (File name too long), expected a folder"),
+        (["synthetic", "--out", "x" * 300], "(File name too long): check the path"),
         (["nuclas"], "nuclas"),
         ([], "DATASET"),
     ],

@@ -60,8 +60,13 @@ def test_jpeg_round_trip_keeps_the_order_of_colours():
     np.testing.assert_allclose(crops.decode_jpeg(crops.encode_jpeg(orange)), orange, atol=4)
 
 
+def oversized(data):
+    size = data.index(b"\xff\xc0") + 5  # in the header of the frame
+    return data[:size] + 2 * (40_000).to_bytes(2, "big") + data[size + 4 :]
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"GIF89a" + d, lambda d: d[:2] + d[-2:]]
+    "damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"GIF89a" + d, lambda d: d[:2] + d[-2:], oversized]
 )
 def test_damaged_jpeg(damage):
     with pytest.raises(ValueError, match="JPEG"):
@@ -138,6 +143,15 @@ def test_hands_are_cut_at_forty_centimetres():
         np.testing.assert_allclose(centres, recording_files.project(WALK)[:, joint], atol=2)
     by_shoulders_and_hips = boxes(WALK, metres=False)["left_hand"]
     np.testing.assert_allclose(by_shoulders_and_hips[:, 2] - by_shoulders_and_hips[:, 0], side, atol=4)
+
+
+def test_a_hand_flung_far_away_is_black():
+    flung = WALK.copy()
+    flung[:, 7] = 0.2, 0.1, 1e-10  # metres from the camera: 10^11 pixels from the frame, and a body as large
+    box = boxes(flung)["left_hand"]
+    assert (box[:, :2] > -5000).all()
+    assert (box[:, 2:] < 5000).all()
+    assert (box[:, 0] >= recording_files.FRAME[0]).all()
 
 
 def test_frames_without_joints_take_the_neighbours_boxes():

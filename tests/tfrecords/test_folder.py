@@ -79,6 +79,15 @@ def test_joints_are_placed_by_pixels_or_by_the_camera(table):
         hands.read(hands.parse_id("b"))
 
 
+def test_joints_behind_the_camera_cannot_be_projected(table):
+    of_the_body = WALK - np.float32([0, 0, 3])
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": of_the_body.tolist()}))
+    assert source(table, "--layout", LAYOUT).read(source(table, "--layout", LAYOUT).parse_id("b")).num_frames == 14
+    opened = source(table, "--layout", LAYOUT, "--focal-length", "100")
+    with pytest.raises(RejectedClip, match=r"3\.json: not in the camera's coordinates, z must be positive"):
+        opened.read(opened.parse_id("b"))
+
+
 def test_more_and_fewer_persons(table):
     opened = source(table, "--layout", LAYOUT, "--persons", "2", "--parts", "none")
     clip = opened.read(opened.parse_id("a.1"))
@@ -111,6 +120,8 @@ def test_validation_is_drawn_where_the_list_names_none(table):
         ("label,split\nx,train", "no column 'video'"),
         ("video,label,split\n", "no clip in it"),
         ("video,label,split\na.mp4,,train", "line 2: no label"),
+        ("video,label,split\n\na.mp4,,train", "line 3: no label"),
+        ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
         ("video,label,split\na.mp4,x,training", "line 2: split is 'training', expected train, val, test or nothing"),
         ("video,label,split,subject\na.mp4,x,train,Ann", "line 2: subject is 'Ann', expected a whole number"),
         ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: the id 'a' is there twice"),

@@ -96,7 +96,16 @@ def test_json_rejected(tmp_path, changes, reason):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b'{"file_name": "a08', "truncated or not JSON"), (b"[1]", "expected the keys"), (b"\xff\xfe", "not a text file")],
+    [
+        (b'{"file_name": "a08', "truncated or not JSON"),
+        (b"[1]", "expected the keys"),
+        (b"\xff\xfe", "not a text file"),
+        (b"[" * 100_000, "truncated or not JSON|nested too deeply"),
+        (
+            f'{{"file_name": "{CLIP}", "label": 7, "skeletons": [[[1{"0" * 400}]]]}}'.encode(),
+            "unequal shape or no numbers",
+        ),
+    ],
 )
 def test_json_damaged(tmp_path, content, reason):
     nucla_files.write_json(tmp_path, CLIP).write_bytes(content)
@@ -174,6 +183,25 @@ def test_frames_without_a_skeleton_are_interpolated(tmp_path):
     np.testing.assert_allclose(clip.pose_xyz[1, 0], poses[0] + (poses[3] - poses[0]) / 3, atol=1e-5)
     np.testing.assert_allclose(clip.pose_xyz[2, 0], poses[0] + (poses[3] - poses[0]) * 2 / 3, atol=1e-5)
     assert clip.pose_confidence[:, 0].mean(axis=1).tolist() == [1, 0.25, 0.25, 1]
+
+
+@pytest.mark.parametrize(("pictures", "texts"), [(2, 8), (8, 1)])
+def test_pictures_or_skeletons_cut_off(tmp_path, pictures, texts):
+    folder = nucla_files.write_original(tmp_path, CLIP, frames=range(8))
+    for path in [*sorted(folder.glob("*_rgb.jpg"))[pictures:], *sorted(folder.glob("*_skeletons.txt"))[texts:]]:
+        path.unlink()
+    both = min(pictures, texts)
+    with pytest.raises(RejectedClip, match=f"{pictures} pictures and {texts} skeleton files, {both} of the same"):
+        read(tmp_path)
+
+
+def test_a_view_that_cannot_be_read_is_named(tmp_path):
+    nucla_files.write_original(tmp_path, CLIP)
+    (tmp_path / "view_3").write_text("")  # as of one that is not permitted, which would not hinder root
+    index = source(tmp_path).index()
+    assert [info.id for info in index.clips] == [CLIP]
+    ((view, reason),) = index.rejected
+    assert (view, reason[:21]) == ("view_3", "folder cannot be read")
 
 
 def test_tracking_states_are_confidences(tmp_path):
@@ -276,6 +304,7 @@ def test_both_releases_in_one_folder(tmp_path):
         ("json", ["--parts", "full_body"], "the JSON release holds no pictures"),
         ("original", ["--parts", "full_body,foot"], "no part 'foot', valid: full_body,left_hand,right_hand, none"),
         ("original", ["--size", "0"], "--size 0"),
+        ("original", ["--size", "4097"], "--size 4097: expected a number of pixels from 1 to 4096"),
     ],
 )
 def test_wrong_options(tmp_path, form, options, message):

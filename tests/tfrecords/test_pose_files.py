@@ -39,6 +39,14 @@ def test_what_is_written_is_read(tmp_path, form, names):
     np.testing.assert_allclose(poses.confidence, arrays.get("confidence", np.ones((5, 2, 13))))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.json", '{"xyz": [[[1, 2, 3]]]}'), ("a.csv", "frame,joint,x,y,z\n0,0,1,2,3")]
+)
+def test_a_mark_at_the_beginning_is_no_content(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert pose_files.read(tmp_path / name).xyz.tolist() == [[[[1, 2, 3]]]]
+
+
 def test_one_person_needs_no_axis_and_a_joint_at_zero_was_not_measured(tmp_path):
     xyz = XYZ[:, 0].copy()
     xyz[2, 4] = 0

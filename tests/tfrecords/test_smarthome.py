@@ -76,11 +76,27 @@ def test_poses_and_pictures(tmp_path):
     assert (clip.fps, len(clip.images["right_hand"]), clip.boxes["full_body"].shape) == (20.0, 14, (14, 4))
 
 
+def test_files_are_found_behind_links_and_not_in_what_a_conversion_leaves(tmp_path):
+    (tmp_path / "disk").mkdir()
+    write(tmp_path / "disk")
+    source_folder = tmp_path / "source"
+    (source_folder / "out" / ".conversion").mkdir(parents=True)
+    for name in ("manifest.json", ".conversion/plan.json"):
+        (source_folder / "out" / name).write_text("{}")
+    (source_folder / "link").symlink_to(tmp_path / "disk")
+    (source_folder / "again").symlink_to(tmp_path / "disk" / "json")
+    (source_folder / "circle").symlink_to(source_folder)
+    opened = source(source_folder)
+    index = opened.index()
+    assert ([info.id for info in index.clips], index.rejected) == ([CLIP], ())
+    assert opened.read(index.clips[0]).num_frames == 14
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "truncated, not JSON"),
-        (recording_files.lcrnet_text(WALK)[:-100], "truncated, not JSON"),
+        ("", "truncated or not JSON"),
+        (recording_files.lcrnet_text(WALK)[:-100], "truncated or not JSON"),
         ("[]", "expected frames, a list of lists"),
         ('{"frames": 3}', "expected frames"),
         ('{"frames": []}', "no frames"),
@@ -88,7 +104,8 @@ def test_poses_and_pictures(tmp_path):
         ('{"frames": [[{"pose3d": [1]}]]}', "expected frames"),
         (json.dumps({"frames": [[{"pose2d": [0.0] * 26, "pose3d": [0.0] * 38}]]}), "pose3d of another length than 39"),
         (json.dumps({"frames": [[{"pose2d": ["a"] * 26, "pose3d": [0.0] * 39}]]}), "values that are no numbers"),
-        ("[" * 100_000, "truncated, not JSON|nested too deeply"),
+        (f'{{"frames": [[{{"pose2d": [1{"0" * 400}], "pose3d": [0]}}]]}}', "values that are no numbers"),
+        ("[" * 100_000, "truncated or not JSON|nested too deeply"),
     ],
 )
 def test_damaged_poses(tmp_path, text, reason):

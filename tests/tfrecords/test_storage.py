@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -108,6 +109,11 @@ def test_nothing_is_written_to_a_store(address, capsys):
     assert f"{address}: results are written to a folder of this machine" in capsys.readouterr().err
     with pytest.raises(UserError, match="written to a folder of this machine"):
         writer.convert(Numbered(), address)
+
+
+def test_nothing_is_written_under_a_name_that_is_no_text():
+    with pytest.raises(UserError, match=r"^o\\xff: not UTF-8"):
+        storage.folder(os.fsdecode(b"o\xff"))
 
 
 def test_an_unknown_kind_of_address():

@@ -1,5 +1,7 @@
 """Frames of video files and of folders of pictures."""
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -86,3 +88,56 @@ def test_damaged_video(path, tmp_path, content, reason):
         list(video.Video(tmp_path / "clip.mp4"))
     with pytest.raises(ValueError, match=r"none\.mp4: cannot be read \(No such file"):
         video.Video(tmp_path / "none.mp4")
+
+
+def encoded(file, form, frames=30, **options):
+    """Writes a video of MPEG-4, whose decoder does not mind a file that ends early."""
+    with av.open(file, "w", format=form, options=options) as container:
+        stream = container.add_stream("mpeg4", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 80, "yuv420p"
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(FRAMES[number % len(FRAMES)], format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+class Pipe:
+    """What goes through a pipe: its writer cannot go back to the header."""
+
+    def __init__(self):
+        self.data = b""
+
+    def write(self, data):
+        self.data += bytes(data)
+        return len(data)
+
+
+def edited(data):
+    """An MP4 of which a telephone's edit shows the first 0.4 seconds."""
+    start = data.index(b"elst") + 12
+    return data[:start] + (400).to_bytes(4, "big") + data[start + 4 :]
+
+
+@pytest.mark.parametrize(("form", "options"), [("avi", {}), ("mp4", {"movflags": "faststart"})])
+def test_a_video_that_ends_early(tmp_path, form, options):
+    path = tmp_path / f"clip.{form}"
+    encoded(str(path), form, **options)
+    assert len(list(video.Video(path))) == 30
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[20]])  # between two frames: half a frame is damaged
+    frames = iter(video.Video(path))
+    assert next(frames).shape == (48, 80, 3)  # whoever wants no more is content
+    with pytest.raises(ValueError, match=r"clip\.\w+: cut off, 20 of its 30 frames are there"):
+        list(frames)
+
+
+def test_a_header_that_says_more_frames_than_there_are(tmp_path):
+    pipe, whole = Pipe(), io.BytesIO()
+    encoded(pipe, "avi")
+    encoded(whole, "mp4")
+    for name, data, frames in (("piped.avi", pipe.data, 30), ("edited.mp4", edited(whole.getvalue()), 10)):
+        (tmp_path / name).write_bytes(data)
+        with av.open(str(tmp_path / name)) as container:
+            assert container.streams.video[0].frames > frames or name == "piped.avi"
+        assert len(list(video.Video(tmp_path / name))) == frames

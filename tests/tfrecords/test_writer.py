@@ -1,9 +1,11 @@
 """The writer: what goes where, and that nothing half-written is ever taken for whole."""
 
+import errno
 import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files, slow_conversion
 from tfrecords import manifest, schema, writer
 from tfrecords.datasets import nucla
+from tfrecords.errors import UserError
 
 IDS = nucla_files.ids()
 CLIPS = [nucla.NUCLA.parse_id(clip) for clip in IDS]
@@ -65,6 +68,13 @@ def test_shards_per_cell():
     )
 
 
+def test_names_of_files_are_of_a_length_that_file_systems_take():
+    longest, first, second = (writer.Shard(cell, 0, 1, ()).file for cell in ("a" * 194, "a" * 195, "a" * 195 + "b"))
+    assert longest == f"{'a' * 194}-00000-of-00001.tfrecord"
+    assert len(longest) == len(first) == len(second)
+    assert len({longest, first, second}) == 3
+
+
 # ------------------------------------------------------------------------------------------------------- one shard
 
 
@@ -88,6 +98,30 @@ def test_a_failure_leaves_no_file(source, tmp_path):
     with pytest.raises(OSError, match="the disk has gone"):
         writer.write_shard(Failing(source, "json"), writer.Shard("cell", 0, 1, tuple(CLIPS)), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# ----------------------------------------------------------------------------------------------------- the folder
+
+
+def test_a_file_system_without_locks(source, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(writer.fcntl, "flock", flock)
+    with pytest.raises(UserError, match=r"its file system has no locks \(No locks available\): use another --out"):
+        writer.convert(nucla.NUCLA(source, "json"), tmp_path)
+
+
+def test_another_conversion_may_remove_the_state_first(source, tmp_path, monkeypatch):
+    def save(directory, found, save=manifest.save):
+        save(directory, found)
+        shutil.rmtree(directory / ".conversion")
+
+    def run(source, shards, directory, *_):
+        return {shard: writer.write_shard(source, shard, directory) for shard in shards}
+
+    monkeypatch.setattr(manifest, "save", save)
+    assert writer.convert(nucla.NUCLA(source, "json"), tmp_path, run=run)[1]
 
 
 # ----------------------------------------------------------------------------------------------------- the manifest

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import json
 import os
 import pathlib
 
@@ -12,10 +13,7 @@ from tfrecords.errors import RejectedClip, UserError
 from zoo import skeletons
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
-# Frames by which a video and its skeleton may differ: sensors start and stop their streams one after another. The
-# excess at the end is left out.
-LENGTHS_DIFFER = 5
-LENGTHS_DIFFER_SHARE = 0.05
+LARGEST_SIZE = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +254,9 @@ class VideoSource(Source):
                     images[part].append(crops.encode_jpeg(square))
         if poses is None:
             return images, count
-        if not lengths_agree(count, poses):
+        if not video.lengths_agree(count, poses):
             raise ValueError(f"video of {count} frames and skeleton of {poses}: one of the two is cut off")
+        # The excess at the end is left out.
         return images, min(count, poses)
 
 
@@ -337,8 +336,8 @@ def add_picture_arguments(parser):
 def picture_options(arguments):
     """``(parts, size)`` from parsed arguments; :class:`~tfrecords.errors.UserError` when they are wrong."""
     size = SIZE if arguments.size is None else arguments.size
-    if size < 1:
-        raise UserError(f"--size {size}: expected a number of pixels from 1")
+    if not 1 <= size <= LARGEST_SIZE:
+        raise UserError(f"--size {size}: expected a number of pixels from 1 to {LARGEST_SIZE}")
     parts = (arguments.parts or "full_body").split(",")
     unknown = [part for part in parts if part not in schema.PARTS and parts != ["none"]]
     if unknown:
@@ -382,7 +381,9 @@ def find_files(folder, endings, id_of):
 
 
 def walk(folder, rejected):
-    """Folders below one and names of their files, sorted.
+    """Folders below one and names of their files, sorted, each folder once; after them what symbolic links lead to.
+
+    What a conversion into a folder below leaves there is passed over: hidden folders, and manifests.
 
     Args:
         folder: Where to begin.
@@ -396,14 +397,16 @@ def walk(folder, rejected):
         name = printable(os.path.relpath(error.filename, folder))
         rejected[name] = f"folder cannot be read ({error.strerror}), check its mode and owner"
 
-    for directory, folders, names in os.walk(folder, onerror=refuse):
-        folders.sort()
-        yield pathlib.Path(directory), sorted(names)
-
-
-def lengths_agree(first, second):
-    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
-    return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(first, second))
+    begin, seen = [folder], set()
+    for start in begin:  # which grows by the links that are found
+        for directory, folders, names in os.walk(start, onerror=refuse):
+            real = os.path.realpath(directory)
+            folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+            if real in seen:  # a link to what has been walked, or around in a circle
+                continue
+            seen.add(real)
+            begin += [path for path in (os.path.join(directory, name) for name in folders) if os.path.islink(path)]
+            yield pathlib.Path(directory), sorted(name for name in names if name != schema.MANIFEST)
 
 
 def read_text(path):
@@ -414,6 +417,16 @@ def read_text(path):
         raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise RejectedClip(f"{path.name}: not a text file") from None
+
+
+def parse_json(text, name):
+    """What a JSON file's text holds; ``RejectedClip``, beginning with the file's name, where it is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RejectedClip(f"{name}: truncated or not JSON ({error})") from None
+    except RecursionError:
+        raise RejectedClip(f"{name}: not of the expected form (nested too deeply)") from None
 
 
 def printable(name):
@@ -431,4 +444,6 @@ def require_folder(path):
         raise UserError(f"--source {path}: is a file, expected the folder that holds the dataset") from None
     except PermissionError:
         raise UserError(f"--source {path}: not readable, check its mode and owner") from None
+    except OSError as error:
+        raise UserError(f"--source {path}: cannot be read ({error.strerror}), expected a folder") from None
     return path

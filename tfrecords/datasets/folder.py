@@ -10,6 +10,9 @@
 import csv
 import hashlib
 import pathlib
+import re
+
+import numpy as np
 
 from tfrecords import persons, pose_files, protocols, schema, video
 from tfrecords.datasets import base
@@ -20,6 +23,7 @@ DEFAULT_PROTOCOL = "default"
 _NUMBERS = ("subject", "camera", "setup", "repetition")
 _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
+_SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
 
 class Folder(base.VideoSource):
@@ -146,6 +150,7 @@ class Folder(base.VideoSource):
             raise RejectedClip(f"{path.name}: {joints}")
         poses = self.filled(persons.of_count(found, self.persons), path.name)
         if poses.xy is None and self.focal_length and recording is not None:
+            _require_in_front(poses, layout, path.name)
             return self.projected(poses, recording, self.focal_length)
         return poses
 
@@ -153,13 +158,24 @@ class Folder(base.VideoSource):
         return self.folder / self._rows[info.id][kind]
 
 
+def _require_in_front(poses, layout, name):
+    """``RejectedClip`` for joints behind the camera: such coordinates, of the body most often, cannot be projected."""
+    behind = np.argwhere((poses.confidence > 0) & (poses.xyz[..., 2] <= 0))
+    if len(behind):
+        frame, _, joint = behind[0]
+        raise RejectedClip(
+            f"{name}: not in the camera's coordinates, z must be positive for --focal-length: {layout.joints[joint]} "
+            f"at z = {poses.xyz[tuple(behind[0])][2]:g} in frame {frame}"
+        )
+
+
 def _read_table(path, *, with_poses, with_pictures):
     """Clip's id -> its line of the CSV, and protocol -> its column."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
             table = csv.DictReader(file, restval="")
-            rows = [{(name or "").strip(): (value or "").strip() for name, value in row.items()
-                     if not isinstance(value, list)} for row in table]  # fmt: skip
+            rows = [(table.line_num, {(name or "").strip(): (value or "").strip() for name, value in row.items()
+                                      if not isinstance(value, list)}) for row in table]  # fmt: skip
             columns = [(name or "").strip() for name in table.fieldnames or ()]
     except OSError as error:
         raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
@@ -174,10 +190,13 @@ def _read_table(path, *, with_poses, with_pictures):
         what = [*problems, "no column 'split'"][0]
         expected = f"expected {', '.join(_COLUMNS)}, split_<protocol>; needed here: {', '.join(needed)}, one of splits"
         raise UserError(f"--csv {path}: {what}; {expected}")
+    for name in split_columns:
+        if not _SPLIT_COLUMN.fullmatch(name):
+            raise UserError(f"--csv {path}: column {name!r}, expected split_<protocol> of letters, digits, _, . and -")
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
     found = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         row = _checked(row, f"--csv {path} line {number}", needed, split_columns)
         if row["id"] in found:
             raise UserError(f"--csv {path} line {number}: the id {row['id']!r} is there twice, give a column 'id'")

@@ -9,7 +9,7 @@ Two forms are in circulation, told apart by the folder's contents; ``docs/datase
                                   frame_12_tc_48321_skeletons.txt    joints per frame: x,y,z,state
 """
 
-import json
+import os
 import re
 
 import numpy as np
@@ -111,22 +111,30 @@ class NUCLA(base.VideoSource):
 
     def index(self):
         """Every clip by its file's or folder's name."""
+        clips, rejected = [], []
         if self.form == "json":
             names = [path.stem for path in self.folder.glob("*.json") if _CLIP.fullmatch(path.stem)]
         else:
-            folders = [path for view in VIEWS for path in (self.folder / f"view_{view}").glob("a*")]
-            names = [
-                f"{path.name}_v{int(path.parent.name[-1]):02d}" for path in folders if _PERFORMANCE.fullmatch(path.name)
-            ]
-        clips, rejected = [], []
+            names = [f"{name}_v{view:02d}" for view in VIEWS for name in self._performances(view, rejected)]
         for name in sorted(names):
             try:
                 clips.append(self.parse_id(name))
             except ValueError as error:
                 rejected.append((name, str(error)))
-        if not clips:
+        if not clips and not rejected:
             raise UserError(f"--source {self.folder}: no N-UCLA clip in it, expected names such as a01_s01_e00_v01")
-        return base.Index(tuple(clips), tuple(rejected))
+        return base.Index(tuple(clips), tuple(sorted(rejected)))
+
+    def _performances(self, view, rejected):
+        """Names of a view's folders of performances; a folder that cannot be read is added to ``rejected``."""
+        folder = self.folder / f"view_{view}"
+        try:
+            return [name for name in os.listdir(folder) if _PERFORMANCE.fullmatch(name)]
+        except FileNotFoundError:  # a download of some of the views
+            return []
+        except OSError as error:
+            rejected.append((folder.name, f"folder cannot be read ({error.strerror}), check its mode and owner"))
+            return []
 
     def recording(self, info):
         """The pictures of a clip of the original form."""
@@ -143,6 +151,12 @@ class NUCLA(base.VideoSource):
         if self.form == "json":
             return self._read_json(info)
         folder, pictures, texts = self._frames(info)
+        both = len(set(pictures) & set(texts))
+        if recording is not None and not all(video.lengths_agree(len(of), both) for of in (pictures, texts)):
+            raise RejectedClip(
+                f"{_shown(folder)}: {len(pictures)} pictures and {len(texts)} skeleton files, {both} of the same "
+                "number: one of the two is cut off"
+            )
         numbers = sorted(texts if recording is None else pictures)  # by number: frame_10 comes after frame_9
         states = np.zeros((len(numbers), _JOINTS, 4), np.float32)  # x, y, z, confidence; all zeros: no skeleton
         for frame, number in enumerate(numbers):
@@ -172,11 +186,9 @@ class NUCLA(base.VideoSource):
 
     def _read_json(self, info):
         path = self.folder / f"{info.id}.json"
+        content = base.parse_json(base.read_text(path), path.name)
         try:
-            content = json.loads(base.read_text(path))
             name, label, frames = content["file_name"], content["label"], content["skeletons"]
-        except ValueError as error:
-            raise RejectedClip(f"{path.name}: truncated or not JSON ({error})") from None
         except (KeyError, TypeError):
             raise RejectedClip(f"{path.name}: expected the keys file_name, label, skeletons") from None
         if name != info.id:
@@ -187,7 +199,7 @@ class NUCLA(base.VideoSource):
             raise RejectedClip(f"{path.name}: label {label} does not match its name, expected {info.label + 1}")
         try:
             xyz = np.array(frames, np.float32)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # the last: a whole number beyond all floats
             raise RejectedClip(f"{path.name}: skeletons of unequal shape or no numbers") from None
         if not xyz.size:
             raise RejectedClip(f"{path.name}: empty sequence")

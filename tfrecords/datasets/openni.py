@@ -108,7 +108,7 @@ class OpenNISource(base.PairedSource):
         rows = self.parse_rows(base.read_text(path), path.name)
         frames = sorted(rows) if recording is None else [self._number(picture) for picture in recording.paths]
         both = len(set(frames) & set(rows))
-        if not (base.lengths_agree(len(frames), both) and base.lengths_agree(len(rows), both)):
+        if not (video.lengths_agree(len(frames), both) and video.lengths_agree(len(rows), both)):
             raise RejectedClip(
                 f"{path.name}: {len(rows)} rows of poses and {len(frames)} pictures, {both} of the same number: "
                 "one of the two is cut off"

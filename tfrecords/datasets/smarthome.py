@@ -9,7 +9,6 @@ ICCV 2019.
     Cook.Cleandishes_p02_r00_v02_c03_pose3d.json    LCR-Net++ poses, 13 joints in pixels and in metres, per frame
 """
 
-import json
 import re
 
 import numpy as np
@@ -90,18 +89,17 @@ def parse_poses(text, name):
     Raises:
         RejectedClip: The file is truncated, not of this format, or of no frame.
     """
+    content = base.parse_json(text, name)
     try:
-        frames = json.loads(text)["frames"]
+        frames = content["frames"]
         found = [max(frame, key=lambda person: person.get("cumscore", 0.0), default=None) for frame in frames]
         shapes = {"pose3d": 3, "pose2d": 2}
         values = {
             key: np.array([[0.0] * (n * _JOINTS) if p is None else p[key] for p in found], np.float64)
             for key, n in shapes.items()
         }
-    except RecursionError:
-        raise RejectedClip(f"{name}: not of the expected form (nested too deeply)") from None
-    except ValueError as error:
-        raise RejectedClip(f"{name}: truncated, not JSON, or values that are no numbers ({error})") from None
+    except (ValueError, OverflowError) as error:  # the latter: a whole number beyond all floats
+        raise RejectedClip(f"{name}: values that are no numbers ({error})") from None
     except (KeyError, TypeError, AttributeError):
         raise RejectedClip(f"{name}: expected frames, a list of lists of persons with pose2d and pose3d") from None
     if not len(found):
