@@ -7,6 +7,7 @@ from zoo.registry import ZooError, one_of, register
 from zoo.temporal import FEATURE_SIZE, GRANULARITIES
 
 BASICS = ("i3d", "pi3d", "separable_sta", "vpn")
+_FOLLOWS = {"joints": "layout", "lstm_dropout": "dropout"}  # options of basic models -> what of global they follow from
 for _basic in BASICS:
     registry.get(_basic)  # a saved global model is read back with the layers of its basic model
 
@@ -104,17 +105,13 @@ def global_model(
         ['features_g2', 'features_g3', 'pose_g2', 'pose_g3', 'rgb']
     """
     one_of("basic", basic, BASICS)
-    try:
-        joints = skeletons.get(layout).num_joints
-    except ValueError as error:
-        raise ZooError(str(error)) from None
     given = {
         "frames": frames,
         "size": size,
         "width": width,
         "pose_steps": pose_steps,
         "persons": persons,
-        "joints": joints,
+        "joints": skeletons.get(layout).num_joints,
         "layout": layout,
         "lstm_units": lstm_units,
         "dropout": dropout,
@@ -123,8 +120,11 @@ def global_model(
     valid = registry.options(basic)
     own = basic_options or {}
     for option in own:
+        if option in _FOLLOWS:
+            raise ZooError(f"basic_options: {option} follows from {_FOLLOWS[option]} of global, set that")
         if option in given:
             raise ZooError(f"basic_options: {option} is an option of global itself, give it there")
+    registry.check_options(basic, own, valid)
     parts = [_part(basic, num_classes, {**{o: v for o, v in given.items() if o in valid}, **own})]
     segments = {
         "granularities": granularities,

@@ -15,6 +15,18 @@ NETWORKS = {
 }
 
 
+def check_network(network, **size):
+    """Raises :class:`ZooError` unless a network is known and its pictures are large enough for it.
+
+    Args:
+        network: A key of :data:`NETWORKS`.
+        **size: Height and width of the pictures in pixels, by the name of the option that sets them.
+    """
+    one_of("network", network, NETWORKS)
+    _, smallest = NETWORKS[network]
+    at_least(smallest, **size)
+
+
 def frame_network(network, size, weights=None):
     """The 2D CNN that makes features of single pictures, without its classifier.
 
@@ -31,18 +43,19 @@ def frame_network(network, size, weights=None):
     Raises:
         ZooError: Unknown network, pictures too small for it, or weights that cannot be read.
     """
-    one_of("network", network, NETWORKS)
-    application, smallest = NETWORKS[network]
-    at_least(smallest, size=size)
+    check_network(network, size=size)
+    application, _ = NETWORKS[network]
     try:
         cnn = getattr(tf.keras.applications, application)(
             include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"
         )
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # a download that fails raises no narrower class in Keras
         if weights is None:
             raise
         reason = " ".join(str(error).split())[:300]
-        raise ZooError(f"weights {weights!r} of {network} cannot be read: {reason}") from error
+        raise ZooError(
+            f"weights {str(weights)!r} of {network} cannot be read ({reason}), give the path of a weight file"
+        ) from error
     for layer in cnn.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = i3d.BN_MOMENTUM

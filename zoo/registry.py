@@ -8,8 +8,10 @@ import dataclasses
 import importlib
 import inspect
 import math
+import numbers
+import os
 
-from zoo import naming
+from zoo import naming, skeletons
 
 # One module per method, of the same name but where that is a keyword of Python; each registers its builder.
 METHODS = (
@@ -63,6 +65,19 @@ OTHERS_REPORTED = {
         "SGN (poses only)": 92.5,
     },
 }
+
+# What stands in for a default that tells no type, as it is None.
+_EXAMPLES = {
+    "backbone": "i3d",
+    "basic_options": {"attention": "full"},
+    "layout": "kinect_v2_25",
+    "network_weights": "imagenet",
+    "pose_model": "model.keras",
+    "regions": ("full_body",),
+}
+_MAY_BE_NONE = ("weights",)  # beside the options whose default is None: None is random weights
+# What is accepted for a default of a type: any whole number, any real one, and a path as well as its text.
+_ACCEPTED = {int: numbers.Integral, float: numbers.Real, str: (str, os.PathLike), tuple: (tuple, list)}
 
 _entries = {}
 
@@ -159,9 +174,9 @@ def build(name, *, num_classes, weights=None, **chosen):
         (None, 31)
     """
     check_options(name, chosen, options(name))
-    if not isinstance(num_classes, int) or num_classes < 2:
+    if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
-    model = get(name).builder(num_classes, **chosen)
+    model = get(name).builder(_plain(num_classes), **{option: _plain(value) for option, value in chosen.items()})
     if weights is not None:
         from zoo import weights as reading
 
@@ -180,24 +195,42 @@ def check_options(name, chosen, valid):
     for option, value in chosen.items():
         if option not in valid:
             raise ZooError(f"{name} has no option {option!r}{naming.nearest(option, valid)}")
-        _check_type(name, option, value, valid[option])
-        _check_range(name, option, value, valid[option])
+        default = valid[option]
+        if value is None and (default is None or option in _MAY_BE_NONE):
+            continue
+        _check_type(name, option, value, _EXAMPLES[option] if default is None else default)
+        _check_range(name, option, value, default)
+        if option == "layout":  # not every builder looks at it
+            _check_layout(value)
 
 
-def _check_type(name, option, value, default):
-    """An option's value must be of its default's type (a whole number will do for a real one)."""
-    if default is None or value is None:
-        return
-    accepted = {float: (int, float), tuple: (tuple, list)}.get(type(default), type(default))
-    if not isinstance(value, accepted) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise ZooError(f"{name}: {option} is {value!r}, expected {type(default).__name__} such as {default!r}")
+def _check_type(name, option, value, example):
+    """An option's value must be of the type of an example: its default or, where that is None, another."""
+    if not _is_like(value, example):
+        kind = type(example).__name__
+        raise ZooError(f"{name}: {option} is {value!r}, expected {kind} such as {example!r}")
+
+
+def _is_like(value, example):
+    """Whether a value is of an example's type, and those inside a tuple of the type of those in the example."""
+    if isinstance(value, bool) or isinstance(example, bool):  # a truth value is an int to Python, but no number
+        return isinstance(value, bool) and isinstance(example, bool)
+    if not isinstance(value, _ACCEPTED.get(type(example), type(example))):
+        return False
+    return not isinstance(example, tuple) or all(_is_like(element, example[0]) for element in value)
+
+
+def _check_layout(name):
+    """A layout must be one of the zoo's."""
+    try:
+        skeletons.get(name)
+    except ValueError as error:
+        raise ZooError(str(error)) from None
 
 
 def _check_range(name, option, value, default):
     """Sizes are at least 1, multipliers above 0, weights of losses at least 0, and shares that are dropped below 1."""
-    if default is None or value is None or isinstance(default, bool):
-        return
-    if isinstance(default, int) and default > 0:
+    if isinstance(default, int) and not isinstance(default, bool) and default > 0:
         at_least(1, **{f"{name}: {option}": value})
     if isinstance(default, float):
         if option.endswith("dropout") and not 0 <= value < 1:
@@ -210,7 +243,7 @@ def _check_range(name, option, value, default):
 
 def one_of(option, value, valid):
     """Raises :class:`ZooError` unless an option's value is one of the valid ones."""
-    if value not in valid:
+    if value not in list(valid):  # a list compares with whatever is given, a dictionary only with what can be a key
         raise ZooError(f"{option} {value!r} is unknown{naming.nearest(value, valid)}")
 
 
@@ -219,6 +252,13 @@ def at_least(minimum, **values):
     for option, value in values.items():
         if value < minimum:
             raise ZooError(f"{option} is {value}, expected at least {minimum}")
+
+
+def _plain(value):
+    """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(element) for element in value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def describe(name, *, num_classes=60, **chosen):

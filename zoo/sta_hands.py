@@ -275,8 +275,8 @@ class StreamFusion(tf.keras.layers.Layer):
     Fused at the logits, the streams are still two classifiers, each trained by its own cross-entropy. The
     cross-entropy of the fused softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials, that of the streams
     together log Z(a) + log Z(b) - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss: the sum
-    is exact, and no label is needed here. With the pose stream frozen what remains is the RGB stream's training on its
-    own.
+    is exact, with smoothed labels too, and no label is needed here. With weights of samples or classes it is not: the
+    addition does not know them. With the pose stream frozen what remains is the RGB stream's training on its own.
 
     Call arguments:
         inputs: Two times ``[B, C]`` logits.
@@ -420,6 +420,7 @@ def sta_hands(
         ['pose', 'rgb_left_hand', 'rgb_right_hand']
     """
     _check(glimpses, attention, conditioning, joint_order=joint_order, size=size, glimpse_pixels=glimpse_pixels)
+    lrcn.check_network(network, glimpse_size=glimpse_size)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     inputs = {"pose": pose}
     s = pose_cnn.features(pose, layout=layout, joint_order=joint_order, width=width)  # [B, S]

@@ -26,8 +26,8 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedKFold, Stratifi
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from zoo import dense_trajectories
-from zoo.registry import ZooError, at_least, one_of
+from zoo import dense_trajectories, registry
+from zoo.registry import ZooError, one_of
 
 REGIONS = ("left_hand", "right_hand", "upper_body", "full_body", "full_image")
 CUES = ("appearance", "motion", "pose")
@@ -102,12 +102,7 @@ def _frame_features(network, size, weights, seed):
     from zoo import lrcn
     from zoo.weights import load_weights
 
-    try:
-        cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
-    except ZooError:
-        raise
-    except Exception as error:  # of whatever kind Keras's download raises
-        raise ZooError(f"weights: imagenet could not be had ({error}), give the path of a weight file") from error
+    cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
     if weights is None:
         _fill(cnn, seed)
     elif weights != "imagenet":
@@ -842,19 +837,37 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         """The estimator itself; ``ZooError`` names a parameter that is wrong."""
         from zoo import lrcn
 
-        one_of("network", self.network, lrcn.NETWORKS)
+        self._check_types()
+        lrcn.check_network(self.network, size=self.size)
         one_of("svm", self.svm, SVMS)
         one_of("motion_region", self.motion_region, REGIONS)
-        at_least(1, gaussians=self.gaussians, samples=self.samples, pose_steps=self.pose_steps, batch=self.batch)
-        if self.penalty <= 0:
-            raise ZooError(f"penalty is {self.penalty}, expected above 0")
+        cells = dense_trajectories.TIME_CELLS
+        if self.track_length % cells:
+            raise ZooError(f"track_length is {self.track_length}, expected a multiple of {cells}")
+        for option in ("penalty", "pose_learning_rate"):
+            if getattr(self, option) <= 0:
+                raise ZooError(f"{option} is {getattr(self, option)}, expected above 0")
+        if not 0 <= self.random_state < 2**32:
+            raise ZooError(f"random_state is {self.random_state}, expected from 0 to less than 2^32")
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
         for region in self.regions or ():
             one_of("region", region, REGIONS)
-        if isinstance(self.weights, (str, pathlib.Path)):
+        if self.weights is not None:
             _weights_key(str(self.weights), None)
         return self
+
+    def _check_types(self):
+        """What is known of parameters from their defaults; two may be objects of other libraries."""
+        chosen = self.get_params(deep=False)
+        memory = chosen.pop("memory")
+        if not (memory is None or isinstance(memory, (str, pathlib.Path)) or hasattr(memory, "cache")):
+            raise ZooError(f"memory is {memory!r}, expected a folder or a joblib.Memory")
+        if hasattr(self.validation, "split"):
+            del chosen["validation"]
+        registry.check_options("two_level_fusion", chosen, TwoLevelFusion().get_params())
+        if "validation" in chosen and not 0 < self.validation < 1:
+            raise ZooError(f"validation is {self.validation}, expected a share above 0 and below 1, or a splitter")
 
     def _check(self, clips, y=None):
         """Everything else that can be wrong and be told before hours of work."""

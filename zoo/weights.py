@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
 import urllib.request
 import zipfile
 
+import h5py
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -51,6 +53,12 @@ def load_model(path):
 def load_weights(model, path):
     """Reads a ``.weights.h5`` file into a model of the same architecture.
 
+    Keras finds a layer in such a file by its class and its order in the model. What is compared is number and shapes
+    of each layer's weights and, if Keras 3 wrote the file and reads it, the layers' names. Keras 2 has no names there:
+    weights of another architecture with layers of the same classes and shapes are taken for the model's own, such as
+    those of ``sa_ta`` for ``ta_sa`` in a ``separable_sta`` with as many places as times. A ``.keras`` file is safe from
+    that with either: :func:`transfer_weights` goes by names.
+
     Args:
         model: The model.
         path: The file.
@@ -59,17 +67,50 @@ def load_weights(model, path):
         The model.
 
     Raises:
-        ZooError: No such file, or its weights do not fit the model; nothing is left half-read unnoticed.
+        ZooError: No such file, or its weights do not fit the model as far as they are compared.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise ZooError(f"{path}: no such file, expected weights saved as .weights.h5")
     try:
+        _check_names(model, path)
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ZooError(f"{path}: does not fit {model.name}: {reason}") from error
     return model
+
+
+def _check_names(model, path):
+    """Raises ``ValueError`` unless the layers of a weight file, where it names them, are called as those of a model."""
+    names = _names(path)
+    if not names:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        own = pathlib.Path(folder, "own.weights.h5")  # says which layer Keras would look for at which place
+        model.save_weights(own)
+        expected = _names(own)
+    for place, name in names.items():
+        if expected.get(place, name) != name:
+            raise ValueError(f"it has a layer {name!r} in the place of {expected[place]!r}")
+
+
+def _names(path):
+    """Place in a weight file -> name of the layer with weights that it is of; nothing if the file has no names.
+
+    The number at the end of a name is left out: Keras gives one to layers that were not named, and another each time.
+    """
+    names, values = {}, []
+
+    def note(place, item):
+        if isinstance(item, h5py.Dataset):
+            values.append(place)
+        elif "name" in item.attrs:  # of <layer>/vars
+            names[place.rpartition("/")[0]] = re.sub(r"_\d+$", "", item.attrs["name"])
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return {layer: name for layer, name in names.items() if any(value.startswith(f"{layer}/") for value in values)}
 
 
 def transfer_weights(source, target):
@@ -164,6 +205,8 @@ def initialise(model, weights):
     Raises:
         ZooError: There are no such weights or they do not fit; the model never keeps random weights in silence.
     """
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ZooError(f"weights is {weights!r}, expected 'kinetics400' or the path of a file")
     path = pathlib.Path(weights)
     if weights == KINETICS400:
         path = cached(KINETICS400) / _PREFIX
@@ -173,7 +216,7 @@ def initialise(model, weights):
         transfer_weights(load_model(path), model)
     elif path.suffix == ".h5":
         load_weights(model, path)
-    elif path.with_name(f"{path.name}.index").is_file():
+    elif pathlib.Path(f"{path}.index").is_file():
         from zoo import i3d_checkpoint
 
         i3d_checkpoint.load(model, path)

@@ -139,6 +139,8 @@ def test_keys_without_effect_are_refused(override, message, recipe_path):
     [
         ("model.gausians=3", "no option 'gausians', did you mean 'gaussians'"),
         ("model.gaussians=many", "gaussians is 'many', expected int"),
+        ("model.lstm_units=null", "lstm_units is None, expected int"),
+        ("model.validation=1.5", "validation is 1.5, expected a share"),
         ("model.pose_steps=3", "option pose_steps of two_level_fusion follows from the rest"),
         ("model.svm=rbf", "svm 'rbf' is unknown"),
         ("model.motion_region=full_image", "no converted dataset has region 'full_image', expected of full_body"),

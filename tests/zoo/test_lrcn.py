@@ -7,7 +7,7 @@ import tensorflow as tf
 import zoo
 from tests.zoo import small
 from tests.zoo.numpy_layers import outputs
-from zoo import i3d
+from zoo import i3d, lrcn
 
 
 def test_frames_share_a_network():
@@ -24,6 +24,15 @@ def test_statistics_are_learned_within_a_short_training():
     network = small.shared("lrcn").get_layer("frame_network")
     normalizing = [layer for layer in network.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in normalizing} == {i3d.BN_MOMENTUM}
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch):
+    def unreachable(**options):
+        raise Exception("URL fetch failure")  # as Keras does
+
+    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", unreachable)
+    with pytest.raises(zoo.ZooError, match=r"'imagenet' of mobilenet_v2 cannot be read .URL fetch failure.*, give"):
+        lrcn.frame_network("mobilenet_v2", 32, "imagenet")
 
 
 @pytest.mark.parametrize(

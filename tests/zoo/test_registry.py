@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import zoo
@@ -23,11 +24,21 @@ import zoo
         ("i3d", {"width": 0.0}, "width is 0.0, expected a multiplier above 0"),
         ("vpn", {"embedding_weight": -1}, "embedding_weight is -1, expected at least 0"),
         ("separable_sta", {"strategy": "seperable"}, "did you mean 'separable'"),
+        ("resnext3d101", {"blocks": (1, 1.5, 1, 1)}, r"blocks is \(1, 1.5, 1, 1\), expected tuple such as \(3"),
+        ("temporal", {"granularities": ([2], 3)}, "granularities is .* expected tuple"),
+        ("pose_lstm", {"layout": "nonsense"}, "unknown skeleton layout 'nonsense'"),
     ],
 )
 def test_errors_name_what_is_valid(name, options, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.build(name, **{"num_classes": 3, **options})
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = {"pose_steps": 4, "joints": 5, "lstm_units": 6, "dropout": 0.25}
+    numpy = {option: np.float32(value) if option == "dropout" else np.int64(value) for option, value in options.items()}
+    model = zoo.build("pose_lstm", num_classes=np.int32(3), **numpy)
+    assert model.get_config() == zoo.build("pose_lstm", num_classes=3, **options).get_config()
 
 
 def test_import_is_light():

@@ -219,7 +219,7 @@ def test_weights_of_the_glimpse_network_from_a_file(tmp_path):
         ({"attention": "temporal", "conditioning": False}, "nothing to attend by"),
         ({"joint_order": "tour"}, "joint_order 'tour' is unknown"),
         ({"network": "inception_v4"}, "did you mean 'inception_v3'"),
-        ({"glimpse_size": 64}, "size is 64, expected at least 75"),
+        ({"glimpse_size": 64}, "glimpse_size is 64, expected at least 75"),
         ({"glimpse_pixels": 0}, "glimpse_pixels is 0"),
         ({"network": "mobilenet_v2", "glimpse_size": 32, "network_weights": "no/such.h5"}, "weights 'no/such.h5'"),
     ],

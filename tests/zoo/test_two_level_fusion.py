@@ -375,7 +375,14 @@ def test_an_interrupted_cache_goes_on(tmp_path, data):
         ({"motion_region": "full_image"}, "clip toy/0 has no region 'full_image'"),
         ({"weights": "no_such.weights.h5"}, "no_such.weights.h5: no such file"),
         ({"gaussians": 0}, "gaussians is 0, expected at least 1"),
+        ({"gaussians": 2.5}, "gaussians is 2.5, expected int"),
         ({"penalty": 0.0}, "penalty is 0.0, expected above 0"),
+        ({"penalty": float("nan")}, "penalty is nan, expected"),
+        ({"pose_learning_rate": 0.0}, "pose_learning_rate is 0.0, expected above 0"),
+        ({"size": 16}, "size is 16, expected at least 32"),
+        ({"track_length": 16}, "track_length is 16, expected a multiple of 3"),
+        ({"validation": 1.5}, "validation is 1.5, expected a share above 0 and below 1"),
+        ({"random_state": -1}, "random_state is -1, expected from 0"),
         ({"pose_model": "no_such.keras"}, "no_such.keras: no such file"),
         ({"track_length": 9}, "0 descriptors in the training clips, expected at least [0-9]+ for"),
         ({"validation": PredefinedSplit([-1] * 4 + [0] * 20)}, "has 1 training clips beside validation"),
@@ -384,6 +391,13 @@ def test_an_interrupted_cache_goes_on(tmp_path, data):
 def test_mistakes_are_named(parameters, message, estimator, data):
     with pytest.raises(zoo.ZooError, match=message):
         clone(estimator).set_params(**{"memory": None, **parameters}).fit(*data)
+
+
+@pytest.mark.parametrize("parameter", TwoLevelFusion().get_params())
+def test_parameters_of_another_type_are_refused(parameter):
+    estimator = TwoLevelFusion(weights=None).set_params(**{parameter: object()})
+    with pytest.raises(zoo.ZooError, match=f"{parameter} is <object .*, expected"):
+        estimator.check_parameters()
 
 
 def test_mistakes_in_the_clips_are_named(data, tmp_path):

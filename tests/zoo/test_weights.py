@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -68,6 +69,18 @@ def test_a_weights_file_of_the_same_architecture(tmp_path):
         zoo.build("pose_lstm", num_classes=small.CLASSES, weights=path, **{**options, "lstm_units": 3})
 
 
+@pytest.mark.skipif(metadata.version("keras").startswith("2."), reason="Keras 2 keeps no names of layers")
+def test_a_weights_file_with_layers_of_the_same_shapes_in_another_order(tmp_path):
+    path = tmp_path / "trained.weights.h5"
+    small.build("separable_sta", strategy="sa_ta").save_weights(path)
+    model = small.build("separable_sta", strategy="ta_sa")
+    before = model.get_weights()
+    with pytest.raises(zoo.ZooError, match="a layer 'spatial_scores' in the place of 'temporal_scores'"):
+        zoo.load_weights(model, path)
+    for expected, actual in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(expected, actual)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -75,6 +88,8 @@ def test_a_weights_file_of_the_same_architecture(tmp_path):
         ("kinetics600", "'kinetics600' are neither 'kinetics400' nor a file"),
         ("absent.keras", "absent.keras: no such file"),
         ("absent.weights.h5", "absent.weights.h5: no such file"),
+        ("", "'' are neither"),
+        (3, "weights is 3, expected 'kinetics400' or the path of a file"),
     ],
 )
 def test_weights_that_are_not_there_are_refused(given, message):
