@@ -26,11 +26,14 @@ def nonlocal_block(x, name="nonlocal"):
         y = tf.keras.layers.Conv3D(inner, 1, name=f"{name}.{embedding}")(x)
         return tf.keras.layers.Reshape((t * m * n, inner), name=f"{name}.{embedding}_places")(y)  # [B, tmn, c/2]
 
-    # Attention's arguments are query, value, key.
-    y = tf.keras.layers.Attention(name=f"{name}.softmax")([embedded("theta"), embedded("g"), embedded("phi")])
+    # Attention's arguments are query, value, key; like all attention it stays float32 under mixed precision.
+    attention = tf.keras.layers.Attention(dtype="float32", name=f"{name}.softmax")
+    y = attention([embedded("theta"), embedded("g"), embedded("phi")])
     y = tf.keras.layers.Reshape((t, m, n, inner), name=f"{name}.map")(y)
     y = tf.keras.layers.Conv3D(channels, 1, name=f"{name}.w")(y)
-    y = tf.keras.layers.BatchNormalization(gamma_initializer="zeros", name=f"{name}.batch_norm")(y)
+    y = tf.keras.layers.BatchNormalization(
+        momentum=i3d.BN_MOMENTUM, gamma_initializer="zeros", name=f"{name}.batch_norm"
+    )(y)
     return tf.keras.layers.Add(name=name)([x, y])
 
 

@@ -13,7 +13,7 @@ _FILTERS = (128, 256, 512, 1024)  # inner channels of the four stages
 
 
 def _normalise(x, name, relu=True):
-    x = tf.keras.layers.BatchNormalization(epsilon=1e-5, name=f"{name}.batch_norm")(x)
+    x = tf.keras.layers.BatchNormalization(momentum=i3d.BN_MOMENTUM, epsilon=1e-5, name=f"{name}.batch_norm")(x)
     return tf.keras.layers.Activation("relu", name=f"{name}.relu")(x) if relu else x
 
 

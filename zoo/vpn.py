@@ -7,7 +7,7 @@ import tensorflow as tf
 from spektral.layers import GCNConv
 
 from zoo import backbones, i3d, pose_lstm, skeletons
-from zoo.layers import AttentionMap, Dropout, PoseScores, classify
+from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify
 from zoo.registry import ZooError, one_of, register
 
 POSE_BACKBONES = ("gcn", "lstm")
@@ -76,16 +76,8 @@ class Adjacency(tf.keras.layers.Layer):
 
 
 @_serializable
-class PoseSteps(tf.keras.layers.Layer):
-    """Cuts a pose sequence ``[B, tp, N, 3]`` into its steps: tp tensors ``[B, N, 3]``."""
-
-    def call(self, inputs):
-        """The steps."""
-        return tf.unstack(inputs, axis=1)
-
-    def compute_output_shape(self, input_shape):
-        """tp times ``(B, N, 3)``."""
-        return [(input_shape[0], *input_shape[2:])] * input_shape[1]
+class PoseSteps(Unstack):
+    """:class:`zoo.layers.Unstack`, under the name that saved models know it by."""
 
 
 @_serializable
@@ -218,7 +210,8 @@ def pose_features(pose, layout, filters=64):
     x = tf.keras.layers.Concatenate(name="residual")([x, flat])  # [B, tp, M*J, 67]
     for number, (channels, pool) in enumerate(((64, False), (64, True), (128, True)), start=1):
         x = tf.keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"pose_conv_{number}")(x)
-        x = tf.keras.layers.BatchNormalization(name=f"pose_conv_{number}.batch_norm")(x)
+        name = f"pose_conv_{number}.batch_norm"
+        x = tf.keras.layers.BatchNormalization(momentum=i3d.BN_MOMENTUM, name=name)(x)
         x = tf.keras.layers.Activation("relu", name=f"pose_conv_{number}.relu")(x)
         if pool:
             x = tf.keras.layers.MaxPooling2D(2, padding="same", name=f"pose_pool_{number}")(x)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import small
-from zoo import registry
+from zoo import complexity, registry
 
 pytestmark = pytest.mark.parametrize("name", zoo.list_models())
 
@@ -110,7 +110,14 @@ def _all_layers(model):
         yield from _all_layers(layer) if hasattr(layer, "layers") else ()
 
 
-def test_mixed_precision_gives_float32_probabilities(name):
+def test_batch_statistics_are_those_of_a_short_training_too(name):
+    """Keras's momentum of 0.99 needs hundreds of steps to forget the statistics that layers start from."""
+    for layer in _all_layers(small.shared(name)):
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            assert layer.momentum < 0.99, layer.name
+
+
+def test_mixed_precision_attends_and_answers_in_float32(name):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         model = small.build(name)
@@ -121,6 +128,9 @@ def test_mixed_precision_gives_float32_probabilities(name):
     probabilities = np.asarray(model(features, training=False))
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    attention = [layer for layer in _all_layers(model) if layer.name.endswith(("_attention", "nonlocal.softmax"))]
+    assert all(layer.compute_dtype == "float32" for layer in attention)
+    np.testing.assert_allclose(probabilities, small.shared(name)(features, training=False), atol=0.05)
 
 
 def test_docstring_documents_every_option(name):
@@ -129,6 +139,20 @@ def test_docstring_documents_every_option(name):
     undocumented = [option for option in registry.options(name) if f"{option}:" not in arguments]
     assert not undocumented
     assert "Example:" in text
+
+
+def test_options_of_another_type_are_refused(name):
+    defaults = registry.options(name)
+    for option, default in defaults.items():
+        for value in (object(), *([] if default is None else [None])):
+            with pytest.raises(zoo.ZooError, match=f"{name}: {option} is {value}, expected .* such as "):
+                registry.check_options(name, {option: value}, defaults)
+
+
+def test_parameters_without_head_are_those_of_any_number_of_classes(name):
+    model = zoo.build(name, num_classes=small.CLASSES + 1, **small.options(name))
+    assert complexity.parameters(model, head=False) == complexity.parameters(small.shared(name), head=False)
+    assert complexity.parameters(model) > complexity.parameters(small.shared(name))
 
 
 def test_description_matches_the_model(name):
