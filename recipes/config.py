@@ -687,8 +687,12 @@ def _check(recipe):
             raise _Invalid(f"{path}.recompute", "XLA merges what is computed twice: set xla to false")
         if stage.recompute and recipe.mixed_precision != "float32":
             raise _Invalid(f"{path}.recompute", "was found right in float32 alone: set mixed_precision to float32")
-        if stage.class_weights != "none" and (stage.model or recipe.model).options.get("loss") == "all_steps":
+        model = stage.model or recipe.model
+        if stage.class_weights != "none" and model.options.get("loss") == "all_steps":
             raise _Invalid(f"{path}.class_weights", "the loss of all steps is exact without them alone: leave them out")
+        if stage.class_weights != "none" and model.name == "sta_hands":
+            exact = "the loss of both streams is exact without them alone"
+            raise _Invalid(f"{path}.class_weights", f"{exact}: leave them out")
         if not stage.epochs and not stage.init:
             raise _Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
         earlier.append(stage.name)

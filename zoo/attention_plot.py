@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.registry import ZooError
+from zoo.registry import ZooError, at_least
 
 _PICTURE = 1.6  # side of a frame in the figure, inches
 
@@ -14,15 +14,16 @@ def plot_attention(model, features, *, clip=0, pictures=8):
         model: A model with attention and the input ``rgb``.
         features: The model's inputs, ``[B, ...]`` each.
         clip: Which of the B clips.
-        pictures: Frames to show, evenly spread over the clip.
+        pictures: Frames to show, evenly spread over the clip; all of a clip that has fewer.
 
     Returns:
         A ``matplotlib.figure.Figure``: the frames; the frames under spatial attention (bright where the weights are
         high; a map that changes in time is shown as it is at each frame); one row of bars for every attention that has
-        no place, such as temporal attention, whose bars stand below the frames they weigh.
+        no place, such as temporal attention, whose bars stand below the frames they weigh. Attention to hands is one
+        such row per hand.
 
     Raises:
-        ZooError: The model has no attention layer or no frames.
+        ZooError: The model has no attention layer or no frames, there is no such clip, or no picture is asked for.
 
     Example:
         >>> import zoo
@@ -36,17 +37,48 @@ def plot_attention(model, features, *, clip=0, pictures=8):
 
     if "rgb" not in features:
         raise ZooError(f"{model.name} has no frames to draw attention over: expected the input rgb")
+    at_least(1, pictures=pictures)
+    clips = len(features["rgb"])
+    if not 0 <= clip < clips:
+        raise ZooError(f"clip is {clip}, expected a number from 0 to {clips - 1}")
     one = {name: np.asarray(value)[clip : clip + 1] for name, value in features.items()}
-    maps = zoo.attention_maps(model)(one, training=False)
-    return _draw(one["rgb"][0], {name: value.numpy()[0] for name, value in maps.items()}, pictures)
+    maps = {name: value.numpy()[0] for name, value in zoo.attention_maps(model)(one, training=False).items()}
+    hands = _over_hands(model)
+    spatial = {name: value for name, value in maps.items() if value.ndim >= 2 and name not in hands}
+    bars = {}
+    for name, value in maps.items():
+        if name not in spatial:
+            bars.update(_bars(name, value))
+    return _draw(one["rgb"][0], spatial, bars, pictures)
 
 
-def _draw(frames, maps, pictures):
+def _over_hands(model):
+    """Names of the maps over steps and hands: of two axes, like a map over the places of a frame, but no places."""
+    from zoo.layers import every_layer
+    from zoo.sta_hands import GlimpseLSTM
+
+    looks_at_hands = any(isinstance(layer, GlimpseLSTM) for layer in every_layer(model))
+    return ("spatial_attention",) if looks_at_hands else ()
+
+
+def _bars(name, value):
+    """Label -> the heights of a row of bars and the top of its axis, which the rows of one map have in common."""
+    from zoo.sta_hands import HANDS
+
+    rows = {_words(name): value}
+    if value.ndim == 2:  # [T, G]: every person's hands
+        persons = value.shape[1] // len(HANDS)
+        of = [f" of person {person}" if persons > 1 else "" for person in range(1, persons + 1)]
+        labels = [f"{_words(name)}\n{hand.replace('_', ' ')}{whose}" for whose in of for hand in HANDS]
+        rows = dict(zip(labels, value.T))
+    top = max(1.05 * float(value.max()), 1e-6)
+    return {label: (heights, top) for label, heights in rows.items()}
+
+
+def _draw(frames, spatial, bars, pictures):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    spatial = {name: value for name, value in maps.items() if value.ndim >= 2}
-    bars = {name: value for name, value in maps.items() if value.ndim == 1}
     shown = np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
     rows = 1 + len(spatial) + len(bars)
     figure = Figure((_PICTURE * len(shown) + 1, _PICTURE * rows), layout="constrained")
@@ -63,13 +95,13 @@ def _draw(frames, maps, pictures):
             extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
             heat = axes.imshow(at_frame, cmap="inferno", alpha=0.5, extent=extent, vmin=value.min(), vmax=value.max())
         figure.colorbar(heat, ax=axes, shrink=0.8)
-    for row, (name, value) in enumerate(bars.items(), start=1 + len(spatial)):
+    for row, (label, (heights, top)) in enumerate(bars.items(), start=1 + len(spatial)):
         axes = figure.add_subplot(grid[row, :])
-        axes.bar(range(len(value)), value, width=0.9)
-        axes.set_xlim(-0.5, len(value) - 0.5)
-        axes.set_ylim(0, max(1.05 * float(value.max()), 1e-6))
-        axes.set_xticks(range(len(value)))
-        axes.set_ylabel(_words(name), fontsize=8)
+        axes.bar(range(len(heights)), heights, width=0.9)
+        axes.set_xlim(-0.5, len(heights) - 0.5)
+        axes.set_ylim(0, top)
+        axes.set_xticks(range(len(heights)))
+        axes.set_ylabel(label, fontsize=8)
     return figure
 
 

@@ -18,6 +18,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from zoo.layers import every_layer
 from zoo.registry import ZooError
 
 _LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
@@ -112,7 +113,7 @@ def inflate(kernel, steps):
 
 
 def load(model, path):
-    """Reads a checkpoint into every I3D tower of a model.
+    """Reads a checkpoint into every I3D tower of a model, those of the networks inside it included.
 
     A classifier with as many classes and inputs as the checkpoint's is read too; another keeps its weights, as do all
     layers that are not I3D's.
@@ -134,18 +135,19 @@ def load(model, path):
         raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {_one_line(error)}") from error
     shapes = {name: tuple(shape) for name, shape in shapes.items() if name not in _NOT_WEIGHTS}
     naming = INCEPTION_V1 if any(name.startswith(f"{INCEPTION_V1.scope}/") for name in shapes) else I3D
-    layers = [layer for layer in model.layers if naming.variables(layer)]
+    layers = [layer for layer in every_layer(model) if naming.variables(layer)]
     if not layers:
         raise ZooError(f"{model.name} has no I3D layers to read {path} into")
     _compare({name for layer in layers for name in naming.variables(layer)} | set(naming.head), set(shapes), path)
     values = [(layer, _values(layer, naming, reader, shapes, path)) for layer in layers]
-    classifier = model.get_layer("classifier")
-    head_fits = [tuple(weight.shape) for weight in classifier.weights] == [shapes[name] for name in naming.head]
-    if head_fits:
-        values.append((classifier, [_tensor(reader, name, path) for name in naming.head]))
+    head = [shapes[name] for name in naming.head]
+    # A model that is made of two has none itself, but theirs.
+    classifiers = [layer for layer in every_layer(model) if layer.name == "classifier"]
+    fitting = [layer for layer in classifiers if [tuple(weight.shape) for weight in layer.weights] == head]
+    values += [(layer, [_tensor(reader, name, path) for name in naming.head]) for layer in fitting]
     for layer, weights in values:
         layer.set_weights(weights)
-    return head_fits
+    return bool(fitting)
 
 
 def _values(layer, naming, reader, shapes, path):

@@ -33,7 +33,8 @@ class PoseTensor(tf.keras.layers.Layer):
         joint_order: One of ``zoo.skeletons.JOINT_ORDERS``.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros, and so are all its channels.
+        inputs: ``[B, tp, M, J, 3]``; a person is all zeros while absent. Absent from a whole clip, it is so in all
+            channels; when it comes or goes, velocity and acceleration see a jump from or to zero.
 
     Returns:
         ``[B, tp, M * N * 3, 3]``, N the length of the order: 50 for the tour of ``kinect_v2_25``.

@@ -32,7 +32,8 @@ class SkeletonStreams(tf.keras.layers.Layer):
         streams: Some of :data:`STREAMS`.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``.
+        inputs: ``[B, tp, M, J, 3]``; a person is all zeros while absent, and so are its joints and bones. When it comes
+            or goes, the motions see a jump from or to zero.
 
     Returns:
         ``[B, tp, M * J, 3 * S]``, S the number of streams.

@@ -33,7 +33,8 @@ def segment_features(model):
         A ``tf.keras.Model`` from the same inputs to ``[B, D]``.
 
     Raises:
-        ZooError: The model sees no video, or is itself made of segments.
+        ZooError: The model sees no video, is itself made of segments, or classifies two streams, such as ``sta_hands``,
+            of which one feature is a part only.
 
     Example:
         >>> import zoo
@@ -41,7 +42,9 @@ def segment_features(model):
         (None, 7168)
     """
     sees_video = any(name.startswith("rgb") for name in model.input)
-    if not sees_video or "dropout" not in [layer.name for layer in model.layers]:
+    names = [layer.name for layer in model.layers]
+    streams = sum(name.rpartition(".")[2] == "classifier" for name in names)
+    if not sees_video or "dropout" not in names or streams > 1:
         raise ZooError(f"{model.name} gives no features of segments, expected a video model such as i3d")
     pooled = model.get_layer("dropout").input  # dropout stands between the pooled map and the classifier
     features = tf.keras.layers.Flatten(name="features_flat")(pooled)

@@ -171,9 +171,11 @@ def test_parts_of_a_clip_are_of_poses_alone():
         config.load("separable_sta_synthetic", ["evaluate.pose_crop=0.5"])
 
 
-def test_the_loss_of_all_steps_has_no_weights_of_classes(tiny):
+def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):
     with pytest.raises(UserError, match=r"stages\.second\.class_weights: .*leave them out"):
         config.load(tiny, ["model.loss=all_steps", "stages.second.class_weights=balanced"])
+    with pytest.raises(UserError, match=r"stages\.hands\.class_weights: .* both streams .*leave them out"):
+        config.load("sta_hands_synthetic", ["stages.hands.class_weights=balanced"])
 
 
 @pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=bfloat16"])

@@ -40,6 +40,34 @@ def test_a_map_that_changes_in_time_is_shown_as_it_is_at_each_frame():
         np.testing.assert_allclose(axes.images[1].get_array(), value[frame // 8], rtol=1e-5)
 
 
+def test_attention_to_hands_is_a_row_of_bars_for_each():
+    model = small.build("sta_hands", glimpses="frames")
+    features, _ = small.batch(model, clips=1)
+    maps = zoo.attention_maps(model)(features, training=False)
+    pictures, overlays, bars = _axes(attention_plot.plot_attention(model, features, pictures=2))
+    assert [len(pictures), len(overlays)] == [2, 0]
+    drawn = {axes.get_ylabel().replace("\n", " "): [bar.get_height() for bar in axes.patches] for axes in bars}
+    over_hands = maps["spatial_attention"][0].numpy()  # [T, G], G = 2 persons' left and right hand
+    for (label, heights), glimpse in zip(drawn.items(), range(4)):
+        person, hand = divmod(glimpse, 2)
+        assert label == f"spatial attention {('left', 'right')[hand]} hand of person {person + 1}"
+        np.testing.assert_allclose(heights, over_hands[:, glimpse], rtol=1e-5)
+    assert len(drawn) == 4 + len(maps) - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 2}, "clip is 2, expected a number from 0 to 1"),
+        ({"pictures": 0}, "pictures is 0, expected at least 1"),
+    ],
+)
+def test_a_clip_or_pictures_that_are_not_there(options, message):
+    features, _ = small.batch(small.shared("separable_sta"))
+    with pytest.raises(zoo.ZooError, match=message):
+        attention_plot.plot_attention(small.shared("separable_sta"), features, **options)
+
+
 @pytest.mark.parametrize(("name", "message"), [("pose_lstm", "no frames"), ("i3d", "no attention")])
 def test_models_without_frames_or_attention_are_refused(name, message):
     features, _ = small.batch(small.shared(name))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import small
-from zoo import i3d_checkpoint
+from zoo import i3d_checkpoint, layers
 from zoo.i3d_checkpoint import I3D, INCEPTION_V1
 
 
@@ -58,6 +58,16 @@ def test_values_land_where_they_belong(tmp_path):
         np.testing.assert_allclose(y, np.maximum(expected, 0), rtol=1e-3, atol=1e-4)
     joined = model.get_layer("joined.Mixed_5c.Branch_0.Conv3d_0a_1x1.conv_3d").get_weights()[0]
     np.testing.assert_array_equal(joined, values[f"{I3D.scope}/Mixed_5c/Branch_0/Conv3d_0a_1x1/conv_3d/w"])
+
+
+def test_networks_inside_a_model_are_read_too(tmp_path):
+    width = small.OPTIONS["width"]
+    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(small.CLASSES, width))
+    options = small.options("temporal", backbone="i3d", frames=24, size=32, pose_steps=6)
+    model = zoo.build("temporal", num_classes=small.CLASSES, **options)
+    assert not i3d_checkpoint.load(model, tmp_path / "model.ckpt")  # its classifier reads other features
+    (first,) = (layer for layer in layers.every_layer(model) if layer.name == "Conv3d_1a_7x7.conv_3d")
+    np.testing.assert_array_equal(first.get_weights()[0], values[f"{I3D.scope}/Conv3d_1a_7x7/conv_3d/w"])
 
 
 @pytest.mark.parametrize("num_classes", [small.CLASSES, small.CLASSES + 1])

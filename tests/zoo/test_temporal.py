@@ -176,7 +176,7 @@ def test_the_feature_is_what_is_classified():
     np.testing.assert_allclose(softmax(extractor(features).numpy() @ kernel + bias), model(features), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["pose_lstm", "temporal", "global"])
+@pytest.mark.parametrize("name", ["pose_lstm", "temporal", "global", "sta_hands"])
 def test_models_without_features_of_segments(name):
     with pytest.raises(zoo.ZooError, match="expected a video model"):
         module.segment_features(small.shared(name))
