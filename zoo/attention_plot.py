@@ -62,7 +62,7 @@ def _over_hands(model):
 
 
 def _bars(name, value):
-    """Label -> the heights of a row of bars and the top of its axis, which the rows of one map have in common."""
+    """Label -> (heights of a row of bars, top of its axis): the rows of one map have the top in common."""
     from zoo.sta_hands import HANDS
 
     rows = {_words(name): value}

@@ -59,6 +59,7 @@ def test_attention_to_hands_is_a_row_of_bars_for_each():
     ("options", "message"),
     [
         ({"clip": 2}, "clip is 2, expected a number from 0 to 1"),
+        ({"clip": -1}, "clip is -1, expected a number from 0 to 1"),
         ({"pictures": 0}, "pictures is 0, expected at least 1"),
     ],
 )

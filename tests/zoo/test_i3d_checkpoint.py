@@ -60,12 +60,18 @@ def test_values_land_where_they_belong(tmp_path):
     np.testing.assert_array_equal(joined, values[f"{I3D.scope}/Mixed_5c/Branch_0/Conv3d_0a_1x1/conv_3d/w"])
 
 
-def test_networks_inside_a_model_are_read_too(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "options", "has_its_classifier"),
+    [
+        ("temporal", {"backbone": "i3d", "frames": 24, "size": 32, "pose_steps": 6}, False),  # reads other features
+        ("global", {"basic": "i3d", "frames": 8, "size": 32}, True),  # that of the I3D; temporal's keeps its weights
+    ],
+)
+def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_classifier):
     width = small.OPTIONS["width"]
     values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(small.CLASSES, width))
-    options = small.options("temporal", backbone="i3d", frames=24, size=32, pose_steps=6)
-    model = zoo.build("temporal", num_classes=small.CLASSES, **options)
-    assert not i3d_checkpoint.load(model, tmp_path / "model.ckpt")  # its classifier reads other features
+    model = zoo.build(name, num_classes=small.CLASSES, **small.options(name, **options))
+    assert i3d_checkpoint.load(model, tmp_path / "model.ckpt") == has_its_classifier
     (first,) = (layer for layer in layers.every_layer(model) if layer.name == "Conv3d_1a_7x7.conv_3d")
     np.testing.assert_array_equal(first.get_weights()[0], values[f"{I3D.scope}/Conv3d_1a_7x7/conv_3d/w"])
 
