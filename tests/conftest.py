@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -11,9 +12,11 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config):
-    """Splits the processor in two, so that strategies over several devices can be tested anywhere."""
+    """Splits the processor in two, so that strategies over several devices can be tested anywhere; lets ctrl-C in."""
     import tensorflow as tf
 
+    # A shell that runs the tests in the background has them ignore ctrl-C, and with them the commands that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
