@@ -5,7 +5,6 @@ import math
 import tensorflow as tf
 
 from zoo import layers, pose_gcn, sta_hands
-from zoo.weights import HEAD
 
 _CONVOLUTIONS = (
     tf.keras.layers.Conv1D,
@@ -86,13 +85,8 @@ def parameters(model, *, head=True, training_only=True):
     return sum(
         layer.count_params()
         for layer in layers.every_layer(model)
-        if (head or not _is_head(layer)) and (training_only or not getattr(layer, "for_training_only", False))
+        if (head or not layers.is_head(layer)) and (training_only or not getattr(layer, "for_training_only", False))
     )
-
-
-def _is_head(layer):
-    """Whether a layer's size depends on the classes; of two streams each has one, such as ``pose_cnn.classifier``."""
-    return layer.name.rpartition(".")[2] == HEAD
 
 
 def activation_bytes(model):

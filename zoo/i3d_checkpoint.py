@@ -18,7 +18,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from zoo.layers import every_layer
+from zoo.layers import HEAD, every_layer
 from zoo.registry import ZooError
 
 _LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
@@ -142,7 +142,7 @@ def load(model, path):
     values = [(layer, _values(layer, naming, reader, shapes, path)) for layer in layers]
     head = [shapes[name] for name in naming.head]
     # A model that is made of two has none itself, but theirs.
-    classifiers = [layer for layer in every_layer(model) if layer.name == "classifier"]
+    classifiers = [layer for layer in every_layer(model) if layer.name == HEAD]
     fitting = [layer for layer in classifiers if [tuple(weight.shape) for weight in layer.weights] == head]
     values += [(layer, [_tensor(reader, name, path) for name in naming.head]) for layer in fitting]
     for layer, weights in values:

@@ -4,6 +4,7 @@ import random
 
 import tensorflow as tf
 
+HEAD = "classifier"  # the layer of every model that depends on the classes
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
@@ -21,6 +22,11 @@ def every_layer(model):
             yield layer
 
 
+def is_head(layer):
+    """Whether a layer's size depends on the classes; of two streams each has one, such as ``pose_cnn.classifier``."""
+    return layer.name.rpartition(".")[2] == HEAD
+
+
 def classify(features, num_classes):
     """The classifier every method ends with: linear, then softmax.
 
@@ -31,7 +37,7 @@ def classify(features, num_classes):
     Returns:
         The softmax ``[B, C]`` float32, layer ``predictions``; the scores before it are the layer ``logits``.
     """
-    x = tf.keras.layers.Dense(num_classes, name="classifier")(features)
+    x = tf.keras.layers.Dense(num_classes, name=HEAD)(features)
     x = tf.keras.layers.Activation("linear", dtype="float32", name="logits")(x)
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 

@@ -4,9 +4,8 @@ import math
 
 import tensorflow as tf
 
-from zoo import skeletons
 from zoo.layers import AllStepsLogits, Dropout, classify
-from zoo.registry import ZooError, at_least, one_of, register
+from zoo.registry import ZooError, at_least, layout_of, one_of, register
 from zoo.skeleton_streams import SkeletonStreams, check_streams
 
 LAYERS = 3
@@ -21,15 +20,7 @@ def pose_input(pose_steps, persons, joints):
 
 def skeleton_input(pose_steps, persons, layout):
     """The input of a model that knows the skeleton: as :func:`pose_input`, with the joints of a named layout."""
-    return pose_input(pose_steps, persons, _joints_of(layout))
-
-
-def _joints_of(layout):
-    """Joints of a named layout; :class:`zoo.ZooError` if there is none."""
-    try:
-        return skeletons.get(layout).num_joints
-    except ValueError as error:
-        raise ZooError(str(error)) from None
+    return pose_input(pose_steps, persons, layout_of(layout).num_joints)
 
 
 def hidden_states(pose, *, units, dropout):
@@ -128,5 +119,6 @@ def _check_layout(layout, joints):
     """Raises :class:`zoo.ZooError` unless ``layout`` names a skeleton of that many joints."""
     if layout is None:
         raise ZooError("streams of bones or motions need layout, the name of the skeleton's joints")
-    if _joints_of(layout) != joints:
-        raise ZooError(f"layout {layout} has {_joints_of(layout)} joints, expected {joints} as option joints says")
+    known = layout_of(layout).num_joints
+    if known != joints:
+        raise ZooError(f"layout {layout} has {known} joints, expected {joints} as option joints says")

@@ -201,7 +201,7 @@ def check_options(name, chosen, valid):
         _check_type(name, option, value, _EXAMPLES[option] if default is None else default)
         _check_range(name, option, value, default)
         if option == "layout":  # not every builder looks at it
-            _check_layout(value)
+            layout_of(value)
 
 
 def _check_type(name, option, value, example):
@@ -220,10 +220,10 @@ def _is_like(value, example):
     return not isinstance(example, tuple) or all(_is_like(element, example[0]) for element in value)
 
 
-def _check_layout(name):
-    """A layout must be one of the zoo's."""
+def layout_of(name):
+    """The skeleton layout of a name; :class:`ZooError` if there is none."""
     try:
-        skeletons.get(name)
+        return skeletons.get(name)
     except ValueError as error:
         raise ZooError(str(error)) from None
 

@@ -14,6 +14,7 @@ from zoo.layers import (
     Unstack,
     WeightedSum,
     classify,
+    is_head,
 )
 from zoo.registry import ZooError, at_least, register
 
@@ -42,9 +43,8 @@ def segment_features(model):
         (None, 7168)
     """
     sees_video = any(name.startswith("rgb") for name in model.input)
-    names = [layer.name for layer in model.layers]
-    streams = sum(name.rpartition(".")[2] == "classifier" for name in names)
-    if not sees_video or "dropout" not in names or streams > 1:
+    streams = sum(is_head(layer) for layer in model.layers)
+    if not sees_video or "dropout" not in [layer.name for layer in model.layers] or streams > 1:
         raise ZooError(f"{model.name} gives no features of segments, expected a video model such as i3d")
     pooled = model.get_layer("dropout").input  # dropout stands between the pooled map and the classifier
     features = tf.keras.layers.Flatten(name="features_flat")(pooled)

@@ -18,10 +18,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from zoo import registry
-from zoo.layers import every_layer, is_network
+from zoo.layers import HEAD, every_layer, is_network
 from zoo.registry import ZooError
 
-HEAD = "classifier"  # the layer of every model that depends on the classes
 _TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers, where the weights of an I3D of the body may go
 
 

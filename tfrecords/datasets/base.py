@@ -419,6 +419,20 @@ def read_text(path):
         raise RejectedClip(f"{path.name}: not a text file") from None
 
 
+def require_counterparts(name, first, second):
+    """``RejectedClip`` unless nearly every frame of one stream has its counterpart in the other.
+
+    Args:
+        name: Of the file or folder, for the message.
+        first: What the stream is of, and the numbers of its frames.
+        second: Likewise.
+    """
+    both = len(set(first[1]) & set(second[1]))
+    if not all(video.lengths_agree(len(numbers), both) for _, numbers in (first, second)):
+        counts = " and ".join(f"{len(numbers)} {what}" for what, numbers in (first, second))
+        raise RejectedClip(f"{name}: {counts}, {both} of the same number: one of the two is cut off")
+
+
 def parse_json(text, name):
     """What a JSON file's text holds; ``RejectedClip``, beginning with the file's name, where it is no JSON."""
     try:

@@ -151,12 +151,8 @@ class NUCLA(base.VideoSource):
         if self.form == "json":
             return self._read_json(info)
         folder, pictures, texts = self._frames(info)
-        both = len(set(pictures) & set(texts))
-        if recording is not None and not all(video.lengths_agree(len(of), both) for of in (pictures, texts)):
-            raise RejectedClip(
-                f"{_shown(folder)}: {len(pictures)} pictures and {len(texts)} skeleton files, {both} of the same "
-                "number: one of the two is cut off"
-            )
+        if recording is not None:
+            base.require_counterparts(_shown(folder), ("pictures", pictures), ("skeleton files", texts))
         numbers = sorted(texts if recording is None else pictures)  # by number: frame_10 comes after frame_9
         states = np.zeros((len(numbers), _JOINTS, 4), np.float32)  # x, y, z, confidence; all zeros: no skeleton
         for frame, number in enumerate(numbers):

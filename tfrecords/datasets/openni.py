@@ -107,12 +107,7 @@ class OpenNISource(base.PairedSource):
         path = self.path(info, "poses")
         rows = self.parse_rows(base.read_text(path), path.name)
         frames = sorted(rows) if recording is None else [self._number(picture) for picture in recording.paths]
-        both = len(set(frames) & set(rows))
-        if not (video.lengths_agree(len(frames), both) and video.lengths_agree(len(rows), both)):
-            raise RejectedClip(
-                f"{path.name}: {len(rows)} rows of poses and {len(frames)} pictures, {both} of the same number: "
-                "one of the two is cut off"
-            )
+        base.require_counterparts(path.name, ("rows of poses", rows), ("pictures", frames))
         values = np.zeros((len(frames), self.persons, skeletons.get(self.layout).num_joints, 4), np.float32)
         for index, frame in enumerate(frames):
             if frame in rows:
