@@ -25,10 +25,10 @@ import sys
 
 import yaml
 
-from tfrecords import command_line
 from tfrecords.datasets.synthetic import CONFUSABLE
-from tfrecords.errors import UserError
 from zoo import registry
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 METRICS = pathlib.Path("evaluation", "cs-test", "metrics.json")
 ROOT = pathlib.Path(__file__).resolve().parents[1]

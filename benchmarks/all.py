@@ -17,8 +17,8 @@ import time
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Script -> its arguments beside --json; {data} is a converted SynthADL, {out} the folder of results. The first two take

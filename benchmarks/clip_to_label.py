@@ -23,8 +23,9 @@ if not __package__:  # run as a script: `serving` is the package, not the script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 GOAL = 0.1  # share of everything but the network
@@ -63,7 +64,7 @@ def make_video(path, frames):
     """An H.264 video (x264's defaults) of a clip of SynthADL, with the noise of a camera."""
     import av
 
-    from tfrecords import crops
+    from tfrecords.converting import crops
     from tfrecords.datasets.synthetic import SynthADL
 
     source = SynthADL(subjects=1, repetitions=1, frames=frames, size=WIDTH)
@@ -89,7 +90,7 @@ def export(scratch, frames, size):
     from serving.export import Run
     from serving.export import export as write
     from tfrecords.datasets.synthetic import SynthADL
-    from tfrecords.pipeline import Inputs
+    from tfrecords.reading.pipeline import Inputs
 
     tf.keras.utils.set_random_seed(0)
     run = scratch / "run"
@@ -114,9 +115,10 @@ def measure(folder, video, repetitions):
     """
     import tensorflow as tf
 
-    from serving import clips, request, signatures
-    from serving import prediction as predictions
+    from serving.client import clips, request
+    from serving.client import prediction as predictions
     from serving.predict import Predictor
+    from serving.savedmodel import signatures
 
     predictor = Predictor(folder)
     servable, inputs = predictor.servable, predictor.inputs

@@ -22,14 +22,17 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, crops, manifest, schema
+from tfrecords import manifest, schema
+from tfrecords.converting import crops
 from tfrecords.datasets.ntu import NTU120
 from tfrecords.datasets.synthetic import ACTIVITIES, SynthADL
-from tfrecords.errors import RejectedClip, UserError
+from tfrecords.errors import RejectedClip
 from tfrecords.synthadl.cameras import FRAME_SIZE, camera
 from tfrecords.synthadl.drawing import render
 from tfrecords.synthadl.performance import perform
 from tfrecords.synthadl.randomness import generator
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 WIDTH, HEIGHT = 1920, 1080  # of NTU RGB+D's videos
 ENLARGED = 1.25  # of SynthADL's frames: a person is then some 400 pixels high

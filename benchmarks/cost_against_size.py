@@ -24,8 +24,9 @@ if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 PARTS = ("full_body", "left_hand", "right_hand")
 _SMALL = {"frames": 16, "size": 112}

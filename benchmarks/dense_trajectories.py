@@ -19,12 +19,14 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, manifest
-from tfrecords.crops import decode_jpeg
+from tfrecords import manifest
+from tfrecords.converting.crops import decode_jpeg
+from tfrecords.converting.video import Video
 from tfrecords.datasets.synthetic import SynthADL
-from tfrecords.errors import UserError
-from tfrecords.video import Video
-from zoo import ZooError, dense_trajectories
+from zoo import ZooError
+from zoo.fusion import dense_trajectories
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 TRACK, POINT = (0, 255, 0), (255, 0, 0)  # RGB
 
@@ -49,7 +51,7 @@ def draw(frame, number, tracks, magnify):
     Args:
         frame: ``[H, W, 3]`` uint8, RGB.
         number: The frame's number.
-        tracks: The clip's :class:`zoo.dense_trajectories.Trajectories`.
+        tracks: The clip's :class:`zoo.fusion.dense_trajectories.Trajectories`.
         magnify: How many times larger the picture becomes.
 
     Returns:

@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 
-from tfrecords import command_line
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 YARDSTICK = "i3d"
 

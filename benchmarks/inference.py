@@ -31,8 +31,9 @@ if not __package__:  # run as a script: the repository's packages are beside its
 
 from benchmarks.alternatives import runtimes
 from benchmarks.alternatives.cases import Case
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "inference.json"
 MODELS = ("i3d", "vpn")

@@ -13,8 +13,8 @@ import pathlib
 import statistics
 import sys
 
-from tfrecords import command_line
 from zoo import registry
+from zoo.shared import command_line
 
 PROTOCOLS = ("v3_12", "v2_13", "v1_23")
 HELD_OUT = ("v12_subjects", "v2_1", "v1_2")
@@ -23,7 +23,7 @@ _NOTHING = "nothing"
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    from recipes import config
+    from recipes.config import sections as config
 
     parser = command_line.ArgumentParser(
         prog="nucla_poses.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -12,8 +12,9 @@ import sys
 
 import numpy as np
 
-from tfrecords import command_line, datasets
+from tfrecords import datasets
 from zoo import skeletons
+from zoo.shared import command_line
 
 LAYOUT = skeletons.get("kinect_v1_20")
 VIEWS = (1, 2)
@@ -24,7 +25,7 @@ STEPS = 32
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     parser = command_line.ArgumentParser(
         prog="nucla_views.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,7 +58,8 @@ def main(argv=None):
 
 def read(records):
     """``{performance: {view: clip}}`` of views 1 and 2."""
-    from tfrecords import inspect, pipeline
+    from tfrecords import inspect
+    from tfrecords.reading import pipeline
 
     performance, clips = datasets.get("nucla").performance, collections.defaultdict(dict)
     for path in records.shards("v3_12", pipeline.TRAIN_AND_VAL):

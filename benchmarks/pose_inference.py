@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 
-from tfrecords import command_line
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 MODELS = ("pose_lstm", "pose_cnn", "pose_gcn")
 BATCHES = (1, 32)
@@ -71,7 +71,7 @@ def measure(arguments):
     import tensorflow as tf
 
     import zoo
-    from recipes import config
+    from recipes.config import sections as config
     from zoo import complexity, registry, skeletons
 
     name = arguments.measure

@@ -34,9 +34,11 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, crops, manifest, protocols, writer
+from tfrecords import manifest, protocols
+from tfrecords.converting import crops, writer
 from tfrecords.datasets import base, synthetic
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 FRAMES, STRIDE, SIZE = 64, 2, 224
 STORED = 256  # pixels of a converted picture
@@ -219,7 +221,7 @@ def reader(folder, epochs, **changes):
     """This project's reader on one thread: a dataset of batches."""
     import tensorflow as tf
 
-    from tfrecords import augmentation, pipeline
+    from tfrecords.reading import augmentation, pipeline
 
     inputs = pipeline.Inputs(frames=FRAMES, stride=STRIDE, size=SIZE)
     augment = augmentation.Augmentation(**changes)
@@ -261,7 +263,7 @@ def _count(batches):
 
 def differences(out, boxes):
     """Name -> mean absolute difference to this project's reader on one clip, in grey levels: all see the same."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     records = pipeline.Records(out / "tfrecords")
     inputs = pipeline.Inputs(frames=FRAMES, stride=STRIDE, size=SIZE)
@@ -344,7 +346,7 @@ def memory(out, *, clips):
     Returns:
         A dict of JSON values: slopes in bytes per clip, over the last three quarters, and what was seen.
     """
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     source = Noisy(clips=96, frames=15, size=32)
     writer.convert(source, out / "small", workers=1)

@@ -20,9 +20,9 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line
 from tfrecords.datasets.synthetic import JPEG_QUALITY, SynthADL
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 
 def _seconds(work):

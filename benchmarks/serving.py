@@ -33,9 +33,10 @@ import numpy as np
 if not __package__:  # run as a script: `serving` is the package, not this file
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from serving import signatures
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from serving.savedmodel import signatures
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 CLIENTS = (1, 4, 16)
 MODEL = "separable_sta"
@@ -98,7 +99,7 @@ def export(scratch, width):
     from serving.export import Run
     from serving.export import export as write
     from tfrecords.datasets.synthetic import SynthADL
-    from tfrecords.pipeline import Inputs
+    from tfrecords.reading.pipeline import Inputs
 
     tf.keras.utils.set_random_seed(0)
     model = zoo.build(MODEL, num_classes=len(SynthADL.labels), joints=25, width=width, **OPTIONS)
@@ -116,7 +117,7 @@ def export(scratch, width):
 
 def clips(count):
     """Clips of SynthADL: ``(frames [T, H, W, 3] uint8, poses [T, 1, J, 3])``."""
-    from tfrecords import crops
+    from tfrecords.converting import crops
     from tfrecords.datasets.synthetic import SynthADL
 
     source = SynthADL(subjects=2, repetitions=1, frames=CLIP_FRAMES, size=CLIP_SIZE)
@@ -129,7 +130,7 @@ def requests(model, signature, found):
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    from serving.client import encode_jpeg
+    from serving.client.client import encode_jpeg
 
     made = []
     for frames, poses in found:

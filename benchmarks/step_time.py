@@ -19,7 +19,8 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, manifest, storage
+from tfrecords import manifest, storage
+from zoo.shared import command_line
 
 WARM_UP = 5  # steps
 
@@ -34,8 +35,8 @@ def main(argv=None):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from recipes import config
-    from tfrecords import pipeline
+    from recipes.config import sections as config
+    from tfrecords.reading import pipeline
 
     recipe = config.load(arguments.recipe, arguments.set)
     records = pipeline.Records(arguments.data or pathlib.Path("data") / recipe.data.dataset)
@@ -62,8 +63,8 @@ def measure(recipe, stage, records, steps):
     """
     import tensorflow as tf
 
-    from recipes import optimisation, stages
-    from tfrecords import pipeline
+    from recipes.trainers import optimisation, stages
+    from tfrecords.reading import pipeline
 
     model, inputs = stages.build_model(recipe, stage, records)
     stages.freeze(model, stage)

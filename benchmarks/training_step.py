@@ -30,8 +30,9 @@ if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 WAYS = ("keras", "keras_recompute", "separable_sta", "pytorch", "pytorch_compile", "pytorch_recompute")
 CASES = ("16x112x2", "32x112x4")
@@ -204,7 +205,7 @@ def _keras_model(name, case):
 def _keras_step(case, way):
     import tensorflow as tf
 
-    from zoo import recompute
+    from zoo import gradient_checkpointing as recompute
 
     model = _keras_model("separable_sta" if way == "separable_sta" else "i3d", case)
     rgb, labels = case.clips()

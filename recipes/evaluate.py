@@ -17,9 +17,10 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line, storage
-from tfrecords.errors import UserError
+from tfrecords import storage
 from zoo import registry
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 
 def main(argv=None):
@@ -95,13 +96,14 @@ def evaluate(
         tsne: Draw a t-SNE of what the model classifies, one dot per clip.
 
     Returns:
-        The :class:`recipes.scoring.Metrics`.
+        The :class:`recipes.reports.scoring.Metrics`.
 
     Raises:
         UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
             with was not evaluated; or the model has no attention to draw.
     """
-    from recipes import report, run_directory
+    from recipes import run_directory
+    from recipes.reports import tables as report
 
     run, *others = _runs_of_the_same_classes([path, *fuse])
     protocol = protocol or run.recipe.data.protocol
@@ -158,7 +160,7 @@ class _Scored:
 
     @property
     def place(self):
-        """Where the clips are, as :mod:`recipes.explain` is told."""
+        """Where the clips are, as :mod:`recipes.reports.attention` is told."""
         return {"run": self.run, "records": self.records, "protocol": self.protocol, "split": self.split}
 
 
@@ -175,7 +177,8 @@ def _runs_of_the_same_classes(paths):
 
 def _fuse(scored, fusion):
     """Several runs on the same clips as one, in the order of the first one's."""
-    from recipes import config, scoring
+    from recipes.config import sections as config
+    from recipes.reports import scoring
 
     first, fuser, sign = scored[0], *{"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
     scores = fuser(*(_in_order(first.ids, one.ids, one.metrics.scores) for one in scored))
@@ -193,7 +196,10 @@ def _fuse(scored, fusion):
 
 def _write(scored, rows, summary, pictures):
     """Writes the tables, ``metrics.json`` and the page that shows all; ``summary``, ``pictures``: what is there yet."""
-    from recipes import html_report, plots, report, run_directory
+    from recipes import run_directory
+    from recipes.reports import html as html_report
+    from recipes.reports import plots
+    from recipes.reports import tables as report
     from tfrecords import manifest
 
     run, folder, metrics, labels = scored.run, scored.folder, scored.metrics, scored.run.labels
@@ -231,7 +237,7 @@ def _write(scored, rows, summary, pictures):
 
 def _explained(run, fuse, attention, tsne):
     """The model whose attention or features are drawn; ``UserError`` if that cannot be, before anything is scored."""
-    from recipes import explain
+    from recipes.reports import attention as explain
 
     options = " and ".join(name for name, wanted in (("--attention", attention), ("--tsne", tsne)) if wanted)
     if fuse:
@@ -246,7 +252,8 @@ def _explained(run, fuse, attention, tsne):
 
 def _gain(scored, gains, other):
     """Writes and draws the gain of every class over another run; the pictures."""
-    from recipes import plots, run_directory
+    from recipes import run_directory
+    from recipes.reports import plots
 
     path = scored.folder / "gain.png"
     run_directory.write_csv(path.with_suffix(".csv"), gains)
@@ -256,7 +263,7 @@ def _gain(scored, gains, other):
 
 def _attention(scored, count, rows, model):
     """Draws the attention of clips; ``(what metrics.json says of it, pictures)``."""
-    from recipes import explain
+    from recipes.reports import attention as explain
 
     clips = explain.shown_clips(scored.metrics, count)
     paths = explain.draw_attention(scored.folder, clips, model=model, **scored.place)
@@ -267,7 +274,9 @@ def _attention(scored, count, rows, model):
 
 def _tsne(scored, rows, model):
     """Draws the t-SNE of features, those of a clip's views averaged; ``(what metrics.json says of it, pictures)``."""
-    from recipes import explain, plots, run_directory
+    from recipes import run_directory
+    from recipes.reports import attention as explain
+    from recipes.reports import plots
 
     run, (_, names) = scored.run, explain.penultimate(model)
     # The mean over a clip's views, for which features are as good as scores. The model is read again for the strategy.
@@ -295,12 +304,12 @@ def _seen(recipe):
 
 def _score(run, data, protocol, split):
     """A run on all clips of a split, a :class:`_Scored`."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
     if run.recipe.model.name in registry.ESTIMATORS:
-        from recipes import two_level_fusion
+        from recipes.trainers import fusion as two_level_fusion
 
         metrics, cues = two_level_fusion.score(run, records, protocol, split)
     else:
@@ -310,17 +319,17 @@ def _score(run, data, protocol, split):
 
 
 def _score_model(run, records, protocol, split):
-    """The :class:`recipes.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
-    from recipes import scoring
+    """The :class:`recipes.reports.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
+    from recipes.reports import scoring
 
     return scoring.Metrics(*_outputs(run, records, protocol, split, run.recipe.evaluate.pool))
 
 
 def _outputs(run, records, protocol, split, pool, change=lambda model: model):
     """``(labels, outputs)`` of a Keras model, or of what ``change`` makes of it, for every clip of a split."""
-    from recipes import scoring
+    from recipes.reports import scoring
     from recipes.train import local_strategy
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     views, strategy = run.recipe.evaluate, local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
@@ -343,7 +352,7 @@ def _in_order(ids, other_ids, scores):
 
 def _check(run, records, protocol, split):
     """A run may be tested on data of its dataset that it was neither trained nor chosen on, or on its own splits."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     if records.dataset != run.recipe.data.dataset:
         trained = run.recipe.data.dataset

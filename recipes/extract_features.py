@@ -14,8 +14,9 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line, storage
-from tfrecords.errors import UserError
+from tfrecords import storage
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -81,15 +82,16 @@ def extract(
         keep_pictures: Store the pictures too.
 
     Returns:
-        ``(manifest, written)`` as :func:`tfrecords.writer.convert`.
+        ``(manifest, written)`` as :func:`tfrecords.converting.writer.convert`.
 
     Raises:
         UserError: The network does not see video, does not fit the data, or the folder holds something else.
     """
     import zoo
     from recipes import run_directory
-    from tfrecords import pipeline, writer
-    from zoo.temporal import segment_features
+    from tfrecords.converting import writer
+    from tfrecords.reading import pipeline
+    from zoo.models.temporal import segment_features
 
     protocol = None
     try:
@@ -135,7 +137,7 @@ def extract(
 
 def _inputs_of(model, records):
     """What a model without a run directory is fed, as its inputs' shapes say; poses are normalised by default."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
     from zoo import skeletons
 
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in model.input.items()}
@@ -195,7 +197,8 @@ def _records(path, compute, inputs, granularities, batch, keep_pictures):
     import numpy as np
     import tensorflow as tf
 
-    from tfrecords import inspect, pipeline, schema
+    from tfrecords import inspect, schema
+    from tfrecords.reading import pipeline
 
     batches = pipeline.segments(path, inputs, granularities).batch(batch).prefetch(2)
     rows = (row for features in batches for row in compute(features).numpy())

@@ -16,8 +16,8 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
@@ -49,7 +49,8 @@ def write(folder, runs=(), hardware=None):
     Raises:
         UserError: A folder is no run, or was not evaluated.
     """
-    from recipes import cards, run_directory
+    from recipes import run_directory
+    from recipes.reports import cards
     from tfrecords import manifest
 
     results = read(folder)
@@ -148,7 +149,7 @@ def _hardware(environment):
 
 def _log(history, recipe):
     """The extract of a training's log: the best epoch of every stage, by what the stage monitors."""
-    from recipes import stages
+    from recipes.trainers import stages
 
     log = []
     for stage in recipe.stages:

@@ -3,7 +3,7 @@
 ::
 
     RUN/recipe.yaml        the resolved recipe
-        inputs.json        what the model is fed: tfrecords.pipeline.Inputs
+        inputs.json        what the model is fed: tfrecords.reading.pipeline.Inputs
         labels.txt         one class per line, in the order of the labels
         environment.json   versions, seed, command, devices, data
         history.csv        one row per stage and epoch
@@ -25,10 +25,10 @@ import uuid
 
 import yaml
 
-from recipes import config
+from recipes.config import sections as config
 from tfrecords import manifest
-from tfrecords.errors import UserError
 from zoo import registry
+from zoo.shared.errors import UserError
 
 RECIPE = "recipe.yaml"
 INPUTS = "inputs.json"
@@ -61,8 +61,8 @@ class RunDirectory:
 
     @property
     def inputs(self):
-        """What the model is fed: a :class:`tfrecords.pipeline.Inputs`."""
-        from tfrecords import pipeline
+        """What the model is fed: a :class:`tfrecords.reading.pipeline.Inputs`."""
+        from tfrecords.reading import pipeline
 
         return pipeline.Inputs.from_dict(json.loads(self._read(INPUTS)))
 
@@ -113,7 +113,7 @@ def create(path, *, recipe, inputs, labels, environment):
     Args:
         path: The folder.
         recipe: A :class:`recipes.config.Recipe`.
-        inputs: The final model's :class:`tfrecords.pipeline.Inputs`.
+        inputs: The final model's :class:`tfrecords.reading.pipeline.Inputs`.
         labels: Class names.
         environment: JSON values.
     """

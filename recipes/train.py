@@ -1,7 +1,7 @@
 """Trains a recipe: ``python recipes/train.py --recipe pose_lstm_nucla``.
 
 The stages of the recipe follow each other on all devices of this machine, or of all machines that ``TF_CONFIG`` names
-(:mod:`recipes.distribution`). A training that was stopped, by whatever,
+(:mod:`recipes.trainers.distribution`). A training that was stopped, by whatever,
 goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
 """
 
@@ -18,9 +18,10 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import command_line, storage
-from tfrecords.errors import UserError
+from tfrecords import storage
 from zoo import registry
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 # What a resumed training may change: how it goes on, not what was done already.
 _CHANGEABLE = (
@@ -37,7 +38,7 @@ def main(argv=None):
     """The command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
-    from recipes import config
+    from recipes.config import sections as config
 
     if arguments.list:
         print(_list())
@@ -92,8 +93,9 @@ def train(recipe, *, data, output, resume=False):
     Raises:
         UserError: The recipe does not fit the data or the zoo, or the run directory is in use.
     """
-    from recipes import distribution, run_directory, stages
-    from tfrecords import pipeline
+    from recipes import run_directory
+    from recipes.trainers import distribution, stages
+    from tfrecords.reading import pipeline
 
     output = pathlib.Path(output)
     strategy = distribution.strategy(local_strategy)
@@ -102,7 +104,7 @@ def train(recipe, *, data, output, resume=False):
     _configure(recipe, strategy)
     say = _say if distribution.is_chief(strategy) else (lambda text: None)
     if recipe.model.name in registry.ESTIMATORS:
-        from recipes import two_level_fusion
+        from recipes.trainers import fusion as two_level_fusion
 
         inputs = two_level_fusion.inputs(recipe, records)
         with _opened(output, recipe, inputs, records, strategy, resume):
@@ -140,7 +142,8 @@ def _say(text):
 @contextlib.contextmanager
 def _opened(output, recipe, inputs, records, strategy, resume):
     """Holds the run directory of a training, new or resumed."""
-    from recipes import distribution, run_directory
+    from recipes import run_directory
+    from recipes.trainers import distribution
 
     if not distribution.is_chief(strategy):
         distribution.wait(strategy)
@@ -174,7 +177,8 @@ def _on_gpu(strategy):
 
 def _check(recipe, records, strategy):
     """Restrictions that tie a recipe to its data and to the machine."""
-    from recipes import config, distribution
+    from recipes.config import sections as config
+    from recipes.trainers import distribution
 
     data = recipe.data
     if records.dataset != data.dataset:
@@ -227,7 +231,7 @@ def _plan(recipe, records, strategy):
     """
     import tensorflow as tf
 
-    from recipes import stages
+    from recipes.trainers import stages
 
     planned = {}
     for stage in recipe.stages:
@@ -246,7 +250,8 @@ def _plan(recipe, records, strategy):
 def _initialise(model, stage, output, strategy):
     """Gives a stage's model the weights of the finished stages, and of other runs, that it starts from."""
     import zoo
-    from recipes import run_directory, stages
+    from recipes import run_directory
+    from recipes.trainers import stages
 
     folder = stages.stage_folder(output, stage).parent
     with strategy.scope():
@@ -255,7 +260,9 @@ def _initialise(model, stage, output, strategy):
 
 def _check_resumed(output, recipe, records):
     """A resumed training goes on with the same recipe, but for what :data:`_CHANGEABLE` names, and the same data."""
-    from recipes import config, run_directory, stages
+    from recipes import run_directory
+    from recipes.config import sections as config
+    from recipes.trainers import stages
 
     run = run_directory.RunDirectory(output)
     for key in config.differences(run.recipe, recipe):
@@ -275,7 +282,7 @@ def _environment(recipe, records, strategy):
     """What one needs to know to repeat a training."""
     from importlib import metadata
 
-    from recipes import distribution
+    from recipes.trainers import distribution
 
     versions = {"python": platform.python_version()}
     for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
@@ -302,7 +309,8 @@ def _environment(recipe, records, strategy):
 
 def _list():
     """The table of ``--list``."""
-    from recipes import config, report
+    from recipes.config import sections as config
+    from recipes.reports import tables as report
 
     rows = []
     for name in config.names():

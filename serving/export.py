@@ -29,9 +29,11 @@ import tempfile
 import numpy as np
 
 import zoo
-from serving import batching_parameters, freezing, signatures, versions, warmup
-from tfrecords import command_line, manifest
-from tfrecords.errors import UserError
+from serving.deploy import batching_parameters
+from serving.savedmodel import freezing, signatures, versions, warmup
+from tfrecords import manifest
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 LABELS = "assets/labels.txt"
 _COPIED = ("labels.txt", "recipe.yaml", "inputs.json", "environment.json")  # of the run, where it has them
@@ -51,7 +53,7 @@ class Run:
 
     Attributes:
         path: The same, as a ``Path``.
-        inputs: What the model is fed, a :class:`tfrecords.pipeline.Inputs`.
+        inputs: What the model is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
         labels: Class names, in the order of the softmax.
 
     Raises:
@@ -59,7 +61,7 @@ class Run:
     """
 
     def __init__(self, path):
-        from tfrecords.pipeline import Inputs
+        from tfrecords.reading.pipeline import Inputs
 
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
@@ -83,7 +85,7 @@ class Run:
             ) from None
 
     def model(self):
-        """The trained ``tf.keras.Model``; :class:`~tfrecords.errors.UserError` if there is none."""
+        """The trained ``tf.keras.Model``; :class:`~zoo.shared.errors.UserError` if there is none."""
         try:
             return zoo.load_model(self.path / "model.keras")
         except zoo.ZooError as error:
@@ -101,8 +103,9 @@ def export(
         name: The model's name; default: the method's, such as ``separable_sta``.
         version: The version's number; default: one more than the highest there is.
         batch_sizes: Numbers of clips a server may answer at once. Every one is warmed up; more than one size, or one
-            above 1, makes servers put requests together (:mod:`serving.batching_parameters`).
-        precision: How weights are stored, see :mod:`serving.freezing`; all is computed as the model computes it.
+            above 1, makes servers put requests together (:mod:`serving.deploy.batching_parameters`).
+        precision: How weights are stored, see :mod:`serving.savedmodel.freezing`; all is computed as the model computes
+            it.
         freeze: Whether weights become constants of a graph made ready for a CPU.
         compute: What the convolutions of such a graph are computed in, ``float32`` or ``bfloat16``.
 
@@ -191,7 +194,7 @@ def _check(folder, name, version, model, inputs, requests, tolerance):
     """Loads what was written as a server does; the largest difference to the Keras model."""
     import tensorflow as tf
 
-    from serving.servable import Servable, request_tensors
+    from serving.savedmodel.servable import Servable, request_tensors
 
     servable = Servable(name, version, folder)  # replays the warm-up requests
     differences = []

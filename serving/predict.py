@@ -11,11 +11,13 @@ import json
 import pathlib
 import sys
 
-from serving import clips, printing, request, signatures, versions
-from serving import prediction as predictions
-from serving.client import positive
-from tfrecords import command_line, schema
-from tfrecords.errors import UserError
+from serving.client import clips, printing, request
+from serving.client import prediction as predictions
+from serving.client.client import positive
+from serving.savedmodel import signatures, versions
+from tfrecords import schema
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 _INPUTS = "assets/inputs.json"
 
@@ -30,8 +32,9 @@ class Predictor:
         UserError: No such folder, no version in it, or one that cannot be loaded.
 
     Attributes:
-        servable: The loaded :class:`serving.servable.Servable`.
-        inputs: What the model is fed, a :class:`tfrecords.pipeline.Inputs`; ``None`` where the export does not say it.
+        servable: The loaded :class:`serving.savedmodel.servable.Servable`.
+        inputs: What the model is fed, a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` where the export does not
+            say it.
 
     Example:
         >>> predictor = Predictor("models/separable_sta")  # doctest: +SKIP
@@ -40,7 +43,7 @@ class Predictor:
     """
 
     def __init__(self, path):
-        from serving.servable import Servable
+        from serving.savedmodel.servable import Servable
 
         path = pathlib.Path(path)
         if not (path / versions.SAVED_MODEL).exists():
@@ -61,7 +64,7 @@ class Predictor:
             signature: ``serving_default`` or ``serve_jpeg``.
 
         Returns:
-            A :class:`serving.prediction.Prediction`.
+            A :class:`serving.client.prediction.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs, or does not fit it.
@@ -76,7 +79,7 @@ class Predictor:
             poses: As for :meth:`predict`.
 
         Returns:
-            A :class:`serving.prediction.Prediction`.
+            A :class:`serving.client.prediction.Prediction`.
 
         Raises:
             UserError: The file cannot be read, or as for :meth:`predict`.
@@ -90,7 +93,7 @@ class Predictor:
         """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation sees it.
 
         Returns:
-            A :class:`serving.prediction.Prediction`.
+            A :class:`serving.client.prediction.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs.
@@ -107,7 +110,7 @@ class Predictor:
         return offered[signature]
 
     def _ask(self, signature, tensors):
-        from serving.servable import Refused
+        from serving.savedmodel.servable import Refused
 
         try:
             response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
@@ -119,7 +122,7 @@ class Predictor:
 
 def _inputs(path):
     """What the model of a version folder is fed, as the run it was exported from says."""
-    from tfrecords.pipeline import Inputs
+    from tfrecords.reading.pipeline import Inputs
 
     try:
         return Inputs.from_dict(json.loads((path / _INPUTS).read_text(encoding="utf-8")))

@@ -12,10 +12,10 @@ import sys
 import numpy as np
 import yaml
 
-from serving.client import Client, positive, read_records
+from serving.client.client import Client, positive, read_records
 from serving.export import Run
-from tfrecords import command_line
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 TOLERANCE = 1e-5  # of probabilities, float32 on a CPU
 DIFFERENT = 1  # exit status
@@ -26,7 +26,7 @@ def local_probabilities(run, records, protocol, split, clips):
 
     Args:
         run: A :class:`serving.export.Run`.
-        records: A :class:`tfrecords.pipeline.Records`.
+        records: A :class:`tfrecords.reading.pipeline.Records`.
         protocol: One of its protocols.
         split: Which part of it.
         clips: Number of clips.
@@ -34,7 +34,7 @@ def local_probabilities(run, records, protocol, split, clips):
     Returns:
         ``[clips, C]`` float32.
     """
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     model = run.model()
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=1, clips=1).take(clips)
@@ -91,7 +91,7 @@ def main(argv=None):
     parser.add_argument("--split", default="test", help="part of the protocol")
     parser.add_argument("--tolerance", type=positive(float), default=TOLERANCE, help="largest difference allowed")
     arguments = parser.parse_args(argv)
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     run = Run(arguments.run)
     records = pipeline.Records(arguments.data)

@@ -4,5 +4,5 @@
 * :mod:`tfrecords.datasets`: one reader of an original download per dataset.
 * :mod:`tfrecords.synthadl`: the generator behind the dataset that needs no download.
 * :mod:`tfrecords.convert`, :mod:`tfrecords.inspect`: the command lines.
-* :mod:`tfrecords.pipeline`: from shards to batches a model accepts.
+* :mod:`tfrecords.reading.pipeline`: from shards to batches a model accepts.
 """

@@ -10,9 +10,11 @@ status: it is 0 when at least one clip was converted, 2 when none was (and then 
 import pathlib
 import sys
 
-from tfrecords import beam, command_line, datasets, preview, storage, writer
+from tfrecords import datasets, storage
+from tfrecords.converting import beam, preview, writer
 from tfrecords.datasets import base
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 
 def _parser():

@@ -1,8 +1,4 @@
-"""Errors a user can cause. A command prints each as one line and ends with status 2."""
-
-
-class UserError(Exception):
-    """What is wrong, what was expected and what to do, in one line."""
+"""The error of a single clip."""
 
 
 class RejectedClip(Exception):

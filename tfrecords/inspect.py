@@ -8,8 +8,9 @@ import json
 import os
 import sys
 
-from tfrecords import command_line, manifest, protocols, schema, storage
-from tfrecords.errors import UserError
+from tfrecords import manifest, protocols, schema, storage
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 
 def _parser():
@@ -112,7 +113,7 @@ def _check(path, number, clip, found):
         if features != {str(g): expected["size"] for g in sorted(expected["granularities"])}:
             raise ValueError(f"features {features} by segments, the manifest says {expected}")
         if clip.images:
-            from tfrecords import crops  # OpenCV, needed for pictures alone
+            from tfrecords.converting import crops  # OpenCV, needed for pictures alone
 
             for pictures in clip.images.values():
                 for picture in pictures:

@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from tfrecords import schema, storage
-from tfrecords.errors import UserError
+from zoo.shared.errors import UserError
 
 _FIELDS = (
     *("schema_version", "dataset", "labels", "skeleton_layout", "persons", "joints", "parts", "fps"),
@@ -33,7 +33,7 @@ def load(directory):
         >>> load("no_such_folder")
         Traceback (most recent call last):
         ...
-        tfrecords.errors.UserError: no_such_folder: no manifest.json there, expected a folder written by ...
+        zoo.shared.errors.UserError: no_such_folder: no manifest.json there, expected a folder written by ...
     """
     directory = storage.location(directory)
     path = directory / schema.MANIFEST

@@ -10,7 +10,8 @@ import os
 import pathlib
 import types
 
-from tfrecords.errors import UserError
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 _S3 = "s3://"
 _CHECK = "check the address and what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID, ..., or S3_ENDPOINT"
@@ -68,8 +69,6 @@ class Remote:
     Args:
         address: Such as ``s3://bucket/folder``.
     """
-
-    opened = False  # whether this process has read from a store
 
     def __init__(self, address):
         self.address = address.rstrip("/")
@@ -138,5 +137,5 @@ def _tensorflow():
         ) from None
     import tensorflow as tf
 
-    Remote.opened = True
+    command_line.skip_destructors()
     return tf

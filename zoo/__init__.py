@@ -71,20 +71,20 @@ def _parts(model):
 
 def load_model(path):
     """The model saved in a ``.keras`` file; see :func:`zoo.weights.load_model`."""
-    from zoo import weights
+    from zoo.pretrained import loading as weights
 
     return weights.load_model(path)
 
 
 def load_weights(model, path):
     """Reads a ``.weights.h5`` file into a model; see :func:`zoo.weights.load_weights`."""
-    from zoo import weights
+    from zoo.pretrained import loading as weights
 
     return weights.load_weights(model, path)
 
 
 def transfer_weights(source, target):
     """Copies a trained stage into a larger model; see :func:`zoo.weights.transfer_weights`."""
-    from zoo import weights
+    from zoo.pretrained import loading as weights
 
     return weights.transfer_weights(source, target)

@@ -55,7 +55,7 @@ def plot_attention(model, features, *, clip=0, pictures=8):
 def _over_hands(model):
     """Names of the maps over steps and hands: of two axes, like a map over the places of a frame, but no places."""
     from zoo.layers import every_layer
-    from zoo.sta_hands import GlimpseLSTM
+    from zoo.models.sta_hands import GlimpseLSTM
 
     looks_at_hands = any(isinstance(layer, GlimpseLSTM) for layer in every_layer(model))
     return ("spatial_attention",) if looks_at_hands else ()
@@ -63,7 +63,7 @@ def _over_hands(model):
 
 def _bars(name, value):
     """Label -> (heights of a row of bars, top of its axis): the rows of one map have the top in common."""
-    from zoo.sta_hands import HANDS
+    from zoo.models.sta_hands import HANDS
 
     rows = {_words(name): value}
     if value.ndim == 2:  # [T, G]: every person's hands

@@ -7,7 +7,7 @@ it what is classified, and ``head(features, num_classes, dropout)`` gives the so
 import dataclasses
 from typing import Callable
 
-from zoo import i3d, resnext3d101
+from zoo.models import i3d, resnext3d101
 from zoo.registry import one_of
 
 

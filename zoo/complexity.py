@@ -4,7 +4,8 @@ import math
 
 import tensorflow as tf
 
-from zoo import layers, pose_gcn, sta_hands
+from zoo import layers
+from zoo.models import pose_gcn, sta_hands
 
 _CONVOLUTIONS = (
     tf.keras.layers.Conv1D,

@@ -11,7 +11,8 @@ import math
 import numbers
 import os
 
-from zoo import naming, skeletons
+from zoo import skeletons
+from zoo.shared import messages as naming
 
 # One module per method, of the same name but where that is a keyword of Python; each registers its builder.
 METHODS = (
@@ -51,7 +52,7 @@ PAPERS = {
 # that its papers report.
 ESTIMATORS = {
     "two_level_fusion": (
-        "zoo.two_level_fusion.TwoLevelFusion",
+        "zoo.fusion.estimator.TwoLevelFusion",
         {"cad60/loso": 98.52, "cad120/loso": 94.40, "msr_daily/loso": 97.81},
     ),
 }
@@ -135,7 +136,7 @@ def get(name):
         raise ZooError(f"{name} is an estimator of scikit-learn's kind and no Keras model: use {ESTIMATORS[name][0]}")
     if name not in METHODS:
         raise ZooError(f"unknown model {name!r}{naming.nearest(name, METHODS)}")
-    importlib.import_module(f"zoo.{_MODULES.get(name, name)}")
+    importlib.import_module(f"zoo.models.{_MODULES.get(name, name)}")
     return _entries[name]
 
 
@@ -178,7 +179,7 @@ def build(name, *, num_classes, weights=None, **chosen):
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
     model = get(name).builder(_plain(num_classes), **{option: _plain(value) for option, value in chosen.items()})
     if weights is not None:
-        from zoo import weights as reading
+        from zoo.pretrained import loading as reading
 
         reading.initialise(model, weights)
     return model

@@ -16,7 +16,7 @@ Example:
 import dataclasses
 import random
 
-from zoo import naming
+from zoo.shared import messages as naming
 
 JOINT_ORDERS = ("topological_doubles", "topological", "random")  # BMVC18 table 3
 PARTS = ("full_body", "left_hand", "right_hand")  # body parts that are cut out of a video

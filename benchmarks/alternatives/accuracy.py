@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 
-from tfrecords import command_line, manifest, storage
+from tfrecords import manifest, storage
+from zoo.shared import command_line
 
 BATCH = 32
 
@@ -26,7 +27,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from serving.export import Run
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
 
     records = pipeline.Records(arguments.data)
     results = {}
@@ -45,8 +46,8 @@ def measure(run, records, protocol):
     """Top-1 accuracy in percent by precision, and how many clips get another answer."""
     import tensorflow as tf
 
-    from serving import freezing
-    from tfrecords import pipeline
+    from serving.savedmodel import freezing
+    from tfrecords.reading import pipeline
 
     model = run.model()
     specs = {name: tf.TensorSpec([None, *tensor.shape[1:]], tf.float32, name) for name, tensor in model.input.items()}

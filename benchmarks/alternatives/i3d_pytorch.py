@@ -1,6 +1,6 @@
 """I3D in PyTorch, with the weights of the Keras model: what `benchmarks/` compares the zoo's I3D with.
 
-The same network as :mod:`zoo.i3d`, written as PyTorch users write it: modules under the published names, data as
+The same network as :mod:`zoo.models.i3d`, written as PyTorch users write it: modules under the published names, data as
 ``[B, C, T, H, W]``. Where TensorFlow's SAME padding of a stride is uneven, the end has one step more than the start:
 the stem's input is padded by hand, pools leave it to ``ceil_mode``, which copies nothing.
 

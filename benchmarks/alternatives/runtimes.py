@@ -94,7 +94,7 @@ class TensorFlow:
         """A function that answers a case."""
         import tensorflow as tf
 
-        from serving import freezing
+        from serving.savedmodel import freezing
 
         fed = {name: tf.constant(batch) for name, batch in case.clips().items()}
         if variant == "saved_model":

@@ -29,9 +29,9 @@ SIZES = {"frames": 8, "stride": 1, "size": 32, "pose_steps": 3, "segment_steps":
 
 def overrides(recipe, data):
     """What makes a recipe's models small and every stage of it one step."""
-    from tfrecords import pipeline
+    from tfrecords.reading import pipeline
     from zoo import registry
-    from zoo.two_level_fusion import TwoLevelFusion
+    from zoo.fusion.estimator import TwoLevelFusion
 
     if recipe.model.name in registry.ESTIMATORS:
         known, changes = TwoLevelFusion().get_params(), {**SMALL, "weights": None}
@@ -63,7 +63,8 @@ def convert(dataset, protocol):
 
 def features(recipe, data):
     """The dataset with the features ``temporal`` and ``global`` read, of the model that global joins; made once."""
-    from recipes import config, extract_features
+    from recipes import extract_features
+    from recipes.config import sections as config
 
     out = data.with_name(f"{data.name}_features")
     if not out.exists():
@@ -74,7 +75,8 @@ def features(recipe, data):
 
 def run(name):
     """Trains and evaluates a recipe where ``train.py`` puts it by default."""
-    from recipes import config, evaluate, train
+    from recipes import evaluate, train
+    from recipes.config import sections as config
 
     recipe = config.load(name)
     data = convert(recipe.data.dataset, recipe.data.protocol)

@@ -9,7 +9,8 @@ from importlib import metadata
 
 import pytest
 
-from recipes import config, run_directory
+from recipes import run_directory
+from recipes.config import sections as config
 from tests.recipes.conftest import ROOT
 from zoo import registry
 

@@ -10,11 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from recipes import config, evaluate, extract_features, run_directory, scoring
+from recipes import evaluate, extract_features, run_directory
+from recipes.config import sections as config
+from recipes.reports import scoring
 from tests.recipes.conftest import ROOT, command, error_of, start
-from tfrecords import command_line, inspect, pictures, pipeline, poses
-from tfrecords.errors import UserError
-from zoo.temporal import segment_features
+from tfrecords import inspect
+from tfrecords.reading import pictures, pipeline, poses
+from zoo.models.temporal import segment_features
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 BASIC = """
 model: {name: i3d, width: 0.0625}

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes import config, run_directory, two_level_fusion
+from recipes import run_directory
+from recipes.config import sections as config
+from recipes.trainers import fusion as two_level_fusion
 from serving import export
 from tests.recipes.conftest import command, error_of
-from tfrecords import inspect, pipeline, protocols, writer
+from tfrecords import inspect, protocols
+from tfrecords.converting import writer
 from tfrecords.datasets.synthetic import SynthADL
+from tfrecords.reading import pipeline
 
 CLASSES = ("wave", "drink from cup", "sit down")  # neither the first of the dataset's nor in their order
 RECIPE = """

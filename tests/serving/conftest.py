@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from serving import export, server
+from serving import export
+from serving.server import server
 from tests.conftest import REPOSITORY
 from tests.zoo import small
-from tfrecords import manifest, pipeline, schema
+from tfrecords import manifest, schema
+from tfrecords.reading import pipeline
 
 LABELS = ["drink", "sit down", "put on — coat"]  # one is not ASCII
 LAYOUT = "kinect_v2_25"

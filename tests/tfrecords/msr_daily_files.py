@@ -4,7 +4,7 @@ import av
 import numpy as np
 
 from tests.tfrecords import nucla_files
-from tfrecords import crops
+from tfrecords.converting import crops
 
 FRAME = nucla_files.FRAME
 

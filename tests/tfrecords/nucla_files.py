@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from tfrecords import crops
+from tfrecords.converting import crops
 from tfrecords.datasets import nucla
 
 FRAME = (160, 120)  # width, height of the pictures

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from tfrecords import crops
+from tfrecords.converting import crops
 from tfrecords.datasets import openni
 
 FRAME = (160, 120)  # width, height of the pictures

@@ -7,8 +7,9 @@ import pathlib
 import sys
 import time
 
-from tfrecords import command_line, writer
+from tfrecords.converting import writer
 from tfrecords.datasets import nucla
+from zoo.shared import command_line
 
 CLIPS_PER_SHARD = 2
 SECONDS_PER_CLIP = 0.1

@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files
-from tfrecords import command_line, inspect, manifest, schema, writer
+from tfrecords import inspect, manifest, schema
+from tfrecords.converting import writer
 from tfrecords.datasets import nucla
+from zoo.shared import command_line
 
 CLIP = "a04_s01_e00_v01"
 

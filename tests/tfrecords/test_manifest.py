@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfrecords import manifest, schema
-from tfrecords.errors import UserError
+from zoo.shared.errors import UserError
 
 SHARD = {"file": "cell-00000-of-00001.tfrecord", "clips": 1, "bytes": 4, "sha256": ""}
 SOUND = {

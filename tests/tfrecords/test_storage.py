@@ -11,8 +11,10 @@ import pytest
 
 from tests.tfrecords import s3_store
 from tests.tfrecords.counted import Numbered
-from tfrecords import command_line, convert, inspect, storage, writer
-from tfrecords.errors import UserError
+from tfrecords import convert, inspect, storage
+from tfrecords.converting import writer
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HAS_S3 = importlib.util.find_spec("tensorflow_io") is not None

@@ -6,7 +6,9 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import small
-from zoo import i3d, layers, recompute
+from zoo import gradient_checkpointing as recompute
+from zoo import layers
+from zoo.models import i3d
 
 
 def network(towers=1):

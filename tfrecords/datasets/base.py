@@ -8,9 +8,11 @@ import pathlib
 
 import numpy as np
 
-from tfrecords import crops, persons, protocols, schema, video
-from tfrecords.errors import RejectedClip, UserError
+from tfrecords import protocols, schema
+from tfrecords.converting import crops, persons, video
+from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
@@ -58,7 +60,7 @@ class Source(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def from_arguments(cls, arguments):
-        """The source that parsed arguments describe; :class:`~tfrecords.errors.UserError` when it is not there."""
+        """The source that parsed arguments describe; :class:`~zoo.shared.errors.UserError` when it is not there."""
 
     @staticmethod
     @abc.abstractmethod
@@ -93,7 +95,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def index(self):
-        """The :class:`Index` of the source: names only, cheap; :class:`~tfrecords.errors.UserError` if empty."""
+        """The :class:`Index` of the source: names only, cheap; :class:`~zoo.shared.errors.UserError` if empty."""
 
     @abc.abstractmethod
     def read(self, info):
@@ -153,11 +155,14 @@ class VideoSource(Source):
 
     @abc.abstractmethod
     def recording(self, info):
-        """The frames of a clip: :class:`tfrecords.video.Video` or ``Pictures``; ``RejectedClip`` or ``ValueError``."""
+        """The frames of a clip, a :class:`~tfrecords.converting.video.Video` or ``Pictures``.
+
+        Raises ``RejectedClip`` or ``ValueError``.
+        """
 
     @abc.abstractmethod
     def poses_of(self, info, recording):
-        """The :class:`tfrecords.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
+        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
 
         Args:
             info: The clip.
@@ -166,10 +171,10 @@ class VideoSource(Source):
         """
 
     def filled(self, poses, name, longest=persons.LONGEST_GAP):
-        """:func:`tfrecords.persons.fill_gaps`; its reasons begin with a name.
+        """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
 
         Args:
-            poses: :class:`~tfrecords.persons.Poses`.
+            poses: :class:`~tfrecords.converting.persons.Poses`.
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
         """
@@ -184,7 +189,7 @@ class VideoSource(Source):
         """The poses with the joints' places in a recording, seen by a pinhole camera.
 
         Args:
-            poses: :class:`~tfrecords.persons.Poses`.
+            poses: :class:`~tfrecords.converting.persons.Poses`.
             recording: Whose frames they are.
             focal_length: Of the camera, in pixels of the recording.
         """
@@ -195,12 +200,12 @@ class VideoSource(Source):
         """Part -> where it is cut out.
 
         Args:
-            poses: :class:`~tfrecords.persons.Poses`, or ``None``.
+            poses: :class:`~tfrecords.converting.persons.Poses`, or ``None``.
             recording: What is cut.
 
         Returns:
-            ``[T, 4]`` for each part, see :func:`tfrecords.crops.part_boxes`; ``[1, 4]``, the whole frame, where nothing
-            says where the joints are in it.
+            ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
+            where nothing says where the joints are in it.
         """
         if poses is None or poses.xy is None:
             if self.parts != ("full_body",):
@@ -334,7 +339,7 @@ def add_picture_arguments(parser):
 
 
 def picture_options(arguments):
-    """``(parts, size)`` from parsed arguments; :class:`~tfrecords.errors.UserError` when they are wrong."""
+    """``(parts, size)`` from parsed arguments; :class:`~zoo.shared.errors.UserError` when they are wrong."""
     size = SIZE if arguments.size is None else arguments.size
     if not 1 <= size <= LARGEST_SIZE:
         raise UserError(f"--size {size}: expected a number of pixels from 1 to {LARGEST_SIZE}")
@@ -449,7 +454,7 @@ def printable(name):
 
 
 def require_folder(path):
-    """The path, if it is a readable folder; :class:`~tfrecords.errors.UserError` otherwise."""
+    """The path, if it is a readable folder; :class:`~zoo.shared.errors.UserError` otherwise."""
     try:
         next(path.iterdir(), None)
     except FileNotFoundError:

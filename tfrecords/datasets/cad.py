@@ -16,7 +16,8 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, schema
+from tfrecords import schema
+from tfrecords.converting import persons
 from tfrecords.datasets import base, openni
 from tfrecords.errors import RejectedClip
 from zoo import skeletons

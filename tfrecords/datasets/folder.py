@@ -14,10 +14,12 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, pose_files, protocols, schema, video
+from tfrecords import protocols, schema
+from tfrecords.converting import persons, pose_files, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip, UserError
+from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared.errors import UserError
 
 DEFAULT_PROTOCOL = "default"
 _NUMBERS = ("subject", "camera", "setup", "repetition")

@@ -14,10 +14,12 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, schema
+from tfrecords import schema
+from tfrecords.converting import persons
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip, UserError
+from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared.errors import UserError
 
 # The datasets' action numbers are 1 to 120, in this order; NTU RGB+D 60 has the first 60.
 ACTIONS = (
@@ -174,8 +176,8 @@ def parse_skeleton(text, name):
         name: Its name, for messages.
 
     Returns:
-        ``(tracks, frames)``: a :class:`~tfrecords.persons.Track` of every body, in the order of their first frames,
-        and the number of frames.
+        ``(tracks, frames)``: a :class:`~tfrecords.converting.persons.Track` of every body, in the order of their first
+        frames, and the number of frames.
 
     Raises:
         RejectedClip: The file is truncated, or not of this format.

@@ -14,10 +14,12 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, schema, video
+from tfrecords import schema
+from tfrecords.converting import persons, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip, UserError
+from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared.errors import UserError
 
 # The dataset's action numbers, in the order of the labels 1-10 of the JSON release. There is no a07 and no a10.
 ACTIONS = {
@@ -161,7 +163,8 @@ class NUCLA(base.VideoSource):
         return self._performer(states[..., :3], states[..., 3], _shown(folder), recording)
 
     def _performer(self, xyz, confidence, name, recording=None):
-        """The performer's :class:`~tfrecords.persons.Poses` without gaps, projected into the recording if there is one.
+        """The performer's :class:`~tfrecords.converting.persons.Poses` without gaps, projected into the recording if
+        there is one.
 
         Args:
             xyz: ``[T, J, 3]``.

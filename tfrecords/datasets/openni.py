@@ -12,7 +12,7 @@ import abc
 
 import numpy as np
 
-from tfrecords import persons, video
+from tfrecords.converting import persons, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from zoo import skeletons

@@ -13,7 +13,8 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, protocols, schema
+from tfrecords import protocols, schema
+from tfrecords.converting import persons
 from tfrecords.datasets import openni
 from zoo import skeletons
 

@@ -13,7 +13,8 @@ import re
 
 import numpy as np
 
-from tfrecords import persons, schema
+from tfrecords import schema
+from tfrecords.converting import persons
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from zoo import skeletons

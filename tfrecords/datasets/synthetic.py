@@ -23,15 +23,15 @@ import cv2
 import numpy as np
 
 from tfrecords import schema
-from tfrecords.crops import encode_jpeg
+from tfrecords.converting.crops import encode_jpeg
 from tfrecords.datasets import base
-from tfrecords.errors import UserError
 from tfrecords.synthadl.cameras import CAMERAS, FOCAL_LENGTH, FRAME_SIZE, SETUPS, camera
 from tfrecords.synthadl.drawing import render
 from tfrecords.synthadl.motion import FPS
 from tfrecords.synthadl.performance import Activity, perform, twins
 from tfrecords.synthadl.randomness import generator
 from tfrecords.synthadl.skeleton import LAYOUT
+from zoo.shared.errors import UserError
 
 # Twins are neighbours: 1 and 2, 3 and 4, ...
 ACTIVITIES = (
@@ -142,7 +142,7 @@ class SynthADL(base.Source):
 
     @classmethod
     def from_arguments(cls, arguments):
-        """The source that parsed arguments describe; :class:`~tfrecords.errors.UserError` if one is out of range."""
+        """The source that parsed arguments describe; :class:`~zoo.shared.errors.UserError` if one is out of range."""
         limits = {
             "seed": (0, 2**63 - 1),
             "subjects": (2, 999),

@@ -1,0 +1,1 @@
+"""Recipes: their sections, reading them, and the rules between them."""

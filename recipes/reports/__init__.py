@@ -1,0 +1,1 @@
+"""Figures of a run: scoring, tables, plots, pages and cards."""

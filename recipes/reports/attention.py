@@ -1,0 +1,133 @@
+"""What a trained model looks at, and where it puts clips: attention over test clips, t-SNE of its features."""
+
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from recipes import run_directory
+from tfrecords.reading import pipeline
+from zoo import attention_plot
+from zoo.pretrained import loading as weights
+from zoo.shared.errors import UserError
+
+FEWEST = 3  # clips that t-SNE can arrange
+_PERPLEXITY = 30  # scikit-learn's default; it has to be below the number of clips
+
+
+def check_attention(model):
+    """Raises ``UserError`` unless a model's attention can be drawn over frames."""
+    if not zoo.attention_names(model):
+        raise UserError(f"--attention: {model.name} has no attention layer, leave the option out")
+    if "rgb" not in model.input:
+        raise UserError(f"--attention: {model.name} has no input rgb to draw attention over, leave the option out")
+
+
+def shown_clips(metrics, count):
+    """Numbers of the clips whose attention is drawn: in turn a wrong and a right one, those of the highest score first.
+
+    Args:
+        metrics: The :class:`recipes.reports.scoring.Metrics`.
+        count: How many; fewer if there are not as many clips.
+
+    Returns:
+        A list of clip numbers.
+
+    Example:
+        >>> from recipes.reports.scoring import Metrics
+        >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+        >>> shown_clips(Metrics(np.array([0, 0, 0]), scores), 3)
+        [2, 0, 1]
+    """
+    right = metrics.predictions == metrics.labels
+    surest = np.argsort(-metrics.scores.max(axis=1), kind="stable")
+    turns = [[int(clip) for clip in surest if right[clip] == wanted] for wanted in (False, True)]
+    found = []
+    while any(turns) and len(found) < count:
+        found += [turn.pop(0) for turn in turns if turn]
+    return found[:count]
+
+
+def draw_attention(folder, clips, *, model, run, records, protocol, split):
+    """Draws the attention of clips, one picture ``attention_<n>.png`` each, of the clip's middle window.
+
+    Args:
+        folder: Where to write.
+        clips: Clip numbers, as :func:`shown_clips` gives them.
+        model: The run's model.
+        run: The :class:`recipes.run_directory.RunDirectory`.
+        records: The :class:`tfrecords.reading.pipeline.Records`.
+        protocol: The protocol.
+        split: The split.
+
+    Returns:
+        The files, in the order of ``clips``.
+    """
+    paths = {clip: folder / f"attention_{number}.png" for number, clip in enumerate(clips, start=1)}
+    views = pipeline.evaluation(records, protocol, split, run.inputs, batch=1)
+    for clip, (features, _, _) in enumerate(views.take(max(clips, default=-1) + 1)):
+        if clip in paths:
+            figure = attention_plot.plot_attention(model, features)
+            with run_directory.whole_file(paths[clip]) as partial:
+                figure.savefig(partial, dpi=80)
+    return list(paths.values())
+
+
+def penultimate(model):
+    """What a model classifies: a model of the inputs of its classifiers, averaged over time and space.
+
+    Args:
+        model: A model of the zoo. One of two streams, or made of two models, has two classifiers: their inputs are
+            joined.
+
+    Returns:
+        ``(feature_model, names)``: the ``tf.keras.Model`` inputs -> ``[B, D]`` and the classifiers' names.
+
+    Example:
+        >>> model = zoo.build("pose_lstm", num_classes=4, pose_steps=5, joints=13, lstm_units=8)
+        >>> features, names = penultimate(model)
+        >>> features.output_shape, names
+        ((None, 8), ['classifier'])
+    """
+    found = {}
+    for layer in model.layers:
+        if hasattr(layer, "layers") and isinstance(layer.input, dict):  # a whole model that sees the model's inputs
+            inner, names = penultimate(layer)
+            joined = inner({name: model.input[name] for name in layer.input})
+            found[" and ".join(f"{layer.name}.{name}" for name in names)] = joined
+        elif layer.name.rpartition(".")[2] == weights.HEAD:
+            found[layer.name] = _mean_over_places(layer.input)
+    tensors = list(found.values())
+    features = tensors[0] if len(tensors) == 1 else tf.keras.layers.Concatenate(name="penultimate")(tensors)
+    return tf.keras.Model(model.input, features, name=f"{model.name}_features"), list(found)
+
+
+def _mean_over_places(tensor):
+    """``[B, ..., D]`` as ``[B, D]``."""
+    places = len(tensor.shape) - 2
+    if not places:
+        return tensor
+    if places == 1:
+        return tf.keras.layers.GlobalAveragePooling1D()(tensor)
+    return tf.keras.layers.GlobalAveragePooling3D()(tensor)
+
+
+def tsne(features, seed):
+    """Arranges clips in the plane so that those of similar features lie together: t-SNE (van der Maaten, Hinton 2008).
+
+    Args:
+        features: ``[N, D]``.
+        seed: Seed of the arrangement.
+
+    Returns:
+        ``[N, 2]``.
+
+    Raises:
+        UserError: There are fewer than three clips.
+    """
+    from sklearn.manifold import TSNE
+
+    if len(features) < FEWEST:
+        raise UserError(f"--tsne: {len(features)} clips cannot be arranged, expected at least {FEWEST}")
+    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-6)
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(scaled.astype(np.float32))

@@ -1,0 +1,223 @@
+"""The text of the model cards: Markdown, from the zoo's registry and the results that are kept beside the cards."""
+
+import inspect
+import json
+import shlex
+import statistics
+
+from recipes.reports import tables as report
+from zoo import registry
+
+INDEX = "README.md"
+CLASSES = 60  # that parameters are counted for, those of NTU RGB+D 60
+_NOT_RUN = "not run"
+
+
+def parameters(known):
+    """Method -> parameters with its default options and :data:`CLASSES` classes.
+
+    Args:
+        known: The same of an earlier call: only other models are built, as all of them take a minute.
+    """
+    import zoo
+    from zoo import complexity
+
+    return {
+        name: known.get(name) or complexity.parameters(zoo.build(name, num_classes=CLASSES))
+        for name in zoo.list_models()
+    }
+
+
+def pages(results):
+    """All cards.
+
+    Args:
+        results: The content of ``results.json``.
+
+    Returns:
+        File name -> Markdown; the same results give the same text.
+    """
+    methods = (*registry.METHODS, *registry.ESTIMATORS)
+    return {INDEX: _index(methods, results), **{f"{name}.md": _card(name, results) for name in methods}}
+
+
+def _index(methods, results):
+    rows = [
+        [f"[{name}]({name}.md)", _summary(name), _millions(name, results), len(_runs(name, results)) or _NOT_RUN]
+        for name in methods
+    ]
+    columns = ["method", "what it is", f"parameters ({CLASSES} classes)", "runs reproduced"]
+    return f"""# Model cards
+
+One page per method: what its papers report, and what was reproduced with this zoo. The papers' figures are theirs;
+figures under "reproduced" were measured, and stand beside the commands that gave them.
+
+{_table(columns, rows)}
+
+The pages are made from `results.json` by
+
+```
+python recipes/model_card.py --run runs/RUN ... --to docs/models
+```
+
+which adds the figures of evaluated runs, or renders the pages again without `--run`.
+"""
+
+
+def _card(name, results):
+    runs = _runs(name, results)
+    groups = _groups(runs)
+    sections = "\n".join(_reproduced(group) for group in groups)
+    if not runs:
+        sections = "No run of this method has been added to these pages yet.\n"
+    return f"""# {name}
+
+{_summary(name)}
+
+| | |
+|---|---|
+| paper | {_paper(name)} |
+| parameters with default options, {CLASSES} classes | {_millions(name, results)} |
+| module | `{_module(name)}` |
+
+## Figures
+
+Accuracies in percent. "Reported" is the papers' own figure; the rest was measured with this zoo on the test split, as
+mean over seeds with the standard deviation, the least and the largest.
+
+{_figures(name, groups)}
+
+## Reproduced runs
+
+{sections}"""
+
+
+def _runs(name, results):
+    return [run for run in results["runs"] if run["method"] == name]
+
+
+def _groups(runs):
+    """Runs by what they share: all but the seed."""
+    groups = {}
+    for run in runs:
+        shared = ("dataset", "protocol", "recipe", "resolved", "versions", "hardware", "manifest_sha256")
+        groups.setdefault(json.dumps([run[key] for key in shared], sort_keys=True), []).append(run)
+    return [sorted(group, key=lambda run: run["seed"]) for group in groups.values()]
+
+
+def _figures(name, groups):
+    """Reported and reproduced figures side by side."""
+    keys = {f"{group[0]['dataset']}/{group[0]['protocol']}" for group in groups}
+    covered = {report.reported_key(*key.split("/")) for key in keys}
+    figures = registry.reported(name)
+    rows = []
+    for key in sorted(keys | (set(figures) - covered)):
+        reported = figures.get(report.reported_key(*key.split("/")))
+        first = [key, "-" if reported is None else f"{reported:.1f}"]
+        own = [group for group in groups if f"{group[0]['dataset']}/{group[0]['protocol']}" == key]
+        rows += [[*first, _spread(g, "top1"), _spread(g, "mean_class_accuracy"), _seeds(g)] for g in own] or [
+            [*first, _NOT_RUN, _NOT_RUN, "-"]
+        ]
+    if not rows:
+        return "The papers report no accuracy of this method, and none was measured."
+    columns = ["dataset/protocol", "reported", "reproduced, top-1", "reproduced, mean per class", "seeds"]
+    return _table(columns, rows)
+
+
+def _spread(group, key):
+    values = [100 * run[key] for run in group]
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    spread = f"± {statistics.stdev(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.mean(values):.1f} {spread}"
+
+
+def _seeds(group):
+    return ", ".join(str(run["seed"]) for run in group)
+
+
+def _reproduced(group):
+    """Everything about runs that differ in the seed alone."""
+    run = group[0]
+    commands = "\n".join(f"{one['train']}\n{_evaluate_command(one)}" for one in group)
+    measured = [
+        [one["seed"], one["clips"], *(f"{100 * one[key]:.1f}" for key in ("top1", "mean_class_accuracy", "top5"))]
+        for one in group
+    ]
+    log = [[one["seed"], *stage.values()] for one in group for stage in one["log"]]
+    columns = ["seed", "stage", "epochs", "epoch taken", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
+    both = run["resolved"]["data"].get("train_on") == "train_and_val"
+    after = " (validation clips were trained on, too)" if both else ""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
+    return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}
+
+{_table(["seed", "test clips", "top-1 %", "mean per class %", "top-5 %"], measured)}
+
+```
+{commands}
+```
+
+| | |
+|---|---|
+| versions | {_cell(versions)} |
+| hardware | {_cell(run["hardware"])} |
+| SHA-256 of the data's manifest | `{run["manifest_sha256"]}` |
+
+The log at the epoch that was taken of every stage{after}:
+
+{_table(columns, log) if log else "The method trains without epochs."}
+
+The resolved recipe:
+
+```json
+{json.dumps(run["resolved"])}
+```
+"""
+
+
+def _evaluate_command(run):
+    command = ["python", "recipes/evaluate.py", "--run", f"runs/{run['run']}"]
+    if run["protocol"] != run["resolved"]["data"]["protocol"]:
+        command += ["--protocol", run["protocol"]]
+    return shlex.join(command)
+
+
+def _summary(name):
+    return inspect.getdoc(_source(name)).splitlines()[0]
+
+
+def _source(name):
+    """The builder or the estimator's class."""
+    if name not in registry.ESTIMATORS:
+        return registry.get(name).builder
+    import importlib
+
+    module, _, attribute = registry.ESTIMATORS[name][0].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _paper(name):
+    """The paper of a method; of an estimator, those that introduced it."""
+    if name not in registry.ESTIMATORS:
+        return registry.get(name).paper
+    cited = inspect.getdoc(inspect.getmodule(_source(name)))
+    return "; ".join(paper for key, paper in registry.PAPERS.items() if key in cited)
+
+
+def _module(name):
+    return inspect.getmodule(_source(name)).__name__
+
+
+def _millions(name, results):
+    """Parameters in words; an estimator has no fixed number."""
+    count = results["parameters"].get(name)
+    return "depends on the data" if count is None else f"{count / 1e6:.2f} M"
+
+
+def _table(columns, rows):
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(value):
+    return str(value).replace("|", r"\|").replace("\n", " ")

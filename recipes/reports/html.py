@@ -1,0 +1,135 @@
+"""The report of an evaluation: one HTML page that needs nothing but itself."""
+
+import base64
+import html
+import re
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2.5rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { border: 1px solid #ddd; padding: .2rem .6rem; text-align: left; }
+th { background: #f3f3f3; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; }
+img { max-width: 100%; }
+figure { margin: 1rem 0; }
+"""
+_NUMBER = re.compile(r"-|[+-]?\d{1,9}(\.\d+)?%?")
+_PAIRS = 20  # most confused pairs on the page; the CSV file has all
+
+
+def page(*, title, command, run, recipe, summary, rows, pairs, pictures):
+    """The page.
+
+    Args:
+        title: Its heading.
+        command: The command that evaluated.
+        run: The :class:`recipes.run_directory.RunDirectory`.
+        recipe: The evaluated :class:`recipes.config.Recipe`; fused, it names both.
+        summary: The content of ``metrics.json``.
+        rows: Rows of :func:`recipes.reports.tables.per_class`.
+        pairs: Rows of :func:`recipes.reports.tables.confused_pairs`.
+        pictures: Section (``confusion``, ``curves``, ``gain``, ``attention``, ``tsne``) -> list of ``(path, caption)``.
+
+    Returns:
+        HTML text. Names of classes, files and recipes are escaped; pictures are inlined.
+    """
+    percent = _percent(rows, "accuracy")
+    sections = [
+        _section("Accuracy", _figures(recipe, summary)),
+        _section("Classes", _table(percent)),
+        _section("Confusion matrix", _pictures(pictures["confusion"])),
+        _section("Most confused pairs", _pairs(pairs)),
+    ]
+    if "gain" in summary:
+        heading = f"Gain per class over {summary['compared_with']}"
+        bars = _pictures(pictures["gain"])
+        gains = _percent(summary["gain"], "accuracy", "compared_with", "gain")
+        sections.append(_section(heading, bars + _table(gains)))
+    if pictures.get("attention"):
+        sections.append(_section("Attention", _pictures(pictures["attention"])))
+    if pictures.get("tsne"):
+        sections.append(_section("t-SNE of features", _pictures(pictures["tsne"])))
+    if pictures.get("curves"):
+        sections.append(_section("Training", _pictures(pictures["curves"])))
+    sections.append(_section("How it was made", _origin(command, run, summary)))
+    head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style>'
+    body = f"<h1>{_text(title)}</h1>\n" + "\n".join(sections)
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _text(value):
+    return html.escape(str(value))
+
+
+def _section(heading, content):
+    return f"<section>\n<h2>{_text(heading)}</h2>\n{content}\n</section>"
+
+
+def _figures(recipe, summary):
+    """This run's figures, and those of the papers in a column that says so."""
+    own = {key: f"{summary[key]:.1%}" for key in ("top1", "mean_class_accuracy", "top5")}
+    reported, model = summary["reported_percent"], recipe.model.name
+    papers = {name: f"{figure:.1f}%" for name, figure in reported.items()}
+    columns = ("method", "top-1", "mean per class", "top-5", "reported by its paper, not measured here")
+    lines = [(f"{model}, this run", *own.values(), papers.pop(model, "-"))]
+    lines += [(name, "", "", "", figure) for name, figure in papers.items()]
+    measured = f"{summary['dataset']}, protocol {summary['protocol']}, {summary['split']}: {summary['clips']} clips."
+    return f"<p>{_text(measured)}</p>\n" + _table([dict(zip(columns, line)) for line in lines])
+
+
+def _pairs(pairs):
+    if not pairs:
+        return "<p>No clip was taken for another class.</p>"
+    rows = [{key.replace("_", " "): value for key, value in row.items()} for row in _percent(pairs[:_PAIRS], "share")]
+    more = f"<p>{len(pairs) - _PAIRS} more pairs are in confused_pairs.csv.</p>" if len(pairs) > _PAIRS else ""
+    return _table(rows) + more
+
+
+def _percent(rows, *keys):
+    """The rows with shares as percent; an empty cell stays empty."""
+    shown = {"gain": "{:+.1%}"}
+    return [
+        {k: shown.get(k, "{:.1%}").format(v) if k in keys and v != "" else v for k, v in row.items()} for row in rows
+    ]
+
+
+def _table(rows):
+    """A table of dictionaries with the same keys."""
+    header = "".join(f"<th>{_text(key.replace('_', ' '))}</th>" for key in rows[0])
+    lines = "\n".join(f"<tr>{''.join(map(_cell, row.values()))}</tr>" for row in rows)
+    return f"<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
+
+
+def _cell(value):
+    text = str(value)
+    return f'<td class="number">{_text(text)}</td>' if _NUMBER.fullmatch(text) else f"<td>{_text(text)}</td>"
+
+
+def _pictures(pictures):
+    """Pictures with captions, as data URIs."""
+    return "\n".join(
+        f'<figure><img alt="{_text(caption)}" src="data:image/png;base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}"><figcaption>{_text(caption)}</figcaption></figure>'
+        for path, caption in pictures
+    )
+
+
+def _origin(command, run, summary):
+    """What one needs to know to repeat it."""
+    environment = run.environment
+    facts = {
+        "evaluated by": command,
+        "trained by": environment["command"],
+        "training started": environment["started"],
+        "seed": environment["seed"],
+        "SHA-256 of the evaluated data's manifest": summary["manifest_sha256"],
+        "SHA-256 of the training data's manifest": environment["data"]["manifest_sha256"],
+        "versions": ", ".join(f"{name} {version or '-'}" for name, version in environment["versions"].items()),
+        "platform": environment["platform"],
+        "devices": ", ".join(environment["devices"]),
+        "views": ", ".join(f"{key}: {value}" for key, value in summary["views"].items()),
+    }
+    table = _table([{"fact": key, "value": value} for key, value in facts.items()])
+    return f"{table}\n<h3>Recipe {_text(run.recipe.name)}</h3>\n<pre>{_text(run.recipe.to_yaml())}</pre>"

@@ -1,0 +1,201 @@
+"""What an evaluation finds, as rows of tables: printed, in CSV files and in the report."""
+
+import csv
+import dataclasses
+import shlex
+
+import numpy as np
+
+from zoo import registry
+from zoo.shared.errors import UserError
+
+PAIR = ("true", "taken_for", "clips", "share")  # columns of confused_pairs.csv
+
+
+def table(header, rows):
+    """Text in columns; numbers are given as text already."""
+    lines = [header, *rows]
+    widths = [max(len(str(line[column])) for line in lines) for column in range(len(header))]
+    return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def reported_key(dataset, protocol):
+    """``<dataset>/<protocol>`` as the registry has it: the mean over subjects or folds is kept without their number."""
+    family = protocol.partition("_")[0]
+    return f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+
+
+def reported(dataset, protocol):
+    """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
+
+    Of leave-one-subject-out and of folds, papers report the mean over all: that is given for each of them.
+    """
+    key = reported_key(dataset, protocol)
+    figures = {name: registry.reported(name).get(key) for name in (*registry.METHODS, *registry.ESTIMATORS)}
+    figures.update(registry.OTHERS_REPORTED.get(key, {}))
+    return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
+
+
+def comparison(recipe, protocol, split, metrics):
+    """A table of this run's figures and those the zoo's papers report for the same dataset and protocol.
+
+    Args:
+        recipe: The run's :class:`recipes.config.Recipe`.
+        protocol: The protocol that was evaluated.
+        split: The split that was evaluated; papers report on ``test``.
+        metrics: The :class:`recipes.reports.scoring.Metrics`.
+
+    Returns:
+        Text. The papers' figures stand in a column of their own: they were not measured here.
+    """
+    figures = reported(recipe.data.dataset, protocol) if split == "test" else {}
+    own = [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
+    model = recipe.model.name
+    rows = [[f"{model}, this run", *own, f"{figures[model]:.1f}%" if model in figures else "-"]]
+    rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
+    header = [f"{recipe.data.dataset}/{protocol}", "top-1", "mean per class", "top-5", "reported by its paper"]
+    return table(header, rows)
+
+
+def summary(recipe, protocol, split, labels, metrics):
+    """The content of ``metrics.json``; accuracies are shares of 1, the papers' are percent."""
+    accuracies = zip(labels, metrics.class_accuracies)
+    return {
+        "recipe": recipe.name,
+        "model": recipe.model.name,
+        "dataset": recipe.data.dataset,
+        "protocol": protocol,
+        "split": split,
+        "clips": len(metrics.labels),
+        "views": dataclasses.asdict(recipe.evaluate),
+        "top1": metrics.top1,
+        "top5": metrics.top5,
+        "mean_class_accuracy": metrics.mean_class_accuracy,
+        "class_accuracy": {label: None if np.isnan(accuracy) else accuracy for label, accuracy in accuracies},
+        "reported_percent": reported(recipe.data.dataset, protocol) if split == "test" else {},
+    }
+
+
+def per_class(labels, metrics):
+    """Rows of ``per_class.csv``: clips, accuracy and the class it is most often taken for.
+
+    Args:
+        labels: Class names.
+        metrics: A :class:`recipes.reports.scoring.Metrics`.
+
+    Returns:
+        One dictionary per class; accuracy is empty for a class without clips.
+    """
+    rows = []
+    for label, counts, accuracy in zip(labels, metrics.confusion, metrics.class_accuracies):
+        true = len(rows)
+        wrong = np.where(np.arange(len(counts)) == true, 0, counts)
+        rows.append(
+            {
+                "class": label,
+                "clips": int(counts.sum()),
+                "correct": int(counts[true]),
+                "accuracy": "" if np.isnan(accuracy) else round(float(accuracy), 4),
+                "most_often_taken_for": labels[int(wrong.argmax())] if wrong.any() else "",
+                "times": int(wrong.max()),
+            }
+        )
+    return rows
+
+
+def predictions(ids, labels, metrics):
+    """Rows of ``predictions.csv``: one per clip, in the order of the split."""
+    found = metrics.predictions
+    return [
+        {
+            "id": clip_id,
+            "label": labels[true],
+            "prediction": labels[predicted],
+            "score": round(float(scores[predicted]), 6),
+            "correct": int(true == predicted),
+        }
+        for clip_id, true, predicted, scores in zip(ids, metrics.labels, found, metrics.scores)
+    ]
+
+
+def confusion(labels, metrics):
+    """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class."""
+    # Lists: a class may be named as the first column is.
+    return ["true", *labels], [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
+
+
+def confused_pairs(labels, metrics):
+    """Rows of ``confused_pairs.csv``: classes taken for another, the most clips first.
+
+    Args:
+        labels: Class names.
+        metrics: A :class:`recipes.reports.scoring.Metrics`.
+
+    Returns:
+        One dictionary per pair that occurs; ``share`` is of the true class's clips. Of equal numbers the larger
+        share comes first, then the order of the labels.
+    """
+    confusion = metrics.confusion
+    clips = confusion.sum(axis=1)
+    pairs = [(true, taken) for true, taken in zip(*np.nonzero(confusion)) if true != taken]
+    pairs.sort(key=lambda pair: (-confusion[pair], clips[pair[0]]))
+    return [
+        dict(zip(PAIR, (labels[true], labels[taken], int(n), round(float(n / clips[true]), 4))))
+        for true, taken in pairs
+        for n in [confusion[true, taken]]
+    ]
+
+
+def stored_predictions(run, protocol, split):
+    """Rows of the ``predictions.csv`` of a run that was evaluated before.
+
+    Args:
+        run: The :class:`recipes.run_directory.RunDirectory`.
+        protocol: The protocol.
+        split: The split.
+
+    Raises:
+        UserError: It was not evaluated there.
+    """
+    path = run.path / "evaluation" / f"{protocol}-{split}" / "predictions.csv"
+    if not path.is_file():
+        options = ["--run", str(run.path), "--protocol", protocol, "--split", split]
+        command = f"python recipes/evaluate.py {shlex.join(options)}"
+        raise UserError(f"{run.path} was not evaluated on {protocol} {split}: make {path.name} with {command}")
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def gain(rows, others):
+    """Rows of ``gain.csv``: how much more of each class one run recognises than another, the largest gain first.
+
+    Args:
+        rows: Rows of :func:`predictions`.
+        others: Those of the run that is compared with, for the same clips in any order.
+
+    Returns:
+        One dictionary per class that has clips; accuracies are shares of 1, and the gain is their difference.
+
+    Raises:
+        UserError: The clips, or their classes, differ.
+
+    Example:
+        >>> this = [{"id": "a", "label": "sit", "correct": 1}, {"id": "b", "label": "walk", "correct": 1}]
+        >>> other = [{"id": "a", "label": "sit", "correct": 1}, {"id": "b", "label": "walk", "correct": 0}]
+        >>> [(row["class"], row["gain"]) for row in gain(this, other)]
+        [('walk', 1.0), ('sit', 0.0)]
+    """
+    truths, other_truths = ({row["id"]: row["label"] for row in part} for part in (rows, others))
+    if truths != other_truths:
+        differing = {clip for clip, _ in truths.items() ^ other_truths.items()}
+        example = f"{len(differing)} clips, such as {min(differing)}"
+        raise UserError(f"--compare: the two evaluations differ in {example}: evaluate both on the same data")
+    found = []
+    for label in dict.fromkeys(truths.values()):
+        own, other = (
+            np.mean([int(row["correct"]) for row in part if row["label"] == label]) for part in (rows, others)
+        )
+        clips = sum(truth == label for truth in truths.values())
+        values = {"accuracy": own, "compared_with": other, "gain": own - other}
+        found.append({"class": label, "clips": clips, **{key: round(float(v), 4) for key, v in values.items()}})
+    return sorted(found, key=lambda row: (-row["gain"], row["class"]))

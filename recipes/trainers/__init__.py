@@ -1,0 +1,1 @@
+"""Training: stages of Keras models, and two-level fusion."""

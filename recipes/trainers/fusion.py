@@ -1,0 +1,251 @@
+"""Two-level fusion from converted datasets: what ``train.py`` and ``evaluate.py`` do for its recipes.
+
+The run directory holds ``model.joblib`` (a :class:`zoo.fusion.estimator.TwoLevelFusion`, read by ``joblib.load``),
+``cues.json`` (accuracy of every cue on validation, the region, a, the similar pairs) and ``features`` (the cache: a
+training that was stopped does not compute again what it had).
+
+What is chosen on validation is chosen on the dataset's validation split; with ``model.validation``, a share, on whole
+subjects of training and validation together, as fits a protocol that tests on people who were never seen.
+"""
+
+import dataclasses
+import functools
+
+import joblib
+import numpy as np
+from sklearn.model_selection import PredefinedSplit
+
+from recipes import run_directory
+from recipes.reports import scoring
+from recipes.reports import tables as report
+from tfrecords import manifest
+from tfrecords.converting import crops
+from tfrecords.reading import poses, random_access
+from zoo import ZooError, registry, skeletons
+from zoo.fusion.estimator import Clip, TwoLevelFusion
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+MODEL = "model.joblib"
+CUES = "cues.json"
+FEATURES = "features"
+_PART = {"upper_body": "full_body"}  # regions that are cut out of the pictures of a part
+_BELOW = ("hip", "knee", "ankle", "foot")  # joints that are not of the upper body
+
+
+def estimator(recipe, memory=FEATURES):
+    """The unfitted estimator of a recipe; ``UserError`` if an option is wrong.
+
+    Args:
+        recipe: A :class:`recipes.config.Recipe`.
+        memory: Folder of the cache.
+    """
+    name, data = recipe.model.name, recipe.data
+    given = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch, "random_state": recipe.seed}
+    given["memory"] = memory
+    try:
+        for option in recipe.model.options:
+            if option in given:
+                raise ZooError(f"option {option} of {name} follows from the rest of the recipe, leave it out")
+        registry.check_options(name, recipe.model.options, TwoLevelFusion().get_params())
+        return TwoLevelFusion(**recipe.model.options, **given).check_parameters()
+    except ZooError as error:
+        raise UserError(f"recipe {recipe.name}: {error}") from None
+
+
+def inputs(recipe, records):
+    """What is read of a clip, as :class:`tfrecords.reading.pipeline.Inputs`: parts of the body and poses."""
+    chosen = estimator(recipe)
+    parts = {_PART.get(region, region) for region in (*(chosen.regions or ()), chosen.motion_region)}
+    unknown = sorted(parts - set(skeletons.PARTS))
+    if unknown:
+        stored = ", ".join((*skeletons.PARTS, *_PART))
+        raise UserError(f"recipe {recipe.name}: no converted dataset has region {unknown[0]!r}, expected of {stored}")
+    found = recipe.data.inputs(records)
+    # The number of frames means no more than that pictures are read: those of every frame.
+    return dataclasses.replace(found, frames=1, parts=tuple(part for part in skeletons.PARTS if part in parts))
+
+
+def train(recipe, records, inputs, run):
+    """Trains the estimator of a recipe.
+
+    Args:
+        recipe: A :class:`recipes.config.Recipe`.
+        records: The converted dataset.
+        inputs: What :func:`inputs` gives.
+        run: Path of the run directory.
+
+    Raises:
+        UserError: The recipe does not fit the data.
+    """
+    if (run / MODEL).is_file():
+        print(f"{recipe.name}: finished before, not repeated", flush=True)
+        return
+    for split in ("train", "val"):
+        records.check(inputs, recipe.data.protocol, split)
+    parts = [clips(records, recipe.data.protocol, split, recipe) for split in ("train", "val")]
+    found = [clip for part in parts for clip in part[0]]
+    labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+    names = records.labels_of(recipe.data.protocol)
+    model = estimator(recipe, memory=str(run / FEATURES))
+    if "validation" not in recipe.model.options:
+        fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
+        model.set_params(validation=PredefinedSplit(fold))
+    try:
+        with command_line.progress(len(found), "features") as bar:
+            model.prepare(found, on_clip=bar.update)
+        print("fitting", flush=True)
+        model.fit(found, labels, groups=subjects)
+    except ZooError as error:
+        raise UserError(f"recipe {recipe.name}: {error}") from None
+    manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
+    # The run directory may be moved: where its cache is, is told again when the model is read.
+    with run_directory.whole_file(run / MODEL) as partial:
+        joblib.dump(model.set_params(memory=None), partial)
+    print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
+    print(choices_text(model, names), flush=True)
+
+
+def score(run, records, protocol, split):
+    """Scores of a trained estimator.
+
+    Args:
+        run: A :class:`recipes.run_directory.RunDirectory`.
+        records: The converted dataset.
+        protocol: Evaluation protocol.
+        split: ``train``, ``val`` or ``test``.
+
+    Returns:
+        ``(metrics, cues)``: the :class:`recipes.reports.scoring.Metrics`, and name -> accuracy of every cue and level.
+
+    Raises:
+        UserError: The training has not ended, or the clips lack something.
+    """
+    path = run.path / MODEL
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
+    model = joblib.load(path).set_params(memory=str(run.path / FEATURES))
+    found, labels, _ = clips(records, protocol, split, run.recipe)
+    probabilities = {name: np.zeros((len(found), len(run.labels))) for name in model.cue_scores_}
+    try:
+        with command_line.progress(len(found), f"{protocol} {split}") as bar:
+            for number, clip in enumerate(found):
+                for name, values in model.cue_probabilities([clip]).items():
+                    probabilities[name][number, model.classes_] = values[0]
+                bar.update()
+    except ZooError as error:
+        raise UserError(f"{run.path}: {error}") from None
+    metrics = {name: scoring.Metrics(labels, values) for name, values in probabilities.items()}
+    cues = {name: values.top1 for name, values in metrics.items()}
+    print(_cue_table(cues, f"{protocol} {split}"))
+    print(choices_text(model, run.labels), flush=True)
+    return metrics["two_level_fusion"], cues
+
+
+def _choices(model, labels):
+    """JSON values of what was chosen on validation."""
+    pairs = [dataclasses.asdict(pair) for pair in model.pairs_]
+    names = [{"first": labels[pair["first"]], "second": labels[pair["second"]]} for pair in pairs]
+    return {
+        "regions": model.region_scores_,
+        "region": model.region_,
+        "alpha": model.alpha_,
+        "pairs": [{**pair, **name} for pair, name in zip(pairs, names)],
+    }
+
+
+def choices_text(model, labels):
+    """What an estimator chose on validation: a line on region and a, and one for each similar pair."""
+    lines = [f"appearance of {model.region_}; late fusion with a = {model.alpha_:.2f}"]
+    if not model.pairs_:
+        lines.append(f"no similar classes: no two are confused by {model.epsilon:g} or more on validation")
+    for pair in model.pairs_:
+        names = f"{labels[pair.first]} / {labels[pair.second]}"
+        lines.append(
+            f"similar classes: {names}, confused by {pair.confusion:.2f}, told apart by {pair.features} "
+            f"({pair.accuracy:.0%} of their validation clips)"
+        )
+    return "\n".join(lines)
+
+
+def _cue_table(accuracies, where):
+    names = {"two_level_fusion": "late fusion and similar pairs' SVMs"}
+    rows = [[names.get(name, name.replace("_", " ")), f"{value:.1%}"] for name, value in accuracies.items()]
+    return report.table([where, "accuracy"], rows)
+
+
+# ------------------------------------------------------------------------------------------------------------- clips
+
+
+def clips(records, protocol, split, recipe):
+    """The clips of a split, pictures unread, their labels and subjects.
+
+    Args:
+        records: A :class:`tfrecords.reading.pipeline.Records`.
+        protocol: Evaluation protocol.
+        split: Part of it.
+        recipe: The :class:`recipes.config.Recipe`, which says how poses are normalised.
+
+    Returns:
+        ``(list of zoo.fusion.estimator.Clip, [N] int64, [N] int64)``, in the order of
+        :func:`tfrecords.reading.pipeline.clip_ids`; labels are numbered as the protocol does.
+    """
+    from tfrecords.reading import pipeline
+
+    # Of another conversion, a clip of the same name has other pictures.
+    prefix = records.sha256[:16]
+    by_id = {}
+    for path in records.shards(protocol, split):
+        for place in random_access.places(path):
+            stored = place.read()
+            pose = poses.normalise(stored.pose_xyz, stored.layout, recipe.data.normalisation).numpy()
+            regions = {region: functools.partial(_frames, place, region) for region in _regions(stored)}
+            by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info
+    ordered = [by_id[clip_id] for clip_id in pipeline.clip_ids(records, protocol, split)]
+    label_numbers = records.label_numbers(protocol)
+    numbers = np.array([(label_numbers[info.label], info.subject) for _, info in ordered], np.int64)
+    return [clip for clip, _ in ordered], numbers[:, 0], numbers[:, 1]
+
+
+def _regions(stored):
+    """Regions that a record has pictures of."""
+    regions = list(stored.images)
+    if "full_body" in stored.images and "full_body" in stored.boxes and stored.pose_xy is not None:
+        regions.append("upper_body")
+    return regions
+
+
+@functools.lru_cache(maxsize=1)  # the regions of a clip are asked for one after the other
+def _read(place):
+    return place.read()
+
+
+def _frames(place, region):
+    """Pictures ``[T, H, W, 3]`` of a record's region."""
+    stored = _read(place)
+    frames = np.stack([crops.decode_jpeg(jpeg) for jpeg in stored.images[_PART.get(region, region)]])
+    if region != "upper_body":
+        return frames
+    left, top, right, bottom = upper_body_box(stored, frames.shape[1:3])
+    return frames[:, top:bottom, left:right]
+
+
+def upper_body_box(stored, shape):
+    """Where the upper body is in the pictures of the full body: a square that holds its joints in all frames.
+
+    Args:
+        stored: A :class:`tfrecords.schema.Clip` with boxes of the full body and poses in pixels.
+        shape: Height and width of its pictures.
+
+    Returns:
+        Left, top, right and bottom in pixels of the pictures; all of them if no joint is known.
+    """
+    height, width = shape
+    joints = skeletons.get(stored.layout).joints
+    upper = [i for i, joint in enumerate(joints) if not any(word in joint for word in _BELOW)]
+    there = (stored.pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
+    xy = np.where(there[..., np.newaxis, np.newaxis], stored.pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
+    box = stored.boxes["full_body"][:, np.newaxis, np.newaxis]  # [T, 1, 1, 4]
+    xy = (xy - box[..., :2]) / (box[..., 2:] - box[..., :2]) * [width, height]
+    left, top, right, bottom = crops.person_box(xy.reshape(-1, 2), width, height)
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)

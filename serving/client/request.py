@@ -1,0 +1,197 @@
+"""From clips to the message that asks about them.
+
+Inputs are known by their names (:mod:`serving.savedmodel.signatures`), so every signature that takes pictures, poses or
+records can be asked, whatever it is called.
+"""
+
+import numpy as np
+
+from serving.client.clips import decode_jpeg, encode_jpeg
+from serving.savedmodel import signatures
+from tfrecords import schema
+from zoo.shared.errors import UserError
+
+LARGEST = 2**31 - 1  # bytes of a message, of gRPC and of protocol buffers
+
+_RAW = {signatures.pictures_name(signatures.DEFAULT, part): part for part in schema.PARTS}
+_JPEGS = {signatures.pictures_name(signatures.JPEG, part): part for part in schema.PARTS}
+
+
+def takes_video(definition):
+    """Whether a signature takes pictures."""
+    return bool(set(definition.inputs) & (set(_RAW) | set(_JPEGS)))
+
+
+def takes_jpegs(definition):
+    """Whether a signature takes pictures as JPEG files."""
+    return bool(set(definition.inputs) & set(_JPEGS))
+
+
+def takes_poses(definition):
+    """Whether a signature takes poses."""
+    return signatures.POSES in definition.inputs
+
+
+def takes_records(definition):
+    """Whether a signature takes serialised records."""
+    return signatures.RECORDS in definition.inputs
+
+
+def predict_request(signature, definition, tensors, outputs, limit=LARGEST):
+    """The message that asks a signature; whom it is for is still to be filled in.
+
+    Args:
+        signature: The signature's name.
+        definition: Its ``SignatureDef``.
+        tensors: Input name -> array.
+        outputs: Names of outputs wanted beside classes and probabilities.
+        limit: Bytes that a message may have.
+
+    Returns:
+        A ``PredictRequest``.
+
+    Raises:
+        UserError: There is no such output, or the clips are too large for one message.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    for output in outputs:
+        if output not in definition.outputs:
+            offered = ", ".join(sorted(definition.outputs))
+            raise UserError(f"the signature {signature} has no output {output!r}, valid: {offered}")
+    size = sum(_bytes(tensor) for tensor in tensors.values())
+    if size > limit:
+        raise UserError(
+            f"the clip has {size / 1e6:.3g} MB, a message may have {limit / 1e6:.3g}: send fewer or smaller frames, "
+            "or a window at a time"
+        )
+    request = predict_pb2.PredictRequest()
+    request.output_filter.extend(dict.fromkeys(["classes", "probabilities", *outputs]))
+    request.model_spec.signature_name = signature
+    for name, tensor in tensors.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+    return request
+
+
+def _bytes(tensor):
+    return sum(map(len, tensor.ravel())) if tensor.dtype == object else tensor.nbytes
+
+
+def clip_tensors(definition, clips):
+    """Input name -> array, for the inputs a signature has.
+
+    Args:
+        definition: The ``SignatureDef``.
+        clips: ``(frames, poses)`` of each clip, as :meth:`serving.client.Client.predict` takes them.
+
+    Returns:
+        Arrays with a batch axis of as many clips.
+
+    Raises:
+        UserError: A clip lacks what the signature needs, has what it does not take, or does not fit it; or the clips
+            are of different shapes.
+    """
+    rows = [_clip_tensors(definition, frames, poses) for frames, poses in clips]
+    if not rows:
+        raise UserError("no clips to ask about")
+    tensors = {}
+    for name in rows[0]:
+        shapes = {row[name].shape for row in rows}
+        if len(shapes) > 1:
+            listed = ", ".join(str(list(shape)) for shape in sorted(shapes))
+            raise UserError(
+                f"clips of one request must be equally long and large, {name} have the shapes {listed}: "
+                "ask about each by itself"
+            )
+        # One clip, which is the rule, is not copied.
+        tensors[name] = np.stack([row[name] for row in rows]) if len(rows) > 1 else rows[0][name][np.newaxis]
+    return tensors
+
+
+def record_tensors(records):
+    """The input of a signature that takes serialised records (``bytes``)."""
+    return {signatures.RECORDS: np.array(records, dtype=object)}
+
+
+def _clip_tensors(definition, frames, poses):
+    """Input name -> array of one clip, without a batch axis."""
+    frames = frames if isinstance(frames, dict) or frames is None else {"full_body": frames}
+    tensors = {}
+    for name, info in definition.inputs.items():
+        if name in _RAW or name in _JPEGS:
+            part = _RAW.get(name) or _JPEGS[name]
+            pictures = (frames or {}).get(part)
+            if pictures is None:
+                raise UserError(f"the model needs pictures of {part} (input {name}): give a video")
+            tensors[name] = _jpegs(pictures) if name in _JPEGS else _raw(pictures)
+        elif name == signatures.POSES:
+            if poses is None:
+                raise UserError("the model needs poses: give a pose file")
+            tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]])
+        elif name == signatures.RECORDS:
+            raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
+        else:
+            raise UserError(f"the model has an input {name!r} unknown here: it was not made by serving.export")
+    if frames and not takes_video(definition):
+        raise UserError("the model takes no video: leave it out")
+    if poses is not None and not takes_poses(definition):
+        raise UserError("the model takes no poses: leave it out")
+    return tensors
+
+
+def _jpegs(pictures):
+    """``[T]`` strings; what is JPEG already is sent untouched, and no more than one picture is held decoded."""
+    jpegs = [p if isinstance(p, bytes) else encode_jpeg(_frame(p)) for p in _each(pictures)]
+    return np.array(jpegs, dtype=object)
+
+
+def _raw(pictures):
+    """``[T, H, W, 3]`` uint8."""
+    if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
+        _frame(next(_each(pictures)))
+        return pictures
+    frames = [decode_jpeg(p) if isinstance(p, bytes) else _frame(p) for p in _each(pictures)]
+    shapes = {frame.shape for frame in frames}
+    if len(shapes) > 1:
+        raise UserError(f"frames of one clip must be equally large, these are {sorted(shapes)}")
+    return np.stack(frames)
+
+
+def _each(pictures):
+    """The pictures of a clip, at least one."""
+    if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
+        raise UserError(_expected_frames(pictures))
+    empty = True
+    for picture in pictures:
+        empty = False
+        yield picture
+    if empty:
+        raise UserError("the clip has no frames, expected uint8 [T, H, W, 3] with T > 0")
+
+
+def _frame(picture):
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+        raise UserError(_expected_frames(picture))
+    return picture
+
+
+def _expected_frames(pictures):
+    shape = ["T"] * (pictures.ndim == 3) + list(pictures.shape)
+    shape = ", ".join(map(str, shape))
+    return f"frames are {pictures.dtype} [{shape}], expected uint8 [T, H, W, 3] with T > 0"
+
+
+def _poses(poses, expected):
+    """``[Tp, M, J, 3]`` float32, absent persons added; ``expected`` is the model's [M, J, 3]."""
+    poses = np.asarray(poses, np.float32)
+    if poses.ndim == 3:
+        poses = poses[:, np.newaxis]  # [Tp, 1, J, 3]
+    persons, *joints = expected
+    if poses.ndim != 4 or list(poses.shape[2:]) != joints or not poses.size:
+        raise UserError(f"poses have the shape {list(poses.shape)}, the model expects [Tp, {persons}, {joints[0]}, 3]")
+    if poses.shape[1] > persons:
+        raise UserError(f"poses have {poses.shape[1]} persons, the model takes {persons}: choose whom it should watch")
+    absent = np.zeros((len(poses), persons - poses.shape[1], *joints), np.float32)
+    return np.concatenate([poses, absent], axis=1)

@@ -1,0 +1,257 @@
+"""The same questions over TensorFlow Serving's REST API: JSON over HTTP.
+
+Requests are in the columnar format, JPEG files in base64, as its page "RESTful API" describes. Numbers are written out
+as text, so this is the way for places that gRPC does not reach; frames should be JPEG.
+"""
+
+import asyncio
+import base64
+import http.client
+import json
+import socket
+import time
+import urllib.parse
+
+import numpy as np
+
+from serving.client.connection import Fault
+from zoo.shared.errors import UserError
+
+SCHEMES = ("http", "https")
+_CHUNK = 1 << 16
+# HTTP status -> name of the gRPC status code it stands for.
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    412: "FAILED_PRECONDITION",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+def is_address(address):
+    """Whether an address is one of REST: ``http://HOST:PORT`` or ``https://HOST:PORT``."""
+    return address.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+class RestConnection:
+    """A server's REST API, with the interface of :class:`serving.client.connection.GrpcConnection`.
+
+    Every request has a connection of its own, so it can be used from several threads.
+
+    Args:
+        address: ``http://HOST:PORT`` or ``https://HOST:PORT``, with a path before ``/v1`` if a proxy wants one.
+        tls: A :class:`serving.client.credentials.Tls`; for ``https`` only, and ``None`` then stands for the defaults.
+        limit: Bytes that a body may have, either way.
+
+    Raises:
+        UserError: Not such an address.
+    """
+
+    def __init__(self, address, tls, limit):
+        from serving.client.credentials import Tls
+
+        parts = urllib.parse.urlsplit(address)
+        try:
+            self._host, self._port = parts.hostname, parts.port
+        except ValueError:
+            self._host = None
+        if parts.scheme not in SCHEMES or not self._host or parts.query or parts.fragment:
+            raise UserError(f"{address}: expected http://HOST:PORT or https://HOST:PORT")
+        self._prefix = parts.path.rstrip("/")
+        self._context = (tls or Tls()).context() if parts.scheme == "https" else None
+        self._limit = limit
+
+    def call(self, method, request, timeout):
+        """As :meth:`serving.client.connection.GrpcConnection.call`."""
+        deadline = time.monotonic() + timeout
+        path = self._prefix + model_path(request.model_spec)
+        if method == "Predict":
+            body = json.dumps(predict_body(request)).encode()
+            status, data = self._exchange("POST", f"{path}:predict", body, deadline)
+        else:
+            status, data = self._exchange("GET", f"{path}/metadata", None, deadline)
+        if status != http.client.OK:
+            raise Fault(_status_code(status), _error_message(status, data))
+        try:
+            return _READERS[method](json.loads(data))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise Fault(_status_code(500), f"JSON that is no response of {method} ({reason})") from None
+
+    def _exchange(self, verb, path, body, deadline):
+        """Status and body of one HTTP request, before the deadline."""
+        import grpc
+
+        if body and len(body) > self._limit:
+            raise Fault(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"the request has {len(body)} bytes, the limit here is {self._limit}",
+            )
+        connection = self._connection(_left(deadline))
+        try:
+            connection.connect()
+            connection.sock.settimeout(_left(deadline))
+            connection.request(verb, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.sock.settimeout(_left(deadline))
+            sock = connection.sock  # the response takes it over
+            response = connection.getresponse()
+            return response.status, self._body(response, sock, deadline)
+        except socket.timeout:
+            raise Fault(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+        except (OSError, http.client.HTTPException) as error:  # refused, broken off, no HTTP
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise Fault(grpc.StatusCode.UNAVAILABLE, reason[:200]) from None
+        finally:
+            connection.close()
+
+    def _connection(self, timeout):
+        if self._context:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+
+    def _body(self, response, sock, deadline):
+        """What the server sends, in pieces: a server that sends a byte now and then must not hold us for ever."""
+        import grpc
+
+        data = bytearray()
+        while piece := response.read1(_CHUNK):
+            data += piece
+            if len(data) > self._limit:
+                raise Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer of more than {self._limit} bytes")
+            left = _left(deadline)
+            if not response.isclosed():
+                sock.settimeout(left)
+        if response.length:
+            raise http.client.IncompleteRead(bytes(data[:0]), response.length)
+        return bytes(data)
+
+    def close(self):
+        """Nothing is kept open."""
+
+
+class AsyncRestConnection:
+    """:class:`RestConnection` for ``asyncio``: each request waits in a thread."""
+
+    def __init__(self, address, tls, limit):
+        self._connection = RestConnection(address, tls, limit)
+
+    async def call(self, method, request, timeout):
+        """As :meth:`RestConnection.call`."""
+        return await asyncio.to_thread(self._connection.call, method, request, timeout)
+
+    async def close(self):
+        """Nothing is kept open."""
+
+
+def _left(deadline):
+    """Seconds until a deadline; ``socket.timeout`` when it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout
+    return left
+
+
+def model_path(spec):
+    """Path of the model that a ``ModelSpec`` names."""
+    path = f"/v1/models/{urllib.parse.quote(spec.name, safe='')}"
+    choice = spec.WhichOneof("version_choice")
+    if choice == "version":
+        return f"{path}/versions/{spec.version.value}"
+    if choice == "version_label":
+        return f"{path}/labels/{urllib.parse.quote(spec.version_label, safe='')}"
+    return path
+
+
+def predict_body(request):
+    """What is sent as JSON for a ``PredictRequest``; ``output_filter`` has no counterpart there.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tensorflow_serving.apis import predict_pb2
+        >>> request = predict_pb2.PredictRequest()
+        >>> request.model_spec.signature_name = "serve_jpeg"
+        >>> request.inputs["jpegs"].CopyFrom(tf.make_tensor_proto([[b"image bytes"]]))
+        >>> predict_body(request)
+        {'signature_name': 'serve_jpeg', 'inputs': {'jpegs': [[{'b64': 'aW1hZ2UgYnl0ZXM='}]]}}
+    """
+    import tensorflow as tf
+
+    inputs = {name: _jsonable(tf.make_ndarray(tensor).tolist()) for name, tensor in request.inputs.items()}
+    return {"signature_name": request.model_spec.signature_name, "inputs": inputs}
+
+
+def _jsonable(value):
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, list) and value and isinstance(value[0], (list, bytes)):
+        return [_jsonable(item) for item in value]
+    return value
+
+
+def _predict_response(content):
+    """The ``PredictResponse`` of a decoded answer."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    response = predict_pb2.PredictResponse()
+    for name, value in content["outputs"].items():
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(_tensor(value)))
+    return response
+
+
+def _tensor(value):
+    array = np.array(_plain(value))
+    if array.dtype.kind in "US":
+        array = np.vectorize(lambda text: text.encode() if isinstance(text, str) else text, otypes=[object])(array)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _plain(value):
+    """Nested lists in which base64 has become bytes."""
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"], validate=True)
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _metadata_response(content):
+    """The ``GetModelMetadataResponse`` of a decoded answer."""
+    from google.protobuf import json_format
+    from tensorflow_serving.apis import get_model_metadata_pb2
+
+    signatures = dict(content["metadata"]["signature_def"])
+    signatures.pop("@type", None)  # the message is an Any there
+    found = get_model_metadata_pb2.SignatureDefMap()
+    try:
+        json_format.ParseDict(signatures, found, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from None
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.metadata["signature_def"].Pack(found)
+    return response
+
+
+_READERS = {"Predict": _predict_response, "GetModelMetadata": _metadata_response}
+
+
+def _status_code(status):
+    import grpc
+
+    return grpc.StatusCode[_CODES.get(status, "UNKNOWN")]
+
+
+def _error_message(status, data):
+    """What the server says about a refusal."""
+    try:
+        return str(json.loads(data)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP status {status}, {http.client.responses.get(status, 'unknown')}"

@@ -1,0 +1,182 @@
+"""Frames one after another, for :mod:`serving.client.sliding_window`: a video file, a folder that fills, a camera.
+
+Each stream is iterated once and gives frames as uint8 RGB arrays ``[H, W, 3]`` or as the bytes of JPEG files; it holds
+no more than one. ``fps`` is the frames per second.
+"""
+
+import pathlib
+import re
+import time
+
+import numpy as np
+
+from zoo.shared.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+POLL_SECONDS = 0.1  # between two looks into a folder
+
+
+class VideoFrames:
+    """The frames of a video file, upright (a telephone's rotation mark is obeyed).
+
+    Args:
+        path: Any file FFmpeg's libraries read.
+        fps: Frames per second; default: what the file says.
+        threads: Whether decoding uses all cores.
+
+    Raises:
+        UserError: No such file, no video, damaged (also while iterating), without frames or without a rate.
+    """
+
+    def __init__(self, path, fps=None, threads=False):
+        from tfrecords.converting.video import Video
+
+        self._path = pathlib.Path(path)
+        self._video = self._checked(lambda: Video(self._path, threads))
+        self._fps = fps or self._video.fps
+        self.height, self.width = self._video.height, self._video.width
+
+    @property
+    def fps(self):
+        """Frames per second."""
+        if not self._fps:
+            raise UserError(f"{self._path}: says no frames per second: give --fps")
+        return self._fps
+
+    @property
+    def count(self):
+        """Frames, known without decoding them; 0 if they are not."""
+        return self._checked(lambda: self._video.count)
+
+    def __iter__(self):
+        return map(np.asarray, self.frames())
+
+    def frames(self):
+        """The frames, each as :class:`tfrecords.converting.video.Frame`: converted to RGB where it is sliced."""
+        frames = iter(self._video)
+        while True:
+            frame = self._checked(lambda: next(frames, None))
+            if frame is None:
+                return
+            yield frame
+
+    def _checked(self, read):
+        try:
+            return read()
+        except ValueError as error:
+            where = self._path.parent / str(error)
+            raise UserError(f"{where}, expected a whole video file such as .mp4 or .avi") from None
+
+
+class FolderFrames:
+    """The pictures of a folder, in the order of their names, and those that appear while it is read.
+
+    Numbers in the names count as numbers: ``frame_10`` comes after ``frame_9``. A picture is taken when it is whole, so
+    one that is still being written is waited for.
+
+    Args:
+        path: The folder, with JPEG or PNG files; JPEG files are given as they are. Others are passed over.
+        fps: Frames per second.
+        idle: Seconds without a new picture after which the stream ends.
+
+    Raises:
+        UserError: No such folder; while iterating: a picture that is never completed, or one that appears later than
+            another that comes after it.
+
+    Example:
+        >>> for frame in FolderFrames("incoming", fps=25, idle=5):  # doctest: +SKIP
+        ...     print(len(frame))
+    """
+
+    def __init__(self, path, fps, idle=5.0):
+        self._path = pathlib.Path(path)
+        self.fps = fps
+        self._idle = idle
+        if not self._path.is_dir():
+            raise UserError(f"{path}: no such folder, expected one with the frames as .jpg or .png files")
+
+    def __iter__(self):
+        taken = set()
+        last = None
+        deadline = time.monotonic() + self._idle
+        while True:
+            present = self._names()
+            taken &= present  # names of pictures that were removed need not be remembered
+            incomplete = None
+            for name in sorted(present - taken, key=_natural):
+                if last is not None and _natural(name) < _natural(last):
+                    raise UserError(f"{self._path / name} appeared after {last}: frames must appear in their order")
+                frame, incomplete = self._read(name)
+                if incomplete:
+                    break
+                yield frame
+                taken.add(name)
+                last = name
+                deadline = time.monotonic() + self._idle
+            if time.monotonic() >= deadline:
+                if incomplete:
+                    raise UserError(f"{self._path / name}: {incomplete}, and nobody goes on writing it")
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _names(self):
+        try:
+            return {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
+
+    def _read(self, name):
+        """A frame and ``None``, or ``None`` and why the file is no whole picture."""
+        from tfrecords.converting import crops
+
+        try:
+            data = (self._path / name).read_bytes()
+            picture = crops.decode_picture(data)
+        except OSError as error:
+            return None, f"cannot be read ({error.strerror})"
+        except ValueError as error:
+            return None, str(error)
+        return (data if data.startswith(b"\xff\xd8") else picture), None
+
+
+def _natural(name):
+    """Sort key of a file name in which numbers count as numbers."""
+    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
+
+
+class CameraFrames:
+    """The frames of a camera, until it ends or is unplugged.
+
+    Args:
+        source: A number (0 is the first camera of this machine) or an address such as ``rtsp://...``.
+        fps: Frames per second; default: what the camera says.
+
+    Raises:
+        UserError: It cannot be opened, gives no frame, or says no rate.
+    """
+
+    def __init__(self, source, fps=None):
+        import cv2
+
+        text = str(source)
+        self._capture = cv2.VideoCapture(int(text) if text.isdecimal() else text)
+        if not self._capture.isOpened():
+            raise UserError(f"camera {source} cannot be opened: is it plugged in, free, and the address right?")
+        self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
+        if not self.fps > 0:
+            raise UserError(f"camera {source} does not say how many frames per second it gives: give --fps")
+        self._source = source
+
+    def __iter__(self):
+        count = 0
+        try:
+            while True:
+                there, picture = self._capture.read()
+                if not there:
+                    break
+                count += 1
+                yield picture[..., ::-1]  # BGR -> RGB
+        finally:
+            self._capture.release()
+        if not count:
+            raise UserError(f"camera {self._source} gives no picture: does another program use it?")

@@ -1,0 +1,99 @@
+"""How a served model puts requests together: ``<version>/batching_params.pbtxt``, fitted to the size of its clips.
+
+TF-Serving reads the file with ``--enable_batching --enable_per_model_batching_parameters``; a model without it is not
+batched. The batch sizes are those the model is warmed up for.
+
+Requests are put together only if their inputs have equal shapes but for the number of clips: others get
+FAILED_PRECONDITION. ``pad_variable_length_inputs`` would hide that: it repeats values until a short clip is as long as
+a longer one beside it, and other frames would be sampled, so a clip's answer would depend on its company. It stays off.
+``serve_examples`` has one string per clip, so every clip goes with every other.
+"""
+
+import pathlib
+
+from serving.deploy import config_messages
+from zoo.shared.errors import UserError
+
+FILE = "batching_params.pbtxt"
+MESSAGE_LIMIT = 2**31 - 1  # bytes of a request, what gRPC and protobuf can hold
+_QUEUE_BYTES = 2**30  # that waiting requests may take in a server's memory
+_MOST_ENQUEUED = 64  # batches; more would wait longer than any client does
+_TIMEOUT_MICROS = 10_000  # a clip takes 10 to 100 times as long to answer
+
+
+def clip_bytes(inputs):
+    """Bytes of a request of one clip at the size the network takes it, every frame of the window, raw.
+
+    Args:
+        inputs: What the network is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+
+    Example:
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> clip_bytes(Inputs(frames=64, stride=2, size=224)) == 2 * 64 * 224 * 224 * 3
+        True
+    """
+    frames = inputs.frames * (inputs.stride if inputs.has_window else 1)
+    pictures = frames * inputs.size**2 * 3 * len(inputs.parts)
+    return pictures + (frames or inputs.pose_steps) * inputs.pose_values * 4
+
+
+def check(inputs, batch_sizes):
+    """Raises :class:`~zoo.shared.errors.UserError` unless a message can hold the largest batch."""
+    fits = MESSAGE_LIMIT // clip_bytes(inputs)
+    if max(batch_sizes) > fits:
+        raise UserError(
+            f"--batch_sizes {max(batch_sizes)}: a raw clip has {clip_bytes(inputs):,} bytes, so a message (2 GiB) "
+            f"holds at most {fits} of them"
+        )
+
+
+def fit(inputs, batch_sizes, threads=1):
+    """Parameters for a model.
+
+    Args:
+        inputs: What the network is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        batch_sizes: Numbers of clips that a batch may have; a smaller one is filled up to the next.
+        threads: Batches answered at the same time. One of them keeps all processors busy.
+
+    Returns:
+        A ``BatchingParameters``: waiting batches take at most 1 GiB.
+
+    Example:
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> fit(Inputs(frames=64, stride=2, size=224), [1, 2, 4]).max_enqueued_batches.value
+        13
+    """
+    sizes = sorted(set(batch_sizes))
+    parameters = config_messages.new("BatchingParameters")
+    parameters.max_batch_size.value = sizes[-1]
+    parameters.allowed_batch_sizes.extend(sizes)
+    parameters.batch_timeout_micros.value = _TIMEOUT_MICROS
+    enqueued = _QUEUE_BYTES // (sizes[-1] * clip_bytes(inputs))
+    parameters.max_enqueued_batches.value = min(max(enqueued, 1), _MOST_ENQUEUED)
+    parameters.num_batch_threads.value = threads
+    return parameters
+
+
+def write(version_folder, parameters):
+    """Writes the file of a version under construction."""
+    from google.protobuf import text_format
+
+    path = pathlib.Path(version_folder) / FILE
+    path.write_text(text_format.MessageToString(parameters), encoding="utf-8")
+
+
+def read(version_folder):
+    """The ``BatchingParameters`` of a version, ``None`` where it is not batched.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    from google.protobuf import text_format
+
+    path = pathlib.Path(version_folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), config_messages.new("BatchingParameters"))
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

@@ -1,0 +1,118 @@
+"""Messages of TF-Serving's configuration files that no Python package brings: batching, monitoring, TLS.
+
+``tensorflow-serving-api`` has the messages of ``models.config``; those of the other files stand here as TF-Serving
+defines them (``session_bundle_config.proto``, ``monitoring_config.proto``, ``ssl_config.proto``), so that what is
+written is checked against them and can be read back.
+"""
+
+import functools
+import pathlib
+
+from zoo.shared.errors import UserError
+
+_PACKAGE = "tensorflow.serving"
+# Message -> fields: name, number, type; "[]" marks a repeated field.
+_MESSAGES = {
+    "BatchingParameters": (
+        ("max_batch_size", 1, ".google.protobuf.Int64Value"),
+        ("batch_timeout_micros", 2, ".google.protobuf.Int64Value"),
+        ("max_enqueued_batches", 3, ".google.protobuf.Int64Value"),
+        ("num_batch_threads", 4, ".google.protobuf.Int64Value"),
+        ("thread_pool_name", 5, ".google.protobuf.StringValue"),
+        ("allowed_batch_sizes", 6, "INT64[]"),
+        ("pad_variable_length_inputs", 7, "BOOL"),
+    ),
+    "PrometheusConfig": (("enable", 1, "BOOL"), ("path", 2, "STRING")),
+    "MonitoringConfig": (("prometheus_config", 1, f".{_PACKAGE}.PrometheusConfig"),),
+    "SSLConfig": (
+        ("server_key", 1, "STRING"),
+        ("server_cert", 2, "STRING"),
+        ("custom_ca", 3, "STRING"),
+        ("client_verify", 4, "BOOL"),
+    ),
+}
+
+
+@functools.cache
+def _classes():
+    """Message -> its class; in a pool of their own, apart from a package that may define them one day."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+
+    file = descriptor_pb2.FileDescriptorProto(
+        name="serving/config_messages.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=[wrappers_pb2.DESCRIPTOR.name],
+    )
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for message, fields in _MESSAGES.items():
+        described = file.message_type.add(name=message)
+        for name, number, kind in fields:
+            field = described.field.add(name=name, number=number)
+            field.label = kinds.LABEL_REPEATED if kind.endswith("[]") else kinds.LABEL_OPTIONAL
+            if kind.startswith("."):
+                field.type, field.type_name = kinds.TYPE_MESSAGE, kind
+            else:
+                field.type = getattr(kinds, f"TYPE_{kind.rstrip('[]')}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        message: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{message}"))
+        for message in _MESSAGES
+    }
+
+
+def new(message):
+    """An empty message.
+
+    Args:
+        message: ``BatchingParameters``, ``MonitoringConfig``, ``PrometheusConfig`` or ``SSLConfig``.
+
+    Returns:
+        The message; ``google.protobuf.text_format`` writes and reads it.
+
+    Example:
+        >>> parameters = new("BatchingParameters")
+        >>> parameters.max_batch_size.value = 4
+        >>> print(parameters, end="")
+        max_batch_size {
+          value: 4
+        }
+    """
+    return _classes()[message]()
+
+
+def read(path, kind):
+    """The message in a text file.
+
+    Args:
+        path: The file.
+        kind: ``ModelServerConfig`` or a message of :func:`new`.
+
+    Returns:
+        The message.
+
+    Raises:
+        UserError: No such file, or it is no text proto of that kind.
+
+    Example:
+        >>> read("ssl.config", "SSLConfig").client_verify  # doctest: +SKIP
+        True
+    """
+    from google.protobuf import text_format
+
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected a {kind} in text format") from error
+    if kind == "ModelServerConfig":
+        from tensorflow_serving.config import model_server_config_pb2
+
+        message = model_server_config_pb2.ModelServerConfig()
+    else:
+        message = new(kind)
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise UserError(f"{path}: no {kind} in text format: {error}") from error

@@ -1,0 +1,1 @@
+"""SavedModels: signatures, freezing, warm-up, loading, versions."""

@@ -1,0 +1,337 @@
+"""What a served model accepts and answers: the graph around the network.
+
+::
+
+    frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
+                                                                 ├─► resize ─► [-1, 1] ─► rgb ──┐
+    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► answer
+    poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┤
+    examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
+
+The functions of the graph are those of the reader (:mod:`tfrecords.reading.sampling`,
+:mod:`tfrecords.reading.pictures`, :mod:`tfrecords.reading.poses`), so a served clip is prepared as evaluation prepares
+it with one window and one crop. Clips of any length and pictures of any size are accepted; poses need not have as many
+frames as the video.
+
+Signatures:
+
+* ``serving_default``: ``frames`` (uint8, RGB) and ``poses``.
+* ``serve_jpeg``: ``jpegs`` (one JPEG per frame) and ``poses``; a model of poses alone does not have it.
+* ``serve_examples``: ``examples`` (one serialised record of a converted dataset per clip, see :mod:`tfrecords.schema`).
+* ``attention``: the inputs of ``serve_jpeg`` where there are pictures, else of ``serving_default``; it answers with the
+  attention maps as well, by the names of :func:`zoo.attention_maps`. A model without attention does not have it.
+
+A model that reads the joints' places in the pictures (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with
+its inputs: a record says where its pictures were cut out, frames alone do not.
+
+Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
+``jpegs_left_hand`` and so on. Answers, one row per clip:
+
+* ``probabilities`` [B, C] float32: the network's softmax.
+* ``classes`` [B, C] string: the label of each column.
+* ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
+"""
+
+import zoo
+from zoo import skeletons
+from zoo.shared.errors import UserError
+
+DEFAULT = "serving_default"
+JPEG = "serve_jpeg"
+EXAMPLES = "serve_examples"
+ATTENTION = "attention"
+POSES = "poses"
+RECORDS = "examples"  # input of EXAMPLES
+OUTPUTS = ("probabilities", "classes", "logits")
+
+_PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
+
+
+def names(inputs, *, attention=False):
+    """Names of the signatures of a model.
+
+    Args:
+        inputs: What it is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        attention: Whether it has attention layers.
+
+    Returns:
+        A tuple of names.
+
+    Example:
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> names(Inputs(pose_steps=5, layout="kinect_v1_20"), attention=True)
+        ('serving_default', 'serve_examples', 'attention')
+    """
+    of_clips = () if inputs.pose_xy else (DEFAULT, JPEG) if inputs.frames else (DEFAULT,)
+    return (*of_clips, EXAMPLES, *((ATTENTION,) if attention else ()))
+
+
+def request_of(signature, inputs):
+    """Name of the signature whose inputs a signature has: ``attention`` has those of another, all others their own."""
+    if signature != ATTENTION:
+        return signature
+    return next(name for name in (JPEG, DEFAULT, EXAMPLES) if name in names(inputs))
+
+
+def pictures_name(signature, part):
+    """Name of the input that takes a body part's pictures."""
+    return _PICTURES[signature] if part == "full_body" else f"{_PICTURES[signature]}_{part}"
+
+
+def input_specs(signature, inputs):
+    """Inputs of a signature.
+
+    Args:
+        signature: One of :func:`names`.
+        inputs: A :class:`tfrecords.reading.pipeline.Inputs`.
+
+    Returns:
+        Input name -> ``tf.TensorSpec``, batch first; ``None`` marks what a request chooses.
+
+    Example:
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> specs = input_specs("serve_jpeg", Inputs(frames=16, pose_steps=5, layout="kinect_v1_20"))
+        >>> {name: tuple(spec.shape) for name, spec in specs.items()}
+        {'jpegs': (None, None), 'poses': (None, None, 1, 20, 3)}
+    """
+    import tensorflow as tf
+
+    signature = request_of(signature, inputs)
+    if signature == EXAMPLES:
+        return {RECORDS: tf.TensorSpec([None], tf.string, RECORDS)}
+    specs = {}
+    if inputs.frames:
+        for part in inputs.parts:
+            name = pictures_name(signature, part)
+            if signature == JPEG:
+                specs[name] = tf.TensorSpec([None, None], tf.string, name)  # [B, T]
+            else:
+                specs[name] = tf.TensorSpec([None, None, None, None, 3], tf.uint8, name)  # [B, T, H, W, 3]
+    if inputs.pose_steps:
+        specs[POSES] = tf.TensorSpec([None, None, inputs.persons, inputs.joints, 3], tf.float32, POSES)
+    return specs
+
+
+def features(signature, inputs, request):
+    """What the network is fed for a request.
+
+    Args:
+        signature: One of :func:`names`.
+        inputs: A :class:`tfrecords.reading.pipeline.Inputs`.
+        request: Input name -> tensor, as :func:`input_specs`.
+
+    Returns:
+        Feature name -> tensor, as :meth:`tfrecords.reading.pipeline.Inputs.signature` with a batch axis.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) an empty input, a picture that is no JPEG, a pose that is not finite,
+            a record that is none or lacks what the network is fed.
+    """
+    signature = request_of(signature, inputs)
+    request = _checked(request)
+    if signature == EXAMPLES:
+        return _from_examples(request[RECORDS], inputs)
+    fed = {}
+    if inputs.frames:
+        prepare = _from_jpegs if signature == JPEG else _from_frames
+        for part in inputs.parts:
+            fed[skeletons.input_name(part)] = prepare(request[pictures_name(signature, part)], inputs)
+    if inputs.pose_steps:
+        fed["pose"] = _from_poses(request[POSES], inputs)
+    return fed
+
+
+def _checked(request):
+    """The request; running the graph fails when an input is empty or the inputs differ in the number of clips."""
+    import tensorflow as tf
+
+    clips = {name: tf.shape(tensor)[0] for name, tensor in request.items()}
+    first = next(iter(clips))
+    checks = [
+        tf.debugging.assert_positive(tf.size(tensor), f"{name} is empty: at least one clip of one frame is needed")
+        for name, tensor in request.items()
+    ]
+    checks += [
+        tf.debugging.assert_equal(clips[first], count, f"{first} and {name} have different numbers of clips")
+        for name, count in clips.items() if name != first
+    ]  # fmt: skip
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return {name: tf.identity(tensor) for name, tensor in request.items()}
+
+
+def frame_indices(num_frames, inputs):
+    """Which frames of a clip a model looks at, in the centred window or at the pose steps: ``[T]``."""
+    from tfrecords.reading import sampling
+
+    if not inputs.has_window:
+        return sampling.middle_steps(num_frames, inputs.frames)
+    start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+
+
+def _from_frames(frames, inputs):
+    """``[B, any, any, any, 3]`` uint8 -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
+    import tensorflow as tf
+
+    from tfrecords.reading import pictures
+
+    shape = tf.shape(frames)
+    indices = frame_indices(shape[1], inputs)
+    top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
+
+    def one_frame(place):
+        clip, frame = place
+        picture = frames[clip, frame, top : top + height, left : left + width]
+        return pictures.prepare(picture[tf.newaxis], inputs.size)[0]
+
+    # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
+    spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
+    places = tf.meshgrid(tf.range(shape[0]), indices, indexing="ij")  # [B, T] each
+    rgb = tf.map_fn(one_frame, [tf.reshape(x, [-1]) for x in places], fn_output_signature=spec)
+    return tf.reshape(rgb, [-1, inputs.frames, inputs.size, inputs.size, 3])
+
+
+def _from_jpegs(jpegs, inputs):
+    """``[B, any]`` strings -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
+    import tensorflow as tf
+
+    from tfrecords.reading import pictures
+
+    indices = frame_indices(tf.shape(jpegs)[1], inputs)
+
+    def one_clip(jpegs):
+        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square)
+        frames = pictures.prepare(frames, inputs.size)
+        return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
+
+    spec = tf.TensorSpec([inputs.frames, inputs.size, inputs.size, 3], tf.float32)
+    return tf.map_fn(one_clip, jpegs, fn_output_signature=spec)
+
+
+def _from_poses(xyz, inputs):
+    """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
+    import tensorflow as tf
+
+    from tfrecords.reading import pipeline, poses, sampling
+
+    xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
+
+    def one_clip(xyz):
+        places = sampling.step_places(inputs.pose_steps, 0.5)
+        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), places, inputs)
+
+    spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
+    return tf.map_fn(one_clip, xyz, fn_output_signature=spec)
+
+
+def _from_examples(examples, inputs):
+    """``[B]`` records -> what the network is fed."""
+    import tensorflow as tf
+
+    from tfrecords.reading import pipeline
+
+    def one_clip(record):
+        fed = pipeline.centre_view(record, inputs)
+        if inputs.pose_steps:
+            fed["pose"] = tf.debugging.assert_all_finite(fed["pose"], "poses must be finite numbers")
+        return fed
+
+    return tf.map_fn(one_clip, examples, fn_output_signature=inputs.signature())
+
+
+def build(model, inputs, labels, *, precision="float32", freeze=False, compute="float32"):
+    """The graphs to save.
+
+    Args:
+        model: A model of :mod:`zoo`: a dictionary of features -> softmax ``[B, C]``, with a layer ``logits``.
+        inputs: What it is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        labels: The C class names, in the order of the softmax.
+        precision: How the network's weights are stored, one of :data:`serving.savedmodel.freezing.PRECISIONS`.
+        freeze: Whether they are constants of a graph that is made ready for a CPU.
+        compute: What the convolutions of such a graph are computed in, one of
+            :data:`serving.savedmodel.freezing.COMPUTED`.
+
+    Returns:
+        ``(module, functions)`` for ``tf.saved_model.save(module, path, signatures=functions)``: a ``tf.Module`` that
+        holds the network's variables, and signature name -> concrete function.
+
+    Raises:
+        UserError: Model, inputs and labels do not fit together.
+
+    Example:
+        >>> import zoo
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> model = zoo.build("pose_lstm", num_classes=2, pose_steps=5, joints=20, lstm_units=8)
+        >>> inputs = Inputs(pose_steps=5, layout="kinect_v1_20")
+        >>> module, functions = build(model, inputs, ["sit", "stand"])
+        >>> sorted(functions["serving_default"].structured_outputs)
+        ['classes', 'logits', 'probabilities']
+    """
+    import tensorflow as tf
+
+    from serving.savedmodel import freezing
+
+    if inputs.granularities:
+        raise UserError(
+            f"{model.name} reads stored features, which another network made of a clip, and a request brings "
+            "the clip itself: export one that makes them of frames (option backbone of temporal and global)"
+        )
+    _check_parts(model, inputs, labels)
+
+    # One network for all signatures, so that its weights are stored once; what a signature does not answer with, such
+    # as attention maps, TensorFlow leaves out when it runs it.
+    maps = zoo.attention_maps(model).output if zoo.attention_names(model) else {}
+    outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
+    network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
+    if precision != "float32" or freeze:
+        network = freezing.rewrite(network.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
+    texts = tf.constant([label.encode() for label in labels])  # [C]
+
+    def function(signature):
+        def serve(**request):
+            answer = network(features(signature, inputs, request))
+            clips = tf.shape(answer["probabilities"])[0]
+            answered = {name: answer[name] for name in answer if name not in maps or signature == ATTENTION}
+            return {**answered, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
+
+        return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
+
+    functions = {signature: function(signature) for signature in names(inputs, attention=bool(maps))}
+    module = tf.Module(name=model.name)
+    # The variables alone: saving the Keras model would trace every layer once more, for nothing.
+    module.network_variables = list(
+        {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
+    )
+    return module, functions
+
+
+def _batched(specs):
+    """The specifications with a batch axis."""
+    import tensorflow as tf
+
+    return {name: tf.TensorSpec([None, *spec.shape], spec.dtype, name) for name, spec in specs.items()}
+
+
+def _check_parts(model, inputs, labels):
+    """Raises :class:`~zoo.shared.errors.UserError` unless model, inputs and labels fit together."""
+    expected = {name: tuple(spec.shape) for name, spec in inputs.signature().items()}
+    actual = {name: tuple(tensor.shape)[1:] for name, tensor in model.input.items()}
+    if expected != actual:
+        raise UserError(f"the model takes {actual}, but the run's inputs.json feeds it {expected}: they must be equal")
+    if "logits" not in [layer.name for layer in model.layers]:
+        raise UserError(f"the model {model.name} has no layer named logits, expected a model made by zoo.build")
+    shapes = {tuple(model.get_layer("logits").output.shape), tuple(model.output.shape)}
+    if shapes != {(None, len(labels))}:
+        raise UserError(f"labels.txt has {len(labels)} classes, but the model's output is {tuple(model.output.shape)}")
+
+
+def _network(model, outputs):
+    """Features -> some of a model's tensors by name, in inference mode."""
+    import tensorflow as tf
+
+    part = tf.keras.Model(model.input, outputs)
+
+    def call(fed):
+        return {name: tf.cast(value, tf.float32) for name, value in part(fed, training=False).items()}
+
+    return call

@@ -1,0 +1,8 @@
+"""``python -m serving.server``."""
+
+import sys
+
+from serving.server.server import main
+from zoo.shared import command_line
+
+sys.exit(command_line.run(main))

@@ -1,0 +1,454 @@
+"""TF-Serving's REST interface: JSON instead of protobuf messages, and the metrics.
+
+``GET /v1/models/NAME[/versions/N|/labels/L][/metadata]``, ``POST ...:predict`` and the path of the metrics. Pictures as
+JSON numbers are slow: send JPEG files as ``{"b64": ...}``, or use gRPC.
+"""
+
+import base64
+import binascii
+import contextlib
+import http.server
+import io
+import json
+import logging
+import re
+import socket
+import threading
+import time
+import urllib.parse
+
+import grpc
+
+from serving.savedmodel.servable import Refused, invalid, one_line
+from serving.server import metrics
+from serving.server.services import SIGNATURE_FIELD
+from zoo.shared.errors import UserError
+
+DISCARD_SECONDS = 2.0  # that a client is given to send the rest of what is refused
+READ_SECONDS = 30.0  # for a whole request, and for its answer: a client that takes them drop by drop is cut off
+MAX_CONNECTIONS = 64
+_HTTP = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.FAILED_PRECONDITION: 412,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_PATH = re.compile(  # of what is still percent-encoded: a name may have a slash
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
+)
+_BYTES = "_bytes"  # an output with this ending is binary
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it, UTF-8 cannot
+
+_log = logging.getLogger(__name__)
+
+
+class _Answered(Exception):
+    """A request that is answered with an HTTP status before it comes to the model."""
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+# ------------------------------------------------------------------------------------------- JSON and tensors
+
+
+def predict_request(body, spec, definition):
+    """The ``PredictRequest`` of a JSON body.
+
+    Args:
+        body: The bytes.
+        spec: Called with the signature's name, gives the ``ModelSpec``.
+        definition: Called with a ``ModelSpec``, gives the signature's ``SignatureDef``.
+
+    Returns:
+        ``(request, whether the answer goes row by row)``.
+
+    Raises:
+        Refused: It is no such JSON, or its values are not of the inputs' types.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    document = _document(body)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.CopyFrom(spec(document.get("signature_name", "")))
+    expected = dict(definition(request.model_spec).inputs)  # the message's own map fails at names that are no UTF-8
+    rows = "instances" in document
+    given = _columns(document["instances"], expected) if rows else _named(document["inputs"], expected)
+    for name, values in given.items():
+        if name not in expected:
+            raise invalid(f"JSON object: input {name} not found in signature, expected {', '.join(sorted(expected))}")
+        request.inputs[name].CopyFrom(_tensor(name, values, tf.as_dtype(expected[name].dtype)))
+    return request, rows
+
+
+def _document(body):
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise invalid("JSON Value: expected an object with instances or inputs")
+    if ("instances" in document) == ("inputs" in document):
+        raise invalid("JSON object must have one of the keys instances and inputs")
+    signature = document.get("signature_name", "")
+    if not isinstance(signature, str) or _HALF_CHARACTER.search(signature):
+        raise invalid("signature_name must be a string of Unicode characters")
+    return document
+
+
+def _columns(instances, expected):
+    """Input name -> values of every clip, from the row format."""
+    if not isinstance(instances, list) or not instances:
+        raise invalid("instances must be a list that is not empty")
+    if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
+        return _named(instances, expected)
+    if any(set(row) != set(instances[0]) for row in instances):
+        raise invalid("instances must all have the same inputs")
+    return {name: [row[name] for row in instances] for name in instances[0]}
+
+
+def _named(values, expected):
+    """Input name -> values; a model of one input needs no name."""
+    if isinstance(values, dict) and set(values) != {"b64"}:
+        return values
+    if len(expected) != 1:
+        raise invalid(f"the signature has several inputs, name them: {', '.join(sorted(expected))}")
+    return {next(iter(expected)): values}
+
+
+def _tensor(name, values, dtype):
+    """The ``TensorProto`` of an input."""
+    import tensorflow as tf
+
+    try:
+        return tf.make_tensor_proto(_array(name, values, dtype))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise invalid(f"input {name}: {one_line(error)}") from None
+
+
+def _array(name, values, dtype):
+    """The array of an input; strings become bytes."""
+    import numpy as np
+    import tensorflow as tf
+
+    if dtype == tf.string:
+        array = np.array(_strings(name, values), dtype=object)
+        if not all(isinstance(value, bytes) for value in array.flat):  # NumPy has left lists in it
+            raise invalid(f"input {name}: lists of unequal length or depth, expected those of a tensor")
+        return array
+    kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+    array = np.array(values)
+    fits = not array.size or array.dtype.kind in kinds.get(dtype.as_numpy_dtype().dtype.kind, "")
+    if fits and dtype.is_integer and array.size:
+        fits = dtype.min <= array.min() and array.max() <= dtype.max
+    if not fits:
+        raise invalid(f"input {name}: values are not of the type {dtype.name}")
+    return array.astype(dtype.as_numpy_dtype)
+
+
+def _strings(name, values):
+    if isinstance(values, list):
+        return [_strings(name, value) for value in values]
+    if isinstance(values, str):
+        return values.encode()
+    if isinstance(values, dict) and set(values) == {"b64"} and isinstance(values["b64"], str):
+        try:
+            return base64.b64decode(values["b64"], validate=True)
+        except binascii.Error as error:
+            raise invalid(f"input {name}: no base64: {error}") from None
+    raise invalid(f'input {name}: expected strings or {{"b64": ...}}')
+
+
+def predict_json(response, rows):
+    """The JSON of a ``PredictResponse``, row by row (``predictions``) or column by column (``outputs``)."""
+    import tensorflow as tf
+
+    columns = {name: _plain(name, tf.make_ndarray(proto).tolist()) for name, proto in response.outputs.items()}
+    if not rows:
+        return {"outputs": columns if len(columns) != 1 else next(iter(columns.values()))}
+    if len(columns) == 1:
+        return {"predictions": next(iter(columns.values()))}
+    return {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
+
+
+def _plain(name, value):
+    if isinstance(value, list):
+        return [_plain(name, one) for one in value]
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()} if name.endswith(_BYTES) else value.decode("utf-8", "replace")
+    return value
+
+
+# --------------------------------------------------------------------------------------------------- requests
+
+
+class _Limited(io.RawIOBase):
+    """A connection whose reads and writes have a time together: a timeout of a socket begins anew with every byte.
+
+    Args:
+        connection: The socket.
+        seconds: The time; ``socket.timeout`` is raised after it.
+    """
+
+    def __init__(self, connection, seconds):
+        super().__init__()
+        self._connection = connection
+        self.allow(seconds)
+
+    def allow(self, seconds):
+        """Gives what comes from now on a time of its own."""
+        self._end = time.monotonic() + seconds
+
+    def readable(self):
+        """Whether it can be read."""
+        return True
+
+    def readinto(self, buffer):
+        """Reads what is there, or waits for it."""
+        self._wait_no_longer()
+        return self._connection.recv_into(buffer)
+
+    def write(self, data):
+        """Writes all of it."""
+        left = memoryview(data)
+        while left:
+            self._wait_no_longer()
+            left = left[self._connection.send(left) :]
+        return len(data)
+
+    def _wait_no_longer(self):
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._connection.settimeout(left)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One connection, one request: a slow reader or writer holds a thread for a bounded time."""
+
+    services = None  # set in the subclass that a server makes
+    max_bytes = None
+    body_unread = False
+
+    def setup(self):
+        """Takes the connection, on which the request has its time from now on."""
+        self.connection = self.request
+        self.wfile = _Limited(self.connection, READ_SECONDS)
+        self.rfile = io.BufferedReader(self.wfile)
+
+    def do_GET(self):
+        self._answer(self._get)
+
+    def do_POST(self):
+        self.body_unread = True
+        self._answer(self._post)
+
+    def _answer(self, make):
+        self.path = self.path.partition("?")[0]  # a query is no part of a name
+        try:
+            if self.path == metrics.PATH and self.command == "GET":
+                return self._send(200, self.services.metrics.text(), "text/plain; version=0.0.4")
+            status, body = 200, json.dumps(make())
+        except Refused as refusal:
+            status, body = _HTTP.get(refusal.code, 500), _error(refusal)
+        except _Answered as answered:
+            status, body = answered.status, _error(answered)
+        except OSError:  # of the connection: there is nobody to answer
+            raise
+        except Exception as error:
+            _log.exception("a request failed")
+            status, body = 500, _error(f"{type(error).__name__}: {one_line(error)}")
+        self._send(status, body.encode(), "application/json")
+
+    def _send(self, status, body, kind):
+        self.close_connection = True
+        self.wfile.allow(READ_SECONDS)
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        if self.body_unread:
+            self._discard()
+
+    def _discard(self):
+        """Reads a refused body for a while: closed at once, the client would see a broken pipe and not the answer."""
+        self.wfile.allow(DISCARD_SECONDS)
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(65536):
+                pass
+
+    def _parts(self, *allowed):
+        match = _PATH.fullmatch(self.path)
+        if not match or match["what"] not in allowed:
+            raise _Answered(
+                404 if not self.path.startswith("/v1/") else 400, f"Malformed request: {self.command} {self.path}"
+            )
+        return match
+
+    def _get(self):
+        from google.protobuf import json_format
+        from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+
+        match = self._parts(None, "/metadata")
+        if match["what"]:
+            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
+            request.model_spec.CopyFrom(_spec(match))
+            response = self.services.answer("get_model_metadata", request, "REST")
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            response.metadata[SIGNATURE_FIELD].Unpack(signatures)
+            spec = response.model_spec
+            return {
+                "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
+                "metadata": {SIGNATURE_FIELD: json_format.MessageToDict(signatures, preserving_proto_field_name=True)},
+            }
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.CopyFrom(_spec(match))
+        response = self.services.answer("get_model_status", request, "REST")
+        return {"model_version_status": [_status(one) for one in response.model_version_status]}
+
+    def _post(self):
+        match = self._parts(":predict")
+        body = self._body()
+        manager = self.services.manager
+
+        def definition(spec):
+            return manager.servable(spec).signature_def(spec.signature_name or "serving_default")
+
+        request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
+        return predict_json(self.services.answer("predict", request, "REST"), rows)
+
+    def _body(self):
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdecimal():
+            raise _Answered(411, "a Content-Length is needed")
+        # Compared by its digits first: Python reads no number of thousands of them.
+        length = length.lstrip("0") or "0"
+        if len(length) > len(str(self.max_bytes)) or int(length) > self.max_bytes:
+            raise _Answered(413, f"the body is longer than the {self.max_bytes} bytes that are accepted")
+        body = bytearray()
+        while len(body) < int(length):
+            try:
+                part = self.rfile.read1(min(65536, int(length) - len(body)))
+            except socket.timeout:
+                raise _Answered(408, f"the request took longer than {READ_SECONDS:g} s") from None
+            if not part:
+                raise _Answered(400, "the body is shorter than its Content-Length")
+            body += part
+        self.body_unread = False
+        return bytes(body)
+
+    def log_message(self, template, *values):
+        _log.debug("rest=%s %s", self.client_address[0], template % values)
+
+
+def _error(reason):
+    """The JSON of a refusal."""
+    return json.dumps({"error": str(reason)})
+
+
+def _spec(match, signature=""):
+    from tensorflow_serving.apis import model_pb2
+
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]), signature_name=signature)
+    if match["version"]:
+        spec.version.value = int(match["version"])
+    elif match["label"]:
+        spec.version_label = urllib.parse.unquote(match["label"])
+    return spec
+
+
+def _status(one):
+    from tensorflow_serving.apis import get_model_status_pb2
+
+    code = next(code.name for code in grpc.StatusCode if code.value[0] == one.status.error_code)
+    return {
+        "version": str(one.version),
+        "state": get_model_status_pb2.ModelVersionStatus.State.Name(one.state),
+        "status": {"error_code": code, "error_message": one.status.error_message},
+    }
+
+
+class RestServer(http.server.ThreadingHTTPServer):
+    """Answers REST requests in threads of its own.
+
+    Args:
+        services: The :class:`~serving.server.services.Services`.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        max_bytes: Longest body.
+        tls: A :class:`~serving.server.tls.Tls`, or ``None`` for plain HTTP.
+
+    Raises:
+        UserError: The port is not free.
+    """
+
+    daemon_threads = False  # Python must not end while one of them is in TensorFlow
+    block_on_close = False  # stop() waits, but not for ever
+    allow_reuse_address = True
+
+    def __init__(self, services, host, port, max_bytes, tls=None):
+        self._context = tls.context() if tls else None
+        self._open = set()  # connections
+        self._closed = threading.Condition()  # one of them; its lock is that of the set
+        handler = type("Handler", (_Handler,), {"services": services, "max_bytes": max_bytes})
+        try:
+            super().__init__((host, port), handler)
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on {host}:{port}: it is in use or not an address of this machine"
+            ) from error
+        self.address = f"{host}:{self.server_address[1]}"
+
+    def get_request(self):
+        """The next connection; its TLS handshake is left to the thread that serves it."""
+        connection, address = super().get_request()
+        if self._context:
+            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def process_request(self, request, client_address):
+        """Begins a thread for a connection, if there are not too many."""
+        with self._closed:
+            room = len(self._open) < MAX_CONNECTIONS
+            if room:
+                self._open.add(request)
+        if room:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request):
+        """Ends a connection, whose place is free then."""
+        with self._closed:
+            self._open.discard(request)
+            self._closed.notify_all()
+        super().shutdown_request(request)
+
+    def stop(self, grace):
+        """Takes no more connections, lets those there are end, and breaks off what is left.
+
+        Args:
+            grace: Seconds until then.
+        """
+        self.shutdown()
+        self.server_close()
+        with self._closed:
+            self._closed.wait_for(lambda: not self._open, grace)
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # its client was faster
+                    # Not SSLSocket's: it forgets TLS first, and what its thread writes then would go out in the clear.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def handle_error(self, request, client_address):
+        """A client that left, was too slow or has no certificate: no fault of the server."""
+        _log.debug("rest=%s the connection failed", client_address[0], exc_info=True)

@@ -1,0 +1,332 @@
+"""Recipes: what is read, what is refused and how it is said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+
+import zoo
+from recipes.config import sections as config
+from recipes.trainers import fusion as two_level_fusion
+from recipes.trainers import optimisation, stages
+from tests.recipes.conftest import TINY
+from tfrecords import protocols
+from zoo import registry
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+class Records:
+    """What building a model needs to know of a dataset."""
+
+    persons = 1
+    layout = "kinect_v1_20"
+    feature_size = 24
+
+    @staticmethod
+    def labels_of(protocol):
+        return tuple("abcd")
+
+
+def small(recipe):
+    """Overrides that make a recipe's models small, and need no download."""
+    changes = {"width": 0.0625, "network": "mobilenet_v2", "network_weights": None, "glimpse_size": 32}
+    known = registry.options(recipe.model.name)
+    video = ["data.frames=8", "data.size=32"] if recipe.data.frames else []
+    return video + [f"model.{key}={'null' if v is None else v}" for key, v in changes.items() if key in known]
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_every_recipe_resolves(name):
+    recipe = config.load(name)
+    known = ("default",) if recipe.data.dataset == "folder" else protocols.names(recipe.data.dataset)
+    assert recipe.data.protocol in known
+    assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
+    assert name == f"{recipe.model.name}_{recipe.data.dataset}"
+    runs = [source for stage in recipe.stages for source in stage.init if config.is_path(source)]
+    assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
+    if recipe.model.name in registry.ESTIMATORS:
+        assert two_level_fusion.estimator(recipe).get_params()["random_state"] == recipe.seed
+    else:
+        assert set(recipe.model.options) <= set(registry.options(recipe.model.name))
+
+
+def structure(name):
+    """What of a recipe decides whether its stages fit together; recipes of a method on several datasets share it."""
+    recipe = config.load(name)
+    options = {k: v for k, v in recipe.model.options.items() if not isinstance(v, (int, float))}
+    stages_of = [
+        (s.name, str(s.model), tuple(x for x in s.init if not config.is_path(x)), s.freeze) for s in recipe.stages
+    ]
+    return str((recipe.model.name, options, stages_of, bool(recipe.data.frames), bool(recipe.data.pose_steps)))
+
+
+STRUCTURES = {structure(name): name for name in config.names() if config.load(name).stages}
+
+
+@pytest.mark.parametrize("name", STRUCTURES.values())
+def test_stages_fit_together(name):
+    recipe = config.load(name, small(config.load(name)))
+    models = {}
+    for stage in recipe.stages:
+        models[stage.name], inputs = stages.build_model(recipe, stage, Records)
+        assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
+            key: tuple(spec.shape) for key, spec in inputs.signature().items()
+        }
+        earlier = {source for source in stage.init if not config.is_path(source)}
+        stages.initialise(models[stage.name], dataclasses.replace(stage, init=earlier), models.get)
+        stages.freeze(models[stage.name], stage)
+        if stage.epochs:
+            optimisation.make_optimizer(stage, models[stage.name])  # the patterns of its rates fit layers
+    assert models[recipe.stages[-1].name].name == recipe.model.name
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"), [("vpn_ntu60_cv", "cv"), ("pose_lstm_msr_daily_loso_7", "loso_7"), ("i3d_ntu120", "cs1")]
+)
+def test_a_name_may_end_in_a_protocol(name, protocol):
+    recipe = config.load(name)
+    assert (recipe.name, recipe.data.protocol) == (name, protocol)
+    assert config.load(name, ["data.protocol=cs"]).data.protocol == "cs"
+    with pytest.raises(UserError, match="unknown recipe 'vpn_ntu60_cs1', did you mean"):
+        config.load("vpn_ntu60_cs1")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("modle=1", ["unknown key 'modle'", "did you mean 'model'"]),
+        ("data.augment.rotatoin=3", ["data.augment", "did you mean 'rotation'"]),
+        ("stages.first.optimizer.lerning_rate=1", ["stages.first.optimizer", "did you mean 'learning_rate'"]),
+        ("stages.frist.epochs=3", ["stages has no stage 'frist'", "did you mean 'first'"]),
+        ("stages.first.optimizer.name=sdg", ["stages.first.optimizer.name", "did you mean 'sgd'"]),
+        ("stages.first.schedule=cosine", ["stages.first.schedule: expected {name:"]),
+        ("stages.first.schedule={name: step}", ["stages.first.schedule.every: missing", "whole number"]),
+        ("stages.first=3", ["stages.first", "a key of the stage"]),
+        ("stages.first.optimizer.name=[sgd]", ["stages.first.optimizer.name", "unknown name"]),
+        (f"seed={10**400}", ["seed: expected a number at least 0"]),
+        ("batch=many", ["batch: expected a whole number", "'many'"]),
+        ("batch=2.5", ["batch: expected a whole number", "2.5"]),
+        ("batch=true", ["batch: expected a whole number", "True"]),
+        ("batch=0", ["batch: expected a number at least 1", "0"]),
+        ("seed=null", ["seed: expected a whole number", "nothing"]),
+        ("stages.first.optimizer.learning_rate=.nan", ["expected a number above 0", "nan"]),
+        ("stages.first.optimizer.momentum=1", ["expected a number at least 0 and below 1"]),
+        ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
+        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
+        ("evaluate.crops=3", ["evaluate.crops: crops are of video"]),
+        ("evaluate.pose_crop=1.5", ["evaluate.pose_crop: expected a number above 0 and at most 1"]),
+        ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
+        ("data.cache=1", ["data.cache: expected true or false"]),
+        ("data.balance=subjects", ["data.balance: expected none or classes", "'subjects'"]),
+        ("data.train_on=test", ["data.train_on: expected train or train_and_val"]),
+        ("data.train_on=train_and_val", ["stages.first.monitor", "nothing to choose on, set it to last"]),
+        ("stages.second.monitor=last", ["stages.second.monitor", "leave early_stopping and plateau out"]),
+        (
+            "data={dataset: synthetic, protocol: cv, granularities: [2], segment_steps: 3, augment: {pose_crop: 0.5}}",
+            ["data.augment.pose_crop", "whole clips"],
+        ),
+        (
+            "data={dataset: synthetic, protocol: cv, granularities: [2], segment_steps: 3, augment: {time_warp: 2}}",
+            ["data.augment.time_warp", "whole clips"],
+        ),
+        ("data.augment.pose_pad=-1", ["data.augment: pose_pad is -1, expected a number from 0 to 10"]),
+        ("data.augment.noise=-0.1", ["data.augment: noise is -0.1, expected a number from 0"]),
+        ("data.augment.tilt=200", ["data.augment: tilt is 200, expected a number from 0 to 180"]),
+        ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
+        ("data.augment.temporal_jitter=2", ["data.augment.temporal_jitter: expected true or false"]),
+        ("data.parts=full_body", ["data.parts: expected a list of text"]),
+        ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
+        ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean 'body'"]),
+        ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
+        ("stages.second.init=[third]", ["stages.second.init", "no earlier stage 'third'", "first"]),
+        ("stages.second.recompute=1", ["stages.second.recompute: expected true or false"]),
+        ("stages.second.model=i3d", ["stages.second.model", "last stage"]),
+        ("stages.second.name=first", ["stages.first", "two stages"]),
+        ("stages.second.name=a/b", ["folder", "letters"]),
+        ("stages=[]", ["at least one stage"]),
+        ("model={lstm_units: 3}", ["model: expected a model such as"]),
+        ("batch", ["--set batch", "key=value"]),
+        ("batch.size=3", ["--set batch.size=3", "holds no keys"]),
+        ("data.augment={rotation: 1", ["--set data.augment", "not valid YAML"]),
+    ],
+)
+def test_mistakes_are_named(tiny, override, words):
+    with pytest.raises(UserError) as error:
+        config.load(tiny, [override])
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_parts_of_a_clip_are_of_poses_alone():
+    assert config.load("pose_gcn_synthetic", ["evaluate.pose_crop=0.5"]).evaluate.pose_crop == 0.5
+    with pytest.raises(UserError, match=r"evaluate\.pose_crop: .* for poses alone"):
+        config.load("separable_sta_synthetic", ["evaluate.pose_crop=0.5"])
+
+
+def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):
+    with pytest.raises(UserError, match=r"stages\.second\.class_weights: .*leave them out"):
+        config.load(tiny, ["model.loss=all_steps", "stages.second.class_weights=balanced"])
+    with pytest.raises(UserError, match=r"stages\.hands\.class_weights: .* both streams .*leave them out"):
+        config.load("sta_hands_synthetic", ["stages.hands.class_weights=balanced"])
+
+
+@pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=bfloat16"])
+def test_what_activation_checkpointing_does_not_go_with(tiny, excluded):
+    with pytest.raises(UserError, match=r"stages.first.recompute: .*set (xla to false|mixed_precision to float32)$"):
+        config.load(tiny, ["stages.first.recompute=true", excluded])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["expected {model, data, stages"]),
+        ("- a", ["expected {model, data, stages"]),
+        ("model: pose_lstm\n", ["data: missing"]),
+        ("batch: 3\nbatch: 4\n", ["line", "'batch' comes twice"]),
+        ("model: [", ["line", "not valid YAML"]),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, words):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        config.load(path)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_unknown_recipe_lists_the_valid_ones_and_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean 'pose_lstm_nucla'.*i3d_synthetic"):
+        config.load("pose_lstm_ncula")
+    with pytest.raises(UserError, match="no such file"):
+        config.load("no/such.yaml")
+
+
+def test_overrides_are_typed_as_yaml(tiny):
+    recipe = config.load(
+        tiny,
+        [
+            "stages.first.optimizer.learning_rate=1e-4",  # text in YAML 1.1
+            "stages.first.schedule={name: step, every: 3}",
+            "stages.second.freeze=[lstm_1, lstm_*]",
+            "data.augment.flip=true",
+            "model.dropout=[0.1, 0.2, 0.3]",
+            "evaluate.clips=all",
+        ],
+    )
+    first, second = recipe.stages
+    assert first.optimizer == config.SGD("sgd", learning_rate=1e-4, momentum=0.9)
+    assert first.schedule == config.Step("step", every=3, factor=0.1)
+    assert second.freeze == ("lstm_1", "lstm_*")
+    assert recipe.data.augment.flip is True
+    assert recipe.data.augment.rotation == 20.0
+    assert recipe.model.options["dropout"] == (0.1, 0.2, 0.3)
+    assert recipe.evaluate.clips == "all"
+    assert recipe.name == "tiny"
+
+
+def test_differences_name_the_keys(tiny):
+    changed = ["stages.second.optimizer.learning_rate=0.5", "model.lstm_units=5", "stages.first.schedule.name=cosine"]
+    keys = config.differences(config.load(tiny), config.load(tiny, changed))
+    assert sorted(keys) == [
+        "model.lstm_units",
+        "stages.first.schedule.final",
+        "stages.first.schedule.name",
+        "stages.second.optimizer.learning_rate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.lstm_unit=3", ["stages.second", "did you mean 'lstm_units'"]),
+        ("model.name=pose_lstn", ["stages.second", "did you mean 'pose_lstm'"]),
+        ("model.pose_steps=3", ["stages.second", "pose_steps", "data"]),
+        ("stages.second.recompute=true", ["stages.second", "pose_lstm has no video network", "leave recompute out"]),
+        ("model.name=separable_sta", ["separable_sta needs frames", "data.frames"]),
+    ],
+)
+def test_options_are_the_zoos(tiny, override, words):
+    recipe = config.load(tiny, [override])
+    with pytest.raises(UserError) as error:
+        stages.build_model(recipe, recipe.stages[-1], Records)
+    for word in words:
+        assert word in str(error.value)
+
+
+SMALL_HANDS = "name: sta_hands, network: mobilenet_v2, glimpse_size: 32, width: 0.0625, lstm_units: 4"
+
+
+def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
+    hands = ["data.size=40", "data.parts=[left_hand, right_hand]", f"model={{{SMALL_HANDS}}}"]
+    recipe = config.load(tiny, [*hands, "stages.first.model=pose_cnn", "data.frames=8"])
+    (pose, fed_poses), (whole, fed) = (stages.build_model(recipe, stage, Records) for stage in recipe.stages)
+    assert (fed.frames, fed.frames_at, fed.pose_steps, fed.parts) == (3, "pose_steps", 3, ("left_hand", "right_hand"))
+    assert (fed_poses.frames, fed_poses.pose_steps, fed_poses.pose_xy) == (0, 3, False)
+    stages.initialise(whole, recipe.stages[1], {"first": pose}.get)
+    stages.freeze(whole, config.load(tiny, ["stages.second.freeze=[pose_*]"]).stages[1])
+    trained = {layer.name for layer in whole.layers if layer.trainable_weights}
+    assert trained == {"glimpse_lstm", "step_features", "temporal_hidden", "temporal_attention", "classifier"}
+    places = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}, glimpses: frames}}"])
+    _, fed = stages.build_model(places, places.stages[-1], Records)
+    assert (fed.frames, fed.frames_at, fed.pose_xy, fed.parts) == (3, "pose_steps", True, ("full_body",))
+
+
+def test_parts_that_are_not_read(tiny):
+    recipe = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}}}"])
+    with pytest.raises(UserError, match="sta_hands reads pictures of left_hand, right_hand, add them"):
+        stages.build_model(recipe, recipe.stages[-1], Records)
+
+
+def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
+    whole = "model={name: separable_sta, width: 0.0625, lstm_units: 5, dropout: 0.3}"
+    shared = ["data.frames=8", "data.size=32", whole]
+    recipe = config.load(tiny, shared)
+    pose, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    assert pose.get_layer("lstm_3").units == 5
+    assert pose.get_layer("lstm_3_dropout").rate == 0.5  # its own dropout, not that of the whole model's head
+    own = config.load(tiny, [*shared, "stages.first.model={name: pose_lstm, lstm_units: 7}"])
+    pose, _ = stages.build_model(own, own.stages[0], Records)
+    assert pose.get_layer("lstm_3").units == 7
+    whole, _ = stages.build_model(own, own.stages[1], Records)
+    with pytest.raises(UserError, match="lstm_1"):
+        stages.initialise(whole, own.stages[1], {"first": pose}.get)
+
+
+def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
+    recipe = config.load(tiny)
+    trained, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    path = tmp_path / "trained.keras"
+    trained.save(path)
+    recipe = config.load(tiny, [f"stages.second.init=[{path}]"])
+    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
+    stages.initialise(model, recipe.stages[1], None)
+    for before, after in zip(trained.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    other = config.load(tiny, [f"stages.first.model={{name: pose_lstm, lstm_units: 4, weights: {path}}}"])
+    model, _ = stages.build_model(other, other.stages[0], Records)
+    for before, after in zip(trained.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    path.unlink()
+    with pytest.raises(UserError, match=r"stages\.second\.init: .*trained.keras: no such file"):
+        stages.initialise(model, recipe.stages[1], None)
+
+
+def test_freezing_takes_patterns(tiny):
+    recipe = config.load(tiny, ["stages.second.freeze=[lstm_*]"])
+    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
+    stages.freeze(model, recipe.stages[1])
+    assert len(model.trainable_variables) == 2  # the classifier's kernel and bias
+    wrong = config.load(tiny, ["stages.second.freeze=[lstm_9]"]).stages[1]
+    with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'lstm_"):
+        stages.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)

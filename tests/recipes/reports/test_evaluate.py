@@ -1,0 +1,103 @@
+"""Evaluation of a trained run from the command line."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from recipes import evaluate, run_directory
+from tests.recipes.conftest import command, error_of
+from tfrecords.reading import pipeline
+from zoo.shared.errors import UserError
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained):
+    result = command("evaluate.py", "--run", trained)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
+    folder = trained / "evaluation" / "cv-test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    run = run_directory.RunDirectory(trained)
+    records = pipeline.Records(dataset)
+    count = records.count("cv", "test")
+    views = list(pipeline.evaluation(records, "cv", "test", run.inputs, batch=7, clips=2))
+    model = run.model()
+    scores = np.concatenate([model(features).numpy() for features, _, _ in views])
+    labels, numbers = (np.concatenate([view[part] for view in views]) for part in (1, 2))
+    pooled = np.array([scores[numbers == number].mean(axis=0) for number in range(count)])
+    truth = np.array([labels[numbers == number][0] for number in range(count)])
+    assert metrics["clips"] == count == 50
+    assert metrics["top1"] == np.mean(pooled.argmax(axis=1) == truth)
+
+    predictions = rows(folder / "predictions.csv")
+    assert [row["id"] for row in predictions] == pipeline.clip_ids(records, "cv", "test")
+    assert [run.labels.index(row["prediction"]) for row in predictions] == pooled.argmax(axis=1).tolist()
+    assert [run.labels.index(row["label"]) for row in predictions] == truth.tolist()
+    np.testing.assert_allclose([float(row["score"]) for row in predictions], pooled.max(axis=1), atol=1e-5)
+
+    confusion = np.array([[int(row[label]) for label in run.labels] for row in rows(folder / "confusion.csv")])
+    assert confusion.sum() == count
+    assert np.trace(confusion) == sum(int(row["correct"]) for row in rows(folder / "per_class.csv"))
+    for picture in (folder / "confusion.png", trained / "curves.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"{metrics['top1']:.1%}" in evaluated
+    assert "reported by its paper" in evaluated
+
+
+def test_other_splits_have_a_folder_of_their_own(trained):
+    evaluate.evaluate(trained, split="val")
+    metrics = json.loads((trained / "evaluation" / "cv-val" / "metrics.json").read_text())
+    assert (metrics["split"], metrics["clips"], metrics["reported_percent"]) == ("val", 12, {})
+
+
+def test_mistakes_are_one_line(trained, tmp_path):
+    assert "choose from" in error_of(command("evaluate.py", "--run", trained, "--split", "tset"))
+    assert "no run directory" in error_of(command("evaluate.py", "--run", tmp_path))
+
+
+def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):
+    with pytest.raises(UserError, match="or chosen, on some of its test clips under cv: train a run under cs"):
+        evaluate.evaluate(trained, protocol="cs")
+    with pytest.raises(UserError, match="valid: cs, cv"):
+        evaluate.evaluate(trained, protocol="cz")
+    with pytest.raises(UserError, match=r"no manifest\.json there"):
+        evaluate.evaluate(trained, data=tmp_path)
+
+
+def test_validation_clips_that_were_trained_on_do_not_validate(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["train_on"] = "train_and_val"
+    for stage in recipe["stages"]:
+        stage.update(monitor="last", schedule={"name": "constant"})
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(UserError, match=r"trained on its validation clips too .* --set data\.train_on=train"):
+        evaluate.evaluate(run, split="val")
+
+
+def test_other_data_may_lack_the_protocol_of_the_training(trained, dataset, tmp_path):
+    data = shutil.copytree(dataset, tmp_path / "other")
+    described = json.loads((data / "manifest.json").read_text())
+    del described["protocols"]["cv"]  # that of the training; nothing of it is in these data
+    (data / "manifest.json").write_text(json.dumps(described))
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert 0 <= evaluate.evaluate(run, data=data, protocol="cs").top1 <= 1
+
+
+def test_a_training_that_has_not_ended_cannot_be_evaluated(trained, tmp_path):
+    for name in ("recipe.yaml", "inputs.json", "labels.txt", "environment.json"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    with pytest.raises(UserError, match=r"model\.keras is missing: the training has not ended"):
+        evaluate.evaluate(tmp_path)

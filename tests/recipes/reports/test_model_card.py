@@ -1,0 +1,96 @@
+"""Model cards: what is kept of runs, and the pages made of it."""
+
+import json
+import shutil
+
+import pytest
+
+import zoo
+from recipes import evaluate, model_card, run_directory
+from recipes.reports import cards
+from tests.recipes.conftest import ROOT, command, error_of
+from zoo import complexity, registry
+
+DOCS = ROOT / "docs" / "models"
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, tmp_path_factory):
+    """A run with one evaluation: a copy, as other modules evaluate the run that all share in ways of their own."""
+    run = tmp_path_factory.mktemp("evaluated") / trained.name
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("evaluation"))
+    evaluate.evaluate(run)
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of cards that knows the models' parameters already, and no run."""
+    known = {"parameters": model_card.read(DOCS)["parameters"], "runs": []}
+    (tmp_path / model_card.RESULTS).write_text(json.dumps(known))
+    return tmp_path
+
+
+def test_the_pages_in_the_project_are_what_the_command_renders():
+    results = model_card.read(DOCS)
+    pages = cards.pages(results)
+    assert {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")} == pages
+    assert set(pages) == {"README.md", *(f"{name}.md" for name in (*registry.METHODS, *registry.ESTIMATORS))}
+    small = {name: complexity.parameters(zoo.build(name, num_classes=cards.CLASSES)) for name in ("pose_lstm", "i3d")}
+    assert small.items() <= results["parameters"].items()
+    assert set(results["parameters"]) == set(zoo.list_models())
+
+
+def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_path_factory):
+    run = tmp_path_factory.mktemp("moved") / "mine"
+    shutil.copytree(evaluated, run)
+    result = command("model_card.py", "--run", run, "--to", folder)
+    assert result.returncode == 0, result.stderr
+    first = {path.name: path.read_text() for path in folder.iterdir()}
+    shutil.rmtree(run)
+    model_card.write(folder, runs=[])
+    model_card.write(folder, runs=[evaluated])  # the same training from another place
+    again = model_card.read(folder)["runs"]
+    assert len(again) == 1
+    model_card.write(folder)
+    text = {path.name: path.read_text() for path in folder.iterdir()}
+    assert text == {name: page.replace("runs/mine", "runs/undisturbed") for name, page in first.items()} | {
+        model_card.RESULTS: text[model_card.RESULTS]
+    }
+    metrics = json.loads((evaluated / "evaluation" / "cv-test" / "metrics.json").read_text())
+    assert again[0]["top1"] == metrics["top1"]
+    page = text["pose_lstm.md"]
+    for fact in (f"{100 * metrics['top1']:.1f}", metrics["manifest_sha256"], "recipes/train.py --recipe tiny.yaml"):
+        assert fact in page, fact
+    assert "| smarthome/cs | 42.5 | not run | not run | - |" in page
+    assert not any(str(tmp_path_factory.getbasetemp()) in page for page in text.values())
+
+
+def test_seeds_of_one_recipe_are_put_together(evaluated, folder):
+    (figures,) = model_card.figures_of(run_directory.RunDirectory(evaluated))
+    figures = {**figures, "protocol": "cs"}
+    runs = [{**figures, "seed": seed, "top1": top1} for seed, top1 in ((1, 0.8), (0, 0.6))]
+    other = {**figures, "resolved": {**figures["resolved"], "batch": 7}, "top1": 0.1}
+    page = cards.pages({"parameters": {}, "runs": [*runs, other]})["pose_lstm.md"]
+    assert "| synthetic/cs | - | 70.0 ± 14.1 (60.0 to 80.0) |" in page
+    assert "| synthetic/cs | - | 10.0 |" in page
+    assert page.count("--protocol cs") == 3  # the recipe itself says cv
+
+
+def test_folds_stand_beside_the_papers_mean(evaluated):
+    (figures,) = model_card.figures_of(run_directory.RunDirectory(evaluated), hardware="a | b")
+    fold = {**figures, "method": "pose_cnn", "dataset": "sbu", "protocol": "fold_2"}
+    page = cards.pages({"parameters": {}, "runs": [fold]})["pose_cnn.md"]
+    assert f"| sbu/fold_2 | {registry.reported('pose_cnn')['sbu/fold']:.1f} |" in page
+    assert r"| hardware | a \| b |" in page
+
+
+def test_mistakes_are_one_line(trained, folder, tmp_path):
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    for name in ("recipe.yaml", "environment.json"):
+        shutil.copyfile(trained / name, fresh / name)
+    line = error_of(command("model_card.py", "--run", fresh, "--to", folder))
+    assert f"was not evaluated on its test split: do so with python recipes/evaluate.py --run {fresh}" in line
+    (folder / model_card.RESULTS).write_text("[]")
+    assert "restore it or move it away" in error_of(command("model_card.py", "--to", folder))

@@ -1,0 +1,181 @@
+"""Training from the command line: the run directory, interruptions, mistakes."""
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+import zoo
+from recipes import run_directory, train
+from recipes.config import sections as config
+from recipes.reports import scoring
+from tests.recipes.conftest import ROOT, command, error_of, finished, start
+from tfrecords.reading import pipeline
+from zoo.shared import command_line
+
+
+def test_the_run_directory_is_complete(trained, recipe_file, dataset):
+    run = run_directory.RunDirectory(trained)
+    assert run.recipe == config.load(recipe_file)
+    assert run.inputs.frames == 0
+    assert (run.inputs.pose_steps, run.inputs.persons, run.inputs.layout) == (3, 1, "kinect_v2_25")
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    assert list(run.labels) == manifest["labels"]
+    environment = run.environment
+    assert environment["seed"] == 3
+    assert environment["versions"]["tensorflow"]
+    assert "recipes/train.py --recipe" in environment["command"]
+    assert [(row["stage"], row["epoch"]) for row in run.history] == [
+        (stage, epoch) for stage in ("first", "second") for epoch in range(1, 11)
+    ]
+    assert list((trained / "logs" / "second").glob("events*"))
+    assert run.model().output_shape == (None, 10)
+    equal(run.model(), zoo.load_model(trained / "stages" / "second" / "model.keras"))
+    assert not list(trained.rglob("*partial*"))
+
+
+def test_the_result_is_the_best_epoch_on_validation(trained, dataset):
+    run = run_directory.RunDirectory(trained)
+    best = max(run.history[10:], key=lambda row: (row["val_accuracy"], row["epoch"]))
+    ((features, labels, _),) = pipeline.evaluation(pipeline.Records(dataset), "cv", "val", run.inputs, batch=12)
+    scores = run.model()(features).numpy()
+    assert np.mean(scores.argmax(axis=1) == labels) == best["val_accuracy"]
+    assert scoring.cross_entropy(labels.numpy(), scores) == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+def equal(model, other):
+    for weight, other_weight in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(weight, other_weight)
+
+
+def stop(process, folder, epoch, number):
+    """Sends a signal as soon as an epoch's checkpoint is there."""
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / f"epoch-{epoch:05d}").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert not (folder / "model.keras").exists(), "the stage ended before it was stopped"
+    return stderr
+
+
+def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(trained, tmp_path, recipe_file, dataset):
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--resume"]
+    first, second = (tmp_path / "run" / "stages" / name for name in ("first", "second"))
+    stop(start("train.py", *arguments), first, 3, signal.SIGKILL)
+    stop(start("train.py", *arguments), second, 2, signal.SIGKILL)
+    # A disk that fills: no file may grow beyond what the next checkpoint needs.
+    full = start("train.py", *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000)))
+    line = error_of(finished(full))
+    assert re.search(r"second/checkpoints/epoch-\d+.tmp: cannot be written \(File too large", line)
+    assert "make space and go on with --resume" in line
+    interrupted = start("train.py", *arguments)
+    stderr = stop(interrupted, second, 5, signal.SIGINT)
+    assert interrupted.returncode == 130
+    assert "Traceback" not in stderr
+    assert "go on with --resume" in stderr
+    result = command("train.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "first: finished before, not repeated" in result.stdout
+
+    run, undisturbed = run_directory.RunDirectory(tmp_path / "run"), run_directory.RunDirectory(trained)
+    equal(run.model(), undisturbed.model())
+    timeless = ("stage", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    for row, expected in zip(run.history, undisturbed.history):
+        assert {key: row[key] for key in timeless} == {key: expected[key] for key in timeless}
+    assert len(run.history) == len(undisturbed.history)
+
+
+@pytest.mark.slow
+def test_killed_in_each_stage_of_separable_sta(tmp_path, dataset):
+    small = [
+        *("data.protocol=cv", "data.frames=8", "data.size=32", "model.width=0.0625", "model.lstm_units=4"),
+        *("batch=6", "stages.pose.batch=6"),
+        *("stages.backbone.epochs=4", "stages.pose.epochs=30", "stages.joint.epochs=4"),
+    ]
+    arguments = ["--recipe", "separable_sta_synthetic", "--data", dataset, "--set", *small, "--output"]
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "run"
+    result = command("train.py", *arguments, undisturbed)
+    assert result.returncode == 0, result.stderr
+    for stage, epoch in (("backbone", 2), ("pose", 3), ("joint", 2)):
+        process = start("train.py", *arguments, output, "--resume")
+        stop(process, output / "stages" / stage, epoch, signal.SIGKILL)
+    result = command("train.py", *arguments, output, "--resume")
+    assert result.returncode == 0, result.stderr
+    equal(run_directory.RunDirectory(output).model(), run_directory.RunDirectory(undisturbed).model())
+
+
+def test_a_second_training_in_the_same_folder_is_refused(trained, recipe_file, dataset):
+    with run_directory.lock(trained):
+        arguments = ["--recipe", recipe_file, "--data", dataset, "--output", trained, "--resume"]
+        assert "another training runs there" in error_of(command("train.py", *arguments))
+
+
+def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_file, dataset):
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", trained]
+    assert "holds a training already: go on with --resume" in error_of(command("train.py", *arguments))
+    other = error_of(command("train.py", *arguments, "--resume", "--set", "model.lstm_units=5"))
+    assert "started with another model.lstm_units" in other
+    ended = error_of(command("train.py", *arguments, "--resume", "--set", "stages.first.epochs=30"))
+    assert "stage first has ended" in ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--recipe is missing"),
+        (["--recipe", "pose_lstm_ncula"], "did you mean 'pose_lstm_nucla'"),
+        (["--recipe", "pose_lstm_nucla", "--resmue"], "did you mean --resume"),
+        (
+            ["--recipe", "pose_lstm_nucla", "--data", "DATASET"],
+            "holds synthetic, but",
+        ),
+        (["--recipe", "pose_lstm_synthetic", "--data", "nowhere"], "nowhere: no manifest.json there"),
+        (["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "data.protocol=cx"], "Valid: cs, cv"),
+        (["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "batch=100"], "batch 100 is larger than"),
+        (
+            ["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "batch=8", "mixed_precision=float16"],
+            "needs a GPU",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, dataset, capsys, arguments, words):
+    arguments = [str(dataset) if argument == "DATASET" else argument for argument in arguments]
+    try:
+        status = command_line.run(train.main, [*arguments, "--output", str(tmp_path / "run")])
+    except SystemExit as leaving:  # argparse's own errors
+        status = leaving.code
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_list_and_print_as_a_module():
+    module = [sys.executable, "-m", "recipes.train"]
+    listed = subprocess.run([*module, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in listed.splitlines() if line.startswith("separable_sta_nucla")]
+    assert all(word in line for word in ("nucla/v3_12", "92.4 %", "backbone", "pose", "joint (30 epochs)"))
+    resolved = [*module, "--recipe", "i3d_synthetic", "--print", "--seed", "7", "--set", "batch=4"]
+    printed = subprocess.run(resolved, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = config.from_dict(yaml.safe_load(printed))
+    assert recipe == config.load("i3d_synthetic", ["seed=7", "batch=4"])
+
+
+def test_bfloat16_trains_and_saves_a_float32_model(tmp_path, recipe_file, dataset):
+    stage = "{name: only, epochs: 1, optimizer: {name: sgd, learning_rate: 0.05}}"
+    short = [f"stages=[{stage}]", "mixed_precision=bfloat16"]
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--set", *short]
+    result = command("train.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    model = run_directory.RunDirectory(tmp_path / "run").model()
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}

@@ -1,0 +1,292 @@
+"""The client against a running server."""
+
+import asyncio
+import csv
+import dataclasses
+import io
+import json
+import socket
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.client import client as client_module
+from serving.client.client import AsyncClient, Client, RequestFailed
+from tests.serving import fake_server
+from tests.serving.conftest import LABELS, PERSONS
+from tests.tfrecords.recording_files import write_video
+from tfrecords import schema
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture
+def client(address):
+    with Client(address, "separable_sta") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video file."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    write_video(path, np.zeros((20, 64, 96, 3), np.uint8))
+    return path
+
+
+def test_stored_jpegs_travel_untouched(client, clips, expected):
+    for name, clip in clips.items():
+        prediction = client.predict_clip(clip)
+        assert (prediction.model, prediction.version, prediction.signature) == ("separable_sta", 1, "serve_jpeg")
+        np.testing.assert_allclose(prediction.probabilities, sorted(expected[name], reverse=True), atol=1e-6)
+        assert list(prediction.labels) == [LABELS[index] for index in np.argsort(-expected[name])]
+
+
+def test_arrays_by_either_signature(address, clips):
+    decoded = [cv2.imdecode(np.frombuffer(j, np.uint8), 1)[..., ::-1] for j in clips["long"].images["full_body"]]
+    smooth = np.stack([cv2.GaussianBlur(picture, (9, 9), 3) for picture in decoded])
+    one_person = clips["long"].pose_xyz[:, 0]  # [T, J, 3]: the absent one is made up
+    answers = {}
+    for signature in ("serve_jpeg", "serving_default"):
+        with Client(address, "separable_sta", signature=signature, version=1) as client:
+            prediction = client.predict(frames=smooth, poses=one_person)
+            assert prediction.signature == signature
+            answers[signature] = dict(zip(prediction.labels, prediction.probabilities))
+    for label, probability in answers["serving_default"].items():
+        assert answers["serve_jpeg"][label] == pytest.approx(probability, abs=0.02)  # JPEG loses a little
+
+
+def test_asyncio_answers_the_same(address, clips, client):
+    stored = list(clips.values())
+    frames, poses = clips["square"].images["full_body"], clips["square"].pose_xyz
+
+    async def ask():
+        async with AsyncClient(address, "separable_sta") as asking:
+            together = await asyncio.gather(*(asking.predict_clip(clip) for clip in stored))
+            return together, await asking.predict(frames, poses), await asking.predict_batch([frames], [poses])
+
+    together, one, (batched,) = asyncio.run(ask())
+    assert together == [client.predict_clip(clip) for clip in stored]
+    assert one == batched == client.predict(frames, poses)
+
+
+def test_several_clips_in_one_request(client, clips):
+    square = clips["square"]
+    frames = square.images["full_body"]
+    turned = frames[::-1]
+    batch = client.predict_batch([frames, turned], np.stack([square.pose_xyz, -square.pose_xyz]))
+    alone = [client.predict(frames, square.pose_xyz), client.predict(turned, -square.pose_xyz)]
+    assert batch[0].probabilities != batch[1].probabilities
+    for one, other in zip(batch, alone):
+        assert one.labels == other.labels
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frames", "poses", "message"),
+    [
+        (None, None, "give frames or poses"),
+        (np.zeros((2, 1, 8, 8, 3), np.uint8), None, "needs poses"),
+        ([], [], "no clips to ask about"),
+        ([[b"a"]], [np.zeros((1, 25, 3))] * 2, "equally many clips"),
+        ([[b"a"], [b"b", b"c"]], [np.zeros((1, 25, 3))] * 2, r"jpegs have the shapes \[1\], \[2\]: ask about each"),
+    ],
+)
+def test_batches_that_are_none(client, frames, poses, message):
+    with pytest.raises(UserError, match=message):
+        client.predict_batch(frames, poses)
+
+
+def test_further_outputs(client, clips):
+    prediction = client.predict_clip(clips["square"], outputs=["logits"])
+    softmax = np.exp(prediction.outputs["logits"]) / np.exp(prediction.outputs["logits"]).sum()
+    np.testing.assert_allclose(sorted(softmax, reverse=True), prediction.probabilities, atol=1e-5)
+    with pytest.raises(UserError, match="serve_jpeg has no output 'maps', valid: classes, logits, probabilities"):
+        client.predict_clip(clips["square"], outputs=["maps"])
+
+
+def test_signatures_are_known_by_their_inputs(clips):
+    records = {"examples": (tf.string, [None])}
+    offered = fake_server.signature_map(
+        serve_jpeg=fake_server.JPEGS, serve_examples=records, attention=fake_server.FRAMES, other={"x": (tf.int64, [])}
+    )
+    clip = dataclasses.replace(clips["short"], pose_xyz=None)
+    record = schema.encode(clip)
+    with fake_server.FakeServer(offered) as server:
+        with Client(server.address, "adl", signature="attention") as client:
+            prediction = client.predict_clip(clip, outputs=["spatial_attention"])
+            np.testing.assert_array_equal(prediction.outputs["spatial_attention"], np.arange(4))
+            assert prediction.signature == "attention"
+            assert client.predict_record(record).signature == "serve_examples"  # whatever the client asks else
+        with Client(server.address, "adl", signature="serve_examples") as client:
+            client.predict_clip(clip)
+            with pytest.raises(UserError, match="takes records, not files or arrays"):
+                client.predict(clip.images)
+        with Client(server.address, "adl", signature="other") as client, pytest.raises(UserError, match="input 'x'"):
+            client.predict_clip(clip)
+
+        async def ask():
+            async with AsyncClient(server.address, "adl") as asking:
+                return await asking.predict_record(record)
+
+        asyncio.run(ask())
+    attention, *rest = server.requests
+    assert attention.inputs["frames"].tensor_shape.dim[4].size == 3  # decoded here: this signature takes no JPEG
+    assert [list(request.inputs["examples"].string_val) for request in rest] == [[record]] * 3
+    assert list(attention.output_filter) == ["classes", "probabilities", "spatial_attention"]
+    assert list(rest[0].output_filter) == ["classes", "probabilities"]  # maps stay where they are unless asked for
+
+
+def test_version_labels():
+    with fake_server.FakeServer() as server:
+        with Client(server.address, "adl", version_label="stable") as client:
+            client.predict(poses=np.zeros((1, 25, 3)))
+        assert server.requests[0].model_spec.version_label == "stable"
+    with pytest.raises(UserError, match="not both"):
+        Client(server.address, "adl", version=1, version_label="stable")
+
+
+def test_frames_that_are_read_one_by_one(client, clips):
+    frames = clips["short"].images["full_body"]
+    poses = clips["short"].pose_xyz
+    assert client.predict((jpeg for jpeg in frames), poses) == client.predict(frames, poses)
+
+
+def test_model_of_poses_alone(pose_address, clips):
+    with Client(pose_address, "pose_lstm") as client:
+        prediction = client.predict(poses=clips["long"].pose_xyz)
+        assert prediction.signature == "serving_default"
+        assert client.predict_clip(clips["long"]) == prediction  # its pictures are left out
+        with pytest.raises(UserError, match="takes no video"):
+            client.predict(frames=np.zeros((2, 8, 8, 3), np.uint8), poses=clips["long"].pose_xyz)
+
+
+@pytest.mark.parametrize(
+    ("frames", "poses", "message"),
+    [
+        (None, np.zeros((4, PERSONS, 25, 3)), "needs pictures of full_body"),
+        (np.zeros((4, 8, 8, 3), np.uint8), None, "needs poses"),
+        (np.zeros((4, 8, 8, 3), np.float32), np.zeros((4, PERSONS, 25, 3)), "frames are float32"),
+        (np.zeros((0, 8, 8, 3), np.uint8), np.zeros((4, PERSONS, 25, 3)), "with T > 0"),
+        (np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, PERSONS, 20, 3)), r"the model expects \[Tp, 2, 25, 3\]"),
+        (np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 3, 25, 3)), "poses have 3 persons"),
+    ],
+)
+def test_clip_that_does_not_fit_the_model(client, frames, poses, message):
+    with pytest.raises(UserError, match=message):
+        client.predict(frames, poses)
+
+
+def test_unknown_signature(address):
+    with (
+        Client(address, "separable_sta", signature="other") as client,
+        pytest.raises(
+            UserError, match="no signature 'other', valid: attention, serve_examples, serve_jpeg, serving_default"
+        ),
+    ):
+        client.predict(np.zeros((4, 8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"address": "127.0.0.1:1"}, grpc.StatusCode.UNAVAILABLE, "no server answers at 127.0.0.1:1"),
+        ({"model": "other"}, grpc.StatusCode.NOT_FOUND, "serves no other: correct the name"),
+        ({"version": 9}, grpc.StatusCode.NOT_FOUND, "serves no separable_sta version 9"),
+    ],
+)
+def test_failed_request_is_one_line_that_says_what_to_do(address, changes, code, message):
+    options = {"address": address, "model": "separable_sta", **changes}
+    with Client(**options) as client, pytest.raises(RequestFailed, match=message) as failure:
+        client.signatures()
+    assert failure.value.code == code
+    assert str(failure.value).startswith(code.name)
+
+
+def test_server_that_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        with Client(address, "adl", timeout=0.5) as client, pytest.raises(RequestFailed) as failure:
+            client.signatures()
+    assert str(failure.value).startswith(f"DEADLINE_EXCEEDED: no answer from {address} in 0.5 s")
+
+
+def test_refusal_of_the_server_is_passed_on(client, clips):
+    pictures = list(clips["square"].images["full_body"])
+    pictures[6] = pictures[6][:200]
+    clip = dataclasses.replace(clips["square"], images={"full_body": pictures})
+    with pytest.raises(RequestFailed, match=r"INVALID_ARGUMENT.*Invalid JPEG"):
+        client.predict_clip(clip)
+
+
+# --------------------------------------------------------------------------------------------------- the command
+
+
+def test_command_with_files(address, video, clips, tmp_path, capsys):
+    np.save(tmp_path / "poses.npy", clips["long"].pose_xyz)
+    arguments = ["--server", address, "--model", "separable_sta", "--video", str(video)]
+    arguments += ["--pose", str(tmp_path / "poses.npy")]
+    assert command_line.run(client_module.main, [*arguments, "--format", "json", "--signature", "serving_default"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["model"], answer["version"], answer["signature"]) == ("separable_sta", 1, "serving_default")
+    assert {row["class"] for row in answer["predictions"]} == set(LABELS)
+    assert sum(row["probability"] for row in answer["predictions"]) == pytest.approx(1)
+
+
+def test_command_with_a_record(command, address, dataset, expected):
+    line = ["serving.client", "--server", address, "--model", "separable_sta", "--record", dataset]
+    done = command(*line, "--clip", "short", "--top", "2")
+    assert done.returncode == 0, done.stderr
+    head, titles, *rows = done.stdout.splitlines()
+    assert head == "separable_sta version 1, serve_jpeg"
+    assert titles.split() == ["class", "probability"]
+    order = np.argsort(-expected["short"])[:2]
+    assert [row.rsplit(maxsplit=1) for row in rows] == [[LABELS[i], f"{expected['short'][i]:.4f}"] for i in order]
+
+
+def test_command_as_csv_and_with_further_outputs(address, dataset, expected, capsys):
+    line = ["--server", address, "--model", "separable_sta", "--record", str(dataset), "--clip", "short"]
+    assert command_line.run(client_module.main, [*line, "--format", "csv"]) == 0
+    head, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert head == ["model", "version", "signature", "class", "probability"]
+    order = np.argsort(-expected["short"])
+    assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_jpeg", LABELS[index]] for index in order]
+    np.testing.assert_allclose([float(row[4]) for row in rows], expected["short"][order], atol=1e-6)
+    assert command_line.run(client_module.main, [*line, "--format", "json", "--outputs", "logits"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["outputs"]["logits"]) == len(LABELS)
+    assert command_line.run(client_module.main, [*line, "--outputs", "logits"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"logits: [{len(LABELS)}]"
+
+
+def test_command_without_a_server(dataset, capsys):
+    arguments = ["--server", "127.0.0.1:1", "--model", "adl", "--record", str(dataset), "--clip", "short"]
+    assert command_line.run(client_module.main, arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: UNAVAILABLE: no server answers at 127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a clip"),
+        (["--record", "no_such_folder"], "belong together"),
+        (["--record", "no_such_folder", "--clip", "a", "--video", "b.mp4"], "either"),
+        (["--record", "no_such_folder", "--clip", "a"], "no such file or folder"),
+        (["--video", "missing.mp4"], "missing.mp4: cannot be read"),
+        (["--pose", "missing.npy"], "missing.npy: cannot be read"),
+        (["--pose", "a.npy", "--version", "-1"], "version -1: expected 0 to"),
+        (["--pose", "a.npy", "--version", str(2**63)], f"version {2**63}: expected 0 to {2**63 - 1}"),
+        (["--pose", "a.npy", "--timeout", "inf"], "a timeout of inf s: expected at most"),
+        (["--pose", "a.npy", "--timeout", "1e10"], "a timeout of 1e+10 s: expected at most"),
+        (["--pose", "a.npy", "--max-message-mb", "inf"], "--max-message-mb inf: expected at most 2048"),
+        (["--pose", "a.npy", "--max-message-mb", "2049"], "--max-message-mb 2049: expected at most 2048"),
+    ],
+)
+def test_command_with_wrong_arguments(capsys, arguments, message):
+    status = command_line.run(client_module.main, ["--server", "127.0.0.1:1", "--model", "adl", *arguments])
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

@@ -1,0 +1,335 @@
+"""The client against servers that are slow, gone, not trusted or talk nonsense: one line, never a wrong answer."""
+
+import asyncio
+import json
+import pathlib
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.client import client as client_module
+from serving.client.client import AsyncClient, Client, RequestFailed, Tls
+from serving.client.connection import Attempts
+from tests.serving import fake_server
+from tests.serving.fake_server import FakeServer, response, usual_answer
+from tests.serving.made_certificates import Authority
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+POSES = np.zeros((3, 2, 25, 3), np.float32)
+Code = grpc.StatusCode
+
+
+def failing(code, times, after=0.0):
+    """An answer that fails so often, each time ``after`` seconds; its ``left``: the seconds each attempt was given."""
+
+    def answer(request, context):
+        answer.left.append(context.time_remaining())
+        if len(answer.left) <= times:
+            time.sleep(after)
+            context.abort(code, "made to fail")
+        return usual_answer(request)
+
+    answer.left = []
+    return answer
+
+
+async def ask_async(address, **options):
+    async with AsyncClient(address, "adl", **options) as client:
+        return await client.predict(poses=POSES)
+
+
+def ask(address, **options):
+    with Client(address, "adl", **options) as client:
+        return client.predict(poses=POSES)
+
+
+def ask_in_loop(address, **options):
+    return asyncio.run(ask_async(address, **options))
+
+
+both = pytest.mark.parametrize("ask", [ask, ask_in_loop])
+
+
+# ------------------------------------------------------------------------------------------------- attempts
+
+
+@both
+def test_unavailable_is_tried_again_within_one_deadline(ask):
+    answer = failing(Code.UNAVAILABLE, times=2, after=0.3)
+    with FakeServer(answer=answer) as server:
+        assert ask(server.address, timeout=8).labels == ("sit down", "drink")
+    assert len(answer.left) == 3
+    first, _, third = answer.left
+    assert first < 9  # gRPC rounds a deadline up, so neither this nor the next is exact
+    assert first - third > 0.4  # two failures took 0.6 s: the third attempt had what was left, not a new deadline
+
+
+@both
+def test_retries_come_to_an_end(ask):
+    answer = failing(Code.UNAVAILABLE, times=9)
+    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=r"^UNAVAILABLE.*made to fail"):
+        ask(server.address, retries=1)
+    assert len(answer.left) == 2
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code not in (Code.OK, Code.UNAVAILABLE)])
+def test_no_other_code_is_tried_again(code):
+    answer = failing(code, times=9)
+    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=f"^{code.name}: ") as failure:
+        ask(server.address)
+    assert failure.value.code == code
+    assert len(answer.left) == 1
+
+
+def test_pauses_double_up_to_a_limit_and_stay_within_the_deadline():
+    now = [0.0]
+    attempts = Attempts(timeout=30, retries=100, clock=lambda: now[0])
+    pauses = []
+    while (pause := attempts.pause(Code.UNAVAILABLE)) is not None:
+        pauses.append(pause)
+        now[0] += pause
+        assert attempts.remaining() == pytest.approx(30 - sum(pauses))
+    for pause, longest in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]):
+        assert longest / 2 <= pause <= longest
+    assert 25 - 1e-6 <= sum(pauses) < 30  # another pause would have passed it
+    now[0] = 31
+    assert attempts.remaining() == 0
+
+
+# ---------------------------------------------------------------------------------------------- lost servers
+
+
+@both
+def test_server_that_dies_under_a_request(ask):
+    arrived, ended = threading.Event(), threading.Event()
+
+    def answer(request, context):
+        arrived.set()
+        ended.wait(10)
+        return usual_answer(request)
+
+    with FakeServer(answer=answer) as server:
+        killer = threading.Thread(target=lambda: (arrived.wait(10), server.stop()))
+        killer.start()
+        with pytest.raises(RequestFailed) as failure:
+            ask(server.address, retries=0)
+        ended.set()
+        killer.join()
+    assert failure.value.code in (Code.UNAVAILABLE, Code.CANCELLED)  # broken off: which of them is gRPC's choice
+    assert len(str(failure.value).splitlines()) == 1
+
+
+@both
+def test_server_that_hangs_up(ask):
+    def hang_up(listening):
+        while True:
+            try:
+                listening.accept()[0].close()
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=hang_up, args=(listening,), daemon=True).start()
+        with pytest.raises(RequestFailed) as failure:
+            ask(f"127.0.0.1:{listening.getsockname()[1]}", retries=1, timeout=5)
+        listening.shutdown(socket.SHUT_RDWR)
+    assert failure.value.code == Code.UNAVAILABLE
+
+
+@both
+def test_slow_server(ask):
+    ended = threading.Event()
+
+    def answer(request, context):
+        ended.wait(10)
+        return usual_answer(request)
+
+    with FakeServer(answer=answer) as server:
+        with pytest.raises(RequestFailed, match=r"^DEADLINE_EXCEEDED: no answer from .* in 0.3 s"):
+            ask(server.address, timeout=0.3)
+        ended.set()
+
+
+# --------------------------------------------------------------------------------------------------- garbage
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"classes": [["a", "b"]]}, "no output probabilities, only classes"),
+        ({"classes": [["a", "b"]], "probabilities": [[1.0]]}, r"classes are \[1, 2\] and probabilities \[1, 1\]"),
+        ({"classes": ["a"], "probabilities": [1.0]}, r"classes are \[1\]"),
+        ({"classes": np.zeros((1, 0), object), "probabilities": np.zeros((1, 0))}, r"classes are \[1, 0\]"),
+        ({"classes": [["a"]] * 2, "probabilities": [[1.0]] * 2}, r"classes has the shape \[2, 1\], expected 1 rows"),
+        ({"classes": [["a"]], "probabilities": [[np.nan]]}, "finite"),
+        ({"classes": [["a"]], "probabilities": [["b"]]}, "numbers"),
+        ({"classes": [[1.0]], "probabilities": [[1.0]]}, "classes that are text"),
+        ({"classes": "a", "probabilities": 1.0}, r"classes has the shape \[\]"),
+    ],
+)
+def test_answer_that_is_no_prediction(outputs, message):
+    def answer(request, context):
+        return response(request, **outputs)
+
+    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=message) as failure:
+        ask(server.address)
+    assert failure.value.code == Code.INTERNAL
+    assert server.address in str(failure.value)
+
+
+def test_answer_whose_tensor_is_damaged():
+    def answer(request, context):
+        damaged = usual_answer(request)
+        damaged.outputs["probabilities"].tensor_content = b"123"
+        return damaged
+
+    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match="probabilities is no tensor"):
+        ask(server.address)
+
+
+@both
+def test_bytes_that_are_no_answer(ask, capfd):
+    refused = pytest.raises(RequestFailed, match=r"^INTERNAL.*3 bytes that are no response of Predict")
+    with FakeServer(answer=lambda *_: b"\xff\xff\xff") as server, refused:
+        ask(server.address)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("metadata", "message"), [(b"", "no signatures"), (b"\xff\xff", "no response of GetModelM")])
+def test_metadata_that_is_none(metadata, message):
+    with FakeServer(metadata=metadata) as server, pytest.raises(RequestFailed, match=message):
+        ask(server.address)
+
+
+# ---------------------------------------------------------------------------------------------------- limits
+
+
+def test_limits_on_messages():
+    long = np.zeros((20000, 2, 25, 3), np.float32)
+    with FakeServer() as server:
+        with (
+            Client(server.address, "adl", max_message_bytes=10**6) as client,
+            pytest.raises(UserError, match=r"the clip has 12 MB, a message may have 1: send fewer"),
+        ):
+            client.predict(poses=long)
+        assert not server.requests  # refused here
+        with (
+            Client(server.address, "adl") as client,
+            pytest.raises(RequestFailed, match=r"^RESOURCE_EXHAUSTED: the server, or a proxy .* raise its limit"),
+        ):
+            client.predict(poses=long)  # refused there: the fake server has gRPC's own limit of 4 MB
+
+    def large(request, context):
+        return response(request, classes=[["a" * 5 * 10**6]], probabilities=[[1.0]])
+
+    with FakeServer(answer=large) as server:
+        assert len(ask(server.address).labels[0]) == 5 * 10**6
+        with pytest.raises(RequestFailed, match=r"^RESOURCE_EXHAUSTED"):
+            ask(server.address, max_message_bytes=10**5)
+
+
+# ------------------------------------------------------------------------------------------------------- TLS
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificates")
+    return Authority(folder, "ours"), Authority(folder, "theirs")
+
+
+def server_credentials(certificate, client_authority=None):
+    chain, key = (pathlib.Path(path).read_bytes() for path in certificate)
+    root = pathlib.Path(client_authority).read_bytes() if client_authority else None
+    return grpc.ssl_server_credentials([(key, chain)], root, client_authority is not None)
+
+
+@pytest.fixture(scope="module")
+def tls_server(authorities):
+    with FakeServer(credentials=server_credentials(authorities[0].sign("server"))) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def mutual_server(authorities):
+    credentials = server_credentials(authorities[0].sign("mutual"), authorities[0].file)
+    with FakeServer(credentials=credentials) as server:
+        yield server.address
+
+
+@both
+def test_tls_and_mutual_tls(ask, authorities, tls_server, mutual_server):
+    ours, _ = authorities
+    assert ask(tls_server, tls=Tls(ca=ours.file)).version == 7
+    certificate, key = ours.sign("client")
+    assert ask(mutual_server, tls=Tls(ours.file, certificate, key)).version == 7
+
+
+@both
+def test_server_that_is_not_trusted(ask, authorities, tls_server):
+    ours, theirs = authorities
+
+    def refused(address, tls, message):
+        with pytest.raises(RequestFailed, match=message) as failure:
+            ask(address, tls=tls, retries=0)
+        assert failure.value.code == Code.UNAVAILABLE
+        assert len(str(failure.value).splitlines()) == 1
+
+    refused(tls_server, Tls(ca=theirs.file), "not signed by .*theirs.pem")
+    refused(tls_server, Tls(), "signed by nobody known here .*--ca")
+    refused(tls_server, None, "speaks TLS: give --tls")
+    for options, message in (({"days": -1}, "certificate has expired"), ({"host": "10.0.0.1"}, "of another server")):
+        with FakeServer(credentials=server_credentials(ours.sign("wrong", **options))) as server:
+            refused(server.address, Tls(ca=ours.file), message)
+    with FakeServer() as server:
+        refused(server.address, Tls(ca=ours.file), "does not speak TLS: leave out --tls")
+    refused("127.0.0.1:1", Tls(ca=ours.file), "no server answers at 127.0.0.1:1")
+
+
+def test_client_that_is_not_trusted(authorities, mutual_server):
+    ours, theirs = authorities
+    expired, foreign = ours.sign("expired", days=-1), theirs.sign("foreign")
+    for tls, message in (
+        (Tls(ours.file), "wants the client's own certificate .*give --cert and --key"),
+        (Tls(ours.file, *expired), "refuses the certificate .*expired.pem"),
+        (Tls(ours.file, *foreign), "refuses the certificate .*foreign.pem"),
+    ):
+        with pytest.raises(RequestFailed, match=message):
+            ask(mutual_server, tls=tls, retries=0)
+
+
+def test_certificate_files_that_are_none(authorities, tmp_path):
+    ours, _ = authorities
+    certificate, key = ours.sign("good")
+    (tmp_path / "text.pem").write_text("no certificate")
+    text = str(tmp_path / "text.pem")
+    for arguments, message in (
+        ({"ca": "missing.pem"}, "missing.pem: cannot be read"),
+        ({"ca": text}, "text.pem: holds no certificate"),
+        ({"cert": certificate}, "--cert and --key belong together"),
+        ({"cert": certificate, "key": "missing.key"}, "missing.key: cannot be read"),
+        ({"cert": text, "key": key}, "expected a certificate and its private key"),
+        ({"cert": certificate, "key": ours.sign("other")[1]}, "other.key: is not the key of"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Tls(**arguments)
+
+
+# --------------------------------------------------------------------------------------------------- command
+
+
+def test_command_over_mutual_tls(authorities, mutual_server, tmp_path, capsys):
+    ours, _ = authorities
+    certificate, key = ours.sign("command")
+    np.save(tmp_path / "poses.npy", POSES)
+    line = ["--server", mutual_server, "--model", "adl", "--pose", str(tmp_path / "poses.npy"), "--format", "json"]
+    line += ["--ca", ours.file]
+    assert command_line.run(client_module.main, [*line, "--cert", certificate, "--key", key]) == 0
+    assert json.loads(capsys.readouterr().out)["predictions"][0]["class"] == fake_server.LABELS[1]
+    assert command_line.run(client_module.main, [*line, "--retries", "0"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "give --cert and --key" in error

@@ -1,0 +1,160 @@
+"""Clips from files of the formats they really come in."""
+
+import json
+import struct
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from serving.client.clips import read_poses, read_records, read_seen, read_video
+from serving.savedmodel import signatures
+from tests.tfrecords.recording_files import write_video
+from tfrecords.reading.pipeline import Inputs
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video file of 20 smooth frames, 64 pixels high and 96 wide, red at the left and blue at the right."""
+    frames = np.zeros((20, 64, 96, 3), np.uint8)
+    frames[:, :, :48, 0] = 200
+    frames[:, :, 48:, 2] = 200
+    frames[:, :32, :, 1] = np.linspace(0, 200, 20, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    write_video(path, frames)
+    return path, frames
+
+
+def test_read_video(video):
+    path, frames = video
+    read = read_video(path)
+    assert read.shape == frames.shape
+    assert read.dtype == np.uint8
+    assert np.abs(read.astype(int) - frames).mean() < 6  # lossy; RGB and BGR would be far apart
+
+
+@pytest.mark.parametrize(("a", "b", "c", "d"), [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
+def test_rotated_video_is_turned_upright(video, tmp_path, a, b, c, d):
+    path = tmp_path / "telephone.mp4"
+    content = bytearray(video[0].read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40  # of the track header (ISO 14496-12): 3 x 3, the last column 2.30
+    content[matrix : matrix + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    independent = cv2.VideoCapture(str(path))
+    independent.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    by_opencv = independent.read()[1][..., ::-1]
+    by_us = read_video(path)[0]
+    assert by_us.shape == by_opencv.shape
+    assert np.abs(by_us.astype(int) - by_opencv).mean() < 3
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        Inputs(frames=4, stride=3, size=32),  # a window of 12 of the 20 frames
+        Inputs(frames=8, stride=4, size=32),  # 32 frames: a short clip loops
+        Inputs(frames=5, size=32, frames_at="pose_steps", pose_steps=5, layout="kinect_v2_25"),
+    ],
+)
+def test_what_a_model_sees_of_a_video_is_what_it_takes_of_the_whole(video, inputs):
+    """The graph around the network takes the same pictures of both; what it does not look at was not read."""
+
+    def fed(frames):
+        request = {"frames": frames[np.newaxis], "poses": np.zeros((1, 3, 1, 25, 3), np.float32)}
+        return signatures.features("serving_default", inputs, request)["rgb"].numpy()
+
+    seen, whole = read_seen(video[0], inputs), read_video(video[0])
+    np.testing.assert_array_equal(fed(seen), fed(whole))
+    looked_at = seen.reshape(len(seen), -1).any(axis=1)
+    assert seen.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
+    assert looked_at.sum() == len(np.unique(signatures.frame_indices(20, inputs)))
+
+
+def test_a_video_that_does_not_say_how_many_frames_it_has_is_read_whole(video, tmp_path):
+    path = tmp_path / "stream.ts"
+    write_video(path, video[1], codec="mpeg2video")
+    inputs = Inputs(frames=4, stride=3, size=32)
+    np.testing.assert_array_equal(read_seen(path, inputs), read_video(path))
+    with pytest.raises(UserError, match=r"no_such\.mp4"):
+        read_seen(tmp_path / "no_such.mp4", inputs)
+
+
+def test_video_that_cannot_be_read(video, tmp_path):
+    def refused(name, content, message):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read_video(path)
+
+    refused("missing.mp4", None, "cannot be read")
+    refused("empty.mp4", b"", "damaged or no video file")
+    refused("text.mp4", b"no video at all", "damaged or no video file")
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", 8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    refused("sound.wav", None, "has no picture")
+
+
+@pytest.mark.real_data
+def test_corrupted_real_video(real_data):
+    with pytest.raises(UserError, match="damaged after frame 28"):
+        read_video(real_data / "clips" / "corrupted.mp4")
+
+
+def test_read_poses(tmp_path):
+    poses = np.random.default_rng(0).normal(size=(7, 20, 3)).astype(np.float32)
+    np.save(tmp_path / "one.npy", poses)
+    np.savez(tmp_path / "two.npz", any_name=np.stack([poses, poses], axis=1))
+    (tmp_path / "a01_s01_e00_v01.json").write_text(json.dumps({"label": 1, "skeletons": poses.tolist()}))
+    np.testing.assert_array_equal(read_poses(tmp_path / "one.npy"), poses[:, np.newaxis])
+    assert read_poses(tmp_path / "two.npz").shape == (7, 2, 20, 3)
+    np.testing.assert_array_equal(read_poses(tmp_path / "a01_s01_e00_v01.json"), poses[:, np.newaxis])
+
+
+@pytest.mark.real_data
+def test_read_real_nucla_poses(real_data):
+    assert read_poses(real_data / "nucla" / "all_sqe" / "a01_s01_e00_v01.json").shape == (44, 1, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.npy", None, "cannot be read"),
+        ("poses.txt", b"1 2 3", "unknown pose format '.txt'"),
+        ("cut.npy", b"\x93NUMPY\x01", "damaged or not poses"),
+        ("text.npz", b"text", "damaged or not poses"),
+        ("cut.json", b'{"skeletons": [[', "damaged or not poses"),
+        ("other.json", b'{"poses": []}', "neither xyz nor xy in it"),
+        ("ragged.json", b'{"skeletons": [[[1, 2, 3]], [[1, 2]]]}', "damaged or not poses"),
+        ("flat.json", b'{"skeletons": [1, 2, 3]}', r"has the shape \[3\]"),
+        ("nan.json", b'{"skeletons": [[[1, 2, NaN]]]}', "holds NaN"),
+    ],
+)
+def test_poses_that_cannot_be_read(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_poses(tmp_path / name)
+
+
+def test_read_records(dataset, clips, tmp_path):
+    shard = next(dataset.glob("*.tfrecord"))
+    for path in (dataset, shard):
+        read = read_records(path, ["square", "short"])
+        assert [clip.info.id for clip in read] == ["square", "short"]
+        assert read[1].images == clips["short"].images
+    with pytest.raises(UserError, match="has no clip shor:"):  # part of a name is no name
+        read_records(dataset, ["shor"])
+    with pytest.raises(UserError, match="no such file or folder"):
+        read_records(dataset / "missing", ["short"])
+    with pytest.raises(UserError, match=r"no manifest\.json there"):
+        read_records(tmp_path, ["short"])
+    cut = tmp_path / "cut.tfrecord"
+    cut.write_bytes(shard.read_bytes()[:-10])
+    with pytest.raises(UserError, match="no readable shard"):
+        read_records(cut, ["square"])

@@ -1,0 +1,470 @@
+"""Windows, smoothing and the time line; and the way of a stream through a server and out of the command."""
+
+import asyncio
+import csv
+import fractions
+import io
+import itertools
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+import types
+import weakref
+
+import numpy as np
+import pytest
+
+from serving.client import client as client_module
+from serving.client import sliding_window
+from serving.client.client import AsyncClient, Client, RequestFailed
+from serving.client.clips import encode_jpeg
+from serving.client.prediction import Prediction
+from serving.client.sliding_window import Exponential, MovingAverage, Plan, Row, TimeLine, poses_between, windows
+from serving.client.streams import VideoFrames
+from tests.conftest import REPOSITORY
+from tests.serving.fake_server import FRAMES, JPEGS, LABELS, POSES, FakeServer, response, signature_map
+from tests.tfrecords.recording_files import write_video
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+# ---------------------------------------------------------------------------------------------------- windows
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9, 23])
+@pytest.mark.parametrize(("length", "stride"), [(4, 4), (4, 1), (4, 3), (1, 1)])
+def test_windows_cover_every_frame_in_order(count, length, stride):
+    made = list(windows(iter(range(count)), length, stride))
+    assert [first for first, _ in made][:-1] == [stride * index for index in range(len(made) - 1)]
+    for first, frames in made:
+        assert frames == list(range(first, first + min(length, count)))
+    assert {frame for _, frames in made for frame in frames} == set(range(count))
+    assert made[-1][1][-1] == count - 1
+    assert len({first for first, _ in made}) == len(made)  # none twice
+
+
+def test_a_window_does_not_wait_for_the_next_frame():
+    def stream():
+        yield from range(4)
+        raise AssertionError("asked for a fifth frame")
+
+    assert next(windows(stream(), 4, 2)) == (0, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("length", "stride", "fps", "expected"),
+    [
+        (64, None, 30, (64, 32)), ("64", "16", 30, (64, 16)), ("2s", "0.5s", 30, (60, 15)), ("0.3s", "1", 10, (3, 1)),
+        (1, None, 25, (1, 1)),
+    ],
+)  # fmt: skip
+def test_plan(length, stride, fps, expected):
+    plan = Plan.of(length, stride, fps=fps)
+    assert (plan.length, plan.stride, plan.fps) == (*expected, fps)
+
+
+@pytest.mark.parametrize(
+    ("length", "stride", "fps", "message"),
+    [
+        (0, None, 30, "a window of 0 frames"),
+        ("0.001s", None, 30, "a window of 0 frames"),
+        (8, 9, 30, "windows of 8 frames every 9: expected 1 to 8"),
+        (8, 0, 30, "every 0"),
+        ("2 frames", None, 30, "'2 frames' is no duration"),
+        ("1e400s", None, 30, "no duration"),
+        (8, None, 0, "0 frames per second"),
+        (8, None, "inf", "inf frames per second"),
+    ],
+)
+def test_plans_that_are_none(length, stride, fps, message):
+    with pytest.raises(UserError, match=message):
+        Plan.of(length, stride, fps=fps)
+
+
+def test_poses_of_the_time():
+    poses = np.arange(20)
+    spans = [(first / 10, (first + 3) / 10) for first in range(18)]
+    assert [poses_between(poses, *span, 10).tolist() for span in spans] == [[k, k + 1, k + 2] for k in range(18)]
+    # At another rate, windows that touch share no pose and leave none out.
+    parts = [poses_between(poses, k / 30 * 7, (k + 1) / 30 * 7, 25).tolist() for k in range(3)]
+    assert [index for part in parts for index in part] == list(range(18))
+    assert poses_between(poses, 0.5, 0.6, fps=1).tolist() == [0]  # the latest there is
+    assert poses_between(poses, 1.8, 2.4, fps=10).tolist() == [18, 19]  # a little short
+    with pytest.raises(UserError, match=r"the poses end at 2.00 s, the frames go on at 2.00 s"):
+        poses_between(poses, 2.0, 2.3, fps=10)
+
+
+def test_poses_at_any_rate_until_they_end():
+    poses = np.arange(10)
+    for fps, tenth, length in itertools.product((1, 4, 25), range(110), (1, 10)):
+        start, end = fractions.Fraction(tenth, 10), fractions.Fraction(tenth + length, 10)
+        if start * fps >= len(poses):
+            with pytest.raises(UserError, match="the poses end"):
+                poses_between(poses, float(start), float(end), fps)
+            continue
+        before = [pose for pose in poses.tolist() if fractions.Fraction(pose, fps) < end]
+        expected = [pose for pose in before if fractions.Fraction(pose, fps) >= start] or before[-1:]
+        assert poses_between(poses, float(start), float(end), fps).tolist() == expected
+    assert poses_between(poses, 0.0, 1e-9, fps=1).tolist() == [0]
+    assert len(poses_between(poses, 0.0, 10.0, fps=1e308)) == 10
+
+
+def test_a_rate_of_poses_that_is_none():
+    client = types.SimpleNamespace(takes_jpegs=lambda: False)
+    with pytest.raises(UserError, match="inf poses per second"):
+        next(sliding_window.predict(client, [b"0"], Plan(1, 1, 10.0), poses=np.zeros((2, 25, 3)), pose_fps=math.inf))
+
+
+# ------------------------------------------------------------------------------------- smoothing and time line
+
+
+def test_smoothing_against_its_definition():
+    values = np.random.default_rng(0).random((9, 3))
+    mean, exponential = MovingAverage(3), Exponential(0.3)
+    state = values[0]
+    for index, value in enumerate(values):
+        np.testing.assert_allclose(mean(value), values[max(0, index - 2) : index + 1].mean(axis=0))
+        state = 0.3 * value + 0.7 * state
+        np.testing.assert_allclose(exponential(value), state)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mean", "mean:0", "mean:a", "exponential:0", "exponential:1.5", "none:1", "fir:2"]
+)
+def test_smoothings_that_are_none(text):
+    with pytest.raises(UserError, match=r"expected|no smoothing"):
+        sliding_window.smoothing(text)
+
+
+def rows(probabilities, smooth, stride=1.0, length=2.0):
+    """Rows of windows whose class "b" has those probabilities."""
+    make = sliding_window._Rows(smooth)
+    said = [Prediction("adl", 1, "serve_jpeg", ("a", "b"), (1 - p, p)) for p in probabilities]
+    return [make(stride * index, stride * index + length, prediction) for index, prediction in enumerate(said)]
+
+
+def segments(of_rows):
+    line = TimeLine()
+    for row in of_rows:
+        line.add(row)
+    return [(s.start, s.end, s.label, pytest.approx(s.probability)) for s in line.segments()]
+
+
+def test_segments_change_halfway_between_two_windows():
+    assert segments(rows([0.1, 0.2, 0.9, 0.8, 0.7, 0.3], MovingAverage(1))) == [
+        (0.0, 2.5, "a", 0.85),  # middles of the second and third window: 2 and 3
+        (2.5, 5.5, "b", 0.8),
+        (5.5, 7.0, "a", 0.7),
+    ]
+    assert segments([]) == []
+
+
+def test_smoothing_removes_a_flicker_and_does_not_come_late():
+    steady = [0.0] * 6 + [1.0] * 6
+    ((_, change, first, _), (_, end, second, _)) = segments(rows(steady, MovingAverage(1)))
+    for smooth in (MovingAverage(3), Exponential(0.4)):
+        ((_, late, *_), _) = segments(rows(steady, smooth))
+        assert abs(late - change) <= 0.75  # less than a stride; looking back alone would be later
+    assert (first, second, end) == ("a", "b", 13.0)
+    flicker = [0.1, 0.1, 0.8, 0.1, 0.1]
+    assert len(segments(rows(flicker, MovingAverage(1)))) == 3
+    assert len(segments(rows(flicker, MovingAverage(3)))) == 1
+
+
+def test_new_classes_are_not_mixed_with_old_ones():
+    make = sliding_window._Rows(MovingAverage(2))
+    make(0, 1, Prediction("adl", 1, "s", ("a", "b"), (0.9, 0.1)))
+    after = make(1, 2, Prediction("adl", 2, "s", ("c", "b"), (0.6, 0.4)))
+    assert (after.smoothed.labels, after.smoothed.probabilities) == (("c", "b"), (0.6, 0.4))
+
+
+# ----------------------------------------------------------------------------------------- through a server
+
+
+def numbered_answer(request, context):
+    """Of windows of numbered frames: the probability of the first label is the number of the first, by 100."""
+    frames = request.inputs["jpegs"].string_val
+    numbers = [int(frame) for frame in frames]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return response(request, classes=[LABELS], probabilities=[[numbers[0] / 100, 1 - numbers[0] / 100]])
+
+
+def numbered(count):
+    return (b"%d" % number for number in range(count))
+
+
+async def collected(address, *arguments, **options):
+    async with AsyncClient(address, "adl") as client:
+        return [row async for row in sliding_window.predict_async(client, *arguments, **options)]
+
+
+def rows_sync(address, *arguments, **options):
+    with Client(address, "adl") as client:
+        return list(sliding_window.predict(client, *arguments, **options))
+
+
+def rows_async(address, *arguments, **options):
+    return asyncio.run(collected(address, *arguments, **options))
+
+
+both = pytest.mark.parametrize("ask", [rows_sync, rows_async])
+
+
+@both
+def test_answers_in_order_with_several_under_way(ask):
+    together = threading.Barrier(3, timeout=120)  # passes only when three requests are there at once
+    later = threading.Event()
+
+    def answer(request, context):
+        first = int(request.inputs["jpegs"].string_val[0])
+        if first < 12:  # the first three windows
+            together.wait()
+            if first == 0:
+                later.wait(20)  # the first is answered after the others
+            elif first == 8:
+                later.set()
+        return numbered_answer(request, context)
+
+    with FakeServer(signature_map(serve_jpeg=JPEGS), answer) as server:
+        made = ask(server.address, numbered(26), Plan(8, 4, 10.0), in_flight=3)
+    assert [row.index for row in made] == list(range(6))
+    assert [(row.start, row.end) for row in made] == [
+        (0, 0.8),
+        (0.4, 1.2),
+        (0.8, 1.6),
+        (1.2, 2),
+        (1.6, 2.4),
+        (1.8, 2.6),
+    ]
+    for row, first in zip(made, (0, 4, 8, 12, 16, 18)):
+        of_label = dict(zip(row.prediction.labels, row.prediction.probabilities))
+        assert of_label[LABELS[0]] == pytest.approx(first / 100)
+
+
+@both
+def test_faults_of_the_stream_and_of_the_server_are_raised(ask):
+    def broken():
+        yield from numbered(20)
+        raise UserError("the camera is gone")
+
+    with FakeServer(signature_map(serve_jpeg=JPEGS), numbered_answer) as server:
+        with pytest.raises(UserError, match="the camera is gone"):
+            ask(server.address, broken(), Plan(4, 4, 10.0))
+        with pytest.raises(UserError, match="no frames came"):
+            ask(server.address, iter([]), Plan(4, 4, 10.0))
+        endless = (b"%d" % (number % 40) for number in iter(int, 1))
+        with pytest.raises(RequestFailed):  # not one after another: the fake server's assertion fails
+            ask(server.address, endless, Plan(4, 2, 10.0))
+        assert not [thread for thread in threading.enumerate() if thread.name == "frames"]  # nobody reads on
+        with pytest.raises(UserError, match="neither frames nor poses"):
+            ask(server.address, None, Plan(4, 2, 10.0))
+
+
+def test_a_row_is_there_before_the_stream_goes_on():
+    go_on = threading.Event()
+
+    def stream():
+        yield from numbered(4)
+        assert go_on.wait(20)
+        yield from (b"4", b"5")
+
+    with (
+        FakeServer(signature_map(serve_jpeg=JPEGS), numbered_answer) as server,
+        Client(server.address, "adl") as client,
+    ):
+        answers = sliding_window.predict(client, stream(), Plan(4, 2, 10.0))
+        assert next(answers).index == 0  # while the camera has nothing new
+        go_on.set()
+        assert [row.index for row in answers] == [1]
+
+
+def test_few_frames_are_held():
+    alive = weakref.WeakSet()
+    most = [0]
+
+    class Frame(np.ndarray):
+        __hash__ = object.__hash__
+
+    def stream():
+        for _ in range(400):
+            frame = np.zeros((2, 2, 3), np.uint8).view(Frame)
+            alive.add(frame)
+            most[0] = max(most[0], len(alive))
+            yield frame
+
+    def answer(request, context):
+        return response(request, classes=[LABELS], probabilities=[[0.5, 0.5]])
+
+    with FakeServer(signature_map(serving_default=FRAMES), answer) as server:
+        assert len(rows_sync(server.address, stream(), Plan(8, 8, 10.0), in_flight=2)) == 50
+    assert most[0] <= 8 * 5  # two under way, one in the hand, one that fills, one more for what is not collected yet
+
+
+def test_poses_alone_and_poses_beside_frames():
+    def answer(request, context):
+        sent = tf_array(request.inputs["poses"])
+        return response(request, classes=[LABELS], probabilities=[[sent[0, 0, 0, 0, 0] / 100, 0.5]])
+
+    def tf_array(proto):
+        import tensorflow as tf
+
+        return tf.make_ndarray(proto)
+
+    poses = np.zeros((20, 25, 3), np.float32)
+    poses[:, 0, 0] = np.arange(20)
+    with FakeServer(signature_map(serving_default=POSES), answer) as server:
+        made = rows_sync(server.address, None, Plan(8, 6, 10.0), poses=poses)
+        sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
+    assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 6, 12)]
+    assert [row.start for row in made] == [0.0, 0.6, 1.2]
+    with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES}), answer) as server:
+        rows_sync(server.address, numbered(40), Plan(16, 16, 40.0), poses=poses, pose_fps=20)
+        sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
+    assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 8, 12)]  # half as many poses as frames
+
+
+# --------------------------------------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory):
+    """A video of 40 frames at 10 per second, dark at first and bright from the 20th on."""
+    frames = np.zeros((40, 32, 32, 3), np.uint8)
+    frames[20:] = 255
+    path = tmp_path_factory.mktemp("video") / "bright.mp4"
+    write_video(path, frames)
+    return path, VideoFrames(path).fps
+
+
+@pytest.fixture(scope="module")
+def brightness_server():
+    """Says "drink" of dark clips and "sit down" of bright ones."""
+    import cv2
+
+    def answer(request, context):
+        jpegs = request.inputs["jpegs"].string_val
+        mean = np.mean([cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).mean() for jpeg in jpegs]) / 255
+        return response(request, classes=[LABELS], probabilities=[[1 - mean, mean]])
+
+    with FakeServer(signature_map(serve_jpeg=JPEGS), answer) as server:
+        yield server.address
+
+
+def run(capsys, address, *options):
+    status = command_line.run(client_module.main, ["--server", address, "--model", "adl", *map(str, options)])
+    return status, *capsys.readouterr()
+
+
+def test_command_as_table(brightness_server, bright, capsys):
+    path, fps = bright
+    status, out, _ = run(capsys, brightness_server, "--video", path, "--window", 10, "--stride", 5)
+    assert status == 0
+    head, titles, *lines = out.splitlines()
+    assert (head, titles.split()) == ("adl version 7, serve_jpeg", ["start", "s", "end", "s", "probability", "class"])
+    blank = lines.index("")
+    assert len(lines[:blank]) == 7
+    assert lines[0].split(maxsplit=3)[3] == "drink"
+    assert lines[blank + 1] == "time line"
+    found = [line.split(maxsplit=3) for line in lines[blank + 3 :]]
+    assert [segment[3] for segment in found] == ["drink", "sit down"]
+    assert float(found[0][1]) == pytest.approx(20 / fps, abs=3 / fps)  # it gets bright with the 20th frame
+    assert float(found[1][1]) == pytest.approx(40 / fps, abs=0.01)
+
+
+def test_command_as_json_and_csv(brightness_server, bright, capsys):
+    options = ["--video", bright[0], "--window", "1s", "--fps", "10", "--smooth", "mean:2"]
+    status, out, _ = run(capsys, brightness_server, *options, "--format", "json", "--top", 1)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (status, len(lines)) == (0, 9)
+    assert [line["window"] for line in lines[:7]] == list(range(7))
+    assert {"start", "end", "model", "version", "signature", "predictions", "smoothed"} < set(lines[0])
+    assert [line["segment"] for line in lines[7:]] == LABELS
+    status, out, _ = run(capsys, brightness_server, *options, "--format", "csv")
+    first, *records = csv.reader(io.StringIO(out))
+    assert first == ["kind", "start_s", "end_s", "class", "probability"]
+    assert [record[0] for record in records] == ["window"] * 7 + ["segment"] * 2
+    shown = [(float(r[1]), float(r[2]), r[3], float(r[4])) for r in records]
+    assert shown[:7] == [
+        (w["start"], w["end"], w["smoothed"][0]["class"], w["smoothed"][0]["probability"]) for w in lines[:7]
+    ]
+    assert shown[7:] == [(s["start"], s["end"], s["segment"], s["probability"]) for s in lines[7:]]
+
+
+def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, tmp_path, capsys):
+    cut = tmp_path / "cut.mpg"
+    frames = np.zeros((60, 64, 64, 3), np.uint8)
+    write_video(tmp_path / "whole.mp4", frames)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def broken(self):
+            yield from iter(np.zeros((12, 8, 8, 3), np.uint8))
+            raise UserError(f"{cut}: damaged after frame 12")
+
+        patch.setattr(VideoFrames, "__iter__", broken)
+        status, out, err = run(capsys, brightness_server, "--video", bright[0], "--window", 4, "--format", "csv")
+    assert status == 2
+    assert err.splitlines() == [f"error: {cut}: damaged after frame 12"]
+    assert out.splitlines()[-1].startswith("segment,0.0,")
+
+
+def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+    line = ["--server", brightness_server, "--model", "adl", "--frames", tmp_path, "--fps", 2, "--window", 2]
+    line = [sys.executable, "-m", "serving.client", *map(str, line), "--idle", "60", "--format", "csv"]
+    with subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        begun = [running.stdout.readline() for _ in range(4)]  # through a pipe, while the folder is still watched
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=120)
+    assert [row.split(",")[:4] for row in begun[1:]] == [
+        ["window", str(k / 2), str(k / 2 + 1), "drink"] for k in range(3)
+    ]
+    assert out == "segment,0.0,2.0,drink,1.0\n"
+    assert running.returncode == command_line.INTERRUPTED
+    assert err.splitlines()[-1].startswith("error: interrupted")  # TensorFlow may have said something before
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--frames", "."], "--frames needs --window"),
+        (["--camera", "0"], "--camera needs --window"),
+        (["--video", "a.mp4", "--stride", "4"], "--stride needs --window"),
+        (["--video", "a.mp4", "--pose-fps", "4"], "--pose-fps needs --window"),
+        (["--video", "a.mp4", "--smooth", "mean:3"], "--smooth needs --window"),
+        (["--video", "a.mp4", "--fps", "25"], "--fps needs --window"),
+        (["--video", "a.mp4", "--idle", "5"], "--idle needs --window"),
+        (["--record", ".", "--clip", "a", "--in-flight", "4"], "--in-flight needs --window"),
+        (["--video", "a.mp4", "--frames", ".", "--window", "4"], "--video or --frames, not both"),
+        (["--frames", ".", "--window", "4"], "--frames needs --fps"),
+        (["--pose", "a.npy", "--window", "4"], "--window with poses alone needs --fps"),
+        (["--record", ".", "--clip", "a", "--window", "4"], "--window is for"),
+    ],
+)
+def test_command_with_wrong_arguments(capsys, options, message):
+    status, _, err = run(capsys, "127.0.0.1:1", *options)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert message in line
+
+
+def test_options_of_the_window_and_their_defaults(monkeypatch, capsys, tmp_path):
+    taken = []
+
+    def predict(client, frames, plan, **options):
+        taken.append((frames._idle, options["in_flight"], type(options["smooth"])))
+        yield from ()
+
+    monkeypatch.setattr(sliding_window, "predict", predict)
+    line = ["--frames", tmp_path, "--fps", 10, "--window", 4]
+    assert run(capsys, "127.0.0.1:1", *line)[0] == 0
+    assert run(capsys, "127.0.0.1:1", *line, "--idle", 7, "--in-flight", 2, "--smooth", "mean:3")[0] == 0
+    assert taken == [(5.0, 4, type(None)), (7.0, 2, MovingAverage)]
+
+
+def test_row_of_a_prediction_is_what_a_time_line_takes():
+    said = Prediction("adl", 1, "s", ("a",), (0.5,))
+    assert segments([Row(0, 1.0, 3.0, said, said, 2.0)]) == [(1.0, 3.0, "a", 0.5)]

@@ -1,0 +1,217 @@
+"""The served graph against evaluation's reader and the Keras model."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from serving.savedmodel import signatures, warmup
+from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
+from tests.zoo import small
+from tfrecords import schema
+from tfrecords.reading import pictures, pipeline, poses
+from zoo import skeletons
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def function(base):
+    """A function (signature, **arrays) -> outputs, of the exported SavedModel."""
+    loaded = tf.saved_model.load(str(base / "separable_sta" / "1"))
+
+    def call(signature, **arrays):
+        answer = loaded.signatures[signature](**{name: tf.constant(array) for name, array in arrays.items()})
+        return {name: tensor.numpy() for name, tensor in answer.items()}
+
+    return call
+
+
+@pytest.mark.parametrize("clip_id", ["short", "long", "square"])
+def test_jpeg_signature_equals_evaluation(function, clips, expected, clip_id):
+    clip = clips[clip_id]
+    jpegs = np.array([clip.images["full_body"]], object)
+    answer = function("serve_jpeg", jpegs=jpegs, poses=clip.pose_xyz[np.newaxis])
+    np.testing.assert_allclose(answer["probabilities"][0], expected[clip_id], atol=1e-6)
+    assert np.ptp(expected[clip_id]) > 0.01  # not the same for any input
+
+
+def test_outputs_belong_together(function, clips):
+    clip = clips["square"]
+    jpegs, xyz = np.array([clip.images["full_body"]] * 2, object), np.stack([clip.pose_xyz] * 2)
+    answer = function("serve_jpeg", jpegs=jpegs, poses=xyz)
+    assert {name: array.shape for name, array in answer.items()} == dict.fromkeys(signatures.OUTPUTS, (2, len(LABELS)))
+    assert [[label.decode() for label in row] for row in answer["classes"]] == [LABELS] * 2
+    np.testing.assert_allclose(tf.nn.softmax(answer["logits"]), answer["probabilities"], atol=1e-6)
+    assert not np.allclose(answer["logits"], np.log(answer["probabilities"]), atol=1e-3)  # the network's own
+
+
+def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (2, 30, 41, 60, 3), dtype=np.uint8)
+    xyz = rng.normal(size=(2, 11, PERSONS, 25, 3)).astype(np.float32)  # as many frames as the sensor had
+    answer = function("serving_default", frames=frames, poses=xyz)
+    chosen = frames[:, 7:23:2, :, 9:50]  # the middle 16 of 30 frames, every second; the middle 41 of 60 columns
+    steps = [1, 4, 6, 9]  # the middles of four quarters of 11 frames
+    fed = {
+        "rgb": np.stack([pictures.to_network_range(pictures.resize(clip, 32)) for clip in chosen]),
+        "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
+    }
+    np.testing.assert_allclose(answer["probabilities"], model(fed, training=False), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.update(frames=r["frames"][:1]), "different numbers of clips"),
+        (lambda r: r.update(frames=r["frames"][:, :0]), "frames is empty"),
+        (lambda r: r.update(poses=r["poses"][:0]), "poses is empty"),
+        (lambda r: r["poses"].__setitem__((0, 0), np.nan), "poses must be finite"),
+    ],
+)
+def test_senseless_values_fail(function, change, message):
+    request = {"frames": np.zeros((2, 8, 32, 32, 3), np.uint8), "poses": np.zeros((2, 8, PERSONS, 25, 3), np.float32)}
+    change(request)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        function("serving_default", **request)
+
+
+def test_records_that_cannot_be_read_fail(function, clips):
+    good = clips["square"]
+    bad = {
+        "no record": b"nothing",
+        "no poses": schema.encode(dataclasses.replace(good, pose_xyz=None)),
+        "no pictures": schema.encode(dataclasses.replace(good, images={})),
+        "no JPEG": schema.encode(dataclasses.replace(good, images={"full_body": [b"nothing"] * good.num_frames})),
+        "NaN": schema.encode(dataclasses.replace(good, pose_xyz=good.pose_xyz * np.nan)),
+    }
+    for record in bad.values():
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            function("serve_examples", examples=np.array([schema.encode(good), record], object))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="examples is empty"):
+        function("serve_examples", examples=np.array([], object))
+
+
+def test_attention_takes_jpegs_and_explains_the_same_answer(function, clips, model, expected):
+    clip = clips["long"]
+    request = {"jpegs": np.array([clip.images["full_body"]], object), "poses": clip.pose_xyz[np.newaxis]}
+    answer = function("attention", **request)
+    np.testing.assert_allclose(answer["probabilities"][0], expected["long"], atol=1e-6)
+    assert set(answer) == {*signatures.OUTPUTS, "spatial_attention", "temporal_attention"}
+    fed = signatures.features("serve_jpeg", INPUTS, {name: tf.constant(array) for name, array in request.items()})
+    for layer, weights in zoo.attention_maps(model)(fed, training=False).items():
+        np.testing.assert_allclose(answer[layer], weights, atol=1e-6)
+
+
+def inputs_of(model):
+    """What feeds a model, from the shapes of its inputs."""
+    takes = {feature: tuple(tensor.shape[1:]) for feature, tensor in model.input.items()}
+    values = {"parts": [part for part in skeletons.PARTS if skeletons.input_name(part) in takes]}
+    if values["parts"]:
+        values["frames"], values["size"] = takes[skeletons.input_name(values["parts"][0])][:2]
+    if "pose" in takes:
+        values["pose_steps"], values["persons"], joints, _ = takes["pose"]
+        values["layout"] = next(name for name, layout in skeletons.LAYOUTS.items() if layout.num_joints == joints)
+    if "pose_xy" in takes:
+        values.update(pose_xy=True, frames_at="pose_steps")
+    return pipeline.Inputs(**values)
+
+
+def whole_zoo():
+    """Model -> options with which it can be served, at small size."""
+    for name in zoo.list_models():
+        options = {"joints": 20} if "joints" in small.options(name) else {}
+        if "granularities" in small.options(name):  # from frames: stored features cannot be served
+            options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
+        slow = name in ("global", "pi3d")  # temporal and separable_sta are made alike
+        yield pytest.param(name, options, id=name, marks=pytest.mark.slow if slow else ())
+    yield pytest.param("sta_hands", {"glimpses": "frames"}, id="sta_hands of frames")
+
+
+@pytest.mark.parametrize(("name", "options"), whole_zoo())
+def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, options):
+    model = small.build(name, **options)
+    inputs = inputs_of(model)
+    attention = zoo.attention_names(model)
+    _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(small.CLASSES)])
+    assert sorted(functions) == sorted(signatures.names(inputs, attention=bool(attention)))
+    # Logits too: the probabilities of random weights are often all or nothing.
+    maps = zoo.attention_maps(model).output if attention else {}
+    outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
+    keras_model = tf.keras.Model(model.input, outputs)
+    differences = {}
+    for request in warmup.requests(name, inputs, attention=bool(attention), batch_sizes=(2,), noise=True):
+        signature = request.model_spec.signature_name
+        tensors = {alias: tf.constant(tf.make_ndarray(proto)) for alias, proto in request.inputs.items()}
+        answer = functions[signature](**tensors)
+        expected = keras_model(signatures.features(signature, inputs, tensors), training=False)
+        differences[signature] = np.abs(answer["probabilities"] - expected["probabilities"]).max()
+        assert set(answer) == {*signatures.OUTPUTS, *(attention if signature == "attention" else ())}
+        for output in set(answer) - {"classes"}:
+            scale = np.abs(expected[output]).max()
+            np.testing.assert_allclose(answer[output], expected[output], atol=1e-5 * max(scale, 0.1), err_msg=output)
+    print(name, {signature: f"{difference:.2g}" for signature, difference in differences.items()})
+    assert max(differences.values()) < 1e-6
+
+
+def test_frames_at_the_pose_steps():
+    hands = ("left_hand", "right_hand")
+    inputs = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", parts=hands)
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (1, 11, 32, 32, 3), dtype=np.uint8)
+    request = {f"frames_{hand}": tf.constant(frames) for hand in hands}
+    request["poses"] = tf.constant(rng.normal(size=(1, 11, PERSONS, 25, 3)), tf.float32)
+    fed = signatures.features("serving_default", inputs, request)
+    for hand in hands:
+        expected = pictures.to_network_range(frames[:, [1, 4, 6, 9]])  # the middles of four quarters of 11 frames
+        np.testing.assert_allclose(fed[f"rgb_{hand}"], expected, atol=1e-6)
+
+
+def test_poses_between_frames():
+    """The body rises by a metre from the first frame to the second; a frame shows the middle of its time."""
+    plain = poses.Normalisation(axes="camera", scale=False)
+    inputs = pipeline.Inputs(pose_steps=4, layout="kinect_v1_20", normalisation=plain, interpolate=True)
+    body = np.random.default_rng(0).normal(size=(1, 1, 1, 20, 3)).astype("float32")
+    fed = signatures._from_poses(np.concatenate([body, body + np.array([0, 1, 0])], axis=1).astype("float32"), inputs)
+    np.testing.assert_allclose(fed[0, :, 0, 0], [[0, up, 0] for up in (0, 0.25, 0.75, 1)], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["temporal", "global"])
+def test_stored_features_cannot_be_served(name):
+    model = small.build(name)
+    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
+    with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
+        signatures.build(model, inputs, LABELS)
+
+
+def test_only_the_inputs_the_model_has():
+    specs = {name: signatures.input_specs(name, POSE_INPUTS) for name in signatures.names(POSE_INPUTS)}
+    assert {name: list(inputs) for name, inputs in specs.items()} == {
+        "serving_default": ["poses"],
+        "serve_examples": ["examples"],
+    }
+    hands = dataclasses.replace(INPUTS, parts=("full_body", "left_hand"))
+    assert list(signatures.input_specs("serve_jpeg", hands)) == ["jpegs", "jpegs_left_hand", "poses"]
+    assert signatures.input_specs("attention", hands) == signatures.input_specs("serve_jpeg", hands)
+    assert signatures.input_specs("attention", POSE_INPUTS) == signatures.input_specs("serving_default", POSE_INPUTS)
+    places = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", pose_xy=True)
+    assert signatures.names(places, attention=True) == ("serve_examples", "attention")
+    assert list(signatures.input_specs("attention", places)) == ["examples"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (INPUTS, LABELS[:2], "labels.txt has 2 classes"),
+        (dataclasses.replace(INPUTS, frames=16), LABELS, "inputs.json"),
+        (
+            dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
+            LABELS,
+            "reads stored features",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_together(model, inputs, labels, message):
+    with pytest.raises(UserError, match=message):
+        signatures.build(model, inputs, labels)

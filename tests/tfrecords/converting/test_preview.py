@@ -1,0 +1,72 @@
+"""The contact sheet."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.tfrecords import recording_files
+from tfrecords import convert
+from tfrecords.converting import preview
+from tfrecords.datasets import ntu
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture
+def source(tmp_path):
+    for activity in (1, 2, 2, 50):
+        walk = recording_files.walk("kinect_v2_25")
+        stem = f"S001C001P00{activity % 9}R001A{activity:03}"
+        (tmp_path / f"{stem}.skeleton").write_text(recording_files.ntu_text({1: (0, walk)}))
+        recording_files.write_video(tmp_path / f"{stem}_rgb.avi", recording_files.frames_of(walk))
+    return ntu.NTU60(tmp_path, parts=("full_body", "right_hand"))
+
+
+def test_boxes_joints_and_cuts(source, tmp_path):
+    assert preview.contact_sheet(source, tmp_path / "sheet.png") == (3, 5)
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]
+    row = preview.HEIGHT + preview.HEIGHT // 2 + 8
+    assert sheet.shape == (3 * row, 5 * 320, 3)
+    first = sheet[: preview.HEIGHT, :320].astype(int)
+
+    def is_near(colour):
+        return np.abs(first - colour).max(axis=-1) < 30
+
+    drawn = np.rint(recording_files.project(recording_files.walk("kinect_v2_25")[1]) * 2).astype(int)
+    for joint, colour in ((7, preview._LEFT), (11, preview._RIGHT), (3, preview._MIDDLE)):
+        x, y = drawn[joint]
+        assert is_near(colour)[y - 2 : y + 3, x - 2 : x + 3].any()
+    assert is_near(preview._BOXES["full_body"]).sum() > 200
+    cuts = sheet[preview.HEIGHT : row - 8, :240]
+    assert recording_files.is_body(cuts).mean() > 0.02
+
+
+def test_one_clip(source, tmp_path):
+    command = ["ntu60", "--source", str(source.folder), "--preview", str(tmp_path / "sheet.jpg")]
+    assert convert.main([*command, "--clip", "S001C001P005R001A050"]) == 0
+    assert cv2.imread(str(tmp_path / "sheet.jpg")).shape[0] == preview.HEIGHT * 3 // 2 + 8
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(UserError, match="no such clip"):
+        convert.main([*command, "--clip", "S001C001P001R001A050"])
+    with pytest.raises(UserError, match="--clip chooses what --preview FILE draws"):
+        convert.main(["ntu60", "--source", str(source.folder), "--dry-run", "--clip", "S001C001P005R001A050"])
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "reason"),
+    [
+        ("sheet.gif", ("full_body",), "expected the name of a .png or .jpg file"),
+        ("none/sheet.png", ("full_body",), "cannot be written"),
+        ("sheet.png", (), "--preview draws over pictures"),
+    ],
+)
+def test_mistakes_of_the_user(source, tmp_path, name, parts, reason):
+    source.parts = parts
+    with pytest.raises(UserError, match=reason):
+        preview.contact_sheet(source, tmp_path / name)
+
+
+def test_nothing_to_draw(source, tmp_path):
+    for path in tmp_path.glob("*.avi"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"no clip can be read \(S001C001P001R001A001: .*damaged or no video file"):
+        preview.contact_sheet(source, tmp_path / "sheet.png")

@@ -1,0 +1,143 @@
+"""Frames of video files and of folders of pictures."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+
+from tests.tfrecords import recording_files
+from tfrecords.converting import crops, video
+
+FRAMES = np.linspace(0, 255, 6 * 48 * 80 * 3).reshape(6, 48, 80, 3).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    smooth = recording_files.frames_of(recording_files.walk("nite_15", frames=6))
+    return recording_files.write_video(tmp_path_factory.mktemp("video") / "clip.mp4", smooth, rate=30)
+
+
+def test_size_rate_and_number(path):
+    opened = video.Video(path)
+    assert (opened.width, opened.height, opened.fps) == (160, 120, 30.0)
+    assert len(list(opened)) == len(list(opened)) == 6  # again from the start
+
+
+@pytest.mark.parametrize("part", [(0, 120, 0, 160), (10, 40, 20, 60), (11, 40, 21, 50), (119, 120, 3, 4), (5, 5, 0, 9)])
+def test_a_part_is_that_part_of_the_whole(path, part):
+    top, bottom, left, right = part
+    for frame in video.Video(path):
+        whole = np.asarray(frame)
+        assert whole.shape == frame.shape == (120, 160, 3)
+        np.testing.assert_array_equal(frame[top:bottom, left:right], whole[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("colours", [{"colorspace": 1}, {"color_range": 2}, {}])
+def test_colours_are_those_of_the_video(tmp_path, colours):
+    """BT.709 or full range, as a telephone may write, and what most recordings have: all show the same picture."""
+    frames = recording_files.frames_of(recording_files.walk("nite_15", frames=2))
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 30, options={"crf": "5"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for name, value in colours.items():
+            setattr(stream.codec_context, name, value)
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            new = {"dst_colorspace": colours.get("colorspace"), "dst_color_range": colours.get("color_range")}
+            container.mux(stream.encode(picture.reformat(format="yuv420p", **new)))
+        container.mux(stream.encode())
+    shown = np.asarray(next(iter(video.Video(path))))
+    background = shown[:20, :20].reshape(-1, 3).mean(axis=0)
+    np.testing.assert_allclose(background, recording_files.BACKGROUND, atol=4)
+
+
+def test_pictures(tmp_path):
+    import cv2
+
+    for number, frame in enumerate(FRAMES[:3]):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame[..., ::-1])
+    (tmp_path / "3.jpg").write_bytes(crops.encode_jpeg(FRAMES[3], quality=98))
+    opened = video.Pictures(sorted(tmp_path.iterdir()), 12.0)
+    assert (opened.width, opened.height, opened.fps) == (80, 48, 12.0)
+    frames = list(opened)
+    np.testing.assert_array_equal(frames[:3], FRAMES[:3])
+    np.testing.assert_allclose(frames[3], FRAMES[3], atol=12)
+
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"1\.png: not a whole PNG file"):
+        list(opened)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ValueError, match=r"1\.png: cannot be read \(No such file"):
+        list(opened)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda whole: b"", "damaged or no video file"),
+        (lambda whole: b"\x00" * 5000, "damaged or no video file"),
+        (lambda whole: b"text, no video" * 100, "damaged or no video file"),
+        (lambda whole: whole[: len(whole) // 2], "damaged"),
+    ],
+)
+def test_damaged_video(path, tmp_path, content, reason):
+    (tmp_path / "clip.mp4").write_bytes(content(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"clip\.mp4: {reason}"):
+        list(video.Video(tmp_path / "clip.mp4"))
+    with pytest.raises(ValueError, match=r"none\.mp4: cannot be read \(No such file"):
+        video.Video(tmp_path / "none.mp4")
+
+
+def encoded(file, form, frames=30, **options):
+    """Writes a video of MPEG-4, whose decoder does not mind a file that ends early."""
+    with av.open(file, "w", format=form, options=options) as container:
+        stream = container.add_stream("mpeg4", 25)
+        stream.height, stream.width, stream.pix_fmt = 48, 80, "yuv420p"
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(FRAMES[number % len(FRAMES)], format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+class Pipe:
+    """What goes through a pipe: its writer cannot go back to the header."""
+
+    def __init__(self):
+        self.data = b""
+
+    def write(self, data):
+        self.data += bytes(data)
+        return len(data)
+
+
+def edited(data):
+    """An MP4 of which a telephone's edit shows the first 0.4 seconds."""
+    start = data.index(b"elst") + 12
+    return data[:start] + (400).to_bytes(4, "big") + data[start + 4 :]
+
+
+@pytest.mark.parametrize(("form", "options"), [("avi", {}), ("mp4", {"movflags": "faststart"})])
+def test_a_video_that_ends_early(tmp_path, form, options):
+    path = tmp_path / f"clip.{form}"
+    encoded(str(path), form, **options)
+    assert len(list(video.Video(path))) == 30
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[20]])  # between two frames: half a frame is damaged
+    frames = iter(video.Video(path))
+    assert next(frames).shape == (48, 80, 3)  # whoever wants no more is content
+    with pytest.raises(ValueError, match=r"clip\.\w+: cut off, 20 of its 30 frames are there"):
+        list(frames)
+
+
+def test_a_header_that_says_more_frames_than_there_are(tmp_path):
+    pipe, whole = Pipe(), io.BytesIO()
+    encoded(pipe, "avi")
+    encoded(whole, "mp4")
+    for name, data, frames in (("piped.avi", pipe.data, 30), ("edited.mp4", edited(whole.getvalue()), 10)):
+        (tmp_path / name).write_bytes(data)
+        with av.open(str(tmp_path / name)) as container:
+            assert container.streams.video[0].frames > frames or name == "piped.avi"
+        assert len(list(video.Video(tmp_path / name))) == frames

@@ -1,0 +1,176 @@
+"""A folder of one's own videos and poses, listed in a CSV."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.tfrecords import recording_files
+from tfrecords import manifest, schema
+from tfrecords.datasets.folder import Folder
+from tfrecords.errors import RejectedClip
+from tfrecords.reading import pipeline
+from zoo.shared.errors import UserError
+
+LAYOUT = "lcrnet_13"
+WALK = recording_files.walk(LAYOUT)  # 14 frames
+CSV = """id,video,poses,label,subject,camera,split,split_cv
+,a/1.mp4,a/1.npz,drink,1,1,train,train
+,a/2.mp4,a/2.csv,eat,2,2,test,test
+b,a/3.mp4,a/3.json,drink,2,1,val,
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    frames = recording_files.frames_of(WALK)
+    for number in (1, 2, 3):
+        recording_files.write_video(tmp_path / "a" / f"{number}.mp4", frames)
+    np.savez(tmp_path / "a" / "1.npz", xyz=WALK[:, None], xy=recording_files.project(WALK)[:, None])
+    rows = [f"{t},{j},{x},{y},{z}" for t, pose in enumerate(WALK) for j, (x, y, z) in enumerate(pose)]
+    (tmp_path / "a" / "2.csv").write_text("\n".join(["frame,joint,x,y,z", *rows]))
+    (tmp_path / "a" / "3.json").write_text(json.dumps({"xyz": WALK.tolist()}))
+    (tmp_path / "clips.csv").write_text(CSV)
+    return tmp_path / "clips.csv"
+
+
+def source(table, *options):
+    parser = argparse.ArgumentParser()
+    Folder.add_arguments(parser)
+    return Folder.from_arguments(parser.parse_args(["--csv", str(table), *options]))
+
+
+def test_the_whole_way(table, tmp_path):
+    command = [sys.executable, "-m", "tfrecords.convert", "folder", "--csv", table, "--layout", LAYOUT]
+    command += ["--focal-length", recording_files.FOCAL_LENGTH, "--size", 32, "--out", tmp_path / "out", "--workers", 1]
+    done = subprocess.run([str(c) for c in command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = manifest.load(tmp_path / "out")
+    assert found["labels"] == ["drink", "eat"]
+    assert {name: p["clips"] for name, p in found["protocols"].items()} == {
+        "default": {"train": 1, "val": 1, "test": 1},
+        "cv": {"train": 1, "val": 0, "test": 1},
+    }
+    records = pipeline.Records(tmp_path / "out")
+    inputs = pipeline.Inputs(frames=4, size=32, pose_steps=2, layout=LAYOUT)
+    ((features, label, _),) = pipeline.evaluation(records, "default", "test", inputs, batch=1)
+    assert (features["rgb"].shape, features["pose"].shape, label.numpy().tolist()) == (
+        (1, 4, 32, 32, 3),
+        (1, 2, 1, 13, 3),
+        [1],
+    )
+    command = [sys.executable, "-m", "tfrecords.inspect", tmp_path / "out", "--clip", "b"]
+    done = subprocess.run([str(c) for c in command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.split()[:2] == ["id", "b"], done.stderr
+
+
+def test_joints_are_placed_by_pixels_or_by_the_camera(table):
+    camera = ["--focal-length", str(recording_files.FOCAL_LENGTH)]
+    opened = source(table, "--layout", LAYOUT, *camera, "--parts", "left_hand")
+    by_pixels, by_camera = (opened.read(opened.parse_id(clip)) for clip in ("a.1", "b"))
+    np.testing.assert_allclose(by_pixels.pose_xy, by_camera.pose_xy, atol=1e-2)
+    assert by_pixels.info == schema.ClipInfo("a.1", label=0, subject=1, camera=1)
+    without = source(table, "--layout", LAYOUT)
+    assert without.read(without.parse_id("b")).boxes["full_body"].tolist() == [[0, -20, 160, 140]] * 14
+    hands = source(table, "--layout", LAYOUT, "--parts", "left_hand")
+    with pytest.raises(RejectedClip, match="hands cannot be cut out"):
+        hands.read(hands.parse_id("b"))
+
+
+def test_joints_behind_the_camera_cannot_be_projected(table):
+    of_the_body = WALK - np.float32([0, 0, 3])
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": of_the_body.tolist()}))
+    assert source(table, "--layout", LAYOUT).read(source(table, "--layout", LAYOUT).parse_id("b")).num_frames == 14
+    opened = source(table, "--layout", LAYOUT, "--focal-length", "100")
+    with pytest.raises(RejectedClip, match=r"3\.json: not in the camera's coordinates, z must be positive"):
+        opened.read(opened.parse_id("b"))
+
+
+def test_more_and_fewer_persons(table):
+    opened = source(table, "--layout", LAYOUT, "--persons", "2", "--parts", "none")
+    clip = opened.read(opened.parse_id("a.1"))
+    assert clip.pose_xyz.shape == (14, 2, 13, 3)
+    assert not clip.pose_xyz[:, 1].any()
+
+
+def test_video_alone(table):
+    opened = source(table, "--size", "16")
+    clip = opened.read(opened.parse_id("a.2"))
+    assert (clip.layout, clip.persons, len(clip.images["full_body"])) == ("", 0, 14)
+
+
+def test_validation_is_drawn_where_the_list_names_none(table):
+    lines = ["video,label,split"] + [f"{n}.mp4,x,train" for n in range(300)] + ["t.mp4,x,test"]
+    table.write_text("\n".join(lines))
+    opened = source(table)
+    splits = [opened.splits_of(info)["default"] for info in opened.index().clips]
+    assert splits.count("test") == 1
+    assert 15 < splits.count("val") < 50
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "cannot be read"),
+        ("", "no column 'label'"),
+        ("video,label\na.mp4,x", "no column 'split'"),
+        ("video,label,splitt\na.mp4,x,train", "unknown column 'splitt'"),
+        ("label,split\nx,train", "no column 'video'"),
+        ("video,label,split\n", "no clip in it"),
+        ("video,label,split\na.mp4,,train", "line 2: no label"),
+        ("video,label,split\n\na.mp4,,train", "line 3: no label"),
+        ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
+        ("video,label,split\na.mp4,x,training", "line 2: split is 'training', expected train, val, test or nothing"),
+        ("video,label,split,subject\na.mp4,x,train,Ann", "line 2: subject is 'Ann', expected a whole number"),
+        ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: the id 'a' is there twice"),
+        ("video,label,split\na.mp4,\xe9,train".encode("latin-1"), "no CSV file in UTF-8"),
+    ],
+)
+def test_lists_that_are_refused(table, text, reason):
+    table.unlink()
+    if text is not None:
+        table.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=reason):
+        source(table)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--layout", "lcrnet"], "unknown skeleton layout 'lcrnet', did you mean 'lcrnet_13'"),
+        (["--parts", "none"], "--parts none needs poses: say with --layout"),
+        (["--persons", "0"], "--persons 0"),
+        (["--focal-length", "-3"], "--focal-length -3"),
+    ],
+)
+def test_mistakes_of_the_user(table, options, reason):
+    with pytest.raises(UserError, match=reason):
+        source(table, *options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("1.mp4", b"", r"1\.mp4: damaged or no video file"),
+        ("1.npz", b"", r"1\.npz: damaged or not poses"),
+        ("1.npz", None, r"1\.npz: cannot be read"),
+    ],
+)
+def test_damaged_files_are_rejected(table, name, content, reason):
+    path = table.parent / "a" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    opened = source(table, "--layout", LAYOUT)
+    with pytest.raises(RejectedClip, match=reason):
+        opened.read(opened.parse_id("a.1"))
+
+
+def test_poses_of_another_skeleton_are_rejected(table):
+    opened = source(table, "--layout", "kinect_v1_20")
+    with pytest.raises(RejectedClip, match="13 joints, kinect_v1_20 has 20"):
+        opened.read(opened.parse_id("b"))

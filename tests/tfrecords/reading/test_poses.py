@@ -1,0 +1,104 @@
+"""Pose normalisation (PhD20 section 3.3.1) against its definition."""
+
+import numpy as np
+import pytest
+
+from tfrecords.reading import poses
+from zoo import skeletons
+
+layouts = pytest.mark.parametrize("layout", skeletons.LAYOUTS)
+
+
+def _random_poses(layout, frames=6, persons=2, seed=0):
+    rng = np.random.default_rng(seed)
+    joints = skeletons.get(layout).num_joints
+    return rng.normal(size=(frames, persons, joints, 3)).astype("float32") + np.float32([0, 0, 3])
+
+
+def _rotation(axis, angle):
+    cos, sin = np.cos(angle), np.sin(angle)
+    i, j = [k for k in range(3) if k != axis]
+    matrix = np.eye(3)
+    matrix[i, i] = matrix[j, j] = cos
+    matrix[i, j], matrix[j, i] = -sin, sin
+    return matrix.astype("float32")
+
+
+def _point(pose, joints):
+    return pose[..., list(joints), :].mean(axis=-2)
+
+
+@layouts
+@pytest.mark.parametrize("reference", poses.REFERENCES)
+def test_body_axes(layout, reference):
+    """Hip centre at the origin, right hip -> left hip along +X, the spine in the X-Y plane, its length 1."""
+    joints = skeletons.get(layout)
+    out = poses.normalise(_random_poses(layout), layout, poses.Normalisation(reference=reference)).numpy()
+    frames = out[:1, 0] if reference == "clip" else out[:, 0]
+    np.testing.assert_allclose(_point(frames, joints.hip_centre), 0, atol=1e-5)
+    across = frames[:, joints.left_hip] - frames[:, joints.right_hip]
+    assert (across[:, 0] > 0).all()
+    np.testing.assert_allclose(across[:, 1:], 0, atol=1e-4)
+    spine = _point(frames, joints.spine) - _point(frames, joints.spine_base)
+    assert (spine[:, 1] > 0).all()
+    np.testing.assert_allclose(spine[:, 2], 0, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(spine, axis=-1), 1, rtol=1e-4)
+
+
+@layouts
+def test_the_view_does_not_matter(layout):
+    """Poses seen by a camera elsewhere, turned and moved, and of a body of another size, normalise to the same."""
+    xyz = _random_poses(layout)
+    turned = xyz @ _rotation(1, 0.8) @ _rotation(0, 0.3) * 1.7 + np.float32([0.4, -1, 2])
+    np.testing.assert_allclose(poses.normalise(xyz, layout), poses.normalise(turned, layout), atol=1e-3)
+
+
+def test_vertical_axes_keep_up_and_forget_the_bearing():
+    layout = "kinect_v1_20"
+    xyz = _random_poses(layout)
+    how = poses.Normalisation(axes="vertical", scale=False)
+    out = poses.normalise(xyz, layout, how).numpy()
+    np.testing.assert_allclose(out[..., 1], xyz[..., 1] - xyz[0, 0, 0, 1], atol=1e-5)
+    turned = xyz @ _rotation(1, 1.1)
+    np.testing.assert_allclose(poses.normalise(turned, layout, how), out, atol=1e-4)
+    tilted = xyz @ _rotation(0, 1.1)
+    assert np.abs(poses.normalise(tilted, layout, how) - out).max() > 0.1
+
+
+@pytest.mark.parametrize(("origin", "joint"), [("hip_centre", 0), ("root", 0), ("spine", 1)])
+def test_translation_only(origin, joint):
+    xyz = _random_poses("kinect_v1_20")
+    how = poses.Normalisation(origin=origin, axes="camera", scale=False)
+    np.testing.assert_allclose(poses.normalise(xyz, "kinect_v1_20", how), xyz - xyz[0, 0, joint], atol=1e-6)
+
+
+def test_absent_persons_stay_absent_and_change_nothing():
+    layout = "kinect_v2_25"
+    xyz = _random_poses(layout)
+    alone = xyz.copy()
+    alone[:, 1] = 0
+    out = poses.normalise(alone, layout).numpy()
+    assert (out[:, 1] == 0).all()
+    np.testing.assert_allclose(out[:, 0], poses.normalise(xyz, layout)[:, 0], atol=1e-5)
+
+
+def test_first_frame_with_a_person_is_the_reference():
+    """A tracker often needs some frames to find the person (and the second slot may be found first)."""
+    layout = "kinect_v1_20"
+    xyz = _random_poses(layout, persons=1)
+    late = np.concatenate([np.zeros_like(xyz[:2]), xyz])
+    out = poses.normalise(late, layout).numpy()
+    np.testing.assert_allclose(out[2:], poses.normalise(xyz, layout), atol=1e-5)
+    second = np.concatenate([np.zeros_like(xyz), xyz], axis=1)
+    np.testing.assert_allclose(poses.normalise(second, layout)[:, 1:], poses.normalise(xyz, layout), atol=1e-5)
+
+
+def test_no_person_at_all_is_not_a_number_nowhere():
+    out = poses.normalise(np.zeros((3, 2, 20, 3), "float32"), "kinect_v1_20").numpy()
+    assert (out == 0).all()
+
+
+@pytest.mark.parametrize(("field", "value"), [("axes", "bodyy"), ("reference", "clips"), ("origin", "hip_center")])
+def test_unknown_choice(field, value):
+    with pytest.raises(ValueError, match=f"pose {field} '{value}' is unknown, did you mean"):
+        poses.Normalisation(**{field: value})

@@ -1,0 +1,49 @@
+"""Records of a shard, one by one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrecords import schema
+from tfrecords.reading import random_access
+from zoo.shared.errors import UserError
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Three clips of 1, 2 and 3 frames."""
+    path = tmp_path / "shard.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in range(3):
+            info = schema.ClipInfo(f"clip {number}", number)
+            poses = np.full((number + 1, 1, 13, 3), number, np.float32)
+            writer.write(schema.encode(schema.Clip(info, "d", "label", 30.0, layout="lcrnet_13", pose_xyz=poses)))
+    return path
+
+
+def test_every_record_is_found_in_any_order(shard):
+    places = random_access.places(shard)
+    for number in (2, 0, 1):
+        clip = places[number].read()
+        assert clip.info == schema.ClipInfo(f"clip {number}", number)
+        np.testing.assert_array_equal(clip.pose_xyz, np.full((number + 1, 1, 13, 3), number))
+    assert len(places) == 3
+
+
+@pytest.mark.parametrize("missing", [1, 20, 10_000])
+def test_a_shard_that_ends_early_is_named(shard, missing):
+    content = shard.read_bytes()
+    lengths = [place.length for place in random_access.places(shard)]
+    shard.write_bytes(content[: max(len(content) - missing, 5)])
+    record = 2 if missing < lengths[2] else 0
+    with pytest.raises(UserError, match=rf"shard\.tfrecord: ends within record {record}, .* convert again"):
+        random_access.places(shard)
+
+
+def test_a_damaged_record_is_named(shard):
+    place = random_access.places(shard)[1]
+    content = bytearray(shard.read_bytes())
+    content[place.offset : place.offset + place.length] = bytes([255]) * place.length
+    shard.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=f"at byte {place.offset}: .*convert again"):
+        place.read()

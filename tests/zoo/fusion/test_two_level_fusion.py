@@ -1,0 +1,439 @@
+"""Two-level fusion: its equations in NumPy, the estimator's interface, and what is never computed twice."""
+
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import LinearSVC
+from sklearn.utils import estimator_checks
+
+import zoo
+from tests.zoo import small
+from tests.zoo.fusion.test_dense_trajectories import texture
+from zoo.fusion import estimator as two_level_fusion
+from zoo.fusion.estimator import AppearanceFeatures, Clip, FisherVectors, MotionFeatures, PoseFeatures, TwoLevelFusion
+
+FRAMES, SIDE = 8, 48
+LABELS = ("red wave", "blue wave", "red lift", "blue lift")
+PARAMETERS = {
+    "network": "mobilenet_v2",
+    "size": 32,
+    "weights": None,
+    "motion_region": "full_body",
+    "track_length": 6,
+    "gaussians": 2,
+    "samples": 500,
+    "penalty": 10.0,
+}
+
+
+class Counter:
+    """Pictures of a region that count how often they are asked for, and may stop the work."""
+
+    asked = 0
+    stop_at = None
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def __call__(self):
+        Counter.asked += 1
+        if Counter.asked == Counter.stop_at:
+            raise KeyboardInterrupt
+        return self.frames
+
+
+def make_clip(number, label):
+    """A coloured square that moves to the right or up; poses that say which way, too."""
+    rng = np.random.default_rng(number)
+    colour, way = LABELS[label].split()
+    frames = np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8)
+    frames[:] = texture(SIDE, SIDE, number)[..., None]
+    shade = texture(16, 16, 99 + number)
+    for t in range(FRAMES):
+        x, y = (8 + 2 * t, 14) if way == "wave" else (14, 26 - 2 * t)
+        frames[t, y : y + 16, x : x + 16] = 0
+        frames[t, y : y + 16, x : x + 16, 0 if colour == "red" else 2] = shade
+    poses = rng.normal(scale=0.1, size=(FRAMES + number % 3, 1, 5, 3)).astype("float32")
+    poses[..., 0 if way == "wave" else 1] += np.linspace(-1, 1, len(poses))[:, None, None]
+    return Clip(f"toy/{number}", {"full_body": Counter(frames), "left_hand": Counter(frames[:, :, :, ::-1])}, poses)
+
+
+@pytest.fixture(scope="module")
+def data():
+    labels = np.tile(np.arange(4), 6)
+    return [make_clip(number, label) for number, label in enumerate(labels)], np.array(LABELS)[labels]
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def pose_model(tmp_path_factory):
+    """A pose LSTM that all tests share, as training one takes longer than all the rest."""
+    path = tmp_path_factory.mktemp("pose") / "model.keras"
+    small.build("pose_lstm", pose_steps=3, persons=1, joints=5, lstm_units=4).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def estimator(pose_model, memory):
+    return TwoLevelFusion(**PARAMETERS, pose_model=pose_model, memory=memory, epsilon=0.05)
+
+
+@pytest.fixture(scope="module")
+def fitted(estimator, data):
+    return clone(estimator).fit(*data)
+
+
+# ------------------------------------------------------------------------------------------------------- equations
+
+
+def test_pooling_is_minimum_and_maximum_of_features_and_of_their_differences():
+    features = np.random.default_rng(0).normal(size=(9, 5))
+    differences = [features[t + 4] - features[t] for t in range(5)]
+    expected = [np.min(features, 0), np.max(features, 0), np.min(differences, 0), np.max(differences, 0)]
+    np.testing.assert_array_equal(two_level_fusion.pool_frames(features), np.concatenate(expected))
+    np.testing.assert_array_equal(two_level_fusion.pool_frames(features[:1])[10:], np.zeros(10))
+    np.testing.assert_array_equal(two_level_fusion.pool_frames(features[:3])[10:15], features[2] - features[0])
+
+
+def test_appearance_is_divided_by_the_mean_norm_of_the_training_frames(data, memory):
+    clips = data[0][:4]
+    options = {"network": "mobilenet_v2", "size": 32, "weights": None}
+    features = two_level_fusion._frame_features("mobilenet_v2", 32, None, 0)
+    frames = [features(clip.frames("full_body")) for clip in clips]
+    transformer = AppearanceFeatures("full_body", **options, memory=memory).fit(clips[:3])
+    norm = np.mean(np.linalg.norm(np.concatenate(frames[:3]), axis=1))
+    assert transformer.norm_ == pytest.approx(norm, rel=1e-5)
+    expected = np.stack([two_level_fusion.pool_frames(f) for f in frames]) / norm
+    np.testing.assert_allclose(transformer.transform(clips), expected, rtol=1e-4, atol=1e-6)
+    assert np.ptp(expected, axis=0).max() > 0, "random features must depend on the picture"
+
+
+def test_fisher_vectors_are_the_improved_gradients_of_the_mixture():
+    """Perronnin et al., ECCV 2010: gradients to weights, means and deviations, then power and L2 normalisation."""
+    rng = np.random.default_rng(1)
+    clips = [rng.normal(size=(n, 8)).astype("float32") for n in (40, 25)]
+    encoder = FisherVectors(3).fit(clips)
+    gmm = encoder.gmm_
+    assert isinstance(gmm, GaussianMixture)
+    x = encoder.pca_.transform(clips[1]).astype(float)  # [25, 4]
+    assert x.shape == (25, 4)
+    w, mu, var = gmm.weights_, gmm.means_, gmm.covariances_
+    density = np.exp(-0.5 * ((x[:, None] - mu) ** 2 / var + np.log(2 * np.pi * var)).sum(-1)) * w
+    gamma = density / density.sum(axis=1, keepdims=True)  # [25, 3]
+    z = (x[:, None] - mu) / np.sqrt(var)  # [25, 3, 4]
+    weights = (gamma - w).mean(axis=0) / np.sqrt(w)
+    means = (gamma[..., None] * z).mean(axis=0) / np.sqrt(w)[:, None]
+    deviations = (gamma[..., None] * (1 - z**2)).mean(axis=0) / np.sqrt(2 * w)[:, None]  # scikit-image's sign
+    vector = np.concatenate([weights, means.ravel(), deviations.ravel()])
+    vector = np.sign(vector) * np.sqrt(np.abs(vector))
+    expected = vector / np.linalg.norm(vector)
+    np.testing.assert_allclose(encoder.transform(clips)[1], expected, rtol=1e-4, atol=1e-6)
+    assert not encoder.transform([clips[0][:0]]).any()
+
+
+def test_motion_is_a_fisher_vector_of_each_descriptor(data, memory):
+    clips = data[0][:6]
+    options = {"track_length": 6, "gaussians": 2, "samples": 500, "memory": memory}
+    transformer = MotionFeatures("full_body", **options).fit(clips)
+    found = transformer.transform(clips)
+    assert found.shape == (6, sum(2 * (2 * dimension // 2 + 1) for dimension in (96, 108, 96, 96)))
+    stored = transformer.extract(clips[2])
+    expected = [transformer.codebooks_[name].transform([stored[name].astype("float32")])[0] for name in stored]
+    assert list(stored) == ["hog", "hof", "mbhx", "mbhy"]
+    np.testing.assert_allclose(found[2], np.concatenate(expected), atol=1e-6)
+
+
+def test_svms_along_principal_axes_are_those_of_the_centred_features():
+    rng = np.random.default_rng(3)
+    for samples, features in ((12, 40), (60, 5)):
+        x, y = rng.normal(size=(samples, features)) + 3, np.arange(samples) % 3
+        svm = two_level_fusion._LinearSVC(max_iter=100_000, tol=1e-8).fit(x, y)
+        plain = LinearSVC(max_iter=100_000, tol=1e-8).fit(x - x.mean(axis=0), y)
+        np.testing.assert_allclose(svm.coef_, plain.coef_, atol=1e-4)
+        expected = plain.decision_function(x - x.mean(axis=0))
+        np.testing.assert_allclose(svm.decision_function(x), expected, atol=1e-3)
+
+
+def test_late_fusion():
+    early, pose = np.random.default_rng(2).dirichlet(np.ones(3), (2, 5))
+    np.testing.assert_allclose(two_level_fusion.late_fusion(early, pose, 0.3), 0.3 * early + 0.7 * pose)
+
+
+def test_similar_pairs_of_a_confusion_matrix():
+    confusion = np.array([[0.8, 0.1, 0.1, 0.0], [0.2, 0.8, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.05, 0.05, 0.9]])
+    pairs = two_level_fusion.confused_pairs(confusion, 0.1)
+    assert [pair[:2] for pair in pairs] == [(0, 1), (0, 2)]
+    assert [pair[2] for pair in pairs] == pytest.approx([0.3, 0.1])
+    assert two_level_fusion.confused_pairs(confusion, 0.3) == pairs[:1]
+    assert two_level_fusion.confused_pairs(confusion, 0.31) == []
+
+
+class Decides:
+    """An SVM that is sure of one of its two classes."""
+
+    def __init__(self, position):
+        self.position = position
+
+    def probabilities(self, features):
+        return np.eye(2)[[self.position] * len(features)]
+
+
+def test_a_pairs_svm_decides_between_its_classes_alone():
+    estimator = TwoLevelFusion()
+    features = {"pose": np.zeros((4, 1)), "motion": np.zeros((4, 1))}
+    estimator.discriminators_ = {(0, 1): ("pose", Decides(1)), (1, 3): ("motion", Decides(1))}
+    scores = np.array(
+        [
+            [0.6, 0.1, 0.2, 0.1],  # 0 is in one pair, whose SVM says 1
+            [0.1, 0.2, 0.6, 0.1],  # 2 is in none
+            [0.1, 0.5, 0.1, 0.3],  # 1 is in two; the partner 3 scores higher than 0: 3 it is
+            [0.3, 0.5, 0.1, 0.1],  # here 0 does; the SVM stays with 1
+        ]
+    )
+    expected = np.array([[0.1, 0.6, 0.2, 0.1], [0.1, 0.2, 0.6, 0.1], [0.1, 0.3, 0.1, 0.5], [0.3, 0.5, 0.1, 0.1]])
+    np.testing.assert_array_equal(estimator._discriminate(scores, features), expected)
+
+
+def test_pose_features_are_the_hidden_vectors_of_a_trained_model(pose_model, data):
+    model = zoo.load_model(pose_model)
+    clips, labels = data[0][:5], data[1][:5]
+    transformer = PoseFeatures(pose_model).fit(clips, labels)
+    sampled = np.stack([clip.poses[[int((step + 0.5) * len(clip.poses) / 3) for step in range(3)]] for clip in clips])
+    layers = [model.get_layer(f"lstm_{number}") for number in (1, 2, 3)]
+    states = sampled.reshape(5, 3, -1)
+    for layer in layers:
+        states = layer(states)
+    np.testing.assert_allclose(transformer.transform(clips), np.reshape(states, (5, 12)), rtol=1e-4, atol=1e-6)
+
+
+def test_pose_training_separates_the_classes(data):
+    clips, labels = data
+    way = np.array([label.split()[1] for label in labels])
+    transformer = PoseFeatures(pose_steps=3, lstm_units=4, epochs=20, learning_rate=0.02, batch=24)
+    features = transformer.fit(clips, way).transform(clips)
+    centres = [features[way == name].mean(axis=0) for name in ("wave", "lift")]
+    near = [np.linalg.norm(features - centre, axis=1) for centre in centres]
+    assert accuracy_score(way == "wave", near[0] < near[1]) > 0.9
+
+
+# -------------------------------------------------------------------------------------------------- the estimator
+
+
+def test_what_is_known_after_fitting(fitted, data):
+    clips, labels = data
+    assert fitted.classes_.tolist() == sorted(LABELS)
+    assert fitted.region_ in fitted.region_scores_
+    assert set(fitted.region_scores_) == {"full_body", "left_hand"}
+    assert 0 <= fitted.alpha_ <= 1
+    assert len(fitted.validation_) == 4
+    assert set(labels[fitted.validation_]) == set(LABELS), "10 % is less than a clip per class"
+    names = ["appearance", "motion", "pose", "early_fusion", "late_fusion", "two_level_fusion"]
+    assert sorted(fitted.cue_scores_) == sorted(names)
+    by_cue = fitted.cue_probabilities([clips[i] for i in fitted.validation_])
+    for name in names:
+        assert by_cue[name].shape == (4, 4)
+        np.testing.assert_allclose(by_cue[name].sum(axis=1), 1, rtol=1e-5)
+        found = fitted.classes_[by_cue[name].argmax(axis=1)]
+        assert fitted.cue_scores_[name] == accuracy_score(labels[fitted.validation_], found)
+    expected = two_level_fusion.late_fusion(by_cue["early_fusion"], by_cue["pose"], fitted.alpha_)
+    np.testing.assert_allclose(by_cue["late_fusion"], expected)
+    for pair in fitted.pairs_:
+        assert pair.first < pair.second
+        assert pair.features in (*two_level_fusion.FEATURE_SETS, "late_fusion")
+        assert pair.confusion >= 0.05
+
+
+def test_it_learns(fitted, data):
+    clips, labels = data
+    assert fitted.score(clips, labels) > 0.8
+    probabilities = fitted.predict_proba(clips[:7])
+    np.testing.assert_array_equal(fitted.predict(clips[:7]), fitted.classes_[probabilities.argmax(axis=1)])
+
+
+def test_dumped_and_loaded_by_another_process_it_says_the_same(fitted, data, tmp_path):
+    clips = [Clip(clip.id, {name: clip.frames(name) for name in clip.regions}, clip.poses) for clip in data[0][:3]]
+    joblib.dump((fitted, clips), tmp_path / "fitted.joblib")
+    program = (
+        "import sys, joblib; fitted, clips = joblib.load(sys.argv[1]); "
+        "joblib.dump(fitted.set_params(memory=None).predict_proba(clips), sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "fitted.joblib", tmp_path / "out.joblib"], check=True)
+    np.testing.assert_allclose(joblib.load(tmp_path / "out.joblib"), fitted.predict_proba(clips), atol=1e-5)
+
+
+def test_without_a_cache_and_with_two_classes(estimator, data):
+    clips, labels = data
+    rows = [i for i, label in enumerate(labels) if label.startswith("red")]
+    two = clone(estimator).set_params(memory=None, regions=["full_body"])
+    two.fit([clips[i] for i in rows], labels[rows])
+    assert two.predict_proba(clips[:3]).shape == (3, 2)
+    assert two.motion_.memory is None, "not the temporary one of fitting"
+
+
+def test_stochastic_gradients_over_batches(estimator, data):
+    streaming = clone(estimator).set_params(svm="sgd").fit(*data)
+    assert streaming.score(*data) > 0.7
+    features, labels = np.repeat(np.eye(2), 6, axis=0), np.repeat([2, 5], 6)
+    two = two_level_fusion._SVM("sgd", 1.0, 0).fit(features.__getitem__, np.arange(12), labels)
+    assert two.probabilities(features).argmax(axis=1).tolist() == [0] * 6 + [1] * 6
+
+
+def test_who_validates(estimator, data):
+    clips, labels = data
+    groups = np.arange(24) // 8
+    grouped = clone(estimator).set_params(validation=0.25)
+    grouped.classes_, codes = np.unique(labels, return_inverse=True)
+    train, validation = grouped._split(codes, groups)
+    expected = next(GroupShuffleSplit(1, test_size=0.25, random_state=0).split(clips, labels, groups))
+    assert (train.tolist(), validation.tolist()) == (expected[0].tolist(), expected[1].tolist())
+    assert set(groups[train]).isdisjoint(groups[validation])
+    chosen = grouped.set_params(validation=PredefinedSplit([-1] * 16 + [0] * 8))._split(codes, None)
+    assert chosen[1].tolist() == list(range(16, 24))
+
+
+@pytest.mark.parametrize("kind", [TwoLevelFusion, AppearanceFeatures, MotionFeatures, PoseFeatures, FisherVectors])
+def test_scikit_learns_own_checks(kind):
+    name = kind.__name__
+    for check in (
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_estimator_tags_renamed,
+    ):
+        check(name, kind())
+
+
+def test_import_brings_no_tensorflow():
+    program = "import sys, zoo.fusion.estimator; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# ------------------------------------------------------------------------------------------------------- the cache
+
+
+def test_in_a_pipeline_nothing_in_the_cache_is_computed_again(fitted, data):
+    Counter.asked = 0
+    pipeline = Pipeline([("as_it_is", FunctionTransformer()), ("fusion", clone(fitted))])
+    pipeline.set_params(fusion__epsilon=2.1).fit(*data)
+    found = pipeline.predict(data[0])
+    assert Counter.asked == 0
+    assert pipeline["fusion"].pairs_ == []
+    np.testing.assert_array_equal(found, fitted.classes_[fitted.cue_probabilities(data[0])["late_fusion"].argmax(1)])
+    other = AppearanceFeatures("full_body", network="mobilenet_v2", size=32, weights=None, memory=fitted.memory)
+    other.set_params(random_state=1).fit(data[0][:2])
+    assert Counter.asked == 2, "features of another network are other features"
+
+
+def test_an_interrupted_cache_goes_on(tmp_path, data):
+    clips = data[0][:4]
+    estimator = TwoLevelFusion(**PARAMETERS, memory=str(tmp_path))
+    Counter.asked, Counter.stop_at = 0, 6
+    with pytest.raises(KeyboardInterrupt):
+        estimator.prepare(clips)
+    Counter.asked, Counter.stop_at = 0, None
+    seen = []
+    estimator.prepare(clips, on_clip=lambda: seen.append(Counter.asked))
+    assert seen == [0, 1, 4, 7], "five of twelve pictures had been used"
+    assert len(list(tmp_path.rglob("output.pkl"))) == 12
+    damaged = next(path for path in tmp_path.rglob("output.pkl") if "_trajectories" in str(path))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    Counter.asked = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joblib tells of the damaged file
+        estimator.prepare(clips)
+    assert Counter.asked == 1
+
+
+# --------------------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"network": "resnet152"}, "did you mean 'resnet152_v2'"),
+        ({"svm": "rbf"}, "svm 'rbf' is unknown.*linear, sgd"),
+        ({"svm": "sgd"}, "set memory"),
+        ({"regions": ["left_foot"]}, "region 'left_foot' is unknown"),
+        ({"regions": ["right_hand"]}, "clip toy/0 has no region 'right_hand'"),
+        ({"motion_region": "full_image"}, "clip toy/0 has no region 'full_image'"),
+        ({"weights": "no_such.weights.h5"}, "no_such.weights.h5: no such file"),
+        ({"gaussians": 0}, "gaussians is 0, expected at least 1"),
+        ({"gaussians": 2.5}, "gaussians is 2.5, expected int"),
+        ({"penalty": 0.0}, "penalty is 0.0, expected above 0"),
+        ({"penalty": float("nan")}, "penalty is nan, expected"),
+        ({"pose_learning_rate": 0.0}, "pose_learning_rate is 0.0, expected above 0"),
+        ({"size": 16}, "size is 16, expected at least 32"),
+        ({"track_length": 16}, "track_length is 16, expected a multiple of 3"),
+        ({"validation": 1.5}, "validation is 1.5, expected a share above 0 and below 1"),
+        ({"random_state": -1}, "random_state is -1, expected from 0"),
+        ({"pose_model": "no_such.keras"}, "no_such.keras: no such file"),
+        ({"track_length": 9}, "0 descriptors in the training clips, expected at least [0-9]+ for"),
+        ({"validation": PredefinedSplit([-1] * 4 + [0] * 20)}, "has 1 training clips beside validation"),
+    ],
+)
+def test_mistakes_are_named(parameters, message, estimator, data):
+    with pytest.raises(zoo.ZooError, match=message):
+        clone(estimator).set_params(**{"memory": None, **parameters}).fit(*data)
+
+
+@pytest.mark.parametrize("parameter", TwoLevelFusion().get_params())
+def test_parameters_of_another_type_are_refused(parameter):
+    estimator = TwoLevelFusion(weights=None).set_params(**{parameter: object()})
+    with pytest.raises(zoo.ZooError, match=f"{parameter} is <object .*, expected"):
+        estimator.check_parameters()
+
+
+def test_mistakes_in_the_clips_are_named(data, tmp_path):
+    clips, labels = data
+    estimator = TwoLevelFusion(**PARAMETERS)
+    for X, y, message in (
+        (clips[:5], labels[:4], "5 clips and 4 labels"),
+        (clips[:4], ["a"] * 4, "the labels hold 1 class"),
+        (clips[:5], list("aaabb"), "class .*'b'.* has 2 clips, expected at least 3"),
+        (clips[:5] + clips[:1], list("aaabbb"), "6 clips have 5 ids"),
+        ([], [], "there are no clips"),
+    ):
+        with pytest.raises(zoo.ZooError, match=message):
+            estimator.fit(X, y)
+    with pytest.raises(zoo.ZooError, match="memory is None"):
+        estimator.prepare(clips)
+    small.build("pose_lstm").save(tmp_path / "other.keras")
+    with pytest.raises(zoo.ZooError, match=r"takes poses of \[2, 5, 3\], the clips' are \[1, 5, 3\]"):
+        PoseFeatures(tmp_path / "other.keras").fit(clips, labels)
+
+
+def test_weights_of_a_trained_frame_network(tmp_path, data):
+    from zoo.models import lrcn
+
+    network = lrcn.frame_network("mobilenet_v2", 32)
+    small.randomize(network)
+    network.save_weights(tmp_path / "frame_network.weights.h5")
+    options = {"network": "mobilenet_v2", "size": 32, "weights": tmp_path / "frame_network.weights.h5"}
+    frames = data[0][0].frames("full_body")[:, :32, :32]
+    clip = Clip("alone", {"full_body": frames}, data[0][0].poses)
+    found = AppearanceFeatures("full_body", **options).fit([clip]).transform([clip])[0]
+    features = network(frames / np.float32(127.5) - 1).numpy()
+    expected = two_level_fusion.pool_frames(features) / np.linalg.norm(features, axis=1).mean()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_building_it_by_name_points_to_the_estimator():
+    with pytest.raises(zoo.ZooError, match=r"use zoo\.two_level_fusion\.TwoLevelFusion"):
+        zoo.build("two_level_fusion", num_classes=3)

@@ -1,0 +1,42 @@
+"""I3D: the published sizes, and units and head recomputed in NumPy."""
+
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from tests.zoo import small
+
+
+def test_published_size():
+    """12.295 M parameters without head, 12.356 M with 60 classes; Mixed_5c is 8x7x7x1024 for 64x224x224."""
+    model = zoo.build("i3d", num_classes=60)
+    assert model.count_params() == 12_356_044
+    assert model.count_params() - model.get_layer("classifier").count_params() == 12_294_544
+    assert tuple(model.get_layer("Mixed_5c").output.shape[1:]) == (8, 7, 7, 1024)
+    assert tuple(model.get_layer("average_pool").output.shape[1:]) == (7, 1, 1, 1024)
+
+
+def test_unit_is_convolution_normalisation_relu():
+    model = small.shared("i3d")
+    names = ["MaxPool3d_2a_3x3", "Conv3d_2b_1x1.relu"]
+    parts = tf.keras.Model(model.input, [model.get_layer(name).output for name in names])
+    x, y = parts(small.batch(model)[0], training=False)
+    (kernel,) = model.get_layer("Conv3d_2b_1x1.conv_3d").get_weights()
+    beta, mean, variance = model.get_layer("Conv3d_2b_1x1.batch_norm").get_weights()
+    normalised = (x @ kernel[0, 0, 0] - mean) / np.sqrt(variance + 1e-3) + beta
+    np.testing.assert_allclose(y, np.maximum(normalised, 0), rtol=1e-3, atol=1e-4)
+
+
+def test_head_pools_convolves_and_averages():
+    """Also for a map larger than the 2x7x7 pool, where the scores of all places are averaged."""
+    from zoo.models import i3d
+
+    features = tf.keras.Input((3, 8, 7, 4))
+    model = tf.keras.Model(features, i3d.head(features, 5, 0.0))
+    small.randomize(model)
+    g = np.random.default_rng(0).normal(size=(2, 3, 8, 7, 4)).astype("float32")
+    kernel, bias = model.get_layer("classifier").get_weights()
+    windows = [g[:, t : t + 2, m : m + 7].mean(axis=(1, 2, 3)) for t in range(2) for m in range(2)]
+    scores = np.mean([w @ kernel[0, 0, 0] + bias for w in windows], axis=0)
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model(g, training=False), expected, rtol=1e-4)

@@ -1,0 +1,107 @@
+"""The equations of Separable STA (ICCV19 section 4), recomputed in NumPy from the layers' weights."""
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.zoo import small
+from tests.zoo.numpy_layers import cross_entropy, outputs, scores, sigmoid, softmax
+from zoo.models import separable_sta
+
+SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
+DROPOUT = {"lstm_dropout": 0.0}
+
+
+def _build(strategy):
+    return small.build(
+        "separable_sta",
+        strategy=strategy,
+        spatial_regularization=SPATIAL,
+        temporal_regularization=TEMPORAL,
+        **DROPOUT,
+    )
+
+
+def _expected(model, strategy, g, h=None):
+    """Predictions and penalty by the paper's equations."""
+    batch, t, m, n, _ = g.shape
+    penalty = 0.0
+
+    def spatial():
+        nonlocal penalty
+        alpha = sigmoid(scores(model.get_layer("spatial_scores"), h)).reshape(batch, 1, m, n, 1)
+        penalty += SPATIAL * (alpha**2).sum() / batch
+        return alpha
+
+    def temporal():
+        nonlocal penalty
+        beta = softmax(scores(model.get_layer("temporal_scores"), h)).reshape(batch, t, 1, 1, 1)
+        penalty += TEMPORAL * ((1 - beta) ** 2).sum() / batch
+        return beta
+
+    def joint():
+        nonlocal penalty
+        both = sigmoid(scores(model.get_layer("spatio_temporal_scores"), h)).reshape(batch, t, m, n, 1)
+        penalty += SPATIAL * (both**2).sum() / batch
+        return both
+
+    maps = {
+        "none": lambda: [g],
+        "sa": lambda: [spatial() * g],
+        "ta": lambda: [temporal() * g],
+        "sa_ta": lambda: [temporal() * (spatial() * g)],
+        "ta_sa": lambda: [spatial() * (temporal() * g)],
+        "joint": lambda: [joint() * g],
+        "separable": lambda: [spatial() * g, temporal() * g],
+    }[strategy]()
+    features = np.concatenate([x.mean(axis=(1, 2, 3)) for x in maps], axis=1)
+    kernel, bias = model.get_layer("classifier").get_weights()
+    return softmax(features @ kernel + bias), penalty
+
+
+@pytest.mark.parametrize("strategy", separable_sta.STRATEGIES)
+def test_predictions_and_training_loss(strategy):
+    model = _build(strategy)
+    features, labels = small.batch(model, clips=3)
+    names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
+    g, *h = outputs(model, names, features)
+    expected, penalty = _expected(model, strategy, g, *h)
+    np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
+    loss = small.training_loss(model, features, labels)
+    np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
+    assert strategy == "none" or penalty > 0.01
+
+
+def test_attention_maps():
+    model = _build("separable")
+    features, _ = small.batch(model)
+    maps = {key: value.numpy() for key, value in zoo.attention_maps(model)(features, training=False).items()}
+    assert maps["spatial_attention"].shape == (2, 2, 2)
+    assert ((maps["spatial_attention"] > 0) & (maps["spatial_attention"] < 1)).all()
+    np.testing.assert_allclose(maps["temporal_attention"].sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(zoo.ZooError, match="no attention"):
+        zoo.attention_maps(_build("none"))
+
+
+def test_trained_stages_carry_over():
+    model = small.build("separable_sta")
+    for stage in ("i3d", "pose_lstm"):
+        trained = small.build(stage)
+        copied = zoo.transfer_weights(trained, model)
+        weighty = [layer.name for layer in trained.layers if layer.weights]
+        assert copied == [name for name in weighty if name != "classifier"]
+        for name in copied:
+            for a, b in zip(trained.get_layer(name).get_weights(), model.get_layer(name).get_weights()):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_transfer_refuses_what_does_not_fit():
+    narrow = small.build("i3d", width=0.125)
+    model = small.build("separable_sta")
+    before = model.get_weights()
+    with pytest.raises(zoo.ZooError, match="Conv3d_1a_7x7"):
+        zoo.transfer_weights(narrow, model)
+    with pytest.raises(zoo.ZooError, match="no layer"):
+        zoo.transfer_weights(small.build("pose_lstm"), narrow)
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,165 @@
+"""Weights to start from: what ``build(weights=...)`` reads, what it refuses, and how published ones are fetched."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+import zoo
+from tests.zoo import small
+from tests.zoo.pretrained.test_i3d_checkpoint import checkpoint_shapes, write_checkpoint
+from zoo.pretrained import loading as weights
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "keras-adl-zoo" / "kinetics400"
+
+
+def _equal(model, other):
+    """Names of the layers with weights in which two models of the same layers agree."""
+    return {
+        layer.name
+        for layer in model.layers
+        if layer.weights
+        and all(np.array_equal(*pair) for pair in zip(layer.get_weights(), other.get_layer(layer.name).get_weights()))
+    }
+
+
+def _with_weights(model):
+    return {layer.name for layer in model.layers if layer.weights}
+
+
+@pytest.mark.parametrize("classes", [small.CLASSES, small.CLASSES + 2])
+def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
+    trained = small.build("separable_sta")
+    trained.save(tmp_path / "model.keras")
+    options = small.options("separable_sta")
+    model = zoo.build("separable_sta", num_classes=classes, weights=tmp_path / "model.keras", **options)
+    anew = set() if classes == small.CLASSES else {"classifier"}
+    assert _equal(trained, model) == _with_weights(trained) - anew
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_an_i3d_goes_to_the_full_body_tower(shared):
+    trained = small.build("i3d")
+    model = small.build("pi3d", aggregate_after=shared)
+    last = "joined." if shared else "full_body."
+    zoo.transfer_weights(trained, model)
+    for name, place in (("Conv3d_1a_7x7", "full_body."), ("Mixed_5c.Branch_0.Conv3d_0a_1x1", last)):
+        copied = model.get_layer(f"{place}{name}.conv_3d").get_weights()
+        np.testing.assert_array_equal(copied, trained.get_layer(f"{name}.conv_3d").get_weights())
+
+
+def test_a_weights_file_of_the_same_architecture(tmp_path):
+    trained = small.build("pose_lstm")
+    trained.save_weights(tmp_path / "trained.weights.h5")
+    options = small.options("pose_lstm")
+    path = tmp_path / "trained.weights.h5"
+    model = zoo.build("pose_lstm", num_classes=small.CLASSES, weights=str(path), **options)
+    assert _equal(trained, model) == _with_weights(trained)
+    with pytest.raises(zoo.ZooError, match=r"trained.weights.h5: does not fit pose_lstm"):
+        zoo.build("pose_lstm", num_classes=small.CLASSES, weights=path, **{**options, "lstm_units": 3})
+
+
+@pytest.mark.skipif(metadata.version("keras").startswith("2."), reason="Keras 2 keeps no names of layers")
+def test_a_weights_file_with_layers_of_the_same_shapes_in_another_order(tmp_path):
+    path = tmp_path / "trained.weights.h5"
+    small.build("separable_sta", strategy="sa_ta").save_weights(path)
+    model = small.build("separable_sta", strategy="ta_sa")
+    before = model.get_weights()
+    with pytest.raises(zoo.ZooError, match="a layer 'spatial_scores' in the place of 'temporal_scores'"):
+        zoo.load_weights(model, path)
+    for expected, actual in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(expected, actual)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("kinetics400", "not in .*kinetics400: fetch them with python -m zoo.weights"),
+        ("kinetics600", "'kinetics600' are neither 'kinetics400' nor a file"),
+        ("absent.keras", "absent.keras: no such file"),
+        ("absent.weights.h5", "absent.weights.h5: no such file"),
+        ("", "'' are neither"),
+        (3, "weights is 3, expected 'kinetics400' or the path of a file"),
+    ],
+)
+def test_weights_that_are_not_there_are_refused(given, message):
+    with pytest.raises(zoo.ZooError, match=message):
+        zoo.build("i3d", num_classes=small.CLASSES, weights=given, **small.options("i3d"))
+
+
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    write_checkpoint(folder / "model.ckpt", checkpoint_shapes())
+    return folder
+
+
+@pytest.fixture
+def published(published_once, tmp_path):
+    """A folder with files as published, of random values."""
+    return pathlib.Path(shutil.copytree(published_once, tmp_path / "published"))
+
+
+def _fetch(*arguments, cache):
+    return subprocess.run(
+        [sys.executable, "-m", "zoo.weights", *map(str, arguments)],
+        cwd=pathlib.Path(__file__).resolve().parents[3],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache.parents[1])},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_fetched_weights_are_kept_and_used(published, cache):
+    data = next(published.glob("*.data*"))
+    result = _fetch("--source", published, "--sha256", hashlib.sha256(data.read_bytes()).hexdigest(), cache=cache)
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in cache.iterdir()} == {data.name, "model.ckpt.index"}
+    assert [path.name for path in cache.parent.iterdir()] == ["kinetics400"]
+    size = {"frames": 8, "size": 32}
+    model = zoo.build("i3d", num_classes=small.CLASSES, weights="kinetics400", **size)
+    other = zoo.build("i3d", num_classes=small.CLASSES, weights=published / "model.ckpt", **size)
+    assert _equal(model, other) == _with_weights(model) - {"classifier"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "arguments", "message"),
+    [
+        (lambda folder: None, ["--sha256", "0" * 64], "expected 0000"),
+        (lambda folder: (folder / "model.ckpt.index").unlink(), [], "model.ckpt.index cannot be fetched"),
+        (lambda folder: _flip_a_byte(next(folder.glob("*.data*"))), [], "cannot be read: .*[Cc]hecksum"),
+    ],
+)
+def test_what_is_not_as_published_is_not_kept(published, cache, spoil, arguments, message):
+    cache.mkdir(parents=True)
+    (cache / "model.ckpt.index").write_text("what was there before")
+    spoil(published)
+    with pytest.raises(zoo.ZooError, match=message):
+        weights.fetch(published, *arguments[1:])
+    assert [path.read_text() for path in cache.iterdir()] == ["what was there before"]
+    assert [path.name for path in cache.parent.iterdir()] == ["kinetics400"]
+
+
+def _flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_failed_command_is_one_line(tmp_path, cache):
+    result = _fetch("--source", tmp_path / "nothing", cache=cache)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    *_, message = result.stderr.splitlines()  # TensorFlow 2.21 prints lines of its own before it
+    assert message.startswith("error: file://")
+    assert "cannot be fetched" in message

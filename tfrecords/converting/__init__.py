@@ -1,0 +1,1 @@
+"""From recordings to shards: videos, persons, crops, and the writer."""

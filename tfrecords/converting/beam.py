@@ -1,0 +1,90 @@
+"""Conversion by Apache Beam: the shards of a conversion as the elements of a pipeline, on any of Beam's runners.
+
+::
+
+    plan ─► shards that are missing ─► Create ─► Reshuffle ─► write_shard, on the workers ─► side-cars ─► manifest
+
+The plan, the records and the files are those of a conversion on one machine, byte for byte, and either may go on with
+what the other left. Machines share nothing but the folders: source and output lie on a file system that all of them
+mount under the same path (NFS, Lustre, ...). A worker that dies leaves a temporary file and its shard to the next.
+"""
+
+import os
+
+from tfrecords.converting import writer
+from zoo.shared.errors import UserError
+
+
+def check(runner):
+    """Raises :class:`~zoo.shared.errors.UserError` unless Beam is installed and has that runner."""
+    try:
+        import apache_beam as beam
+    except ImportError:
+        raise UserError(
+            "--runner needs Apache Beam, which is not installed: pip install apache-beam, or the zoo's extra beam"
+        ) from None
+    try:
+        beam.runners.create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(f"--runner {runner}: no runner of Apache Beam ({' '.join(str(error).split())[:200]})") from None
+
+
+def run(runner, options):
+    """How to write shards: a function for :func:`tfrecords.converting.writer.convert`'s ``run``.
+
+    Args:
+        runner: Name of a Beam runner, such as ``DirectRunner``, ``FlinkRunner`` or ``SparkRunner``.
+        options: The runner's own options, a list such as ``["--direct_num_workers=4"]``.
+
+    Returns:
+        The function.
+    """
+
+    def write(source, shards, directory, workers, bar, lock):
+        """Writes shards; shard -> report. ``workers`` and ``lock`` are a single machine's."""
+        if not shards:
+            return {}
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+        try:
+            settings = PipelineOptions([f"--runner={runner}", *options])
+            settings.view_as(SetupOptions).save_main_session = False
+            with beam.Pipeline(options=settings) as pipeline:
+                todo = pipeline | "shards" >> beam.Create(list(shards)) | "spread" >> beam.Reshuffle()
+                _ = todo | "convert" >> beam.ParDo(_writer_of(beam, source, os.path.abspath(directory)))
+        except (RuntimeError, OSError) as error:  # what runners make of a worker's error
+            raise UserError(
+                f"the pipeline failed ({str(error).splitlines()[0][:300]}); complete shards are kept, run the same "
+                "command to go on"
+            ) from None
+        reports = {shard: writer.finished(directory, shard) for shard in shards}
+        lacking = [shard.file for shard, report in reports.items() if report is None]
+        if lacking:
+            raise UserError(
+                f"the workers did not write {lacking[0]} into {os.path.abspath(directory)}: it must be one folder that "
+                "all of them share"
+            )
+        bar.update(sum(len(shard.clips) for shard in shards))
+        return reports
+
+    return write
+
+
+def _writer_of(beam, source, directory):
+    """The pipeline's step that writes a shard."""
+
+    class WriteShard(beam.DoFn):
+        def setup(self):
+            # One thread per worker, as workers share a machine's cores; read when OpenCV and TensorFlow are loaded.
+            os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+        def process(self, shard):
+            import pathlib
+
+            from tfrecords.converting import writer
+
+            writer.write_shard(source, shard, pathlib.Path(directory))
+
+    return WriteShard()

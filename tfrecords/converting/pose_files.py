@@ -1,0 +1,128 @@
+"""Poses in files of one's own: NumPy, JSON or CSV.
+
+==========  ========================================================================================================
+``.npy``    an array ``[T, M, J, 3]`` or ``[T, J, 3]``, metres
+``.npz``    the arrays ``xyz`` (as above), ``xy`` ``[T, M, J, 2]`` pixels and ``confidence`` ``[T, M, J]``, at least one
+            of the first two; or a single array of any name, which is ``xyz``
+``.json``   an object with the same keys; ``skeletons`` is another name of ``xyz``
+``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; all counted from 0, ``x,y,z`` or
+            the pixels ``u,v`` or both, ``person`` and ``confidence`` may be missing
+==========  ========================================================================================================
+
+Where a confidence is not given, a joint at exactly zero was not measured. Metres are camera coordinates: x to the
+right, y upwards, z forwards.
+"""
+
+import csv
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from tfrecords.converting import persons
+
+SUFFIXES = (".npy", ".npz", ".json", ".csv")
+_VALUES = {"xyz": 3, "xy": 2, "confidence": 1}
+_COLUMNS = {"xyz": ("x", "y", "z"), "xy": ("u", "v"), "confidence": ("confidence",)}
+_LARGEST = 100_000_000  # values: a CSV that names frame 10**12 must not take all memory
+
+
+def read(path):
+    """Poses from a file.
+
+    Args:
+        path: The file, of one of :data:`SUFFIXES`.
+
+    Returns:
+        :class:`tfrecords.converting.persons.Poses` as they are in the file: gaps are not filled, and numbers may be
+        infinite.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: Another format, or damaged.
+    """
+    path = pathlib.Path(path)
+    readers = {".npy": _read_numpy, ".npz": _read_numpy, ".json": _read_json, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise ValueError(f"unknown pose format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
+    data = path.read_bytes()
+    try:
+        values = {name: np.asarray(value, np.float32) for name, value in readers[path.suffix](data).items()}
+    except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
+        raise ValueError(f"damaged or not poses ({' '.join(str(error).split())[:200]})") from None
+    return _poses(values)
+
+
+def _poses(values):
+    if not {"xyz", "xy"} & set(values):
+        raise ValueError("neither xyz nor xy in it")
+    arrays = {}
+    for name, value in values.items():
+        axes = 4 if name != "confidence" else 3
+        if value.ndim == axes - 1:
+            value = value[:, np.newaxis]  # one person
+        if value.ndim != axes or not value.size or (axes == 4 and value.shape[-1] != _VALUES[name]):
+            last = f", {_VALUES[name]}" if axes == 4 else ""
+            raise ValueError(f"{name} has the shape {list(value.shape)}, expected [T, M, J{last}] or [T, J{last}]")
+        arrays[name] = value
+    shapes = {name: value.shape[:3] for name, value in arrays.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"arrays of unequal frames, persons or joints: {shapes}")
+    places = [arrays[name] for name in ("xyz", "xy") if name in arrays]
+    measured = np.all([np.isfinite(p).all(axis=-1) & (p != 0).any(axis=-1) for p in places], axis=0)
+    confidence = arrays.get("confidence")
+    if confidence is None:
+        confidence = measured * np.float32(persons.TRACKED)
+    elif not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ValueError("confidence outside 0 to 1")
+    confidence = np.where(np.all([np.isfinite(p).all(axis=-1) for p in places], axis=0), confidence, persons.ABSENT)
+    return persons.Poses(arrays.get("xyz"), confidence, arrays.get("xy"))
+
+
+def _read_numpy(data):
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        return {"xyz": loaded}
+    with loaded:
+        if len(loaded.files) == 1 and loaded.files[0] not in _VALUES:
+            return {"xyz": loaded[loaded.files[0]]}
+        unknown = sorted(set(loaded.files) - set(_VALUES))
+        if unknown:
+            raise ValueError(f"arrays {', '.join(unknown)}, expected {', '.join(_VALUES)}")
+        return {name: loaded[name] for name in loaded.files}
+
+
+def _read_json(data):
+    content = json.loads(data.decode("utf-8-sig"))
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    if "skeletons" in content:
+        content = {**content, "xyz": content["skeletons"]}
+    return {name: content[name] for name in _VALUES if name in content}
+
+
+def _read_csv(data):
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    columns = set(rows.fieldnames or ())
+    groups = {name: names for name, names in _COLUMNS.items() if set(names) <= columns}
+    if not {"frame", "joint"} <= columns:
+        raise ValueError("expected a header with frame, joint, and x, y, z or u, v")
+    entries = {}
+    for row in rows:
+        key = int(row["frame"]), int(row.get("person") or 0), int(row["joint"])
+        if min(key) < 0 or key in entries:
+            raise ValueError(f"line {rows.line_num}: frame, person, joint {key} negative or there twice")
+        entries[key] = {name: [float(row[c]) for c in names] for name, names in groups.items()}
+    if not entries:
+        raise ValueError("no rows")
+    frames, people, joints = (max(key[axis] for key in entries) + 1 for axis in range(3))
+    if frames * people * joints > _LARGEST:
+        raise ValueError(f"{frames} frames of {people} persons of {joints} joints are too many")
+    arrays = {name: np.zeros((frames, people, joints, _VALUES[name]), np.float32) for name in groups}
+    for key, values in entries.items():
+        for name, value in values.items():
+            arrays[name][key] = value
+    if "confidence" in arrays:
+        arrays["confidence"] = arrays["confidence"][..., 0]
+    return arrays

@@ -1,0 +1,188 @@
+"""Random changes of training clips.
+
+Each is the same for all frames, and for all body parts, of a clip, and a function of the seed it is given.
+"""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from tfrecords.reading import poses
+from zoo import skeletons
+
+_RANGES = {
+    "rotation": (0, 180),
+    "tilt": (0, 180),
+    "scale": (0, 1),
+    "stretch": (0, 1),
+    "noise": (0, math.inf),
+    "brightness": (0, 1),
+    "contrast": (0, 1),
+    "saturation": (0, 1),
+    "hue": (0, 0.5),
+    "pose_pad": (0, 10),
+    "time_warp": (1, 100),
+}
+_GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+# Columns: luma Y and the two chroma values I and Q of red, green and blue, as NTSC defines them.
+_YIQ = ((0.299, 0.596, 0.211), (0.587, -0.274, -0.523), (0.114, -0.322, 0.312))
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training clips; each is the same for all frames of a clip.
+
+    Attributes:
+        crop: Crop videos at random, sides from :data:`tfrecords.reading.pictures.SMALLEST_CROP` to all of the picture.
+        flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
+        rotation: Largest rotation of poses about the vertical axis, degrees.
+        scale: Largest relative change of the poses' size.
+        stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
+        noise: Standard deviation of noise on every coordinate, in units of normalised poses.
+        tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
+        brightness: Largest relative change of all pixel values.
+        contrast: Largest relative change of pixel values' distance from the clip's mean.
+        saturation: Largest relative change of colours' distance from grey.
+        hue: Largest turn of the colours' wheel: 0.5 is half a turn, to the complementary colour.
+        temporal_jitter: Take each frame of a window at random from the ``stride`` frames it stands for, in order; pose
+            steps, and frames at pose steps, are drawn so always.
+        pose_crop: Smallest share of the clip that the steps of a pose sequence are taken from; the share is drawn, and
+            where it begins. 1: never from less than all of it.
+        pose_pad: Largest share of its length that time before and after the clip adds to what the steps are taken from,
+            in which the first and the last pose stay: some recordings are cut closer to the action than others.
+        time_warp: Largest factor by which each quarter of the steps' time passes faster or slower than the others. 1:
+            all alike.
+
+    Raises:
+        ValueError: A number is negative, not finite, or too large or small.
+
+    Example:
+        >>> Augmentation(flip=True, rotation=30, brightness=0.2).hue
+        0.0
+    """
+
+    crop: bool = True
+    flip: bool = False
+    rotation: float = 0.0
+    scale: float = 0.0
+    stretch: float = 0.0
+    noise: float = 0.0
+    tilt: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    temporal_jitter: bool = False
+    pose_crop: float = 1.0
+    pose_pad: float = 0.0
+    time_warp: float = 1.0
+
+    def __post_init__(self):
+        for name, (smallest, largest) in _RANGES.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and smallest <= value <= largest):
+                upper = "" if largest == math.inf else f" to {largest:g}"
+                raise ValueError(f"{name} is {value:g}, expected a number from {smallest}{upper}")
+        if not 0 < self.pose_crop <= 1:
+            raise ValueError(f"pose_crop is {self.pose_crop:g}, expected a number above 0, to 1")
+
+    @property
+    def changes_colours(self):
+        """Whether pictures' colours are changed."""
+        return bool(self.brightness or self.contrast or self.saturation or self.hue)
+
+
+# --------------------------------------------------------------------------------------------------------- poses
+
+
+def _rotate(pose, axis, angle):
+    """Rotates ``[..., 3]`` about an axis (0 X, 1 Y, 2 Z) by an angle in radians."""
+    values = tf.unstack(pose, axis=-1)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    values[first], values[second] = (
+        cos * values[first] - sin * values[second],
+        sin * values[first] + cos * values[second],
+    )
+    return tf.stack(values, axis=-1)
+
+
+def change_pose(pose, augment, seed):
+    """Random rotation, scale, stretch and noise of a normalised pose sequence.
+
+    Args:
+        pose: ``[tp, M, J, 3]`` float32.
+        augment: An :class:`Augmentation`.
+        seed: ``[2]`` int64.
+
+    Returns:
+        The same shape; absent persons stay zero.
+    """
+    there = poses.present(pose)[..., tf.newaxis, tf.newaxis]  # [tp, M, 1, 1]
+    random = tf.random.stateless_uniform([2], seed, -1.0, 1.0)
+    if augment.rotation:
+        pose = _rotate(pose, 1, random[0] * math.radians(augment.rotation))
+    if augment.tilt:
+        angles = tf.random.stateless_uniform([2], seed + 2, -1.0, 1.0) * math.radians(augment.tilt)
+        pose = _rotate(_rotate(pose, 0, angles[0]), 2, angles[1])
+    if augment.scale:
+        pose = pose * (1.0 + augment.scale * random[1])
+    if augment.stretch:
+        pose = pose * (1.0 + augment.stretch * tf.random.stateless_uniform([3], seed + 3, -1.0, 1.0))
+    if augment.noise:
+        pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
+    return tf.where(there, pose, tf.zeros_like(pose))
+
+
+def mirror_places(places, layout, size):
+    """Joints' places ``[..., J, 2]`` in the mirrored pictures: left and right joints change places too."""
+    x, y = tf.unstack(tf.gather(places, skeletons.get(layout).mirrored, axis=-2), axis=-1)
+    return tf.stack([size - 1 - x, y], axis=-1)
+
+
+def mirror_pose(pose, layout):
+    """The poses a mirror would show: left and right change places, X changes its sign. ``[..., J, 3]``."""
+    return tf.gather(pose, skeletons.get(layout).mirrored, axis=-2) * tf.constant([-1.0, 1.0, 1.0])
+
+
+# ------------------------------------------------------------------------------------------------------ pictures
+
+
+def change_colours(images, augment, seed):
+    """Random brightness, contrast, saturation and hue of a clip.
+
+    All four are linear in a pixel's values, so they are one product with a matrix and one sum: brightness multiplies
+    the values (black is 0), contrast their distance from the clip's mean, saturation their distance from grey; hue
+    turns the chroma plane of YIQ.
+
+    Args:
+        images: ``[T, H, W, 3]`` float32 in [-1, 1].
+        augment: An :class:`Augmentation`.
+        seed: ``[2]`` int64; a clip's body parts are given the same, and change alike.
+
+    Returns:
+        The same shape, in [-1, 1].
+    """
+    largest = tf.constant([augment.brightness, augment.contrast, augment.saturation, augment.hue])
+    change = largest * tf.random.stateless_uniform([4], seed, -1.0, 1.0)
+    brightness, contrast, saturation = tf.unstack(1.0 + change[:3])
+    colours = brightness * _saturation(saturation) @ _hue(2 * math.pi * change[3])  # [3, 3], of row vectors
+    pixels = (tf.reshape(images, [-1, 3]) + 1.0) / 2.0  # [T * H * W, 3] in [0, 1]
+    mean = tf.reduce_mean(pixels, axis=0, keepdims=True) @ colours  # of the changed colours, as they are linear
+    pixels = pixels @ (contrast * colours) + (1.0 - contrast) * mean
+    return tf.reshape(tf.clip_by_value(2.0 * pixels - 1.0, -1.0, 1.0), tf.shape(images))
+
+
+def _saturation(factor):
+    """``[3, 3]``: what multiplies the distance from grey of row vectors."""
+    grey = tf.tile(tf.constant(_GREY)[:, tf.newaxis], [1, 3])
+    return factor * tf.eye(3) + (1.0 - factor) * grey
+
+
+def _hue(angle):
+    """``[3, 3]``: what turns the colours of row vectors about the axis of grey."""
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    turn = tf.stack([[1.0, 0.0, 0.0], tf.stack([0.0, cos, sin]), tf.stack([0.0, -sin, cos])])
+    yiq = tf.constant(_YIQ)
+    return yiq @ turn @ tf.linalg.inv(yiq)

@@ -1,0 +1,159 @@
+"""Which clips a training sees, and in which order: shuffled, class by class, shared between workers.
+
+Records stay compressed here; every order is a function of a key, which :func:`tfrecords.reading.pipeline.training`
+makes of seed and epoch.
+"""
+
+import concurrent.futures
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.reading import random_access
+
+SHUFFLE_BUFFER = 512  # records
+_READ_CYCLE = 16  # shards, or records, read side by side
+_BUFFER_BYTES = 1 << 18  # read at once of a single record; one of pictures is some of these
+
+
+def read(files, deterministic=True):
+    """Serialised records of shards, read side by side.
+
+    Args:
+        files: Paths, a list or a tensor of strings.
+        deterministic: In a fixed order; else a shard that is slow to come is overtaken.
+
+    Returns:
+        A ``tf.data.Dataset`` of strings.
+    """
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=_READ_CYCLE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=deterministic,
+    )
+
+
+def shuffle(data, buffer, key):
+    """Shuffles ``buffer`` records at a time; unlike ``Dataset.shuffle``, by the key alone and by no global seed."""
+
+    def permute(number, chunk):
+        return tf.random.experimental.stateless_shuffle(chunk, tf.random.experimental.stateless_fold_in(key, number))
+
+    return data.batch(buffer).enumerate().map(permute).unbatch()
+
+
+# -------------------------------------------------------------------------------------------------------- workers
+
+
+def files_of_workers(clips, workers):
+    """Which shards each worker reads, so that the clips are shared as evenly as whole shards allow.
+
+    Args:
+        clips: Clips of every shard.
+        workers: Number of workers.
+
+    Returns:
+        One list of shards' numbers per worker.
+
+    Example:
+        >>> files_of_workers([4, 4, 3, 1, 2], 2)
+        [[0, 2], [1, 3, 4]]
+    """
+    shares, loads = [[] for _ in range(workers)], [0] * workers
+    for number in sorted(range(len(clips)), key=lambda number: (-clips[number], number)):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(number)
+        loads[lightest] += clips[number]
+    return [sorted(share) for share in shares]
+
+
+# ------------------------------------------------------------------------------------------------ class by class
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+    """Where every record of some shards lies, and of which class it is.
+
+    Attributes:
+        files: Paths of the shards.
+        file: ``[N]`` number of a record's shard.
+        offset: ``[N]`` first byte of the record's frame in it.
+        label: ``[N]`` stored label.
+    """
+
+    files: tuple
+    file: np.ndarray
+    offset: np.ndarray
+    label: np.ndarray
+
+    @classmethod
+    def of(cls, files):
+        """Reads the first bytes of every record; of pictures, nothing."""
+        with concurrent.futures.ThreadPoolExecutor(_READ_CYCLE) as pool:
+            shards = list(pool.map(random_access.labels, files))
+        return cls(
+            files=tuple(map(str, files)),
+            file=np.repeat(np.arange(len(shards)), [len(shard) for shard in shards]),
+            offset=np.array([offset for shard in shards for offset, _ in shard], np.int64),
+            label=np.array([label for shard in shards for _, label in shard], np.int64),
+        )
+
+    def read(self, picks, deterministic=True):
+        """The records of some places in the index, in their order.
+
+        Args:
+            picks: ``[n]`` integer tensor.
+            deterministic: In this order; else a record that is slow to come is overtaken.
+
+        Returns:
+            A ``tf.data.Dataset`` of strings.
+        """
+        places = tf.gather(tf.constant(self.files), tf.gather(self.file, picks)), tf.gather(self.offset, picks)
+
+        def read_one(file, offset):
+            # The public TFRecordDataset does not offer the offset; the operation and from_variant are public, too.
+            variant = tf.raw_ops.TFRecordDatasetV2(
+                filenames=file, compression_type="", buffer_size=_BUFFER_BYTES, byte_offsets=offset, metadata=""
+            )
+            return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).take(1)
+
+        return tf.data.Dataset.from_tensor_slices(places).interleave(
+            read_one, cycle_length=_READ_CYCLE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic
+        )
+
+
+def balanced(labels, length, key):
+    """An order in which every class comes equally often.
+
+    Classes take turns: each round has every class once, in an order of its own, so that classes differ by one clip at
+    most whatever the length, and batches are nearly balanced too. Within a class, clips come in a random order, and
+    none comes again before all have come. That needs to know where every clip is: drawing from a stream instead would
+    give a rare class its repeats in a row, or read all shards once per class.
+
+    Args:
+        labels: ``[N]`` class of every clip; classes without clips take no turns.
+        length: Clips in an epoch.
+        key: ``[2]`` int64: the order is a function of it.
+
+    Returns:
+        ``[length]`` int32, places in ``labels``.
+
+    Example:
+        >>> order = balanced([0, 0, 0, 0, 0, 0, 7], 6, [0, 1]).numpy()
+        >>> sorted((order == 6).tolist())
+        [False, False, False, True, True, True]
+    """
+    fold_in = tf.random.experimental.stateless_fold_in
+    key = tf.cast(key, tf.int64)
+    shuffled = tf.random.experimental.stateless_shuffle(tf.range(tf.size(labels)), fold_in(key, 0))
+    names, of_clip, counts = tf.unique_with_counts(tf.gather(labels, shuffled))
+    by_class = tf.gather(shuffled, tf.argsort(of_clip, stable=True))  # [N], a class's clips side by side
+    first = tf.cumsum(counts, exclusive=True)
+    classes = tf.size(names)
+    rounds = -(-length // classes)
+    turns = tf.argsort(tf.random.stateless_uniform([rounds, classes], fold_in(key, 1)), axis=1)
+    turn = tf.reshape(turns, [-1])[:length]
+    nth = tf.range(length) // classes
+    return tf.gather(by_class, tf.gather(first, turn) + nth % tf.gather(counts, turn))

@@ -1,0 +1,120 @@
+"""Pose normalisation in a TensorFlow graph: the one implementation for training, evaluation and serving.
+
+PhD20 section 3.3.1: the origin moves to the hip centre, the X axis runs along right hip -> left hip, the Y axis along
+spine base -> spine, and the length spine base -> spine becomes 1. Which frame defines the coordinate system, and
+whether axes and scale change at all, are options; the original works only translated.
+"""
+
+import dataclasses
+
+from zoo import skeletons
+from zoo.shared import messages as naming
+
+REFERENCES = ("clip", "frame")
+AXES = ("camera", "vertical", "body")
+ORIGINS = ("hip_centre", "root", "spine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """How poses in metres become what a model is fed.
+
+    Attributes:
+        origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18).
+        reference: ``clip``: origin, axes and scale come from the first frame with a person and hold for the whole
+            clip, so that the way a person walks is kept. ``frame``: every frame has its own.
+        axes: ``camera``: not rotated. ``vertical``: rotated about the sensor's vertical axis until the hips' line
+            lies in the X-Y plane, so that falling still looks different from standing. ``body``: X along
+            right hip -> left hip and Y along the spine (PhD20).
+        scale: Divide by the length spine base -> spine.
+    """
+
+    origin: str = "hip_centre"
+    reference: str = "clip"
+    axes: str = "body"
+    scale: bool = True
+
+    def __post_init__(self):
+        for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
+            value = getattr(self, field)
+            if value not in valid:
+                raise ValueError(f"pose {field} {value!r} is unknown{naming.nearest(value, valid)}")
+
+
+def present(xyz):
+    """Which persons are there: ``[..., M]`` bool from poses ``[..., M, J, 3]`` (an absent person is all zeros)."""
+    import tensorflow as tf
+
+    return tf.reduce_any(tf.not_equal(xyz, 0.0), axis=[-2, -1])
+
+
+def normalise(xyz, layout, normalisation=None):
+    """Normalises the poses of one clip.
+
+    Args:
+        xyz: ``[T, M, J, 3]`` float32, metres; an absent person is all zeros, and stays so.
+        layout: Name of the skeleton layout.
+        normalisation: A :class:`Normalisation`; default: PhD20's.
+
+    Returns:
+        ``[T, M, J, 3]`` float32. The first person present defines the coordinate system of a frame, so the distance
+        between two persons is kept.
+
+    Example:
+        >>> import numpy as np
+        >>> poses = np.random.default_rng(0).normal(size=(8, 1, 20, 3)).astype("float32")
+        >>> normalise(poses, "kinect_v1_20").shape
+        TensorShape([8, 1, 20, 3])
+    """
+    import tensorflow as tf
+
+    normalisation = normalisation or Normalisation()
+    layout = skeletons.get(layout)
+    xyz = tf.convert_to_tensor(xyz, tf.float32)
+    there = present(xyz)  # [T, M]
+    # The person that defines the coordinate system: the first one present in each frame.
+    person = tf.argmax(tf.cast(there, tf.int32), axis=1)  # [T]
+    body = tf.gather(xyz, person, axis=1, batch_dims=1)  # [T, J, 3]
+    if normalisation.reference == "clip":
+        first = tf.argmax(tf.cast(tf.reduce_any(there, axis=1), tf.int32))  # first frame with a person
+        body = body[first][tf.newaxis]  # [1, J, 3]: broadcasts over the frames
+
+    def point(joints):
+        return tf.reduce_mean(tf.gather(body, joints, axis=1), axis=1)  # [T or 1, 3]
+
+    spine_base, spine = point(layout.spine_base), point(layout.spine)
+    origins = {"hip_centre": layout.hip_centre, "root": (layout.root,), "spine": layout.spine}
+    out = xyz - point(origins[normalisation.origin])[:, tf.newaxis, tf.newaxis]
+    if normalisation.axes != "camera":
+        across = point((layout.left_hip,)) - point((layout.right_hip,))
+        up = spine - spine_base if normalisation.axes == "body" else tf.constant([[0.0, 1.0, 0.0]])
+        rotation = _axes(across, up, keep_up=normalisation.axes == "vertical")  # [T or 1, 3, 3], rows X, Y, Z
+        rotation = tf.broadcast_to(rotation, [tf.shape(out)[0], 3, 3])
+        flat = tf.reshape(out, [tf.shape(out)[0], -1, 3])  # [T, M * J, 3]
+        out = tf.reshape(tf.matmul(flat, rotation, transpose_b=True), tf.shape(out))
+    if normalisation.scale:
+        length = tf.norm(spine - spine_base, axis=-1)  # [T or 1]
+        out = tf.math.divide_no_nan(out, length[:, tf.newaxis, tf.newaxis, tf.newaxis])
+    return tf.where(there[:, :, tf.newaxis, tf.newaxis], out, tf.zeros_like(out))
+
+
+def _axes(across, up, *, keep_up):
+    """Orthonormal axes ``[T, 3, 3]`` (rows X, Y, Z) from the hips' line and an upward direction, each ``[T, 3]``.
+
+    The two directions are seldom at right angles, so one is kept and the other made orthogonal to it.
+    """
+    import tensorflow as tf
+
+    def unit(vector):
+        return tf.math.divide_no_nan(vector, tf.norm(vector, axis=-1, keepdims=True))
+
+    def without(vector, direction):
+        return vector - tf.reduce_sum(vector * direction, axis=-1, keepdims=True) * direction
+
+    if keep_up:
+        y = tf.broadcast_to(unit(up), tf.shape(across))
+        x = unit(without(across, y))
+    else:
+        x = unit(across)
+        y = unit(without(up, x))
+    return tf.stack([x, y, tf.linalg.cross(x, y)], axis=1)

@@ -1,0 +1,91 @@
+"""Random access to the records of a shard: for those who cannot hold all clips in memory, nor read them in order.
+
+A shard is a TFRecord file: of every record its length (8 bytes), a checksum of that (4), the record and a checksum of
+it (4). ``python -m tfrecords.inspect --verify`` checks the sums; here the lengths alone are followed.
+"""
+
+import dataclasses
+import struct
+
+from tfrecords import schema, storage
+from zoo.shared.errors import UserError
+
+_HEADER, _FOOTER = 12, 4
+_HEAD = 8192  # bytes of a record that are read for its label; contexts have some 400 and the length of the clip's id
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a record lies.
+
+    Attributes:
+        path: The shard.
+        offset: First byte of the record.
+        length: Bytes of the record.
+    """
+
+    path: str
+    offset: int
+    length: int
+
+    def read(self):
+        """The :class:`tfrecords.schema.Clip`; ``UserError`` if the shard is damaged."""
+        with storage.location(self.path).open("rb") as file:
+            file.seek(self.offset)
+            record = file.read(self.length)
+        try:
+            return schema.decode(record)
+        except (ValueError, IndexError) as error:
+            raise UserError(f"{self.path} at byte {self.offset}: {error}, convert again") from None
+
+
+def places(path):
+    """The :class:`Place` of every record of a shard, in order.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A list.
+
+    Raises:
+        UserError: The file ends within a record.
+    """
+    return [Place(str(path), offset, length) for offset, length, _ in _walk(path, 0)]
+
+
+def labels(path):
+    """Where :class:`tf.data.TFRecordDataset` finds every record of a shard, and the record's stored label.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A list of ``(first byte of the record's header, label)``.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    found = []
+    for offset, length, head in _walk(path, _HEAD):
+        try:
+            found.append((offset - _HEADER, schema.label_of(head)))
+        except ValueError as error:
+            raise UserError(f"{path} at byte {offset}: {error} ({length} bytes), convert again") from None
+    return found
+
+
+def _walk(path, head):
+    """``(offset, length, first bytes)`` of every record of a shard, in order; of the bytes, ``head`` at most."""
+    path = storage.location(path)
+    size, end, number = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        while end < size:
+            file.seek(end)
+            read = file.read(_HEADER + head)
+            length = struct.unpack("<Q", read[:8])[0] if len(read) >= _HEADER else size
+            offset, end = end + _HEADER, end + _HEADER + length + _FOOTER
+            if end > size:
+                raise UserError(f"{path}: ends within record {number}, the shard is damaged: convert again")
+            yield offset, length, read[_HEADER : _HEADER + length]
+            number += 1

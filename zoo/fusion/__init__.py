@@ -1,0 +1,1 @@
+"""Two-level fusion of appearance, motion and poses by SVMs (MMM19)."""

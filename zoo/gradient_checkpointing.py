@@ -1,0 +1,175 @@
+"""Activation checkpointing: what a video network's blocks compute inside is computed again in the backward pass.
+
+A training step keeps the outputs of all layers until their gradients are taken; of a clip of 64 frames of 224 x 224
+pixels that is most of what it needs. Here it keeps the video network's pictures between blocks alone, and a block's
+inner ones come back when its gradient is taken, at the price of a second forward pass (Chen et al., Training deep nets
+with sublinear memory cost, 2016, section 4).
+
+A block of I3D is an Inception block, or the convolutions before a pooling. Layers, weights, their names and files are
+untouched: the blocks are found in the model as it is. What is computed twice has no random part (dropout stands behind
+the video network), and batch normalisation moves its averages the first time alone.
+"""
+
+import contextlib
+import functools
+import math
+
+import tensorflow as tf
+
+from zoo import layers
+from zoo.registry import ZooError
+
+_DROPOUTS = (layers.Dropout, tf.keras.layers.Dropout, tf.keras.layers.SpatialDropout3D)
+
+
+def training_call(model):
+    """A function that computes a model's outputs in training, in memory for one block of its video network at a time.
+
+    Args:
+        model: A model of this zoo that sees video: :func:`zoo.models.i3d.i3d`, ``resnext3d101`` or one built upon them.
+
+    Returns:
+        A function that stands for ``lambda features: model(features, training=True)``: the same outputs, gradients,
+        losses of layers and averages of batch normalisation. It saves memory inside a ``tf.function``.
+
+    Raises:
+        ZooError: The model has no video network among its own layers.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.125)
+        >>> training_call(model)({"rgb": tf.zeros((1, 8, 32, 32, 3))}).shape
+        TensorShape([1, 4])
+    """
+    ends = block_ends(model)
+    blocks = {
+        name: [tf.keras.Model(start, end) for start, end in zip([model.input[name], *found], found)]
+        for name, found in ends.items()
+    }
+    others = [name for name in model.input if name not in ends]
+    beside, read = _beside(model, [model.input[name] for name in others])
+    rest = tf.keras.Model([*(found[-1] for found in ends.values()), *read], model.output)
+
+    def call(features):
+        values = [functools.reduce(_run, blocks[name], features[name]) for name in blocks]
+        if beside:
+            values += tf.nest.flatten(beside([features[name] for name in others], training=True))
+        return rest(values, training=True)
+
+    return call
+
+
+def _beside(model, others):
+    """The layers that read inputs other than videos: a model of them, and its outputs.
+
+    What follows the video network begins behind these, and so has no input of the model itself: making a model of some
+    such inputs and some inner values, Keras 3 would forget where the former come from, and could not save the model.
+    """
+    if not others:
+        return None, []
+    keys = {id(tensor) for tensor in others}
+    readers = [layer for layer in _inner_layers(model) if keys & set(map(id, tf.nest.flatten(layer.input)))]
+    read = tf.nest.flatten([layer.output for layer in readers])
+    return tf.keras.Model(others, read), read
+
+
+def _inner_layers(model):
+    return [layer for layer in model.layers if not isinstance(layer, tf.keras.layers.InputLayer)]
+
+
+def _run(x, block):
+    """A block's output, whose gradient computes the block again.
+
+    Its weights are arguments of the function with that gradient, so that what it gives for them reaches the variables
+    on every device as any other gradient does.
+    """
+    weights = block.trainable_variables
+    y = tf.stop_gradient(block(x, training=True))
+
+    @tf.custom_gradient
+    def tied(x, *_):
+        def backward(dy):
+            # After dy: equal operations on equal values would otherwise be merged with those of the forward pass.
+            with tf.control_dependencies([dy]):
+                again = tf.identity(x)
+            with tf.GradientTape() as tape, _averages_kept(block):
+                tape.watch(again)
+                repeated = block(again, training=True)
+            return tape.gradient(repeated, [again, *weights], output_gradients=dy)
+
+        return tf.identity(y), backward
+
+    return tied(x, *(tf.convert_to_tensor(weight) for weight in weights))
+
+
+@contextlib.contextmanager
+def _averages_kept(block):
+    """Batch normalisation by the batch's statistics that leaves the moving averages: their momentum is 1 meanwhile."""
+    normalisations = [x for x in block.layers if isinstance(x, tf.keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalisations]
+    try:
+        for layer in normalisations:
+            layer.momentum = 1.0
+        yield
+    finally:
+        for layer, momentum in zip(normalisations, momenta):
+            layer.momentum = momentum
+
+
+# ----------------------------------------------------------------------------------------------- where the blocks end
+
+
+def block_ends(model):
+    """Where the blocks of a model's video network end: input name -> inner outputs of the model, in order.
+
+    Args:
+        model: A model of this zoo.
+
+    Raises:
+        ZooError: The model has no video network among its own layers.
+    """
+    videos = {name: tensor for name, tensor in model.input.items() if name.startswith("rgb")}
+    if any(layers.is_network(layer) for layer in model.layers):
+        videos = {}  # what a network inside a network reads is not known here
+    ends = {name: found for name, video in videos.items() if (found := _ends(model, video))}
+    if not ends:
+        raise ZooError(f"{model.name} has no video network of its own layers to recompute: leave recompute out")
+    return ends
+
+
+def _ends(model, video):
+    """Outputs at which the blocks end that a model makes of a video input one after the other.
+
+    A block ends where a single picture of the video is all that what follows depends on, and where that picture is
+    cheap to keep: where branches are joined, or behind a pooling.
+    """
+    consumers = {}  # id of a tensor -> layers that read it
+    inner = _inner_layers(model)
+    for layer in inner:
+        for tensor in tf.nest.flatten(layer.input):
+            consumers.setdefault(id(tensor), []).append(layer)
+    known, waited = {id(video)}, {id(video): len(consumers[id(video)])}  # what is still read, and how often
+    ends = []
+    for layer in inner:  # in the order in which they run
+        read = tf.nest.flatten(layer.input)
+        if not all(id(tensor) in known for tensor in read) or isinstance(layer, _DROPOUTS):
+            continue  # what it reads is waited for to the end, so no block ends behind it
+        for tensor in read:
+            waited[id(tensor)] -= 1
+        made = layer.output
+        known.add(id(made))
+        waited[id(made)] = len(consumers.get(id(made), ()))
+        waited = {key: count for key, count in waited.items() if count}
+        if list(waited) == [id(made)] and _is_cheap(layer):
+            if ends and consumers[id(ends[-1])] == [layer]:
+                ends.pop()  # a pooling right behind a join: its smaller picture is kept instead
+            ends.append(made)
+    return ends
+
+
+def _is_cheap(layer):
+    """Whether a layer makes a video's picture that is joined of branches, or smaller than what the layer reads."""
+    read = tf.nest.flatten(layer.input)
+    if len(layer.output.shape) != 5:
+        return False
+    return len(read) > 1 or math.prod(layer.output.shape[1:]) < math.prod(read[0].shape[1:])

@@ -1,0 +1,103 @@
+"""LRCN: a 2D CNN on every frame and an LSTM over its features (Donahue et al., CVPR 2015)."""
+
+import tensorflow as tf
+
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
+from zoo.models import i3d
+from zoo.registry import ZooError, at_least, one_of, register
+
+# Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
+NETWORKS = {
+    "resnet50_v2": ("ResNet50V2", 32),
+    "resnet152_v2": ("ResNet152V2", 32),
+    "mobilenet_v2": ("MobileNetV2", 32),
+    "inception_v3": ("InceptionV3", 75),
+}
+
+
+def check_network(network, **size):
+    """Raises :class:`ZooError` unless a network is known and its pictures are large enough for it.
+
+    Args:
+        network: A key of :data:`NETWORKS`.
+        **size: Height and width of the pictures in pixels, by the name of the option that sets them.
+    """
+    one_of("network", network, NETWORKS)
+    _, smallest = NETWORKS[network]
+    at_least(smallest, **size)
+
+
+def frame_network(network, size, weights=None):
+    """The 2D CNN that makes features of single pictures, without its classifier.
+
+    Args:
+        network: A key of :data:`NETWORKS`.
+        size: Height and width of the pictures in pixels.
+        weights: ``None``: random. ``"imagenet"``: those ``keras.applications`` downloads. Else the path of a file with
+            weights of the network without its classifier.
+
+    Returns:
+        A ``tf.keras.Model`` named ``frame_network``, so that a recipe can freeze or fill it without knowing which
+        network it is: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map.
+
+    Raises:
+        ZooError: Unknown network, pictures too small for it, or weights that cannot be read.
+    """
+    check_network(network, size=size)
+    application, _ = NETWORKS[network]
+    try:
+        cnn = getattr(tf.keras.applications, application)(
+            include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"
+        )
+    except Exception as error:  # a download that fails raises no narrower class in Keras
+        if weights is None:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ZooError(
+            f"weights {str(weights)!r} of {network} cannot be read ({reason}), give the path of a weight file"
+        ) from error
+    for layer in cnn.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = i3d.BN_MOMENTUM
+    return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
+
+
+@register(paper="LRCN15", reported={})
+def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=256, dropout=0.5):
+    """LRCN: per-frame features of a 2D CNN, an LSTM over them.
+
+    Donahue et al., CVPR 2015, section 3; hyper-parameters for Smarthome in PhD20 table 6.7 (256 units on CS, 128 on
+    CV).
+    ::
+
+        rgb [B,T,H,W,3] ─► 2D CNN on each frame ─► mean over space [B,T,D] ─► LSTM ─► last step ─► softmax [B,C]
+
+    Args:
+        num_classes: Number of classes C.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
+        network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
+            ``mobilenet_v2`` or ``inception_v3``.
+        lstm_units: Size of the LSTM's hidden vector.
+        dropout: Share of the last hidden vector that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``. The 2D CNN is its layer
+        ``frame_network``.
+
+    Raises:
+        ZooError: Unknown ``network``, or ``frames`` or ``size`` is too small.
+
+    Example:
+        >>> import zoo
+        >>> zoo.build("lrcn", num_classes=10, frames=8, size=64, network="mobilenet_v2").output_shape
+        (None, 10)
+    """
+    cnn = frame_network(network, size)
+    rgb = i3d.video_input(frames, size)
+    x = cnn(FramesAsBatch(name="frames_as_batch")(rgb))  # [B * T, D]
+    x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]
+    x = tf.keras.layers.LSTM(lstm_units, name="lstm")(x)  # [B, units]
+    x = Dropout(dropout, name="dropout")(x)
+    predictions = classify(x, num_classes)
+    return tf.keras.Model({"rgb": rgb}, predictions, name="lrcn")

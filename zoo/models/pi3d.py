@@ -1,0 +1,122 @@
+"""P-I3D: I3D towers for body parts, weighted by attention from the pose (Das et al., WACV 2019)."""
+
+import tensorflow as tf
+
+from zoo.layers import AttentionMap, L2Norm, PartAggregation, PoseScores
+from zoo.models import i3d, pose_lstm
+from zoo.registry import ZooError, one_of, register
+from zoo.skeletons import PARTS
+
+AGGREGATIONS = ("sum", "concat")
+_MOST_SHARED = 2  # Inception blocks that can follow the aggregation (WACV19 table 1)
+
+
+def _check(parts, aggregation, aggregate_after, attention):
+    for part in parts:
+        one_of("part", part, PARTS)
+    if not parts or len(set(parts)) < len(parts):
+        raise ZooError(f"parts is {list(parts)}, expected one or more of {', '.join(PARTS)}, each once")
+    one_of("aggregation", aggregation, AGGREGATIONS)
+    one_of("aggregate_after", aggregate_after, range(_MOST_SHARED + 1))
+    if attention and len(parts) == 1:
+        raise ZooError("attention over one part is always 1: choose attention=False or more parts")
+
+
+@register(
+    paper="WACV19",
+    reported={
+        "smarthome/cs": 54.2,
+        "smarthome/cv1": 35.1,
+        "smarthome/cv2": 50.3,
+        "ntu60/cs": 93.0,
+        "ntu60/cv": 95.4,
+        "nucla/v3_12": 93.1,
+    },
+)
+def pi3d(
+    num_classes,
+    *,
+    frames=64,
+    size=224,
+    width=1.0,
+    pose_steps=20,
+    persons=1,
+    joints=25,
+    lstm_units=512,
+    lstm_dropout=0.5,
+    attention_units=256,
+    parts=PARTS,
+    aggregation="sum",
+    aggregate_after=0,
+    attention=True,
+    attention_regularization=1e-5,
+    weight_regularization=1e-3,
+    dropout=0.5,
+):
+    """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
+
+    Das et al., WACV 2019, section 3 and figure 2.
+    ::
+
+        rgb            ─► I3D ─► g_1 ──┐
+        rgb_left_hand  ─► I3D ─► g_2 ──┼─► sum of alpha_k g_k [B,t,m,n,c] ─► head of I3D ─► softmax [B,C]
+        rgb_right_hand ─► I3D ─► g_3 ──┤
+        pose ─► LSTMs ─► h* ─► alpha [B,K] (softmax, starts equal)
+
+    The training loss gains ``attention_regularization`` * sum (1 - alpha_k)^2 + ``weight_regularization`` * ||W||_2,
+    W the classifier's weights.
+
+    Args:
+        num_classes: Number of classes C.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32.
+        width: Multiplier of I3D's number of filters; 1 is the published network.
+        pose_steps: Steps tp of a pose sequence.
+        persons: Persons M in a pose.
+        joints: Joints J of a person.
+        lstm_units: Size of each LSTM's hidden vector.
+        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
+        attention_units: Size of the attention's hidden layer (not stated in the paper).
+        parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand``; one tower each (WACV19 table 2).
+        aggregation: ``sum`` or ``concat`` of the weighted maps (WACV19 table 1).
+        aggregate_after: The maps are joined before the last 0, 1 or 2 Inception blocks, and those run once, on the
+            joined map (WACV19 table 1).
+        attention: Whether part attention weights the maps; without it there is no pose input.
+        attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
+        weight_regularization: Weight of the penalty on the classifier's weights.
+        dropout: Share of the pooled features that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``
+        -> softmax ``[B, C]``. Layers of the towers begin with the part's name; those after the aggregation with
+        ``joined``. The attention layer is ``part_attention`` [B, K].
+
+    Raises:
+        ZooError: Unknown part or aggregation, attention over a single part, or a size that is too small.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("pi3d", num_classes=10, frames=16, size=64, width=0.125, pose_steps=5, joints=20)
+        >>> sorted(model.input)
+        ['pose', 'rgb', 'rgb_left_hand', 'rgb_right_hand']
+    """
+    _check(parts, aggregation, aggregate_after, attention)
+    videos = [i3d.video_input(frames, size, part) for part in parts]
+    inputs = {video.name: video for video in videos}
+    joined = [
+        i3d.feature_map(video, width=width, prefix=f"{part}.", without=aggregate_after)
+        for part, video in zip(parts, videos)
+    ]  # K times [B, t, m, n, c]
+    if attention:
+        inputs["pose"] = pose_lstm.pose_input(pose_steps, persons, joints)
+        states = pose_lstm.hidden_states(inputs["pose"], units=lstm_units, dropout=lstm_dropout)
+        h = tf.keras.layers.Flatten(name="pose_features")(states)  # h*: [B, tp * units]
+        scores = PoseScores(len(parts), attention_units, zero=True, name="part_scores")(h)
+        alpha = AttentionMap((len(parts),), "softmax", attention_regularization, name="part_attention")(scores)
+        joined.append(alpha)
+    features = joined[0]
+    if len(parts) > 1:
+        features = PartAggregation(aggregation, len(parts), name="aggregation")(joined)
+    features = i3d.last_blocks(features, aggregate_after, width=width, prefix="joined.")
+    predictions = i3d.head(features, num_classes, dropout, L2Norm(weight_regularization))
+    return tf.keras.Model(inputs, predictions, name="pi3d")

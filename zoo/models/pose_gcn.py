@@ -1,0 +1,313 @@
+"""Pose GCN: graph convolutions over a skeleton's joints and convolutions over time.
+
+ST-GCN (Yan et al., AAAI 2018) and what its successors added: topologies that are learned (2s-AGCN, Shi et al., CVPR
+2019) and refined for every sample (CTR-GCN, Chen et al., ICCV 2021), temporal convolutions of several scales (MS-G3D,
+Liu et al., CVPR 2020), and streams of joints, bones and their motions (Shi et al., IEEE Transactions on Image
+Processing 2020). The network is narrower and less deep than theirs, so that it trains on a CPU.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from zoo import skeletons
+from zoo.layers import Dropout, classify
+from zoo.models import i3d, pose_lstm
+from zoo.registry import one_of, register
+from zoo.skeleton_streams import SkeletonStreams, check_streams
+
+TOPOLOGIES = ("skeleton", "learned", "refined")
+STAGES = ((32, 1), (64, 2), (96, 2))  # channels and blocks; the steps are halved before each
+SCALES = 4  # branches of a temporal convolution, each with a quarter of the channels
+CORRELATION = 8  # values per joint that a refinement of the topology is computed from
+MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few steps
+
+_serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
+
+
+def partitions(layout, persons=1):
+    """The normalised adjacency of a pose's graph in three parts (STGCN18 section 3.3, spatial configuration).
+
+    The neighbours of a joint are the joint itself, those nearer to the skeleton's root and those farther from it. Each
+    part is normalised by the number of a joint's neighbours in it, D^-1 A, so that it is their mean. Joints of
+    different persons have no edge.
+
+    Args:
+        layout: Name of the skeleton layout.
+        persons: Persons M.
+
+    Returns:
+        ``[3, M * J, M * J]`` float32: row i of a part holds the shares of joint i's neighbours.
+
+    Example:
+        >>> parts = partitions("kinect_v1_20")
+        >>> parts.shape, float(parts.sum(axis=2).max())
+        ((3, 20, 20), 1.0)
+    """
+    layout = skeletons.get(layout)
+    parts = np.zeros((3, layout.num_joints, layout.num_joints))
+    parts[0] = np.eye(layout.num_joints)
+    for parent, child in layout.bones:
+        parts[1, child, parent] = parts[2, parent, child] = 1.0
+    neighbours = parts.sum(axis=2, keepdims=True)
+    parts = np.divide(parts, neighbours, out=np.zeros_like(parts), where=neighbours > 0)
+    return np.stack([np.kron(np.eye(persons), part) for part in parts]).astype("float32")
+
+
+@_serializable
+class SkeletonConvolution(tf.keras.layers.Layer):
+    """Graph convolution over the joints: the sum over three parts of the neighbourhood of A_k X W_k.
+
+    Args:
+        filters: Output channels.
+        layout: Name of the skeleton layout.
+        persons: Persons M.
+        topology: ``skeleton``: A is that of :func:`partitions` (STGCN18). ``learned``: it starts there and is trained,
+            any joint may become a neighbour of any other (2s-AGCN's B_k). ``refined``: to that, every sample adds
+            a refinement of its own, a linear function of tanh(p_i - q_j), with p and q linear in the features of
+            joints i and j, averaged over time (CTR-GCN equations 4 to 6; there every channel has a refinement of its
+            own, here every part of the neighbourhood). Its weight starts at zero.
+
+    Call arguments:
+        inputs: ``[B, V, T, C]``, V = M * J.
+
+    Returns:
+        ``[B, V, T, filters]``.
+    """
+
+    def __init__(self, filters, layout, persons, topology, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.layout = layout
+        self.persons = persons
+        self.topology = topology
+
+    def build(self, input_shape):
+        """Creates the kernels ``[3, C, filters]`` and what the topology learns."""
+        parts = partitions(self.layout, self.persons)
+        channels = input_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel", shape=(len(parts), channels, self.filters), initializer="he_normal"
+        )
+        if self.topology == "skeleton":
+            self.adjacency = tf.constant(parts)
+        else:
+            self.adjacency = self.add_weight(
+                name="adjacency", shape=parts.shape, initializer=tf.keras.initializers.Constant(parts)
+            )
+        if self.topology == "refined":
+            shape = (channels, 2 * CORRELATION)
+            self.correlation = self.add_weight(name="correlation", shape=shape, initializer="glorot_uniform")
+            shape = (CORRELATION, len(parts))
+            self.refinement = self.add_weight(name="refinement", shape=shape, initializer="glorot_uniform")
+            self.alpha = self.add_weight(name="alpha", shape=(), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """The convolution."""
+        joints, steps, channels = inputs.shape[1:]
+        adjacency = tf.unstack(self._topologies(inputs), axis=-3)  # 3 times [V, V] or [B, V, V]
+        flat = tf.reshape(inputs, (-1, joints, steps * channels))
+        found = []
+        for part, kernel in zip(adjacency, tf.unstack(tf.cast(self.kernel, inputs.dtype))):
+            neighbours = tf.reshape(tf.matmul(part, flat), (-1, channels))  # A_k X
+            found.append(tf.matmul(neighbours, kernel))
+        return tf.reshape(tf.add_n(found), (-1, joints, steps, self.filters))
+
+    def _topologies(self, inputs):
+        """``[3, V, V]``, or ``[B, 3, V, V]`` where every sample has its own."""
+        adjacency = tf.cast(self.adjacency, inputs.dtype)
+        if self.topology != "refined":
+            return adjacency
+        pooled = tf.reduce_mean(inputs, axis=2)  # [B, V, C]
+        p, q = tf.split(tf.matmul(pooled, tf.cast(self.correlation, inputs.dtype)), 2, axis=-1)  # [B, V, R]
+        apart = tf.tanh(p[:, :, tf.newaxis] - q[:, tf.newaxis])  # [B, V, V, R]
+        refined = tf.transpose(tf.matmul(apart, tf.cast(self.refinement, inputs.dtype)), (0, 3, 1, 2))
+        return adjacency + tf.cast(self.alpha, inputs.dtype) * refined
+
+    def multiply_accumulates(self):
+        """Those of one clip: neighbours and channels of three parts, and what refines the topology."""
+        joints, steps, channels = self.input.shape[1:]
+        places, parts = joints * steps, 3
+        count = parts * places * channels * (joints + self.filters)
+        if self.topology == "refined":
+            count += joints * channels * 2 * CORRELATION + joints * joints * CORRELATION * parts
+        return count
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape with ``filters`` channels."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        own = {name: getattr(self, name) for name in ("filters", "layout", "persons", "topology")}
+        return {**super().get_config(), **own}
+
+
+def _normalised(x, name, relu=True):
+    """Batch normalisation, then ReLU."""
+    x = tf.keras.layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}.batch_norm")(x)
+    return tf.keras.layers.Activation("relu", name=f"{name}.relu")(x) if relu else x
+
+
+def _same_channels(x, filters, name):
+    """x itself where it has that many channels, else a linear map of it: the residual connection."""
+    if x.shape[-1] == filters:
+        return x
+    x = tf.keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}.conv")(x)
+    return _normalised(x, name, relu=False)
+
+
+def temporal_convolution(x, name):
+    """Convolutions over time at several scales: a linear map of the channels, whose quarters go different ways.
+
+    Kernels of 5 steps, of 5 every second step, the maximum of 3 steps, and no change: those of CTR-GCN (section 3.4).
+    There each way has a linear map of its own, which is the same, and the last no ReLU.
+
+    Args:
+        x: ``[B, V, T, C]``, C a multiple of 4.
+        name: Prefix of the layers' names.
+
+    Returns:
+        ``[B, V, T, C]``.
+    """
+    channels = x.shape[-1]
+    x = tf.keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}.conv_1x1")(x)
+    x = _normalised(x, f"{name}.conv_1x1")
+    quarter = channels // SCALES
+    ways = [Channels(number * quarter, quarter, name=f"{name}.way_{number}")(x) for number in range(SCALES)]
+    for number, dilation in enumerate((1, 2)):
+        ways[number] = tf.keras.layers.Conv2D(
+            quarter,
+            (1, 5),
+            dilation_rate=(1, dilation),
+            padding="same",
+            use_bias=False,
+            name=f"{name}.conv_1x5_dilation_{dilation}",
+        )(ways[number])
+    ways[2] = tf.keras.layers.MaxPooling2D((1, 3), 1, padding="same", name=f"{name}.max_pool")(ways[2])
+    return _normalised(tf.keras.layers.Concatenate(name=f"{name}.concat")(ways), name, relu=False)
+
+
+@_serializable
+class Channels(tf.keras.layers.Layer):
+    """Some of the channels of ``[..., C]``.
+
+    Args:
+        start: The first.
+        count: How many.
+    """
+
+    def __init__(self, start, count, **kwargs):
+        super().__init__(**kwargs)
+        self.start = start
+        self.count = count
+
+    def call(self, inputs):
+        """The channels."""
+        return inputs[..., self.start : self.start + self.count]
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape with ``count`` channels."""
+        return (*input_shape[:-1], self.count)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "start": self.start, "count": self.count}
+
+
+def block(x, filters, *, layout, persons, topology, name):
+    """A graph convolution and a temporal convolution, each with a residual connection.
+
+    Args:
+        x: ``[B, V, T, C]``.
+        filters: Output channels, a multiple of 4.
+        layout: Name of the skeleton layout.
+        persons: Persons M.
+        topology: One of :data:`TOPOLOGIES`.
+        name: Prefix of the layers' names.
+
+    Returns:
+        ``[B, V, T, filters]``.
+    """
+    shortcut = _same_channels(x, filters, f"{name}.shortcut")
+    y = SkeletonConvolution(filters, layout, persons, topology, name=f"{name}.graph")(x)
+    y = _normalised(y, f"{name}.graph", relu=False)
+    y = tf.keras.layers.Add(name=f"{name}.graph.add")([y, shortcut])
+    y = tf.keras.layers.Activation("relu", name=f"{name}.graph.relu")(y)
+    y = temporal_convolution(y, f"{name}.time")
+    y = tf.keras.layers.Add(name=f"{name}.add")([y, shortcut])
+    return tf.keras.layers.Activation("relu", name=f"{name}.relu")(y)
+
+
+@register(paper="STGCN18", reported={})
+def pose_gcn(
+    num_classes,
+    *,
+    pose_steps=64,
+    persons=1,
+    layout="kinect_v2_25",
+    streams=("joint",),
+    topology="refined",
+    width=1.0,
+    dropout=0.5,
+):
+    """Pose GCN: graph convolutions over the joints and temporal convolutions of several scales.
+
+    ST-GCN (Yan, Xiong, Lin, AAAI 2018) with the learned and refined topologies, the scales and the streams of its
+    successors; narrower and less deep.
+    ::
+
+        pose [B,tp,M,J,3] ─► joints, bones, motions [B,tp,M*J,3S] ─► batch norm ─► conv over 5 steps, every second
+            ─► block 32 ─► half the steps ─► 2 blocks 64 ─► half the steps ─► 2 blocks 96
+            ─► mean over joints and steps ─► linear ─► softmax [B,C]
+
+        block: graph convolution ─► temporal convolutions at 4 scales, each with a residual connection
+
+    Args:
+        num_classes: Number of classes C.
+        pose_steps: Steps tp of a pose sequence.
+        persons: Persons M in a pose; the skeletons of all are one graph.
+        layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
+        streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
+            are fed side by side. Networks of one stream each are fused by their scores (``evaluate.py --fuse``).
+        topology: Who is a neighbour of whom: ``skeleton`` (the bones), ``learned``, ``refined`` (learned, and changed
+            by every sample); see :class:`SkeletonConvolution`.
+        width: Multiplier of the number of channels.
+        dropout: Share of the pooled features that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
+
+    Raises:
+        ZooError: Unknown ``layout``, ``streams`` or ``topology``, or a size below 1.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("pose_gcn", num_classes=10, layout="kinect_v1_20", streams=("joint", "bone"))
+        >>> tuple(model.input["pose"].shape), model.output_shape
+        ((None, 64, 1, 20, 3), (None, 10))
+    """
+    check_streams(streams)
+    one_of("topology", topology, TOPOLOGIES)
+    pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
+    x = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]
+    joints, values = x.shape[2:]
+    x = tf.keras.layers.Reshape((pose_steps, joints * values), name="flat")(x)
+    x = _normalised(x, "input", relu=False)  # of every joint's coordinates, as in ST-GCN
+    x = tf.keras.layers.Reshape((pose_steps, joints, values), name="joints")(x)
+    x = tf.keras.layers.Permute((2, 1, 3), name="joints_first")(x)  # [B, V, tp, 3S]
+    for number, (channels, blocks) in enumerate(STAGES, start=1):
+        channels = SCALES * i3d.scaled(channels // SCALES, width)
+        if number == 1:
+            x = tf.keras.layers.Conv2D(channels, (1, 5), (1, 2), padding="same", use_bias=False, name="embedding.conv")(
+                x
+            )
+            x = _normalised(x, "embedding")
+        else:
+            x = tf.keras.layers.MaxPooling2D((1, 2), padding="same", name=f"pool_{number}")(x)
+        for index in range(1, blocks + 1):
+            name = f"block_{number}{index}"
+            x = block(x, channels, layout=layout, persons=persons, topology=topology, name=name)
+    x = tf.keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    predictions = classify(Dropout(dropout, name="dropout")(x), num_classes)
+    return tf.keras.Model({"pose": pose}, predictions, name="pose_gcn")

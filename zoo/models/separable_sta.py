@@ -1,0 +1,132 @@
+"""Separable STA: separable spatio-temporal attention driven by poses (Das et al., ICCV 2019)."""
+
+import tensorflow as tf
+
+from zoo.layers import AttentionMap, Dropout, PoseScores, classify
+from zoo.models import i3d, pose_lstm
+from zoo.registry import one_of, register
+
+STRATEGIES = ("none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable")
+
+
+def _modulate(features, attention, shape, name):
+    """g * attention, the attention map broadcast over the axes of size 1 in ``shape``."""
+    attention = tf.keras.layers.Reshape(shape, name=f"{name}_broadcast")(attention)
+    return tf.keras.layers.Multiply(name=name)([features, attention])
+
+
+@register(
+    paper="ICCV19",
+    reported={
+        "smarthome/cs": 54.2,
+        "smarthome/cv1": 35.2,
+        "smarthome/cv2": 50.3,
+        "ntu60/cs": 92.2,
+        "ntu60/cv": 94.6,
+        "ntu120/cs1": 83.8,
+        "ntu120/cs2": 82.5,
+        "nucla/v3_12": 92.4,
+    },
+)
+def separable_sta(
+    num_classes,
+    *,
+    frames=64,
+    size=224,
+    width=1.0,
+    pose_steps=20,
+    persons=1,
+    joints=25,
+    lstm_units=512,
+    lstm_dropout=0.5,
+    attention_units=256,
+    strategy="separable",
+    spatial_regularization=1e-5,
+    temporal_regularization=1e-5,
+    dropout=0.0,
+):
+    """Separable STA: I3D features weighted in space and, separately, in time by attention from the pose.
+
+    Das et al., ICCV 2019, section 4 and figure 4.
+    ::
+
+        rgb  [B,T,H,W,3] ─► I3D ─► g [B,t,m,n,c] ──┬─► alpha * g ─► mean ──┐
+                                                   └─► beta * g ─► mean ──┴─► concatenate ─► linear ─► softmax [B,C]
+        pose [B,tp,M,J,3] ─► LSTMs ─► h* ──┬─► alpha [B,m,n] (sigmoid) ──┘
+                                           └─► beta [B,t] (softmax)
+
+    With h* the hidden vectors of all pose steps, alpha = sigmoid(W tanh(W h* + b) + b) and beta = softmax(the like).
+    The training loss gains ``spatial_regularization`` * sum alpha^2 + ``temporal_regularization`` * sum (1 - beta)^2.
+
+    Args:
+        num_classes: Number of classes C.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32.
+        width: Multiplier of I3D's number of filters; 1 is the published network.
+        pose_steps: Steps tp of a pose sequence.
+        persons: Persons M in a pose.
+        joints: Joints J of a person.
+        lstm_units: Size of each LSTM's hidden vector.
+        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
+        attention_units: Size of the attention's hidden layer (not stated in the paper).
+        strategy: How attention is used (ICCV19 table 5): ``none``; ``sa`` spatial only; ``ta`` temporal only;
+            ``sa_ta``, ``ta_sa`` one after the other on one map; ``joint`` one weight for each place and time at once;
+            ``separable``. As both maps come from the pose, ``sa_ta`` and ``ta_sa`` compute one function; they differ
+            when a recipe trains the first attention before the second.
+        spatial_regularization: Weight of the penalty on alpha (and on the joint map).
+        temporal_regularization: Weight of the penalty on beta.
+        dropout: Share of the pooled features that is dropped in training.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
+        attention layers are ``spatial_attention``, ``temporal_attention`` or ``spatio_temporal_attention``. Strategy
+        ``none`` has no pose input.
+
+    Raises:
+        ZooError: Unknown ``strategy``, or a size that is too small.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("separable_sta", num_classes=10, frames=16, size=64, width=0.25, pose_steps=5, joints=20)
+        >>> model.output_shape
+        (None, 10)
+    """
+    one_of("strategy", strategy, STRATEGIES)
+    rgb = i3d.video_input(frames, size)
+    g = i3d.feature_map(rgb, width=width)  # [B, t, m, n, c]
+    _, t, m, n, _ = g.shape
+    inputs = {"rgb": rgb}
+    if strategy != "none":
+        inputs["pose"] = pose_lstm.pose_input(pose_steps, persons, joints)
+        states = pose_lstm.hidden_states(inputs["pose"], units=lstm_units, dropout=lstm_dropout)
+        h = tf.keras.layers.Flatten(name="pose_features")(states)  # h*: [B, tp * units]
+
+    def spatially(x):
+        alpha = PoseScores(m * n, attention_units, name="spatial_scores")(h)
+        alpha = AttentionMap((m, n), "sigmoid", spatial_regularization, name="spatial_attention")(alpha)
+        return _modulate(x, alpha, (1, m, n, 1), "spatially_attended")
+
+    def temporally(x):
+        beta = PoseScores(t, attention_units, name="temporal_scores")(h)
+        beta = AttentionMap((t,), "softmax", temporal_regularization, name="temporal_attention")(beta)
+        return _modulate(x, beta, (t, 1, 1, 1), "temporally_attended")
+
+    def jointly(x):
+        alpha = PoseScores(t * m * n, attention_units, name="spatio_temporal_scores")(h)
+        alpha = AttentionMap((t, m, n), "sigmoid", spatial_regularization, name="spatio_temporal_attention")(alpha)
+        return _modulate(x, alpha, (t, m, n, 1), "jointly_attended")
+
+    maps = {
+        "none": lambda: [g],
+        "sa": lambda: [spatially(g)],
+        "ta": lambda: [temporally(g)],
+        "sa_ta": lambda: [temporally(spatially(g))],
+        "ta_sa": lambda: [spatially(temporally(g))],
+        "joint": lambda: [jointly(g)],
+        "separable": lambda: [spatially(g), temporally(g)],
+    }[strategy]()
+    pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(maps)]
+    x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]  # [B, 2c] or [B, c]
+    x = Dropout(dropout, name="dropout")(x)
+    predictions = classify(x, num_classes)
+    return tf.keras.Model(inputs, predictions, name="separable_sta")

@@ -1,0 +1,454 @@
+"""STA-Hands: attention to hands, driven by the pose, beside a stream of poses (Baradel et al., BMVC 2018)."""
+
+import tensorflow as tf
+
+from zoo import skeletons
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
+from zoo.models import lrcn, pose_cnn, pose_lstm
+from zoo.registry import ZooError, at_least, one_of, register
+
+GLIMPSES = ("hand_crops", "frames")
+ATTENTIONS = ("none", "spatial", "temporal", "spatio_temporal")
+HANDS = ("left_hand", "right_hand")  # of every person, in this order
+BLACK = -1.0  # in a picture of [-1, 1]
+
+
+def _as_list(inputs):
+    """A layer's inputs, or their shapes, as a list: Keras hands over a single one bare."""
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+_serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
+
+
+@_serializable
+class HandCrops(tf.keras.layers.Layer):
+    """Glimpses from stored pictures of the hands, at the size the glimpse network takes.
+
+    Args:
+        size: Height and width of a glimpse in pixels.
+
+    Call arguments:
+        inputs: Left-hand and right-hand pictures, each ``[B, T, H, W, 3]``.
+
+    Returns:
+        ``[B, T * 2, size, size, 3]``, left before right at every step.
+    """
+
+    def __init__(self, size, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        """The glimpses."""
+        crops = tf.stack(list(inputs), axis=2)  # [B, T, 2, H, W, 3]
+        _, steps, hands, *picture = crops.shape
+        crops = tf.image.resize(tf.reshape(crops, (-1, *picture)), (self.size, self.size))
+        return tf.reshape(crops, (-1, steps * hands, self.size, self.size, 3))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, T * 2, size, size, 3)``."""
+        batch, steps = input_shape[0][:2]
+        return (batch, steps * len(input_shape), self.size, self.size, 3)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "size": self.size}
+
+
+@_serializable
+class HandGlimpses(tf.keras.layers.Layer):
+    """Glimpses cut out of frames around the hands of all persons (BMVC18).
+
+    Args:
+        layout: Name of the skeleton layout, which says where the hands are.
+        pixels: Height and width of what is cut out, in pixels of the frame: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
+        size: Height and width of a glimpse in pixels, to which the cut is resized.
+
+    Call arguments:
+        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], and the joints' places in them ``[B, T, M, J, 2]``: x to the
+            right and y downwards in pixels, 0 the middle of the first.
+
+    Returns:
+        ``[B, T * M * 2, size, size, 3]``, at every step person by person, left before right. Black where a cut leaves
+        the frame or the hand's place is not finite.
+    """
+
+    def __init__(self, layout, pixels, size, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.layout = layout
+        self.pixels = pixels
+        self.size = size
+
+    def call(self, inputs):
+        """The glimpses."""
+        frames, joints = inputs
+        layout = skeletons.get(self.layout)
+        _, steps, height, width, _ = frames.shape
+        hands = joints.shape[2] * len(HANDS)
+        xy = tf.gather(joints, [getattr(layout, hand) for hand in HANDS], axis=3)  # [B, T, M, 2, 2]
+        outside = -2.0 * self.pixels
+        yx = tf.reverse(tf.where(tf.math.is_finite(xy), xy, outside * tf.ones_like(xy)), axis=[-1])
+        centres = tf.reshape(yx, (-1, 2))  # [B * T * M * 2, 2]
+        reach = (self.pixels - 1) / 2  # from the middle of the first pixel to the middle of the hand's
+        boxes = tf.concat([centres - reach, centres + reach], axis=1)
+        boxes /= tf.constant([height - 1, width - 1] * 2, tf.float32)
+        which = tf.repeat(tf.range(tf.shape(frames)[0] * steps), hands)
+        frames = tf.reshape(frames, (-1, height, width, 3))
+        glimpses = tf.image.crop_and_resize(frames, boxes, which, (self.size, self.size), extrapolation_value=BLACK)
+        return tf.reshape(glimpses, (-1, steps * hands, self.size, self.size, 3))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, T * M * 2, size, size, 3)``."""
+        (batch, steps, *_), (_, _, persons, *_) = input_shape
+        return (batch, steps * persons * len(HANDS), self.size, self.size, 3)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "layout": self.layout, "pixels": self.pixels, "size": self.size}
+
+
+@_serializable
+class GlimpseFeatures(tf.keras.layers.Layer):
+    """Features of glimpses step by step; zero for the hands of an absent person, who has no hands to look at.
+
+    Args:
+        persons: Persons whose hands the glimpses show, the first ones of the pose.
+
+    Call arguments:
+        inputs: Features ``[B, T * persons * 2, D]``, and the pose ``[B, T, M, J, 3]``; an absent person is all zeros.
+
+    Returns:
+        V, ``[B, T, persons * 2, D]``.
+    """
+
+    def __init__(self, persons, **kwargs):
+        super().__init__(**kwargs)
+        self.persons = persons
+
+    def call(self, inputs):
+        """The features."""
+        features, pose = inputs
+        glimpses = self.persons * len(HANDS)
+        features = tf.reshape(features, (-1, pose.shape[1], glimpses, features.shape[-1]))
+        there = tf.reduce_any(tf.not_equal(pose[:, :, : self.persons], 0.0), axis=[3, 4])  # [B, T, persons]
+        there = tf.repeat(there, len(HANDS), axis=2)[..., tf.newaxis]
+        return tf.where(there, features, tf.zeros_like(features))
+
+    def compute_output_shape(self, input_shape):
+        """``(B, T, persons * 2, D)``."""
+        features, pose = input_shape
+        return (features[0], pose[1], self.persons * len(HANDS), features[-1])
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "persons": self.persons}
+
+
+@_serializable
+class GlimpseLSTM(tf.keras.layers.Layer):
+    """An LSTM over glimpses that chooses at every step which of them it looks at (BMVC18).
+
+    p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. f is a
+    perceptron with one hidden layer, sigmoid after both of its layers, so that several glimpses, or none, may be
+    attended to. All of it is computed in float32.
+
+    Args:
+        units: Size of the LSTM's hidden vector.
+        glimpses: Glimpses G per step.
+        attention_units: Size of f's hidden layer; 0 for no attention: all weights are 1.
+
+    Call arguments:
+        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]``; without s, f sees h_(t-1) alone.
+
+    Returns:
+        The hidden vectors ``[B, T, units]`` and the attention P ``[B, T, G]``.
+
+    Example:
+        >>> layer = GlimpseLSTM(6, glimpses=4, attention_units=3)
+        >>> hidden, attention = layer([tf.zeros((1, 5, 4, 7)), tf.zeros((1, 8))])
+        >>> tuple(hidden.shape), tuple(attention.shape)
+        ((1, 5, 6), (1, 5, 4))
+    """
+
+    def __init__(self, units, glimpses, attention_units, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.units = units
+        self.glimpses = glimpses
+        self.attention_units = attention_units
+        self.cell = tf.keras.layers.LSTMCell(units, dtype="float32", name="cell")
+        if attention_units:
+            self.hidden = tf.keras.layers.Dense(attention_units, "sigmoid", dtype="float32", name="hidden")
+            self.attention = tf.keras.layers.Dense(glimpses, "sigmoid", dtype="float32", name="attention")
+
+    def build(self, input_shape):
+        """Creates the weights of the LSTM and of the attention."""
+        features, *pose = _as_list(input_shape)
+        self.cell.build((features[0], features[-1]))
+        if self.attention_units:
+            self.hidden.build((features[0], self.units + sum(shape[-1] for shape in pose)))
+            self.attention.build((features[0], self.attention_units))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """Hidden vectors and attention of every step."""
+        features, *pose = _as_list(inputs)
+        clips = tf.shape(features)[0]
+        h = c = tf.zeros((clips, self.units))
+        hidden, attention = [], []
+        for glimpses in tf.unstack(features, axis=1):  # V_t: [B, G, D]
+            if self.attention_units:
+                p = self.attention(self.hidden(tf.concat([h, *pose], axis=1)))  # [B, G]
+            else:
+                p = tf.ones((clips, self.glimpses))
+            v = tf.reduce_sum(glimpses * p[..., tf.newaxis], axis=1)  # V_t p_t: [B, D]
+            h, (_, c) = self.cell(v, [h, c])
+            hidden.append(h)
+            attention.append(p)
+        return tf.stack(hidden, axis=1), tf.stack(attention, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """``(B, T, units)`` and ``(B, T, G)``."""
+        batch, steps = _as_list(input_shape)[0][:2]
+        return (batch, steps, self.units), (batch, steps, self.glimpses)
+
+    def get_config(self):
+        """Arguments that rebuild the layer."""
+        own = {"units": self.units, "glimpses": self.glimpses, "attention_units": self.attention_units}
+        return {**super().get_config(), **own}
+
+
+@_serializable
+class KeepAttention(tf.keras.layers.Layer):
+    """Passes the hidden vectors on; a model drops layers whose outputs nothing uses, but P is to be seen.
+
+    Call arguments:
+        inputs: Hidden vectors ``[B, T, units]`` and P ``[B, T, G]``.
+
+    Returns:
+        The hidden vectors.
+    """
+
+    def call(self, inputs):
+        """The hidden vectors."""
+        return tf.identity(inputs[0])
+
+    def compute_output_shape(self, input_shape):
+        """The hidden vectors' shape."""
+        return tuple(input_shape[0])
+
+
+@_serializable
+class SumOverSteps(tf.keras.layers.Layer):
+    """U p': features of all steps, summed with the weights of temporal attention (BMVC18).
+
+    Call arguments:
+        inputs: U ``[B, T, D]``, alone or with p' ``[B, T]``; without it all weights are 1.
+
+    Returns:
+        ``[B, D]`` float32.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        """The sum."""
+        features, *weights = _as_list(inputs)
+        for weight in weights:
+            features = features * weight[..., tf.newaxis]
+        return tf.reduce_sum(features, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """``(B, D)``."""
+        features = _as_list(input_shape)[0]
+        return (features[0], features[-1])
+
+
+@_serializable
+class StreamFusion(tf.keras.layers.Layer):
+    """The sum of two streams' logits a and b, with the training loss of two classifiers.
+
+    Fused at the logits, the streams are still two classifiers, each trained by its own cross-entropy. The
+    cross-entropy of the fused softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials, that of the streams
+    together log Z(a) + log Z(b) - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss: the sum
+    is exact, with smoothed labels too, and no label is needed here. With weights of samples or classes it is not: the
+    addition does not know them. With the pose stream frozen what remains is the RGB stream's training on its own.
+
+    Call arguments:
+        inputs: Two times ``[B, C]`` logits.
+
+    Returns:
+        ``[B, C]`` float32.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        """The sum; adds what the streams' losses have beyond its own."""
+        a, b = inputs
+        log_z = [tf.reduce_logsumexp(logits, axis=1) for logits in (a, b, a + b)]  # three times [B]
+        self.add_loss(tf.reduce_mean(log_z[0] + log_z[1] - log_z[2]))
+        return a + b
+
+    def compute_output_shape(self, input_shape):
+        """``(B, C)``."""
+        return tuple(input_shape[0])
+
+
+def _check(glimpses, attention, conditioning, **sizes):
+    one_of("glimpses", glimpses, GLIMPSES)
+    one_of("attention", attention, ATTENTIONS)
+    one_of("joint_order", sizes.pop("joint_order"), skeletons.JOINT_ORDERS)
+    if attention == "temporal" and not conditioning:
+        raise ZooError(
+            "attention='temporal' with conditioning=False has nothing to attend by: it is computed from the spatial "
+            "attention and the pose features, choose conditioning=True or attention='spatio_temporal'"
+        )
+    at_least(1, **sizes)
+
+
+def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
+    """Adds the inputs that the glimpses come from; the glimpses ``[B, T * G, size, size, 3]`` and whose they are."""
+    steps, persons, joints, _ = pose.shape[1:]
+    if glimpses == "hand_crops":
+        for hand in HANDS:
+            name = skeletons.input_name(hand)
+            inputs[name] = tf.keras.Input((steps, picture, picture, 3), name=name)
+        return HandCrops(size, name="glimpses")([inputs[skeletons.input_name(hand)] for hand in HANDS]), 1
+    inputs["rgb"] = tf.keras.Input((steps, picture, picture, 3), name="rgb")
+    inputs["pose_xy"] = tf.keras.Input((steps, persons, joints, 2), name="pose_xy")
+    return HandGlimpses(layout, pixels, size, name="glimpses")([inputs["rgb"], inputs["pose_xy"]]), persons
+
+
+def _temporal_attention(conditions, units, steps):
+    """p' = f'(P, s), ``[B, T]``, from whichever of P and s there are."""
+    layers = tf.keras.layers
+    x = conditions[0]
+    if len(conditions) > 1:
+        x = layers.Concatenate(dtype="float32", name="temporal_conditions")(conditions)
+    x = layers.Dense(units, activation="sigmoid", dtype="float32", name="temporal_hidden")(x)
+    return layers.Dense(steps, activation="sigmoid", dtype="float32", name="temporal_attention")(x)
+
+
+@register(
+    paper="BMVC18",
+    reported={"ntu60/cs": 84.8, "ntu60/cv": 90.6, "sbu/fold": 94.1, "msr_daily/odd_even": 90.0},
+)
+def sta_hands(
+    num_classes,
+    *,
+    pose_steps=20,
+    persons=2,
+    layout="kinect_v2_25",
+    size=224,
+    width=1.0,
+    joint_order="topological_doubles",
+    glimpses="hand_crops",
+    glimpse_pixels=50,
+    glimpse_size=299,
+    network="inception_v3",
+    network_weights=None,
+    network_trainable=False,
+    lstm_units=1024,
+    attention_units=256,
+    temporal_attention_units=512,
+    feature_units=512,
+    attention="spatio_temporal",
+    conditioning=True,
+    dropout=0.5,
+):
+    """STA-Hands: a pose CNN, and an LSTM over the hands' pictures with attention driven by the pose.
+
+    Baradel, Wolf and Mille, BMVC 2018 (the altered STA-Hands).
+    ::
+
+        pose [B,tp,M,J,3] ─► pose CNN ─► s ─┬───────────────────────────────────────► linear ─► logits ─┐
+                                            ├─► p_t = f(h_(t-1), s)     ┌─► p' = f'(P, s)               ├─► + ─► softmax
+        hands ─► frozen 2D CNN ─► V_t ─► V_t p_t ─► LSTM ─► h_t ─► u_t ─┴─► U p' ─► linear ─► logits ───┘
+
+    V_t [D, G] are the features of a step's G hands. f and f' are perceptrons with one hidden layer and sigmoids, u_t is
+    a linear layer with ReLU of h_t; P holds the p_t and U the u_t of all steps. The frames of the video are those of
+    the pose steps. Each stream is trained by its own cross-entropy (see :class:`StreamFusion`); the paper trains the
+    pose stream first and freezes it, which a recipe does with ``init`` from a ``pose_cnn`` and ``freeze: ["pose_*"]``.
+
+    Args:
+        num_classes: Number of classes C.
+        pose_steps: Steps tp of the pose sequence and of the video.
+        persons: Persons M in a pose.
+        layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
+        size: Height and width in pixels of the pictures that are fed.
+        width: Multiplier of the pose CNN's number of channels; 1 is the published network.
+        joint_order: Order of the joints in the pose CNN, see ``pose_cnn``.
+        glimpses: Where the glimpses come from. ``hand_crops``: pictures of the first person's hands, G = 2.
+            ``frames``: they are cut out of frames around the hands of all persons, G = 2 M, as in the paper.
+        glimpse_pixels: What is cut out of frames, pixels: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
+        glimpse_size: Height and width of a glimpse as the 2D CNN sees it, pixels.
+        network: The 2D CNN, see ``lrcn``; the paper's is ``inception_v3``.
+        network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
+            or the path of a file. A model that is read from a file has its weights with it.
+        network_trainable: Train the 2D CNN too, for where there are no weights to start from.
+        lstm_units: Size of the LSTM's hidden vector.
+        attention_units: Size of f's hidden layer.
+        temporal_attention_units: Size of the hidden layer of f'.
+        feature_units: Size of u_t. The paper does not state it; up to 512 its 38 million trainable parameters hold.
+        attention: ``spatio_temporal``; ``spatial``, ``temporal`` or ``none`` for one of them or neither (BMVC18 table
+            6): the weights of the other are 1.
+        conditioning: Whether f and f' see the pose features s (BMVC18 table 2).
+        dropout: Share of s and of U p' that is dropped before each stream's linear layer in training.
+
+    Returns:
+        A ``tf.keras.Model`` -> softmax ``[B, C]``. Its inputs are ``pose`` [B, tp, M, J, 3] and, for ``hand_crops``,
+        ``rgb_left_hand`` and ``rgb_right_hand`` [B, tp, size, size, 3], else ``rgb`` [B, tp, size, size, 3] and
+        ``pose_xy`` [B, tp, M, J, 2], the joints' places in the fed frames in pixels. The attention layers are
+        ``spatial_attention`` [B, T, G] and ``temporal_attention`` [B, T]. The streams' own scores are
+        ``pose_cnn.classifier`` and ``classifier``. The hands of an absent person have zero features.
+
+    Raises:
+        ZooError: Unknown choice, choices that exclude each other, a size that is too small, or weights that cannot be
+            read.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("sta_hands", num_classes=10, network="mobilenet_v2", glimpse_size=32, size=48, width=0.1)
+        >>> sorted(model.input)
+        ['pose', 'rgb_left_hand', 'rgb_right_hand']
+    """
+    _check(glimpses, attention, conditioning, joint_order=joint_order, size=size, glimpse_pixels=glimpse_pixels)
+    lrcn.check_network(network, glimpse_size=glimpse_size)
+    pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
+    inputs = {"pose": pose}
+    s = pose_cnn.features(pose, layout=layout, joint_order=joint_order, width=width)  # [B, S]
+    dropped = Dropout(dropout, name="pose_dropout")(s)
+    pose_logits = tf.keras.layers.Dense(num_classes, name="pose_cnn.classifier")(dropped)
+
+    cnn = lrcn.frame_network(network, glimpse_size, network_weights)
+    for layer in cnn.layers:  # not the network as a whole: Keras 2 would forget that when the model is saved
+        layer.trainable = network_trainable
+    pictures, whose = _glimpses(inputs, glimpses, pose, layout, glimpse_pixels, glimpse_size, size)
+    x = cnn(FramesAsBatch(name="frames_as_batch")(pictures))  # [B * T * G, D]
+    x = FramesFromBatch(pictures.shape[1], name="frames_from_batch")(x)  # [B, T * G, D]
+    x = GlimpseFeatures(whose, name="glimpse_features")([x, pose])  # V: [B, T, G, D]
+
+    conditions = [s] if conditioning else []
+    units = attention_units if attention in ("spatial", "spatio_temporal") else 0
+    h, p = GlimpseLSTM(lstm_units, whose * len(HANDS), units, name="glimpse_lstm")([x, *conditions])
+    if units:
+        p = tf.keras.layers.Activation("linear", dtype="float32", name="spatial_attention")(p)  # [B, T, G]
+        h = KeepAttention(name="hidden_states")([h, p])
+        conditions.append(tf.keras.layers.Flatten(dtype="float32", name="attention_of_all_steps")(p))  # P
+    weighted = [tf.keras.layers.Dense(feature_units, activation="relu", name="step_features")(h)]  # U
+    if attention in ("temporal", "spatio_temporal"):
+        weighted.append(_temporal_attention(conditions, temporal_attention_units, pose_steps))
+    x = Dropout(dropout, name="dropout")(SumOverSteps(name="rgb_features")(weighted))  # U p': [B, feature_units]
+    rgb_logits = tf.keras.layers.Dense(num_classes, name="classifier")(x)
+
+    logits = StreamFusion(name="logits")([pose_logits, rgb_logits])
+    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
+    return tf.keras.Model(inputs, predictions, name="sta_hands")

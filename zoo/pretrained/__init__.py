@@ -1,0 +1,1 @@
+"""Weights: reading files, published checkpoints, transfer between models."""

@@ -1,0 +1,1 @@
+"""What all packages share: errors, messages, command lines, files written whole."""

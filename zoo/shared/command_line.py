@@ -1,0 +1,154 @@
+"""What every command line of the project shares: one-line errors, exit statuses and progress."""
+
+import argparse
+import atexit
+import contextlib
+import difflib
+import errno
+import os
+import sys
+
+from tqdm import tqdm
+
+from zoo.shared.errors import UserError
+
+BUG = 1  # exit status of an error that leaves a traceback: Python's own
+USER_ERROR = 2  # exit status of an error the user can mend
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states defaults, where there are any to state."""
+
+    def _get_help_string(self, action):
+        said = action.default in (None, False) or "default: " in action.help
+        return action.help if said else super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An ``argparse`` parser whose errors are one line that names the nearest valid option."""
+
+    def __init__(self, *args, **kwargs):
+        # Abbreviated options would change their meaning when an option is added.
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", _HelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message):
+        """Print one line and leave with status 2."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown:
+            nearest = difflib.get_close_matches(unknown[0], list(self._options()), n=1)
+            message = f"unknown argument {unknown[0]!r}"
+            message += f", did you mean {nearest[0]}?" if nearest else ""
+        self.exit(USER_ERROR, f"{self.prog}: error: {message} (try --help)\n")
+
+    def _options(self):
+        """Every option, those of sub-commands too: their unknown arguments are reported here."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from command._options()
+
+
+def run(main, argv=None):
+    """Calls ``main(argv)`` and turns the errors a user can cause into one line and an exit status.
+
+    Args:
+        main: A function of an argument list (``None``: ``sys.argv[1:]``) that returns an exit status or ``None``.
+        argv: The arguments given to ``main``.
+
+    Returns:
+        The exit status: ``main``'s own, 2 after a user's error, 130 after ctrl-C.
+    """
+    status = BUG
+    try:
+        status = _run(main, argv)
+        return status
+    except SystemExit as leaving:  # argparse prints and leaves by itself
+        status = leaving.code
+        raise
+    finally:
+        _status_at_exit.append(status or 0)
+
+
+_status_at_exit = []  # of each call of run()
+_destructors_abort = False
+
+
+def skip_destructors():
+    """Makes the process end with the status of :func:`run`, without the destructors of C++ libraries.
+
+    For libraries that abort there, as the AWS library of tensorflow-io does (status 134).
+    """
+    global _destructors_abort
+    _destructors_abort = True
+
+
+@atexit.register
+def _leave():
+    """Ends the process where destructors abort.
+
+    What is registered with ``atexit`` first, as this is, is called last: everything else has been written and closed.
+    """
+    if _destructors_abort and _status_at_exit:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(ValueError, OSError):  # closed, or its reader has gone
+                stream.flush()
+        os._exit(_status_at_exit[-1])
+
+
+def _run(main, argv):
+    try:
+        return main(argv) or 0
+    except UserError as error:
+        return _fail(USER_ERROR, str(error))
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, "interrupted; what was complete is kept, run the same command to go on")
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(
+                USER_ERROR, f"no space left while writing {error.filename or 'output'}: free some and run again"
+            )
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            return _fail(USER_ERROR, f"not permitted to use {error.filename}: check its owner and mode")
+        if error.filename is not None:
+            return _fail(USER_ERROR, f"cannot use {error.filename} ({error.strerror}): check the path")
+        raise
+
+
+def _fail(status, message):
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+class _Lines:
+    """Turns tqdm's in-place updates into lines, for logs."""
+
+    def write(self, text):
+        text = text.replace("\r", "").rstrip("\n")
+        if text:
+            print(text, file=sys.stderr)
+
+    def flush(self):
+        sys.stderr.flush()
+
+
+def progress(total, description, unit="clip"):
+    """A progress bar with rate and time left; plain lines, one in ten seconds, when not on a terminal.
+
+    Args:
+        total: Number of steps.
+        description: What is being done.
+        unit: What one step is.
+
+    Returns:
+        A ``tqdm.tqdm`` to ``update`` and ``close`` (or to use in a ``with``).
+    """
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True)
+    return tqdm(total=total, desc=description, unit=unit, file=_Lines(), mininterval=10, ascii=True, ncols=100)
