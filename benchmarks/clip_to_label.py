@@ -10,7 +10,6 @@ The other way of the same run, in turn with it, decodes all frames and sends the
 
 import collections
 import json
-import os
 import pathlib
 import statistics
 import sys
@@ -43,7 +42,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     if arguments.repetitions < 1:
         raise UserError(f"--repetitions {arguments.repetitions}: expected a number from 1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         video = arguments.video or make_video(scratch / "clip.mp4", round(arguments.seconds * RATE))

@@ -60,7 +60,7 @@ def main(argv=None):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     if arguments.point:
         axis, value = arguments.point
         print(json.dumps(point(axis, int(value), arguments.repetitions)))

@@ -5,6 +5,8 @@ import pathlib
 import platform
 from importlib import metadata
 
+from zoo.shared import command_line
+
 OPENCV = "opencv-python-headless"
 
 
@@ -15,7 +17,7 @@ def describe(*packages):
         >>> sorted(describe("numpy")["machine"])
         ['cores', 'devices', 'memory_bytes', 'processor', 'system']
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     import tensorflow as tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]

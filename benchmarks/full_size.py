@@ -8,7 +8,6 @@ with 60 classes; I3D is the yardstick. Times are medians of the repetitions afte
 """
 
 import json
-import os
 import pathlib
 import resource
 import statistics
@@ -65,7 +64,7 @@ def _in_a_process(name, repetitions):
 
 def measure(name, repetitions):
     """Times of a model on one random clip, and the largest memory this process held."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     import numpy as np
     import tensorflow as tf
 

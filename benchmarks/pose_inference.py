@@ -66,7 +66,7 @@ def _in_a_process(name, arguments):
 
 def measure(arguments):
     """Size of a model, and how many random sequences it recognises in a second, by batch size."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     import numpy as np
     import tensorflow as tf
 

@@ -404,7 +404,7 @@ def main(argv=None):
         if getattr(arguments, option) < smallest:
             name = option.replace("_", "-")
             raise UserError(f"--{name} {getattr(arguments, option)}: expected a number from {smallest}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     if arguments.memory:
         result = memory(arguments.out, clips=arguments.memory_clips)
         for balance in ("none", "classes"):

@@ -57,7 +57,7 @@ def main(argv=None):
     parser.add_argument("--export", type=pathlib.Path, metavar="DIR", help="the version folder that it serves")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     if bool(arguments.server) != bool(arguments.export):
         raise UserError("--server and --export belong together: an address, and the version folder served there")
     if arguments.soak and arguments.server:

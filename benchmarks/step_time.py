@@ -9,7 +9,6 @@ are traced and buffers filled, do not count.
     python benchmarks/step_time.py --recipe separable_sta_synthetic --data data/synthetic
 """
 
-import os
 import pathlib
 import statistics
 import sys
@@ -34,7 +33,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=30, help="steps that are timed, after a warm-up (default: 30)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     from recipes.config import sections as config
     from tfrecords.reading import pipeline
 

@@ -80,7 +80,7 @@ def main(argv=None):
     if arguments.work:
         work(arguments.work[0], arguments.cases[0], pathlib.Path(arguments.work[1]))
         return 0
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     missing = _not_installed(arguments.ways)
     for way, what in missing.items():
         print(f"{way}: left out, not installed: {what}")

@@ -9,7 +9,6 @@ the scores of several runs are multiplied clip by clip, or with ``--fusion mean`
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import shlex
 import sys
@@ -45,7 +44,7 @@ def main(argv=None):
     parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
     parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     evaluate(
         arguments.run,
         data=arguments.data,

@@ -7,7 +7,6 @@ The result is a converted dataset of the same clips in the same cells, with feat
 import dataclasses
 import hashlib
 import itertools
-import os
 import pathlib
 import sys
 
@@ -35,7 +34,7 @@ def main(argv=None):
     parser.add_argument("--mixed-precision", choices=PRECISIONS, default="float32", help="what the network computes in")
     parser.add_argument("--keep-pictures", action="store_true", help="store the pictures too, as training global needs")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     if arguments.batch < 1:
         raise UserError(f"--batch {arguments.batch}: expected at least 1")
     if arguments.model and not arguments.data:

@@ -7,7 +7,6 @@ of what is known of it. Paths of the machine are left out.
 """
 
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -33,7 +32,7 @@ def main(argv=None):
     parser.add_argument("--to", type=pathlib.Path, required=True, metavar="DIR", help="folder of the cards")
     parser.add_argument("--hardware", metavar="TEXT", help="what the runs were trained on, in words")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     write(arguments.to, runs=arguments.run, hardware=arguments.hardware)
     return 0
 

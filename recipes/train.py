@@ -37,7 +37,7 @@ _CHANGEABLE = (
 def main(argv=None):
     """The command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     from recipes.config import sections as config
 
     if arguments.list:

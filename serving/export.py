@@ -128,7 +128,7 @@ def export(
     module, functions = signatures.build(
         model, run.inputs, run.labels, precision=precision, freeze=freeze, compute=compute
     )
-    attention = bool(zoo.attention_names(model))
+    attention = bool(zoo.attention.attention_names(model))
     requests = warmup.requests(name, run.inputs, attention=attention, batch_sizes=sorted(set(batch_sizes)))
     with _only_exporter(pathlib.Path(base) / name) as folder:
         existing = versions.find(folder)

@@ -5,7 +5,6 @@ Usage: ``python -m tfrecords.inspect DIR [--verify] [--clip ID] [--json]``.
 
 import hashlib
 import json
-import os
 import sys
 
 from tfrecords import manifest, protocols, schema, storage
@@ -34,7 +33,7 @@ def main(argv=None):
         Exit status.
     """
     arguments = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     found = manifest.load(arguments.directory)
     if arguments.verify:
         verify(arguments.directory, found)

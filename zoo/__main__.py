@@ -1,12 +1,13 @@
 """``python -m zoo``: the table of all models, at full size with 60 classes."""
 
-import os
 import sys
+
+from zoo.shared import command_line
 
 
 def main():
     """Prints the table."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     import zoo
 
     print("parameters in millions for 60 classes: in all, without the classifier, in inference")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.registry import ZooError, at_least
+from zoo.checks import ZooError, check_minimum
 
 _PICTURE = 1.6  # side of a frame in the figure, inches
 
@@ -37,7 +37,7 @@ def plot_attention(model, features, *, clip=0, pictures=8):
 
     if "rgb" not in features:
         raise ZooError(f"{model.name} has no frames to draw attention over: expected the input rgb")
-    at_least(1, pictures=pictures)
+    check_minimum(1, pictures=pictures)
     clips = len(features["rgb"])
     if not 0 <= clip < clips:
         raise ZooError(f"clip is {clip}, expected a number from 0 to {clips - 1}")

@@ -7,8 +7,8 @@ it what is classified, and ``head(features, num_classes, dropout)`` gives the so
 import dataclasses
 from typing import Callable
 
+from zoo.checks import check_choice
 from zoo.models import i3d, resnext3d101
-from zoo.registry import one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,6 @@ BACKBONES = {
 
 
 def get(name):
-    """The backbone of that name; :class:`~zoo.registry.ZooError` lists the valid ones."""
-    one_of("backbone", name, BACKBONES)
+    """The backbone of that name; :class:`~zoo.checks.ZooError` lists the valid ones."""
+    check_choice("backbone", name, BACKBONES)
     return BACKBONES[name]

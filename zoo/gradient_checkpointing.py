@@ -17,7 +17,7 @@ import math
 import tensorflow as tf
 
 from zoo import layers
-from zoo.registry import ZooError
+from zoo.checks import ZooError
 
 _DROPOUTS = (layers.Dropout, tf.keras.layers.Dropout, tf.keras.layers.SpatialDropout3D)
 

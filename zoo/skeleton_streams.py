@@ -5,7 +5,7 @@ Processing 2020).
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.registry import ZooError, one_of
+from zoo.checks import ZooError, check_choice
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 
@@ -13,7 +13,7 @@ STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 def check_streams(streams):
     """Raises :class:`zoo.ZooError` unless ``streams`` is at least one of :data:`STREAMS`, each once."""
     for stream in streams:
-        one_of("streams", stream, STREAMS)
+        check_choice("streams", stream, STREAMS)
     if not streams or len(set(streams)) < len(streams):
         raise ZooError(f"streams is {tuple(streams)}, expected at least one of {', '.join(STREAMS)}, each once")
 

@@ -16,7 +16,7 @@ Example:
 import dataclasses
 import random
 
-from zoo.shared import messages as naming
+from zoo.shared import messages
 
 JOINT_ORDERS = ("topological_doubles", "topological", "random")  # BMVC18 table 3
 PARTS = ("full_body", "left_hand", "right_hand")  # body parts that are cut out of a video
@@ -245,4 +245,4 @@ def get(name):
     """
     if name in LAYOUTS:
         return LAYOUTS[name]
-    raise ValueError(f"unknown skeleton layout {name!r}{naming.nearest(name, LAYOUTS)}")
+    raise ValueError(f"unknown skeleton layout {name!r}{messages.nearest(name, LAYOUTS)}")

@@ -1,10 +1,11 @@
 """``python -m zoo.weights``: fetches published weights; see :mod:`zoo.pretrained`."""
 
-import os
 import sys
 
+from zoo.shared import command_line
+
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     from zoo.pretrained.loading import main
 
     sys.exit(main())

@@ -5,7 +5,6 @@
 Every run's test split is asked, one window and one crop of every clip.
 """
 
-import os
 import pathlib
 import sys
 
@@ -25,7 +24,7 @@ def main(argv=None):
     parser.add_argument("--protocol", default="cs", help="default: cs")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     from serving.export import Run
     from tfrecords.reading import pipeline
 

@@ -19,6 +19,7 @@ from importlib import metadata
 import numpy as np
 
 from benchmarks.alternatives.cases import NUM_CLASSES, Case
+from zoo.shared import command_line
 
 CORES = len(os.sched_getaffinity(0))
 PRODUCT = 4096  # rows and columns of the matrices whose product is the machine's peak
@@ -34,7 +35,7 @@ class TensorFlow:
     versions = ("tensorflow", "keras")
 
     def __init__(self):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        command_line.quiet_tensorflow()
         self._models = {}
 
     def variants(self, case, tuning):

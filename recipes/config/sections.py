@@ -24,7 +24,7 @@ import yaml
 from tfrecords import datasets, protocols
 from tfrecords.reading import augmentation, pipeline, poses
 from zoo import registry
-from zoo.shared import messages as naming
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -399,7 +399,7 @@ def is_path(source):
 
 def unknown(kind, name, valid):
     """``<kind> <name>, did you mean <nearest>? Valid: <all>``: the message about a name that is none of the valid."""
-    return f"{kind} {name!r}{naming.nearest(name, list(valid) or ['none'])}"
+    return f"{kind} {name!r}{messages.nearest(name, list(valid) or ['none'])}"
 
 
 def _find(recipe):

@@ -16,7 +16,7 @@ _PERPLEXITY = 30  # scikit-learn's default; it has to be below the number of cli
 
 def check_attention(model):
     """Raises ``UserError`` unless a model's attention can be drawn over frames."""
-    if not zoo.attention_names(model):
+    if not zoo.attention.attention_names(model):
         raise UserError(f"--attention: {model.name} has no attention layer, leave the option out")
     if "rgb" not in model.input:
         raise UserError(f"--attention: {model.name} has no input rgb to draw attention over, leave the option out")

@@ -11,6 +11,7 @@ import json
 import os
 from importlib import metadata
 
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 VARIABLE = "TF_CONFIG"
@@ -126,4 +127,4 @@ def together():
 
 
 def _line(error):
-    return " ".join(str(error).split())[:160]
+    return messages.one_line(error)

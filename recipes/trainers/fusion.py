@@ -21,7 +21,7 @@ from recipes.reports import tables as report
 from tfrecords import manifest
 from tfrecords.converting import crops
 from tfrecords.reading import poses, random_access
-from zoo import ZooError, registry, skeletons
+from zoo import ZooError, checks, skeletons
 from zoo.fusion.estimator import Clip, TwoLevelFusion
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
@@ -47,7 +47,7 @@ def estimator(recipe, memory=FEATURES):
         for option in recipe.model.options:
             if option in given:
                 raise ZooError(f"option {option} of {name} follows from the rest of the recipe, leave it out")
-        registry.check_options(name, recipe.model.options, TwoLevelFusion().get_params())
+        checks.check_options(name, recipe.model.options, TwoLevelFusion().get_params())
         return TwoLevelFusion(**recipe.model.options, **given).check_parameters()
     except ZooError as error:
         raise UserError(f"recipe {recipe.name}: {error}") from None

@@ -29,6 +29,7 @@ from tfrecords import manifest
 from tfrecords.reading import pipeline
 from zoo import gradient_checkpointing as recompute
 from zoo import registry, skeletons
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 KEPT = 2  # newest checkpoints kept, besides the best
@@ -331,7 +332,7 @@ class Checkpoints:
             status = tf.train.Checkpoint(**objects).read(str(path / self._WEIGHTS))
             status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = messages.one_line(error)
             raise UserError(f"{path}: cannot be read ({reason}), remove it and go on with --resume") from None
         status.expect_partial()
 

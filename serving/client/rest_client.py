@@ -15,6 +15,7 @@ import urllib.parse
 import numpy as np
 
 from serving.client.connection import Fault
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 SCHEMES = ("http", "https")
@@ -109,7 +110,7 @@ class RestConnection:
         except socket.timeout:
             raise Fault(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
         except (OSError, http.client.HTTPException) as error:  # refused, broken off, no HTTP
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = messages.one_line(error) or type(error).__name__
             raise Fault(grpc.StatusCode.UNAVAILABLE, reason[:200]) from None
         finally:
             connection.close()

@@ -11,6 +11,7 @@ import re
 import grpc
 
 from serving.savedmodel import versions, warmup
+from zoo.shared import messages
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # what TF-Serving accepts
 SERVE_TAG = "serve"
@@ -234,4 +235,4 @@ def _reason(message):
 
 def one_line(error):
     """An exception's text, its line breaks and great length taken away."""
-    return " ".join(str(error).split())[:300]
+    return messages.one_line(error)

@@ -280,7 +280,7 @@ def build(model, inputs, labels, *, precision="float32", freeze=False, compute="
 
     # One network for all signatures, so that its weights are stored once; what a signature does not answer with, such
     # as attention maps, TensorFlow leaves out when it runs it.
-    maps = zoo.attention_maps(model).output if zoo.attention_names(model) else {}
+    maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}
     outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
     network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
     if precision != "float32" or freeze:

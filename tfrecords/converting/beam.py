@@ -12,6 +12,7 @@ mount under the same path (NFS, Lustre, ...). A worker that dies leaves a tempor
 import os
 
 from tfrecords.converting import writer
+from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 
@@ -78,7 +79,7 @@ def _writer_of(beam, source, directory):
         def setup(self):
             # One thread per worker, as workers share a machine's cores; read when OpenCV and TensorFlow are loaded.
             os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            command_line.quiet_tensorflow()
 
         def process(self, shard):
             import pathlib

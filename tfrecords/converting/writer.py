@@ -34,6 +34,7 @@ from multiprocessing import reduction
 from tfrecords import manifest, protocols, schema, storage
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 CLIPS_PER_SHARD = 128
@@ -385,7 +386,7 @@ def _start_worker(lock, *args):
     _start_worker.lock = lock
     # One thread per worker, as the workers share the cores; read by OpenCV and TensorFlow when they are loaded.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    command_line.quiet_tensorflow()
     _worker = _Worker(*args)
 
 

@@ -8,7 +8,7 @@ whether axes and scale change at all, are options; the original works only trans
 import dataclasses
 
 from zoo import skeletons
-from zoo.shared import messages as naming
+from zoo.shared import messages
 
 REFERENCES = ("clip", "frame")
 AXES = ("camera", "vertical", "body")
@@ -38,7 +38,7 @@ class Normalisation:
         for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
             value = getattr(self, field)
             if value not in valid:
-                raise ValueError(f"pose {field} {value!r} is unknown{naming.nearest(value, valid)}")
+                raise ValueError(f"pose {field} {value!r} is unknown{messages.nearest(value, valid)}")
 
 
 def present(xyz):

@@ -16,7 +16,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from zoo.registry import ZooError, at_least
+from zoo.checks import ZooError, check_minimum
 
 PATCH = 32  # side N of the square around a point, pixels of its scale (IJCV13 section 3.3)
 CELLS, TIME_CELLS = 2, 3  # cells n_sigma along a side of the patch, n_tau along the track
@@ -103,7 +103,7 @@ def extract(frames, *, track_length=15, sampling_step=5, scales=8):
     height, width = frames.shape[1:3]
     if min(height, width) < PATCH:
         raise ZooError(f"frames are {height} x {width} pixels, expected at least {PATCH} x {PATCH}")
-    at_least(1, sampling_step=sampling_step, scales=scales)
+    check_minimum(1, sampling_step=sampling_step, scales=scales)
     if track_length < TIME_CELLS or track_length % TIME_CELLS:
         raise ZooError(f"track_length is {track_length}, expected a multiple of {TIME_CELLS}")
     count = 1 + int(np.log2(min(height, width) / PATCH) / -np.log2(SCALE_STEP))

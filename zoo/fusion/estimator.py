@@ -26,9 +26,9 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedKFold, Stratifi
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from zoo import registry
+from zoo import checks
+from zoo.checks import ZooError, check_choice
 from zoo.fusion import dense_trajectories
-from zoo.registry import ZooError, one_of
 
 REGIONS = ("left_hand", "right_hand", "upper_body", "full_body", "full_image")
 CUES = ("appearance", "motion", "pose")
@@ -178,7 +178,7 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Finds the norm of the training frames' features; ``X`` is a sequence of :class:`Clip`."""
-        one_of("region", self.region, REGIONS)
+        check_choice("region", self.region, REGIONS)
         found = [self.extract(clip) for clip in X]
         norm = sum(clip["norms"] for clip in found) / sum(clip["frames"] for clip in found)
         self.norm_ = norm if norm > 0 else 1.0
@@ -335,7 +335,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Learns the mixtures from the trajectories of ``X``, a sequence of :class:`Clip`."""
-        one_of("region", self.region, REGIONS)
+        check_choice("region", self.region, REGIONS)
         rng = np.random.default_rng(self.random_state)
         share = math.ceil(self.samples / len(X))
         drawn = {name: [] for name in _DESCRIPTORS}
@@ -840,8 +840,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
         self._check_types()
         lrcn.check_network(self.network, size=self.size)
-        one_of("svm", self.svm, SVMS)
-        one_of("motion_region", self.motion_region, REGIONS)
+        check_choice("svm", self.svm, SVMS)
+        check_choice("motion_region", self.motion_region, REGIONS)
         cells = dense_trajectories.TIME_CELLS
         if self.track_length % cells:
             raise ZooError(f"track_length is {self.track_length}, expected a multiple of {cells}")
@@ -853,7 +853,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
         for region in self.regions or ():
-            one_of("region", region, REGIONS)
+            check_choice("region", region, REGIONS)
         if self.weights is not None:
             _weights_key(str(self.weights), None)
         return self
@@ -866,7 +866,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             raise ZooError(f"memory is {memory!r}, expected a folder or a joblib.Memory")
         if hasattr(self.validation, "split"):
             del chosen["validation"]
-        registry.check_options("two_level_fusion", chosen, TwoLevelFusion().get_params())
+        checks.check_options("two_level_fusion", chosen, TwoLevelFusion().get_params())
         if "validation" in chosen and not 0 < self.validation < 1:
             raise ZooError(f"validation is {self.validation}, expected a share above 0 and below 1, or a splitter")
 

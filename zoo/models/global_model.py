@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
-from zoo import registry, skeletons
+from zoo import checks, factory, registry, skeletons
+from zoo.checks import ZooError, check_choice
 from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES
-from zoo.registry import ZooError, one_of, register
+from zoo.registry import register
 
 BASICS = ("i3d", "pi3d", "separable_sta", "vpn")
 _FOLLOWS = {"joints": "layout", "lstm_dropout": "dropout"}  # options of basic models -> what of global they follow from
@@ -14,7 +15,7 @@ for _basic in BASICS:
 
 def _part(name, num_classes, options):
     """A model up to its logits, as a layer that bears its name."""
-    model = registry.build(name, num_classes=num_classes, **options)
+    model = factory.build(name, num_classes=num_classes, **options)
     return tf.keras.Model(model.input, model.get_layer("logits").output, name=name)
 
 
@@ -104,7 +105,7 @@ def global_model(
         >>> sorted(model.input)
         ['features_g2', 'features_g3', 'pose_g2', 'pose_g3', 'rgb']
     """
-    one_of("basic", basic, BASICS)
+    check_choice("basic", basic, BASICS)
     given = {
         "frames": frames,
         "size": size,
@@ -124,7 +125,7 @@ def global_model(
             raise ZooError(f"basic_options: {option} follows from {_FOLLOWS[option]} of global, set that")
         if option in given:
             raise ZooError(f"basic_options: {option} is an option of global itself, give it there")
-    registry.check_options(basic, own, valid)
+    checks.check_options(basic, own, valid)
     parts = [_part(basic, num_classes, {**{o: v for o, v in given.items() if o in valid}, **own})]
     segments = {
         "granularities": granularities,

@@ -3,8 +3,9 @@
 import tensorflow as tf
 
 from zoo import skeletons
+from zoo.checks import check_minimum
 from zoo.layers import Dropout
-from zoo.registry import at_least, register
+from zoo.registry import register
 
 # Filters of every Inception block: branch 0 (1x1x1), branch 1 (1x1x1, 3x3x3), branch 2 (1x1x1, 3x3x3), branch 3
 # (1x1x1 after pooling). Names are those of the published network.
@@ -143,8 +144,8 @@ def head(features, num_classes, dropout, kernel_regularizer=None):
 
 def video_input(frames, size, part="full_body"):
     """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part."""
-    at_least(8, frames=frames)
-    at_least(32, size=size)
+    check_minimum(8, frames=frames)
+    check_minimum(32, size=size)
     return tf.keras.Input((frames, size, size, 3), name=skeletons.input_name(part))
 
 

@@ -2,9 +2,11 @@
 
 import tensorflow as tf
 
+from zoo.checks import ZooError, check_choice, check_minimum
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.models import i3d
-from zoo.registry import ZooError, at_least, one_of, register
+from zoo.registry import register
+from zoo.shared import messages
 
 # Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
 NETWORKS = {
@@ -22,9 +24,9 @@ def check_network(network, **size):
         network: A key of :data:`NETWORKS`.
         **size: Height and width of the pictures in pixels, by the name of the option that sets them.
     """
-    one_of("network", network, NETWORKS)
+    check_choice("network", network, NETWORKS)
     _, smallest = NETWORKS[network]
-    at_least(smallest, **size)
+    check_minimum(smallest, **size)
 
 
 def frame_network(network, size, weights=None):
@@ -52,7 +54,7 @@ def frame_network(network, size, weights=None):
     except Exception as error:  # a download that fails raises no narrower class in Keras
         if weights is None:
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = messages.one_line(error)
         raise ZooError(
             f"weights {str(weights)!r} of {network} cannot be read ({reason}), give the path of a weight file"
         ) from error

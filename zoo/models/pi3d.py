@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
+from zoo.checks import ZooError, check_choice
 from zoo.layers import AttentionMap, L2Norm, PartAggregation, PoseScores
 from zoo.models import i3d, pose_lstm
-from zoo.registry import ZooError, one_of, register
+from zoo.registry import register
 from zoo.skeletons import PARTS
 
 AGGREGATIONS = ("sum", "concat")
@@ -13,11 +14,11 @@ _MOST_SHARED = 2  # Inception blocks that can follow the aggregation (WACV19 tab
 
 def _check(parts, aggregation, aggregate_after, attention):
     for part in parts:
-        one_of("part", part, PARTS)
+        check_choice("part", part, PARTS)
     if not parts or len(set(parts)) < len(parts):
         raise ZooError(f"parts is {list(parts)}, expected one or more of {', '.join(PARTS)}, each once")
-    one_of("aggregation", aggregation, AGGREGATIONS)
-    one_of("aggregate_after", aggregate_after, range(_MOST_SHARED + 1))
+    check_choice("aggregation", aggregation, AGGREGATIONS)
+    check_choice("aggregate_after", aggregate_after, range(_MOST_SHARED + 1))
     if attention and len(parts) == 1:
         raise ZooError("attention over one part is always 1: choose attention=False or more parts")
 

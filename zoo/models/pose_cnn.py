@@ -6,9 +6,10 @@ Alone, and as the pose stream of :mod:`zoo.models.sta_hands`.
 import tensorflow as tf
 
 from zoo import skeletons
+from zoo.checks import check_choice
 from zoo.layers import Dropout, classify
 from zoo.models import i3d, pose_lstm
-from zoo.registry import one_of, register
+from zoo.registry import register
 
 # Channels of the first two convolutions: not stated in the paper. With 64 the parameters of STA-Hands come to the
 # 38 million that it does state; nearly all of those of the pose stream are the third kernel's, 5 x 75 x 64 x 1024.
@@ -149,7 +150,7 @@ def pose_cnn(
         >>> tuple(model.get_layer("pose_tensor").output.shape)
         (None, 20, 120, 3)
     """
-    one_of("joint_order", joint_order, skeletons.JOINT_ORDERS)
+    check_choice("joint_order", joint_order, skeletons.JOINT_ORDERS)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     s = features(pose, layout=layout, joint_order=joint_order, width=width)
     predictions = classify(Dropout(dropout, name="dropout")(s), num_classes)

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from zoo import skeletons
+from zoo.checks import check_choice
 from zoo.layers import Dropout, classify
 from zoo.models import i3d, pose_lstm
-from zoo.registry import one_of, register
+from zoo.registry import register
 from zoo.skeleton_streams import SkeletonStreams, check_streams
 
 TOPOLOGIES = ("skeleton", "learned", "refined")
@@ -288,7 +289,7 @@ def pose_gcn(
         ((None, 64, 1, 20, 3), (None, 10))
     """
     check_streams(streams)
-    one_of("topology", topology, TOPOLOGIES)
+    check_choice("topology", topology, TOPOLOGIES)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     x = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]
     joints, values = x.shape[2:]

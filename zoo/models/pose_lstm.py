@@ -4,8 +4,9 @@ import math
 
 import tensorflow as tf
 
+from zoo.checks import ZooError, check_choice, check_minimum, layout_of
 from zoo.layers import AllStepsLogits, Dropout, classify
-from zoo.registry import ZooError, at_least, layout_of, one_of, register
+from zoo.registry import register
 from zoo.skeleton_streams import SkeletonStreams, check_streams
 
 LAYERS = 3
@@ -14,7 +15,7 @@ LOSSES = ("last_step", "all_steps")
 
 def pose_input(pose_steps, persons, joints):
     """The input of a pose model: ``[B, pose_steps, persons, joints, 3]``."""
-    at_least(1, pose_steps=pose_steps, persons=persons, joints=joints)
+    check_minimum(1, pose_steps=pose_steps, persons=persons, joints=joints)
     return tf.keras.Input((pose_steps, persons, joints, 3), name="pose")
 
 
@@ -98,7 +99,7 @@ def pose_lstm(
         >>> zoo.build("pose_lstm", num_classes=10, pose_steps=5, joints=20, lstm_units=128).output_shape
         (None, 10)
     """
-    one_of("loss", loss, LOSSES)
+    check_choice("loss", loss, LOSSES)
     check_streams(streams)
     pose = seen = pose_input(pose_steps, persons, joints)
     if tuple(streams) != ("joint",):

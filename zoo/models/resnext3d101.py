@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
+from zoo.checks import ZooError, check_minimum
 from zoo.layers import Dropout, GroupedConv3D, classify
 from zoo.models import i3d
-from zoo.registry import ZooError, at_least, register
+from zoo.registry import register
 
 CARDINALITY = 32
 EXPANSION = 2
@@ -96,6 +97,6 @@ def resnext3d101(num_classes, *, frames=64, size=224, width=1.0, blocks=BLOCKS, 
     rgb = i3d.video_input(frames, size)
     if len(blocks) != len(BLOCKS):
         raise ZooError(f"blocks is {list(blocks)}, expected {len(BLOCKS)} numbers, one per stage")
-    at_least(1, **{f"blocks[{stage}]": count for stage, count in enumerate(blocks)})
+    check_minimum(1, **{f"blocks[{stage}]": count for stage, count in enumerate(blocks)})
     predictions = head(feature_map(rgb, width=width, blocks=blocks), num_classes, dropout)
     return tf.keras.Model({"rgb": rgb}, predictions, name="resnext3d101")

@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
+from zoo.checks import check_choice
 from zoo.layers import AttentionMap, Dropout, PoseScores, classify
 from zoo.models import i3d, pose_lstm
-from zoo.registry import one_of, register
+from zoo.registry import register
 
 STRATEGIES = ("none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable")
 
@@ -91,7 +92,7 @@ def separable_sta(
         >>> model.output_shape
         (None, 10)
     """
-    one_of("strategy", strategy, STRATEGIES)
+    check_choice("strategy", strategy, STRATEGIES)
     rgb = i3d.video_input(frames, size)
     g = i3d.feature_map(rgb, width=width)  # [B, t, m, n, c]
     _, t, m, n, _ = g.shape

@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from zoo import skeletons
+from zoo.checks import ZooError, check_choice, check_minimum
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
 from zoo.models import lrcn, pose_cnn, pose_lstm
-from zoo.registry import ZooError, at_least, one_of, register
+from zoo.registry import register
 
 GLIMPSES = ("hand_crops", "frames")
 ATTENTIONS = ("none", "spatial", "temporal", "spatio_temporal")
@@ -303,15 +304,15 @@ class StreamFusion(tf.keras.layers.Layer):
 
 
 def _check(glimpses, attention, conditioning, **sizes):
-    one_of("glimpses", glimpses, GLIMPSES)
-    one_of("attention", attention, ATTENTIONS)
-    one_of("joint_order", sizes.pop("joint_order"), skeletons.JOINT_ORDERS)
+    check_choice("glimpses", glimpses, GLIMPSES)
+    check_choice("attention", attention, ATTENTIONS)
+    check_choice("joint_order", sizes.pop("joint_order"), skeletons.JOINT_ORDERS)
     if attention == "temporal" and not conditioning:
         raise ZooError(
             "attention='temporal' with conditioning=False has nothing to attend by: it is computed from the spatial "
             "attention and the pose features, choose conditioning=True or attention='spatio_temporal'"
         )
-    at_least(1, **sizes)
+    check_minimum(1, **sizes)
 
 
 def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):

@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from zoo import backbones
+from zoo.checks import ZooError, check_minimum
 from zoo.layers import (
     AttentionMap,
     Dropout,
@@ -17,7 +18,7 @@ from zoo.layers import (
     is_head,
 )
 from zoo.models import i3d, pose_lstm
-from zoo.registry import ZooError, at_least, register
+from zoo.registry import register
 
 GRANULARITIES = (2, 3, 4)
 FEATURE_SIZE = 7 * 1024  # of I3D on segments of 64 frames of 224 pixels
@@ -60,7 +61,7 @@ def recurrent_networks(granularities):
 def _check(granularities, segment_attention, granularity_attention):
     if not granularities or len(set(granularities)) < len(granularities):
         raise ZooError(f"granularities is {list(granularities)}, expected one or more numbers of segments, each once")
-    at_least(2, **{f"granularities[{i}]": g for i, g in enumerate(granularities)})
+    check_minimum(2, **{f"granularities[{i}]": g for i, g in enumerate(granularities)})
     if granularity_attention and len(granularities) == 1:
         raise ZooError("attention over one granularity is always 1: choose granularity_attention=False or more of them")
 
@@ -75,7 +76,7 @@ def _cut(name, length, granularities):
 
 def _video_features(frames, size, width, backbone, granularities, segment_frames):
     """Input ``rgb`` and the features of its segments: granularity -> ``[B, G, D]``."""
-    at_least(8, segment_frames=segment_frames)
+    check_minimum(8, segment_frames=segment_frames)
     rgb = i3d.video_input(frames, size)
     _cut("frames", frames, granularities)
     one = tf.keras.Input((segment_frames, size, size, 3), name="segment")
@@ -203,7 +204,7 @@ def temporal(
         ['features_g2', 'features_g3', 'pose_g2', 'pose_g3']
     """
     _check(granularities, segment_attention, granularity_attention)
-    at_least(1, feature_size=feature_size, segment_steps=segment_steps, persons=persons, joints=joints)
+    check_minimum(1, feature_size=feature_size, segment_steps=segment_steps, persons=persons, joints=joints)
     inputs, features, poses = {}, {}, {}
     if backbone is None:
         features = {g: tf.keras.Input((g, feature_size), name=f"features_g{g}") for g in granularities}

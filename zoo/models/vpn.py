@@ -7,9 +7,10 @@ import tensorflow as tf
 from spektral.layers import GCNConv
 
 from zoo import backbones, skeletons
+from zoo.checks import ZooError, check_choice
 from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify
 from zoo.models import i3d, pose_lstm
-from zoo.registry import ZooError, one_of, register
+from zoo.registry import register
 
 POSE_BACKBONES = ("gcn", "lstm")
 ATTENTIONS = ("full", "spatial")
@@ -220,9 +221,9 @@ def pose_features(pose, layout, filters=64):
 
 
 def _check(pose_backbone, attention, coupler, embedding):
-    one_of("pose_backbone", pose_backbone, POSE_BACKBONES)
-    one_of("attention", attention, ATTENTIONS)
-    one_of("embedding", embedding, EMBEDDINGS)
+    check_choice("pose_backbone", pose_backbone, POSE_BACKBONES)
+    check_choice("attention", attention, ATTENTIONS)
+    check_choice("embedding", embedding, EMBEDDINGS)
     if attention == "spatial" and not coupler:
         raise ZooError("coupler=False separates spatial from temporal attention, but attention='spatial' has only one")
 

@@ -18,8 +18,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from zoo.checks import ZooError
 from zoo.layers import HEAD, every_layer
-from zoo.registry import ZooError
+from zoo.shared import messages
 
 _LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
 _STATISTICS = ("beta", "moving_mean", "moving_variance")
@@ -177,4 +178,4 @@ def _compare(expected, found, path):
 
 
 def _one_line(error):
-    return " ".join(str(error).split())[:300]
+    return messages.one_line(error)

@@ -17,9 +17,10 @@ import h5py
 import tensorflow as tf
 from tqdm import tqdm
 
-from zoo import registry
+from zoo import factory, registry
+from zoo.checks import ZooError
 from zoo.layers import HEAD, every_layer, is_network
-from zoo.registry import ZooError
+from zoo.shared import command_line, messages
 
 _TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers, where the weights of an I3D of the body may go
 
@@ -45,7 +46,7 @@ def load_model(path):
         registry.get(name)  # the method's module defines the layers that the file names
         return tf.keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = messages.one_line(error)
         raise ZooError(f"{path}: not a Keras model that can be read here: {reason}") from error
 
 
@@ -75,7 +76,7 @@ def load_weights(model, path):
         _check_names(model, path)
         model.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = messages.one_line(error)
         raise ZooError(f"{path}: does not fit {model.name}: {reason}") from error
     return model
 
@@ -264,7 +265,7 @@ def fetch(source=PUBLISHED, sha256=None):
             digest = _download(f"{_as_url(source)}/{name}", partial / name)
             if sha256 and name == _FILES[0] and digest != sha256.lower():
                 raise ZooError(f"{source}/{name}: SHA-256 is {digest}, expected {sha256}: not kept")
-        registry.build("i3d", num_classes=KINETICS_CLASSES, weights=partial / _PREFIX)
+        factory.build("i3d", num_classes=KINETICS_CLASSES, weights=partial / _PREFIX)
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -304,7 +305,7 @@ def main(argv=None):
     parser.add_argument("--source", default=PUBLISHED, metavar="URL|DIR", help="where its files are (default: there)")
     parser.add_argument("--sha256", metavar="HEX", help="expected SHA-256 of the data file")
     arguments = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow did not find on this machine
+    command_line.quiet_tensorflow()
     try:
         folder = fetch(arguments.source, arguments.sha256)
     except ZooError as error:

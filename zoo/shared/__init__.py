@@ -1,1 +1,7 @@
-"""What all packages share: errors, messages, command lines, files written whole."""
+"""What all packages share, and nothing about models or datasets.
+
+* :mod:`~zoo.shared.errors`: the error a user can cause.
+* :mod:`~zoo.shared.messages`: parts of error messages.
+* :mod:`~zoo.shared.command_line`: parser, exit statuses, progress bars, TensorFlow's log level.
+* :mod:`~zoo.shared.files`: files and folders written whole, locks.
+"""

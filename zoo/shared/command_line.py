@@ -126,6 +126,39 @@ def _fail(status, message):
     return status
 
 
+def quiet_tensorflow():
+    """Keeps TensorFlow from printing what it did not find on this machine; called before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def positive(kind):
+    """A number above 0, for ``argparse``.
+
+    Args:
+        kind: ``int`` or ``float``.
+    """
+
+    def number(text):
+        value = kind(text)
+        if not value > 0:
+            raise ValueError(text)
+        return value
+
+    number.__name__ = f"positive {kind.__name__}"
+    return number
+
+
+def not_negative(text):
+    """An integer from 0, for ``argparse``."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+not_negative.__name__ = "not negative int"
+
+
 class _Lines:
     """Turns tqdm's in-place updates into lines, for logs."""
 

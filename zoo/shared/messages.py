@@ -1,15 +1,31 @@
-"""What a message says of a name that is none of the valid ones."""
+"""Parts of error messages: the nearest valid name, another library's error in one line."""
+
+from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+
+_LONGEST = 300  # characters of another library's error, which may hold a whole graph
 
 
-def nearest(word, valid):
+def nearest(word: object, valid: Iterable) -> str:
     """``, did you mean x?`` for the nearest valid word, or nothing; and the list of valid words.
 
     Example:
         >>> nearest("i3dd", ["i3d", "vpn"])
         ", did you mean 'i3d'? Valid: i3d, vpn"
     """
-    match = difflib.get_close_matches(str(word), [str(v) for v in valid], n=1)
+    valid = [str(v) for v in valid]
+    match = difflib.get_close_matches(str(word), valid, n=1)
     hint = f", did you mean {match[0]!r}?" if match else "."
-    return f"{hint} Valid: {', '.join(map(str, valid))}"
+    return f"{hint} Valid: {', '.join(valid)}"
+
+
+def one_line(error: object) -> str:
+    """The text of an error in one line, cut where it is long.
+
+    Example:
+        >>> one_line(ValueError("first\\n  second"))
+        'first second'
+    """
+    return " ".join(str(error).split())[:_LONGEST]

@@ -133,7 +133,7 @@ def whole_zoo():
 def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, options):
     model = small.build(name, **options)
     inputs = inputs_of(model)
-    attention = zoo.attention_names(model)
+    attention = zoo.attention.attention_names(model)
     _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(small.CLASSES)])
     assert sorted(functions) == sorted(signatures.names(inputs, attention=bool(attention)))
     # Logits too: the probabilities of random weights are often all or nothing.

@@ -26,7 +26,7 @@ def test_fusion_of_trained_models_is_the_normalised_product_of_their_scores(basi
         assert "classifier" in zoo.transfer_weights(trained, model)
         scores = trained({key: features[key] for key in trained.input}).numpy()
         product = product * scores
-        if zoo.attention_names(trained):
+        if zoo.attention.attention_names(trained):
             maps = zoo.attention_maps(trained)({key: features[key] for key in trained.input})
             fused = zoo.attention_maps(model)(features)
             for key, weights in maps.items():
@@ -48,8 +48,8 @@ def test_both_models_from_the_same_frames():
 
 def test_options_of_the_basic_model():
     model = small.build("global", basic="separable_sta", basic_options={"strategy": "sa"}, **SMALL)
-    assert "spatial_attention" in zoo.attention_names(model)
-    assert "temporal_attention" not in zoo.attention_names(model)
+    assert "spatial_attention" in zoo.attention.attention_names(model)
+    assert "temporal_attention" not in zoo.attention.attention_names(model)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import small
-from zoo import complexity, registry
+from zoo import checks, complexity, registry
 
 pytestmark = pytest.mark.parametrize("name", zoo.list_models())
 
@@ -146,7 +146,7 @@ def test_options_of_another_type_are_refused(name):
     for option, default in defaults.items():
         for value in (object(), *([] if default is None else [None])):
             with pytest.raises(zoo.ZooError, match=f"{name}: {option} is {value}, expected .* such as "):
-                registry.check_options(name, {option: value}, defaults)
+                checks.check_options(name, {option: value}, defaults)
 
 
 def test_parameters_without_head_are_those_of_any_number_of_classes(name):

@@ -1,0 +1,138 @@
+"""Files and folders that exist whole or not at all, and the lock on a folder that is being written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+
+from zoo.shared.errors import UserError
+
+_PARTIAL = ".partial-"
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike, mode: int | None = None) -> Iterator[pathlib.Path]:
+    """Gives a temporary path to write; it takes the place of ``path`` if the block ends without an error.
+
+    Args:
+        path: The file to make or replace; its folder is made if missing.
+        mode: Permissions of the file from its first byte on; default: those of the process.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with whole_file(folder / "a.txt") as partial:
+        ...     _ = partial.write_text("whole")
+        >>> [file.name for file in folder.iterdir()]
+        ['a.txt']
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Of its own: two processes may write at once. The suffix stays: Keras and matplotlib go by it.
+    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        if mode is not None:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+        sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write does not name its file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder to fill; it gets the name ``path`` if the block ends without an error.
+
+    Args:
+        path: The folder to make; it must not exist yet.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            sync(file)
+        sync(partial)
+        partial.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partial(folder: str | os.PathLike) -> None:
+    """Removes what killed processes left of :func:`whole_file` and :func:`whole_folder`; the folder must be locked."""
+    for partial in pathlib.Path(folder).glob(f"{_PARTIAL}*"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str, mode: int | None = None) -> None:
+    """Writes a text file whole, in UTF-8; ``mode`` as in :func:`whole_file`."""
+    with whole_file(path, mode) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Writes JSON whole."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Flushes a file's content, or a folder's entries, to the disk, so that they outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, message: str, patience: float = 0.0) -> Iterator[int]:
+    """Holds a lock file against other processes.
+
+    The lock is the kernel's: it ends with the process, and with every process that inherited its descriptor.
+
+    Args:
+        path: The lock file, made if missing; its folder must exist.
+        message: The error where another process holds it.
+        patience: Seconds to wait for the other process to end.
+
+    Yields:
+        The descriptor of the lock file.
+
+    Raises:
+        UserError: Another process holds the lock, or the file system has no locks.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    until = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise UserError(message) from None
+                time.sleep(0.05)
+            except OSError as error:
+                folder = pathlib.Path(path).parent
+                raise UserError(f"{folder}: its file system has no locks ({error.strerror}): use another") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
