@@ -1,4 +1,4 @@
-"""Shared by all tests: two logical processors, quiet TensorFlow, the folder of real data."""
+"""Shared by all tests: two logical processors, quiet TensorFlow, commands run in process, the folder of real data."""
 
 import os
 import pathlib
@@ -7,6 +7,8 @@ import signal
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+
+from zoo.shared import command_line
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -36,3 +38,22 @@ def two_replicas():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Runs a command in this process: ``run_command(main, *arguments)`` gives ``(exit status, stdout, stderr)``.
+
+    A process of its own costs seconds to import TensorFlow; tests whose subject is the process start one.
+    """
+
+    def run(main, *arguments):
+        capsys.readouterr()
+        try:
+            status = command_line.run(main, [str(argument) for argument in arguments])
+        except SystemExit as leaving:  # argparse
+            status = leaving.code or 0
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
