@@ -1,6 +1,8 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
-#   make test     all fast tests
+#   make test     the quick tests, in some minutes
+#   make test-all every test: also processes killed and resumed, all recipes, full-size networks
+#   make lint     style, and the types of public names
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 
@@ -9,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow test-all lint bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,16 +30,23 @@ $(INSTALLED): setup.cfg pyproject.toml
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh
 
-# Files run side by side on all cores; the tests of one file stay in one process, which shares their models.
+# Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file stay in
+# one process, which shares their models.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+test-all: setup
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # What of benchmarks/ needs nothing but the project, each written to $(RESULTS); a script that fails is named at the end.
 RESULTS ?= runs/benchmarks

@@ -1,5 +1,7 @@
 """Shared by all tests: two logical processors, quiet TensorFlow, commands run in process, the folder of real data."""
 
+import collections
+import json
 import os
 import pathlib
 import signal
@@ -11,16 +13,46 @@ import pytest
 from zoo.shared import command_line
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+# Seconds that each file's tests take, to start the longest first. WRITE_DURATIONS=1 make test-all writes them anew.
+DURATIONS = pathlib.Path(__file__).with_name("durations.json")
 
 
 def pytest_configure(config):
     """Splits the processor in two, so that strategies over several devices can be tested anywhere; lets ctrl-C in."""
     import tensorflow as tf
 
+    if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
     # A shell that runs the tests in the background has them ignore ctrl-C, and with them the commands that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files that take longest first, so that no worker is left with one of them at the end."""
+    seconds = json.loads(DURATIONS.read_text())
+    items.sort(key=lambda item: (-seconds.get(_file(item.nodeid), 0), _file(item.nodeid)))
+
+
+def _file(nodeid):
+    return nodeid.partition("::")[0]
+
+
+_measured = collections.Counter()  # file -> seconds
+
+
+def pytest_runtest_logreport(report):
+    """Adds up what each file's tests and fixtures take."""
+    _measured[_file(report.nodeid)] += report.duration
+
+
+def pytest_sessionfinish(session):
+    """Writes the measured seconds where that is asked for; of the workers' tests, in the process that deals them."""
+    if os.environ.get("WRITE_DURATIONS") and "PYTEST_XDIST_WORKER" not in os.environ:
+        rounded = {file: round(seconds, 1) for file, seconds in sorted(_measured.items()) if seconds >= 0.1}
+        DURATIONS.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")
