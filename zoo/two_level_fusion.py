@@ -1,3 +1,32 @@
-"""Former name of :mod:`zoo.fusion`; estimators that were saved under it are read through it."""
+"""Former location of :mod:`zoo.fusion`: its documented names, and those that saved estimators name.
 
-from zoo.fusion.estimator import *  # noqa: F403
+The names with an underscore are read by ``joblib.load`` from run directories of earlier versions.
+"""
+
+from zoo.fusion import (
+    REGIONS,
+    AppearanceFeatures,
+    Clip,
+    FisherVectors,
+    MotionFeatures,
+    Pair,
+    PoseFeatures,
+    TwoLevelFusion,
+)
+from zoo.fusion.svm import CalibratedSVM as _SVM
+from zoo.fusion.svm import Decisions as _Decisions
+from zoo.fusion.svm import PrincipalAxesSVC as _LinearSVC
+
+__all__ = [
+    "REGIONS",
+    "_SVM",
+    "AppearanceFeatures",
+    "Clip",
+    "FisherVectors",
+    "MotionFeatures",
+    "Pair",
+    "PoseFeatures",
+    "TwoLevelFusion",
+    "_Decisions",
+    "_LinearSVC",
+]

@@ -1,11 +1,14 @@
 """Two-level fusion from converted datasets: what ``train.py`` and ``evaluate.py`` do for its recipes.
 
-The run directory holds ``model.joblib`` (a :class:`zoo.fusion.estimator.TwoLevelFusion`, read by ``joblib.load``),
+The run directory holds ``model.joblib`` (a :class:`zoo.fusion.TwoLevelFusion`, read by ``joblib.load``),
 ``cues.json`` (accuracy of every cue on validation, the region, a, the similar pairs) and ``features`` (the cache: a
 training that was stopped does not compute again what it had).
 
-What is chosen on validation is chosen on the dataset's validation split; with ``model.validation``, a share, on whole
-subjects of training and validation together, as fits a protocol that tests on people who were never seen.
+What is chosen on validation is chosen on the validation split of the dataset; with ``model.validation``, a fraction, on
+whole subjects of training and validation together, as fits a protocol that tests on other people.
+
+The options of a recipe's ``model`` are the flat names of :data:`zoo.fusion.options.FLAT_OPTIONS` (``lstm_units``); the
+nested ones (``pose__lstm_units``) are read as well.
 """
 
 import dataclasses
@@ -21,8 +24,9 @@ from recipes.reports import tables as report
 from tfrecords import manifest
 from tfrecords.converting import crops
 from tfrecords.reading import poses, random_access
-from zoo import ZooError, checks, skeletons
-from zoo.fusion.estimator import Clip, TwoLevelFusion
+from zoo import ZooError, skeletons
+from zoo.fusion import Clip, TwoLevelFusion
+from zoo.fusion.options import nested_options
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
@@ -40,15 +44,14 @@ def estimator(recipe, memory=FEATURES):
         recipe: A :class:`recipes.config.Recipe`.
         memory: Folder of the cache.
     """
-    name, data = recipe.model.name, recipe.data
+    data = recipe.data
     given = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch, "random_state": recipe.seed}
     given["memory"] = memory
     try:
         for option in recipe.model.options:
-            if option in given:
-                raise ZooError(f"option {option} of {name} follows from the rest of the recipe, leave it out")
-        checks.check_options(name, recipe.model.options, TwoLevelFusion().get_params())
-        return TwoLevelFusion(**recipe.model.options, **given).check_parameters()
+            if not nested_options({option: None}).keys().isdisjoint(nested_options(given)):
+                raise ZooError(f"option {option} of {recipe.model.name} is set elsewhere in the recipe, leave it out")
+        return TwoLevelFusion.from_options(**recipe.model.options, **given).check_parameters()
     except ZooError as error:
         raise UserError(f"recipe {recipe.name}: {error}") from None
 
@@ -56,13 +59,13 @@ def estimator(recipe, memory=FEATURES):
 def inputs(recipe, records):
     """What is read of a clip, as :class:`tfrecords.reading.pipeline.Inputs`: parts of the body and poses."""
     chosen = estimator(recipe)
-    parts = {_PART.get(region, region) for region in (*(chosen.regions or ()), chosen.motion_region)}
+    parts = {_PART.get(region, region) for region in (*(chosen.regions or ()), chosen.get_params()["motion__region"])}
     unknown = sorted(parts - set(skeletons.PARTS))
     if unknown:
         stored = ", ".join((*skeletons.PARTS, *_PART))
         raise UserError(f"recipe {recipe.name}: no converted dataset has region {unknown[0]!r}, expected of {stored}")
     found = recipe.data.inputs(records)
-    # The number of frames means no more than that pictures are read: those of every frame.
+    # frames=1 means that pictures are read; those of every frame are.
     return dataclasses.replace(found, frames=1, parts=tuple(part for part in skeletons.PARTS if part in parts))
 
 
@@ -99,7 +102,7 @@ def train(recipe, records, inputs, run):
     except ZooError as error:
         raise UserError(f"recipe {recipe.name}: {error}") from None
     manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
-    # The run directory may be moved: where its cache is, is told again when the model is read.
+    # The run directory may be moved: the cache's folder is set again when the model is read.
     with run_directory.whole_file(run / MODEL) as partial:
         joblib.dump(model.set_params(memory=None), partial)
     print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
@@ -162,7 +165,7 @@ def choices_text(model, labels):
     for pair in model.pairs_:
         names = f"{labels[pair.first]} / {labels[pair.second]}"
         lines.append(
-            f"similar classes: {names}, confused by {pair.confusion:.2f}, told apart by {pair.features} "
+            f"similar classes: {names}, confused by {pair.confusion:.2f}, separated by {pair.features} "
             f"({pair.accuracy:.0%} of their validation clips)"
         )
     return "\n".join(lines)
@@ -184,15 +187,15 @@ def clips(records, protocol, split, recipe):
         records: A :class:`tfrecords.reading.pipeline.Records`.
         protocol: Evaluation protocol.
         split: Part of it.
-        recipe: The :class:`recipes.config.Recipe`, which says how poses are normalised.
+        recipe: The :class:`recipes.config.Recipe`, which states how poses are normalised.
 
     Returns:
-        ``(list of zoo.fusion.estimator.Clip, [N] int64, [N] int64)``, in the order of
+        ``(list of zoo.fusion.Clip, [N] int64, [N] int64)``, in the order of
         :func:`tfrecords.reading.pipeline.clip_ids`; labels are numbered as the protocol does.
     """
     from tfrecords.reading import pipeline
 
-    # Of another conversion, a clip of the same name has other pictures.
+    # A clip of the same name has other pictures in another conversion.
     prefix = records.sha256[:16]
     by_id = {}
     for path in records.shards(protocol, split):
@@ -215,7 +218,7 @@ def _regions(stored):
     return regions
 
 
-@functools.lru_cache(maxsize=1)  # the regions of a clip are asked for one after the other
+@functools.lru_cache(maxsize=1)  # the regions of a clip are read one after the other
 def _read(place):
     return place.read()
 
@@ -231,7 +234,7 @@ def _frames(place, region):
 
 
 def upper_body_box(stored, shape):
-    """Where the upper body is in the pictures of the full body: a square that holds its joints in all frames.
+    """Box of the upper body in the pictures of the full body: a square that holds its joints in all frames.
 
     Args:
         stored: A :class:`tfrecords.schema.Clip` with boxes of the full body and poses in pixels.
@@ -243,8 +246,8 @@ def upper_body_box(stored, shape):
     height, width = shape
     joints = skeletons.get(stored.layout).joints
     upper = [i for i, joint in enumerate(joints) if not any(word in joint for word in _BELOW)]
-    there = (stored.pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
-    xy = np.where(there[..., np.newaxis, np.newaxis], stored.pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
+    present = (stored.pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
+    xy = np.where(present[..., np.newaxis, np.newaxis], stored.pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
     box = stored.boxes["full_body"][:, np.newaxis, np.newaxis]  # [T, 1, 1, 4]
     xy = (xy - box[..., :2]) / (box[..., 2:] - box[..., :2]) * [width, height]
     left, top, right, bottom = crops.person_box(xy.reshape(-1, 2), width, height)

@@ -31,10 +31,10 @@ def overrides(recipe, data):
     """What makes a recipe's models small and every stage of it one step."""
     from tfrecords.reading import pipeline
     from zoo import registry
-    from zoo.fusion.estimator import TwoLevelFusion
+    from zoo.fusion.options import FLAT_OPTIONS
 
     if recipe.model.name in registry.ESTIMATORS:
-        known, changes = TwoLevelFusion().get_params(), {**SMALL, "weights": None}
+        known, changes = FLAT_OPTIONS, {**SMALL, "weights": None}
     else:
         known, changes = registry.options(recipe.model.name), SMALL
     made = {f"model.{option}": value for option, value in changes.items() if option in known}

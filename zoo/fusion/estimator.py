@@ -1,615 +1,45 @@
 """Two-level fusion: appearance, motion and poses, each by its own features, fused early and late by SVMs.
 
-Das et al., MMM 2019 (MMM19) and AVSS 2018 (AVSS18); PhD20 chapter 3. This method is no network but an estimator of
-scikit-learn's kind; :class:`TwoLevelFusion` is its entry point.
+Das et al., MMM 2019 (MMM19) and AVSS 2018 (AVSS18); PhD20 chapter 3. This method is no network but a scikit-learn
+estimator, :class:`TwoLevelFusion`.
 
 TensorFlow is imported when features are first computed, not here.
 """
 
 import dataclasses
-import functools
-import hashlib
 import math
-import pathlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any, Callable, ClassVar, Optional
 
-import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import SGDClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
-from sklearn.model_selection import GroupShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
-from sklearn.svm import LinearSVC
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils.validation import check_is_fitted
 
 from zoo import checks
 from zoo.checks import ZooError, check_choice
-from zoo.fusion import dense_trajectories
+from zoo.fusion.appearance import AppearanceFeatures
+from zoo.fusion.clip import REGIONS, Clip
+from zoo.fusion.compute import BATCH, check_cache, check_seed, in_batches
+from zoo.fusion.motion import MotionFeatures
+from zoo.fusion.options import FLAT_OPTIONS, nested_options, warn_of_flat
+from zoo.fusion.pose import PoseFeatures
+from zoo.fusion.svm import SVMS, CalibratedSVM
+from zoo.shared import messages
 
-REGIONS = ("left_hand", "right_hand", "upper_body", "full_body", "full_image")
 CUES = ("appearance", "motion", "pose")
 FEATURE_SETS = (*CUES, "early_fusion")
 """What an SVM can be trained on: one cue's features, or appearance and motion side by side."""
 
-SVMS = ("linear", "sgd")
-DIFFERENCE = 4  # frames between which features are subtracted (P-CNN: Chéron et al., ICCV 2015, section 3)
-_DESCRIPTORS = tuple(dense_trajectories.HISTOGRAMS)
-_BATCH = 64  # frames, clips or pose sequences computed at once
+PARTS = {"appearance": AppearanceFeatures, "motion": MotionFeatures, "pose": PoseFeatures}
+"""Cue -> class of its transformer."""
+
 _ALPHAS = np.linspace(0, 1, 21)
-_SGD_EPOCHS = 10
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Clip:
-    """One clip: an item of ``X``.
-
-    Attributes:
-        id: Names the clip in the cache; no other clip of whatever dataset may have it.
-        regions: Name (of :data:`REGIONS`) -> pictures ``[T, H, W, 3]`` uint8 RGB, or a function without arguments
-            that gives them. They are asked for only when a feature is not in the cache.
-        poses: ``[T, M, J, 3]`` float32, normalised; every frame's.
-
-    Example:
-        >>> still = np.zeros((5, 32, 32, 3), "uint8")
-        >>> clip = Clip("a01", {"full_body": lambda: still}, np.zeros((5, 1, 20, 3), "float32"))
-        >>> clip.frames("full_body").shape
-        (5, 32, 32, 3)
-    """
-
-    id: str
-    regions: Mapping
-    poses: np.ndarray
-
-    def frames(self, region):
-        """The pictures of a region; ``ZooError`` if the clip has none."""
-        if region not in self.regions:
-            raise ZooError(f"clip {self.id} has no region {region!r}, it has {', '.join(self.regions) or 'none'}")
-        frames = self.regions[region]
-        return frames() if callable(frames) else frames
-
-
-# -------------------------------------------------------------------------------------------------- F1: appearance
-
-
-def pool_frames(features):
-    """A clip's descriptor from its frames' features (P-CNN: Chéron et al., ICCV 2015, section 3).
-
-    Args:
-        features: ``[T, D]``.
-
-    Returns:
-        ``[4 D]``: minimum and maximum over time of the features, then of their differences over 4 frames (in a
-        shorter clip over as many as there are).
-
-    Example:
-        >>> pool_frames(np.array([[0.0], [1.0], [4.0], [2.0], [1.0], [3.0]])).tolist()
-        [0.0, 4.0, 1.0, 2.0]
-    """
-    step = min(DIFFERENCE, len(features) - 1)
-    differences = features[step:] - features[: len(features) - step]
-    return np.concatenate([pool(x, axis=0) for x in (features, differences) for pool in (np.min, np.max)])
-
-
-@functools.lru_cache(maxsize=2)
-def _frame_features(network, size, weights, seed):
-    """A function from pictures ``[T, H, W, 3]`` to features ``[T, D]``."""
-    import cv2
-    import tensorflow as tf
-
-    from zoo.models import lrcn
-    from zoo.pretrained.loading import load_weights
-
-    cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
-    if weights is None:
-        _fill(cnn, seed)
-    elif weights != "imagenet":
-        load_weights(cnn, weights)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])
-    def compute(pictures):
-        return cnn(pictures, training=False)
-
-    def features(frames):
-        pictures = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
-        pictures = pictures.astype(np.float32) / 127.5 - 1.0
-        return np.concatenate([compute(pictures[i : i + _BATCH]).numpy() for i in range(0, len(pictures), _BATCH)])
-
-    return features
-
-
-def _fill(cnn, seed):
-    """Random kernels (He et al., ICCV 2015) that depend on nothing but the seed, so that they need not be stored."""
-    rng = np.random.default_rng(seed)
-    for layer in cnn.layers:
-        depthwise = type(layer).__name__ == "DepthwiseConv2D"
-        layer.set_weights(
-            [
-                rng.normal(size=w.shape) * np.sqrt(2 / np.prod(w.shape[:2] if depthwise else w.shape[:-1]))
-                if w.ndim > 1
-                else w
-                for w in layer.get_weights()
-            ]
-        )
-
-
-def _appearance(clip_id, region, key, *, clip, network):
-    """What is cached of a clip's region: pooled features, and what the mean norm of frames is made of."""
-    features = network(clip.frames(region))
-    return {
-        "pooled": pool_frames(features),
-        "norms": float(np.linalg.norm(features, axis=1).sum()),
-        "frames": len(features),
-    }
-
-
-class AppearanceFeatures(TransformerMixin, BaseEstimator):
-    """F1, the appearance of a region: a 2D CNN on every frame, pooled over time.
-
-    Minimum and maximum over time of the features and of their 4-frame differences (:func:`pool_frames`), divided by
-    the mean L2 norm of the training frames' features.
-
-    Args:
-        region: One of :data:`REGIONS`. Pictures are resized to a square.
-        network: The 2D CNN, one of :data:`zoo.models.lrcn.NETWORKS`. The papers use ResNet-152; this is its second
-            version, which takes pixels in [-1, 1] as all models of the zoo.
-        size: Height and width of a picture in pixels.
-        weights: ``imagenet``; or the path of a weight file of the network (as Keras publishes them without top, or
-            saved from the layer ``frame_network`` of an ``lrcn``); ``None``: random, for tests.
-        memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
-        random_state: Seed of random weights.
-
-    Attributes:
-        norm_: Mean L2 norm of the training frames' features.
-    """
-
-    def __init__(
-        self, region="full_body", *, network="resnet152_v2", size=224, weights="imagenet", memory=None, random_state=0
-    ):
-        self.region = region
-        self.network = network
-        self.size = size
-        self.weights = weights
-        self.memory = memory
-        self.random_state = random_state
-
-    def fit(self, X, y=None):
-        """Finds the norm of the training frames' features; ``X`` is a sequence of :class:`Clip`."""
-        check_choice("region", self.region, REGIONS)
-        found = [self.extract(clip) for clip in X]
-        norm = sum(clip["norms"] for clip in found) / sum(clip["frames"] for clip in found)
-        self.norm_ = norm if norm > 0 else 1.0
-        return self
-
-    def transform(self, X):
-        """``[N, 4 D]`` float32."""
-        check_is_fitted(self)
-        return np.stack([self.extract(clip)["pooled"] for clip in X]).astype(np.float32) / np.float32(self.norm_)
-
-    def extract(self, clip):
-        """What depends on the clip alone, from the cache where it is."""
-        weights = None if self.weights is None else str(self.weights)
-        network = functools.partial(_later, _frame_features, self.network, self.size, weights, self.random_state)
-        key = (self.network, self.size, _weights_key(weights, self.random_state))
-        cached = _cache(self.memory, _appearance, ["clip", "network"])
-        return cached(clip.id, self.region, key, clip=clip, network=network)
-
-
-def _later(make, *arguments_and_frames):
-    """Builds the network when the first feature is not in the cache."""
-    *arguments, frames = arguments_and_frames
-    return make(*arguments)(frames)
-
-
-def _weights_key(weights, seed):
-    """What the values of a network's weights depend on."""
-    if weights is None:
-        return f"random {seed}"
-    return weights if weights == "imagenet" else _digest(weights)
-
-
-@functools.lru_cache(maxsize=8)
-def _digest(path):
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ZooError(f"weights: {path}: no such file, expected a weight file, imagenet or None")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _cache(memory, function, ignored):
-    """A function whose results are kept, files being whole or absent; what is ``ignored`` does not name a result."""
-    memory = str(memory) if isinstance(memory, pathlib.Path) else memory
-    return check_memory(memory).cache(function, ignore=ignored)
-
-
-# ------------------------------------------------------------------------------------------------------ F2: motion
-
-
-class FisherVectors(TransformerMixin, BaseEstimator):
-    """Fisher vectors of local descriptors, as ICCV13 section 4.2 encodes trajectories (Perronnin et al., ECCV 2010).
-
-    Descriptors are halved in dimension by PCA and described by how they differ from a mixture of K Gaussians; signed
-    square root and L2 normalisation follow.
-
-    Args:
-        gaussians: Gaussians K.
-        random_state: Seed.
-
-    Attributes:
-        pca_: The fitted ``sklearn.decomposition.PCA``.
-        gmm_: The fitted ``sklearn.mixture.GaussianMixture``.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> clips = [rng.random((n, 6), "float32") for n in (30, 0, 50)]
-        >>> FisherVectors(gaussians=2).fit(clips).transform(clips).shape
-        (3, 14)
-    """
-
-    def __init__(self, gaussians=256, *, random_state=0):
-        self.gaussians = gaussians
-        self.random_state = random_state
-
-    def fit(self, X, y=None):
-        """Learns PCA and mixture from a sequence of ``[n_i, D]`` descriptors, one array per clip."""
-        from skimage.feature import learn_gmm
-
-        descriptors = np.concatenate(list(X))
-        components = descriptors.shape[1] // 2
-        expected = max(2 * self.gaussians, components)  # as many as PCA has axes
-        if len(descriptors) < expected:
-            raise ZooError(
-                f"{len(descriptors)} descriptors in the training clips, expected at least {expected} for "
-                f"{self.gaussians} gaussians: set fewer, or give clips in which more moves"
-            )
-        self.pca_ = PCA(components, random_state=self.random_state).fit(descriptors)
-        arguments = {"covariance_type": "diag", "random_state": self.random_state, "reg_covar": 1e-5}
-        halved = self.pca_.transform(descriptors).astype(np.float64)
-        self.gmm_ = learn_gmm(halved, n_modes=self.gaussians, gm_args=arguments)
-        return self
-
-    def transform(self, X):
-        """``[N, 2 K (D // 2) + K]`` float32: gradients to weights, means and variances; zeros without descriptors."""
-        from skimage.feature import fisher_vector
-
-        check_is_fitted(self)
-        out = np.zeros((len(X), self.gaussians * (2 * self.pca_.n_components_ + 1)), np.float32)
-        for row, descriptors in zip(out, X):
-            if len(descriptors):
-                halved = self.pca_.transform(descriptors).astype(np.float64)
-                row[:] = fisher_vector(halved, self.gmm_, improved=True)
-        return out
-
-
-def _trajectories(clip_id, region, track_length, sampling_step, *, clip):
-    """What is cached of a clip's trajectories: their histograms, at half precision (they lie between 0 and 1)."""
-    found = dense_trajectories.extract(clip.frames(region), track_length=track_length, sampling_step=sampling_step)
-    return {name: getattr(found, name).astype(np.float16) for name in _DESCRIPTORS}
-
-
-def _encode(clip_id, trajectories_key, codebooks_key, *, descriptors, codebooks):
-    """A clip's Fisher vectors side by side."""
-    found = descriptors()
-    return np.concatenate(
-        [codebooks[name].transform([found[name].astype(np.float32)])[0] for name in _DESCRIPTORS]
-    )  # fmt: skip
-
-
-class MotionFeatures(TransformerMixin, BaseEstimator):
-    """F2, short-term motion: Fisher vectors of the HOG, HOF and MBH along improved dense trajectories.
-
-    Args:
-        region: Pictures that are tracked, one of :data:`REGIONS`; the papers track the full image.
-        track_length: Steps L of a track; shorter clips have none, and zeros for features.
-        sampling_step: Distance of tracked points, pixels.
-        gaussians: Gaussians K of a Fisher vector (256 in ICCV13).
-        samples: Descriptors that a mixture is learned from, drawn evenly from the training clips (256,000 in ICCV13).
-        memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
-        random_state: Seed.
-
-    Attributes:
-        codebooks_: Descriptor's name -> fitted :class:`FisherVectors`.
-    """
-
-    def __init__(
-        self,
-        region="full_image",
-        *,
-        track_length=15,
-        sampling_step=5,
-        gaussians=256,
-        samples=256_000,
-        memory=None,
-        random_state=0,
-    ):
-        self.region = region
-        self.track_length = track_length
-        self.sampling_step = sampling_step
-        self.gaussians = gaussians
-        self.samples = samples
-        self.memory = memory
-        self.random_state = random_state
-
-    def fit(self, X, y=None):
-        """Learns the mixtures from the trajectories of ``X``, a sequence of :class:`Clip`."""
-        check_choice("region", self.region, REGIONS)
-        rng = np.random.default_rng(self.random_state)
-        share = math.ceil(self.samples / len(X))
-        drawn = {name: [] for name in _DESCRIPTORS}
-        for clip in X:
-            found = self.extract(clip)
-            count = len(found[_DESCRIPTORS[0]])
-            rows = np.sort(rng.choice(count, min(share, count), replace=False))
-            for name in _DESCRIPTORS:
-                drawn[name].append(found[name][rows].astype(np.float32))
-        self.codebooks_ = {
-            name: FisherVectors(self.gaussians, random_state=self.random_state).fit(drawn[name])
-            for name in _DESCRIPTORS
-        }
-        self.codebooks_key_ = joblib.hash(self.codebooks_)
-        return self
-
-    def transform(self, X):
-        """``[N, D]`` float32: the Fisher vectors of HOG, HOF, MBHx and MBHy side by side."""
-        check_is_fitted(self)
-        encode = _cache(self.memory, _encode, ["descriptors", "codebooks"])
-        return np.stack(
-            [
-                encode(
-                    clip.id,
-                    (self.region, self.track_length, self.sampling_step),
-                    self.codebooks_key_,
-                    descriptors=functools.partial(self.extract, clip),
-                    codebooks=self.codebooks_,
-                )
-                for clip in X
-            ]
-        )
-
-    def extract(self, clip):
-        """What depends on the clip alone, from the cache where it is."""
-        cached = _cache(self.memory, _trajectories, ["clip"])
-        return cached(clip.id, self.region, self.track_length, self.sampling_step, clip=clip)
-
-
-# -------------------------------------------------------------------------------------------------------- F3: pose
-
-
-class PoseFeatures(TransformerMixin, BaseEstimator):
-    """F3, long-term motion: the hidden vectors of a pose LSTM at all steps (:mod:`zoo.models.pose_lstm`).
-
-    The LSTM is trained here with the loss of all steps (AVSS18 section 3.1; PhD20 equation 3.5) unless a trained one
-    is given. A sequence is cut into equal parts: training draws a frame from each, anew in every epoch; features are
-    of the middle ones. Training sets the global seeds of Python, NumPy and TensorFlow.
-
-    Args:
-        model: Path of a trained ``pose_lstm`` (``.keras``); its sizes replace those below.
-        pose_steps: Steps tp of a pose sequence.
-        lstm_units: Size of each LSTM's hidden vector.
-        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
-        epochs: Epochs of training; the learning rate falls along half a cosine.
-        learning_rate: Learning rate of Adam at the beginning; gradients are clipped to a norm of 1.
-        batch: Clips in a step of training.
-        random_state: Seed.
-
-    Attributes:
-        pose_steps_: Steps tp of the network.
-        architecture_: The network from poses to hidden vectors, as Keras's JSON.
-        weights_: Its weights.
-    """
-
-    def __init__(
-        self,
-        model=None,
-        *,
-        pose_steps=20,
-        lstm_units=512,
-        lstm_dropout=0.5,
-        epochs=100,
-        learning_rate=1e-3,
-        batch=32,
-        random_state=0,
-    ):
-        self.model = model
-        self.pose_steps = pose_steps
-        self.lstm_units = lstm_units
-        self.lstm_dropout = lstm_dropout
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.random_state = random_state
-
-    def fit(self, X, y):
-        """Trains the LSTM on ``X``, a sequence of :class:`Clip`, and its classes; or reads the trained one."""
-        import tensorflow as tf
-
-        from zoo.models import pose_lstm
-
-        model = self._read(X[0]) if self.model is not None else self._train(X, y)
-        latents = tf.keras.Model(model.input, model.get_layer(f"lstm_{pose_lstm.LAYERS}").output)
-        self.pose_steps_ = latents.output.shape[1]
-        self.architecture_, self.weights_ = latents.to_json(), latents.get_weights()
-        self._network = None
-        return self
-
-    def transform(self, X):
-        """``[N, tp * units]`` float32."""
-        check_is_fitted(self)
-        poses = np.stack([clip.poses[step_frames(len(clip.poses), self.pose_steps_)] for clip in X])
-        compute = self._latents()
-        states = [compute(poses[i : i + _BATCH]).numpy() for i in range(0, len(poses), _BATCH)]  # [B, tp, units]
-        return np.concatenate(states).reshape(len(X), -1)
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_network": None}
-
-    def _read(self, clip):
-        import zoo
-
-        model = zoo.load_model(self.model)
-        shape = list(clip.poses.shape[1:])
-        if model.name != "pose_lstm":
-            raise ZooError(f"{self.model} holds a {model.name}, expected a pose_lstm")
-        if list(model.input["pose"].shape[2:]) != shape:
-            found = list(model.input["pose"].shape[2:])
-            raise ZooError(f"{self.model} takes poses of {found}, the clips' are {shape} (persons, joints, 3)")
-        return model
-
-    def _train(self, X, y):
-        import tensorflow as tf
-
-        import zoo
-
-        classes, codes = np.unique(y, return_inverse=True)
-        _, persons, joints, _ = X[0].poses.shape
-        tf.keras.utils.set_random_seed(self.random_state)
-        model = zoo.build(
-            "pose_lstm",
-            num_classes=len(classes),
-            pose_steps=self.pose_steps,
-            persons=persons,
-            joints=joints,
-            lstm_units=self.lstm_units,
-            dropout=self.lstm_dropout,
-            loss="all_steps",
-        )
-        batch = min(self.batch, len(X))  # all alike; which clips are left over differs by epoch
-        steps = len(X) // batch
-        rate = tf.keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * steps)
-        model.compile(tf.keras.optimizers.Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
-        rng = np.random.default_rng(self.random_state)
-        for _ in range(self.epochs):
-            order = rng.permutation(len(X))
-            for rows in order[: steps * batch].reshape(steps, batch):
-                offsets = rng.random((len(rows), self.pose_steps))
-                poses = [X[row].poses for row in rows]
-                frames = [step_frames(len(p), self.pose_steps, offset) for p, offset in zip(poses, offsets)]
-                model.train_on_batch({"pose": np.stack([p[f] for p, f in zip(poses, frames)])}, codes[rows])
-        return model
-
-    def _latents(self):
-        """The network as a function of poses ``[B, tp, M, J, 3]``, rebuilt after unpickling."""
-        import tensorflow as tf
-
-        import zoo.layers  # noqa: F401 (registers what the architecture names)
-
-        if getattr(self, "_network", None) is None:
-            network = tf.keras.models.model_from_json(self.architecture_)
-            network.set_weights(self.weights_)
-            self._network = tf.function(lambda poses: network({"pose": poses}, training=False), reduce_retracing=True)
-        return self._network
-
-
-def step_frames(num_frames, steps, offset=0.5):
-    """Frames of a pose sequence: of each of ``steps`` equal parts of a clip the one at ``offset``, in [0, 1).
-
-    Example:
-        >>> step_frames(10, 5).tolist()
-        [1, 3, 5, 7, 9]
-    """
-    return ((np.arange(steps) + offset) * num_frames / steps).astype(int)
-
-
-# ------------------------------------------------------------------------------------------------------------ SVMs
-
-
-class _LinearSVC(LinearSVC):
-    """``LinearSVC`` on centred features, solved along their principal axes.
-
-    An SVM's normal lies in the space that its samples span, so nothing is lost; of 25,000 features of 300 clips there
-    are then 300 to iterate over.
-    """
-
-    def fit(self, X, y):
-        """Trains; ``coef_`` and ``intercept_`` are those of the features as they came."""
-        axes = PCA(random_state=self.random_state).fit(X)
-        super().fit(axes.transform(X), y)
-        self.coef_ = self.coef_ @ axes.components_
-        self.intercept_ = self.intercept_ - self.coef_ @ axes.mean_
-        self.n_features_in_ = X.shape[1]
-        return self
-
-
-class _SVM:
-    """A linear SVM with probabilities, over features that are read by the indices of clips.
-
-    Args:
-        kind: ``linear``: ``LinearSVC`` on all features at once, calibrated by cross-validation. ``sgd``: the same
-            loss by stochastic gradients over batches, calibrated on a tenth of the clips left out of it.
-        penalty: The SVM's C.
-        random_state: Seed.
-    """
-
-    def __init__(self, kind, penalty, random_state):
-        self.kind, self.penalty, self.random_state = kind, penalty, random_state
-
-    def fit(self, read, indices, labels):
-        """Trains on the clips at ``indices``, whose features ``read`` gives; ``labels`` are theirs."""
-        (self._fit_linear if self.kind == "linear" else self._fit_sgd)(read, np.asarray(indices), np.asarray(labels))
-        return self
-
-    def probabilities(self, features):
-        """``[N, classes]`` of features ``[N, D]``."""
-        return self.calibrated.predict_proba(self.svm.decision_function(features) if self.svm else features)
-
-    def _fit_linear(self, read, indices, labels):
-        folds = StratifiedKFold(min(3, np.unique(labels, return_counts=True)[1].min()))
-        svm = _LinearSVC(C=self.penalty, random_state=self.random_state, max_iter=10_000)
-        self.svm = None
-        self.calibrated = CalibratedClassifierCV(svm, ensemble=False, cv=folds).fit(read(indices), labels)
-
-    def _fit_sgd(self, read, indices, labels):
-        classes = np.unique(labels)
-        held = max(len(classes), math.ceil(len(labels) / 10))
-        split = StratifiedShuffleSplit(1, test_size=held, random_state=self.random_state)
-        ((train, calibration),) = split.split(labels, labels)
-        # LinearSVC's C weighs the sum of losses, SGDClassifier's alpha the regularisation against their mean.
-        self.svm = SGDClassifier(
-            loss="hinge", alpha=1 / (self.penalty * len(train)), average=True, random_state=self.random_state
-        )
-        rng = np.random.default_rng(self.random_state)
-        for _ in range(_SGD_EPOCHS):
-            order = rng.permutation(train)
-            for i in range(0, len(order), _BATCH):
-                batch = order[i : i + _BATCH]
-                self.svm.partial_fit(read(indices[batch]), labels[batch], classes)
-        decisions = _in_batches(lambda batch: self.svm.decision_function(read(batch)), indices[calibration])
-        everything = np.arange(len(calibration))
-        self.calibrated = CalibratedClassifierCV(
-            FrozenEstimator(_Decisions(classes)), ensemble=False, cv=[(everything, everything)]
-        ).fit(decisions, labels[calibration])
-
-
-class _Decisions(ClassifierMixin, BaseEstimator):
-    """Passes decision values on to their calibration."""
-
-    def __init__(self, classes_):
-        self.classes_ = classes_
-
-    def fit(self, X, y):
-        """Nothing: the decisions are made."""
-        return self
-
-    def decision_function(self, X):
-        """``X``."""
-        return X
-
-    def predict(self, X):
-        """The classes decided for."""
-        return self.classes_[X.argmax(axis=1) if X.ndim > 1 else (X > 0).astype(int)]
-
-
-def _in_batches(function, indices):
-    return np.concatenate([function(indices[i : i + _BATCH]) for i in range(0, len(indices), _BATCH)])
-
-
-# ---------------------------------------------------------------------------------------------------------- fusion
-
-
-def late_fusion(early, pose, alpha):
+def late_fusion(early: np.ndarray, pose: np.ndarray, alpha: float) -> np.ndarray:
     """s = alpha P1 + (1 - alpha) P3 (MMM19), P1 of the early fusion and P3 of the poses, ``[N, C]`` each.
 
     Example:
@@ -619,11 +49,11 @@ def late_fusion(early, pose, alpha):
     return alpha * early + (1 - alpha) * pose
 
 
-def confused_pairs(confusion, threshold):
+def confused_pairs(confusion: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
     """Pairs of similar classes: those with C(i, j) + C(j, i) >= threshold (MMM19).
 
     Args:
-        confusion: ``[C, C]`` shares of each true class (row) that are recognised as each class (column).
+        confusion: ``[C, C]`` fractions of each true class (row) that are recognised as each class (column).
         threshold: The papers' epsilon.
 
     Returns:
@@ -635,12 +65,12 @@ def confused_pairs(confusion, threshold):
     """
     both = confusion + confusion.T
     pairs = [(int(i), int(j), float(both[i, j])) for i, j in zip(*np.triu_indices_from(both, 1))]
-    # A sum of shares such as 0.1 + 0.2 may lie by rounding below a threshold that it equals.
+    # A sum of fractions such as 0.1 + 0.2 may lie by rounding below a threshold that it equals.
     return sorted((pair for pair in pairs if pair[2] >= threshold - 1e-9), key=lambda pair: -pair[2])
 
 
 def _quality(labels, probabilities, classes):
-    """What choices are made by: accuracy on validation; of equal ones the smaller cross-entropy."""
+    """What choices compare: accuracy on validation; if equal, the smaller cross-entropy."""
     cross_entropy = log_loss(labels, np.clip(probabilities, 1e-12, 1), labels=classes)
     return accuracy_score(labels, classes[probabilities.argmax(axis=1)]), -cross_entropy
 
@@ -653,13 +83,13 @@ class Pair:
         first: A class.
         second: The other one.
         confusion: C(i, j) + C(j, i) on validation.
-        features: Which of :data:`FEATURE_SETS` separates them best on validation; ``late_fusion``: none does as well
-            as the late fusion already did, which stands.
-        accuracy: How well, as a share of the two classes' validation clips.
+        features: Which of :data:`FEATURE_SETS` separates them best on validation; ``late_fusion``: none is as good as
+            the late fusion, whose decision stays.
+        accuracy: How well: fraction of the two classes' validation clips.
     """
 
-    first: object
-    second: object
+    first: Any
+    second: Any
     confusion: float
     features: str
     accuracy: float
@@ -677,37 +107,28 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
                                                                                             its own SVM decides
 
     The region of F1, a, the similar pairs and the features of their SVMs are chosen on validation clips, set aside
-    from the training clips; of equal accuracies the smaller cross-entropy decides. A pair's SVM that separates them
-    worse there than the late fusion does is not used, which the papers do not say. A class that belongs to several
-    pairs is compared with the partner that has the highest score.
+    from the training clips; between equal accuracies the smaller cross-entropy decides. A pair's SVM that separates
+    them worse there than the late fusion does is not used; the papers do not mention this. A class that belongs to
+    several pairs is compared with the partner that has the highest score.
 
     Args:
+        appearance: The features F1, whose region is chosen from ``regions``; ``None``: :class:`AppearanceFeatures` as
+            it is by default.
+        motion: The features F2; ``None``: :class:`MotionFeatures` as it is by default.
+        pose: The features F3; ``None``: :class:`PoseFeatures` as it is by default.
         regions: Regions that F1 is chosen from; ``None``: those of the first clip.
-        network: The 2D CNN of F1, one of :data:`zoo.models.lrcn.NETWORKS`.
-        size: Height and width of its pictures in pixels.
-        weights: Its weights: ``imagenet``, a path, or ``None`` for random ones (:class:`AppearanceFeatures`).
-        motion_region: Pictures that trajectories are found in.
-        track_length: Steps of a trajectory, a multiple of 3.
-        sampling_step: Distance of tracked points, pixels.
-        gaussians: Gaussians of the Fisher vectors.
-        samples: Descriptors that the mixtures of Gaussians are learned from.
-        pose_model: Path of a trained ``pose_lstm``; ``None``: one is trained.
-        pose_steps: Steps of a pose sequence.
-        lstm_units: Size of each LSTM's hidden vector.
-        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
-        pose_epochs: Epochs of the LSTM's training.
-        pose_learning_rate: Learning rate at its beginning.
-        batch: Clips in a step of its training.
         svm: ``linear``: scikit-learn's ``LinearSVC`` with all features in memory. ``sgd``: stochastic gradients over
             batches read from the cache, for sets that do not fit into memory; it needs ``memory``.
         penalty: The SVMs' C.
         epsilon: Confusion from which two classes are similar: 0.1 on NTU RGB+D, 0.44 on CAD-120 (MMM19).
-        validation: Share of the clips set aside, stratified by class, or whole groups if ``fit`` is given groups; at
+        validation: Fraction of the clips set aside, stratified by class, or whole groups if ``fit`` is given groups; at
             least one clip per class. Or a splitter of ``sklearn.model_selection`` whose first split is taken.
-        memory: Folder of the cache, or a ``joblib.Memory``. Features are kept by clip and by what they depend on, and
-            are never computed twice; a file that was not written whole is not there. ``None``: no cache but a
-            temporary one while fitting.
-        random_state: Seed of everything that is drawn.
+        memory: Folder of the cache, or a ``joblib.Memory``, of the parts that have none of their own. Features are kept
+            by clip and by what they depend on, and are never computed twice; a file that was not completely written
+            does not exist. ``None``: no cache but a temporary one while fitting.
+        random_state: Seed of everything that is drawn, also of the parts that have none of their own.
+        **flat: Parameters of the parts by their former names (:data:`zoo.fusion.options.FLAT_OPTIONS`); they give a
+            ``FutureWarning``.
 
     Attributes:
         classes_: The classes.
@@ -718,66 +139,106 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         cue_scores_: Accuracy on validation of ``appearance``, ``motion``, ``pose``, ``early_fusion``,
             ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs).
         validation_: Indices of the validation clips.
-        appearance_, motion_, pose_: The fitted :class:`AppearanceFeatures`, :class:`MotionFeatures` and
-            :class:`PoseFeatures`.
+        appearance_, motion_, pose_: The fitted parts.
 
     Example:
-        >>> from sklearn.base import clone
-        >>> estimator = clone(TwoLevelFusion(network="mobilenet_v2", epsilon=0.44)).set_params(penalty=10.0)
-        >>> estimator.get_params()["network"], estimator.penalty
-        ('mobilenet_v2', 10.0)
+        >>> estimator = TwoLevelFusion(AppearanceFeatures(network="mobilenet_v2"), epsilon=0.44)
+        >>> estimator = clone(estimator).set_params(penalty=10.0, pose__lstm_units=128)
+        >>> estimator.get_params()["appearance__network"], estimator.penalty, estimator.pose.lstm_units
+        ('mobilenet_v2', 10.0, 128)
         >>> estimator.fit(clips, labels).predict(more_clips)  # doctest: +SKIP
         array(['drink', 'phone call', ...
     """
 
+    paper: ClassVar[str] = "MMM19"
+    """Key of :data:`zoo.registry.PAPERS`."""
+
+    reported: ClassVar[dict[str, float]] = {"cad60/loso": 98.52, "cad120/loso": 94.40, "msr_daily/loso": 97.81}
+    """The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``."""
+
     def __init__(
         self,
+        appearance: Optional[AppearanceFeatures] = None,
+        motion: Optional[MotionFeatures] = None,
+        pose: Optional[PoseFeatures] = None,
         *,
-        regions=None,
-        network="resnet152_v2",
-        size=224,
-        weights="imagenet",
-        motion_region="full_image",
-        track_length=15,
-        sampling_step=5,
-        gaussians=256,
-        samples=256_000,
-        pose_model=None,
-        pose_steps=20,
-        lstm_units=512,
-        lstm_dropout=0.5,
-        pose_epochs=100,
-        pose_learning_rate=1e-3,
-        batch=32,
-        svm="linear",
-        penalty=1.0,
-        epsilon=0.1,
-        validation=0.1,
-        memory=None,
-        random_state=0,
+        regions: Optional[Sequence[str]] = None,
+        svm: str = "linear",
+        penalty: float = 1.0,
+        epsilon: float = 0.1,
+        validation: Any = 0.1,
+        memory: Any = None,
+        random_state: int = 0,
+        **flat: Any,
     ):
+        self.appearance = appearance
+        self.motion = motion
+        self.pose = pose
         self.regions = regions
-        self.network = network
-        self.size = size
-        self.weights = weights
-        self.motion_region = motion_region
-        self.track_length = track_length
-        self.sampling_step = sampling_step
-        self.gaussians = gaussians
-        self.samples = samples
-        self.pose_model = pose_model
-        self.pose_steps = pose_steps
-        self.lstm_units = lstm_units
-        self.lstm_dropout = lstm_dropout
-        self.pose_epochs = pose_epochs
-        self.pose_learning_rate = pose_learning_rate
-        self.batch = batch
         self.svm = svm
         self.penalty = penalty
         self.epsilon = epsilon
         self.validation = validation
         self.memory = memory
         self.random_state = random_state
+        if flat:
+            for option in flat:
+                check_choice("parameter", option, [*self.get_params(deep=False), *FLAT_OPTIONS])
+            warn_of_flat(flat)
+            self._set(flat)
+
+    @classmethod
+    def from_options(cls, **options: Any) -> "TwoLevelFusion":
+        """The estimator of a recipe's options, by flat names (:data:`zoo.fusion.options.FLAT_OPTIONS`) or nested ones.
+
+        Raises:
+            ZooError: There is no such option, or one is given twice.
+
+        Example:
+            >>> TwoLevelFusion.from_options(network="mobilenet_v2", epsilon=0.44)
+            TwoLevelFusion(appearance=AppearanceFeatures(network='mobilenet_v2'),
+                           epsilon=0.44)
+        """
+        estimator = cls()
+        valid = estimator.get_params()
+        for option in options:
+            if option not in valid and option not in FLAT_OPTIONS:
+                own = [name for name in valid if "__" not in name and name not in PARTS]
+                names = valid if "__" in option else [*FLAT_OPTIONS, *own]
+                raise ZooError(f"two_level_fusion has no option {option!r}{messages.nearest(option, names)}")
+        return estimator._set(options)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters, with ``deep`` those of the parts too, also of a part that is ``None``."""
+        params = super().get_params(deep)
+        if deep:
+            for name, part in PARTS.items():
+                if params[name] is None:
+                    params.update({f"{name}__{option}": value for option, value in part().get_params().items()})
+        return params
+
+    def set_params(self, **params: Any) -> "TwoLevelFusion":
+        """Sets parameters, also those of the parts, such as ``pose__lstm_units``."""
+        warn_of_flat(params)
+        return self._set(params)
+
+    def _set(self, options):
+        """Sets parameters by flat or nested names; a part that is ``None`` becomes the default one first."""
+        params = nested_options(options)
+        for name, part in PARTS.items():
+            nested = any(option.startswith(f"{name}__") for option in params)
+            if nested and params.get(name, getattr(self, name)) is None:
+                params[name] = part()
+        return super().set_params(**params)
+
+    def __setstate__(self, state):
+        """Reads an estimator that was saved when it had the parameters of its parts itself, too."""
+        flat = {option: value for option, value in state.items() if option in FLAT_OPTIONS}
+        if flat:
+            parts = TwoLevelFusion.from_options(**flat)
+            kept = {name: value for name, value in state.items() if name not in flat}
+            state = {**{name: getattr(parts, name) for name in PARTS}, **kept}
+        super().__setstate__(state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -787,7 +248,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     # ---- fitting
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X: Sequence[Clip], y: Sequence, groups: Optional[Sequence] = None) -> "TwoLevelFusion":
         """Trains the estimator.
 
         Args:
@@ -812,7 +273,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self._use_memory()
         return self
 
-    def prepare(self, X, on_clip=None):
+    def prepare(self, X: Sequence[Clip], on_clip: Optional[Callable[[], Any]] = None) -> None:
         """Fills the cache with what depends on single clips and not on training: frames' features and trajectories.
 
         Args:
@@ -826,61 +287,59 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             raise ZooError("memory is None, expected the folder of a cache that features are prepared in")
         clips = list(X)
         self._check(clips)
-        extractors = [self._appearance(region, self.memory) for region in self._regions(clips)]
-        extractors.append(self._motion(self.memory))
+        appearance = self._part("appearance", self.memory)
+        extractors = [clone(appearance).set_params(region=region) for region in self._regions(clips)]
+        extractors.append(self._part("motion", self.memory))
         for clip in clips:
             for extractor in extractors:
                 extractor.extract(clip)
             if on_clip:
                 on_clip()
 
-    def check_parameters(self):
+    def check_parameters(self) -> "TwoLevelFusion":
         """The estimator itself; ``ZooError`` names a parameter that is wrong."""
-        from zoo.models import lrcn
-
-        self._check_types()
-        lrcn.check_network(self.network, size=self.size)
+        check_cache(self.memory)
+        options = {name: getattr(self, name) for name in ("svm", "penalty", "epsilon", "random_state", "regions")}
+        valid = {**type(self)().get_params(), "regions": REGIONS}
+        checks.check_options("two_level_fusion", {k: v for k, v in options.items() if v is not None}, valid)
+        if not hasattr(self.validation, "split"):
+            checks.check_options("two_level_fusion", {"validation": self.validation}, valid)
+            if not 0 < self.validation < 1:
+                raise ZooError(f"validation is {self.validation}, expected a fraction between 0 and 1, or a splitter")
+        if self.penalty <= 0:
+            raise ZooError(f"penalty is {self.penalty}, expected above 0")
+        check_seed(self.random_state)
         check_choice("svm", self.svm, SVMS)
-        check_choice("motion_region", self.motion_region, REGIONS)
-        cells = dense_trajectories.TIME_CELLS
-        if self.track_length % cells:
-            raise ZooError(f"track_length is {self.track_length}, expected a multiple of {cells}")
-        for option in ("penalty", "pose_learning_rate"):
-            if getattr(self, option) <= 0:
-                raise ZooError(f"{option} is {getattr(self, option)}, expected above 0")
-        if not 0 <= self.random_state < 2**32:
-            raise ZooError(f"random_state is {self.random_state}, expected from 0 to less than 2^32")
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
         for region in self.regions or ():
             check_choice("region", region, REGIONS)
-        if self.weights is not None:
-            _weights_key(str(self.weights), None)
+        for name, part in PARTS.items():
+            chosen = getattr(self, name)
+            if not (chosen is None or isinstance(chosen, part)):
+                raise ZooError(f"{name} is {chosen!r}, expected {part.__name__} or None")
+            self._part(name).check_parameters()
         return self
 
-    def _check_types(self):
-        """What is known of parameters from their defaults; two may be objects of other libraries."""
-        chosen = self.get_params(deep=False)
-        memory = chosen.pop("memory")
-        if not (memory is None or isinstance(memory, (str, pathlib.Path)) or hasattr(memory, "cache")):
-            raise ZooError(f"memory is {memory!r}, expected a folder or a joblib.Memory")
-        if hasattr(self.validation, "split"):
-            del chosen["validation"]
-        checks.check_options("two_level_fusion", chosen, TwoLevelFusion().get_params())
-        if "validation" in chosen and not 0 < self.validation < 1:
-            raise ZooError(f"validation is {self.validation}, expected a share above 0 and below 1, or a splitter")
+    def _part(self, name, memory=None):
+        """An unfitted copy of a part, with the cache and the seed of the whole if it has none of its own."""
+        chosen = getattr(self, name)
+        part = PARTS[name]() if chosen is None else clone(chosen)
+        own = part.get_params(deep=False)
+        shared = {"memory": memory, "random_state": self.random_state}
+        return part.set_params(**{key: value for key, value in shared.items() if key in own and own[key] is None})
 
     def _check(self, clips, y=None):
-        """Everything else that can be wrong and be told before hours of work."""
+        """Checks everything else that can be wrong, before hours of work."""
         self.check_parameters()
-        needed = {*self._regions(clips), self.motion_region}
+        needed = {*self._regions(clips), self._part("motion").region}
         for clip in clips:
             missing = needed - set(clip.regions)
             if missing:
                 raise ZooError(f"clip {clip.id} has no region {sorted(missing)[0]!r}, set regions to what all have")
         ids = {clip.id for clip in clips}
         if len(ids) != len(clips):
-            raise ZooError(f"{len(clips)} clips have {len(ids)} ids, expected one for each: the cache goes by them")
+            raise ZooError(f"{len(clips)} clips have {len(ids)} ids, expected one for each: the cache is named by them")
         if y is None:
             return
         if len(y) != len(clips):
@@ -904,9 +363,9 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         """Indices of the clips to train on and to validate on."""
         splitter = self.validation
         if not hasattr(splitter, "split"):
-            share = max(math.ceil(splitter * len(codes)), len(self.classes_)) / len(codes)
+            fraction = max(math.ceil(splitter * len(codes)), len(self.classes_)) / len(codes)
             kind = StratifiedShuffleSplit if groups is None else GroupShuffleSplit
-            size = splitter if groups is not None else round(share * len(codes))
+            size = splitter if groups is not None else round(fraction * len(codes))
             splitter = kind(1, test_size=size, random_state=self.random_state)
         train, validation = next(splitter.split(np.zeros((len(codes), 1)), codes, groups))
         counts = np.bincount(codes[train], minlength=len(self.classes_))
@@ -915,47 +374,18 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             raise ZooError(f"class {rare!r} has {counts.min()} training clips beside validation, expected at least 2")
         return train, validation
 
-    def _appearance(self, region, memory):
-        return AppearanceFeatures(
-            region,
-            network=self.network,
-            size=self.size,
-            weights=self.weights,
-            memory=memory,
-            random_state=self.random_state,
-        )
-
-    def _motion(self, memory):
-        return MotionFeatures(
-            self.motion_region,
-            track_length=self.track_length,
-            sampling_step=self.sampling_step,
-            gaussians=self.gaussians,
-            samples=self.samples,
-            memory=memory,
-            random_state=self.random_state,
-        )
-
     def _fit_cues(self, clips, codes, train, memory):
         """Fits the three cues' features, and chooses the region of F1."""
         seen = [clips[i] for i in train]
-        self.pose_ = PoseFeatures(
-            self.pose_model,
-            pose_steps=self.pose_steps,
-            lstm_units=self.lstm_units,
-            lstm_dropout=self.lstm_dropout,
-            epochs=self.pose_epochs,
-            learning_rate=self.pose_learning_rate,
-            batch=self.batch,
-            random_state=self.random_state,
-        ).fit(seen, codes[train])
-        self.motion_ = self._motion(memory).fit(seen)
+        self.pose_ = self._part("pose").fit(seen, codes[train])
+        self.motion_ = self._part("motion", memory).fit(seen)
+        appearance = self._part("appearance", memory)
         qualities, candidates = {}, {}
         for region in self._regions(clips):
-            candidates[region] = self._appearance(region, memory).fit(seen)
+            candidates[region] = clone(appearance).set_params(region=region).fit(seen)
             read = self._reader([candidates[region]], clips)
             svm = self._svm().fit(read, train, codes[train])
-            scores = _in_batches(lambda batch: svm.probabilities(read(batch)), self.validation_)  # noqa: B023
+            scores = in_batches(lambda batch: svm.probabilities(read(batch)), self.validation_)  # noqa: B023
             qualities[region] = _quality(codes[self.validation_], scores, np.arange(len(self.classes_)))
         self.region_ = max(qualities, key=qualities.get)
         self.region_scores_ = {region: quality[0] for region, quality in qualities.items()}
@@ -967,7 +397,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self.svms_ = {name: self._svm().fit(read[name], train, codes[train]) for name in FEATURE_SETS}
         classes, labels = np.arange(len(self.classes_)), codes[self.validation_]
         scores = {
-            name: _in_batches(lambda batch: self.svms_[name].probabilities(read[name](batch)), self.validation_)  # noqa: B023
+            name: in_batches(lambda batch: self.svms_[name].probabilities(read[name](batch)), self.validation_)  # noqa: B023
             for name in FEATURE_SETS
         }
         early, pose = scores["early_fusion"], scores["pose"]
@@ -1004,7 +434,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return best[1], best[0][0], best[2]
 
     def _svm(self):
-        return _SVM(self.svm, self.penalty, self.random_state)
+        return CalibratedSVM(self.svm, self.penalty, self.random_state)
 
     def _transformers(self, name):
         cues = {"appearance": self.appearance_, "motion": self.motion_, "pose": self.pose_}
@@ -1024,18 +454,18 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     # ---- predicting
 
-    def predict(self, X):
-        """``[N]`` classes of a sequence of N :class:`Clip`."""
+    def predict(self, X: Sequence[Clip]) -> np.ndarray:
+        """``[N]`` classes of N clips."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Sequence[Clip]) -> np.ndarray:
         """``[N, C]`` scores that add up to 1, columns in the order of ``classes_``.
 
-        Where a pair's SVM contradicts the late fusion, the two classes' scores change places.
+        Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged.
         """
         return self.cue_probabilities(X)["two_level_fusion"]
 
-    def cue_probabilities(self, X):
+    def cue_probabilities(self, X: Sequence[Clip]) -> dict[str, np.ndarray]:
         """The scores of every cue and of every level of fusion.
 
         Args:
@@ -1047,7 +477,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         self._use_memory()
         clips = list(X)
-        parts = [self._batch_probabilities(clips[i : i + _BATCH]) for i in range(0, len(clips), _BATCH)]
+        parts = [self._batch_probabilities(clips[i : i + BATCH]) for i in range(0, len(clips), BATCH)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _batch_probabilities(self, clips):
@@ -1080,5 +510,6 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return out
 
     def _use_memory(self):
-        for transformer in (self.appearance_, self.motion_):
-            transformer.set_params(memory=self.memory)
+        """Gives the fitted parts the cache that is set now."""
+        for name, transformer in (("appearance", self.appearance_), ("motion", self.motion_)):
+            transformer.set_params(memory=self._part(name, self.memory).memory)

@@ -1,0 +1,179 @@
+"""F1 of two-level fusion, the appearance of a region: a 2D CNN on every frame, pooled over time (MMM19)."""
+
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from zoo.checks import ZooError, check_choice
+from zoo.fusion.clip import REGIONS, Clip
+from zoo.fusion.compute import cached, check_cache, check_seed, check_types, in_batches, seed_of
+
+DIFFERENCE = 4  # frames between which features are subtracted (P-CNN: Chéron et al., ICCV 2015, section 3)
+
+
+def pool_frames(features: np.ndarray) -> np.ndarray:
+    """A clip's descriptor from its frames' features (P-CNN: Chéron et al., ICCV 2015, section 3).
+
+    Args:
+        features: ``[T, D]``.
+
+    Returns:
+        ``[4 D]``: minimum and maximum over time of the features, then of their differences over 4 frames (in a
+        shorter clip over as many as there are).
+
+    Example:
+        >>> pool_frames(np.array([[0.0], [1.0], [4.0], [2.0], [1.0], [3.0]])).tolist()
+        [0.0, 4.0, 1.0, 2.0]
+    """
+    step = min(DIFFERENCE, len(features) - 1)
+    differences = features[step:] - features[: len(features) - step]
+    return np.concatenate([pool(x, axis=0) for x in (features, differences) for pool in (np.min, np.max)])
+
+
+class AppearanceFeatures(TransformerMixin, BaseEstimator):
+    """F1, the appearance of a region: a 2D CNN on every frame, pooled over time.
+
+    Minimum and maximum over time of the features and of their 4-frame differences (:func:`pool_frames`), divided by
+    the mean L2 norm of the training frames' features.
+
+    Args:
+        region: One of :data:`zoo.fusion.clip.REGIONS`; a :class:`zoo.fusion.TwoLevelFusion` chooses it. Pictures are
+            resized to a square.
+        network: The 2D CNN, one of :data:`zoo.models.lrcn.NETWORKS`. The papers use ResNet-152; this is its second
+            version, which takes pixels in [-1, 1] as all models of the zoo.
+        size: Height and width of a picture in pixels.
+        weights: ``imagenet``; or the path of a weight file of the network (as Keras publishes them without top, or
+            saved from the layer ``frame_network`` of an ``lrcn``); ``None``: random, for tests.
+        memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
+        random_state: Seed of random weights; ``None``: 0.
+
+    Attributes:
+        norm_: Mean L2 norm of the training frames' features.
+    """
+
+    def __init__(
+        self,
+        region: str = "full_body",
+        *,
+        network: str = "resnet152_v2",
+        size: int = 224,
+        weights: Union[str, os.PathLike, None] = "imagenet",
+        memory: Any = None,
+        random_state: Optional[int] = None,
+    ):
+        self.region = region
+        self.network = network
+        self.size = size
+        self.weights = weights
+        self.memory = memory
+        self.random_state = random_state
+
+    def check_parameters(self) -> None:
+        """``ZooError`` names a parameter that is wrong."""
+        from zoo.models import lrcn
+
+        check_types("appearance", self, random_state=0)
+        check_choice("region", self.region, REGIONS)
+        lrcn.check_network(self.network, size=self.size)
+        check_cache(self.memory)
+        check_seed(self.random_state)
+        if self.weights is not None:
+            _weights_key(str(self.weights), None)
+
+    def fit(self, X: Sequence[Clip], y: Any = None) -> "AppearanceFeatures":
+        """Finds the norm of the training frames' features."""
+        self.check_parameters()
+        extracted = [self.extract(clip) for clip in X]
+        norm = sum(clip["norms"] for clip in extracted) / sum(clip["frames"] for clip in extracted)
+        self.norm_ = norm if norm > 0 else 1.0
+        return self
+
+    def transform(self, X: Sequence[Clip]) -> np.ndarray:
+        """``[N, 4 D]`` float32."""
+        check_is_fitted(self)
+        return np.stack([self.extract(clip)["pooled"] for clip in X]).astype(np.float32) / np.float32(self.norm_)
+
+    def extract(self, clip: Clip) -> dict[str, Any]:
+        """What depends on the clip alone, from the cache if it is there."""
+        weights, seed = None if self.weights is None else str(self.weights), seed_of(self.random_state)
+        key = (self.network, self.size, _weights_key(weights, seed))
+
+        def network(frames):  # built when the first feature is not in the cache
+            return _frame_features(self.network, self.size, weights, seed)(frames)
+
+        compute = cached(self.memory, _appearance, ["clip", "network"])
+        return compute(clip.id, self.region, key, clip=clip, network=network)
+
+
+def _appearance(clip_id, region, key, *, clip, network):
+    """What is cached of a clip's region: pooled features, and what the mean norm of frames is made of."""
+    features = network(clip.frames(region))
+    return {
+        "pooled": pool_frames(features),
+        "norms": float(np.linalg.norm(features, axis=1).sum()),
+        "frames": len(features),
+    }
+
+
+@functools.lru_cache(maxsize=2)
+def _frame_features(network: str, size: int, weights: Optional[str], seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from pictures ``[T, H, W, 3]`` to features ``[T, D]``."""
+    import cv2
+    import tensorflow as tf
+
+    from zoo.models import lrcn
+    from zoo.pretrained.loading import load_weights
+
+    cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
+    if weights is None:
+        _fill(cnn, seed)
+    elif weights != "imagenet":
+        load_weights(cnn, weights)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])
+    def compute(pictures):
+        return cnn(pictures, training=False)
+
+    def features(frames):
+        pictures = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
+        pictures = pictures.astype(np.float32) / 127.5 - 1.0
+        return in_batches(lambda batch: compute(batch).numpy(), pictures)
+
+    return features
+
+
+def _fill(cnn, seed):
+    """Random kernels (He et al., ICCV 2015) that depend only on the seed, so that they need not be stored."""
+    rng = np.random.default_rng(seed)
+    for layer in cnn.layers:
+        depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        layer.set_weights(
+            [
+                rng.normal(size=w.shape) * np.sqrt(2 / np.prod(w.shape[:2] if depthwise else w.shape[:-1]))
+                if w.ndim > 1
+                else w
+                for w in layer.get_weights()
+            ]
+        )
+
+
+def _weights_key(weights, seed):
+    """What the values of a network's weights depend on."""
+    if weights is None:
+        return f"random {seed}"
+    return weights if weights == "imagenet" else _digest(weights)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ZooError(f"weights: {path}: no such file, expected a weight file, imagenet or None")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

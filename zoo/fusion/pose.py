@@ -1,0 +1,157 @@
+"""F3 of two-level fusion, long-term motion: the hidden vectors of a pose LSTM (AVSS18; PhD20 chapter 3)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from zoo.checks import ZooError
+from zoo.fusion.clip import Clip
+from zoo.fusion.compute import check_seed, check_types, in_batches, seed_of
+
+
+class PoseFeatures(TransformerMixin, BaseEstimator):
+    """F3, long-term motion: the hidden vectors of a pose LSTM at all steps (:mod:`zoo.models.pose_lstm`).
+
+    The LSTM is trained here with the loss of all steps (AVSS18 section 3.1; PhD20 equation 3.5) unless a trained one
+    is given. A sequence is cut into equal parts: training draws a frame from each, anew in every epoch; features are
+    of the middle ones. Training sets the global seeds of Python, NumPy and TensorFlow.
+
+    Args:
+        model: Path of a trained ``pose_lstm`` (``.keras``); its sizes replace those below. ``None``: one is trained.
+        pose_steps: Steps tp of a pose sequence.
+        lstm_units: Size of each LSTM's hidden vector.
+        lstm_dropout: Dropout rate of each LSTM layer's output.
+        epochs: Epochs of training; the learning rate falls along half a cosine.
+        learning_rate: Learning rate of Adam at the beginning; gradients are clipped to a norm of 1.
+        batch: Clips in a step of training.
+        random_state: Seed; ``None``: 0.
+
+    Attributes:
+        pose_steps_: Steps tp of the network.
+        architecture_: The network from poses to hidden vectors, as Keras's JSON.
+        weights_: Its weights.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, os.PathLike, None] = None,
+        *,
+        pose_steps: int = 20,
+        lstm_units: int = 512,
+        lstm_dropout: float = 0.5,
+        epochs: int = 100,
+        learning_rate: float = 1e-3,
+        batch: int = 32,
+        random_state: Optional[int] = None,
+    ):
+        self.model = model
+        self.pose_steps = pose_steps
+        self.lstm_units = lstm_units
+        self.lstm_dropout = lstm_dropout
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch = batch
+        self.random_state = random_state
+
+    def check_parameters(self) -> None:
+        """``ZooError`` names a parameter that is wrong."""
+        check_types("pose", self, model="model.keras", random_state=0)
+        if self.learning_rate <= 0:
+            raise ZooError(f"pose: learning_rate is {self.learning_rate}, expected above 0")
+        check_seed(self.random_state)
+
+    def fit(self, X: Sequence[Clip], y: Sequence) -> "PoseFeatures":
+        """Trains the LSTM on clips and their classes, or reads the trained one."""
+        import tensorflow as tf
+
+        from zoo.models import pose_lstm
+
+        self.check_parameters()
+        model = self._read(X[0]) if self.model is not None else self._train(X, y)
+        latents = tf.keras.Model(model.input, model.get_layer(f"lstm_{pose_lstm.LAYERS}").output)
+        self.pose_steps_ = latents.output.shape[1]
+        self.architecture_, self.weights_ = latents.to_json(), latents.get_weights()
+        self._network = None
+        return self
+
+    def transform(self, X: Sequence[Clip]) -> np.ndarray:
+        """``[N, tp * units]`` float32."""
+        check_is_fitted(self)
+        poses = np.stack([clip.poses[step_frames(len(clip.poses), self.pose_steps_)] for clip in X])
+        compute = self._latents()
+        states = in_batches(lambda batch: compute(batch).numpy(), poses)  # [N, tp, units]
+        return states.reshape(len(X), -1)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_network": None}
+
+    def _read(self, clip):
+        import zoo
+
+        model = zoo.load_model(self.model)
+        shape = list(clip.poses.shape[1:])
+        if model.name != "pose_lstm":
+            raise ZooError(f"{self.model} holds a {model.name}, expected a pose_lstm")
+        if list(model.input["pose"].shape[2:]) != shape:
+            found = list(model.input["pose"].shape[2:])
+            raise ZooError(f"{self.model} takes poses of {found}, the clips' are {shape} (persons, joints, 3)")
+        return model
+
+    def _train(self, X, y):
+        import tensorflow as tf
+
+        import zoo
+
+        classes, codes = np.unique(y, return_inverse=True)
+        _, persons, joints, _ = X[0].poses.shape
+        seed = seed_of(self.random_state)
+        tf.keras.utils.set_random_seed(seed)
+        model = zoo.build(
+            "pose_lstm",
+            num_classes=len(classes),
+            pose_steps=self.pose_steps,
+            persons=persons,
+            joints=joints,
+            lstm_units=self.lstm_units,
+            dropout=self.lstm_dropout,
+            loss="all_steps",
+        )
+        batch = min(self.batch, len(X))  # all of one size; each epoch leaves other clips over
+        steps = len(X) // batch
+        rate = tf.keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * steps)
+        model.compile(tf.keras.optimizers.Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
+        rng = np.random.default_rng(seed)
+        for _ in range(self.epochs):
+            order = rng.permutation(len(X))
+            for rows in order[: steps * batch].reshape(steps, batch):
+                offsets = rng.random((len(rows), self.pose_steps))
+                poses = [X[row].poses for row in rows]
+                frames = [step_frames(len(p), self.pose_steps, offset) for p, offset in zip(poses, offsets)]
+                model.train_on_batch({"pose": np.stack([p[f] for p, f in zip(poses, frames)])}, codes[rows])
+        return model
+
+    def _latents(self):
+        """The network as a function of poses ``[B, tp, M, J, 3]``, rebuilt after unpickling."""
+        import tensorflow as tf
+
+        import zoo.layers  # noqa: F401 (registers what the architecture names)
+
+        if getattr(self, "_network", None) is None:
+            network = tf.keras.models.model_from_json(self.architecture_)
+            network.set_weights(self.weights_)
+            self._network = tf.function(lambda poses: network({"pose": poses}, training=False), reduce_retracing=True)
+        return self._network
+
+
+def step_frames(num_frames: int, steps: int, offset: Any = 0.5) -> np.ndarray:
+    """Frames of a pose sequence: of each of ``steps`` equal parts of a clip the one at ``offset``, in [0, 1).
+
+    Example:
+        >>> step_frames(10, 5).tolist()
+        [1, 3, 5, 7, 9]
+    """
+    return ((np.arange(steps) + offset) * num_frames / steps).astype(int)
