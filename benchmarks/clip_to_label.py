@@ -1,12 +1,14 @@
-"""From bytes to an answer: what of the time between a video file and its label is the network's?
+"""Time from a video file to its label, and the fraction of it that is spent outside the network.
 
-An exported model, frozen as for a CPU, answers a video in this process, as ``python -m serving.predict`` does:
-decoding, what turns frames into tensors, the crop and the change of size in the model's graph, the network.
-The other way of the same run, in turn with it, decodes all frames and sends them in a message, as a client does.
+An exported model, frozen as for a CPU, classifies a video in this process, as ``python -m serving.predict`` does:
+decoding, conversion of the frames to tensors, crop and resizing in the model's graph, the network. For comparison the
+same run also decodes all frames and puts them into a message, as a client does.
 
     python benchmarks/clip_to_label.py                         # I3D, 64 frames of 224 x 224, on a clip of SynthADL
     python benchmarks/clip_to_label.py --video FILE
 """
+
+from __future__ import annotations
 
 import collections
 import json
@@ -15,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -22,22 +25,23 @@ if not __package__:  # run as a script: `serving` is the package, not the script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
-GOAL = 0.1  # share of everything but the network
+GOAL = 0.1  # fraction of the total time spent outside the network
 
 
-def main(argv=None):
-    """The command line; returns the exit status."""
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(prog="clip_to_label.py", description="Time from a video file to its label.")
-    parser.add_argument("--video", type=pathlib.Path, metavar="FILE", help="a video; default: one of SynthADL is made")
-    parser.add_argument("--seconds", type=float, default=5, help="length of the made video (default: 5)")
-    parser.add_argument("--frames", type=int, default=64, help="frames that I3D looks at (default: 64)")
+    parser.add_argument(
+        "--video", type=pathlib.Path, metavar="FILE", help="a video; default: a generated clip of SynthADL"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="length of the generated video (default: 5)")
+    parser.add_argument("--frames", type=int, default=64, help="frames that I3D samples (default: 64)")
     parser.add_argument("--size", type=int, default=224, help="their height and width (default: 224)")
-    parser.add_argument("--repetitions", type=int, default=7, help="that are timed, after a first (default: 7)")
+    parser.add_argument("--repetitions", type=int, default=7, help="timed rounds, after one that is not (default: 7)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
     if arguments.repetitions < 1:
@@ -53,13 +57,13 @@ def main(argv=None):
     print(f"I3D, {arguments.frames} frames of {arguments.size} x {arguments.size}: from a video to its label")
     for name, value in result["milliseconds"].items():
         print(f"{name:16} {value:8.1f} ms {value / total:7.1%}")
-    print(f"everything but the network: {result['beside_the_network']:.1%} (goal: below {GOAL:.0%})")
+    print(f"outside the network: {result['beside_the_network']:.1%} (goal: below {GOAL:.0%})")
     if arguments.json:
-        manifest.write_json(arguments.json, {**result, **environment.describe("tensorflow", "av", "numpy")})
+        files.write_json(arguments.json, {**result, **environment.describe("tensorflow", "av", "numpy")})
     return 0
 
 
-def make_video(path, frames):
+def make_video(path: pathlib.Path, frames: int) -> pathlib.Path:
     """An H.264 video (x264's defaults) of a clip of SynthADL, with the noise of a camera."""
     import av
 
@@ -81,8 +85,8 @@ def make_video(path, frames):
     return path
 
 
-def export(scratch, frames, size):
-    """Exports an I3D with random weights, which cost the same time as trained ones; the version's folder."""
+def export(scratch: pathlib.Path, frames: int, size: int) -> pathlib.Path:
+    """Exports an I3D with random weights, as fast as a trained one, and returns its version folder."""
     import tensorflow as tf
 
     import zoo
@@ -101,21 +105,20 @@ def export(scratch, frames, size):
     return folder
 
 
-def measure(folder, video, repetitions):
-    """Median milliseconds of the parts, of the whole, and of the whole that decodes everything and sends a message.
+def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict[str, Any]:
+    """Median milliseconds of the parts, of the total, and of the way that decodes all frames and builds a message.
 
     Args:
         folder: The model's version folder.
         video: The video's path.
-        repetitions: Rounds that are timed, after a first.
+        repetitions: Timed rounds, after one that is not.
 
     Returns:
         A dict of JSON values.
     """
     import tensorflow as tf
 
-    from serving.client import clips, request
-    from serving.client import prediction as predictions
+    from serving.client import clips, prediction, request
     from serving.predict import Predictor
     from serving.savedmodel import signatures
 
@@ -130,37 +133,36 @@ def measure(folder, video, repetitions):
 
     def message():
         tensors = request.clip_tensors(definition, [(clips.read_video(video), None)])
-        asked = request.predict_request(signatures.DEFAULT, definition, tensors, outputs=())
-        answer = servable.predict(asked)
-        return predictions.read(answer, 1, model=servable.name, signature=signatures.DEFAULT)[0]
+        sent = request.predict_request(signatures.DEFAULT, definition, tensors, outputs=())
+        return prediction.read(servable.predict(sent), 1, model=servable.name, signature=signatures.DEFAULT)[0]
 
     seconds = collections.defaultdict(list)
 
-    def timed(name, work, *arguments):
+    def timed(name, function, *arguments):
         begin = time.perf_counter()
-        result = work(*arguments)
+        result = function(*arguments)
         seconds[name].append(time.perf_counter() - begin)
         return result
 
     for number in range(repetitions + 1):
         if number == 1:
-            seconds.clear()  # what the first repetition allocates and traces
-        ours = timed("total", predictor.predict_files, video)
-        theirs = timed("message", message)
-        if ours != theirs:
-            raise ValueError(f"two ways, two answers: {ours} and {theirs}")
-        frames = timed("decode", clips.read_seen, video, inputs)
+            seconds.clear()  # the first round also allocates and traces
+        of_file = timed("total", predictor.predict_files, video)
+        of_message = timed("message", message)
+        if of_file != of_message:
+            raise ValueError(f"the two ways differ: {of_file} and {of_message}")
+        frames = timed("decode", clips.read_sampled, video, inputs)
         arrays = timed("arrays", request.clip_tensors, definition, [(frames, None)])
         tensor = timed("tensor", tf.constant, arrays["frames"])
         timed("prepare", lambda tensor: prepare(tensor)["rgb"].numpy(), tensor)
-        timed("arrays to answer", servable.predict_arrays, signatures.DEFAULT, arrays, ["classes", "probabilities"])
+        timed("arrays to prediction", servable.predict_arrays, signatures.DEFAULT, arrays, ["classes", "probabilities"])
     median = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
     parts = {
         "decode": median["decode"],
         "tensors": median["arrays"] + median["tensor"],
         "crop and resize": median["prepare"],
-        # What is left of an answer to arrays; a few numbers are written down in it, too.
-        "network": median["arrays to answer"] - median["tensor"] - median["prepare"],
+        # The rest of a prediction from arrays; it includes writing the few numbers of the response.
+        "network": median["arrays to prediction"] - median["tensor"] - median["prepare"],
     }
     parts["total"] = median["total"]
     parts["as a message"] = median["message"]

@@ -130,7 +130,7 @@ def requests(model, signature, found):
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
-    from serving.client.client import encode_jpeg
+    from serving.client import encode_jpeg
 
     made = []
     for frames, poses in found:

@@ -1,40 +1,51 @@
-"""Says what a clip shows without a server: from a SavedModel, by the graph that a server would run.
+"""Classifies a clip without a server: from a SavedModel, with the graph that a server would run.
 
 ``python -m serving.predict --model BASE/<model>[/<version>] --video FILE --pose FILE``
 
-A clip is checked as :mod:`serving.client` and :mod:`serving.server` check it. Only it travels nowhere: it is not put
-into a message, the frames of a video are not compressed to JPEG first, and of a video file no more is read than the
-model looks at.
+A clip is checked as :mod:`serving.client` and :mod:`serving.server` check it. But no message is built, the frames of a
+video are not compressed to JPEG first, and a video file is read only as far as the model needs it.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from serving.client import clips, printing, request
-from serving.client import prediction as predictions
-from serving.client.client import positive
+import numpy as np
+
+from serving.client import clips, prediction, printing, request
+from serving.client.prediction import Prediction
+from serving.client.request import Frames
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from zoo.shared import command_line
+from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.savedmodel.servable import Servable
+    from tfrecords.reading.pipeline import Inputs
 
 _INPUTS = "assets/inputs.json"
 
 
 class Predictor:
-    """A SavedModel to ask in this process.
+    """A SavedModel that is loaded into this process.
 
     Args:
-        path: ``BASE/<model>``, whose newest version is taken, or ``BASE/<model>/<version>``.
+        path: ``BASE/<model>``, whose newest version is loaded, or ``BASE/<model>/<version>``.
 
     Raises:
         UserError: No such folder, no version in it, or one that cannot be loaded.
 
     Attributes:
         servable: The loaded :class:`serving.savedmodel.servable.Servable`.
-        inputs: What the model is fed, a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` where the export does not
-            say it.
+        inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` if the export does not have
+            them.
 
     Example:
         >>> predictor = Predictor("models/separable_sta")  # doctest: +SKIP
@@ -42,44 +53,53 @@ class Predictor:
         'drink'
     """
 
-    def __init__(self, path):
+    servable: Servable
+    inputs: Inputs | None
+
+    def __init__(self, path: str | os.PathLike):
         from serving.savedmodel.servable import Servable
 
-        path = pathlib.Path(path)
-        if not (path / versions.SAVED_MODEL).exists():
-            path = list(versions.require(path).values())[-1]
-        version = int(path.name) if path.name.isdecimal() else 0  # 0: a SavedModel that lies anywhere
+        folder = pathlib.Path(path)
+        if not (folder / versions.SAVED_MODEL).exists():
+            folder = list(versions.require(folder).values())[-1]
+        version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a SavedModel outside a version folder
         try:
-            self.servable = Servable(path.absolute().parent.name, version, path)
+            self.servable = Servable(folder.absolute().parent.name, version, folder)
         except ValueError as error:
             raise UserError(f"{error}; export the model again") from error
-        self.inputs = _inputs(path)
+        self.inputs = _inputs(folder)
 
-    def predict(self, frames=None, poses=None, *, signature=signatures.DEFAULT):
-        """Classifies a clip given as :meth:`serving.client.Client.predict` takes it.
+    def predict(
+        self,
+        frames: Frames | Mapping[str, Frames] | None = None,
+        poses: np.ndarray | None = None,
+        *,
+        signature: str = signatures.DEFAULT,
+    ) -> Prediction:
+        """Classifies a clip.
 
         Args:
-            frames: The clip's pictures.
-            poses: Its poses.
+            frames: The clip's pictures, as for :meth:`serving.client.Client.predict`.
+            poses: Its poses, as there.
             signature: ``serving_default`` or ``serve_jpeg``.
 
         Returns:
-            A :class:`serving.client.prediction.Prediction`.
+            A :class:`serving.client.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs, or does not fit it.
         """
-        return self._ask(signature, request.clip_tensors(self._definition(signature), [(frames, poses)]))
+        return self._predict(signature, request.clip_tensors(self._definition(signature), [(frames, poses)]))
 
-    def predict_files(self, video=None, poses=None):
-        """Classifies a clip whose pictures are a video file; reads no more of it than the model looks at.
+    def predict_files(self, video: str | os.PathLike | None = None, poses: np.ndarray | None = None) -> Prediction:
+        """Classifies a clip whose pictures are in a video file, which is read only as far as the model needs it.
 
         Args:
             video: The file's path.
             poses: As for :meth:`predict`.
 
         Returns:
-            A :class:`serving.client.prediction.Prediction`.
+            A :class:`serving.client.Prediction`.
 
         Raises:
             UserError: The file cannot be read, or as for :meth:`predict`.
@@ -87,20 +107,20 @@ class Predictor:
         takes_video = request.takes_video(self._definition(signatures.DEFAULT))
         if video is None or not takes_video or self.inputs is None:
             return self.predict(clips.read_video(video) if video else None, poses)
-        return self.predict(clips.read_seen(video, self.inputs), poses)
+        return self.predict(clips.read_sampled(video, self.inputs), poses)
 
-    def predict_clip(self, clip):
-        """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation sees it.
+    def predict_clip(self, clip: schema.Clip) -> Prediction:
+        """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation does.
 
         Returns:
-            A :class:`serving.client.prediction.Prediction`.
+            A :class:`serving.client.Prediction`.
 
         Raises:
             UserError: The clip lacks what the model needs.
         """
-        return self._ask(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
+        return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
-    def _definition(self, signature):
+    def _definition(self, signature: str):
         offered = self.servable.signature_defs
         if signature not in offered:
             raise UserError(
@@ -109,39 +129,38 @@ class Predictor:
             )
         return offered[signature]
 
-    def _ask(self, signature, tensors):
+    def _predict(self, signature: str, tensors: Mapping[str, np.ndarray]) -> Prediction:
         from serving.savedmodel.servable import Refused
 
         try:
             response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
-        except Refused as refusal:
-            raise UserError(f"{refusal.code.name}: the model refused the clip ({refusal})") from refusal
-        (prediction,) = predictions.read(response, 1, model=self.servable.name, signature=signature)
-        return prediction
+        except Refused as error:
+            raise UserError(f"{error.code.name}: the model refused the clip ({error})") from error
+        return prediction.read(response, 1, model=self.servable.name, signature=signature)[0]
 
 
-def _inputs(path):
-    """What the model of a version folder is fed, as the run it was exported from says."""
+def _inputs(folder: pathlib.Path) -> Inputs | None:
+    """The model's inputs, from the run that a version folder was exported from."""
     from tfrecords.reading.pipeline import Inputs
 
     try:
-        return Inputs.from_dict(json.loads((path / _INPUTS).read_text(encoding="utf-8")))
+        return Inputs.from_dict(json.loads((folder / _INPUTS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError):
         return None  # a SavedModel of another origin: its videos are read whole
 
 
-def main(argv=None):
-    """The command line."""
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(
-        prog="python -m serving.predict", description="Say what a clip shows, from a SavedModel, without a server."
+        prog="python -m serving.predict", description="Classify a clip with a SavedModel, without a server."
     )
     parser.add_argument("--model", required=True, metavar="PATH", help="BASE/<model> (its newest version) or a version")
     parser.add_argument("--video", metavar="FILE", help="video file")
     parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .csv or N-UCLA's .json")
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
-    parser.add_argument("--clip", metavar="ID", help="the clip to take from --record")
+    parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
     parser.add_argument("--top", type=positive(int), default=5, help="how many classes to show")
-    parser.add_argument("--format", choices=printing.FORMATS, default="table", help="of what is printed")
+    parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
     arguments = parser.parse_args(argv)
     if bool(arguments.record) != bool(arguments.clip):
         raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
@@ -149,11 +168,11 @@ def main(argv=None):
         raise UserError("give a clip: either --video and/or --pose, or --record and --clip")
     if arguments.record:
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
-        prediction = Predictor(arguments.model).predict_clip(clip)
+        predicted = Predictor(arguments.model).predict_clip(clip)
     else:
         poses = clips.read_poses(arguments.pose) if arguments.pose else None
-        prediction = Predictor(arguments.model).predict_files(arguments.video, poses)
-    printing.printer(arguments.format, arguments.top, sys.stdout).prediction(prediction)
+        predicted = Predictor(arguments.model).predict_files(arguments.video, poses)
+    printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)
     return 0
 
 

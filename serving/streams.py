@@ -1,3 +1,5 @@
-"""Former name of :mod:`serving.client.streams`."""
+"""The documented imports of streams; see :mod:`serving.client.streams`."""
 
-from serving.client.streams import *  # noqa: F403
+from serving.client.streams import CameraFrames, FolderFrames, VideoFrames
+
+__all__ = ["CameraFrames", "FolderFrames", "VideoFrames"]

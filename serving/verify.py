@@ -12,9 +12,10 @@ import sys
 import numpy as np
 import yaml
 
-from serving.client.client import Client, positive, read_records
+from serving.client import Client, read_records
 from serving.export import Run
 from zoo.shared import command_line
+from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
 
 TOLERANCE = 1e-5  # of probabilities, float32 on a CPU

@@ -1,8 +1,9 @@
-"""``python -m serving.client``."""
+"""``python -m serving.client``; see :mod:`serving.client.command`."""
 
 import sys
 
-from serving.client.client import main
+from serving.client.command import main
 from zoo.shared import command_line
 
-sys.exit(command_line.run(main))
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

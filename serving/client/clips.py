@@ -1,15 +1,24 @@
-"""Clips from files: videos, poses and records, whole."""
+"""Whole clips from files: videos, poses and records."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.client.streams import VideoFrames
+from serving.savedmodel import signatures
 from tfrecords import schema, storage
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from tfrecords.reading.pipeline import Inputs
 
-def encode_jpeg(picture):
-    """JPEG file of an RGB picture, of the quality that records have.
+
+def encode_jpeg(picture: np.ndarray) -> bytes:
+    """The JPEG file of an RGB picture, with the quality of records.
 
     Args:
         picture: ``[H, W, 3]`` uint8.
@@ -26,8 +35,8 @@ def encode_jpeg(picture):
     return crops.encode_jpeg(np.ascontiguousarray(picture))
 
 
-def decode_jpeg(jpeg):
-    """RGB picture ``[H, W, 3]`` uint8 of a JPEG file's bytes; ``UserError`` if it is none or not the whole of one."""
+def decode_jpeg(jpeg: bytes) -> np.ndarray:
+    """The RGB picture ``[H, W, 3]`` uint8 of a JPEG file's bytes; ``UserError`` if it is not a complete one."""
     from tfrecords.converting import crops
 
     try:
@@ -36,7 +45,7 @@ def decode_jpeg(jpeg):
         raise UserError(f"a frame cannot be decoded: {error}") from None
 
 
-def read_video(path):
+def read_video(path: str | os.PathLike) -> np.ndarray:
     """All frames of a video file, upright (a telephone's rotation mark is obeyed).
 
     A long video is better read frame by frame: :class:`serving.client.streams.VideoFrames`.
@@ -50,31 +59,25 @@ def read_video(path):
     Raises:
         UserError: No such file, no video, damaged, or without frames.
     """
-    from serving.client.streams import VideoFrames
-
     return np.stack(list(VideoFrames(path)))
 
 
-def read_seen(path, inputs):
-    """The frames of a video file that a model looks at, for the signature ``serving_default``.
+def read_sampled(path: str | os.PathLike, inputs: Inputs) -> np.ndarray:
+    """The frames of a video file that a model samples, for the signature ``serving_default``.
 
-    They answer as those of :func:`read_video` do, in a part of the time: decoding uses all cores and ends with the last
-    frame that the model looks at, and only such frames are converted to RGB, their centred square alone. The others
-    between them are black.
+    The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
+    sampled frame, and only the centred square of sampled frames is converted to RGB. The frames between them are black.
 
     Args:
         path: Any file FFmpeg's libraries read.
-        inputs: What the model is fed of pictures, a :class:`tfrecords.reading.pipeline.Inputs`.
+        inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
 
     Returns:
-        ``[T, side, side, 3]`` uint8, RGB; all frames, whole, of a file that does not say how many they are.
+        ``[T, side, side, 3]`` uint8, RGB; all frames, uncropped, of a file that does not give their number.
 
     Raises:
         UserError: No such file, no video, damaged, or without frames.
     """
-    from serving.client.streams import VideoFrames
-    from serving.savedmodel import signatures
-
     video = VideoFrames(path, threads=True)
     count = video.count
     if not count:
@@ -82,30 +85,30 @@ def read_seen(path, inputs):
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = 0, count
     if inputs.has_window and inputs.frames * inputs.stride <= count:
-        first, length = indices[0], inputs.frames * inputs.stride  # a window of its own, with the same frames
+        first, length = indices[0], inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
     wanted, last = set(indices.tolist()), indices.max()
     side = min(video.height, video.width)
     rows, columns = (slice((size - side) // 2, (size - side) // 2 + side) for size in (video.height, video.width))
-    seen = np.zeros((length, side, side, 3), np.uint8)
+    sampled = np.zeros((length, side, side, 3), np.uint8)
     for number, frame in enumerate(video.frames()):
         if number in wanted:
-            seen[number - first] = frame[rows, columns]
+            sampled[number - first] = frame[rows, columns]
         if number == last:
-            return seen
-    return read_video(path)  # it holds fewer than it says
+            return sampled
+    return read_video(path)  # it has fewer frames than its header claims
 
 
-def read_poses(path):
+def read_poses(path: str | os.PathLike) -> np.ndarray:
     """3D poses from a file.
 
     Args:
-        path: A file of one of the forms that :mod:`tfrecords.converting.pose_files` reads.
+        path: A file in a format that :mod:`tfrecords.converting.pose_files` reads.
 
     Returns:
         ``[T, M, J, 3]`` float32.
 
     Raises:
-        UserError: No such file, another format, or numbers that are not finite.
+        UserError: No such file, an unknown format, or numbers that are not finite.
     """
     from tfrecords.converting import pose_files
 
@@ -116,13 +119,13 @@ def read_poses(path):
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     if poses is None:
-        raise UserError(f"{path}: holds pixels alone, expected joints in metres (xyz)")
+        raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
     if not np.isfinite(poses).all():
         raise UserError(f"{path}: holds NaN or infinity, expected metres; an absent person is all zeros")
     return poses
 
 
-def read_records(path, clip_ids):
+def read_records(path: str | os.PathLike, clip_ids: Sequence[str]) -> list[schema.Clip]:
     """Clips of a converted dataset.
 
     Args:
@@ -138,7 +141,7 @@ def read_records(path, clip_ids):
     import tensorflow as tf
 
     wanted = {clip_id.encode() for clip_id in clip_ids}
-    found = {}
+    found: dict[str, schema.Clip] = {}
     for shard in _shards(storage.location(path)):
         try:
             for record in tf.data.TFRecordDataset(os.fspath(shard)).as_numpy_iterator():
@@ -156,7 +159,7 @@ def read_records(path, clip_ids):
     return [found[clip_id] for clip_id in clip_ids]
 
 
-def _shards(path):
+def _shards(path: Any) -> list[Any]:
     from tfrecords import manifest
 
     if path.is_dir():

@@ -1,36 +1,49 @@
-"""Connections to a server over gRPC, and how often a request is tried.
+"""Connections to a server over gRPC, and the attempts of a request.
 
-A connection takes and gives the messages of TensorFlow Serving's ``PredictionService``, whatever carries them:
-:mod:`serving.client.rest_client` has the same interface.
+A connection sends and returns the messages of TensorFlow Serving's ``PredictionService``;
+:mod:`serving.client.rest_client` has the same interface over REST.
 """
+
+from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from serving.client.credentials import Tls
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
 
 FIRST_PAUSE = 0.1  # seconds before the second attempt; doubled before each further one
 LONGEST_PAUSE = 5.0
 _SERVICE = "/tensorflow.serving.PredictionService/"
 
 
-class Fault(Exception):
-    """An attempt that failed.
+class TransportError(Exception):
+    """A failed attempt.
 
     Attributes:
         code: The ``grpc.StatusCode``.
-        details: What the server, or gRPC, says about it.
+        details: The reason that the server, or gRPC, gives.
     """
 
-    def __init__(self, code, details):
+    code: grpc.StatusCode
+    details: str
+
+    def __init__(self, code: grpc.StatusCode, details: str):
         super().__init__(details)
         self.code = code
         self.details = details
 
 
 class Attempts:
-    """The attempts of one request: again after UNAVAILABLE alone, later each time, never past the deadline.
+    """The attempts of one request: a further one after UNAVAILABLE only, never past the deadline.
 
-    Pauses double from 0.1 to 5 seconds, less up to half by chance, so that clients which lost a server together do
-    not come back together. gRPC's own retry policy would allow five attempts, and none with a request above 256 kB.
+    Pauses double from 0.1 to 5 seconds, each shortened at random by up to a half, so that clients that lost a server
+    together do not return together. gRPC's own retry policy allows five attempts, and none with a request above 256 kB.
 
     Args:
         timeout: Seconds for all attempts together.
@@ -38,18 +51,18 @@ class Attempts:
         clock: Seconds, as ``time.monotonic``.
     """
 
-    def __init__(self, timeout, retries, clock=time.monotonic):
+    def __init__(self, timeout: float, retries: int, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._deadline = clock() + timeout
         self._left = retries
         self._pause = FIRST_PAUSE
 
-    def remaining(self):
+    def remaining(self) -> float:
         """Seconds left for this attempt."""
         return max(self._deadline - self._clock(), 0.0)
 
-    def pause(self, code):
-        """Seconds to wait before the next attempt after one that failed with ``code``; ``None``: no further attempt."""
+    def pause(self, code: grpc.StatusCode) -> float | None:
+        """Seconds to wait after an attempt that failed with ``code``; ``None``: there is no further attempt."""
         import grpc
 
         pause = self._pause * random.uniform(0.5, 1.0)
@@ -60,7 +73,7 @@ class Attempts:
         return pause
 
 
-def response_types():
+def response_types() -> dict[str, Any]:
     """Method of the service -> type of its response."""
     from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
@@ -70,38 +83,41 @@ def response_types():
     }
 
 
-def serialised(request, limit):
-    """The bytes of a message; :class:`Fault` if there are more than ``limit``."""
+def serialised(request: Message, limit: int) -> bytes:
+    """The bytes of a message; :class:`TransportError` if there are more than ``limit``."""
     import grpc
 
     size = request.ByteSize()
     if size > limit:
-        raise Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the request has {size} bytes, the limit set here is {limit}")
+        raise TransportError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, f"the request has {size} bytes, the limit set here is {limit}"
+        )
     return request.SerializeToString()
 
 
-def parsed(method, data):
-    """The response of a method; :class:`Fault` where the bytes are none."""
+def parsed(method: str, data: bytes) -> Message:
+    """The response of a method; :class:`TransportError` if the bytes are not one."""
     import grpc
     from google.protobuf.message import DecodeError
 
     try:
         return response_types()[method].FromString(data)
     except DecodeError:
-        raise Fault(grpc.StatusCode.INTERNAL, f"{len(data)} bytes that are no response of {method}") from None
+        details = f"{len(data)} bytes that are no response of {method}"
+        raise TransportError(grpc.StatusCode.INTERNAL, details) from None
 
 
-def _options(limit):
+def _options(limit: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_send_message_length", limit),
-        ("grpc.max_receive_message_length", limit),  # gRPC's own, 4 MB, is less than attention maps of a clip
-        # Else a lost connection is tried again after a second at the earliest, whatever attempts are made.
+        ("grpc.max_receive_message_length", limit),  # gRPC's default of 4 MB is less than a clip's attention maps
+        # By default a lost connection is restored after a second at the earliest, which the first attempts would miss.
         ("grpc.initial_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
         ("grpc.max_reconnect_backoff_ms", int(1000 * LONGEST_PAUSE)),
     ]
 
 
-def _channel(module, address, tls, limit):
+def _channel(module, address: str, tls: Tls | None, limit: int):
     """A channel of ``grpc`` or ``grpc.aio``."""
     if tls:
         return module.secure_channel(address, tls.channel_credentials(), options=_options(limit))
@@ -114,18 +130,18 @@ class GrpcConnection:
     Args:
         address: ``HOST:PORT``.
         tls: A :class:`serving.client.credentials.Tls`, or ``None``.
-        limit: Bytes that a message may have, either way.
+        limit: Largest message in bytes, either way.
     """
 
-    def __init__(self, address, tls, limit):
+    def __init__(self, address: str, tls: Tls | None, limit: int):
         import grpc
 
         self._limit = limit
         self._channel = _channel(grpc, address, tls, limit)
-        # Bytes both ways: what gRPC cannot parse itself it reports with a traceback in the log.
+        # Bytes both ways: gRPC itself would log a traceback for what it cannot parse.
         self._methods = {method: self._channel.unary_unary(_SERVICE + method) for method in response_types()}
 
-    def call(self, method, request, timeout):
+    def call(self, method: str, request: Message, timeout: float) -> Message:
         """The response to a request.
 
         Args:
@@ -134,17 +150,17 @@ class GrpcConnection:
             timeout: Seconds.
 
         Raises:
-            Fault: There is none.
+            TransportError: There is none.
         """
         import grpc
 
         try:
             data = self._methods[method](serialised(request, self._limit), timeout=timeout)
         except grpc.RpcError as error:
-            raise Fault(error.code(), error.details()) from None
+            raise TransportError(error.code(), error.details()) from None
         return parsed(method, data)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
 
@@ -152,11 +168,11 @@ class GrpcConnection:
 class AsyncGrpcConnection:
     """:class:`GrpcConnection` for ``asyncio``; it belongs to the event loop of its first call."""
 
-    def __init__(self, address, tls, limit):
+    def __init__(self, address: str, tls: Tls | None, limit: int):
         self._address, self._tls, self._limit = address, tls, limit
-        self._channel = None  # made in the loop
+        self._channel: Any = None  # made in the event loop
 
-    async def call(self, method, request, timeout):
+    async def call(self, method: str, request: Message, timeout: float) -> Message:
         """As :meth:`GrpcConnection.call`."""
         import grpc
 
@@ -165,10 +181,10 @@ class AsyncGrpcConnection:
         try:
             data = await self._channel.unary_unary(_SERVICE + method)(serialised(request, self._limit), timeout=timeout)
         except grpc.RpcError as error:
-            raise Fault(error.code(), error.details()) from None
+            raise TransportError(error.code(), error.details()) from None
         return parsed(method, data)
 
-    async def close(self):
+    async def close(self) -> None:
         """Ends the connection."""
         if self._channel is not None:
             await self._channel.close()

@@ -1,15 +1,20 @@
-"""TLS of the client: certificate files, checked before they are used, and what is wrong when no connection is made."""
+"""TLS of the client: certificate files, checked before use, and the diagnosis of a connection that fails."""
+
+from __future__ import annotations
 
 import dataclasses
 import pathlib
 import socket
 import ssl
-from typing import Optional
+from typing import TYPE_CHECKING
 
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    import grpc
+
 _PROBE_SECONDS = 1.0
-_NO_PASSWORD = "no password"  # else OpenSSL asks for one on the terminal
+_NO_PASSWORD = "no password"  # without it OpenSSL prompts for one on the terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,29 +22,29 @@ class Tls:
     """How a client proves a server's identity, and its own.
 
     Args:
-        ca: File of the authority (PEM) that signed the server's certificate; default: those known everywhere.
-        cert: File of the client's own certificate (PEM), for servers that ask for one (mutual TLS).
+        ca: Certificate file of the authority (PEM) that signed the server's; default: the system's authorities.
+        cert: File of the client's own certificate (PEM), for servers that require one (mutual TLS).
         key: File of its private key (PEM, without a password).
 
     Raises:
-        UserError: A file is missing or is not what it should be, the key is of another certificate, or only one of
-            ``cert`` and ``key`` is given.
+        UserError: A file is missing or invalid, the key belongs to another certificate, or only one of ``cert`` and
+            ``key`` is given.
 
     Example:
         >>> Tls(ca="ca.pem", cert="client.pem", key="client.key")  # doctest: +SKIP
     """
 
-    ca: Optional[str] = None
-    cert: Optional[str] = None
-    key: Optional[str] = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if bool(self.cert) != bool(self.key):
             raise UserError("--cert and --key belong together: the client's certificate and its private key")
         self.context()
 
-    def context(self):
-        """An ``ssl.SSLContext``."""
+    def context(self) -> ssl.SSLContext:
+        """The settings as ``ssl.SSLContext``."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca:
             text = _read(self.ca).decode("ascii", "replace")
@@ -50,7 +55,7 @@ class Tls:
         else:
             context.load_default_certs()
         if self.cert:
-            _read(self.cert), _read(self.key)
+            _read(self.cert), _read(self.key or "")  # a missing file is named
             try:
                 context.load_cert_chain(self.cert, self.key, lambda: _NO_PASSWORD)
             except ssl.SSLError as error:
@@ -61,8 +66,8 @@ class Tls:
                 ) from None
         return context
 
-    def channel_credentials(self):
-        """The same as ``grpc.ChannelCredentials``."""
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """The settings as ``grpc.ChannelCredentials``."""
         import grpc
 
         return grpc.ssl_channel_credentials(
@@ -72,24 +77,24 @@ class Tls:
         )
 
 
-def _read(path):
+def _read(path: str) -> bytes:
     try:
         return pathlib.Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected a PEM file") from None
 
 
-def fault(host, port, tls, protocol):
-    """What stands between a client and a server that listens: gRPC itself does not tell it apart from no server.
+def diagnose_tls(host: str, port: int, tls: Tls | None, protocol: str) -> str | None:
+    """Why TLS keeps a client from a server that listens; gRPC itself does not distinguish that from no server.
 
     Args:
-        host: Where the server is.
+        host: The server's host.
         port: Its port.
         tls: The client's :class:`Tls`, or ``None``.
-        protocol: What is spoken above TLS: ``h2`` or ``http/1.1``.
+        protocol: The protocol above TLS: ``h2`` or ``http/1.1``.
 
     Returns:
-        One line that says what is wrong and what to do; ``None`` if the fault is not one of TLS.
+        One line with the cause and what to do; ``None`` if TLS is not the cause.
     """
     if tls:
         context = tls.context()
@@ -101,34 +106,34 @@ def fault(host, port, tls, protocol):
         with socket.create_connection((host, port), timeout=_PROBE_SECONDS) as plain:
             try:
                 with context.wrap_socket(plain, server_hostname=host) as secured:
-                    # Whether the server takes our certificate it says after the handshake, in what it sends next.
-                    answered = not tls or bool(secured.recv(1))
+                    # Only what the server sends after the handshake shows whether it accepts our certificate.
+                    accepted = not tls or bool(secured.recv(1))
             except socket.timeout:
-                return None  # it waits for us to speak, as HTTP does
+                return None  # it waits for our request, as HTTP does
             except ssl.SSLCertVerificationError as error:
                 return _verification_advice(error.verify_message, tls)
             except ssl.SSLError as error:
                 return _handshake_advice(error.reason or "", tls)
-            except OSError:  # broken off
-                answered = False
+            except OSError:  # the connection was closed
+                accepted = False
     except OSError:
         return None
     if not tls:
-        return "the server speaks TLS: give --tls, or https:// for REST" if answered else None
-    return None if answered else _own_certificate_advice(tls, "connection ended")
+        return "the server speaks TLS: give --tls, or https:// for REST" if accepted else None
+    return None if accepted else _own_certificate_advice(tls, "connection ended")
 
 
-def _verification_advice(reason, tls):
+def _verification_advice(reason: str, tls: Tls | None) -> str:
     if "expired" in reason or "not yet valid" in reason:
-        return f"the server's certificate is refused ({reason}): it needs a new one"
+        return f"the server's certificate is refused ({reason}): the server needs a new one"
     if "mismatch" in reason:
-        return f"the server's certificate is of another server ({reason})"
-    if tls.ca:
+        return f"the server's certificate belongs to another server ({reason})"
+    if tls and tls.ca:
         return f"the server's certificate is not signed by {tls.ca} ({reason}): give the authority that signed it"
-    return f"the server's certificate is signed by nobody known here ({reason}): give its authority by --ca"
+    return f"the server's certificate is signed by an unknown authority ({reason}): give that authority with --ca"
 
 
-def _handshake_advice(reason, tls):
+def _handshake_advice(reason: str, tls: Tls | None) -> str | None:
     if not tls:
         return None
     if "ALERT" in reason and "VERSION" not in reason:
@@ -138,7 +143,9 @@ def _handshake_advice(reason, tls):
     return f"no TLS connection could be made ({reason.lower().replace('_', ' ')})"
 
 
-def _own_certificate_advice(tls, reason):
+def _own_certificate_advice(tls: Tls, reason: str) -> str:
     if tls.cert:
-        return f"the server refuses the certificate {tls.cert} ({reason}): is it expired, or of another authority?"
-    return f"the server wants the client's own certificate ({reason}): give --cert and --key"
+        return (
+            f"the server refuses the certificate {tls.cert} ({reason}): is it expired, or signed by another authority?"
+        )
+    return f"the server requires the client's own certificate ({reason}): give --cert and --key"

@@ -1,32 +1,40 @@
-"""What a model says of a clip, and how it is read from a server's answer."""
+"""A model's prediction for a clip, and how it is read from a server's response."""
+
+from __future__ import annotations
 
 import dataclasses
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from zoo.shared import messages
+
+if TYPE_CHECKING:
+    from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of a clip.
+    """A model's prediction for a clip.
 
     Attributes:
         model: The model's name.
-        version: The version that answered; ``None`` where REST was asked for the newest, which it does not tell.
-        signature: The signature that was asked.
+        version: The model's version; ``None`` for the newest over REST, which does not give its number.
+        signature: The signature that was used.
         labels: Class names, the most probable first.
         probabilities: Their probabilities.
-        outputs: Further outputs that were asked for, such as attention maps: name -> array without a batch axis.
+        outputs: Further outputs, such as attention maps: name -> array without a batch axis.
     """
 
     model: str
-    version: Optional[int]
+    version: int | None
     signature: str
-    labels: tuple
-    probabilities: tuple
-    outputs: dict = dataclasses.field(default_factory=dict, compare=False)
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
-    def reordered(self, probabilities):
+    def reordered(self, probabilities: Mapping[str, float]) -> Prediction:
         """The same prediction with other probabilities (label -> probability), the most probable first."""
         labels = sorted(probabilities, key=lambda label: -probabilities[label])
         return dataclasses.replace(
@@ -34,22 +42,30 @@ class Prediction:
         )
 
 
-def read(response, clips, *, model, signature, version=None, outputs=()):
+def read(
+    response: PredictResponse,
+    clips: int,
+    *,
+    model: str,
+    signature: str,
+    version: int | None = None,
+    outputs: Sequence[str] = (),
+) -> list[Prediction]:
     """Predictions from a ``PredictResponse``.
 
     Args:
-        response: The server's answer.
-        clips: Number of clips asked about.
-        model: Name of the model asked.
-        signature: Name of the signature asked.
-        version: The version asked for, if one was.
-        outputs: Names of further outputs asked for.
+        response: The response.
+        clips: Number of clips in the request.
+        model: Name of the model in the request.
+        signature: Name of the signature in the request.
+        version: The version in the request, if it had one.
+        outputs: Names of further outputs.
 
     Returns:
         A :class:`Prediction` of each clip.
 
     Raises:
-        ValueError: The answer lacks an output, or one is not what it should be.
+        ValueError: The response lacks an output, or an output has the wrong type or shape.
     """
     classes = _array(response, "classes", clips)
     probabilities = _array(response, "probabilities", clips)
@@ -60,14 +76,14 @@ def read(response, clips, *, model, signature, version=None, outputs=()):
         )
     if classes.dtype != object or probabilities.dtype.kind not in "fi" or not np.isfinite(probabilities).all():
         raise ValueError("expected classes that are text and probabilities that are finite numbers")
-    answered = response.model_spec.version.value if response.model_spec.HasField("version") else version
+    served = response.model_spec.version.value if response.model_spec.HasField("version") else version
     predictions = []
     for row in range(clips):
         order = np.argsort(-probabilities[row], kind="stable")
         predictions.append(
             Prediction(
                 model=response.model_spec.name or model,
-                version=answered,
+                version=served,
                 signature=signature,
                 labels=tuple(classes[row, index].decode("utf-8", "replace") for index in order),
                 probabilities=tuple(float(probabilities[row, index]) for index in order),
@@ -77,17 +93,17 @@ def read(response, clips, *, model, signature, version=None, outputs=()):
     return predictions
 
 
-def _array(response, name, clips):
+def _array(response: PredictResponse, name: str, clips: int) -> np.ndarray:
     """An output ``[clips, ...]``."""
     import tensorflow as tf
 
     if name not in response.outputs:
-        there = ", ".join(sorted(response.outputs)) or "nothing"
-        raise ValueError(f"no output {name}, only {there}")
+        present = ", ".join(sorted(response.outputs)) or "nothing"
+        raise ValueError(f"no output {name}, only {present}")
     try:
         array = tf.make_ndarray(response.outputs[name])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is no tensor ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"{name} is no tensor ({messages.one_line(error)})") from None
     if array.ndim < 1 or len(array) != clips:
         raise ValueError(f"{name} has the shape {list(array.shape)}, expected {clips} rows")
     return array

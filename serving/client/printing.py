@@ -1,43 +1,60 @@
 """Predictions as text: a table for a person, JSON lines or CSV for a program."""
 
+from __future__ import annotations
+
 import csv
 import json
+from collections.abc import Sequence
+from typing import Any, Protocol, TextIO
+
+from serving.client.prediction import Prediction
+from serving.client.time_line import Row, Segment
 
 FORMATS = ("table", "json", "csv")
 
 
-def printer(form, top, out):
-    """What prints in a form.
+class Printer(Protocol):
+    """Prints predictions in one of the :data:`FORMATS`."""
+
+    def prediction(self, prediction: Prediction) -> None:
+        """Prints the prediction of a clip."""
+
+    def row(self, row: Row) -> None:
+        """Prints a window of a stream."""
+
+    def segments(self, segments: Sequence[Segment]) -> None:
+        """Prints the time line at the end of a stream."""
+
+
+def printer(form: str, top: int, out: TextIO) -> Printer:
+    """A printer.
 
     Args:
         form: One of :data:`FORMATS`.
-        top: How many classes to show of a prediction.
+        top: Number of classes to show of a prediction.
         out: A text file.
-
-    Returns:
-        An object with ``prediction(prediction)`` for a clip, and for windows ``row(row)`` as they come and
-        ``segments(segments)`` at the end.
     """
-    return {"table": _Table, "json": _Json, "csv": _Csv}[form](top, out)
+    printers: dict[str, type[_Table] | type[_Json] | type[_Csv]] = {"table": _Table, "json": _Json, "csv": _Csv}
+    return printers[form](top, out)
 
 
-def _top(prediction, count):
+def _top(prediction: Prediction, count: int) -> list[tuple[str, float]]:
     return list(zip(prediction.labels, prediction.probabilities))[:count]
 
 
 class _Table:
-    def __init__(self, top, out):
+    def __init__(self, top: int, out: TextIO):
         self._top, self._out = top, out
         self._begun = False
 
-    def _print(self, line):
+    def _print(self, line: str) -> None:
         print(line, file=self._out, flush=True)  # a window is shown when it ends, also through a pipe
 
-    def _head(self, prediction):
+    def _head(self, prediction: Prediction) -> None:
         version = "" if prediction.version is None else f" version {prediction.version}"
         self._print(f"{prediction.model}{version}, {prediction.signature}")
 
-    def prediction(self, prediction):
+    def prediction(self, prediction: Prediction) -> None:
         rows = _top(prediction, self._top)
         width = max(len("class"), *(len(label) for label, _ in rows))
         self._head(prediction)
@@ -47,70 +64,74 @@ class _Table:
         for name, value in prediction.outputs.items():
             self._print(f"{name}: {list(value.shape)}")
 
-    def row(self, row):
+    def row(self, row: Row) -> None:
         if not self._begun:
             self._head(row.prediction)
             self._print("  start s     end s  probability  class")
             self._begun = True
         self._span(row.start, row.end, row.smoothed.probabilities[0], row.smoothed.labels[0])
 
-    def segments(self, segments):
+    def segments(self, segments: Sequence[Segment]) -> None:
         self._print("\ntime line\n  start s     end s  probability  class")
         for segment in segments:
             self._span(segment.start, segment.end, segment.probability, segment.label)
 
-    def _span(self, start, end, probability, label):
+    def _span(self, start: float, end: float, probability: float, label: str) -> None:
         self._print(f"{start:9.2f} {end:9.2f} {probability:12.4f}  {label}")
 
 
 class _Json:
-    def __init__(self, top, out):
+    def __init__(self, top: int, out: TextIO):
         self._top, self._out = top, out
 
-    def _print(self, content):
+    def _print(self, content: dict[str, Any]) -> None:
         print(json.dumps(content), file=self._out, flush=True)
 
-    def _content(self, prediction):
-        content = {"model": prediction.model, "version": prediction.version, "signature": prediction.signature}
+    def _content(self, prediction: Prediction) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "model": prediction.model,
+            "version": prediction.version,
+            "signature": prediction.signature,
+        }
         content["predictions"] = self._classes(prediction)
         if prediction.outputs:
             content["outputs"] = {name: value.tolist() for name, value in prediction.outputs.items()}
         return content
 
-    def _classes(self, prediction):
+    def _classes(self, prediction: Prediction) -> list[dict[str, Any]]:
         return [{"class": label, "probability": value} for label, value in _top(prediction, self._top)]
 
-    def prediction(self, prediction):
+    def prediction(self, prediction: Prediction) -> None:
         self._print(self._content(prediction))
 
-    def row(self, row):
+    def row(self, row: Row) -> None:
         span = {"window": row.index, "start": row.start, "end": row.end}
         self._print({**span, **self._content(row.prediction), "smoothed": self._classes(row.smoothed)})
 
-    def segments(self, segments):
+    def segments(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
             span = {"segment": segment.label, "start": segment.start, "end": segment.end}
             self._print({**span, "probability": segment.probability})
 
 
 class _Csv:
-    def __init__(self, top, out):
+    def __init__(self, top: int, out: TextIO):
         self._top, self._out = top, out
         self._writer = csv.writer(out, lineterminator="\n")
         self._begun = False
 
-    def prediction(self, prediction):
+    def prediction(self, prediction: Prediction) -> None:
         self._writer.writerow(("model", "version", "signature", "class", "probability"))
         head = (prediction.model, prediction.version, prediction.signature)
         self._writer.writerows((*head, *row) for row in _top(prediction, self._top))
 
-    def row(self, row):
+    def row(self, row: Row) -> None:
         self._spans("window", [(row.start, row.end, row.smoothed.labels[0], row.smoothed.probabilities[0])])
 
-    def segments(self, segments):
+    def segments(self, segments: Sequence[Segment]) -> None:
         self._spans("segment", [(s.start, s.end, s.label, s.probability) for s in segments])
 
-    def _spans(self, kind, spans):
+    def _spans(self, kind: str, spans: list[tuple]) -> None:
         if not self._begun:
             self._writer.writerow(("kind", "start_s", "end_s", "class", "probability"))
             self._begun = True

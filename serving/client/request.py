@@ -1,8 +1,13 @@
-"""From clips to the message that asks about them.
+"""From clips to the request for their predictions.
 
-Inputs are known by their names (:mod:`serving.savedmodel.signatures`), so every signature that takes pictures, poses or
-records can be asked, whatever it is called.
+Inputs are recognised by their names (:mod:`serving.savedmodel.signatures`), so every signature that takes pictures,
+poses or records can be used under any name.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
@@ -11,41 +16,54 @@ from serving.savedmodel import signatures
 from tfrecords import schema
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+Frames = Union[np.ndarray, Iterable[Union[np.ndarray, bytes]]]  # the pictures of a clip, or their JPEG files
+Clip = tuple[Union[Frames, Mapping[str, Frames], None], Union[np.ndarray, None]]  # frames and poses
+
 LARGEST = 2**31 - 1  # bytes of a message, of gRPC and of protocol buffers
 
 _RAW = {signatures.pictures_name(signatures.DEFAULT, part): part for part in schema.PARTS}
 _JPEGS = {signatures.pictures_name(signatures.JPEG, part): part for part in schema.PARTS}
 
 
-def takes_video(definition):
+def takes_video(definition: SignatureDef) -> bool:
     """Whether a signature takes pictures."""
     return bool(set(definition.inputs) & (set(_RAW) | set(_JPEGS)))
 
 
-def takes_jpegs(definition):
+def takes_jpegs(definition: SignatureDef) -> bool:
     """Whether a signature takes pictures as JPEG files."""
     return bool(set(definition.inputs) & set(_JPEGS))
 
 
-def takes_poses(definition):
+def takes_poses(definition: SignatureDef) -> bool:
     """Whether a signature takes poses."""
     return signatures.POSES in definition.inputs
 
 
-def takes_records(definition):
+def takes_records(definition: SignatureDef) -> bool:
     """Whether a signature takes serialised records."""
     return signatures.RECORDS in definition.inputs
 
 
-def predict_request(signature, definition, tensors, outputs, limit=LARGEST):
-    """The message that asks a signature; whom it is for is still to be filled in.
+def predict_request(
+    signature: str,
+    definition: SignatureDef,
+    tensors: Mapping[str, np.ndarray],
+    outputs: Iterable[str],
+    limit: int = LARGEST,
+) -> PredictRequest:
+    """The request for a signature; the caller still has to add the model's name and version.
 
     Args:
         signature: The signature's name.
         definition: Its ``SignatureDef``.
         tensors: Input name -> array.
-        outputs: Names of outputs wanted beside classes and probabilities.
-        limit: Bytes that a message may have.
+        outputs: Names of outputs beside classes and probabilities.
+        limit: Largest message in bytes.
 
     Returns:
         A ``PredictRequest``.
@@ -74,12 +92,12 @@ def predict_request(signature, definition, tensors, outputs, limit=LARGEST):
     return request
 
 
-def _bytes(tensor):
+def _bytes(tensor: np.ndarray) -> int:
     return sum(map(len, tensor.ravel())) if tensor.dtype == object else tensor.nbytes
 
 
-def clip_tensors(definition, clips):
-    """Input name -> array, for the inputs a signature has.
+def clip_tensors(definition: SignatureDef, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    """Input name -> array, for the inputs of a signature.
 
     Args:
         definition: The ``SignatureDef``.
@@ -90,11 +108,11 @@ def clip_tensors(definition, clips):
 
     Raises:
         UserError: A clip lacks what the signature needs, has what it does not take, or does not fit it; or the clips
-            are of different shapes.
+            have different shapes.
     """
     rows = [_clip_tensors(definition, frames, poses) for frames, poses in clips]
     if not rows:
-        raise UserError("no clips to ask about")
+        raise UserError("no clips to classify")
     tensors = {}
     for name in rows[0]:
         shapes = {row[name].shape for row in rows}
@@ -102,19 +120,19 @@ def clip_tensors(definition, clips):
             listed = ", ".join(str(list(shape)) for shape in sorted(shapes))
             raise UserError(
                 f"clips of one request must be equally long and large, {name} have the shapes {listed}: "
-                "ask about each by itself"
+                "send each in a request of its own"
             )
-        # One clip, which is the rule, is not copied.
+        # A single clip, the usual case, is not copied.
         tensors[name] = np.stack([row[name] for row in rows]) if len(rows) > 1 else rows[0][name][np.newaxis]
     return tensors
 
 
-def record_tensors(records):
+def record_tensors(records: Sequence[bytes]) -> dict[str, np.ndarray]:
     """The input of a signature that takes serialised records (``bytes``)."""
     return {signatures.RECORDS: np.array(records, dtype=object)}
 
 
-def _clip_tensors(definition, frames, poses):
+def _clip_tensors(definition: SignatureDef, frames, poses) -> dict[str, np.ndarray]:
     """Input name -> array of one clip, without a batch axis."""
     frames = frames if isinstance(frames, dict) or frames is None else {"full_body": frames}
     tensors = {}
@@ -132,7 +150,7 @@ def _clip_tensors(definition, frames, poses):
         elif name == signatures.RECORDS:
             raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
         else:
-            raise UserError(f"the model has an input {name!r} unknown here: it was not made by serving.export")
+            raise UserError(f"the model has an unknown input {name!r}: it was not made by serving.export")
     if frames and not takes_video(definition):
         raise UserError("the model takes no video: leave it out")
     if poses is not None and not takes_poses(definition):
@@ -140,13 +158,13 @@ def _clip_tensors(definition, frames, poses):
     return tensors
 
 
-def _jpegs(pictures):
-    """``[T]`` strings; what is JPEG already is sent untouched, and no more than one picture is held decoded."""
+def _jpegs(pictures: Frames) -> np.ndarray:
+    """``[T]`` strings; JPEG files are sent unchanged, and at most one decoded picture is in memory."""
     jpegs = [p if isinstance(p, bytes) else encode_jpeg(_frame(p)) for p in _each(pictures)]
     return np.array(jpegs, dtype=object)
 
 
-def _raw(pictures):
+def _raw(pictures: Frames) -> np.ndarray:
     """``[T, H, W, 3]`` uint8."""
     if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
         _frame(next(_each(pictures)))
@@ -158,7 +176,7 @@ def _raw(pictures):
     return np.stack(frames)
 
 
-def _each(pictures):
+def _each(pictures: Frames) -> Iterator[np.ndarray | bytes]:
     """The pictures of a clip, at least one."""
     if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
         raise UserError(_expected_frames(pictures))
@@ -170,20 +188,19 @@ def _each(pictures):
         raise UserError("the clip has no frames, expected uint8 [T, H, W, 3] with T > 0")
 
 
-def _frame(picture):
+def _frame(picture) -> np.ndarray:
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
         raise UserError(_expected_frames(picture))
     return picture
 
 
-def _expected_frames(pictures):
-    shape = ["T"] * (pictures.ndim == 3) + list(pictures.shape)
-    shape = ", ".join(map(str, shape))
+def _expected_frames(pictures: np.ndarray) -> str:
+    shape = ", ".join(map(str, ["T"] * (pictures.ndim == 3) + list(pictures.shape)))
     return f"frames are {pictures.dtype} [{shape}], expected uint8 [T, H, W, 3] with T > 0"
 
 
-def _poses(poses, expected):
+def _poses(poses, expected: Sequence[int]) -> np.ndarray:
     """``[Tp, M, J, 3]`` float32, absent persons added; ``expected`` is the model's [M, J, 3]."""
     poses = np.asarray(poses, np.float32)
     if poses.ndim == 3:
@@ -192,6 +209,6 @@ def _poses(poses, expected):
     if poses.ndim != 4 or list(poses.shape[2:]) != joints or not poses.size:
         raise UserError(f"poses have the shape {list(poses.shape)}, the model expects [Tp, {persons}, {joints[0]}, 3]")
     if poses.shape[1] > persons:
-        raise UserError(f"poses have {poses.shape[1]} persons, the model takes {persons}: choose whom it should watch")
+        raise UserError(f"poses have {poses.shape[1]} persons, the model takes {persons}: leave out the others")
     absent = np.zeros((len(poses), persons - poses.shape[1], *joints), np.float32)
     return np.concatenate([poses, absent], axis=1)

@@ -1,8 +1,10 @@
-"""The same questions over TensorFlow Serving's REST API: JSON over HTTP.
+"""Connections to TensorFlow Serving's REST API: JSON over HTTP.
 
-Requests are in the columnar format, JPEG files in base64, as its page "RESTful API" describes. Numbers are written out
-as text, so this is the way for places that gRPC does not reach; frames should be JPEG.
+Requests are in the columnar format, JPEG files in base64, as its page "RESTful API" describes. Numbers are written as
+text, so REST is for networks that gRPC cannot pass; frames should be JPEG.
 """
+
+from __future__ import annotations
 
 import asyncio
 import base64
@@ -11,16 +13,24 @@ import json
 import socket
 import time
 import urllib.parse
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.client.connection import Fault
+from serving.client.connection import TransportError
+from serving.client.credentials import Tls
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
 SCHEMES = ("http", "https")
 _CHUNK = 1 << 16
-# HTTP status -> name of the gRPC status code it stands for.
+# HTTP status -> name of the corresponding gRPC status code.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -39,8 +49,8 @@ _CODES = {
 }
 
 
-def is_address(address):
-    """Whether an address is one of REST: ``http://HOST:PORT`` or ``https://HOST:PORT``."""
+def is_address(address: str) -> bool:
+    """Whether an address is a REST address: ``http://HOST:PORT`` or ``https://HOST:PORT``."""
     return address.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
@@ -50,29 +60,28 @@ class RestConnection:
     Every request has a connection of its own, so it can be used from several threads.
 
     Args:
-        address: ``http://HOST:PORT`` or ``https://HOST:PORT``, with a path before ``/v1`` if a proxy wants one.
-        tls: A :class:`serving.client.credentials.Tls`; for ``https`` only, and ``None`` then stands for the defaults.
-        limit: Bytes that a body may have, either way.
+        address: ``http://HOST:PORT`` or ``https://HOST:PORT``, with a path before ``/v1`` if a proxy needs one.
+        tls: A :class:`serving.client.credentials.Tls`; for ``https`` only, where ``None`` means the defaults.
+        limit: Largest body in bytes, either way.
 
     Raises:
-        UserError: Not such an address.
+        UserError: The address is invalid.
     """
 
-    def __init__(self, address, tls, limit):
-        from serving.client.credentials import Tls
-
+    def __init__(self, address: str, tls: Tls | None, limit: int):
         parts = urllib.parse.urlsplit(address)
         try:
-            self._host, self._port = parts.hostname, parts.port
+            host, self._port = parts.hostname, parts.port
         except ValueError:
-            self._host = None
-        if parts.scheme not in SCHEMES or not self._host or parts.query or parts.fragment:
+            host = None
+        if parts.scheme not in SCHEMES or not host or parts.query or parts.fragment:
             raise UserError(f"{address}: expected http://HOST:PORT or https://HOST:PORT")
+        self._host = host
         self._prefix = parts.path.rstrip("/")
         self._context = (tls or Tls()).context() if parts.scheme == "https" else None
         self._limit = limit
 
-    def call(self, method, request, timeout):
+    def call(self, method: str, request: Any, timeout: float) -> Message:
         """As :meth:`serving.client.connection.GrpcConnection.call`."""
         deadline = time.monotonic() + timeout
         path = self._prefix + model_path(request.model_spec)
@@ -82,19 +91,19 @@ class RestConnection:
         else:
             status, data = self._exchange("GET", f"{path}/metadata", None, deadline)
         if status != http.client.OK:
-            raise Fault(_status_code(status), _error_message(status, data))
+            raise TransportError(_status_code(status), _error_message(status, data))
         try:
             return _READERS[method](json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise Fault(_status_code(500), f"JSON that is no response of {method} ({reason})") from None
+            reason = messages.one_line(f"{type(error).__name__}: {error}")
+            raise TransportError(_status_code(500), f"JSON that is no response of {method} ({reason})") from None
 
-    def _exchange(self, verb, path, body, deadline):
+    def _exchange(self, verb: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:
         """Status and body of one HTTP request, before the deadline."""
         import grpc
 
         if body and len(body) > self._limit:
-            raise Fault(
+            raise TransportError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"the request has {len(body)} bytes, the limit here is {self._limit}",
             )
@@ -108,27 +117,27 @@ class RestConnection:
             response = connection.getresponse()
             return response.status, self._body(response, sock, deadline)
         except socket.timeout:
-            raise Fault(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
-        except (OSError, http.client.HTTPException) as error:  # refused, broken off, no HTTP
+            raise TransportError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+        except (OSError, http.client.HTTPException) as error:  # refused, closed early, not HTTP
             reason = messages.one_line(error) or type(error).__name__
-            raise Fault(grpc.StatusCode.UNAVAILABLE, reason[:200]) from None
+            raise TransportError(grpc.StatusCode.UNAVAILABLE, reason) from None
         finally:
             connection.close()
 
-    def _connection(self, timeout):
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if self._context:
             return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
-    def _body(self, response, sock, deadline):
-        """What the server sends, in pieces: a server that sends a byte now and then must not hold us for ever."""
+    def _body(self, response: http.client.HTTPResponse, sock: socket.socket, deadline: float) -> bytes:
+        """The body, read in pieces, so that the deadline also holds for a server that sends a byte now and then."""
         import grpc
 
         data = bytearray()
         while piece := response.read1(_CHUNK):
             data += piece
             if len(data) > self._limit:
-                raise Fault(grpc.StatusCode.RESOURCE_EXHAUSTED, f"an answer of more than {self._limit} bytes")
+                raise TransportError(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a response of more than {self._limit} bytes")
             left = _left(deadline)
             if not response.isclosed():
                 sock.settimeout(left)
@@ -136,25 +145,25 @@ class RestConnection:
             raise http.client.IncompleteRead(bytes(data[:0]), response.length)
         return bytes(data)
 
-    def close(self):
-        """Nothing is kept open."""
+    def close(self) -> None:
+        """Does nothing: no connection is kept open."""
 
 
 class AsyncRestConnection:
     """:class:`RestConnection` for ``asyncio``: each request waits in a thread."""
 
-    def __init__(self, address, tls, limit):
+    def __init__(self, address: str, tls: Tls | None, limit: int):
         self._connection = RestConnection(address, tls, limit)
 
-    async def call(self, method, request, timeout):
+    async def call(self, method: str, request: Any, timeout: float) -> Message:
         """As :meth:`RestConnection.call`."""
         return await asyncio.to_thread(self._connection.call, method, request, timeout)
 
-    async def close(self):
-        """Nothing is kept open."""
+    async def close(self) -> None:
+        """Does nothing: no connection is kept open."""
 
 
-def _left(deadline):
+def _left(deadline: float) -> float:
     """Seconds until a deadline; ``socket.timeout`` when it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
@@ -162,8 +171,8 @@ def _left(deadline):
     return left
 
 
-def model_path(spec):
-    """Path of the model that a ``ModelSpec`` names."""
+def model_path(spec: ModelSpec) -> str:
+    """The path of the model of a ``ModelSpec``."""
     path = f"/v1/models/{urllib.parse.quote(spec.name, safe='')}"
     choice = spec.WhichOneof("version_choice")
     if choice == "version":
@@ -173,8 +182,8 @@ def model_path(spec):
     return path
 
 
-def predict_body(request):
-    """What is sent as JSON for a ``PredictRequest``; ``output_filter`` has no counterpart there.
+def predict_body(request: PredictRequest) -> dict[str, Any]:
+    """The JSON of a ``PredictRequest``; it has no counterpart of ``output_filter``.
 
     Example:
         >>> import tensorflow as tf
@@ -191,7 +200,7 @@ def predict_body(request):
     return {"signature_name": request.model_spec.signature_name, "inputs": inputs}
 
 
-def _jsonable(value):
+def _jsonable(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
     if isinstance(value, list) and value and isinstance(value[0], (list, bytes)):
@@ -199,8 +208,8 @@ def _jsonable(value):
     return value
 
 
-def _predict_response(content):
-    """The ``PredictResponse`` of a decoded answer."""
+def _predict_response(content: Any) -> Message:
+    """The ``PredictResponse`` of decoded JSON."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
@@ -210,22 +219,22 @@ def _predict_response(content):
     return response
 
 
-def _tensor(value):
+def _tensor(value: Any) -> np.ndarray:
     array = np.array(_plain(value))
     if array.dtype.kind in "US":
         array = np.vectorize(lambda text: text.encode() if isinstance(text, str) else text, otypes=[object])(array)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _plain(value):
-    """Nested lists in which base64 has become bytes."""
+def _plain(value: Any) -> Any:
+    """Nested lists with base64 decoded to bytes."""
     if isinstance(value, dict):
         return base64.b64decode(value["b64"], validate=True)
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _metadata_response(content):
-    """The ``GetModelMetadataResponse`` of a decoded answer."""
+def _metadata_response(content: Any) -> Message:
+    """The ``GetModelMetadataResponse`` of decoded JSON."""
     from google.protobuf import json_format
     from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -244,14 +253,14 @@ def _metadata_response(content):
 _READERS = {"Predict": _predict_response, "GetModelMetadata": _metadata_response}
 
 
-def _status_code(status):
+def _status_code(status: int) -> grpc.StatusCode:
     import grpc
 
     return grpc.StatusCode[_CODES.get(status, "UNKNOWN")]
 
 
-def _error_message(status, data):
-    """What the server says about a refusal."""
+def _error_message(status: int, data: bytes) -> str:
+    """The server's message about a refused request."""
     try:
         return str(json.loads(data)["error"])
     except (ValueError, KeyError, TypeError):

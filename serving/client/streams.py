@@ -1,19 +1,39 @@
-"""Frames one after another, for :mod:`serving.client.sliding_window`: a video file, a folder that fills, a camera.
+"""Streams of frames for :mod:`serving.client.sliding_window`: a video file, a folder of new pictures, a camera.
 
-Each stream is iterated once and gives frames as uint8 RGB arrays ``[H, W, 3]`` or as the bytes of JPEG files; it holds
-no more than one. ``fps`` is the frames per second.
+Each stream is iterated once and yields frames as uint8 RGB arrays ``[H, W, 3]`` or as the bytes of JPEG files, one at a
+time. ``fps`` is the frames per second.
 """
 
+from __future__ import annotations
+
+import os
 import pathlib
 import re
 import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from tfrecords.converting.video import Frame
+
 SUFFIXES = (".jpg", ".jpeg", ".png")
-POLL_SECONDS = 0.1  # between two looks into a folder
+POLL_SECONDS = 0.1  # between two listings of a folder
+_T = TypeVar("_T")
+
+
+class Stream(Protocol):
+    """Frames with a rate."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+
+    def __iter__(self) -> Iterator[np.ndarray | bytes]:
+        """The frames."""
 
 
 class VideoFrames:
@@ -21,14 +41,17 @@ class VideoFrames:
 
     Args:
         path: Any file FFmpeg's libraries read.
-        fps: Frames per second; default: what the file says.
+        fps: Frames per second; default: the file's rate.
         threads: Whether decoding uses all cores.
 
     Raises:
         UserError: No such file, no video, damaged (also while iterating), without frames or without a rate.
     """
 
-    def __init__(self, path, fps=None, threads=False):
+    height: int
+    width: int
+
+    def __init__(self, path: str | os.PathLike, fps: float | None = None, threads: bool = False):
         from tfrecords.converting.video import Video
 
         self._path = pathlib.Path(path)
@@ -37,22 +60,22 @@ class VideoFrames:
         self.height, self.width = self._video.height, self._video.width
 
     @property
-    def fps(self):
+    def fps(self) -> float:
         """Frames per second."""
         if not self._fps:
-            raise UserError(f"{self._path}: says no frames per second: give --fps")
+            raise UserError(f"{self._path}: has no frames per second: give --fps")
         return self._fps
 
     @property
-    def count(self):
-        """Frames, known without decoding them; 0 if they are not."""
+    def count(self) -> int:
+        """Number of frames without decoding them; 0 if the file does not give it."""
         return self._checked(lambda: self._video.count)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         return map(np.asarray, self.frames())
 
-    def frames(self):
-        """The frames, each as :class:`tfrecords.converting.video.Frame`: converted to RGB where it is sliced."""
+    def frames(self) -> Iterator[Frame]:
+        """The frames, each as :class:`tfrecords.converting.video.Frame`: slicing converts it to RGB."""
         frames = iter(self._video)
         while True:
             frame = self._checked(lambda: next(frames, None))
@@ -60,7 +83,7 @@ class VideoFrames:
                 return
             yield frame
 
-    def _checked(self, read):
+    def _checked(self, read: Callable[[], _T]) -> _T:
         try:
             return read()
         except ValueError as error:
@@ -69,35 +92,37 @@ class VideoFrames:
 
 
 class FolderFrames:
-    """The pictures of a folder, in the order of their names, and those that appear while it is read.
+    """The pictures of a folder, in the order of their names, and those added while it is read.
 
-    Numbers in the names count as numbers: ``frame_10`` comes after ``frame_9``. A picture is taken when it is whole, so
-    one that is still being written is waited for.
+    Numbers in the names count as numbers: ``frame_10`` comes after ``frame_9``. A picture that is still being written
+    is read when it is complete.
 
     Args:
-        path: The folder, with JPEG or PNG files; JPEG files are given as they are. Others are passed over.
+        path: The folder, with JPEG or PNG files; JPEG files are yielded as bytes. Other files are ignored.
         fps: Frames per second.
         idle: Seconds without a new picture after which the stream ends.
 
     Raises:
         UserError: No such folder; while iterating: a picture that is never completed, or one that appears later than
-            another that comes after it.
+            its successor.
 
     Example:
         >>> for frame in FolderFrames("incoming", fps=25, idle=5):  # doctest: +SKIP
         ...     print(len(frame))
     """
 
-    def __init__(self, path, fps, idle=5.0):
+    fps: float
+
+    def __init__(self, path: str | os.PathLike, fps: float, idle: float = 5.0):
         self._path = pathlib.Path(path)
         self.fps = fps
         self._idle = idle
         if not self._path.is_dir():
             raise UserError(f"{path}: no such folder, expected one with the frames as .jpg or .png files")
 
-    def __iter__(self):
-        taken = set()
-        last = None
+    def __iter__(self) -> Iterator[np.ndarray | bytes]:
+        taken: set[str] = set()
+        last: str | None = None
         deadline = time.monotonic() + self._idle
         while True:
             present = self._names()
@@ -107,7 +132,7 @@ class FolderFrames:
                 if last is not None and _natural(name) < _natural(last):
                     raise UserError(f"{self._path / name} appeared after {last}: frames must appear in their order")
                 frame, incomplete = self._read(name)
-                if incomplete:
+                if frame is None:
                     break
                 yield frame
                 taken.add(name)
@@ -115,18 +140,18 @@ class FolderFrames:
                 deadline = time.monotonic() + self._idle
             if time.monotonic() >= deadline:
                 if incomplete:
-                    raise UserError(f"{self._path / name}: {incomplete}, and nobody goes on writing it")
+                    raise UserError(f"{self._path / name}: {incomplete}, and it is no longer being written")
                 return
             time.sleep(POLL_SECONDS)
 
-    def _names(self):
+    def _names(self) -> set[str]:
         try:
             return {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
         except OSError as error:
             raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
 
-    def _read(self, name):
-        """A frame and ``None``, or ``None`` and why the file is no whole picture."""
+    def _read(self, name: str) -> tuple[np.ndarray | bytes | None, str | None]:
+        """A frame and ``None``, or ``None`` and why the file is no complete picture."""
         from tfrecords.converting import crops
 
         try:
@@ -139,7 +164,7 @@ class FolderFrames:
         return (data if data.startswith(b"\xff\xd8") else picture), None
 
 
-def _natural(name):
+def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key of a file name in which numbers count as numbers."""
     return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d+)|(\D+)", name)]
 
@@ -149,13 +174,15 @@ class CameraFrames:
 
     Args:
         source: A number (0 is the first camera of this machine) or an address such as ``rtsp://...``.
-        fps: Frames per second; default: what the camera says.
+        fps: Frames per second; default: the camera's rate.
 
     Raises:
-        UserError: It cannot be opened, gives no frame, or says no rate.
+        UserError: The camera cannot be opened, yields no frame, or has no rate.
     """
 
-    def __init__(self, source, fps=None):
+    fps: float
+
+    def __init__(self, source: int | str, fps: float | None = None):
         import cv2
 
         text = str(source)
@@ -164,19 +191,19 @@ class CameraFrames:
             raise UserError(f"camera {source} cannot be opened: is it plugged in, free, and the address right?")
         self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
         if not self.fps > 0:
-            raise UserError(f"camera {source} does not say how many frames per second it gives: give --fps")
+            raise UserError(f"camera {source} does not give its frames per second: give --fps")
         self._source = source
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         count = 0
         try:
             while True:
-                there, picture = self._capture.read()
-                if not there:
+                success, picture = self._capture.read()
+                if not success:
                     break
                 count += 1
                 yield picture[..., ::-1]  # BGR -> RGB
         finally:
             self._capture.release()
         if not count:
-            raise UserError(f"camera {self._source} gives no picture: does another program use it?")
+            raise UserError(f"camera {self._source} yields no picture: does another program use it?")

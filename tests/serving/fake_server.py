@@ -1,4 +1,4 @@
-"""A gRPC server that answers what a test tells it to, without a model: for faults no real server shows on demand."""
+"""A gRPC server without a model whose responses a test chooses: for errors that no real server makes on demand."""
 
 import concurrent.futures
 
@@ -31,18 +31,18 @@ def signature_map(**signatures):
 
 
 def response(request, **outputs):
-    """A ``PredictResponse`` with outputs of ``request``'s filter."""
-    answer = predict_pb2.PredictResponse()
-    answer.model_spec.CopyFrom(request.model_spec)
-    answer.model_spec.version.value = 7
+    """A ``PredictResponse`` with those outputs that a request filters."""
+    made = predict_pb2.PredictResponse()
+    made.model_spec.CopyFrom(request.model_spec)
+    made.model_spec.version.value = 7
     for name in request.output_filter:
         if name in outputs:
-            answer.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
-    return answer
+            made.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+    return made
 
 
-def usual_answer(request, context=None):
-    """Equal rows for the clips of a request."""
+def equal_rows(request, context=None):
+    """A response with equal rows for all clips of a request."""
     clips = next(iter(request.inputs.values())).tensor_shape.dim[0].size
     return response(
         request,
@@ -57,19 +57,19 @@ class FakeServer:
 
     Args:
         signatures: A ``SignatureDefMap``.
-        answer: (request, context) -> ``PredictResponse``, or bytes to send as they are.
-        credentials: Of ``grpc.ssl_server_credentials``; none: no TLS.
-        metadata: Bytes to answer in place of the metadata.
-        options: Of ``grpc.server``.
+        handle: (request, context) -> ``PredictResponse``, or bytes that are sent unchanged.
+        credentials: Those of ``grpc.ssl_server_credentials``; default: no TLS.
+        metadata: Bytes that are sent in place of the metadata.
+        options: Those of ``grpc.server``.
 
     Attributes:
         address: ``HOST:PORT``.
-        requests: Every ``PredictRequest`` that came.
+        requests: Every ``PredictRequest`` so far.
     """
 
-    def __init__(self, signatures=None, answer=usual_answer, credentials=None, metadata=None, options=()):
+    def __init__(self, signatures=None, handle=equal_rows, credentials=None, metadata=None, options=()):
         self._signatures = signatures if signatures is not None else signature_map(serving_default=POSES)
-        self._answer, self._metadata = answer, metadata
+        self._handle, self._metadata = handle, metadata
         self.requests = []
         self._server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=options)
         handlers = {
@@ -94,16 +94,16 @@ class FakeServer:
     def _describe(self, data, context):
         if self._metadata is not None:
             return self._metadata
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.metadata["signature_def"].Pack(self._signatures)
-        return answer.SerializeToString()
+        made = get_model_metadata_pb2.GetModelMetadataResponse()
+        made.metadata["signature_def"].Pack(self._signatures)
+        return made.SerializeToString()
 
     def _predict(self, data, context):
         request = predict_pb2.PredictRequest.FromString(data)
         self.requests.append(request)
-        answer = self._answer(request, context)
-        return answer if isinstance(answer, bytes) else answer.SerializeToString()
+        made = self._handle(request, context)
+        return made if isinstance(made, bytes) else made.SerializeToString()
 
     def stop(self):
-        """Dies: requests under way are broken off."""
+        """Stops at once; requests in flight are cancelled."""
         self._server.stop(grace=0)

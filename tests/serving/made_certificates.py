@@ -1,4 +1,4 @@
-"""Certificate files for tests: authorities, and what they sign."""
+"""Certificate files for tests: authorities and the certificates they sign."""
 
 import datetime
 import ipaddress
@@ -15,7 +15,7 @@ class Authority:
     """Signs certificates, into a folder.
 
     Args:
-        folder: Where the files go; ``<name>.pem`` is the authority's certificate.
+        folder: Folder of the files; ``<name>.pem`` is the authority's certificate.
         name: Its name.
     """
 
@@ -26,7 +26,7 @@ class Authority:
         self.file = self._write(name, self._certificate(self._name, self._key, True, 1), None)[0]
 
     def sign(self, name, *, host="127.0.0.1", days=1):
-        """Files of a certificate and its key; ``days`` < 0: expired so long ago."""
+        """Files of a certificate and its key, valid for ``days``; negative: it has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         return self._write(name, self._certificate(subject, key, False, days, host), key)

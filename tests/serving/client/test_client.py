@@ -1,4 +1,4 @@
-"""The client against a running server."""
+"""The client, and its command, against a running server."""
 
 import asyncio
 import csv
@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.client import client as client_module
-from serving.client.client import AsyncClient, Client, RequestFailed
+from serving.client import AsyncClient, Client, RequestFailed
+from serving.client.command import main
 from tests.serving import fake_server
 from tests.serving.conftest import LABELS, PERSONS
 from tests.tfrecords.recording_files import write_video
 from tfrecords import schema
-from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 
@@ -37,7 +36,7 @@ def video(tmp_path_factory):
     return path
 
 
-def test_stored_jpegs_travel_untouched(client, clips, expected):
+def test_stored_jpegs_are_sent_unchanged(client, clips, expected):
     for name, clip in clips.items():
         prediction = client.predict_clip(clip)
         assert (prediction.model, prediction.version, prediction.signature) == ("separable_sta", 1, "serve_jpeg")
@@ -48,27 +47,27 @@ def test_stored_jpegs_travel_untouched(client, clips, expected):
 def test_arrays_by_either_signature(address, clips):
     decoded = [cv2.imdecode(np.frombuffer(j, np.uint8), 1)[..., ::-1] for j in clips["long"].images["full_body"]]
     smooth = np.stack([cv2.GaussianBlur(picture, (9, 9), 3) for picture in decoded])
-    one_person = clips["long"].pose_xyz[:, 0]  # [T, J, 3]: the absent one is made up
-    answers = {}
+    one_person = clips["long"].pose_xyz[:, 0]  # [T, J, 3]: the absent one is added
+    found = {}
     for signature in ("serve_jpeg", "serving_default"):
         with Client(address, "separable_sta", signature=signature, version=1) as client:
             prediction = client.predict(frames=smooth, poses=one_person)
             assert prediction.signature == signature
-            answers[signature] = dict(zip(prediction.labels, prediction.probabilities))
-    for label, probability in answers["serving_default"].items():
-        assert answers["serve_jpeg"][label] == pytest.approx(probability, abs=0.02)  # JPEG loses a little
+            found[signature] = dict(zip(prediction.labels, prediction.probabilities))
+    for label, probability in found["serving_default"].items():
+        assert found["serve_jpeg"][label] == pytest.approx(probability, abs=0.02)  # JPEG loses a little
 
 
-def test_asyncio_answers_the_same(address, clips, client):
+def test_asyncio_gives_the_same(address, clips, client):
     stored = list(clips.values())
     frames, poses = clips["square"].images["full_body"], clips["square"].pose_xyz
 
-    async def ask():
-        async with AsyncClient(address, "separable_sta") as asking:
-            together = await asyncio.gather(*(asking.predict_clip(clip) for clip in stored))
-            return together, await asking.predict(frames, poses), await asking.predict_batch([frames], [poses])
+    async def predict():
+        async with AsyncClient(address, "separable_sta") as opened:
+            together = await asyncio.gather(*(opened.predict_clip(clip) for clip in stored))
+            return together, await opened.predict(frames, poses), await opened.predict_batch([frames], [poses])
 
-    together, one, (batched,) = asyncio.run(ask())
+    together, one, (batched,) = asyncio.run(predict())
     assert together == [client.predict_clip(clip) for clip in stored]
     assert one == batched == client.predict(frames, poses)
 
@@ -90,12 +89,12 @@ def test_several_clips_in_one_request(client, clips):
     [
         (None, None, "give frames or poses"),
         (np.zeros((2, 1, 8, 8, 3), np.uint8), None, "needs poses"),
-        ([], [], "no clips to ask about"),
+        ([], [], "no clips to classify"),
         ([[b"a"]], [np.zeros((1, 25, 3))] * 2, "equally many clips"),
-        ([[b"a"], [b"b", b"c"]], [np.zeros((1, 25, 3))] * 2, r"jpegs have the shapes \[1\], \[2\]: ask about each"),
+        ([[b"a"], [b"b", b"c"]], [np.zeros((1, 25, 3))] * 2, r"jpegs have the shapes \[1\], \[2\]: send each"),
     ],
 )
-def test_batches_that_are_none(client, frames, poses, message):
+def test_invalid_batches(client, frames, poses, message):
     with pytest.raises(UserError, match=message):
         client.predict_batch(frames, poses)
 
@@ -108,7 +107,7 @@ def test_further_outputs(client, clips):
         client.predict_clip(clips["square"], outputs=["maps"])
 
 
-def test_signatures_are_known_by_their_inputs(clips):
+def test_signatures_are_recognised_by_their_inputs(clips):
     records = {"examples": (tf.string, [None])}
     offered = fake_server.signature_map(
         serve_jpeg=fake_server.JPEGS, serve_examples=records, attention=fake_server.FRAMES, other={"x": (tf.int64, [])}
@@ -120,7 +119,7 @@ def test_signatures_are_known_by_their_inputs(clips):
             prediction = client.predict_clip(clip, outputs=["spatial_attention"])
             np.testing.assert_array_equal(prediction.outputs["spatial_attention"], np.arange(4))
             assert prediction.signature == "attention"
-            assert client.predict_record(record).signature == "serve_examples"  # whatever the client asks else
+            assert client.predict_record(record).signature == "serve_examples"  # and not the client's
         with Client(server.address, "adl", signature="serve_examples") as client:
             client.predict_clip(clip)
             with pytest.raises(UserError, match="takes records, not files or arrays"):
@@ -128,16 +127,16 @@ def test_signatures_are_known_by_their_inputs(clips):
         with Client(server.address, "adl", signature="other") as client, pytest.raises(UserError, match="input 'x'"):
             client.predict_clip(clip)
 
-        async def ask():
-            async with AsyncClient(server.address, "adl") as asking:
-                return await asking.predict_record(record)
+        async def predict():
+            async with AsyncClient(server.address, "adl") as opened:
+                return await opened.predict_record(record)
 
-        asyncio.run(ask())
+        asyncio.run(predict())
     attention, *rest = server.requests
     assert attention.inputs["frames"].tensor_shape.dim[4].size == 3  # decoded here: this signature takes no JPEG
     assert [list(request.inputs["examples"].string_val) for request in rest] == [[record]] * 3
     assert list(attention.output_filter) == ["classes", "probabilities", "spatial_attention"]
-    assert list(rest[0].output_filter) == ["classes", "probabilities"]  # maps stay where they are unless asked for
+    assert list(rest[0].output_filter) == ["classes", "probabilities"]  # maps are sent on request only
 
 
 def test_version_labels():
@@ -193,28 +192,28 @@ def test_unknown_signature(address):
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
-        ({"address": "127.0.0.1:1"}, grpc.StatusCode.UNAVAILABLE, "no server answers at 127.0.0.1:1"),
+        ({"address": "127.0.0.1:1"}, grpc.StatusCode.UNAVAILABLE, "no server responds at 127.0.0.1:1"),
         ({"model": "other"}, grpc.StatusCode.NOT_FOUND, "serves no other: correct the name"),
         ({"version": 9}, grpc.StatusCode.NOT_FOUND, "serves no separable_sta version 9"),
     ],
 )
-def test_failed_request_is_one_line_that_says_what_to_do(address, changes, code, message):
-    options = {"address": address, "model": "separable_sta", **changes}
+def test_failed_request_is_one_line_with_advice(address, changes, code, message):
+    options = {"address": address, "model": "separable_sta", "retries": 1, **changes}
     with Client(**options) as client, pytest.raises(RequestFailed, match=message) as failure:
         client.signatures()
     assert failure.value.code == code
     assert str(failure.value).startswith(code.name)
 
 
-def test_server_that_never_answers():
+def test_server_that_never_responds():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        with Client(address, "adl", timeout=0.5) as client, pytest.raises(RequestFailed) as failure:
+        with Client(address, "adl", timeout=0.2) as client, pytest.raises(RequestFailed) as failure:
             client.signatures()
-    assert str(failure.value).startswith(f"DEADLINE_EXCEEDED: no answer from {address} in 0.5 s")
+    assert str(failure.value).startswith(f"DEADLINE_EXCEEDED: no response from {address} in 0.2 s")
 
 
-def test_refusal_of_the_server_is_passed_on(client, clips):
+def test_error_of_the_server_is_reported(client, clips):
     pictures = list(clips["square"].images["full_body"])
     pictures[6] = pictures[6][:200]
     clip = dataclasses.replace(clips["square"], images={"full_body": pictures})
@@ -225,47 +224,49 @@ def test_refusal_of_the_server_is_passed_on(client, clips):
 # --------------------------------------------------------------------------------------------------- the command
 
 
-def test_command_with_files(address, video, clips, tmp_path, capsys):
+def test_command_with_files(address, video, clips, tmp_path, run_command):
     np.save(tmp_path / "poses.npy", clips["long"].pose_xyz)
-    arguments = ["--server", address, "--model", "separable_sta", "--video", str(video)]
-    arguments += ["--pose", str(tmp_path / "poses.npy")]
-    assert command_line.run(client_module.main, [*arguments, "--format", "json", "--signature", "serving_default"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert (answer["model"], answer["version"], answer["signature"]) == ("separable_sta", 1, "serving_default")
-    assert {row["class"] for row in answer["predictions"]} == set(LABELS)
-    assert sum(row["probability"] for row in answer["predictions"]) == pytest.approx(1)
+    line = ["--server", address, "--model", "separable_sta", "--video", video, "--pose", tmp_path / "poses.npy"]
+    status, out, _ = run_command(main, *line, "--format", "json", "--signature", "serving_default")
+    assert status == 0
+    printed = json.loads(out)
+    assert (printed["model"], printed["version"], printed["signature"]) == ("separable_sta", 1, "serving_default")
+    assert {row["class"] for row in printed["predictions"]} == set(LABELS)
+    assert sum(row["probability"] for row in printed["predictions"]) == pytest.approx(1)
 
 
-def test_command_with_a_record(command, address, dataset, expected):
-    line = ["serving.client", "--server", address, "--model", "separable_sta", "--record", dataset]
-    done = command(*line, "--clip", "short", "--top", "2")
-    assert done.returncode == 0, done.stderr
-    head, titles, *rows = done.stdout.splitlines()
+def test_command_with_a_record(run_command, address, dataset, expected):
+    line = ["--server", address, "--model", "separable_sta", "--record", dataset, "--clip", "short", "--top", "2"]
+    status, out, _ = run_command(main, *line)
+    assert status == 0
+    head, titles, *rows = out.splitlines()
     assert head == "separable_sta version 1, serve_jpeg"
     assert titles.split() == ["class", "probability"]
     order = np.argsort(-expected["short"])[:2]
     assert [row.rsplit(maxsplit=1) for row in rows] == [[LABELS[i], f"{expected['short'][i]:.4f}"] for i in order]
 
 
-def test_command_as_csv_and_with_further_outputs(address, dataset, expected, capsys):
-    line = ["--server", address, "--model", "separable_sta", "--record", str(dataset), "--clip", "short"]
-    assert command_line.run(client_module.main, [*line, "--format", "csv"]) == 0
-    head, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+def test_command_as_csv_and_with_further_outputs(address, dataset, expected, run_command):
+    line = ["--server", address, "--model", "separable_sta", "--record", dataset, "--clip", "short"]
+    status, out, _ = run_command(main, *line, "--format", "csv")
+    assert status == 0
+    head, *rows = csv.reader(io.StringIO(out))
     assert head == ["model", "version", "signature", "class", "probability"]
     order = np.argsort(-expected["short"])
     assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_jpeg", LABELS[index]] for index in order]
     np.testing.assert_allclose([float(row[4]) for row in rows], expected["short"][order], atol=1e-6)
-    assert command_line.run(client_module.main, [*line, "--format", "json", "--outputs", "logits"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["outputs"]["logits"]) == len(LABELS)
-    assert command_line.run(client_module.main, [*line, "--outputs", "logits"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"logits: [{len(LABELS)}]"
+    status, out, _ = run_command(main, *line, "--format", "json", "--outputs", "logits")
+    assert (status, len(json.loads(out)["outputs"]["logits"])) == (0, len(LABELS))
+    status, out, _ = run_command(main, *line, "--outputs", "logits")
+    assert (status, out.splitlines()[-1]) == (0, f"logits: [{len(LABELS)}]")
 
 
-def test_command_without_a_server(dataset, capsys):
-    arguments = ["--server", "127.0.0.1:1", "--model", "adl", "--record", str(dataset), "--clip", "short"]
-    assert command_line.run(client_module.main, arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: UNAVAILABLE: no server answers at 127.0.0.1:1")
+def test_command_without_a_server(dataset, run_command):
+    line = ["--server", "127.0.0.1:1", "--model", "adl", "--record", dataset, "--clip", "short", "--retries", "1"]
+    status, _, err = run_command(main, *line)
+    (error,) = err.splitlines()
+    assert status == 2
+    assert error.startswith("error: UNAVAILABLE: no server responds at 127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -285,8 +286,8 @@ def test_command_without_a_server(dataset, capsys):
         (["--pose", "a.npy", "--max-message-mb", "2049"], "--max-message-mb 2049: expected at most 2048"),
     ],
 )
-def test_command_with_wrong_arguments(capsys, arguments, message):
-    status = command_line.run(client_module.main, ["--server", "127.0.0.1:1", "--model", "adl", *arguments])
+def test_command_with_wrong_arguments(run_command, arguments, message):
+    status, _, err = run_command(main, "--server", "127.0.0.1:1", "--model", "adl", *arguments)
     assert status == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = err.splitlines()
     assert message in line

@@ -1,4 +1,4 @@
-"""The client against servers that are slow, gone, not trusted or talk nonsense: one line, never a wrong answer."""
+"""The client against servers that are slow, gone, not trusted or send garbage: one line, no wrong prediction."""
 
 import asyncio
 import json
@@ -11,13 +11,12 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.client import client as client_module
-from serving.client.client import AsyncClient, Client, RequestFailed, Tls
+from serving.client import AsyncClient, Client, RequestFailed, Tls
+from serving.client.command import main
 from serving.client.connection import Attempts
 from tests.serving import fake_server
-from tests.serving.fake_server import FakeServer, response, usual_answer
+from tests.serving.fake_server import FakeServer, equal_rows, response
 from tests.serving.made_certificates import Authority
-from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 POSES = np.zeros((3, 2, 25, 3), np.float32)
@@ -25,65 +24,65 @@ Code = grpc.StatusCode
 
 
 def failing(code, times, after=0.0):
-    """An answer that fails so often, each time ``after`` seconds; its ``left``: the seconds each attempt was given."""
+    """A handler that fails ``times`` times, each ``after`` seconds; its ``left``: seconds that each attempt had."""
 
-    def answer(request, context):
-        answer.left.append(context.time_remaining())
-        if len(answer.left) <= times:
+    def handle(request, context):
+        handle.left.append(context.time_remaining())
+        if len(handle.left) <= times:
             time.sleep(after)
             context.abort(code, "made to fail")
-        return usual_answer(request)
+        return equal_rows(request)
 
-    answer.left = []
-    return answer
+    handle.left = []
+    return handle
 
 
-async def ask_async(address, **options):
+async def predict_async(address, **options):
     async with AsyncClient(address, "adl", **options) as client:
         return await client.predict(poses=POSES)
 
 
-def ask(address, **options):
+def predict_sync(address, **options):
     with Client(address, "adl", **options) as client:
         return client.predict(poses=POSES)
 
 
-def ask_in_loop(address, **options):
-    return asyncio.run(ask_async(address, **options))
+def predict_in_loop(address, **options):
+    return asyncio.run(predict_async(address, **options))
 
 
-both = pytest.mark.parametrize("ask", [ask, ask_in_loop])
+both = pytest.mark.parametrize("predict", [predict_sync, predict_in_loop])
 
 
 # ------------------------------------------------------------------------------------------------- attempts
 
 
 @both
-def test_unavailable_is_tried_again_within_one_deadline(ask):
-    answer = failing(Code.UNAVAILABLE, times=2, after=0.3)
-    with FakeServer(answer=answer) as server:
-        assert ask(server.address, timeout=8).labels == ("sit down", "drink")
-    assert len(answer.left) == 3
-    first, _, third = answer.left
+def test_unavailable_is_retried_within_one_deadline(predict):
+    handle = failing(Code.UNAVAILABLE, times=2, after=0.3)
+    with FakeServer(handle=handle) as server:
+        assert predict(server.address, timeout=8).labels == ("sit down", "drink")
+    assert len(handle.left) == 3
+    first, _, third = handle.left
     assert first < 9  # gRPC rounds a deadline up, so neither this nor the next is exact
     assert first - third > 0.4  # two failures took 0.6 s: the third attempt had what was left, not a new deadline
 
 
 @both
-def test_retries_come_to_an_end(ask):
-    answer = failing(Code.UNAVAILABLE, times=9)
-    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=r"^UNAVAILABLE.*made to fail"):
-        ask(server.address, retries=1)
-    assert len(answer.left) == 2
+def test_retries_end(predict):
+    handle = failing(Code.UNAVAILABLE, times=9)
+    with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match=r"^UNAVAILABLE.*made to fail"):
+        predict(server.address, retries=1)
+    assert len(handle.left) == 2
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code not in (Code.OK, Code.UNAVAILABLE)])
-def test_no_other_code_is_tried_again(code):
-    answer = failing(code, times=9)
-    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=f"^{code.name}: ") as failure:
-        ask(server.address)
+def test_no_other_code_is_retried(code):
+    handle = failing(code, times=9)
+    with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match=f"^{code.name}: ") as failure:
+        predict_sync(server.address)
     assert failure.value.code == code
-    assert len(answer.left) == 1
+    assert len(handle.left) == 1
 
 
 def test_pauses_double_up_to_a_limit_and_stay_within_the_deadline():
@@ -105,27 +104,27 @@ def test_pauses_double_up_to_a_limit_and_stay_within_the_deadline():
 
 
 @both
-def test_server_that_dies_under_a_request(ask):
+def test_server_that_dies_under_a_request(predict):
     arrived, ended = threading.Event(), threading.Event()
 
-    def answer(request, context):
+    def handle(request, context):
         arrived.set()
         ended.wait(10)
-        return usual_answer(request)
+        return equal_rows(request)
 
-    with FakeServer(answer=answer) as server:
+    with FakeServer(handle=handle) as server:
         killer = threading.Thread(target=lambda: (arrived.wait(10), server.stop()))
         killer.start()
         with pytest.raises(RequestFailed) as failure:
-            ask(server.address, retries=0)
+            predict(server.address, retries=0)
         ended.set()
         killer.join()
-    assert failure.value.code in (Code.UNAVAILABLE, Code.CANCELLED)  # broken off: which of them is gRPC's choice
+    assert failure.value.code in (Code.UNAVAILABLE, Code.CANCELLED)  # which of them is up to gRPC
     assert len(str(failure.value).splitlines()) == 1
 
 
 @both
-def test_server_that_hangs_up(ask):
+def test_server_that_hangs_up(predict):
     def hang_up(listening):
         while True:
             try:
@@ -136,22 +135,22 @@ def test_server_that_hangs_up(ask):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=hang_up, args=(listening,), daemon=True).start()
         with pytest.raises(RequestFailed) as failure:
-            ask(f"127.0.0.1:{listening.getsockname()[1]}", retries=1, timeout=5)
+            predict(f"127.0.0.1:{listening.getsockname()[1]}", retries=1, timeout=5)
         listening.shutdown(socket.SHUT_RDWR)
     assert failure.value.code == Code.UNAVAILABLE
 
 
 @both
-def test_slow_server(ask):
+def test_slow_server(predict):
     ended = threading.Event()
 
-    def answer(request, context):
+    def handle(request, context):
         ended.wait(10)
-        return usual_answer(request)
+        return equal_rows(request)
 
-    with FakeServer(answer=answer) as server:
-        with pytest.raises(RequestFailed, match=r"^DEADLINE_EXCEEDED: no answer from .* in 0.3 s"):
-            ask(server.address, timeout=0.3)
+    with FakeServer(handle=handle) as server:
+        with pytest.raises(RequestFailed, match=r"^DEADLINE_EXCEEDED: no response from .* in 0.3 s"):
+            predict(server.address, timeout=0.3)
         ended.set()
 
 
@@ -172,38 +171,38 @@ def test_slow_server(ask):
         ({"classes": "a", "probabilities": 1.0}, r"classes has the shape \[\]"),
     ],
 )
-def test_answer_that_is_no_prediction(outputs, message):
-    def answer(request, context):
+def test_response_that_is_no_prediction(outputs, message):
+    def handle(request, context):
         return response(request, **outputs)
 
-    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match=message) as failure:
-        ask(server.address)
+    with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match=message) as failure:
+        predict_sync(server.address)
     assert failure.value.code == Code.INTERNAL
     assert server.address in str(failure.value)
 
 
-def test_answer_whose_tensor_is_damaged():
-    def answer(request, context):
-        damaged = usual_answer(request)
+def test_response_with_a_damaged_tensor():
+    def handle(request, context):
+        damaged = equal_rows(request)
         damaged.outputs["probabilities"].tensor_content = b"123"
         return damaged
 
-    with FakeServer(answer=answer) as server, pytest.raises(RequestFailed, match="probabilities is no tensor"):
-        ask(server.address)
+    with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match="probabilities is no tensor"):
+        predict_sync(server.address)
 
 
 @both
-def test_bytes_that_are_no_answer(ask, capfd):
+def test_bytes_that_are_no_response(predict, capfd):
     refused = pytest.raises(RequestFailed, match=r"^INTERNAL.*3 bytes that are no response of Predict")
-    with FakeServer(answer=lambda *_: b"\xff\xff\xff") as server, refused:
-        ask(server.address)
+    with FakeServer(handle=lambda *_: b"\xff\xff\xff") as server, refused:
+        predict(server.address)
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("metadata", "message"), [(b"", "no signatures"), (b"\xff\xff", "no response of GetModelM")])
-def test_metadata_that_is_none(metadata, message):
+def test_invalid_metadata(metadata, message):
     with FakeServer(metadata=metadata) as server, pytest.raises(RequestFailed, match=message):
-        ask(server.address)
+        predict_sync(server.address)
 
 
 # ---------------------------------------------------------------------------------------------------- limits
@@ -227,10 +226,10 @@ def test_limits_on_messages():
     def large(request, context):
         return response(request, classes=[["a" * 5 * 10**6]], probabilities=[[1.0]])
 
-    with FakeServer(answer=large) as server:
-        assert len(ask(server.address).labels[0]) == 5 * 10**6
+    with FakeServer(handle=large) as server:
+        assert len(predict_sync(server.address).labels[0]) == 5 * 10**6
         with pytest.raises(RequestFailed, match=r"^RESOURCE_EXHAUSTED"):
-            ask(server.address, max_message_bytes=10**5)
+            predict_sync(server.address, max_message_bytes=10**5)
 
 
 # ------------------------------------------------------------------------------------------------------- TLS
@@ -262,47 +261,50 @@ def mutual_server(authorities):
 
 
 @both
-def test_tls_and_mutual_tls(ask, authorities, tls_server, mutual_server):
+def test_tls_and_mutual_tls(predict, authorities, tls_server, mutual_server):
     ours, _ = authorities
-    assert ask(tls_server, tls=Tls(ca=ours.file)).version == 7
+    assert predict(tls_server, tls=Tls(ca=ours.file)).version == 7
     certificate, key = ours.sign("client")
-    assert ask(mutual_server, tls=Tls(ours.file, certificate, key)).version == 7
+    assert predict(mutual_server, tls=Tls(ours.file, certificate, key)).version == 7
 
 
 @both
-def test_server_that_is_not_trusted(ask, authorities, tls_server):
+def test_server_that_is_not_trusted(predict, authorities, tls_server):
     ours, theirs = authorities
 
     def refused(address, tls, message):
         with pytest.raises(RequestFailed, match=message) as failure:
-            ask(address, tls=tls, retries=0)
+            predict(address, tls=tls, retries=0)
         assert failure.value.code == Code.UNAVAILABLE
         assert len(str(failure.value).splitlines()) == 1
 
     refused(tls_server, Tls(ca=theirs.file), "not signed by .*theirs.pem")
-    refused(tls_server, Tls(), "signed by nobody known here .*--ca")
+    refused(tls_server, Tls(), "signed by an unknown authority .*--ca")
     refused(tls_server, None, "speaks TLS: give --tls")
-    for options, message in (({"days": -1}, "certificate has expired"), ({"host": "10.0.0.1"}, "of another server")):
+    for options, message in (
+        ({"days": -1}, "certificate has expired"),
+        ({"host": "10.0.0.1"}, "belongs to another server"),
+    ):
         with FakeServer(credentials=server_credentials(ours.sign("wrong", **options))) as server:
             refused(server.address, Tls(ca=ours.file), message)
     with FakeServer() as server:
         refused(server.address, Tls(ca=ours.file), "does not speak TLS: leave out --tls")
-    refused("127.0.0.1:1", Tls(ca=ours.file), "no server answers at 127.0.0.1:1")
+    refused("127.0.0.1:1", Tls(ca=ours.file), "no server responds at 127.0.0.1:1")
 
 
 def test_client_that_is_not_trusted(authorities, mutual_server):
     ours, theirs = authorities
     expired, foreign = ours.sign("expired", days=-1), theirs.sign("foreign")
     for tls, message in (
-        (Tls(ours.file), "wants the client's own certificate .*give --cert and --key"),
+        (Tls(ours.file), "requires the client's own certificate .*give --cert and --key"),
         (Tls(ours.file, *expired), "refuses the certificate .*expired.pem"),
         (Tls(ours.file, *foreign), "refuses the certificate .*foreign.pem"),
     ):
         with pytest.raises(RequestFailed, match=message):
-            ask(mutual_server, tls=tls, retries=0)
+            predict_sync(mutual_server, tls=tls, retries=0)
 
 
-def test_certificate_files_that_are_none(authorities, tmp_path):
+def test_invalid_certificate_files(authorities, tmp_path):
     ours, _ = authorities
     certificate, key = ours.sign("good")
     (tmp_path / "text.pem").write_text("no certificate")
@@ -322,14 +324,16 @@ def test_certificate_files_that_are_none(authorities, tmp_path):
 # --------------------------------------------------------------------------------------------------- command
 
 
-def test_command_over_mutual_tls(authorities, mutual_server, tmp_path, capsys):
+def test_command_over_mutual_tls(authorities, mutual_server, tmp_path, run_command):
     ours, _ = authorities
     certificate, key = ours.sign("command")
     np.save(tmp_path / "poses.npy", POSES)
-    line = ["--server", mutual_server, "--model", "adl", "--pose", str(tmp_path / "poses.npy"), "--format", "json"]
+    line = ["--server", mutual_server, "--model", "adl", "--pose", tmp_path / "poses.npy", "--format", "json"]
     line += ["--ca", ours.file]
-    assert command_line.run(client_module.main, [*line, "--cert", certificate, "--key", key]) == 0
-    assert json.loads(capsys.readouterr().out)["predictions"][0]["class"] == fake_server.LABELS[1]
-    assert command_line.run(client_module.main, [*line, "--retries", "0"]) == 2
-    (error,) = capsys.readouterr().err.splitlines()
+    status, out, _ = run_command(main, *line, "--cert", certificate, "--key", key)
+    assert status == 0
+    assert json.loads(out)["predictions"][0]["class"] == fake_server.LABELS[1]
+    status, _, err = run_command(main, *line, "--retries", "0")
+    assert status == 2
+    (error,) = err.splitlines()
     assert "give --cert and --key" in error

@@ -1,4 +1,4 @@
-"""Clips from files of the formats they really come in."""
+"""Clips from files in the formats that users have."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from serving.client.clips import read_poses, read_records, read_seen, read_video
+from serving.client.clips import read_poses, read_records, read_sampled, read_video
 from serving.savedmodel import signatures
 from tests.tfrecords.recording_files import write_video
 from tfrecords.reading.pipeline import Inputs
@@ -58,27 +58,27 @@ def test_rotated_video_is_turned_upright(video, tmp_path, a, b, c, d):
         Inputs(frames=5, size=32, frames_at="pose_steps", pose_steps=5, layout="kinect_v2_25"),
     ],
 )
-def test_what_a_model_sees_of_a_video_is_what_it_takes_of_the_whole(video, inputs):
-    """The graph around the network takes the same pictures of both; what it does not look at was not read."""
+def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
+    """The graph around the network samples the same pictures from both; the others were not read."""
 
     def fed(frames):
         request = {"frames": frames[np.newaxis], "poses": np.zeros((1, 3, 1, 25, 3), np.float32)}
         return signatures.features("serving_default", inputs, request)["rgb"].numpy()
 
-    seen, whole = read_seen(video[0], inputs), read_video(video[0])
-    np.testing.assert_array_equal(fed(seen), fed(whole))
-    looked_at = seen.reshape(len(seen), -1).any(axis=1)
-    assert seen.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
-    assert looked_at.sum() == len(np.unique(signatures.frame_indices(20, inputs)))
+    sampled, whole = read_sampled(video[0], inputs), read_video(video[0])
+    np.testing.assert_array_equal(fed(sampled), fed(whole))
+    not_black = sampled.reshape(len(sampled), -1).any(axis=1)
+    assert sampled.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
+    assert not_black.sum() == len(np.unique(signatures.frame_indices(20, inputs)))
 
 
-def test_a_video_that_does_not_say_how_many_frames_it_has_is_read_whole(video, tmp_path):
+def test_a_video_without_a_number_of_frames_is_read_whole(video, tmp_path):
     path = tmp_path / "stream.ts"
     write_video(path, video[1], codec="mpeg2video")
     inputs = Inputs(frames=4, stride=3, size=32)
-    np.testing.assert_array_equal(read_seen(path, inputs), read_video(path))
+    np.testing.assert_array_equal(read_sampled(path, inputs), read_video(path))
     with pytest.raises(UserError, match=r"no_such\.mp4"):
-        read_seen(tmp_path / "no_such.mp4", inputs)
+        read_sampled(tmp_path / "no_such.mp4", inputs)
 
 
 def test_video_that_cannot_be_read(video, tmp_path):

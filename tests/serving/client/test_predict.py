@@ -1,4 +1,4 @@
-"""Predictions from a SavedModel without a server."""
+"""Predictions from a SavedModel, without a server."""
 
 import copy
 import json
@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from serving import predict
+from serving import export, predict
 from serving.client.clips import read_video
 from serving.savedmodel.servable import Refused
 from tests.serving.conftest import INPUTS, LABELS, PERSONS
 from tests.tfrecords.recording_files import write_video
-from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 
@@ -35,8 +34,8 @@ def test_stored_pictures_equal_the_record(predictor, clips):
     np.testing.assert_allclose(of_pictures.probabilities, predictor.predict_clip(clip).probabilities, atol=1e-6)
 
 
-def test_a_file_is_answered_as_its_frames_are(predictor, clips, tmp_path):
-    """Whether the export says what the model looks at or not."""
+def test_a_file_gives_the_prediction_of_its_frames(predictor, clips, tmp_path):
+    """Whether the export has the model's inputs or not."""
     frames = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
     path, poses = write_video(tmp_path / "clip.mp4", frames), clips["long"].pose_xyz
     expected = predictor.predict(read_video(path), poses)
@@ -55,27 +54,36 @@ def test_arrays_that_do_not_fit(predictor):
         predictor.servable.predict_arrays("serving_default", arrays, ["classes"])
 
 
-def test_command(base, dataset, tmp_path, capsys, predictor):
+@pytest.fixture
+def loaded_once(predictor, monkeypatch):
+    """Commands use the model that is loaded already."""
+    monkeypatch.setattr(predict, "Predictor", lambda path: predictor)
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_command(base, dataset, run_command):
     model = base / "separable_sta"
-    line = ["--model", str(model), "--record", str(dataset), "--clip", "short", "--format", "json"]
-    assert command_line.run(predict.main, line) == 0
-    printed = json.loads(capsys.readouterr().out)
+    line = ["--model", model, "--record", dataset, "--clip", "short", "--format", "json"]
+    status, out, _ = run_command(predict.main, *line)
+    assert status == 0
+    printed = json.loads(out)
     assert printed["signature"] == "serve_examples"
     assert sorted(row["class"] for row in printed["predictions"]) == sorted(LABELS)
 
 
-def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, capsys):
-    from serving import export
-
+def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_command):
     folder, _ = export.export(export.Run(pose_run_folder), tmp_path, name="adl", version=4)
     np.save(tmp_path / "pose.npy", np.random.default_rng(0).normal(size=(9, 25, 3)).astype(np.float32))
-    assert command_line.run(predict.main, ["--model", str(folder), "--pose", str(tmp_path / "pose.npy")]) == 0
-    head, _, *rows = capsys.readouterr().out.splitlines()
+    line = ["--model", folder, "--pose", tmp_path / "pose.npy"]
+    status, out, _ = run_command(predict.main, *line)
+    assert status == 0
+    head, _, *rows = out.splitlines()
     assert head == "adl version 4, serving_default"
     assert len(rows) == len(LABELS)
     (folder / "saved_model.pb").write_bytes(b"damaged")
-    assert command_line.run(predict.main, ["--model", str(folder), "--pose", str(tmp_path / "pose.npy")]) == 2
-    assert "is not a SavedModel that can be loaded" in capsys.readouterr().err
+    status, _, err = run_command(predict.main, *line)
+    assert status == 2
+    assert "is not a SavedModel that can be loaded" in err
 
 
 @pytest.mark.parametrize(
@@ -84,13 +92,22 @@ def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, capsys)
         ([], "give a clip"),
         (["--record", "x"], "--record and --clip belong together"),
         (["--model", "missing", "--pose", "pose.npy"], "missing: no such folder"),
-        (["--pose", "pose.npy"], "the model needs pictures of full_body"),
         (["--pose", "no.npy"], "no.npy: cannot be read"),
     ],
 )
-def test_nothing_to_predict(base, tmp_path, monkeypatch, capsys, line, message):
+def test_nothing_to_predict(base, tmp_path, monkeypatch, run_command, line, message):
     monkeypatch.chdir(tmp_path)
     np.save("pose.npy", np.zeros((9, 25, 3), np.float32))
-    assert command_line.run(predict.main, ["--model", str(base / "separable_sta"), *line]) == 2
-    (printed,) = capsys.readouterr().err.splitlines()
+    status, _, err = run_command(predict.main, "--model", base / "separable_sta", *line)
+    assert status == 2
+    (printed,) = err.splitlines()
     assert message in printed
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_command_with_a_clip_that_does_not_fit(tmp_path, run_command):
+    np.save(tmp_path / "pose.npy", np.zeros((9, 25, 3), np.float32))
+    status, _, err = run_command(predict.main, "--model", "any", "--pose", tmp_path / "pose.npy")
+    assert status == 2
+    (printed,) = err.splitlines()
+    assert "the model needs pictures of full_body" in printed

@@ -1,4 +1,4 @@
-"""The client over REST, against a server that speaks the JSON of TensorFlow Serving's page "RESTful API"."""
+"""The client over REST, against a server with the JSON of TensorFlow Serving's page "RESTful API"."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.client.client import AsyncClient, Client, RequestFailed, Tls
+from serving.client import AsyncClient, Client, RequestFailed, Tls
 from tests.serving.made_certificates import Authority
 from zoo.shared.errors import UserError
 
@@ -49,7 +49,7 @@ METADATA = {
         }
     },
 }
-ANSWER = {
+RESPONSE = {
     "outputs": {
         "classes": [["drink", "put on — coat"]],
         "probabilities": [[0.25, 0.75]],
@@ -59,7 +59,7 @@ ANSWER = {
 
 
 @contextlib.contextmanager
-def serving(answer=(200, ANSWER), metadata=(200, METADATA), context=None):
+def serving(predict=(200, RESPONSE), metadata=(200, METADATA), context=None):
     """Base address of a server, and the requests it got: (verb, path, decoded body)."""
     requests = []
 
@@ -71,7 +71,7 @@ def serving(answer=(200, ANSWER), metadata=(200, METADATA), context=None):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             requests.append(("POST", self.path, body))
-            self._send(*(answer() if callable(answer) else answer))
+            self._send(*(predict() if callable(predict) else predict))
 
         def _send(self, status, content):
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -97,14 +97,14 @@ def serving(answer=(200, ANSWER), metadata=(200, METADATA), context=None):
         server.server_close()
 
 
-def ask(address, **options):
+def classify(address, **options):
     with Client(address, "adl", **options) as client:
         return client.predict(JPEGS, POSES, outputs=["logits"])
 
 
-def test_question_and_answer():
+def test_request_and_response():
     with serving() as (address, requests):
-        answer = ask(address)
+        prediction = classify(address)
     assert requests[0] == ("GET", "/v1/models/adl/metadata", None)
     verb, path, body = requests[1]
     assert (verb, path) == ("POST", "/v1/models/adl:predict")
@@ -116,18 +116,18 @@ def test_question_and_answer():
             "poses": [[[persons[0], absent] for persons in POSES.tolist()]],
         },
     }
-    assert (answer.model, answer.version, answer.signature) == ("adl", None, "serve_jpeg")
-    assert (answer.labels, answer.probabilities) == (("put on — coat", "drink"), (0.75, 0.25))
-    np.testing.assert_array_equal(answer.outputs["logits"], [-1, 1])
+    assert (prediction.model, prediction.version, prediction.signature) == ("adl", None, "serve_jpeg")
+    assert (prediction.labels, prediction.probabilities) == (("put on — coat", "drink"), (0.75, 0.25))
+    np.testing.assert_array_equal(prediction.outputs["logits"], [-1, 1])
 
 
-def test_asyncio_asks_the_same():
-    async def ask_async(address):
+def test_asyncio_sends_the_same():
+    async def classify_async(address):
         async with AsyncClient(address, "adl") as client:
             return await client.predict(JPEGS, POSES)
 
     with serving() as (address, requests):
-        assert asyncio.run(ask_async(address)) == ask(address)
+        assert asyncio.run(classify_async(address)) == classify(address)
     assert requests[:2] == requests[2:]
 
 
@@ -140,7 +140,7 @@ def test_asyncio_asks_the_same():
 )
 def test_versions_and_labels(options, path):
     with serving() as (address, requests):
-        assert ask(f"{address}/behind/", **options).version == options.get("version")
+        assert classify(f"{address}/behind/", **options).version == options.get("version")
     assert [request[1] for request in requests] == [f"/behind{path}/metadata", f"/behind{path}:predict"]
 
 
@@ -158,43 +158,43 @@ def test_raw_frames_are_numbers():
         (500, "INTERNAL"), (501, "UNIMPLEMENTED"), (503, "UNAVAILABLE"), (504, "DEADLINE_EXCEEDED"), (418, "UNKNOWN"),
     ],
 )  # fmt: skip
-def test_refusals(status, code):
-    refusal = (status, {"error": "Servable not found for request: Latest(adl)"})
-    with serving(answer=refusal) as (address, requests), pytest.raises(RequestFailed) as failure:
-        ask(address, retries=1)
+def test_status_codes(status, code):
+    refused = (status, {"error": "Servable not found for request: Latest(adl)"})
+    with serving(predict=refused) as (address, requests), pytest.raises(RequestFailed) as failure:
+        classify(address, retries=1)
     assert failure.value.code == grpc.StatusCode[code]
     assert str(failure.value).startswith(f"{code}: ")
     assert "Servable not found for request: Latest(adl)" in str(failure.value)
     assert len(requests) == (3 if code == "UNAVAILABLE" else 2)  # the metadata, and one or two attempts
 
 
-def test_unavailable_is_tried_again():
-    answers = iter([(503, {"error": "not yet"}), (200, ANSWER)])
-    with serving(answer=lambda: next(answers)) as (address, _):
-        assert ask(address).labels[0] == "put on — coat"
+def test_unavailable_is_retried():
+    responses = iter([(503, {"error": "not yet"}), (200, RESPONSE)])
+    with serving(predict=lambda: next(responses)) as (address, _):
+        assert classify(address).labels[0] == "put on — coat"
 
 
 @pytest.mark.parametrize(
     "content",
     [b"<html>", b"[]", {"predictions": []}, {"outputs": [[1.0]]}, {"outputs": {"classes": [["a"], ["b", "c"]]}},
-     {"outputs": {"classes": [[{"b64": "%"}]]}}, {"outputs": {**ANSWER["outputs"], "probabilities": [[0.1]]}},
-     {"outputs": {**ANSWER["outputs"], "probabilities": None}}],
+     {"outputs": {"classes": [[{"b64": "%"}]]}}, {"outputs": {**RESPONSE["outputs"], "probabilities": [[0.1]]}},
+     {"outputs": {**RESPONSE["outputs"], "probabilities": None}}],
 )  # fmt: skip
-def test_answer_that_is_no_prediction(content):
-    with serving(answer=(200, content)) as (address, _), pytest.raises(RequestFailed, match=r"^INTERNAL: "):
-        ask(address)
+def test_response_that_is_no_prediction(content):
+    with serving(predict=(200, content)) as (address, _), pytest.raises(RequestFailed, match=r"^INTERNAL: "):
+        classify(address)
 
 
 @pytest.mark.parametrize("content", [b"", {}, {"metadata": {"signature_def": {"signature_def": {"a": 1}}}}])
-def test_metadata_that_is_none(content):
+def test_invalid_metadata(content):
     with serving(metadata=(200, content)) as (address, _), pytest.raises(RequestFailed, match=r"^INTERNAL: "):
-        ask(address)
+        classify(address)
 
 
 def test_error_page_of_a_proxy():
     refused = pytest.raises(RequestFailed, match="HTTP status 502, Bad Gateway")
     with serving(metadata=(502, b"<html>")) as (address, _), refused:
-        ask(address, retries=0)
+        classify(address, retries=0)
 
 
 @pytest.mark.parametrize(
@@ -202,15 +202,15 @@ def test_error_page_of_a_proxy():
     [
         (b"", "UNAVAILABLE"),  # hangs up
         (b"SSH-2.0\r\n", "UNAVAILABLE"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "UNAVAILABLE"),  # breaks off
-        (None, "DEADLINE_EXCEEDED"),  # says nothing
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "UNAVAILABLE"),  # closes early
+        (None, "DEADLINE_EXCEEDED"),  # sends nothing
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "DEADLINE_EXCEEDED"),  # and then a byte now and then
     ],
 )
-def test_server_that_does_not_answer(sent, code):
+def test_server_without_a_response(sent, code):
     ended = threading.Event()
 
-    def speak(listening):
+    def serve(listening):
         connection, _ = listening.accept()
         with connection, contextlib.suppress(OSError):
             if sent is not None:
@@ -220,10 +220,10 @@ def test_server_that_does_not_answer(sent, code):
                 connection.sendall(b" " if sent else b"")
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=speak, args=(listening,))
+        thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
         with pytest.raises(RequestFailed) as failure:
-            ask(f"http://127.0.0.1:{listening.getsockname()[1]}", retries=0, timeout=0.5 if "DEAD" in code else 5)
+            classify(f"http://127.0.0.1:{listening.getsockname()[1]}", retries=0, timeout=0.5 if "DEAD" in code else 5)
         ended.set()
         thread.join()
     assert failure.value.code == grpc.StatusCode[code]
@@ -232,8 +232,8 @@ def test_server_that_does_not_answer(sent, code):
 
 def test_limits_on_messages():
     with serving() as (address, requests):
-        with pytest.raises(RequestFailed, match=r"RESOURCE_EXHAUSTED.*an answer of more than 1000 bytes"):
-            ask(address, max_message_bytes=1000)
+        with pytest.raises(RequestFailed, match=r"RESOURCE_EXHAUSTED.*a response of more than 1000 bytes"):
+            classify(address, max_message_bytes=1000)
         with Client(address, "adl", max_message_bytes=len(json.dumps(METADATA))) as client:
             poses = np.full((100, 1, 2, 3), 1 / 3, np.float32)  # longer as text than as floats
             with pytest.raises(RequestFailed, match=r"RESOURCE_EXHAUSTED.*the limit here is"):
@@ -249,16 +249,16 @@ def test_tls(tmp_path):
     context.verify_mode = ssl.CERT_REQUIRED
     own = ours.sign("client")
     with serving(context=context) as (address, _):
-        assert ask(address, tls=Tls(ours.file, *own)).labels[0] == "put on — coat"
+        assert classify(address, tls=Tls(ours.file, *own)).labels[0] == "put on — coat"
         for tls, message in (
             (Tls(theirs.file, *own), "not signed by .*theirs.pem"),
-            (None, "signed by nobody known here"),
-            (Tls(ours.file), "wants the client's own certificate"),
+            (None, "signed by an unknown authority"),
+            (Tls(ours.file), "requires the client's own certificate"),
         ):
             with pytest.raises(RequestFailed, match=f"^UNAVAILABLE: .*{message}"):
-                ask(address, tls=tls, retries=0)
+                classify(address, tls=tls, retries=0)
         with pytest.raises(RequestFailed, match=r"the server speaks TLS: .*https://"):
-            ask(address.replace("https", "http"), retries=0)
+            classify(address.replace("https", "http"), retries=0)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,6 @@ def test_tls(tmp_path):
         ("http://a:1", {"tls": Tls()}, "TLS is https://"),
     ],
 )
-def test_addresses_that_are_none(address, options, message):
+def test_invalid_addresses(address, options, message):
     with pytest.raises(UserError, match=message):
         Client(address, "adl", **options)

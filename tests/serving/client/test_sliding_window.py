@@ -1,4 +1,4 @@
-"""Windows, smoothing and the time line; and the way of a stream through a server and out of the command."""
+"""Windows, smoothing and the time line; streams through a server and the command."""
 
 import asyncio
 import csv
@@ -17,13 +17,23 @@ import weakref
 import numpy as np
 import pytest
 
-from serving.client import client as client_module
-from serving.client import sliding_window
-from serving.client.client import AsyncClient, Client, RequestFailed
-from serving.client.clips import encode_jpeg
-from serving.client.prediction import Prediction
-from serving.client.sliding_window import Exponential, MovingAverage, Plan, Row, TimeLine, poses_between, windows
-from serving.client.streams import VideoFrames
+from serving.client import (
+    AsyncClient,
+    Client,
+    Exponential,
+    MovingAverage,
+    Plan,
+    Prediction,
+    RequestFailed,
+    TimeLine,
+    VideoFrames,
+    encode_jpeg,
+    sliding_window,
+    smoothing,
+)
+from serving.client.command import main
+from serving.client.sliding_window import poses_between, windows
+from serving.client.time_line import Row, RowBuilder
 from tests.conftest import REPOSITORY
 from tests.serving.fake_server import FRAMES, JPEGS, LABELS, POSES, FakeServer, response, signature_map
 from tests.tfrecords.recording_files import write_video
@@ -78,7 +88,7 @@ def test_plan(length, stride, fps, expected):
         (8, None, "inf", "inf frames per second"),
     ],
 )
-def test_plans_that_are_none(length, stride, fps, message):
+def test_invalid_plans(length, stride, fps, message):
     with pytest.raises(UserError, match=message):
         Plan.of(length, stride, fps=fps)
 
@@ -90,7 +100,7 @@ def test_poses_of_the_time():
     # At another rate, windows that touch share no pose and leave none out.
     parts = [poses_between(poses, k / 30 * 7, (k + 1) / 30 * 7, 25).tolist() for k in range(3)]
     assert [index for part in parts for index in part] == list(range(18))
-    assert poses_between(poses, 0.5, 0.6, fps=1).tolist() == [0]  # the latest there is
+    assert poses_between(poses, 0.5, 0.6, fps=1).tolist() == [0]  # the latest before the end
     assert poses_between(poses, 1.8, 2.4, fps=10).tolist() == [18, 19]  # a little short
     with pytest.raises(UserError, match=r"the poses end at 2.00 s, the frames go on at 2.00 s"):
         poses_between(poses, 2.0, 2.3, fps=10)
@@ -111,7 +121,7 @@ def test_poses_at_any_rate_until_they_end():
     assert len(poses_between(poses, 0.0, 10.0, fps=1e308)) == 10
 
 
-def test_a_rate_of_poses_that_is_none():
+def test_an_invalid_rate_of_poses():
     client = types.SimpleNamespace(takes_jpegs=lambda: False)
     with pytest.raises(UserError, match="inf poses per second"):
         next(sliding_window.predict(client, [b"0"], Plan(1, 1, 10.0), poses=np.zeros((2, 25, 3)), pose_fps=math.inf))
@@ -133,16 +143,16 @@ def test_smoothing_against_its_definition():
 @pytest.mark.parametrize(
     "text", ["", "mean", "mean:0", "mean:a", "exponential:0", "exponential:1.5", "none:1", "fir:2"]
 )
-def test_smoothings_that_are_none(text):
+def test_invalid_smoothings(text):
     with pytest.raises(UserError, match=r"expected|no smoothing"):
-        sliding_window.smoothing(text)
+        smoothing.parse(text)
 
 
 def rows(probabilities, smooth, stride=1.0, length=2.0):
     """Rows of windows whose class "b" has those probabilities."""
-    make = sliding_window._Rows(smooth)
-    said = [Prediction("adl", 1, "serve_jpeg", ("a", "b"), (1 - p, p)) for p in probabilities]
-    return [make(stride * index, stride * index + length, prediction) for index, prediction in enumerate(said)]
+    make = RowBuilder(smooth)
+    predictions = [Prediction("adl", 1, "serve_jpeg", ("a", "b"), (1 - p, p)) for p in probabilities]
+    return [make(stride * index, stride * index + length, prediction) for index, prediction in enumerate(predictions)]
 
 
 def segments(of_rows):
@@ -161,7 +171,7 @@ def test_segments_change_halfway_between_two_windows():
     assert segments([]) == []
 
 
-def test_smoothing_removes_a_flicker_and_does_not_come_late():
+def test_smoothing_removes_a_flicker_without_a_delay():
     steady = [0.0] * 6 + [1.0] * 6
     ((_, change, first, _), (_, end, second, _)) = segments(rows(steady, MovingAverage(1)))
     for smooth in (MovingAverage(3), Exponential(0.4)):
@@ -174,7 +184,7 @@ def test_smoothing_removes_a_flicker_and_does_not_come_late():
 
 
 def test_new_classes_are_not_mixed_with_old_ones():
-    make = sliding_window._Rows(MovingAverage(2))
+    make = RowBuilder(MovingAverage(2))
     make(0, 1, Prediction("adl", 1, "s", ("a", "b"), (0.9, 0.1)))
     after = make(1, 2, Prediction("adl", 2, "s", ("c", "b"), (0.6, 0.4)))
     assert (after.smoothed.labels, after.smoothed.probabilities) == (("c", "b"), (0.6, 0.4))
@@ -183,7 +193,7 @@ def test_new_classes_are_not_mixed_with_old_ones():
 # ----------------------------------------------------------------------------------------- through a server
 
 
-def numbered_answer(request, context):
+def numbered_response(request, context):
     """Of windows of numbered frames: the probability of the first label is the number of the first, by 100."""
     frames = request.inputs["jpegs"].string_val
     numbers = [int(frame) for frame in frames]
@@ -209,26 +219,26 @@ def rows_async(address, *arguments, **options):
     return asyncio.run(collected(address, *arguments, **options))
 
 
-both = pytest.mark.parametrize("ask", [rows_sync, rows_async])
+both = pytest.mark.parametrize("predict", [rows_sync, rows_async])
 
 
 @both
-def test_answers_in_order_with_several_under_way(ask):
+def test_answers_in_order_with_several_in_flight(predict):
     together = threading.Barrier(3, timeout=120)  # passes only when three requests are there at once
     later = threading.Event()
 
-    def answer(request, context):
+    def handle(request, context):
         first = int(request.inputs["jpegs"].string_val[0])
         if first < 12:  # the first three windows
             together.wait()
             if first == 0:
-                later.wait(20)  # the first is answered after the others
+                later.wait(20)  # the first response comes after the others
             elif first == 8:
                 later.set()
-        return numbered_answer(request, context)
+        return numbered_response(request, context)
 
-    with FakeServer(signature_map(serve_jpeg=JPEGS), answer) as server:
-        made = ask(server.address, numbered(26), Plan(8, 4, 10.0), in_flight=3)
+    with FakeServer(signature_map(serve_jpeg=JPEGS), handle) as server:
+        made = predict(server.address, numbered(26), Plan(8, 4, 10.0), in_flight=3)
     assert [row.index for row in made] == list(range(6))
     assert [(row.start, row.end) for row in made] == [
         (0, 0.8),
@@ -244,25 +254,25 @@ def test_answers_in_order_with_several_under_way(ask):
 
 
 @both
-def test_faults_of_the_stream_and_of_the_server_are_raised(ask):
+def test_errors_of_the_stream_and_of_the_server_are_raised(predict):
     def broken():
         yield from numbered(20)
         raise UserError("the camera is gone")
 
-    with FakeServer(signature_map(serve_jpeg=JPEGS), numbered_answer) as server:
+    with FakeServer(signature_map(serve_jpeg=JPEGS), numbered_response) as server:
         with pytest.raises(UserError, match="the camera is gone"):
-            ask(server.address, broken(), Plan(4, 4, 10.0))
+            predict(server.address, broken(), Plan(4, 4, 10.0))
         with pytest.raises(UserError, match="no frames came"):
-            ask(server.address, iter([]), Plan(4, 4, 10.0))
+            predict(server.address, iter([]), Plan(4, 4, 10.0))
         endless = (b"%d" % (number % 40) for number in iter(int, 1))
         with pytest.raises(RequestFailed):  # not one after another: the fake server's assertion fails
-            ask(server.address, endless, Plan(4, 2, 10.0))
+            predict(server.address, endless, Plan(4, 2, 10.0))
         assert not [thread for thread in threading.enumerate() if thread.name == "frames"]  # nobody reads on
         with pytest.raises(UserError, match="neither frames nor poses"):
-            ask(server.address, None, Plan(4, 2, 10.0))
+            predict(server.address, None, Plan(4, 2, 10.0))
 
 
-def test_a_row_is_there_before_the_stream_goes_on():
+def test_a_row_comes_before_the_next_frame():
     go_on = threading.Event()
 
     def stream():
@@ -271,13 +281,13 @@ def test_a_row_is_there_before_the_stream_goes_on():
         yield from (b"4", b"5")
 
     with (
-        FakeServer(signature_map(serve_jpeg=JPEGS), numbered_answer) as server,
+        FakeServer(signature_map(serve_jpeg=JPEGS), numbered_response) as server,
         Client(server.address, "adl") as client,
     ):
-        answers = sliding_window.predict(client, stream(), Plan(4, 2, 10.0))
-        assert next(answers).index == 0  # while the camera has nothing new
+        made = sliding_window.predict(client, stream(), Plan(4, 2, 10.0))
+        assert next(made).index == 0  # while the camera has nothing new
         go_on.set()
-        assert [row.index for row in answers] == [1]
+        assert [row.index for row in made] == [1]
 
 
 def test_few_frames_are_held():
@@ -294,16 +304,16 @@ def test_few_frames_are_held():
             most[0] = max(most[0], len(alive))
             yield frame
 
-    def answer(request, context):
+    def handle(request, context):
         return response(request, classes=[LABELS], probabilities=[[0.5, 0.5]])
 
-    with FakeServer(signature_map(serving_default=FRAMES), answer) as server:
+    with FakeServer(signature_map(serving_default=FRAMES), handle) as server:
         assert len(rows_sync(server.address, stream(), Plan(8, 8, 10.0), in_flight=2)) == 50
     assert most[0] <= 8 * 5  # two under way, one in the hand, one that fills, one more for what is not collected yet
 
 
 def test_poses_alone_and_poses_beside_frames():
-    def answer(request, context):
+    def handle(request, context):
         sent = tf_array(request.inputs["poses"])
         return response(request, classes=[LABELS], probabilities=[[sent[0, 0, 0, 0, 0] / 100, 0.5]])
 
@@ -314,12 +324,12 @@ def test_poses_alone_and_poses_beside_frames():
 
     poses = np.zeros((20, 25, 3), np.float32)
     poses[:, 0, 0] = np.arange(20)
-    with FakeServer(signature_map(serving_default=POSES), answer) as server:
+    with FakeServer(signature_map(serving_default=POSES), handle) as server:
         made = rows_sync(server.address, None, Plan(8, 6, 10.0), poses=poses)
         sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
     assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 6, 12)]
     assert [row.start for row in made] == [0.0, 0.6, 1.2]
-    with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES}), answer) as server:
+    with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES}), handle) as server:
         rows_sync(server.address, numbered(40), Plan(16, 16, 40.0), poses=poses, pose_fps=20)
         sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
     assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 8, 12)]  # half as many poses as frames
@@ -340,26 +350,27 @@ def bright(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def brightness_server():
-    """Says "drink" of dark clips and "sit down" of bright ones."""
+    """Classifies dark clips as "drink" and bright ones as "sit down"."""
     import cv2
 
-    def answer(request, context):
+    def handle(request, context):
         jpegs = request.inputs["jpegs"].string_val
         mean = np.mean([cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).mean() for jpeg in jpegs]) / 255
         return response(request, classes=[LABELS], probabilities=[[1 - mean, mean]])
 
-    with FakeServer(signature_map(serve_jpeg=JPEGS), answer) as server:
+    with FakeServer(signature_map(serve_jpeg=JPEGS), handle) as server:
         yield server.address
 
 
-def run(capsys, address, *options):
-    status = command_line.run(client_module.main, ["--server", address, "--model", "adl", *map(str, options)])
-    return status, *capsys.readouterr()
+@pytest.fixture
+def run(run_command):
+    """Runs the command against a server: (status, out, err)."""
+    return lambda address, *options: run_command(main, "--server", address, "--model", "adl", *options)
 
 
-def test_command_as_table(brightness_server, bright, capsys):
+def test_command_as_table(brightness_server, bright, run):
     path, fps = bright
-    status, out, _ = run(capsys, brightness_server, "--video", path, "--window", 10, "--stride", 5)
+    status, out, _ = run(brightness_server, "--video", path, "--window", 10, "--stride", 5)
     assert status == 0
     head, titles, *lines = out.splitlines()
     assert (head, titles.split()) == ("adl version 7, serve_jpeg", ["start", "s", "end", "s", "probability", "class"])
@@ -373,15 +384,15 @@ def test_command_as_table(brightness_server, bright, capsys):
     assert float(found[1][1]) == pytest.approx(40 / fps, abs=0.01)
 
 
-def test_command_as_json_and_csv(brightness_server, bright, capsys):
+def test_command_as_json_and_csv(brightness_server, bright, run):
     options = ["--video", bright[0], "--window", "1s", "--fps", "10", "--smooth", "mean:2"]
-    status, out, _ = run(capsys, brightness_server, *options, "--format", "json", "--top", 1)
+    status, out, _ = run(brightness_server, *options, "--format", "json", "--top", 1)
     lines = [json.loads(line) for line in out.splitlines()]
     assert (status, len(lines)) == (0, 9)
     assert [line["window"] for line in lines[:7]] == list(range(7))
     assert {"start", "end", "model", "version", "signature", "predictions", "smoothed"} < set(lines[0])
     assert [line["segment"] for line in lines[7:]] == LABELS
-    status, out, _ = run(capsys, brightness_server, *options, "--format", "csv")
+    status, out, _ = run(brightness_server, *options, "--format", "csv")
     first, *records = csv.reader(io.StringIO(out))
     assert first == ["kind", "start_s", "end_s", "class", "probability"]
     assert [record[0] for record in records] == ["window"] * 7 + ["segment"] * 2
@@ -392,7 +403,7 @@ def test_command_as_json_and_csv(brightness_server, bright, capsys):
     assert shown[7:] == [(s["start"], s["end"], s["segment"], s["probability"]) for s in lines[7:]]
 
 
-def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, tmp_path, capsys):
+def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, tmp_path, run):
     cut = tmp_path / "cut.mpg"
     frames = np.zeros((60, 64, 64, 3), np.uint8)
     write_video(tmp_path / "whole.mp4", frames)
@@ -403,7 +414,7 @@ def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, t
             raise UserError(f"{cut}: damaged after frame 12")
 
         patch.setattr(VideoFrames, "__iter__", broken)
-        status, out, err = run(capsys, brightness_server, "--video", bright[0], "--window", 4, "--format", "csv")
+        status, out, err = run(brightness_server, "--video", bright[0], "--window", 4, "--format", "csv")
     assert status == 2
     assert err.splitlines() == [f"error: {cut}: damaged after frame 12"]
     assert out.splitlines()[-1].startswith("segment,0.0,")
@@ -444,14 +455,14 @@ def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_
         (["--record", ".", "--clip", "a", "--window", "4"], "--window is for"),
     ],
 )
-def test_command_with_wrong_arguments(capsys, options, message):
-    status, _, err = run(capsys, "127.0.0.1:1", *options)
+def test_command_with_wrong_arguments(run, options, message):
+    status, _, err = run("127.0.0.1:1", *options)
     assert status == 2
     (line,) = err.splitlines()
     assert message in line
 
 
-def test_options_of_the_window_and_their_defaults(monkeypatch, capsys, tmp_path):
+def test_options_of_the_window_and_their_defaults(monkeypatch, run, tmp_path):
     taken = []
 
     def predict(client, frames, plan, **options):
@@ -460,11 +471,11 @@ def test_options_of_the_window_and_their_defaults(monkeypatch, capsys, tmp_path)
 
     monkeypatch.setattr(sliding_window, "predict", predict)
     line = ["--frames", tmp_path, "--fps", 10, "--window", 4]
-    assert run(capsys, "127.0.0.1:1", *line)[0] == 0
-    assert run(capsys, "127.0.0.1:1", *line, "--idle", 7, "--in-flight", 2, "--smooth", "mean:3")[0] == 0
+    assert run("127.0.0.1:1", *line)[0] == 0
+    assert run("127.0.0.1:1", *line, "--idle", 7, "--in-flight", 2, "--smooth", "mean:3")[0] == 0
     assert taken == [(5.0, 4, type(None)), (7.0, 2, MovingAverage)]
 
 
 def test_row_of_a_prediction_is_what_a_time_line_takes():
-    said = Prediction("adl", 1, "s", ("a",), (0.5,))
-    assert segments([Row(0, 1.0, 3.0, said, said, 2.0)]) == [(1.0, 3.0, "a", 0.5)]
+    prediction = Prediction("adl", 1, "s", ("a",), (0.5,))
+    assert segments([Row(0, 1.0, 3.0, prediction, prediction, 2.0)]) == [(1.0, 3.0, "a", 0.5)]

@@ -1,4 +1,4 @@
-"""Frames one after another: a video file, a folder that fills, a camera."""
+"""Streams of frames: a video file, a folder of new pictures, a camera."""
 
 import threading
 
@@ -32,7 +32,7 @@ def picture(brightness):
 
 
 def put(folder, name, brightness):
-    """A picture that is there at once, as a careful writer leaves it."""
+    """Writes a picture whole and renames it into the folder."""
     temporary = folder / f"{name}.part"
     temporary.write_bytes(encode_jpeg(picture(brightness)))
     temporary.rename(folder / name)
@@ -73,7 +73,7 @@ def test_pictures_that_appear_and_one_that_is_written_slowly(tmp_path):
     (tmp_path / "a2.jpg").write_bytes(whole)
     reading.join(20)
     assert got == [whole, (tmp_path / "a3.jpg").read_bytes()]
-    (tmp_path / "a1.jpg").unlink()  # a user who tidies up
+    (tmp_path / "a1.jpg").unlink()  # a user removes it
     put(tmp_path, "a4.jpg", 4)
     assert next(frames) == (tmp_path / "a4.jpg").read_bytes()
 
@@ -83,7 +83,7 @@ def test_folders_that_cannot_be_read(tmp_path):
         FolderFrames(tmp_path / "missing", fps=25)
     assert list(FolderFrames(tmp_path, fps=25, idle=0.02)) == []
     (tmp_path / "b1.jpg").write_bytes(encode_jpeg(picture(1))[:100])
-    with pytest.raises(UserError, match=r"b1.jpg: not a whole JPEG file, and nobody goes on"):
+    with pytest.raises(UserError, match=r"b1.jpg: not a whole JPEG file, and it is no longer being written"):
         list(FolderFrames(tmp_path, fps=25, idle=0.02))
     put(tmp_path, "b1.jpg", 1)
     frames = iter(FolderFrames(tmp_path, fps=25, idle=30))

@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import export
-from serving.client.client import Client, RequestFailed, Tls
+from serving.client import Client, RequestFailed, Tls
 from serving.server import batching, server, tls
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS

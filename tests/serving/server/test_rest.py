@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2
 
-from serving.client.client import Client
+from serving.client import Client
 from serving.server import metrics, rest, server
 
 NAME = "my model: ä/1"

@@ -1,0 +1,192 @@
+"""The command ``python -m serving.client``: classifies a clip, a long video, a folder of frames or a camera.
+
+``python -m serving.client --server HOST:PORT --model NAME --video FILE --pose FILE``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.client import clips, printing, sliding_window, smoothing, streams, time_line
+from serving.client.client import RETRIES, TIMEOUT, Client
+from serving.client.credentials import Tls
+from zoo.shared import command_line
+from zoo.shared.command_line import not_negative, positive
+from zoo.shared.errors import UserError
+
+LARGEST_MB = 2048
+IDLE_SECONDS = 5.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a missing camera is reported in our one line
+    arguments = _parser().parse_args(argv)
+    _check(arguments)
+    outputs = [name for name in arguments.outputs.split(",") if name]
+    printer = printing.printer(arguments.format, arguments.top, sys.stdout)
+    with _client(arguments) as client:
+        if arguments.record:
+            (clip,) = clips.read_records(arguments.record, [arguments.clip])
+            printer.prediction(client.predict_clip(clip, outputs))
+            return 0
+        poses = clips.read_poses(arguments.pose) if arguments.pose else None
+        frames = _stream(arguments)
+        if arguments.window is None:
+            printer.prediction(client.predict(frames, poses, outputs))
+        else:
+            _predict_windows(client, frames, poses, arguments, outputs, printer)
+    return 0
+
+
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(prog="python -m serving.client", description="Ask a server what a clip shows.")
+    _add_server_options(parser.add_argument_group("server"))
+    _add_clip_options(parser.add_argument_group("a clip"))
+    _add_stream_options(parser.add_argument_group("long video and streams"))
+    _add_output_options(parser.add_argument_group("output"))
+    return parser
+
+
+def _add_server_options(group) -> None:
+    group.add_argument(
+        "--server", required=True, metavar="ADDRESS", help="HOST:PORT (gRPC), http:// or https://HOST:PORT (REST)"
+    )
+    group.add_argument("--model", required=True, metavar="NAME", help="name of the model")
+    group.add_argument("--version", type=int, metavar="N", help="version; by default the newest")
+    group.add_argument("--version-label", metavar="LABEL", help="label of a version, such as stable")
+    group.add_argument("--signature", metavar="NAME", help="by default serve_jpeg where the model has it")
+    group.add_argument("--tls", action="store_true", help="use TLS; the next three options imply it")
+    group.add_argument("--ca", metavar="FILE", help="certificate of the authority that signed the server's (PEM)")
+    group.add_argument("--cert", metavar="FILE", help="the client's own certificate (PEM)")
+    group.add_argument("--key", metavar="FILE", help="the private key of --cert (PEM)")
+    group.add_argument("--timeout", type=positive(float), default=TIMEOUT, help="seconds to wait for a response")
+    group.add_argument(
+        "--retries", type=not_negative, default=RETRIES, metavar="N", help="further attempts after UNAVAILABLE"
+    )
+    group.add_argument(
+        "--max-message-mb", type=positive(float), default=LARGEST_MB, metavar="MB", help="largest message, either way"
+    )
+
+
+def _add_clip_options(group) -> None:
+    group.add_argument("--video", metavar="FILE", help="video file")
+    group.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .json or .csv")
+    group.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
+    group.add_argument("--clip", metavar="ID", help="id of the clip in --record")
+
+
+def _add_stream_options(group) -> None:
+    group.add_argument("--frames", metavar="FOLDER", help="folder to which pictures are added, instead of --video")
+    group.add_argument("--camera", metavar="SOURCE", help="number or address of a camera, instead of --video")
+    group.add_argument("--window", metavar="LENGTH", help="slide a window over it: frames such as 64, or seconds: 2.5s")
+    group.add_argument("--stride", metavar="LENGTH", help="from window to window; by default half a window")
+    # No defaults here: these options are refused without --window.
+    group.add_argument("--smooth", metavar="HOW", help="none (the default), mean:WINDOWS or exponential:WEIGHT")
+    group.add_argument("--fps", type=positive(float), help="frames (or poses alone) per second; by default the file's")
+    group.add_argument("--pose-fps", type=positive(float), help="poses per second; by default as many as frames")
+    group.add_argument(
+        "--idle",
+        type=positive(float),
+        metavar="S",
+        help=f"seconds without a new picture after which --frames ends; by default {IDLE_SECONDS:g}",
+    )
+    group.add_argument(
+        "--in-flight",
+        type=positive(int),
+        metavar="N",
+        help=f"requests at the same time; by default {sliding_window.IN_FLIGHT}",
+    )
+
+
+def _add_output_options(group) -> None:
+    group.add_argument("--top", type=positive(int), default=5, metavar="N", help="how many classes")
+    group.add_argument("--format", choices=printing.FORMATS, default="table", help="JSON has a line per prediction")
+    group.add_argument(
+        "--outputs", default="", metavar="NAMES", help="further outputs, comma-separated; JSON has their values"
+    )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ``UserError`` for options that contradict one another or are out of range."""
+    if arguments.max_message_mb > LARGEST_MB:
+        raise UserError(f"--max-message-mb {arguments.max_message_mb:g}: expected at most {LARGEST_MB}")
+    if bool(arguments.record) != bool(arguments.clip):
+        raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
+    sources = [name for name in ("video", "frames", "camera") if getattr(arguments, name) is not None]
+    if len(sources) > 1:
+        raise UserError(f"--{sources[0]} or --{sources[1]}, not both")
+    if bool(arguments.record) == bool(sources or arguments.pose):
+        raise UserError("give a clip: either --video and/or --pose, or --record and --clip")
+    if arguments.window is None:
+        for name in ("stride", "smooth", "fps", "pose_fps", "frames", "camera", "idle", "in_flight"):
+            if getattr(arguments, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
+    elif arguments.record:
+        raise UserError("--window is for --video, --frames, --camera or --pose, not for --record")
+    if arguments.frames and not arguments.fps:
+        raise UserError("--frames needs --fps: how many pictures a second has")
+    if arguments.window is not None and not sources and not arguments.fps:
+        raise UserError("--window with poses alone needs --fps: how many poses a second has")
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    secured = arguments.tls or arguments.ca or arguments.cert or arguments.key
+    return Client(
+        arguments.server,
+        arguments.model,
+        signature=arguments.signature,
+        version=arguments.version,
+        version_label=arguments.version_label,
+        timeout=arguments.timeout,
+        retries=arguments.retries,
+        tls=Tls(arguments.ca, arguments.cert, arguments.key) if secured else None,
+        max_message_bytes=int(arguments.max_message_mb * 2**20),
+    )
+
+
+def _stream(arguments: argparse.Namespace) -> streams.Stream | None:
+    """The frames that the options name; ``None`` for poses alone."""
+    if arguments.video:
+        return streams.VideoFrames(arguments.video, arguments.fps)
+    if arguments.frames:
+        return streams.FolderFrames(arguments.frames, arguments.fps, arguments.idle or IDLE_SECONDS)
+    if arguments.camera is not None:
+        return streams.CameraFrames(arguments.camera, arguments.fps)
+    return None
+
+
+def _predict_windows(
+    client: Client,
+    frames: streams.Stream | None,
+    poses: np.ndarray | None,
+    arguments: argparse.Namespace,
+    outputs: Sequence[str],
+    printer: printing.Printer,
+) -> None:
+    """Prints each window when its response arrives, and at the end the time line, also after ctrl-C or an error."""
+    plan = sliding_window.Plan.of(arguments.window, arguments.stride, fps=frames.fps if frames else arguments.fps)
+    rows = sliding_window.predict(
+        client,
+        frames,
+        plan,
+        poses=poses,
+        pose_fps=arguments.pose_fps,
+        smooth=None if arguments.smooth is None else smoothing.parse(arguments.smooth),
+        in_flight=arguments.in_flight or sliding_window.IN_FLIGHT,
+        outputs=outputs,
+    )
+    line = time_line.TimeLine()
+    try:
+        for row in rows:
+            line.add(row)
+            printer.row(row)
+    finally:
+        rows.close()
+        if line.segments():
+            printer.segments(line.segments())
