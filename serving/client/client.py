@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -250,7 +250,7 @@ class Client(_BaseClient):
         self,
         frames: Frames | Mapping[str, Frames] | None = None,
         poses: np.ndarray | None = None,
-        outputs: Iterable[str] = (),
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """Classifies one clip.
 
@@ -274,7 +274,7 @@ class Client(_BaseClient):
         self,
         frames: Sequence[Frames | Mapping[str, Frames]] | np.ndarray | None = None,
         poses: Sequence[np.ndarray] | np.ndarray | None = None,
-        outputs: Iterable[str] = (),
+        outputs: Sequence[str] = (),
     ) -> list[Prediction]:
         """Classifies several clips with one request.
 
@@ -292,7 +292,7 @@ class Client(_BaseClient):
         """
         return self._predict_clips(_pair_clips(frames, poses), outputs)
 
-    def predict_record(self, record: bytes, outputs: Iterable[str] = ()) -> Prediction:
+    def predict_record(self, record: bytes, outputs: Sequence[str] = ()) -> Prediction:
         """Classifies a serialised record of a converted dataset with the signature ``serve_examples``.
 
         Args:
@@ -308,7 +308,7 @@ class Client(_BaseClient):
         name, definition = self._definition(self.signatures(), signatures.EXAMPLES)
         return self._predict(name, definition, request.record_tensors([record]), 1, outputs)[0]
 
-    def predict_clip(self, clip: schema.Clip, outputs: Iterable[str] = ()) -> Prediction:
+    def predict_clip(self, clip: schema.Clip, outputs: Sequence[str] = ()) -> Prediction:
         """Classifies a clip of a converted dataset.
 
         Args:
@@ -383,7 +383,7 @@ class AsyncClient(_BaseClient):
         self,
         frames: Frames | Mapping[str, Frames] | None = None,
         poses: np.ndarray | None = None,
-        outputs: Iterable[str] = (),
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """As :meth:`Client.predict`."""
         return (await self._predict_clips([(frames, poses)], outputs))[0]
@@ -392,17 +392,17 @@ class AsyncClient(_BaseClient):
         self,
         frames: Sequence[Frames | Mapping[str, Frames]] | np.ndarray | None = None,
         poses: Sequence[np.ndarray] | np.ndarray | None = None,
-        outputs: Iterable[str] = (),
+        outputs: Sequence[str] = (),
     ) -> list[Prediction]:
         """As :meth:`Client.predict_batch`."""
         return await self._predict_clips(_pair_clips(frames, poses), outputs)
 
-    async def predict_record(self, record: bytes, outputs: Iterable[str] = ()) -> Prediction:
+    async def predict_record(self, record: bytes, outputs: Sequence[str] = ()) -> Prediction:
         """As :meth:`Client.predict_record`."""
         name, definition = self._definition(await self.signatures(), signatures.EXAMPLES)
         return (await self._predict(name, definition, request.record_tensors([record]), 1, outputs))[0]
 
-    async def predict_clip(self, clip: schema.Clip, outputs: Iterable[str] = ()) -> Prediction:
+    async def predict_clip(self, clip: schema.Clip, outputs: Sequence[str] = ()) -> Prediction:
         """As :meth:`Client.predict_clip`."""
         name, definition = self._definition(await self.signatures())
         return (await self._predict(name, definition, _clip_tensors(definition, clip), 1, outputs))[0]

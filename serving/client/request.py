@@ -53,7 +53,7 @@ def predict_request(
     signature: str,
     definition: SignatureDef,
     tensors: Mapping[str, np.ndarray],
-    outputs: Iterable[str],
+    outputs: Sequence[str],
     limit: int = LARGEST,
 ) -> PredictRequest:
     """The request for a signature; the caller still has to add the model's name and version.

@@ -58,7 +58,7 @@ def test_windows_cover_every_frame_in_order(count, length, stride):
 def test_a_window_does_not_wait_for_the_next_frame():
     def stream():
         yield from range(4)
-        raise AssertionError("asked for a fifth frame")
+        raise AssertionError("a fifth frame was read")
 
     assert next(windows(stream(), 4, 2)) == (0, [0, 1, 2, 3])
 
@@ -97,7 +97,7 @@ def test_poses_of_the_time():
     poses = np.arange(20)
     spans = [(first / 10, (first + 3) / 10) for first in range(18)]
     assert [poses_between(poses, *span, 10).tolist() for span in spans] == [[k, k + 1, k + 2] for k in range(18)]
-    # At another rate, windows that touch share no pose and leave none out.
+    # At another rate, adjacent windows have no pose in common and leave none out.
     parts = [poses_between(poses, k / 30 * 7, (k + 1) / 30 * 7, 25).tolist() for k in range(3)]
     assert [index for part in parts for index in part] == list(range(18))
     assert poses_between(poses, 0.5, 0.6, fps=1).tolist() == [0]  # the latest before the end
@@ -309,7 +309,7 @@ def test_few_frames_are_held():
 
     with FakeServer(signature_map(serving_default=FRAMES), handle) as server:
         assert len(rows_sync(server.address, stream(), Plan(8, 8, 10.0), in_flight=2)) == 50
-    assert most[0] <= 8 * 5  # two under way, one in the hand, one that fills, one more for what is not collected yet
+    assert most[0] <= 8 * 5  # two in flight, one to be sent, one being filled, one not yet garbage-collected
 
 
 def test_poses_alone_and_poses_beside_frames():
@@ -434,7 +434,7 @@ def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_
     ]
     assert out == "segment,0.0,2.0,drink,1.0\n"
     assert running.returncode == command_line.INTERRUPTED
-    assert err.splitlines()[-1].startswith("error: interrupted")  # TensorFlow may have said something before
+    assert err.splitlines()[-1].startswith("error: interrupted")  # TensorFlow may have printed something before
     assert "Traceback" not in err
 
 
