@@ -151,6 +151,7 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(
         prog="python -m serving.predict", description="Classify a clip with a SavedModel, without a server."
     )

@@ -25,6 +25,7 @@ IDLE_SECONDS = 5.0
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    command_line.quiet_tensorflow()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a missing camera is reported in our one line
     arguments = _parser().parse_args(argv)
     _check(arguments)
@@ -45,7 +46,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> command_line.ArgumentParser:
-    parser = command_line.ArgumentParser(prog="python -m serving.client", description="Ask a server what a clip shows.")
+    parser = command_line.ArgumentParser(
+        prog="python -m serving.client", description="Classify clips with a served model."
+    )
     _add_server_options(parser.add_argument_group("server"))
     _add_clip_options(parser.add_argument_group("a clip"))
     _add_stream_options(parser.add_argument_group("long video and streams"))
