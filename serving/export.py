@@ -29,8 +29,7 @@ import tempfile
 import numpy as np
 
 import zoo
-from serving.deploy import batching_parameters
-from serving.savedmodel import freezing, signatures, versions, warmup
+from serving.savedmodel import batching_parameters, freezing, signatures, versions, warmup
 from tfrecords import manifest
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
@@ -103,7 +102,7 @@ def export(
         name: The model's name; default: the method's, such as ``separable_sta``.
         version: The version's number; default: one more than the highest there is.
         batch_sizes: Numbers of clips a server may answer at once. Every one is warmed up; more than one size, or one
-            above 1, makes servers put requests together (:mod:`serving.deploy.batching_parameters`).
+            above 1, makes servers put requests together (:mod:`serving.savedmodel.batching_parameters`).
         precision: How weights are stored, see :mod:`serving.savedmodel.freezing`; all is computed as the model computes
             it.
         freeze: Whether weights become constants of a graph made ready for a CPU.

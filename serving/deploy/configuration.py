@@ -22,8 +22,7 @@ import shlex
 
 import yaml
 
-from serving.deploy import batching_parameters, config_messages
-from serving.savedmodel import versions
+from serving.savedmodel import batching_parameters, config_messages, versions
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 

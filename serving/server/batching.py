@@ -12,7 +12,7 @@ import time
 import grpc
 import numpy as np
 
-from serving.deploy import config_messages
+from serving.savedmodel import config_messages
 from serving.savedmodel.servable import Refused, invalid
 from zoo.shared.errors import UserError
 

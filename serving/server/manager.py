@@ -12,8 +12,7 @@ import threading
 
 import grpc
 
-from serving.deploy import config_messages
-from serving.savedmodel import versions
+from serving.savedmodel import config_messages, versions
 from serving.savedmodel.servable import Refused, Servable, invalid
 from zoo.shared.errors import UserError
 

@@ -4,7 +4,7 @@ import pathlib
 import ssl
 import tempfile
 
-from serving.deploy import config_messages
+from serving.savedmodel import config_messages
 from zoo.shared.errors import UserError
 
 

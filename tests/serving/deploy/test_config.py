@@ -12,9 +12,8 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving import export
-from serving.deploy import batching_parameters, config_messages
 from serving.deploy import configuration as config
-from serving.savedmodel import warmup
+from serving.savedmodel import batching_parameters, config_messages, warmup
 from tests.serving.conftest import INPUTS
 from tfrecords.reading.pipeline import Inputs
 from zoo.shared import command_line

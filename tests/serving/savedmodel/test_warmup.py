@@ -9,8 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import export
-from serving.deploy import batching_parameters
-from serving.savedmodel import servable, signatures, warmup
+from serving.savedmodel import batching_parameters, servable, signatures, warmup
 from tests.serving.conftest import INPUTS
 
 

@@ -11,7 +11,7 @@ a longer one beside it, and other frames would be sampled, so a clip's answer wo
 
 import pathlib
 
-from serving.deploy import config_messages
+from serving.savedmodel import config_messages
 from zoo.shared.errors import UserError
 
 FILE = "batching_params.pbtxt"
