@@ -83,7 +83,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         poses = np.stack([clip.poses[step_frames(len(clip.poses), self.pose_steps_)] for clip in X])
         compute = self._latents()
-        states = in_batches(lambda batch: compute(batch).numpy(), poses)  # [N, tp, units]
+        states = in_batches(lambda batch: compute(batch).numpy(), poses.astype(np.float32))  # [N, tp, units]
         return states.reshape(len(X), -1)
 
     def __getstate__(self):
@@ -143,7 +143,8 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         if getattr(self, "_network", None) is None:
             network = tf.keras.models.model_from_json(self.architecture_)
             network.set_weights(self.weights_)
-            self._network = tf.function(lambda poses: network({"pose": poses}, training=False), reduce_retracing=True)
+            spec = tf.TensorSpec([None, *network.inputs[0].shape[1:]], tf.float32)  # one graph for all batch sizes
+            self._network = tf.function(lambda poses: network({"pose": poses}, training=False), input_signature=[spec])
         return self._network
 
 

@@ -309,12 +309,15 @@ def test_dumped_and_loaded_it_predicts_the_same(fitted, data, tmp_path):
     np.testing.assert_allclose(loaded.predict_proba(data[0][:3]), fitted.predict_proba(data[0][:3]), atol=1e-5)
 
 
-def test_without_a_cache_and_with_two_classes(estimator, data):
-    clips, labels = data
+def red(clips, labels):
+    """The clips of two of the four classes."""
     rows = [i for i, label in enumerate(labels) if label.startswith("red")]
-    two = clone(estimator).set_params(memory=None, regions=["full_body"])
-    two.fit([clips[i] for i in rows], labels[rows])
-    assert two.predict_proba(clips[:3]).shape == (3, 2)
+    return [clips[i] for i in rows], labels[rows]
+
+
+def test_without_a_cache_and_with_two_classes(estimator, data):
+    two = clone(estimator).set_params(memory=None, regions=["full_body"]).fit(*red(*data))
+    assert two.predict_proba(data[0][:3]).shape == (3, 2)
     assert two.motion_.memory is None, "not the temporary one of fitting"
 
 
