@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 
 
 @pytest.mark.parametrize("size", [32, 48])  # pools and strides whose SAME padding is even, and uneven
@@ -13,7 +13,7 @@ def test_i3d_in_pytorch_has_the_same_answers(size):
     from benchmarks.alternatives import i3d_pytorch
 
     model = zoo.build("i3d", num_classes=5, frames=12, size=size, width=0.25)
-    small.randomize(model)
+    tiny_models.randomize(model)
     clip = np.random.default_rng(0).uniform(-1, 1, (2, 12, size, size, 3)).astype("float32")
     expected = model({"rgb": clip}, training=False).numpy()
     assert expected.max() - expected.min() > 0.2  # answers that tell weights apart

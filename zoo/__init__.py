@@ -29,20 +29,20 @@ __all__ = [
 
 def load_model(path):
     """The model saved in a ``.keras`` file; see :func:`zoo.weights.load_model`."""
-    from zoo.pretrained import loading as weights
+    from zoo.pretrained import reading as weights
 
     return weights.load_model(path)
 
 
 def load_weights(model, path):
     """Reads a ``.weights.h5`` file into a model; see :func:`zoo.weights.load_weights`."""
-    from zoo.pretrained import loading as weights
+    from zoo.pretrained import reading as weights
 
     return weights.load_weights(model, path)
 
 
 def transfer_weights(source, target):
     """Copies a trained stage into a larger model; see :func:`zoo.weights.transfer_weights`."""
-    from zoo.pretrained import loading as weights
+    from zoo.pretrained import reading as weights
 
     return weights.transfer_weights(source, target)

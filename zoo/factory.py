@@ -35,7 +35,7 @@ def build(name, *, num_classes, weights=None, **chosen):
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
     model = get(name).builder(_plain(num_classes), **{option: _plain(value) for option, value in chosen.items()})
     if weights is not None:
-        from zoo.pretrained import loading as reading
+        from zoo.pretrained import reading as reading
 
         reading.initialise(model, weights)
     return model

@@ -6,6 +6,6 @@ from zoo.shared import command_line
 
 if __name__ == "__main__":
     command_line.quiet_tensorflow()
-    from zoo.pretrained.loading import main
+    from zoo.pretrained.reading import main
 
     sys.exit(main())

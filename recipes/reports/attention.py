@@ -7,7 +7,7 @@ import zoo
 from recipes import run_directory
 from tfrecords.reading import pipeline
 from zoo import attention_plot
-from zoo.pretrained import loading as weights
+from zoo.pretrained import reading as weights
 from zoo.shared.errors import UserError
 
 FEWEST = 3  # clips that t-SNE can arrange

@@ -14,7 +14,7 @@ import zoo
 from serving import export
 from serving.server import server
 from tests.conftest import REPOSITORY
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tfrecords import manifest, schema
 from tfrecords.reading import pipeline
 
@@ -104,7 +104,7 @@ def model():
     """A small separable_sta: video and poses."""
     options = {"frames": 8, "size": 32, "width": 0.0625, "pose_steps": 4, "persons": PERSONS, "lstm_units": 6}
     made = zoo.build("separable_sta", num_classes=len(LABELS), joints=25, **options)
-    small.randomize(made)
+    tiny_models.randomize(made)
     return made
 
 
@@ -118,7 +118,7 @@ def run_folder(tmp_path_factory, model):
 def pose_run_folder(tmp_path_factory):
     """The run directory of a model of poses alone."""
     made = zoo.build("pose_lstm", num_classes=3, pose_steps=4, persons=PERSONS, joints=25, lstm_units=6)
-    small.randomize(made)
+    tiny_models.randomize(made)
     return write_run(tmp_path_factory.mktemp("runs") / "pose_lstm", made, POSE_INPUTS)
 
 

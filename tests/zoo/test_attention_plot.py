@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import attention_plot
 
 
@@ -17,8 +17,8 @@ def _axes(figure):
 
 
 def test_maps_are_drawn_over_and_under_the_frames():
-    model = small.shared("separable_sta")
-    features, _ = small.batch(model)
+    model = tiny_models.shared("separable_sta")
+    features, _ = tiny_models.batch(model)
     maps = zoo.attention_maps(model)(features, training=False)
     pictures, overlays, bars = _axes(attention_plot.plot_attention(model, features, clip=1, pictures=3))
     assert [len(pictures), len(overlays), len(bars)] == [3, 3, 1]
@@ -31,8 +31,8 @@ def test_maps_are_drawn_over_and_under_the_frames():
 
 
 def test_a_map_that_changes_in_time_is_shown_as_it_is_at_each_frame():
-    model = small.build("separable_sta", strategy="joint")
-    features, _ = small.batch(model, clips=1)
+    model = tiny_models.build("separable_sta", strategy="joint")
+    features, _ = tiny_models.batch(model, clips=1)
     (value,) = zoo.attention_maps(model)(features, training=False)["spatio_temporal_attention"].numpy()
     _, overlays, bars = _axes(attention_plot.plot_attention(model, features, pictures=16))
     assert not bars
@@ -41,8 +41,8 @@ def test_a_map_that_changes_in_time_is_shown_as_it_is_at_each_frame():
 
 
 def test_attention_to_hands_is_a_row_of_bars_for_each():
-    model = small.build("sta_hands", glimpses="frames")
-    features, _ = small.batch(model, clips=1)
+    model = tiny_models.build("sta_hands", glimpses="frames")
+    features, _ = tiny_models.batch(model, clips=1)
     maps = zoo.attention_maps(model)(features, training=False)
     pictures, overlays, bars = _axes(attention_plot.plot_attention(model, features, pictures=2))
     assert [len(pictures), len(overlays)] == [2, 0]
@@ -64,13 +64,13 @@ def test_attention_to_hands_is_a_row_of_bars_for_each():
     ],
 )
 def test_a_clip_or_pictures_that_are_not_there(options, message):
-    features, _ = small.batch(small.shared("separable_sta"))
+    features, _ = tiny_models.batch(tiny_models.shared("separable_sta"))
     with pytest.raises(zoo.ZooError, match=message):
-        attention_plot.plot_attention(small.shared("separable_sta"), features, **options)
+        attention_plot.plot_attention(tiny_models.shared("separable_sta"), features, **options)
 
 
 @pytest.mark.parametrize(("name", "message"), [("pose_lstm", "no frames"), ("i3d", "no attention")])
 def test_models_without_frames_or_attention_are_refused(name, message):
-    features, _ = small.batch(small.shared(name))
+    features, _ = tiny_models.batch(tiny_models.shared(name))
     with pytest.raises(zoo.ZooError, match=message):
-        attention_plot.plot_attention(small.shared(name), features)
+        attention_plot.plot_attention(tiny_models.shared(name), features)

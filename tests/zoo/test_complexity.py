@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import complexity
 
 
@@ -42,21 +42,21 @@ def test_pose_lstm_and_graph_network():
         zoo.describe("pose_lstm", num_classes=3, pose_steps=4, joints=5, lstm_units=6)["gmacs"]
         == (4 * 4 * 6 * ((15 + 6) + 2 * (6 + 6)) + 6 * 3) / 1e9
     )
-    model = small.shared("vpn")
+    model = tiny_models.shared("vpn")
     inputs = model.get_layer("graph_convolution_1")
     nodes = 2 * 13
     assert complexity._layer(inputs, model) == nodes * 3 * 64 + nodes * nodes * 64
 
 
 def test_parameters_without_the_head_and_in_inference():
-    known = zoo.describe("vpn", num_classes=small.CLASSES, **small.options("vpn"))
-    model = small.build("vpn")
+    known = zoo.describe("vpn", num_classes=tiny_models.CLASSES, **tiny_models.options("vpn"))
+    model = tiny_models.build("vpn")
     head, embedding = (
         sum(weight.size for weight in model.get_layer(layer).get_weights()) for layer in ("classifier", "embedding")
     )
     assert known["parameters"] - known["parameters_without_head"] == head
     assert known["parameters"] - known["parameters_in_inference"] == embedding
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     before = model(features, training=False)
     for weight in model.get_layer("embedding").weights:
         weight.assign(weight + 1.0)
@@ -64,12 +64,12 @@ def test_parameters_without_the_head_and_in_inference():
 
 
 def test_a_network_of_single_frames_runs_once_per_frame():
-    model = small.shared("lrcn")
-    frames = small.OPTIONS["frames"]
+    model = tiny_models.shared("lrcn")
+    frames = tiny_models.OPTIONS["frames"]
     network = model.get_layer("frame_network")
     lstm = complexity._layer(model.get_layer("lstm"), model)
     once = complexity.multiply_accumulates(network)
-    head = small.OPTIONS["lstm_units"] * small.CLASSES
+    head = tiny_models.OPTIONS["lstm_units"] * tiny_models.CLASSES
     assert complexity.multiply_accumulates(model) == frames * once + lstm + head
     assert complexity.activation_bytes(model) > frames * complexity.activation_bytes(network)
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import gradient_checkpointing as recompute
 from zoo import layers
 from zoo.models import i3d
@@ -27,8 +27,8 @@ def network(towers=1):
     weights = layers.AttentionMap((towers,), "softmax", 0.1, name="part_attention")(h)
     x = layers.PartAggregation("sum", towers, name="aggregation")([*maps, weights])
     x = layers.Dropout(0.5, name="dropout")(tf.keras.layers.GlobalAveragePooling3D(name="pooled")(x))
-    model = tf.keras.Model(inputs, layers.classify(x, small.CLASSES), name="network")
-    small.randomize(model)
+    model = tf.keras.Model(inputs, layers.classify(x, tiny_models.CLASSES), name="network")
+    tiny_models.randomize(model)
     return model
 
 
@@ -49,7 +49,7 @@ def step(model, call, features, labels):
 
 def both(model):
     """The same step, with all activations kept and with those of blocks computed again; weights are as before each."""
-    features, labels = small.batch(model)
+    features, labels = tiny_models.batch(model)
     features, labels = tf.nest.map_structure(tf.constant, (features, labels))
     weights = model.get_weights()
     generators = [layer.generator for layer in model.layers if isinstance(layer, layers.Dropout)]
@@ -104,15 +104,15 @@ def test_frozen_layers():
 
 def test_the_model_stays_as_it_was(tmp_path):
     """It is saved, checkpointed and loaded as if nothing had been done to it."""
-    model, plain = (small.build("i3d", frames=8, size=32) for _ in range(2))
-    features, _ = small.batch(model)
+    model, plain = (tiny_models.build("i3d", frames=8, size=32) for _ in range(2))
+    features, _ = tiny_models.batch(model)
     recompute.training_call(model)
     assert [weight.name for weight in model.weights] == [weight.name for weight in plain.weights]
     model.save(tmp_path / "model.keras")
     expected = model(features).numpy()
     np.testing.assert_allclose(zoo.load_model(tmp_path / "model.keras")(features), expected, rtol=1e-5)
     for source, target in ((model, plain), (plain, model)):
-        small.randomize(target, seed=2)
+        tiny_models.randomize(target, seed=2)
         path = tf.train.Checkpoint(model=source).write(str(tmp_path / "checkpoint"))
         tf.train.Checkpoint(model=target).read(path).assert_consumed()
         np.testing.assert_allclose(target(features), expected, rtol=1e-5)
@@ -129,10 +129,10 @@ def test_where_the_blocks_of_i3d_end():
 
 @pytest.mark.parametrize(("name", "blocks"), [("pi3d", 3 * 12), ("vpn", 12), ("resnext3d101", 6), ("i3d_nonlocal", 13)])
 def test_blocks_are_found_in_every_model_that_stands_upon_a_video_network(name, blocks):
-    assert sum(map(len, recompute.block_ends(small.shared(name)).values())) == blocks
+    assert sum(map(len, recompute.block_ends(tiny_models.shared(name)).values())) == blocks
 
 
 @pytest.mark.parametrize("name", ["pose_lstm", "lrcn"])
 def test_a_model_without_blocks_is_refused(name):
     with pytest.raises(zoo.ZooError, match=f"^{name} has no video network of its own .* leave recompute out$"):
-        recompute.training_call(small.shared(name))
+        recompute.training_call(tiny_models.shared(name))

@@ -129,7 +129,7 @@ def _frame_features(network: str, size: int, weights: Optional[str], seed: int) 
     import tensorflow as tf
 
     from zoo.models import lrcn
-    from zoo.pretrained.loading import load_weights
+    from zoo.pretrained.reading import load_weights
 
     cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
     if weights is None:

@@ -19,7 +19,7 @@ from recipes.reports import tables as report
 from recipes.reports.scoring import Metrics
 from recipes.trainers import stages
 from tests.recipes.conftest import TINY, command, error_of
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
 
@@ -174,7 +174,7 @@ def test_mistakes_are_one_line(trained, tmp_path):
 
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_features_of_every_model_are_what_it_classifies(name):
-    model = small.shared(name)
+    model = tiny_models.shared(name)
     features, names = explain.penultimate(model)
     clip = {key: tf.zeros((2, *tensor.shape[1:])) for key, tensor in model.input.items()}
     values = features(clip, training=False).numpy()
@@ -184,7 +184,7 @@ def test_features_of_every_model_are_what_it_classifies(name):
     if name in ("pose_lstm", "i3d"):  # the mean over places of a linear layer's inputs gives the mean of its outputs
         kernel, bias = (weight.numpy() for weight in model.get_layer("classifier").weights)
         logits = tf.keras.Model(model.input, model.get_layer("logits").output)(clip).numpy()
-        np.testing.assert_allclose(values @ kernel.reshape(-1, small.CLASSES) + bias, logits, atol=1e-4)
+        np.testing.assert_allclose(values @ kernel.reshape(-1, tiny_models.CLASSES) + bias, logits, atol=1e-4)
 
 
 def test_attention_of_wrong_and_right_clips(dataset, tmp_path):

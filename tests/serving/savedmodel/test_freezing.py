@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from serving import export
 from serving.savedmodel import freezing
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo.shared.errors import UserError
 
 
@@ -19,7 +19,7 @@ def traced():
     hidden = tf.keras.layers.Reshape((2, -1))(tf.keras.layers.ReLU()(hidden))
     output = tf.keras.layers.Dense(3)(tf.keras.layers.LSTM(8)(hidden))
     model = tf.keras.Model({"rgb": picture}, {"logits": output, "features": hidden})
-    small.randomize(model)
+    tiny_models.randomize(model)
     specs = {"rgb": tf.TensorSpec([None, 4, 8, 8, 3], tf.float32, "rgb")}
     function = tf.function(lambda fed: model(fed, training=False), input_signature=[specs])
     fed = {"rgb": tf.constant(np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)), tf.float32)}
@@ -66,7 +66,7 @@ def branched():
     attention = tf.keras.layers.Dense(24, "softmax")(tf.keras.layers.GlobalAveragePooling3D()(stem))
     output = tf.keras.layers.Dense(3)(tf.keras.layers.Multiply()([hidden, attention]))
     model = tf.keras.Model({"rgb": picture}, {"logits": output, "features": hidden, "stem": stem})
-    small.randomize(model)
+    tiny_models.randomize(model)
     specs = {"rgb": tf.TensorSpec([None, 4, 8, 8, 3], tf.float32, "rgb")}
     function = tf.function(lambda fed: model(fed, training=False), input_signature=[specs])
     fed = {"rgb": tf.constant(np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)), tf.float32)}
@@ -85,7 +85,7 @@ def test_convolutions_that_others_read_are_folded_right(branched, compute, toler
 
 def test_what_is_computed_in_bfloat16():
     """Convolutions and what is between them, with biases that TensorFlow fuses; the linear layer is not."""
-    network = small.shared("i3d")
+    network = tiny_models.shared("i3d")
     specs = {"rgb": tf.TensorSpec([None, *network.input["rgb"].shape[1:]], tf.float32, "rgb")}
     function = tf.function(lambda fed: {"y": network(fed, training=False)}, input_signature=[specs])
     rewritten = freezing.rewrite(function.get_concrete_function(), freeze=True, compute="bfloat16")
@@ -93,7 +93,7 @@ def test_what_is_computed_in_bfloat16():
     half = [node.op for node in graph.node if node.attr["T"].type == tf.bfloat16.as_datatype_enum]
     counts = {"Conv3D": 58, "BiasAdd": 58, "Relu": 57, "MaxPool3D": 13, "ConcatV2": 9}
     assert {op: half.count(op) for op in set(half)} == counts
-    clip = tf.constant(small.batch(network)[0]["rgb"])
+    clip = tf.constant(tiny_models.batch(network)[0]["rgb"])
     np.testing.assert_allclose(rewritten({"rgb": clip})["y"], network({"rgb": clip}), atol=5e-2)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import zoo
 from serving.savedmodel import signatures, warmup
 from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tfrecords import schema
 from tfrecords.reading import pictures, pipeline, poses
 from zoo import skeletons
@@ -121,8 +121,8 @@ def inputs_of(model):
 def whole_zoo():
     """Model -> options with which it can be served, at small size."""
     for name in zoo.list_models():
-        options = {"joints": 20} if "joints" in small.options(name) else {}
-        if "granularities" in small.options(name):  # from frames: stored features cannot be served
+        options = {"joints": 20} if "joints" in tiny_models.options(name) else {}
+        if "granularities" in tiny_models.options(name):  # from frames: stored features cannot be served
             options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
         slow = name in ("global", "pi3d")  # temporal and separable_sta are made alike
         yield pytest.param(name, options, id=name, marks=pytest.mark.slow if slow else ())
@@ -131,10 +131,10 @@ def whole_zoo():
 
 @pytest.mark.parametrize(("name", "options"), whole_zoo())
 def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, options):
-    model = small.build(name, **options)
+    model = tiny_models.build(name, **options)
     inputs = inputs_of(model)
     attention = zoo.attention.attention_names(model)
-    _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(small.CLASSES)])
+    _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(tiny_models.CLASSES)])
     assert sorted(functions) == sorted(signatures.names(inputs, attention=bool(attention)))
     # Logits too: the probabilities of random weights are often all or nothing.
     maps = zoo.attention_maps(model).output if attention else {}
@@ -179,7 +179,7 @@ def test_poses_between_frames():
 
 @pytest.mark.parametrize("name", ["temporal", "global"])
 def test_stored_features_cannot_be_served(name):
-    model = small.build(name)
+    model = tiny_models.build(name)
     inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
     with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
         signatures.build(model, inputs, LABELS)

@@ -8,7 +8,7 @@ import pytest
 import zoo
 from serving import verify
 from tests.serving.conftest import POSE_INPUTS, write_run
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo.shared import command_line
 
 
@@ -32,7 +32,7 @@ def test_command(command, run_folder, dataset, address):
 
 def test_another_model_is_found_out(arguments, pose_run_folder, tmp_path, capsys):
     other = zoo.load_model(pose_run_folder / "model.keras")
-    small.randomize(other, seed=5)
+    tiny_models.randomize(other, seed=5)
     arguments["--run"] = write_run(tmp_path / "other", other, POSE_INPUTS)
     assert run({**arguments, "--clips": 2}) == verify.DIFFERENT
     assert "2 clips of cs test" in capsys.readouterr().out

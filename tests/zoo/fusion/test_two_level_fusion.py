@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import estimator_checks
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.fusion.test_dense_trajectories import texture
 from zoo.fusion import (
     AppearanceFeatures,
@@ -99,7 +99,7 @@ def memory(tmp_path_factory):
 def pose_model(tmp_path_factory):
     """A pose LSTM that all tests share, as training one takes longer than all the rest."""
     path = tmp_path_factory.mktemp("pose") / "model.keras"
-    small.build("pose_lstm", pose_steps=3, persons=1, joints=5, lstm_units=4).save(path)
+    tiny_models.build("pose_lstm", pose_steps=3, persons=1, joints=5, lstm_units=4).save(path)
     return str(path)
 
 
@@ -544,7 +544,7 @@ def test_mistakes_in_the_clips_are_named(data, tmp_path):
             estimator.fit(X, y)
     with pytest.raises(zoo.ZooError, match="memory is None"):
         estimator.prepare(clips)
-    small.build("pose_lstm").save(tmp_path / "other.keras")
+    tiny_models.build("pose_lstm").save(tmp_path / "other.keras")
     with pytest.raises(zoo.ZooError, match=r"takes poses of \[2, 5, 3\], the clips' are \[1, 5, 3\]"):
         PoseFeatures(tmp_path / "other.keras").fit(clips, labels)
 
@@ -553,7 +553,7 @@ def test_weights_of_a_trained_frame_network(tmp_path, data):
     from zoo.models import lrcn
 
     network = lrcn.frame_network("mobilenet_v2", 32)
-    small.randomize(network)
+    tiny_models.randomize(network)
     network.save_weights(tmp_path / "frame_network.weights.h5")
     options = {"network": "mobilenet_v2", "size": 32, "weights": tmp_path / "frame_network.weights.h5"}
     frames = data[0][0].frames("full_body")[:, :32, :32]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import registry
 from zoo.models import global_model
 
@@ -15,14 +15,14 @@ OWN = {"attention_units": 7, "embedding_units": 5}  # options of basic models th
 @pytest.mark.parametrize("basic", global_model.BASICS)
 def test_fusion_of_trained_models_is_the_normalised_product_of_their_scores(basic):
     own = {option: value for option, value in OWN.items() if option in registry.options(basic)}
-    model = small.build("global", basic=basic, basic_options=own, **SMALL)
+    model = tiny_models.build("global", basic=basic, basic_options=own, **SMALL)
     joints = {"joints": 13} if "joints" in registry.options(basic) else {}
-    parts = {"temporal": small.build("temporal", joints=13), basic: small.build(basic, **joints, **SMALL)}
-    features, _ = small.batch(model)
+    parts = {"temporal": tiny_models.build("temporal", joints=13), basic: tiny_models.build(basic, **joints, **SMALL)}
+    features, _ = tiny_models.batch(model)
     assert set(model.input) == {name for part in parts.values() for name in part.input}
     product = 1.0
     for seed, trained in enumerate(parts.values(), start=1):
-        small.randomize(trained, seed)
+        tiny_models.randomize(trained, seed)
         assert "classifier" in zoo.transfer_weights(trained, model)
         scores = trained({key: features[key] for key in trained.input}).numpy()
         product = product * scores
@@ -37,17 +37,17 @@ def test_fusion_of_trained_models_is_the_normalised_product_of_their_scores(basi
 
 def test_both_models_from_the_same_frames():
     shared = {"frames": 12, "size": 32, "pose_steps": 12}
-    model = small.build("global", basic="separable_sta", backbone="i3d", segment_frames=8, **shared)
-    features, _ = small.batch(model)
+    model = tiny_models.build("global", basic="separable_sta", backbone="i3d", segment_frames=8, **shared)
+    features, _ = tiny_models.batch(model)
     assert {name: value.shape[1] for name, value in features.items()} == {"rgb": 12, "pose": 12}
-    assert model(features).shape == (2, small.CLASSES)
-    trained = small.build("i3d", frames=8, size=32)
+    assert model(features).shape == (2, tiny_models.CLASSES)
+    trained = tiny_models.build("i3d", frames=8, size=32)
     with pytest.raises(zoo.ZooError, match=r"has 2 layers 'Conv3d_1a_7x7\.conv_3d'"):
         zoo.transfer_weights(trained, model)
 
 
 def test_options_of_the_basic_model():
-    model = small.build("global", basic="separable_sta", basic_options={"strategy": "sa"}, **SMALL)
+    model = tiny_models.build("global", basic="separable_sta", basic_options={"strategy": "sa"}, **SMALL)
     assert "spatial_attention" in zoo.attention.attention_names(model)
     assert "temporal_attention" not in zoo.attention.attention_names(model)
 

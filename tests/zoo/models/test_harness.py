@@ -7,18 +7,20 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import checks, complexity, registry
 
 pytestmark = pytest.mark.parametrize("name", zoo.list_models())
 
 
 def test_output_is_a_distribution(name):
-    model = zoo.build(name, num_classes=small.CLASSES, **small.options(name, **small.without_dropout(name)))
-    features, _ = small.batch(model, clips=3)
+    model = zoo.build(
+        name, num_classes=tiny_models.CLASSES, **tiny_models.options(name, **tiny_models.without_dropout(name))
+    )
+    features, _ = tiny_models.batch(model, clips=3)
     probabilities = model(features, training=False).numpy()
     assert model.name == name
-    assert probabilities.shape == (3, small.CLASSES)
+    assert probabilities.shape == (3, tiny_models.CLASSES)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert (probabilities > 0).all()
@@ -27,16 +29,16 @@ def test_output_is_a_distribution(name):
 
 
 def test_logits_give_the_predictions(name):
-    model = small.shared(name)
-    features, _ = small.batch(model)
+    model = tiny_models.shared(name)
+    features, _ = tiny_models.batch(model)
     both = tf.keras.Model(model.input, [model.get_layer("logits").output, model.get_layer("predictions").output])
     logits, predictions = both(features, training=False)
     np.testing.assert_allclose(tf.nn.softmax(logits), predictions, rtol=1e-5, atol=1e-7)
 
 
 def test_gradients_reach_every_trainable_weight(name):
-    model = small.build(name)
-    features, labels = small.batch(model, clips=4)
+    model = tiny_models.build(name)
+    features, labels = tiny_models.batch(model, clips=4)
     with tf.GradientTape() as tape:
         probabilities = model(features, training=True)
         loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, probabilities))
@@ -47,23 +49,23 @@ def test_gradients_reach_every_trainable_weight(name):
 
 
 def test_saved_and_reloaded_model_is_bit_equal(name, tmp_path):
-    model = small.shared(name)
+    model = tiny_models.shared(name)
     model.save(tmp_path / "model.keras")
     reloaded = zoo.load_model(tmp_path / "model.keras")
     for before, after in zip(model.get_weights(), reloaded.get_weights()):
         np.testing.assert_array_equal(before, after)
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     np.testing.assert_array_equal(model(features, training=False), reloaded(features, training=False))
 
 
 def test_saved_model_equals_the_keras_model(name, tmp_path):
-    model = small.shared(name)
+    model = tiny_models.shared(name)
     specs = {key: tf.TensorSpec(tensor.shape, tensor.dtype, name=key) for key, tensor in model.input.items()}
     serve = tf.function(lambda features: {"probabilities": model(features, training=False)}, input_signature=[specs])
     module = tf.Module()
     module.weights = list(serve.get_concrete_function().graph.variables)
     tf.saved_model.save(module, str(tmp_path), signatures=serve)
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](
         **{key: tf.constant(value) for key, value in features.items()}
     )
@@ -71,7 +73,7 @@ def test_saved_model_equals_the_keras_model(name, tmp_path):
 
 
 def test_configuration_round_trip(name):
-    model = small.shared(name)
+    model = tiny_models.shared(name)
     copy = tf.keras.Model.from_config(model.get_config())
     layers = [list(_all_layers(m)) for m in (model, copy)]
     assert [(type(layer), layer.name) for layer in layers[0]] == [(type(layer), layer.name) for layer in layers[1]]
@@ -79,7 +81,7 @@ def test_configuration_round_trip(name):
     simple = [[layer.get_config() for layer in found if not hasattr(layer, "layers")] for found in layers]
     assert simple[0] == simple[1]
     copy.set_weights(model.get_weights())
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     np.testing.assert_array_equal(model(features, training=False), copy(features, training=False))
 
 
@@ -88,12 +90,12 @@ def test_two_replicas_step_as_one_device(name, two_replicas):
 
     def step(strategy):
         with strategy.scope():
-            model = small.build(name, **small.without_dropout(name))
+            model = tiny_models.build(name, **tiny_models.without_dropout(name))
             for layer in _all_layers(model):
                 if isinstance(layer, tf.keras.layers.BatchNormalization):
                     layer.trainable = False
             model.compile(tf.keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", run_eagerly=True)
-        data = tf.data.Dataset.from_tensor_slices(small.batch(model, clips=4)).batch(4)
+        data = tf.data.Dataset.from_tensor_slices(tiny_models.batch(model, clips=4)).batch(4)
         history = model.fit(data, epochs=1, verbose=0)
         return history.history["loss"][0], model.get_weights()
 
@@ -112,7 +114,7 @@ def _all_layers(model):
 
 def test_batch_statistics_are_those_of_a_short_training_too(name):
     """Keras's momentum of 0.99 needs hundreds of steps to forget the statistics that layers start from."""
-    for layer in _all_layers(small.shared(name)):
+    for layer in _all_layers(tiny_models.shared(name)):
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             assert layer.momentum < 0.99, layer.name
 
@@ -120,17 +122,17 @@ def test_batch_statistics_are_those_of_a_short_training_too(name):
 def test_mixed_precision_attends_and_answers_in_float32(name):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        model = small.build(name)
+        model = tiny_models.build(name)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert all(variable.dtype == "float32" for variable in model.trainable_variables)
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     probabilities = np.asarray(model(features, training=False))
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     attention = [layer for layer in _all_layers(model) if layer.name.endswith(("_attention", "nonlocal.softmax"))]
     assert all(layer.compute_dtype == "float32" for layer in attention)
-    np.testing.assert_allclose(probabilities, small.shared(name)(features, training=False), atol=0.05)
+    np.testing.assert_allclose(probabilities, tiny_models.shared(name)(features, training=False), atol=0.05)
 
 
 def test_docstring_documents_every_option(name):
@@ -150,14 +152,14 @@ def test_options_of_another_type_are_refused(name):
 
 
 def test_parameters_without_head_are_those_of_any_number_of_classes(name):
-    model = zoo.build(name, num_classes=small.CLASSES + 1, **small.options(name))
-    assert complexity.parameters(model, head=False) == complexity.parameters(small.shared(name), head=False)
-    assert complexity.parameters(model) > complexity.parameters(small.shared(name))
+    model = zoo.build(name, num_classes=tiny_models.CLASSES + 1, **tiny_models.options(name))
+    assert complexity.parameters(model, head=False) == complexity.parameters(tiny_models.shared(name), head=False)
+    assert complexity.parameters(model) > complexity.parameters(tiny_models.shared(name))
 
 
 def test_description_matches_the_model(name):
-    described = zoo.describe(name, num_classes=small.CLASSES, **small.options(name))
-    model = small.shared(name)
+    described = zoo.describe(name, num_classes=tiny_models.CLASSES, **tiny_models.options(name))
+    model = tiny_models.shared(name)
     assert described["parameters"] == sum(int(np.prod(weight.shape)) for weight in model.weights)
     assert described["inputs"] == {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()}
     assert described["paper"] in registry.PAPERS.values()

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 
 
 def test_published_size():
@@ -17,10 +17,10 @@ def test_published_size():
 
 
 def test_unit_is_convolution_normalisation_relu():
-    model = small.shared("i3d")
+    model = tiny_models.shared("i3d")
     names = ["MaxPool3d_2a_3x3", "Conv3d_2b_1x1.relu"]
     parts = tf.keras.Model(model.input, [model.get_layer(name).output for name in names])
-    x, y = parts(small.batch(model)[0], training=False)
+    x, y = parts(tiny_models.batch(model)[0], training=False)
     (kernel,) = model.get_layer("Conv3d_2b_1x1.conv_3d").get_weights()
     beta, mean, variance = model.get_layer("Conv3d_2b_1x1.batch_norm").get_weights()
     normalised = (x @ kernel[0, 0, 0] - mean) / np.sqrt(variance + 1e-3) + beta
@@ -33,7 +33,7 @@ def test_head_pools_convolves_and_averages():
 
     features = tf.keras.Input((3, 8, 7, 4))
     model = tf.keras.Model(features, i3d.head(features, 5, 0.0))
-    small.randomize(model)
+    tiny_models.randomize(model)
     g = np.random.default_rng(0).normal(size=(2, 3, 8, 7, 4)).astype("float32")
     kernel, bias = model.get_layer("classifier").get_weights()
     windows = [g[:, t : t + 2, m : m + 7].mean(axis=(1, 2, 3)) for t in range(2) for m in range(2)]

@@ -4,13 +4,13 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import outputs, softmax
 
 
 def test_block_is_attention_of_every_place_to_every_other():
-    model = small.build("i3d_nonlocal")
-    features, _ = small.batch(model)
+    model = tiny_models.build("i3d_nonlocal")
+    features, _ = tiny_models.batch(model)
     x, z = outputs(model, ["Mixed_5c", "nonlocal"], features)
     places = x.reshape(2, -1, x.shape[-1])  # [B, tmn, c]
 
@@ -26,14 +26,17 @@ def test_block_is_attention_of_every_place_to_every_other():
 
 
 def test_block_starts_as_the_identity():
-    model = zoo.build("i3d_nonlocal", num_classes=3, **small.options("i3d_nonlocal"))
-    x, z = outputs(model, ["Mixed_5c", "nonlocal"], small.batch(model)[0])
+    model = zoo.build("i3d_nonlocal", num_classes=3, **tiny_models.options("i3d_nonlocal"))
+    x, z = outputs(model, ["Mixed_5c", "nonlocal"], tiny_models.batch(model)[0])
     np.testing.assert_array_equal(x, z)
 
 
 def test_a_trained_i3d_carries_over():
-    i3d, model = small.build("i3d", dropout=0.0), zoo.build("i3d_nonlocal", num_classes=3, **small.options("i3d"))
+    i3d, model = (
+        tiny_models.build("i3d", dropout=0.0),
+        zoo.build("i3d_nonlocal", num_classes=3, **tiny_models.options("i3d")),
+    )
     zoo.transfer_weights(i3d, model)
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     both = [tf.keras.Model(m.input, m.get_layer("average_pool").output)(features) for m in (i3d, model)]
     np.testing.assert_allclose(both[0], both[1], rtol=1e-5)

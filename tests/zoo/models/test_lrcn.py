@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import outputs
 from zoo.models import i3d, lrcn
 
 
 def test_frames_share_a_network():
-    model = small.build("lrcn")
-    features, _ = small.batch(model)
+    model = tiny_models.build("lrcn")
+    features, _ = tiny_models.batch(model)
     (per_frame,) = outputs(model, ["frames_from_batch"], features)
     frame = features["rgb"][1, 5][None]
     alone = model.get_layer("frame_network")(frame, training=False)
@@ -21,7 +21,7 @@ def test_frames_share_a_network():
 
 def test_statistics_are_learned_within_a_short_training():
     """MobileNetV2's own momentum, 0.999, would need thousands of steps."""
-    network = small.shared("lrcn").get_layer("frame_network")
+    network = tiny_models.shared("lrcn").get_layer("frame_network")
     normalizing = [layer for layer in network.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in normalizing} == {i3d.BN_MOMENTUM}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, outputs, scores, softmax
 from zoo.models import pi3d
 
@@ -33,9 +33,9 @@ PARTS = ("full_body", "left_hand", "right_hand")
     ],
 )
 def test_predictions_and_training_loss(choice):
-    model = small.build("pi3d", **OPTIONS, **choice)
+    model = tiny_models.build("pi3d", **OPTIONS, **choice)
     parts = choice.get("parts", PARTS)
-    features, labels = small.batch(model, clips=3)
+    features, labels = tiny_models.batch(model, clips=3)
     last = {0: "Mixed_5c", 1: "Mixed_5b", 2: "MaxPool3d_5a_2x2"}[choice.get("aggregate_after", 0)]
     maps = outputs(model, [f"{part}.{last}" for part in parts], features)
     alpha, penalty = np.ones((3, len(parts))), 0.0
@@ -54,30 +54,33 @@ def test_predictions_and_training_loss(choice):
     kernel, bias = model.get_layer("classifier").get_weights()
     expected = softmax(g.mean(axis=(1, 2, 3)) @ kernel[0, 0, 0] + bias)
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
-    loss = small.training_loss(model, features, labels)
+    loss = tiny_models.training_loss(model, features, labels)
     penalty += WEIGHTS * np.sqrt((kernel**2).sum())
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
 
 
 def test_a_tower_is_saved_and_starts_the_whole(tmp_path):
-    tower = small.build("pi3d", **OPTIONS, parts=("left_hand",), attention=False)
+    tower = tiny_models.build("pi3d", **OPTIONS, parts=("left_hand",), attention=False)
     tower.save(tmp_path / "tower.keras")
     whole = zoo.build(
-        "pi3d", num_classes=small.CLASSES, weights=tmp_path / "tower.keras", **small.options("pi3d", **OPTIONS)
+        "pi3d",
+        num_classes=tiny_models.CLASSES,
+        weights=tmp_path / "tower.keras",
+        **tiny_models.options("pi3d", **OPTIONS),
     )
     layer = "left_hand.Mixed_5c.Branch_0.Conv3d_0a_1x1.conv_3d"
     np.testing.assert_array_equal(whole.get_layer(layer).get_weights(), tower.get_layer(layer).get_weights())
 
 
 def test_attention_starts_equal():
-    model = zoo.build("pi3d", num_classes=3, **small.options("pi3d", **OPTIONS))
-    features, _ = small.batch(model)
+    model = zoo.build("pi3d", num_classes=3, **tiny_models.options("pi3d", **OPTIONS))
+    features, _ = tiny_models.batch(model)
     np.testing.assert_allclose(zoo.attention_maps(model)(features)["part_attention"], 1 / 3, rtol=1e-6)
 
 
 def test_exchanging_the_hands_with_their_towers_changes_nothing():
-    model = small.build("pi3d", **OPTIONS)
-    features, _ = small.batch(model)
+    model = tiny_models.build("pi3d", **OPTIONS)
+    features, _ = tiny_models.batch(model)
     before = model(features, training=False)
     swap = {"left_hand": "right_hand", "right_hand": "left_hand"}
     weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}

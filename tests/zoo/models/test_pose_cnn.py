@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import outputs, softmax
 from zoo import skeletons
 
@@ -47,8 +47,8 @@ def max_pool(x):
 
 @pytest.mark.parametrize("joint_order", skeletons.JOINT_ORDERS)
 def test_features_and_predictions(joint_order):
-    model = small.build("pose_cnn", joint_order=joint_order, pose_steps=5)
-    batch, _ = small.batch(model, clips=3)
+    model = tiny_models.build("pose_cnn", joint_order=joint_order, pose_steps=5)
+    batch, _ = tiny_models.batch(model, clips=3)
     x = pose_tensor(batch["pose"], skeletons.get("lcrnet_13").joint_order(joint_order))
     tensor, s = outputs(model, ["pose_tensor", "pose_features"], batch)
     np.testing.assert_allclose(tensor, x, atol=1e-6)
@@ -75,16 +75,16 @@ def test_published_sizes():
 @pytest.mark.parametrize("pose_steps", [1, 2, 7])
 @pytest.mark.parametrize("layout", skeletons.LAYOUTS)
 def test_any_skeleton_and_number_of_steps(layout, pose_steps):
-    model = small.build("pose_cnn", layout=layout, pose_steps=pose_steps, persons=1)
-    batch, _ = small.batch(model)
+    model = tiny_models.build("pose_cnn", layout=layout, pose_steps=pose_steps, persons=1)
+    batch, _ = tiny_models.batch(model)
     (tensor,) = outputs(model, ["pose_tensor"], batch)
     np.testing.assert_allclose(tensor, pose_tensor(batch["pose"], skeletons.get(layout).tour), atol=1e-6)
     assert model.get_layer("pose_conv_3").output.shape[1:3] == (1, 1)
 
 
 def test_an_absent_person_is_zero_in_all_channels():
-    model = small.shared("pose_cnn")
-    batch, _ = small.batch(model)
+    model = tiny_models.shared("pose_cnn")
+    batch, _ = tiny_models.batch(model)
     (both,) = outputs(model, ["pose_tensor"], batch)
     batch["pose"][:, :, 1] = 0
     (alone,) = outputs(model, ["pose_tensor"], batch)

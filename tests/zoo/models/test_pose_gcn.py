@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import batch_norm, outputs, softmax
 from zoo import complexity, skeletons
 from zoo.models import pose_gcn
@@ -96,8 +96,8 @@ def test_partitions_are_the_bones():
 
 @pytest.mark.parametrize("topology", pose_gcn.TOPOLOGIES)
 def test_the_whole_network(topology):
-    model = small.build("pose_gcn", topology=topology, pose_steps=9)
-    batch, _ = small.batch(model, clips=2)
+    model = tiny_models.build("pose_gcn", topology=topology, pose_steps=9)
+    batch, _ = tiny_models.batch(model, clips=2)
     (x,) = outputs(model, ["streams"], batch)
     x = batch_norm(model.get_layer("input.batch_norm"), x.reshape(2, 9, -1)).reshape(x.shape).swapaxes(1, 2)
     x = over_time(x, model.get_layer("embedding.conv").get_weights()[0], stride=2)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import lstm_step
 from zoo.skeleton_streams import STREAMS, SkeletonStreams
 
@@ -33,16 +33,16 @@ def _step_probabilities(model, pose):
 
 
 def test_last_hidden_vector_is_classified():
-    model = small.build("pose_lstm", **NO_DROPOUT)
-    features, _ = small.batch(model, clips=3)
+    model = tiny_models.build("pose_lstm", **NO_DROPOUT)
+    features, _ = tiny_models.batch(model, clips=3)
     expected = _step_probabilities(model, features["pose"])[:, -1]
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
 
 
 def test_bones_and_motions_are_seen_side_by_side():
-    model = small.build("pose_lstm", joints=13, streams=STREAMS, **NO_DROPOUT)
-    features, _ = small.batch(model, clips=3)
-    seen = np.asarray(SkeletonStreams(small.OPTIONS["layout"], STREAMS)(features["pose"]))
+    model = tiny_models.build("pose_lstm", joints=13, streams=STREAMS, **NO_DROPOUT)
+    features, _ = tiny_models.batch(model, clips=3)
+    seen = np.asarray(SkeletonStreams(tiny_models.OPTIONS["layout"], STREAMS)(features["pose"]))
     expected = _step_probabilities(model, seen)[:, -1]
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
 
@@ -58,15 +58,15 @@ def test_bones_and_motions_are_seen_side_by_side():
 )
 def test_streams_that_cannot_be_seen(options, message):
     with pytest.raises(zoo.ZooError, match=message):
-        small.build("pose_lstm", **options)
+        tiny_models.build("pose_lstm", **options)
 
 
 def test_loss_of_all_steps_is_their_mean_cross_entropy():
-    model = small.build("pose_lstm", loss="all_steps", **NO_DROPOUT)
-    features, labels = small.batch(model, clips=3)
+    model = tiny_models.build("pose_lstm", loss="all_steps", **NO_DROPOUT)
+    features, labels = tiny_models.batch(model, clips=3)
     steps = _step_probabilities(model, features["pose"])  # [3, tp, C]
     cross_entropy = -np.log(steps[np.arange(3), :, labels])  # [3, tp]
-    loss = small.training_loss(model, features, labels)
+    loss = tiny_models.training_loss(model, features, labels)
     np.testing.assert_allclose(loss, cross_entropy.mean(), rtol=1e-4)
     geometric = np.exp(np.log(steps).mean(axis=1))
     expected = geometric / geometric.sum(axis=1, keepdims=True)
@@ -75,11 +75,11 @@ def test_loss_of_all_steps_is_their_mean_cross_entropy():
 
 def test_dropout_state_survives_a_checkpoint(tmp_path):
     """What makes a resumed training see the masks it would have seen."""
-    model = small.build("pose_lstm", dropout=0.5)
-    features, _ = small.batch(model)
+    model = tiny_models.build("pose_lstm", dropout=0.5)
+    features, _ = tiny_models.batch(model)
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
     first = model(features, training=True)
-    other = small.build("pose_lstm", dropout=0.5)
+    other = tiny_models.build("pose_lstm", dropout=0.5)
     assert np.abs(other(features, training=True) - first).max() > 0
     tf.train.Checkpoint(model=other).read(path).expect_partial()
     np.testing.assert_array_equal(other(features, training=True), first)

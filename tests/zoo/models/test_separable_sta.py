@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, outputs, scores, sigmoid, softmax
 from zoo.models import separable_sta
 
@@ -13,7 +13,7 @@ DROPOUT = {"lstm_dropout": 0.0}
 
 
 def _build(strategy):
-    return small.build(
+    return tiny_models.build(
         "separable_sta",
         strategy=strategy,
         spatial_regularization=SPATIAL,
@@ -62,19 +62,19 @@ def _expected(model, strategy, g, h=None):
 @pytest.mark.parametrize("strategy", separable_sta.STRATEGIES)
 def test_predictions_and_training_loss(strategy):
     model = _build(strategy)
-    features, labels = small.batch(model, clips=3)
+    features, labels = tiny_models.batch(model, clips=3)
     names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
     g, *h = outputs(model, names, features)
     expected, penalty = _expected(model, strategy, g, *h)
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
-    loss = small.training_loss(model, features, labels)
+    loss = tiny_models.training_loss(model, features, labels)
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
     assert strategy == "none" or penalty > 0.01
 
 
 def test_attention_maps():
     model = _build("separable")
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     maps = {key: value.numpy() for key, value in zoo.attention_maps(model)(features, training=False).items()}
     assert maps["spatial_attention"].shape == (2, 2, 2)
     assert ((maps["spatial_attention"] > 0) & (maps["spatial_attention"] < 1)).all()
@@ -84,9 +84,9 @@ def test_attention_maps():
 
 
 def test_trained_stages_carry_over():
-    model = small.build("separable_sta")
+    model = tiny_models.build("separable_sta")
     for stage in ("i3d", "pose_lstm"):
-        trained = small.build(stage)
+        trained = tiny_models.build(stage)
         copied = zoo.transfer_weights(trained, model)
         weighty = [layer.name for layer in trained.layers if layer.weights]
         assert copied == [name for name in weighty if name != "classifier"]
@@ -96,12 +96,12 @@ def test_trained_stages_carry_over():
 
 
 def test_transfer_refuses_what_does_not_fit():
-    narrow = small.build("i3d", width=0.125)
-    model = small.build("separable_sta")
+    narrow = tiny_models.build("i3d", width=0.125)
+    model = tiny_models.build("separable_sta")
     before = model.get_weights()
     with pytest.raises(zoo.ZooError, match="Conv3d_1a_7x7"):
         zoo.transfer_weights(narrow, model)
     with pytest.raises(zoo.ZooError, match="no layer"):
-        zoo.transfer_weights(small.build("pose_lstm"), narrow)
+        zoo.transfer_weights(tiny_models.build("pose_lstm"), narrow)
     for a, b in zip(before, model.get_weights()):
         np.testing.assert_array_equal(a, b)

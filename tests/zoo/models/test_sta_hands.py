@@ -5,18 +5,18 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, lstm_step, outputs, sigmoid, softmax
 from zoo import complexity, skeletons
 from zoo.models import lrcn, sta_hands
 
 OPTIONS = {"dropout": 0.0, "size": 40, "glimpse_pixels": 9}
-HANDS = [getattr(skeletons.get(small.OPTIONS["layout"]), hand) for hand in ("left_hand", "right_hand")]
+HANDS = [getattr(skeletons.get(tiny_models.OPTIONS["layout"]), hand) for hand in ("left_hand", "right_hand")]
 
 
 def _batch(model, clips=3):
     """Random clips; hands lie in the frames, one of them half outside."""
-    features, labels = small.batch(model, clips=clips)
+    features, labels = tiny_models.batch(model, clips=clips)
     if "pose_xy" in features:
         rng = np.random.default_rng(5)
         features["pose_xy"] = rng.uniform(4, 35, features["pose_xy"].shape).astype("float32")
@@ -75,7 +75,7 @@ def _rgb_stream(model, v, s, choice):
     ids=str,
 )
 def test_predictions_attention_and_training_loss(choice):
-    model = small.build("sta_hands", **OPTIONS, **choice)
+    model = tiny_models.build("sta_hands", **OPTIONS, **choice)
     features, labels = _batch(model)
     v, s = outputs(model, ["glimpse_features", "pose_features"], features)
     logits, p, weights = _rgb_stream(model, v, s, choice)
@@ -89,16 +89,16 @@ def test_predictions_attention_and_training_loss(choice):
         assert sorted(maps) == [f"{kind}_attention" for kind in kinds]
         for name, value in maps.items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6)
-    loss = small.training_loss(model, features, labels)
+    loss = tiny_models.training_loss(model, features, labels)
     streams = cross_entropy(softmax(pose_logits), labels) + cross_entropy(softmax(logits), labels)
     np.testing.assert_allclose(loss, streams, rtol=1e-4)
 
 
 def test_hand_crops_are_resized_and_go_through_one_frozen_network():
-    model = small.build("sta_hands", **OPTIONS)
+    model = tiny_models.build("sta_hands", **OPTIONS)
     features, _ = _batch(model)
     glimpses, v = outputs(model, ["glimpses", "glimpse_features"], features)
-    size = small.OPTIONS["glimpse_size"]
+    size = tiny_models.OPTIONS["glimpse_size"]
     right = tf.image.resize(features["rgb_right_hand"][1], (size, size))
     np.testing.assert_allclose(glimpses[1, 5], right[2], atol=1e-6)  # step 2, after its left hand
     alone = model.get_layer("frame_network")(right[2:3], training=False)
@@ -113,7 +113,7 @@ def test_hand_crops_are_resized_and_go_through_one_frozen_network():
 
 def test_glimpses_are_cut_around_the_hands_of_all_persons():
     """A cut of 9 pixels at a whole pixel, not resized, is a part of the picture; black outside of it."""
-    layer = sta_hands.HandGlimpses(small.OPTIONS["layout"], pixels=9, size=9)
+    layer = sta_hands.HandGlimpses(tiny_models.OPTIONS["layout"], pixels=9, size=9)
     rng = np.random.default_rng(0)
     frames = rng.uniform(-1, 1, (2, 3, 40, 50, 3)).astype("float32")
     joints = np.full((2, 3, 2, 13, 2), np.nan, "float32")
@@ -134,7 +134,7 @@ def test_glimpses_are_cut_around_the_hands_of_all_persons():
 
 @pytest.mark.parametrize("glimpses", sta_hands.GLIMPSES)
 def test_an_absent_person_has_no_features(glimpses):
-    model = small.build("sta_hands", **OPTIONS, glimpses=glimpses)
+    model = tiny_models.build("sta_hands", **OPTIONS, glimpses=glimpses)
     features, _ = _batch(model)
     (both,) = outputs(model, ["glimpse_features"], features)
     absent = 0 if glimpses == "hand_crops" else 1  # hand crops are the first person's
@@ -148,15 +148,15 @@ def test_an_absent_person_has_no_features(glimpses):
 
 
 def test_a_trained_pose_cnn_becomes_the_pose_stream():
-    pose = small.build("pose_cnn")
-    model = small.build("sta_hands", **OPTIONS)
+    pose = tiny_models.build("pose_cnn")
+    model = tiny_models.build("sta_hands", **OPTIONS)
     features, _ = _batch(model)
     filled = zoo.transfer_weights(pose, model)
     assert filled == ["pose_conv_1", "pose_conv_2", "pose_conv_3", "pose_cnn.classifier"]
     stream = tf.keras.Model(model.input["pose"], model.get_layer("pose_cnn.classifier").output)
     scores = tf.nn.softmax(stream(features["pose"], training=False))
     np.testing.assert_allclose(scores, pose({"pose": features["pose"]}, training=False), rtol=1e-5)
-    other = zoo.build("pose_cnn", num_classes=4, **small.options("pose_cnn"))
+    other = zoo.build("pose_cnn", num_classes=4, **tiny_models.options("pose_cnn"))
     with pytest.raises(zoo.ZooError, match=r"'classifier' has weights of shapes"):
         zoo.transfer_weights(other, model)
 
@@ -165,7 +165,7 @@ def test_with_the_pose_stream_frozen_the_rgb_stream_is_trained_alone():
     """The gradient is that of the RGB stream's own cross-entropy, whatever the pose stream says."""
 
     def gradients(pose_bias):
-        model = small.build("sta_hands", **OPTIONS)
+        model = tiny_models.build("sta_hands", **OPTIONS)
         model.get_layer("pose_cnn.classifier").bias.assign(pose_bias)
         features, labels = _batch(model)
         with tf.GradientTape() as tape:
@@ -191,7 +191,7 @@ def test_trainable_parameters_at_full_size():
 
 
 def test_multiply_accumulates_of_the_recurrence():
-    model = small.shared("sta_hands")
+    model = tiny_models.shared("sta_hands")
     steps, glimpses, channels, units, hidden, s = 4, 2, 1280, 6, 7, 64
     lstm = 4 * units * (channels + units)
     attention = (units + s) * hidden + hidden * glimpses
@@ -207,7 +207,7 @@ def test_weights_of_the_glimpse_network_from_a_file(tmp_path):
     inside = tf.keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
     inside.set_weights(network.get_weights())
     inside.save_weights(path)
-    model = zoo.build("sta_hands", num_classes=3, **small.options("sta_hands", network_weights=path))
+    model = zoo.build("sta_hands", num_classes=3, **tiny_models.options("sta_hands", network_weights=path))
     for expected, actual in zip(network.get_weights(), model.get_layer("frame_network").get_weights()):
         np.testing.assert_array_equal(expected, actual)
 

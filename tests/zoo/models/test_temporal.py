@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, gru, softmax
 from zoo import complexity
 from zoo.models import temporal as module
@@ -48,8 +48,8 @@ def expected(model, features, granularities, segment_attention=True, granularity
     ],
 )
 def test_predictions_attention_and_loss(choice):
-    model = small.build("temporal", **NO_DROPOUT, **choice)
-    features, labels = small.batch(model, clips=3)
+    model = tiny_models.build("temporal", **NO_DROPOUT, **choice)
+    features, labels = tiny_models.batch(model, clips=3)
     predictions, alphas, beta = expected(model, features, **choice)
     np.testing.assert_allclose(model(features), predictions, rtol=1e-4)
     shown = {f"g{g}.segment_attention": alpha for g, alpha in alphas.items() if choice.get("segment_attention", True)}
@@ -68,15 +68,15 @@ def test_predictions_attention_and_loss(choice):
 
 
 def test_attention_starts_equal():
-    model = zoo.build("temporal", num_classes=3, **small.options("temporal"))
-    features, _ = small.batch(model)
+    model = zoo.build("temporal", num_classes=3, **tiny_models.options("temporal"))
+    features, _ = tiny_models.batch(model)
     maps = zoo.attention_maps(model)(features)
     for name, share in (("g2.segment_attention", 2), ("g3.segment_attention", 3), ("granularity_attention", 2)):
         np.testing.assert_allclose(maps[name], 1 / share, rtol=1e-6)
 
 
 def test_dropout_follows_every_gru():
-    model = small.shared("temporal")
+    model = tiny_models.shared("temporal")
     networks = [layer.name for layer in model.layers if hasattr(layer, "recurrent_activation")]
     assert {model.get_layer(f"{name}_dropout").rate for name in networks} == {0.6}
 
@@ -121,7 +121,7 @@ def test_size_of_the_published_model():
 
 
 def test_multiply_accumulates():
-    model = small.shared("temporal")
+    model = tiny_models.shared("temporal")
     d, units, pose_units, steps, coordinates = 9, 8, 6, 3, 2 * 5 * 3
     total = sum(
         3 * units * g * (d + units)
@@ -130,9 +130,9 @@ def test_multiply_accumulates():
         + pose_units * g
         for g in (2, 3)
     )
-    total += 2 * pose_units * 2 + units * small.CLASSES
+    total += 2 * pose_units * 2 + units * tiny_models.CLASSES
     assert complexity.multiply_accumulates(model) == total
-    options = small.options("temporal", **END_TO_END)
+    options = tiny_models.options("temporal", **END_TO_END)
     whole = zoo.build("temporal", num_classes=3, **options)
     network = whole.get_layer("backbone")
     size = network.output_shape[-1]
@@ -149,17 +149,17 @@ def middles(length, segments, steps):
 
 
 def test_end_to_end_is_features_of_cut_segments():
-    basic = small.build("i3d", frames=8, size=32)
+    basic = tiny_models.build("i3d", frames=8, size=32)
     extractor = module.segment_features(basic)
-    model = small.build("temporal", **END_TO_END, **NO_DROPOUT)
-    parts = small.build("temporal", feature_size=extractor.output_shape[-1], **NO_DROPOUT)
-    small.randomize(parts, seed=1)
+    model = tiny_models.build("temporal", **END_TO_END, **NO_DROPOUT)
+    parts = tiny_models.build("temporal", feature_size=extractor.output_shape[-1], **NO_DROPOUT)
+    tiny_models.randomize(parts, seed=1)
     copied = zoo.transfer_weights(basic, model)
     assert copied == [layer.name for layer in basic.layers if layer.weights and layer.name != "classifier"]
     zoo.transfer_weights(parts, model)
     model.get_layer("classifier").set_weights(parts.get_layer("classifier").get_weights())
 
-    clip, _ = small.batch(model, clips=2)
+    clip, _ = tiny_models.batch(model, clips=2)
     features = {}
     for g in (2, 3):
         segments = clip["rgb"][:, middles(12, g, 8)]  # [B, G, 8, H, W, 3]
@@ -169,9 +169,9 @@ def test_end_to_end_is_features_of_cut_segments():
 
 
 def test_the_feature_is_what_is_classified():
-    model = small.build("separable_sta", frames=8, size=32)
+    model = tiny_models.build("separable_sta", frames=8, size=32)
     extractor = module.segment_features(model)
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     kernel, bias = model.get_layer("classifier").get_weights()
     np.testing.assert_allclose(softmax(extractor(features).numpy() @ kernel + bias), model(features), rtol=1e-4)
 
@@ -179,13 +179,13 @@ def test_the_feature_is_what_is_classified():
 @pytest.mark.parametrize("name", ["pose_lstm", "temporal", "global", "sta_hands"])
 def test_models_without_features_of_segments(name):
     with pytest.raises(zoo.ZooError, match="expected a video model"):
-        module.segment_features(small.shared(name))
+        module.segment_features(tiny_models.shared(name))
 
 
 def test_another_backbone():
-    model = small.build("temporal", **{**END_TO_END, "backbone": "resnext3d101"})
-    features, _ = small.batch(model)
-    assert model(features).shape == (2, small.CLASSES)
+    model = tiny_models.build("temporal", **{**END_TO_END, "backbone": "resnext3d101"})
+    features, _ = tiny_models.batch(model)
+    assert model(features).shape == (2, tiny_models.CLASSES)
     trained = zoo.build("resnext3d101", num_classes=5, frames=8, size=32, width=0.0625)
     assert "stage_4.block_3.conv_3" in zoo.transfer_weights(trained, model)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, outputs, scores, sigmoid, softmax
 from zoo import skeletons
 from zoo.models import vpn
@@ -14,7 +14,7 @@ OPTIONS = {"embedding_weight": EMBEDDING, "attention_regularization": ATTENTION,
 
 
 def _build(**choice):
-    return small.build("vpn", **OPTIONS, **choice)
+    return tiny_models.build("vpn", **OPTIONS, **choice)
 
 
 def _divergence(p, q):
@@ -45,7 +45,7 @@ def _distance(kind, video, pose):
 )
 def test_predictions_and_training_loss(choice):
     model = _build(**choice)
-    features, labels = small.batch(model, clips=3)
+    features, labels = tiny_models.batch(model, clips=3)
     g, h = outputs(model, ["Mixed_5c", "pose_features"], features)
     batch, t, m, n, _ = g.shape
     z1 = scores(model.get_layer("spatial_scores"), h)
@@ -66,7 +66,7 @@ def test_predictions_and_training_loss(choice):
     kernel, bias = model.get_layer("classifier").get_weights()
     expected = softmax(pooled @ kernel + bias)
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
-    loss = small.training_loss(model, features, labels)
+    loss = tiny_models.training_loss(model, features, labels)
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
 
 
@@ -90,9 +90,9 @@ def test_adjacency(layout):
 def test_graph_convolution_of_every_step():
     """P+ = A P W with a W of its own per step, by spektral's GCNConv."""
     model = _build()
-    features, _ = small.batch(model)
-    pose = features["pose"].reshape(2, small.OPTIONS["pose_steps"], -1, 3)
-    graph = vpn.adjacency(small.OPTIONS["layout"], small.OPTIONS["persons"])
+    features, _ = tiny_models.batch(model)
+    pose = features["pose"].reshape(2, tiny_models.OPTIONS["pose_steps"], -1, 3)
+    graph = vpn.adjacency(tiny_models.OPTIONS["layout"], tiny_models.OPTIONS["persons"])
     steps = [f"graph_convolution_{step}" for step in range(1, pose.shape[1] + 1)]
     for step, value in enumerate(outputs(model, steps, features)):
         (kernel,) = model.get_layer(steps[step]).get_weights()
@@ -101,7 +101,7 @@ def test_graph_convolution_of_every_step():
 
 def test_an_absent_person_leaves_the_other_nodes_alone():
     model = _build()
-    features, _ = small.batch(model)
+    features, _ = tiny_models.batch(model)
     alone = {**features, "pose": features["pose"].copy()}
     alone["pose"][:, :, 1] = 0
     (both,), (one,) = (outputs(model, ["graph_convolution_1"], x) for x in (features, alone))
@@ -128,8 +128,10 @@ def test_choices_that_make_no_model(options, message):
 
 def test_another_backbone():
     """The feature map of 3D ResNeXt carries the same attention."""
-    model = zoo.build("vpn", num_classes=3, backbone="resnext3d101", **small.options("vpn", size=32, width=0.03125))
-    features, _ = small.batch(model)
+    model = zoo.build(
+        "vpn", num_classes=3, backbone="resnext3d101", **tiny_models.options("vpn", size=32, width=0.03125)
+    )
+    features, _ = tiny_models.batch(model)
     maps = zoo.attention_maps(model)(features)
     assert {name: tuple(value.shape) for name, value in maps.items()} == {
         "spatial_attention": (2, 1, 1),

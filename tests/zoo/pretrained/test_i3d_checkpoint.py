@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from zoo import layers
 from zoo.pretrained import i3d_checkpoint
 from zoo.pretrained.i3d_checkpoint import I3D, INCEPTION_V1
@@ -43,15 +43,17 @@ def test_every_published_variable_is_mapped(real_data):
 
 def test_values_land_where_they_belong(tmp_path):
     """Every tower of P-I3D gets them; the forward pass of the first unit agrees with NumPy."""
-    width = small.OPTIONS["width"]
-    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(small.CLASSES, width))
-    model = zoo.build("pi3d", num_classes=small.CLASSES, **small.options("pi3d", frames=8, size=32, aggregate_after=1))
+    width = tiny_models.OPTIONS["width"]
+    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(tiny_models.CLASSES, width))
+    model = zoo.build(
+        "pi3d", num_classes=tiny_models.CLASSES, **tiny_models.options("pi3d", frames=8, size=32, aggregate_after=1)
+    )
     i3d_checkpoint.load(model, tmp_path / "model.ckpt")
     unit = f"{I3D.scope}/Conv3d_2b_1x1"
     for part in ("full_body.", "left_hand.", "right_hand."):
         names = [f"{part}MaxPool3d_2a_3x3", f"{part}Conv3d_2b_1x1.relu"]
         inside = tf.keras.Model(model.input, [model.get_layer(name).output for name in names])
-        x, y = inside(small.batch(model)[0], training=False)
+        x, y = inside(tiny_models.batch(model)[0], training=False)
         beta, mean, variance = (
             values[f"{unit}/batch_norm/{name}"] for name in ("beta", "moving_mean", "moving_variance")
         )
@@ -69,20 +71,22 @@ def test_values_land_where_they_belong(tmp_path):
     ],
 )
 def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_classifier):
-    width = small.OPTIONS["width"]
-    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(small.CLASSES, width))
-    model = zoo.build(name, num_classes=small.CLASSES, **small.options(name, **options))
+    width = tiny_models.OPTIONS["width"]
+    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(tiny_models.CLASSES, width))
+    model = zoo.build(name, num_classes=tiny_models.CLASSES, **tiny_models.options(name, **options))
     assert i3d_checkpoint.load(model, tmp_path / "model.ckpt") == has_its_classifier
     (first,) = (layer for layer in layers.every_layer(model) if layer.name == "Conv3d_1a_7x7.conv_3d")
     np.testing.assert_array_equal(first.get_weights()[0], values[f"{I3D.scope}/Conv3d_1a_7x7/conv_3d/w"])
 
 
-@pytest.mark.parametrize("num_classes", [small.CLASSES, small.CLASSES + 1])
+@pytest.mark.parametrize("num_classes", [tiny_models.CLASSES, tiny_models.CLASSES + 1])
 def test_another_number_of_classes_keeps_its_head(tmp_path, num_classes):
-    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(small.CLASSES, small.OPTIONS["width"]))
-    model = zoo.build("i3d", num_classes=num_classes, **small.options("i3d"))
+    values = write_checkpoint(
+        tmp_path / "model.ckpt", checkpoint_shapes(tiny_models.CLASSES, tiny_models.OPTIONS["width"])
+    )
+    model = zoo.build("i3d", num_classes=num_classes, **tiny_models.options("i3d"))
     before = model.get_layer("classifier").get_weights()
-    same = num_classes == small.CLASSES
+    same = num_classes == tiny_models.CLASSES
     assert i3d_checkpoint.load(model, tmp_path / "model.ckpt") == same
     kernel = values[I3D.head[0]] if same else before[0]
     np.testing.assert_array_equal(model.get_layer("classifier").get_weights()[0], kernel)
@@ -90,12 +94,12 @@ def test_another_number_of_classes_keeps_its_head(tmp_path, num_classes):
 
 def test_inception_v1_is_inflated(tmp_path):
     """On a video of one still picture every unit away from the ends in time answers as the picture's network did."""
-    width = small.OPTIONS["width"]
+    width = tiny_models.OPTIONS["width"]
     shapes = checkpoint_shapes(11, width, INCEPTION_V1)
     assert shapes["InceptionV1/Mixed_5b/Branch_2/Conv2d_0a_3x3/weights"][:2] == (3, 3)
     values = write_checkpoint(tmp_path / "inception_v1.ckpt", shapes)
-    options = small.options("i3d", frames=32)
-    model = zoo.build("i3d", num_classes=small.CLASSES, weights=tmp_path / "inception_v1.ckpt", **options)
+    options = tiny_models.options("i3d", frames=32)
+    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, weights=tmp_path / "inception_v1.ckpt", **options)
     inside = tf.keras.Model(model.input, model.get_layer("Conv3d_1a_7x7.batch_norm").output)
     picture = np.random.default_rng(0).uniform(-1, 1, (1, 1, options["size"], options["size"], 3)).astype("float32")
     video = inside({"rgb": np.repeat(picture, 32, axis=1)}, training=False)
@@ -119,10 +123,10 @@ KERNEL = "RGB/inception_i3d/Mixed_4c/Branch_1/Conv3d_0b_3x3/conv_3d/w"
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, change, message):
-    shapes = checkpoint_shapes(small.CLASSES, small.OPTIONS["width"])
+    shapes = checkpoint_shapes(tiny_models.CLASSES, tiny_models.OPTIONS["width"])
     change(shapes)
     write_checkpoint(tmp_path / "model.ckpt", shapes)
-    model = zoo.build("i3d", num_classes=small.CLASSES, **small.options("i3d"))
+    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, **tiny_models.options("i3d"))
     before = model.get_weights()
     with pytest.raises(zoo.ZooError, match=message):
         i3d_checkpoint.load(model, tmp_path / "model.ckpt")
@@ -131,7 +135,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, change, message):
 
 
 def test_no_checkpoint(tmp_path):
-    model = zoo.build("i3d", num_classes=small.CLASSES, **small.options("i3d"))
+    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, **tiny_models.options("i3d"))
     with pytest.raises(zoo.ZooError, match="not a TensorFlow checkpoint"):
         i3d_checkpoint.load(model, tmp_path / "model.ckpt")
     write_checkpoint(tmp_path / "model.ckpt", {"weights": (2,)})

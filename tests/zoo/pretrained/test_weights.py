@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.zoo import small
+from tests.zoo import tiny_models
 from tests.zoo.pretrained.test_i3d_checkpoint import checkpoint_shapes, write_checkpoint
-from zoo.pretrained import loading as weights
+from zoo.pretrained import reading as weights
 
 
 @pytest.fixture(autouse=True)
@@ -37,20 +37,20 @@ def _with_weights(model):
     return {layer.name for layer in model.layers if layer.weights}
 
 
-@pytest.mark.parametrize("classes", [small.CLASSES, small.CLASSES + 2])
+@pytest.mark.parametrize("classes", [tiny_models.CLASSES, tiny_models.CLASSES + 2])
 def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
-    trained = small.build("separable_sta")
+    trained = tiny_models.build("separable_sta")
     trained.save(tmp_path / "model.keras")
-    options = small.options("separable_sta")
+    options = tiny_models.options("separable_sta")
     model = zoo.build("separable_sta", num_classes=classes, weights=tmp_path / "model.keras", **options)
-    anew = set() if classes == small.CLASSES else {"classifier"}
+    anew = set() if classes == tiny_models.CLASSES else {"classifier"}
     assert _equal(trained, model) == _with_weights(trained) - anew
 
 
 @pytest.mark.parametrize("shared", [0, 1])
 def test_an_i3d_goes_to_the_full_body_tower(shared):
-    trained = small.build("i3d")
-    model = small.build("pi3d", aggregate_after=shared)
+    trained = tiny_models.build("i3d")
+    model = tiny_models.build("pi3d", aggregate_after=shared)
     last = "joined." if shared else "full_body."
     zoo.transfer_weights(trained, model)
     for name, place in (("Conv3d_1a_7x7", "full_body."), ("Mixed_5c.Branch_0.Conv3d_0a_1x1", last)):
@@ -59,21 +59,21 @@ def test_an_i3d_goes_to_the_full_body_tower(shared):
 
 
 def test_a_weights_file_of_the_same_architecture(tmp_path):
-    trained = small.build("pose_lstm")
+    trained = tiny_models.build("pose_lstm")
     trained.save_weights(tmp_path / "trained.weights.h5")
-    options = small.options("pose_lstm")
+    options = tiny_models.options("pose_lstm")
     path = tmp_path / "trained.weights.h5"
-    model = zoo.build("pose_lstm", num_classes=small.CLASSES, weights=str(path), **options)
+    model = zoo.build("pose_lstm", num_classes=tiny_models.CLASSES, weights=str(path), **options)
     assert _equal(trained, model) == _with_weights(trained)
     with pytest.raises(zoo.ZooError, match=r"trained.weights.h5: does not fit pose_lstm"):
-        zoo.build("pose_lstm", num_classes=small.CLASSES, weights=path, **{**options, "lstm_units": 3})
+        zoo.build("pose_lstm", num_classes=tiny_models.CLASSES, weights=path, **{**options, "lstm_units": 3})
 
 
 @pytest.mark.skipif(metadata.version("keras").startswith("2."), reason="Keras 2 keeps no names of layers")
 def test_a_weights_file_with_layers_of_the_same_shapes_in_another_order(tmp_path):
     path = tmp_path / "trained.weights.h5"
-    small.build("separable_sta", strategy="sa_ta").save_weights(path)
-    model = small.build("separable_sta", strategy="ta_sa")
+    tiny_models.build("separable_sta", strategy="sa_ta").save_weights(path)
+    model = tiny_models.build("separable_sta", strategy="ta_sa")
     before = model.get_weights()
     with pytest.raises(zoo.ZooError, match="a layer 'spatial_scores' in the place of 'temporal_scores'"):
         zoo.load_weights(model, path)
@@ -94,7 +94,7 @@ def test_a_weights_file_with_layers_of_the_same_shapes_in_another_order(tmp_path
 )
 def test_weights_that_are_not_there_are_refused(given, message):
     with pytest.raises(zoo.ZooError, match=message):
-        zoo.build("i3d", num_classes=small.CLASSES, weights=given, **small.options("i3d"))
+        zoo.build("i3d", num_classes=tiny_models.CLASSES, weights=given, **tiny_models.options("i3d"))
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def test_fetched_weights_are_kept_and_used(published, cache):
     assert {path.name for path in cache.iterdir()} == {data.name, "model.ckpt.index"}
     assert [path.name for path in cache.parent.iterdir()] == ["kinetics400"]
     size = {"frames": 8, "size": 32}
-    model = zoo.build("i3d", num_classes=small.CLASSES, weights="kinetics400", **size)
-    other = zoo.build("i3d", num_classes=small.CLASSES, weights=published / "model.ckpt", **size)
+    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, weights="kinetics400", **size)
+    other = zoo.build("i3d", num_classes=tiny_models.CLASSES, weights=published / "model.ckpt", **size)
     assert _equal(model, other) == _with_weights(model) - {"classifier"}
 
 
