@@ -73,15 +73,27 @@ def read_sampled(path: str | os.PathLike, inputs: Inputs) -> np.ndarray:
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
 
     Returns:
-        ``[T, side, side, 3]`` uint8, RGB; all frames, uncropped, of a file that does not give their number.
+        ``[T, side, side, 3]`` uint8, RGB.
 
     Raises:
         UserError: No such file, no video, damaged, or without frames.
     """
     video = VideoFrames(path, threads=True)
-    count = video.count
-    if not count:
-        return np.stack(list(video))
+    count = video.count or _count(video)
+    clip = _sampled(video, count, inputs)
+    if clip is None:  # a container may claim more frames than are shown: they are counted, in time but not in memory
+        clip = _sampled(video, _count(video), inputs)
+    if clip is None:
+        raise UserError(f"{path}: changes while it is read, expected a whole video file")
+    return clip
+
+
+def _count(video: VideoFrames) -> int:
+    return sum(1 for _ in video.frames())
+
+
+def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> np.ndarray | None:
+    """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = 0, count
     if inputs.has_window and inputs.frames * inputs.stride <= count:
@@ -95,7 +107,7 @@ def read_sampled(path: str | os.PathLike, inputs: Inputs) -> np.ndarray:
             sampled[number - first] = frame[rows, columns]
         if number == last:
             return sampled
-    return read_video(path)  # it has fewer frames than its header claims
+    return None
 
 
 def read_poses(path: str | os.PathLike) -> np.ndarray:

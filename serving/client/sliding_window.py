@@ -38,6 +38,7 @@ IN_FLIGHT = 4
 _LAST_FRAME_SECONDS = 1.0
 _T = TypeVar("_T")
 _ROUNDING = 1e-6  # frames: 0.3 s at 10 frames per second is frame 3, not 3.0000000000000004
+_STAMP_ROUNDING = 0.0006  # seconds: many containers round time stamps to milliseconds
 
 
 # ---------------------------------------------------------------------------------------------------- windows
@@ -149,13 +150,14 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
         >>> poses_between(np.arange(100), 1.0, 1.2, fps=25)
         array([25, 26, 27, 28, 29])
     """
-    if start * fps > len(poses) - _ROUNDING:  # each pose stands for the time until the next
+    rounding = _ROUNDING + _STAMP_ROUNDING * fps
+    if start * fps > len(poses) - rounding:  # each pose stands for the time until the next
         raise UserError(
             f"the poses end at {len(poses) / fps:.2f} s, the frames go on at {start:.2f} s: "
             "do both belong together, and is the rate of the poses right?"
         )
-    last = max(math.ceil(min(end * fps, len(poses)) - _ROUNDING), 1)
-    first = min(math.ceil(start * fps - _ROUNDING), last - 1)
+    last = max(math.ceil(min(end * fps, len(poses)) - rounding), 1)
+    first = min(math.ceil(start * fps - rounding), last - 1)
     return poses[first:last]
 
 
@@ -181,7 +183,7 @@ def predict(
             a model of poses alone, whose windows are then counted in poses.
         plan: The :class:`Plan`.
         poses: ``[T, M, J, 3]`` of the whole recording, if the model takes them; each window gets those of its time.
-        pose_fps: Poses per second; default: the rate of the plan.
+        pose_fps: Poses per second; default: there is a pose for each frame.
         smooth: A :class:`~serving.client.smoothing.MovingAverage` or :class:`~serving.client.smoothing.Exponential`;
             default: none.
         in_flight: Requests at the same time.
@@ -202,7 +204,7 @@ def predict(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames), plan, poses, pose_fps or plan.fps, encode)
+    clips = _clips(_until(stopped, frames, plan), plan, poses, pose_fps, encode)
 
     def request(clip):
         start, end, pictures, joints = clip
@@ -227,7 +229,7 @@ async def predict_async(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = await client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames), plan, poses, pose_fps or plan.fps, encode)
+    clips = _clips(_until(stopped, frames, plan), plan, poses, pose_fps, encode)
     pending: asyncio.Queue = asyncio.Queue()
     free = asyncio.Semaphore(in_flight)
 
@@ -257,26 +259,37 @@ async def predict_async(
             pending.get_nowait().cancel()
 
 
-def _clips(frames, plan: Plan, poses, pose_fps: float, encode: bool) -> Iterator[tuple]:
-    """Start and end in seconds, frames and poses of each window."""
+def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> Iterator[tuple]:
+    """Start and end in seconds, frames and poses of each window; ``frames`` come with their seconds."""
     if frames is None:
         if poses is None:
             raise UserError("neither frames nor poses: there is nothing to classify")
         for first, held in windows(poses, plan.length, plan.stride):
             yield first / plan.fps, (first + len(held)) / plan.fps, None, np.stack(held)
         return
-    if poses is not None:
+    if pose_fps is not None:
         _require_rate(pose_fps, "poses")
     if encode:
-        frames = (frame if isinstance(frame, bytes) else encode_jpeg(frame) for frame in frames)
+        frames = ((time, frame if isinstance(frame, bytes) else encode_jpeg(frame)) for time, frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):
-        start, end = first / plan.fps, (first + len(held)) / plan.fps
-        yield start, end, held, None if poses is None else poses_between(poses, start, end, pose_fps)
+        times, pictures = zip(*held)
+        # The next frame's time is not known yet: the last frame is taken to last as long as the one before it.
+        start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
+        if poses is None:
+            joints = None
+        elif pose_fps is None:  # a pose for each frame, whatever the frames' times
+            joints = poses_between(poses, first / plan.fps, (first + len(held)) / plan.fps, plan.fps)
+        else:
+            joints = poses_between(poses, start, end, pose_fps)
+        yield start, end, list(pictures), joints
 
 
-def _until(stopped: threading.Event, frames: Iterable | None) -> Iterable | None:
-    """The frames of a stream until an event is set, so that the thread that reads them comes to an end."""
-    return None if frames is None else itertools.takewhile(lambda _: not stopped.is_set(), frames)
+def _until(stopped: threading.Event, frames: Iterable | None, plan: Plan) -> Iterable | None:
+    """The frames of a stream with their seconds until an event is set, so that the thread that reads them ends."""
+    if frames is None:
+        return None
+    timed = frames.timed() if hasattr(frames, "timed") else ((n / plan.fps, frame) for n, frame in enumerate(frames))
+    return itertools.takewhile(lambda _: not stopped.is_set(), timed)
 
 
 def _in_order(

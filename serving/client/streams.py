@@ -37,7 +37,7 @@ class Stream(Protocol):
 
 
 class VideoFrames:
-    """The frames of a video file, upright (a telephone's rotation mark is obeyed).
+    """The frames of a video file, as a player shows them: see :class:`tfrecords.converting.video.Video`.
 
     Args:
         path: Any file FFmpeg's libraries read.
@@ -56,6 +56,7 @@ class VideoFrames:
 
         self._path = pathlib.Path(path)
         self._video = self._checked(lambda: Video(self._path, threads))
+        self._given_fps = fps
         self._fps = fps or self._video.fps
         self.height, self.width = self._video.height, self._video.width
 
@@ -73,6 +74,11 @@ class VideoFrames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return map(np.asarray, self.frames())
+
+    def timed(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Each frame with the seconds at which a player shows it; with ``fps`` given, by that rate."""
+        for number, frame in enumerate(self.frames()):
+            yield number / self._given_fps if self._given_fps else frame.time, np.asarray(frame)
 
     def frames(self) -> Iterator[Frame]:
         """The frames, each as :class:`tfrecords.converting.video.Frame`: slicing converts it to RGB."""
@@ -188,11 +194,12 @@ class CameraFrames:
         text = str(source)
         self._capture = cv2.VideoCapture(int(text) if text.isdecimal() else text)
         if not self._capture.isOpened():
-            raise UserError(f"camera {source} cannot be opened: is it plugged in, free, and the address right?")
+            shown = without_password(text)
+            raise UserError(f"camera {shown} cannot be opened: is it plugged in, free, and the address right?")
         self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
         if not self.fps > 0:
-            raise UserError(f"camera {source} does not give its frames per second: give --fps")
-        self._source = source
+            raise UserError(f"camera {without_password(text)} does not give its frames per second: give --fps")
+        self._source = text
 
     def __iter__(self) -> Iterator[np.ndarray]:
         count = 0
@@ -206,4 +213,15 @@ class CameraFrames:
         finally:
             self._capture.release()
         if not count:
-            raise UserError(f"camera {self._source} yields no picture: does another program use it?")
+            shown = without_password(self._source)
+            raise UserError(f"camera {shown} yields no picture: does another program use it?")
+
+
+def without_password(address: str) -> str:
+    """An address that may be printed: the password in it, if there is one, is left out.
+
+    Example:
+        >>> without_password("rtsp://admin:secret@10.0.0.5:554/stream")
+        'rtsp://admin:***@10.0.0.5:554/stream'
+    """
+    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", r"\1:***@", address)

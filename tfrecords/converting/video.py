@@ -1,15 +1,25 @@
-"""Recordings: the frames of a video file, or of a folder of pictures, one after another and upright.
+"""Recordings: the frames of a video file, or of a folder of pictures, one after another as a player shows them.
 
 Both give frames that are sliced like arrays ``[H, W, 3]``. A frame of a video is converted to RGB where it is sliced,
 and nowhere else: of a picture of 1920x1080 a person's crop is a tenth.
+
+What a player shows is not what a container counts. A display matrix turns and mirrors, an edit list leaves frames out,
+pixels may be wider than high, frames last unequally long, and the size may change in the middle. :class:`Video` gives
+the frames that are shown, in display orientation and square pixels, of the size of the first, with their times.
 """
 
+from __future__ import annotations
+
 import itertools
+import os
 import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
 
 from tfrecords.converting import crops
@@ -21,8 +31,47 @@ _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in w
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
+class Orientation:
+    """How a decoded picture is turned and mirrored for display: one of the eight symmetries of a square.
+
+    Args:
+        transposed: Rows become columns first.
+        mirrored: Left and right change places then.
+        flipped: Up and down change places then.
+    """
+
+    def __init__(self, transposed: bool = False, mirrored: bool = False, flipped: bool = False):
+        self.transposed, self.mirrored, self.flipped = transposed, mirrored, flipped
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Orientation:
+        """The orientation in a decoded frame's display matrix; upright without one."""
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return UPRIGHT
+        # Rows (a, b, u), (c, d, v), (x, y, w): a pixel (p, q) is shown at (a p + c q + x, b p + d q + y).
+        a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return cls(False, a < 0, d < 0)
+        return cls(True, c < 0, b < 0)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the picture is shown as it is stored."""
+        return not (self.transposed or self.mirrored or self.flipped)
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """The picture ``[H, W, 3]`` as it is shown."""
+        if self.transposed:
+            picture = picture.transpose(1, 0, 2)
+        return picture[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+
+
+UPRIGHT = Orientation()
+
+
 class Video:
-    """A video file.
+    """A video file, as a player shows it.
 
     Args:
         path: Any file FFmpeg's libraries read.
@@ -30,52 +79,69 @@ class Video:
             side by side.
 
     Attributes:
-        fps: Frames per second, as the file says.
-        width: Of an upright frame, pixels.
+        fps: Frames per second: the mean rate of the frames that are shown; 0 if the file does not state one.
+        width: Of a frame as it is shown, pixels.
         height: Likewise.
 
-    Iterating gives the frames, each as :class:`Frame`.
+    Iterating gives the frames, each as :class:`Frame`; no more than a decoder's few are in memory.
 
     Raises:
         ValueError: Not a video, cannot be read, damaged or cut off (when opened, or while iterating), or no frame in
             it.
     """
 
-    def __init__(self, path, threads=False):
+    def __init__(self, path: str | os.PathLike, threads: bool = False) -> None:
         self.path = pathlib.Path(path)
         self._threads = threads
         # What is decoded to know the size is kept for whoever iterates first: a tenth of the work for a short clip.
-        frames = self._decode()
+        frames = self._decode(None)
         first = next(frames)
         self.height, self.width = first.shape[:2]
-        self._begun = itertools.chain([first], frames)
+        self._begun: Iterator[Frame] | None = itertools.chain([first], frames)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Frame]:
         begun, self._begun = self._begun, None
-        return begun or self._decode()
+        return begun or self._decode((self.height, self.width))
 
     @property
-    def count(self):
-        """Frames, known without decoding them; 0 if they are not."""
+    def count(self) -> int:
+        """Frames that are shown, by the packets that hold them, without decoding; 0 if that is not possible.
+
+        A format may have packets that are decoded and never shown: whoever needs the exact number decodes the frames.
+        """
         try:
-            with av.open(str(self.path)) as container:
-                packets = sum(1 for packet in container.demux(video=0) if packet.size)
-                return packets if packets == container.streams.video[0].frames else 0
-        except av.error.FFmpegError:
+            with self._open() as container:
+                packets = container.demux(self._stream(container))
+                return sum(1 for packet in packets if packet.size and not packet.is_discard)
+        except (av.error.FFmpegError, ValueError):
             return 0  # whoever decodes them finds out what is wrong
 
-    def _decode(self):
-        count = 0
+    def _open(self):
+        # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
+        return av.open(f"file:{self.path}")
+
+    def _stream(self, container):
+        """The stream of moving pictures: the cover of a piece of music is none."""
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise ValueError(f"{self.path.name}: has no moving picture, expected a video file")
+        return streams[0]
+
+    def _decode(self, size):
+        """The frames; all are given the displayed size of the first, or a size that is known already."""
+        count, frame = 0, None
         try:
-            with av.open(str(self.path)) as container:
-                if not container.streams.video:
-                    raise ValueError(f"{self.path.name}: has no picture, expected a video file")
-                stream = container.streams.video[0]
-                self.fps = float(stream.average_rate or 0.0)
+            with self._open() as container:
+                stream = self._stream(container)
+                self.fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+                aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+                start = _start_time(container)
                 if self._threads:
                     stream.thread_type = "AUTO"
-                for frame in container.decode(video=0):
-                    yield Frame(frame)
+                for frame in container.decode(stream):
+                    made = Frame(frame, _time(frame, start, count, self.fps), aspect or 1, size)
+                    size = size or made.shape[:2]
+                    yield made
                     count += 1
                 if count and _is_cut_off(stream, count, frame):
                     raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
@@ -91,7 +157,19 @@ class Video:
             raise ValueError(f"{self.path.name}: has no frames")
 
 
-def lengths_agree(first, second):
+def _start_time(container):
+    """Seconds on the container's clock at which a player's clock shows 0."""
+    return (container.start_time or 0) / av.time_base
+
+
+def _time(frame, start, count, fps):
+    """Seconds on a player's clock at which a frame is shown; by its number where it has no time stamp."""
+    if frame.time is None:
+        return count / fps if fps else 0.0
+    return frame.time - start
+
+
+def lengths_agree(first: float, second: float) -> bool:
     """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
     return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(first, second))
 
@@ -119,37 +197,55 @@ class Frame:
 
     Args:
         frame: The decoder's.
+        time: Seconds on a player's clock at which it is shown.
+        aspect: Width of a pixel divided by its height.
+        size: Height and width that it is scaled to, as a player scales a picture unlike the first; default: its own.
     """
 
-    def __init__(self, frame):
+    def __init__(self, frame: av.VideoFrame, time: float, aspect: float = 1, size: tuple[int, int] | None = None):
+        self.time = time
         self._frame = frame
-        self._quarters = round(frame.rotation / 90) % 4  # a telephone's mark of how it was held
+        self._orientation = Orientation.of(frame)
+        self._stored = frame.height, frame.width
+        square = frame.height, max(round(frame.width * aspect), 1)
+        shown = square[::-1] if self._orientation.transposed else square
+        self._shown = size or shown
+        self._whole = None
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int, int]:
         """``(height, width, 3)``."""
-        size = self._frame.height, self._frame.width
-        return (*(size if self._quarters % 2 == 0 else size[::-1]), 3)
+        return (*self._shown, 3)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         rows, columns = key
-        height, width, _ = self.shape
+        height, width = self._shown
         top, bottom, _ = rows.indices(height)
         left, right, _ = columns.indices(width)
         if bottom <= top or right <= left:
             return np.zeros((max(bottom - top, 0), max(right - left, 0), 3), np.uint8)
         if not self._is_usual or height % 2 or width % 2:
-            return np.rot90(self._frame.to_ndarray(format="rgb24"), self._quarters)[rows, columns]
+            return self._converted()[rows, columns]
         # Between even lines and columns, where each value of colour belongs to two by two pixels.
         even = slice(top - top % 2, bottom + bottom % 2), slice(left - left % 2, right + right % 2)
         return self._even_part(*even)[top % 2 :, left % 2 :][: bottom - top, : right - left]
 
+    def _converted(self):
+        """The whole frame as it is shown; converted once."""
+        if self._whole is None:
+            picture = self._orientation.apply(self._frame.to_ndarray(format="rgb24"))
+            if picture.shape[:2] != self._shown:
+                picture = cv2.resize(picture, self._shown[::-1], interpolation=cv2.INTER_LINEAR)
+            self._whole = picture
+        return self._whole
+
     @property
     def _is_usual(self):
-        """Whether it is upright, in three planes, and of the colours that OpenCV's conversion takes it to be."""
+        """Whether it is shown as it is stored, in three planes, of the colours that OpenCV takes them to be."""
         frame = self._frame
         return (
-            not self._quarters
+            self._orientation.is_upright
+            and self._stored == self._shown
             and frame.format.name == "yuv420p"
             and frame.color_range in (ColorRange.UNSPECIFIED, ColorRange.MPEG)
             and frame.colorspace in (Colorspace.DEFAULT, Colorspace.ITU601, Colorspace.SMPTE170M, _UNSPECIFIED)
@@ -179,13 +275,13 @@ class Pictures:
     Attributes and iteration as of :class:`Video`; frames are arrays.
     """
 
-    def __init__(self, paths, fps):
+    def __init__(self, paths: Iterable[pathlib.Path], fps: float):
         self.paths, self.fps = tuple(paths), fps
         if not self.paths:
             raise ValueError("no pictures")
         self.height, self.width = next(iter(self)).shape[:2]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
             try:
                 data = path.read_bytes()
