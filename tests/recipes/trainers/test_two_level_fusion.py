@@ -1,22 +1,21 @@
 """Two-level fusion from the command line, and how its clips are cut out of records."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
 import types
 
 import joblib
 import numpy as np
 import pytest
 
-from recipes import evaluate, run_directory
+from recipes import evaluate, run_directory, train
 from recipes.config import sections as config
 from recipes.trainers import fusion as two_level_fusion
-from tests.recipes.conftest import ROOT, command, error_of
-from tfrecords import schema
+from tfrecords import convert, schema
 from tfrecords.reading import pipeline
 from zoo import skeletons
-from zoo.fusion.estimator import Pair
+from zoo.fusion import Pair
 from zoo.shared.errors import UserError
 
 RECIPE = """
@@ -41,8 +40,7 @@ def hands(tmp_path_factory):
     """SynthADL in 60 clips: 36 train, 4 validate, 20 test in protocol cv; with pictures of the right hand."""
     folder = tmp_path_factory.mktemp("converted") / "synthetic"
     options = ["--subjects=2", "--repetitions=1", "--frames=15", "--size=64", "--parts=full_body,right_hand"]
-    line = [sys.executable, "-m", "tfrecords.convert", "synthetic", "--out", folder, *options, "--workers=1"]
-    subprocess.run(line, check=True, cwd=ROOT, capture_output=True)
+    convert.main(["synthetic", "--out", str(folder), *options, "--workers=1"])
     return folder
 
 
@@ -55,14 +53,16 @@ def recipe_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, hands, recipe_path):
+    """A trained run directory; in it, stdout.txt is what the command printed."""
     output = tmp_path_factory.mktemp("runs") / "fusion"
-    result = command("train.py", "--recipe", recipe_path, "--data", hands, "--output", output)
-    assert result.returncode == 0, result.stderr
-    (output / "stdout.txt").write_text(result.stdout)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        train.main(["--recipe", str(recipe_path), "--data", str(hands), "--output", str(output)])
+    (output / "stdout.txt").write_text(printed.getvalue())
     return output
 
 
-def test_trained_and_evaluated_by_command(run, hands):
+def test_trained_and_evaluated_by_command(run, hands, run_command):
     printed = (run / "stdout.txt").read_text()
     cues = json.loads((run / "cues.json").read_text())
     for name, accuracy in cues["validation"].items():
@@ -70,10 +70,10 @@ def test_trained_and_evaluated_by_command(run, hands):
         assert [line for line in printed.splitlines() if line.startswith(shown) and f"{accuracy:.1%}" in line]
     assert f"appearance of {cues['region']}; late fusion with a = {cues['alpha']:.2f}" in printed
 
-    result = command("evaluate.py", "--run", run)
-    assert result.returncode == 0, result.stderr
+    status, printed, errors = run_command(evaluate.main, "--run", run)
+    assert status == 0, errors
     metrics = json.loads((run / "evaluation" / "cv-test" / "metrics.json").read_text())
-    assert f"{metrics['top1']:.1%} of 20 clips" in result.stdout
+    assert f"{metrics['top1']:.1%} of 20 clips" in printed
     assert metrics["clips"] == 20
     assert metrics["cues"]["two_level_fusion"] == metrics["top1"]
     directory = run_directory.RunDirectory(run)
@@ -83,7 +83,7 @@ def test_trained_and_evaluated_by_command(run, hands):
     model = joblib.load(run / "model.joblib").set_params(memory=str(run / "features"))
     clips, labels, _ = two_level_fusion.clips(pipeline.Records(hands), "cv", "test", directory.recipe)
     assert model.score(clips, labels) == metrics["top1"]
-    with pytest.raises(UserError, match="holds an estimator of scikit-learn's kind"):
+    with pytest.raises(UserError, match=r"holds a.* scikit-learn"):
         directory.model()
 
 
@@ -92,24 +92,28 @@ def test_the_similar_pairs_are_printed():
     model = types.SimpleNamespace(region_="left_hand", alpha_=0.35, epsilon=0.4, pairs_=pairs)
     assert two_level_fusion.choices_text(model, ["drink", "eat", "wave"]).splitlines() == [
         "appearance of left_hand; late fusion with a = 0.35",
-        "similar classes: drink / wave, confused by 0.44, told apart by pose (75% of their validation clips)",
-        "similar classes: eat / wave, confused by 0.40, told apart by late_fusion (50% of their validation clips)",
+        "similar classes: drink / wave, confused by 0.44, separated by pose (75% of their validation clips)",
+        "similar classes: eat / wave, confused by 0.40, separated by late_fusion (50% of their validation clips)",
     ]
     model.pairs_ = []
     assert "no two are confused by 0.4 or more" in two_level_fusion.choices_text(model, [])
 
 
-def test_resumed_it_repeats_nothing(run, recipe_path, hands, capsys):
+@pytest.mark.slow
+def test_resumed_it_repeats_nothing(run, recipe_path, hands, run_command):
     arguments = ["--recipe", recipe_path, "--data", hands, "--output", run]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("output.pkl")}
     (run / "model.joblib").rename(run / "first.joblib")
-    result = command("train.py", *arguments, "--resume")
-    assert result.returncode == 0, result.stderr
+    status, _, errors = run_command(train.main, *arguments, "--resume")
+    assert status == 0, errors
     kept = {path: path.stat().st_mtime_ns for path in before if "_encode" not in str(path)}
     assert kept == {path: time for path, time in before.items() if path in kept}
     assert len(kept) == 3 * 40 + 2 * 20, "of the test's clips, trajectories and the chosen region alone"
     first, second = (joblib.load(run / name) for name in ("first.joblib", "model.joblib"))
     assert first.cue_scores_ == second.cue_scores_
+
+
+def test_a_finished_training_is_not_repeated(run, hands, capsys):
     directory = run_directory.RunDirectory(run)
     two_level_fusion.train(directory.recipe, pipeline.Records(hands), directory.inputs, run)
     assert "finished before, not repeated" in capsys.readouterr().out
@@ -141,10 +145,11 @@ def test_keys_without_effect_are_refused(override, message, recipe_path):
     ("override", "message"),
     [
         ("model.gausians=3", "no option 'gausians', did you mean 'gaussians'"),
-        ("model.gaussians=many", "gaussians is 'many', expected int"),
+        ("model.gaussians=many", "motion: gaussians is 'many', expected int"),
         ("model.lstm_units=null", "lstm_units is None, expected int"),
-        ("model.validation=1.5", "validation is 1.5, expected a share"),
-        ("model.pose_steps=3", "option pose_steps of two_level_fusion follows from the rest"),
+        ("model.validation=1.5", "validation is 1.5, expected a fraction"),
+        ("model.pose_steps=3", "option pose_steps of two_level_fusion is set elsewhere in the recipe"),
+        ("model.appearance__size=64", "option appearance__size of two_level_fusion is set elsewhere"),
         ("model.svm=rbf", "svm 'rbf' is unknown"),
         ("model.motion_region=full_image", "no converted dataset has region 'full_image', expected of full_body"),
     ],
@@ -155,9 +160,17 @@ def test_options_that_are_wrong(override, message, recipe_path, hands):
         two_level_fusion.inputs(recipe, pipeline.Records(hands))
 
 
-def test_pictures_that_are_not_stored(recipe_path, dataset, tmp_path):
-    arguments = ["--recipe", recipe_path, "--data", dataset, "--output", tmp_path / "run"]
-    assert "convert again with --parts full_body,right_hand" in error_of(command("train.py", *arguments))
+def test_nested_names_are_options_too(recipe_path):
+    recipe = config.load(recipe_path, ["model.pose__learning_rate=0.01", "model.lstm_dropout=0.1"])
+    pose = two_level_fusion.estimator(recipe).pose
+    assert (pose.learning_rate, pose.lstm_dropout, pose.lstm_units, pose.pose_steps) == (0.01, 0.1, 4, 3)
+
+
+def test_pictures_that_are_not_stored(recipe_path, hands, tmp_path, run_command):
+    arguments = ["--recipe", recipe_path, "--data", hands, "--output", tmp_path / "run"]
+    status, _, errors = run_command(train.main, *arguments, "--set", "model.regions=[left_hand]")
+    assert status == 2
+    assert "convert again with --parts full_body,left_hand" in errors
 
 
 def test_clips_are_those_of_the_records(recipe_path, hands):
