@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving.client import prediction, request
-from serving.client.connection import AsyncGrpcConnection, Attempts, GrpcConnection, TransportError
+from serving.client.connection import AsyncGrpcConnection, Attempts, GrpcConnection, TransportError, host_of, proxy_to
 from serving.client.credentials import Tls, diagnose_tls
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
@@ -177,6 +177,11 @@ class _BaseClient:
         tls = self._tls or (Tls() if parts.scheme == "https" else None)
         return diagnose_tls(host, port, tls, "http/1.1" if rest else "h2") if host else None
 
+    def _through_proxy(self) -> str:
+        """Names the proxy of gRPC, which may be why there is no connection."""
+        proxy = None if is_address(self.address) else proxy_to(self.address)
+        return f" through the proxy {proxy} (no_proxy={host_of(self.address)} leaves it out)" if proxy else ""
+
     def _advice(self) -> dict[grpc.StatusCode, str]:
         """Status code -> what it means for this client and what to do."""
         import grpc
@@ -185,7 +190,8 @@ class _BaseClient:
         if self.version is not None or self.version_label is not None:
             what += f" version {self.version if self.version is not None else self.version_label}"
         return {
-            grpc.StatusCode.UNAVAILABLE: f"no server responds at {where}: start one, or correct the address",
+            grpc.StatusCode.UNAVAILABLE: f"no server responds at {where}{self._through_proxy()}: start one, or correct "
+            "the address",
             grpc.StatusCode.NOT_FOUND: f"{where} serves no {what}: correct the name or the version",
             grpc.StatusCode.DEADLINE_EXCEEDED: f"no response from {where} in {self.timeout:g} s: allow more time",
             grpc.StatusCode.RESOURCE_EXHAUSTED: "the server, or a proxy before it, refuses a message of this size: "

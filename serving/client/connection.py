@@ -6,12 +6,16 @@ A connection sends and returns the messages of TensorFlow Serving's ``Prediction
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import random
 import time
+import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serving.client.credentials import Tls
+from zoo.shared import messages
 
 if TYPE_CHECKING:
     import grpc
@@ -107,8 +111,40 @@ def parsed(method: str, data: bytes) -> Message:
         raise TransportError(grpc.StatusCode.INTERNAL, details) from None
 
 
-def _options(limit: int) -> list[tuple[str, int]]:
+def proxy_to(address: str) -> str | None:
+    """The proxy through which gRPC connects to an address, without its password; ``None`` for this machine's own.
+
+    Args:
+        address: ``HOST:PORT``.
+    """
+    host = host_of(address)
+    try:
+        is_local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = host in ("localhost", "")
+    if is_local:
+        return None
+    found = (os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy"))
+    return next((messages.without_password(address) for address in found if address), None)
+
+
+def host_of(address: str) -> str:
+    """The host of ``HOST:PORT``; empty if there is none.
+
+    Example:
+        >>> host_of("[::1]:8500")
+        '::1'
+    """
+    try:
+        return urllib.parse.urlsplit(f"//{address}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _options(address: str, limit: int) -> list[tuple[str, int]]:
     return [
+        # A proxy of the environment would be asked for a server on this machine too.
+        ("grpc.enable_http_proxy", int(proxy_to(address) is not None)),
         ("grpc.max_send_message_length", limit),
         ("grpc.max_receive_message_length", limit),  # gRPC's default of 4 MB is less than a clip's attention maps
         # By default a lost connection is restored after a second at the earliest, which the first attempts would miss.
@@ -120,8 +156,8 @@ def _options(limit: int) -> list[tuple[str, int]]:
 def _channel(module, address: str, tls: Tls | None, limit: int):
     """A channel of ``grpc`` or ``grpc.aio``."""
     if tls:
-        return module.secure_channel(address, tls.channel_credentials(), options=_options(limit))
-    return module.insecure_channel(address, options=_options(limit))
+        return module.secure_channel(address, tls.channel_credentials(), options=_options(address, limit))
+    return module.insecure_channel(address, options=_options(address, limit))
 
 
 class GrpcConnection:

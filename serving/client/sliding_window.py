@@ -150,14 +150,13 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
         >>> poses_between(np.arange(100), 1.0, 1.2, fps=25)
         array([25, 26, 27, 28, 29])
     """
-    rounding = _ROUNDING + _STAMP_ROUNDING * fps
-    if start * fps > len(poses) - rounding:  # each pose stands for the time until the next
+    if start * fps > len(poses) - _ROUNDING:  # each pose stands for the time until the next
         raise UserError(
             f"the poses end at {len(poses) / fps:.2f} s, the frames go on at {start:.2f} s: "
             "do both belong together, and is the rate of the poses right?"
         )
-    last = max(math.ceil(min(end * fps, len(poses)) - rounding), 1)
-    first = min(math.ceil(start * fps - rounding), last - 1)
+    last = max(math.ceil(min(end * fps, len(poses)) - _ROUNDING), 1)
+    first = min(math.ceil(start * fps - _ROUNDING), last - 1)
     return poses[first:last]
 
 
@@ -280,7 +279,7 @@ def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> I
         elif pose_fps is None:  # a pose for each frame, whatever the frames' times
             joints = poses_between(poses, first / plan.fps, (first + len(held)) / plan.fps, plan.fps)
         else:
-            joints = poses_between(poses, start, end, pose_fps)
+            joints = poses_between(poses, start - _STAMP_ROUNDING, end - _STAMP_ROUNDING, pose_fps)
         yield start, end, list(pictures), joints
 
 

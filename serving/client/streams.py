@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -194,11 +195,11 @@ class CameraFrames:
         text = str(source)
         self._capture = cv2.VideoCapture(int(text) if text.isdecimal() else text)
         if not self._capture.isOpened():
-            shown = without_password(text)
+            shown = messages.without_password(text)
             raise UserError(f"camera {shown} cannot be opened: is it plugged in, free, and the address right?")
         self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
         if not self.fps > 0:
-            raise UserError(f"camera {without_password(text)} does not give its frames per second: give --fps")
+            raise UserError(f"camera {messages.without_password(text)} does not give its frames per second: give --fps")
         self._source = text
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -213,15 +214,5 @@ class CameraFrames:
         finally:
             self._capture.release()
         if not count:
-            shown = without_password(self._source)
+            shown = messages.without_password(self._source)
             raise UserError(f"camera {shown} yields no picture: does another program use it?")
-
-
-def without_password(address: str) -> str:
-    """An address that may be printed: the password in it, if there is one, is left out.
-
-    Example:
-        >>> without_password("rtsp://admin:secret@10.0.0.5:554/stream")
-        'rtsp://admin:***@10.0.0.5:554/stream'
-    """
-    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", r"\1:***@", address)

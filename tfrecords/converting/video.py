@@ -124,7 +124,7 @@ class Video:
         """The stream of moving pictures: the cover of a piece of music is none."""
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            raise ValueError(f"{self.path.name}: has no moving picture, expected a video file")
+            raise ValueError(f"{self.path.name}: has no moving picture")
         return streams[0]
 
     def _decode(self, size):

@@ -1,8 +1,9 @@
-"""Parts of error messages: the nearest valid name, another library's error in one line."""
+"""Parts of messages: the nearest valid name, another library's error in one line, an address without its password."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
@@ -29,3 +30,13 @@ def one_line(error: object) -> str:
         'first second'
     """
     return " ".join(str(error).split())[:_LONGEST]
+
+
+def without_password(address: str) -> str:
+    """An address that may be printed: the password in it, if there is one, is left out.
+
+    Example:
+        >>> without_password("rtsp://admin:secret@10.0.0.5:554/stream")
+        'rtsp://admin:***@10.0.0.5:554/stream'
+    """
+    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", r"\1:***@", address)

@@ -69,6 +69,22 @@ def test_unavailable_is_retried_within_one_deadline(predict):
 
 
 @both
+def test_a_proxy_is_not_used_for_a_server_on_this_machine(predict, monkeypatch):
+    for name in ("grpc_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    with FakeServer() as server:
+        assert predict(server.address, retries=0).labels == ("sit down", "drink")
+        port = server.address.rpartition(":")[2]
+        assert predict(f"localhost:{port}", retries=0).labels == ("sit down", "drink")
+
+
+def test_a_proxy_that_may_be_the_reason_is_named_without_its_password(monkeypatch):
+    monkeypatch.setenv("grpc_proxy", "http://user:secret@127.0.0.1:9")
+    with pytest.raises(RequestFailed, match=r"through the proxy http://user:\*\*\*@127.0.0.1:9 \(no_proxy=far\.test"):
+        predict_sync("far.test:8500", retries=0)
+
+
+@both
 def test_retries_end(predict):
     handle = failing(Code.UNAVAILABLE, times=9)
     with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match=r"^UNAVAILABLE.*made to fail"):

@@ -72,11 +72,14 @@ def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
     assert not_black.sum() == len(np.unique(signatures.frame_indices(20, inputs)))
 
 
-def test_a_video_without_a_number_of_frames_is_read_whole(video, tmp_path):
-    path = tmp_path / "stream.ts"
-    write_video(path, video[1], codec="mpeg2video")
+def test_a_video_without_a_number_of_frames_is_sampled_as_one_with_it(video, tmp_path):
     inputs = Inputs(frames=4, stride=3, size=32)
-    np.testing.assert_array_equal(read_sampled(path, inputs), read_video(path))
+    stream = tmp_path / "stream.ts"
+    write_video(stream, video[1], codec="mpeg2video")
+    sampled, whole = read_sampled(stream, inputs), read_video(stream)
+    assert sampled.shape == (12, 64, 64, 3)
+    first = signatures.frame_indices(20, inputs).numpy()[0]
+    np.testing.assert_array_equal(sampled[0], whole[first, :, (whole.shape[2] - 64) // 2 :][:, :64])
     with pytest.raises(UserError, match=r"no_such\.mp4"):
         read_sampled(tmp_path / "no_such.mp4", inputs)
 
@@ -97,7 +100,7 @@ def test_video_that_cannot_be_read(video, tmp_path):
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
-    refused("sound.wav", None, "has no picture")
+    refused("sound.wav", None, "has no moving picture")
 
 
 @pytest.mark.real_data

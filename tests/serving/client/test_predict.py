@@ -8,7 +8,7 @@ import pytest
 
 from serving import export, predict
 from serving.client.clips import read_video
-from serving.savedmodel.servable import Refused
+from serving.savedmodel.servable import ServingError
 from tests.serving.conftest import INPUTS, LABELS, PERSONS
 from tests.tfrecords.recording_files import write_video
 from zoo.shared.errors import UserError
@@ -50,7 +50,7 @@ def test_a_file_gives_the_prediction_of_its_frames(predictor, clips, tmp_path):
 
 def test_arrays_that_do_not_fit(predictor):
     arrays = {"frames": np.zeros((1, 3, 8, 8), np.uint8), "poses": np.zeros((1, 3, PERSONS, 25, 3), np.float32)}
-    with pytest.raises(Refused, match=r"input frames: expected shape \[\?,\?,\?,\?,3\], got \[1,3,8,8\]"):
+    with pytest.raises(ServingError, match=r"input frames: expected shape \[\?,\?,\?,\?,3\], got \[1,3,8,8\]"):
         predictor.servable.predict_arrays("serving_default", arrays, ["classes"])
 
 

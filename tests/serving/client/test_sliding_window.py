@@ -16,6 +16,7 @@ import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving.client import (
     AsyncClient,
@@ -333,6 +334,30 @@ def test_poses_alone_and_poses_beside_frames():
         rows_sync(server.address, numbered(40), Plan(16, 16, 40.0), poses=poses, pose_fps=20)
         sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
     assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 8, 12)]  # half as many poses as frames
+
+
+class TimedStream(list):
+    """Frames with time stamps of their own, as those of a video of variable rate."""
+
+    def timed(self):
+        times = [*np.arange(8) / 40, *(0.2 + np.arange(8) / 10)]
+        return zip(times, self)
+
+
+@pytest.mark.parametrize(
+    ("pose_fps", "expected"),
+    [(20, [[0, 1, 2, 3], list(range(4, 20))]), (None, [list(range(8)), list(range(8, 16))])],
+)
+def test_windows_begin_and_end_at_the_times_of_their_frames(pose_fps, expected):
+    """8 frames at 40 per second, then 8 at 10: poses with a rate follow the times, poses without one the frames."""
+    poses = np.zeros((20, 1, 25, 3), np.float32)
+    poses[:, 0, 0, 0] = np.arange(20)
+    with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES})) as server:
+        frames = TimedStream(numbered(16))
+        made = rows_sync(server.address, frames, Plan(8, 8, 16.0), poses=poses, pose_fps=pose_fps)
+        sent = [tf.make_ndarray(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
+    assert [(row.start, row.end) for row in made] == [(0.0, pytest.approx(0.2)), (0.2, pytest.approx(1.0))]
+    assert sorted(sent) == expected
 
 
 # --------------------------------------------------------------------------------------------- the command
