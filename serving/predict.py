@@ -130,11 +130,11 @@ class Predictor:
         return offered[signature]
 
     def _predict(self, signature: str, tensors: Mapping[str, np.ndarray]) -> Prediction:
-        from serving.savedmodel.servable import Refused
+        from serving.savedmodel.servable import ServingError
 
         try:
             response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
-        except Refused as error:
+        except ServingError as error:
             raise UserError(f"{error.code.name}: the model refused the clip ({error})") from error
         return prediction.read(response, 1, model=self.servable.name, signature=signature)[0]
 

@@ -1,1 +1,8 @@
-"""SavedModels: signatures, freezing, warm-up, loading, versions."""
+"""SavedModels, from a run directory to a loaded version.
+
+* :mod:`~serving.savedmodel.exporting`: a run directory becomes a version of a model.
+* :mod:`~serving.savedmodel.signatures`, :mod:`~serving.savedmodel.freezing`: the graph; smaller weights.
+* :mod:`~serving.savedmodel.warmup`, :mod:`~serving.savedmodel.batching_parameters`: files of a version for TF-Serving.
+* :mod:`~serving.savedmodel.config_messages`: messages of TF-Serving's configuration files.
+* :mod:`~serving.savedmodel.versions`, :mod:`~serving.savedmodel.servable`: version folders; a loaded version.
+"""

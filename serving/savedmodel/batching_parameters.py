@@ -1,31 +1,41 @@
-"""How a served model puts requests together: ``<version>/batching_params.pbtxt``, fitted to the size of its clips.
+"""How a server joins requests for a model: ``<version>/batching_params.pbtxt``, fitted to the size of its clips.
 
 TF-Serving reads the file with ``--enable_batching --enable_per_model_batching_parameters``; a model without it is not
 batched. The batch sizes are those the model is warmed up for.
 
-Requests are put together only if their inputs have equal shapes but for the number of clips: others get
+TF-Serving joins requests only if the shapes of their inputs differ in the number of clips alone: others get
 FAILED_PRECONDITION. ``pad_variable_length_inputs`` would hide that: it repeats values until a short clip is as long as
-a longer one beside it, and other frames would be sampled, so a clip's answer would depend on its company. It stays off.
-``serve_examples`` has one string per clip, so every clip goes with every other.
+a longer one in its batch. Other frames would be sampled then, and a clip's prediction would depend on the other clips.
+It stays off. ``serve_examples`` has one string per clip, so all its clips can be joined.
 """
 
+from __future__ import annotations
+
+import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from serving.savedmodel import config_messages
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from tfrecords.reading.pipeline import Inputs
+
 FILE = "batching_params.pbtxt"
-MESSAGE_LIMIT = 2**31 - 1  # bytes of a request, what gRPC and protobuf can hold
+MESSAGE_LIMIT = 2**31 - 1  # bytes of a request that gRPC and protobuf can hold
 _QUEUE_BYTES = 2**30  # that waiting requests may take in a server's memory
 _MOST_ENQUEUED = 64  # batches; more would wait longer than any client does
-_TIMEOUT_MICROS = 10_000  # a clip takes 10 to 100 times as long to answer
+_TIMEOUT_MICROS = 10_000  # the network takes 10 to 100 times as long for a clip
 
 
-def clip_bytes(inputs):
-    """Bytes of a request of one clip at the size the network takes it, every frame of the window, raw.
+def clip_bytes(inputs: Inputs) -> int:
+    """Bytes of a request of one clip: raw frames of the network's size, every frame of the window.
 
     Args:
-        inputs: What the network is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        inputs: The network's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
 
     Example:
         >>> from tfrecords.reading.pipeline import Inputs
@@ -37,7 +47,7 @@ def clip_bytes(inputs):
     return pictures + (frames or inputs.pose_steps) * inputs.pose_values * 4
 
 
-def check(inputs, batch_sizes):
+def check(inputs: Inputs, batch_sizes: Iterable[int]) -> None:
     """Raises :class:`~zoo.shared.errors.UserError` unless a message can hold the largest batch."""
     fits = MESSAGE_LIMIT // clip_bytes(inputs)
     if max(batch_sizes) > fits:
@@ -47,13 +57,13 @@ def check(inputs, batch_sizes):
         )
 
 
-def fit(inputs, batch_sizes, threads=1):
+def fit(inputs: Inputs, batch_sizes: Sequence[int], threads: int = 1) -> Message:
     """Parameters for a model.
 
     Args:
-        inputs: What the network is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
-        batch_sizes: Numbers of clips that a batch may have; a smaller one is filled up to the next.
-        threads: Batches answered at the same time. One of them keeps all processors busy.
+        inputs: The network's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
+        batch_sizes: Numbers of clips that a batch may have; a smaller batch is padded to the next.
+        threads: Batches run at the same time. One of them keeps all processors busy.
 
     Returns:
         A ``BatchingParameters``: waiting batches take at most 1 GiB.
@@ -74,7 +84,7 @@ def fit(inputs, batch_sizes, threads=1):
     return parameters
 
 
-def write(version_folder, parameters):
+def write(version_folder: str | os.PathLike, parameters: Message) -> None:
     """Writes the file of a version under construction."""
     from google.protobuf import text_format
 
@@ -82,7 +92,7 @@ def write(version_folder, parameters):
     path.write_text(text_format.MessageToString(parameters), encoding="utf-8")
 
 
-def read(version_folder):
+def read(version_folder: str | os.PathLike) -> Message | None:
     """The ``BatchingParameters`` of a version, ``None`` where it is not batched.
 
     Raises:

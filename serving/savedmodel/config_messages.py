@@ -1,14 +1,21 @@
-"""Messages of TF-Serving's configuration files that no Python package brings: batching, monitoring, TLS.
+"""Messages of TF-Serving's configuration files that no Python package has: batching, monitoring, TLS.
 
-``tensorflow-serving-api`` has the messages of ``models.config``; those of the other files stand here as TF-Serving
-defines them (``session_bundle_config.proto``, ``monitoring_config.proto``, ``ssl_config.proto``), so that what is
+``tensorflow-serving-api`` has the messages of ``models.config``. Those of the other files are defined here as in
+TF-Serving (``session_bundle_config.proto``, ``monitoring_config.proto``, ``ssl_config.proto``), so that what is
 written is checked against them and can be read back.
 """
 
+from __future__ import annotations
+
 import functools
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _PACKAGE = "tensorflow.serving"
 # Message -> fields: name, number, type; "[]" marks a repeated field.
@@ -35,7 +42,7 @@ _MESSAGES = {
 
 @functools.cache
 def _classes():
-    """Message -> its class; in a pool of their own, apart from a package that may define them one day."""
+    """Message -> its class; in a pool of their own, so that a package may define them too one day."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
     file = descriptor_pb2.FileDescriptorProto(
@@ -63,7 +70,7 @@ def _classes():
     }
 
 
-def new(message):
+def new(message: str) -> Message:
     """An empty message.
 
     Args:
@@ -83,7 +90,7 @@ def new(message):
     return _classes()[message]()
 
 
-def read(path, kind):
+def read(path: str | os.PathLike, kind: str) -> Message:
     """The message in a text file.
 
     Args:

@@ -156,7 +156,7 @@ def export(
 
 
 def tolerance_of(precision: str, compute: str) -> float:
-    """The allowed difference of probabilities; the type computed in decides if it has few bits, else the type stored."""
+    """The allowed difference of probabilities, by the type computed in if it has few bits, else by the type stored."""
     return TOLERANCES[precision if compute == "float32" else compute]
 
 

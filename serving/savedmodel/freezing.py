@@ -1,20 +1,26 @@
-"""A network's graph with its weights at half the size, or frozen: constants of a graph made ready for a CPU.
+"""Rewrites a network's graph: weights of half the size, or frozen (constants of a graph that is optimised for a CPU).
 
-Half the size means the kernels: tensors of two axes and more are stored as float16 or bfloat16 and cast back, so all is
-still computed in float32. Biases and the statistics of batch normalisation stay as they are; they are few, and a
-variance may not fit into float16. The cast is part of the graph: of a frozen one TensorFlow folds casts away when it
-warms up, but for the largest kernels.
+Half the size concerns kernels: tensors of two axes and more are stored as float16 or bfloat16 and cast back, so the
+computation stays in float32. Biases and the statistics of batch normalisation stay as they are; they are few, and a
+variance may not fit into float16. The cast is part of the graph. In a frozen graph TensorFlow folds the casts when it
+warms up, except those of the largest kernels.
 
 Freezing turns variables into constants, folds what depends on them alone (batch normalisation becomes part of the
-convolution before it), and leaves out what inference does not need. Of a frozen graph the convolutions, and what is
+convolution before it), and removes what inference does not need. The convolutions of a frozen graph, and the layers
 between them, can be computed in bfloat16, for processors that have instructions for it. Attention, recurrent and linear
 layers stay in float32.
 """
 
+from __future__ import annotations
+
 import collections
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 COMPUTED = ("float32", "bfloat16")
@@ -24,14 +30,16 @@ _BETWEEN = ("BiasAdd", "Relu", "MaxPool", "MaxPool3D", "ConcatV2")  # convolutio
 _count = itertools.count()  # of rewritten functions in this process
 
 
-def rewrite(function, *, precision="float32", freeze=False, compute="float32"):
+def rewrite(
+    function: Any, *, precision: str = "float32", freeze: bool = False, compute: str = "float32"
+) -> tf.types.experimental.GenericFunction:
     """The same function of a rewritten graph.
 
     Args:
         function: A concrete function of a dictionary of tensors that returns a dictionary of tensors.
         precision: How kernels are stored, one of :data:`PRECISIONS`.
-        freeze: Whether weights become constants of an optimised graph. Without it kernels are variables still.
-        compute: What convolutions of a frozen graph are computed in, one of :data:`COMPUTED`.
+        freeze: Whether weights become constants of an optimised graph. Without it kernels stay variables.
+        compute: Type that convolutions of a frozen graph are computed in, one of :data:`COMPUTED`.
 
     Returns:
         A ``tf.function`` of the same signature.
@@ -67,14 +75,14 @@ def rewrite(function, *, precision="float32", freeze=False, compute="float32"):
         given.update({f"{name}:0": tf.cast(value, tf.float32) for name, value in stored.items()})
         return dict(zip(outputs, tf.graph_util.import_graph_def(graph, given, fetches, name="network")))
 
-    for called in graph.library.function:  # importing a graph makes them known to that graph alone
+    for called in graph.library.function:  # importing a graph registers them in that graph alone
         context.context().add_function_def(called)
     rewritten.get_concrete_function()
     return rewritten
 
 
 def _rename_functions(graph, suffix):
-    """Gives the functions of a graph (bodies of loops) other names: those they have belong to the unchanged ones."""
+    """Renames the functions of a graph (bodies of loops), whose names the unchanged graph uses already."""
     names = {function.signature.name: f"{function.signature.name}_{suffix}" for function in graph.library.function}
     for function in graph.library.function:
         function.signature.name = names[function.signature.name]
@@ -86,9 +94,9 @@ def _rename_functions(graph, suffix):
 
 
 def _kernels(graph, dtype):
-    """Name -> value of the graph's kernels, in another type; they are taken out of the graph.
+    """Name -> value of the graph's kernels, in another type; their values are removed from the graph.
 
-    The nodes stay, with nothing in them: an edge into the graph takes the place of each.
+    The nodes stay as placeholders: an input replaces each when the graph is imported.
     """
     import tensorflow as tf
 
@@ -119,7 +127,7 @@ def _optimised(frozen, fetches):
 def _folded(graph):
     """A frozen graph whose batch normalisations are part of the convolution before them: its kernel and a bias.
 
-    Constant folding has done so where Keras writes them as products and sums; this does it for the fused operation.
+    Constant folding has done this where Keras writes them as products and sums; this does it for the fused operation.
     """
     import tensorflow as tf
 
@@ -140,15 +148,15 @@ def _folded(graph):
         bias = _constant(graph, f"{node.name}/bias", beta - mean * scale)
         del node.input[1:5]
         node.input.insert(1, bias)
-        _turn_into(node, "BiasAdd")
-    _leave_out_unused(graph)
+        _change_operation(node, "BiasAdd")
+    _remove_unused(graph)
     return graph
 
 
 def _convolve_in_bfloat16(graph, fetched):
     """Computes a frozen graph's convolutions, and what is between them, in bfloat16.
 
-    TensorFlow can do so itself, but decides by the machine that runs the graph and takes attention along.
+    TensorFlow can do this itself, but then the machine that runs the graph decides, and attention is included.
 
     Args:
         graph: The ``GraphDef``, which is changed.
@@ -157,7 +165,7 @@ def _convolve_in_bfloat16(graph, fetched):
     import tensorflow as tf
 
     nodes = {node.name: node for node in graph.node}
-    for node in graph.node:  # a bias is a sum to Keras 3, and a sum is not fused with the convolution
+    for node in graph.node:  # Keras 3 writes a bias as a sum, and a sum is not fused with the convolution
         if node.op == "AddV2":
             left, right = (nodes[_owner(name)] for name in node.input[:2])
             if (
@@ -165,7 +173,7 @@ def _convolve_in_bfloat16(graph, fetched):
                 and _shape(right)
                 and _shape(right) == _shape(nodes[_owner(left.input[1])])[-1:]
             ):
-                _turn_into(node, "BiasAdd")
+                _change_operation(node, "BiasAdd")
 
     chosen = {node.name for node in graph.node if node.op in _CONVOLUTIONS and node.attr["T"].type == tf.float32}
     chosen -= fetched
@@ -190,7 +198,7 @@ def _convolve_in_bfloat16(graph, fetched):
     for node in list(graph.node):
         for i, name in enumerate(node.input):
             given = nodes[_owner(name)]
-            if name[0] == "^":  # an order, no tensor
+            if name[0] == "^":  # a control input, no tensor
                 continue
             if node.name not in chosen:
                 node.input[i] = cast(name, tf.float32) if given.name in chosen else name
@@ -201,7 +209,7 @@ def _convolve_in_bfloat16(graph, fetched):
                 node.input[i] = _constant(graph, f"{node.name}/{i}", value, tf.bfloat16)
         if node.name in chosen:
             node.attr["T"].type = tf.bfloat16.as_datatype_enum
-    _leave_out_unused(graph)
+    _remove_unused(graph)
 
 
 def _owner(name):
@@ -210,12 +218,12 @@ def _owner(name):
 
 
 def _shape(node):
-    """Sizes of a constant's axes; none of another node."""
+    """Sizes of a constant's axes; empty for another node."""
     return [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim] if node.op == "Const" else []
 
 
-def _turn_into(node, op):
-    """Makes another operation of a node, which has no other attribute than its type."""
+def _change_operation(node, op):
+    """Changes the operation of a node and keeps no attribute but its type."""
     dtype = node.attr["T"].type
     node.op = op
     node.attr.clear()
@@ -223,7 +231,7 @@ def _turn_into(node, op):
 
 
 def _constant(graph, name, value, dtype="float32"):
-    """Adds a constant to a graph; its name."""
+    """Adds a constant to a graph and returns its name."""
     import tensorflow as tf
 
     dtype = tf.as_dtype(dtype)
@@ -233,8 +241,8 @@ def _constant(graph, name, value, dtype="float32"):
     return name
 
 
-def _leave_out_unused(graph):
-    """Removes constants that nothing takes."""
+def _remove_unused(graph):
+    """Removes constants that no node uses."""
     used = {_owner(name) for node in graph.node for name in node.input}
     kept = [node for node in graph.node if node.op != "Const" or node.name in used]
     del graph.node[:]

@@ -1,39 +1,56 @@
-"""One loaded version of a model: a SavedModel that answers ``PredictRequest`` as TF-Serving does.
+"""One loaded version of a model: a SavedModel that handles a ``PredictRequest`` as TF-Serving does.
 
-Requests are compared with the signature before anything runs, and refused with the status codes of TF-Serving.
+Requests are checked against the signature before anything runs, and rejected with the status codes of TF-Serving.
 """
+
+from __future__ import annotations
 
 import math
 import os
 import pathlib
 import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 
 from serving.savedmodel import versions, warmup
-from zoo.shared import messages
+from zoo.shared.messages import one_line
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow.core.protobuf import meta_graph_pb2
+    from tensorflow_serving.apis import predict_pb2
+
+    Run = Callable[[str, Mapping[str, tf.Tensor]], dict[str, np.ndarray]]
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # what TF-Serving accepts
 SERVE_TAG = "serve"
-_STRING_BYTES = 24  # that a string takes in a TensorFlow tensor, its characters apart
+_STRING_BYTES = 24  # of a string in a TensorFlow tensor, without its characters
 
 
-class Refused(Exception):
-    """A request that is answered with a status code.
+class ServingError(Exception):
+    """A request that fails with a status code.
 
     Args:
         code: A ``grpc.StatusCode``.
-        message: What the client is told.
+        message: The message for the client.
+
+    Attributes:
+        code: The same.
     """
 
-    def __init__(self, code, message):
+    code: grpc.StatusCode
+
+    def __init__(self, code: grpc.StatusCode, message: str):
         super().__init__(message)
         self.code = code
 
 
-def invalid(message):
-    """A :class:`Refused` with INVALID_ARGUMENT."""
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
+def invalid_argument(message: str) -> ServingError:
+    """A :class:`ServingError` with INVALID_ARGUMENT."""
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 class Servable:
@@ -43,18 +60,26 @@ class Servable:
         name: The model's name.
         version: The version's number.
         folder: The SavedModel's folder.
-        batcher: Wraps the function that runs a signature, as :class:`serving.server.batching.Batcher` does; by default
-            every request is run alone.
+        batcher: Wraps the function that runs a signature, to join requests; by default every request is run alone.
 
     Raises:
         ValueError: The folder holds no SavedModel that can be loaded, or a warm-up request fails.
+
+    Attributes:
+        name: The model's name.
+        version: The version's number.
+        signature_defs: Signature name -> ``SignatureDef``.
 
     Example:
         >>> servable = Servable("adl", 1, "/models/adl/1")  # doctest: +SKIP
         >>> response = servable.predict(request)  # doctest: +SKIP
     """
 
-    def __init__(self, name, version, folder, batcher=None):
+    name: str
+    version: int
+    signature_defs: dict[str, meta_graph_pb2.SignatureDef]
+
+    def __init__(self, name: str, version: int, folder: str | os.PathLike, batcher: Callable[[Run], Run] | None = None):
         import tensorflow as tf
 
         self.name = name
@@ -64,7 +89,7 @@ class Servable:
             self.signature_defs = _signature_defs(folder)
         except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
             raise ValueError(f"{folder} is not a SavedModel that can be loaded: {one_line(error)}") from error
-        self._run = self._run_alone
+        self._run: Run = self._run_alone
         self._warm_up(folder)
         if batcher:
             self._run = batcher(self._run_alone)
@@ -73,45 +98,47 @@ class Servable:
         for request in warmup.read(folder):
             try:
                 self.predict(request)
-            except Refused as refusal:
-                raise ValueError(f"{folder}: a warm-up request failed: {refusal}") from refusal
+            except ServingError as error:
+                raise ValueError(f"{folder}: a warm-up request failed: {error}") from error
 
-    def signature_def(self, name):
-        """The ``SignatureDef`` of that name; :class:`Refused` if there is none."""
+    def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
+        """The ``SignatureDef`` of that name; :class:`ServingError` if there is none."""
         if name not in self.signature_defs or name not in self._loaded.signatures:
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signature_defs[name]
 
-    def predict(self, request):
-        """Answers a ``PredictRequest``.
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """Runs the model on a ``PredictRequest``.
 
         Args:
-            request: The request; its ``model_spec`` chooses the signature only.
+            request: The request; its ``model_spec`` selects the signature only.
 
         Returns:
             A ``PredictResponse`` with the outputs in ``output_filter``, or all.
 
         Raises:
-            Refused: The request does not fit the signature, or running it fails.
+            ServingError: The request does not fit the signature, or running it fails.
         """
         signature = request.model_spec.signature_name or "serving_default"
         definition = self.signature_def(signature)
         tensors = request_tensors(request, definition)
         return self._response(signature, tensors, _outputs(request, definition))
 
-    def predict_arrays(self, signature, arrays, outputs):
-        """Answers as :meth:`predict` does, without a message in which every picture would be copied, and back.
+    def predict_arrays(
+        self, signature: str, arrays: Mapping[str, np.ndarray], outputs: Iterable[str]
+    ) -> predict_pb2.PredictResponse:
+        """Runs the model as :meth:`predict` does, on arrays: no picture is copied into a message and out of it.
 
         Args:
             signature: The signature's name.
             arrays: Input name -> array.
-            outputs: Names of the outputs wanted.
+            outputs: Names of the outputs to return.
 
         Returns:
             A ``PredictResponse``.
 
         Raises:
-            Refused: An array does not fit the signature, or running it fails.
+            ServingError: An array does not fit the signature, or running it fails.
         """
         import tensorflow as tf
 
@@ -121,20 +148,20 @@ class Servable:
             expected = tf.TensorShape(definition.inputs[name].tensor_shape)
             if not expected.is_compatible_with(tensor.shape):
                 shapes = _shape(expected.as_list()), _shape(tensor.shape)
-                raise invalid(f"input {name}: expected shape {shapes[0]}, got {shapes[1]}")
+                raise invalid_argument(f"input {name}: expected shape {shapes[0]}, got {shapes[1]}")
         return self._response(signature, tensors, outputs)
 
     def _response(self, signature, tensors, wanted):
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
-        answer = self._run(signature, tensors)
+        outputs = self._run(signature, tensors)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = self.name
         response.model_spec.version.value = self.version
         response.model_spec.signature_name = signature
         for output in wanted:
-            response.outputs[output].CopyFrom(tf.make_tensor_proto(answer[output]))
+            response.outputs[output].CopyFrom(tf.make_tensor_proto(outputs[output]))
         return response
 
     def _run_alone(self, signature, tensors):
@@ -142,14 +169,14 @@ class Servable:
         import tensorflow as tf
 
         try:
-            answer = self._loaded.signatures[signature](**tensors)
+            outputs = self._loaded.signatures[signature](**tensors)
         except tf.errors.OpError as error:
-            raise Refused(_status_code(error.error_code), _reason(error.message)) from None
-        return {name: tensor.numpy() for name, tensor in answer.items()}
+            raise ServingError(_status_code(error.error_code), _reason(error.message)) from None
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def _signature_defs(folder):
-    """Signature name -> ``SignatureDef``, as the SavedModel states them."""
+    """Signature name -> ``SignatureDef`` of a SavedModel."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved_model = saved_model_pb2.SavedModel()
@@ -158,11 +185,13 @@ def _signature_defs(folder):
     return dict(graph.signature_def)
 
 
-def request_tensors(request, definition):
+def request_tensors(
+    request: predict_pb2.PredictRequest, definition: meta_graph_pb2.SignatureDef
+) -> dict[str, tf.Tensor]:
     """Input name -> tensor of a request, checked against its ``SignatureDef`` before anything runs."""
     sent, expected = set(request.inputs), set(definition.inputs)
     if sent != expected:
-        raise invalid(
+        raise invalid_argument(
             f"input size does not match signature: {len(sent)}!={len(expected)} "
             f"len({{{','.join(sorted(sent))}}}) != len({{{','.join(sorted(expected))}}}). "
             f"Sent extra: {{{','.join(sorted(sent - expected))}}}. "
@@ -172,26 +201,28 @@ def request_tensors(request, definition):
 
 
 def _tensor(name, proto, info):
-    """The tensor of a ``TensorProto``; nothing is allocated before type, shape and size are known to be right."""
+    """The tensor of a ``TensorProto``; type, shape and size are checked before memory is allocated."""
     import tensorflow as tf
 
     if proto.dtype != info.dtype:
-        raise invalid(f"input {name}: Expects arg to be {_dtype(info.dtype)} but {_dtype(proto.dtype)} is provided")
+        raise invalid_argument(
+            f"input {name}: Expects arg to be {_dtype(info.dtype)} but {_dtype(proto.dtype)} is provided"
+        )
     expected = tf.TensorShape(info.tensor_shape)
     sizes = [dimension.size for dimension in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
-        raise invalid(f"tensor parsing error: {name}: the shape of a tensor must be fully known")
+        raise invalid_argument(f"tensor parsing error: {name}: the shape of a tensor must be fully known")
     if not expected.is_compatible_with(sizes):
-        raise invalid(f"input {name}: expected shape {_shape(expected.as_list())}, got {_shape(sizes)}")
+        raise invalid_argument(f"input {name}: expected shape {_shape(expected.as_list())}, got {_shape(sizes)}")
     dtype = tf.as_dtype(proto.dtype)
     value_bytes = _STRING_BYTES if dtype == tf.string else dtype.size
-    # A tensor's last value may stand for many, so a request of a few bytes can ask for a tensor of any size.
+    # A tensor's last value may stand for many, so a request of a few bytes can claim a tensor of any size.
     if math.prod(sizes) * value_bytes > MAX_MESSAGE_BYTES:
-        raise invalid(f"tensor parsing error: {name}: shape {_shape(sizes)} is larger than 2 GiB")
+        raise invalid_argument(f"tensor parsing error: {name}: shape {_shape(sizes)} is larger than 2 GiB")
     try:
         return tf.constant(tf.make_ndarray(proto), dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise invalid(f"tensor parsing error: {name}: {one_line(error)}") from None
+        raise invalid_argument(f"tensor parsing error: {name}: {one_line(error)}") from None
 
 
 def _outputs(request, definition):
@@ -199,13 +230,13 @@ def _outputs(request, definition):
     wanted = list(request.output_filter)
     for output in wanted:
         if output not in definition.outputs:
-            raise invalid(
+            raise invalid_argument(
                 f"output tensor alias not found in signature: {output} "
                 f"Outputs expected to be in the set {{{','.join(sorted(definition.outputs))}}}."
             )
     if len(set(wanted)) != len(wanted):
         twice = next(output for output in wanted if wanted.count(output) > 1)
-        raise invalid(f"duplicate output tensor alias: {twice}")
+        raise invalid_argument(f"duplicate output tensor alias: {twice}")
     return wanted or sorted(definition.outputs)
 
 
@@ -222,17 +253,12 @@ def _shape(sizes):
 
 
 def _status_code(number):
-    """The ``grpc.StatusCode`` of TensorFlow's error code; both count as the same standard does."""
+    """The ``grpc.StatusCode`` of TensorFlow's error code; both use the same numbers."""
     return next(code for code in grpc.StatusCode if code.value[0] == number)
 
 
 def _reason(message):
-    """What went wrong, out of TensorFlow's account of where in the graph it did."""
+    """The reason in TensorFlow's message, without the path through the graph."""
     message = re.sub(r"\s*\[\[\{\{node .*", "", message, flags=re.DOTALL)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[-1] if lines else "unknown error"
-
-
-def one_line(error):
-    """An exception's text, its line breaks and great length taken away."""
-    return messages.one_line(error)

@@ -1,10 +1,10 @@
-"""What a served model accepts and answers: the graph around the network.
+"""The inputs and outputs of a served model: the graph around the network.
 
 ::
 
     frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
                                                                  ├─► resize ─► [-1, 1] ─► rgb ──┐
-    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► answer
+    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► outputs
     poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┤
     examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
 
@@ -18,23 +18,33 @@ Signatures:
 * ``serving_default``: ``frames`` (uint8, RGB) and ``poses``.
 * ``serve_jpeg``: ``jpegs`` (one JPEG per frame) and ``poses``; a model of poses alone does not have it.
 * ``serve_examples``: ``examples`` (one serialised record of a converted dataset per clip, see :mod:`tfrecords.schema`).
-* ``attention``: the inputs of ``serve_jpeg`` where there are pictures, else of ``serving_default``; it answers with the
-  attention maps as well, by the names of :func:`zoo.attention_maps`. A model without attention does not have it.
+* ``attention``: the inputs of ``serve_jpeg`` where there are pictures, else of ``serving_default``; its outputs include
+  the attention maps, by the names of :func:`zoo.attention_maps`. A model without attention does not have it.
 
-A model that reads the joints' places in the pictures (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with
-its inputs: a record says where its pictures were cut out, frames alone do not.
+A model that reads the joints' pixel coordinates (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with its
+inputs: a record has the box that its pictures were cut out of, frames alone do not.
 
 Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
-``jpegs_left_hand`` and so on. Answers, one row per clip:
+``jpegs_left_hand`` and so on. Outputs, one row per clip:
 
 * ``probabilities`` [B, C] float32: the network's softmax.
 * ``classes`` [B, C] string: the label of each column.
 * ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import zoo
 from zoo import skeletons
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfrecords.reading.pipeline import Inputs
 
 DEFAULT = "serving_default"
 JPEG = "serve_jpeg"
@@ -47,11 +57,11 @@ OUTPUTS = ("probabilities", "classes", "logits")
 _PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
 
 
-def names(inputs, *, attention=False):
+def names(inputs: Inputs, *, attention: bool = False) -> tuple[str, ...]:
     """Names of the signatures of a model.
 
     Args:
-        inputs: What it is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        inputs: Its inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         attention: Whether it has attention layers.
 
     Returns:
@@ -66,19 +76,19 @@ def names(inputs, *, attention=False):
     return (*of_clips, EXAMPLES, *((ATTENTION,) if attention else ()))
 
 
-def request_of(signature, inputs):
-    """Name of the signature whose inputs a signature has: ``attention`` has those of another, all others their own."""
+def request_of(signature: str, inputs: Inputs) -> str:
+    """The signature that defines a signature's inputs: another one for ``attention``, else itself."""
     if signature != ATTENTION:
         return signature
     return next(name for name in (JPEG, DEFAULT, EXAMPLES) if name in names(inputs))
 
 
-def pictures_name(signature, part):
+def pictures_name(signature: str, part: str) -> str:
     """Name of the input that takes a body part's pictures."""
     return _PICTURES[signature] if part == "full_body" else f"{_PICTURES[signature]}_{part}"
 
 
-def input_specs(signature, inputs):
+def input_specs(signature: str, inputs: Inputs) -> dict[str, tf.TensorSpec]:
     """Inputs of a signature.
 
     Args:
@@ -86,7 +96,7 @@ def input_specs(signature, inputs):
         inputs: A :class:`tfrecords.reading.pipeline.Inputs`.
 
     Returns:
-        Input name -> ``tf.TensorSpec``, batch first; ``None`` marks what a request chooses.
+        Input name -> ``tf.TensorSpec``, batch first; ``None`` marks sizes that a request chooses.
 
     Example:
         >>> from tfrecords.reading.pipeline import Inputs
@@ -112,8 +122,8 @@ def input_specs(signature, inputs):
     return specs
 
 
-def features(signature, inputs, request):
-    """What the network is fed for a request.
+def features(signature: str, inputs: Inputs, request: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The network's input features for a request.
 
     Args:
         signature: One of :func:`names`.
@@ -125,7 +135,7 @@ def features(signature, inputs, request):
 
     Raises:
         tf.errors.InvalidArgumentError: (when run) an empty input, a picture that is no JPEG, a pose that is not finite,
-            a record that is none or lacks what the network is fed.
+            a record that cannot be parsed or lacks an input.
     """
     signature = request_of(signature, inputs)
     request = _checked(request)
@@ -159,8 +169,8 @@ def _checked(request):
         return {name: tf.identity(tensor) for name, tensor in request.items()}
 
 
-def frame_indices(num_frames, inputs):
-    """Which frames of a clip a model looks at, in the centred window or at the pose steps: ``[T]``."""
+def frame_indices(num_frames: tf.Tensor | int, inputs: Inputs) -> tf.Tensor:
+    """Indices of the frames that a model uses, in the centred window or at the pose steps: ``[T]``."""
     from tfrecords.reading import sampling
 
     if not inputs.has_window:
@@ -179,15 +189,15 @@ def _from_frames(frames, inputs):
     indices = frame_indices(shape[1], inputs)
     top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
 
-    def one_frame(place):
-        clip, frame = place
+    def one_frame(index):
+        clip, frame = index
         picture = frames[clip, frame, top : top + height, left : left + width]
         return pictures.prepare(picture[tf.newaxis], inputs.size)[0]
 
     # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
     spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
-    places = tf.meshgrid(tf.range(shape[0]), indices, indexing="ij")  # [B, T] each
-    rgb = tf.map_fn(one_frame, [tf.reshape(x, [-1]) for x in places], fn_output_signature=spec)
+    grid = tf.meshgrid(tf.range(shape[0]), indices, indexing="ij")  # [B, T] each
+    rgb = tf.map_fn(one_frame, [tf.reshape(x, [-1]) for x in grid], fn_output_signature=spec)
     return tf.reshape(rgb, [-1, inputs.frames, inputs.size, inputs.size, 3])
 
 
@@ -217,15 +227,15 @@ def _from_poses(xyz, inputs):
     xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
 
     def one_clip(xyz):
-        places = sampling.step_places(inputs.pose_steps, 0.5)
-        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), places, inputs)
+        positions = sampling.step_positions(inputs.pose_steps, 0.5)
+        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), positions, inputs)
 
     spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
     return tf.map_fn(one_clip, xyz, fn_output_signature=spec)
 
 
 def _from_examples(examples, inputs):
-    """``[B]`` records -> what the network is fed."""
+    """``[B]`` records -> the network's input features."""
     import tensorflow as tf
 
     from tfrecords.reading import pipeline
@@ -239,16 +249,24 @@ def _from_examples(examples, inputs):
     return tf.map_fn(one_clip, examples, fn_output_signature=inputs.signature())
 
 
-def build(model, inputs, labels, *, precision="float32", freeze=False, compute="float32"):
-    """The graphs to save.
+def build(
+    model: tf.keras.Model,
+    inputs: Inputs,
+    labels: Sequence[str],
+    *,
+    precision: str = "float32",
+    freeze: bool = False,
+    compute: str = "float32",
+) -> tuple[tf.Module, dict[str, Callable]]:
+    """The functions to save, one per signature.
 
     Args:
         model: A model of :mod:`zoo`: a dictionary of features -> softmax ``[B, C]``, with a layer ``logits``.
-        inputs: What it is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        inputs: Its inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         labels: The C class names, in the order of the softmax.
         precision: How the network's weights are stored, one of :data:`serving.savedmodel.freezing.PRECISIONS`.
-        freeze: Whether they are constants of a graph that is made ready for a CPU.
-        compute: What the convolutions of such a graph are computed in, one of
+        freeze: Whether they become constants of a graph that is optimised for a CPU.
+        compute: Type that the convolutions of such a graph are computed in, one of
             :data:`serving.savedmodel.freezing.COMPUTED`.
 
     Returns:
@@ -278,8 +296,8 @@ def build(model, inputs, labels, *, precision="float32", freeze=False, compute="
         )
     _check_parts(model, inputs, labels)
 
-    # One network for all signatures, so that its weights are stored once; what a signature does not answer with, such
-    # as attention maps, TensorFlow leaves out when it runs it.
+    # One network for all signatures, so that its weights are stored once. TensorFlow does not compute what a signature
+    # does not return, such as attention maps.
     maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}
     outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
     network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
@@ -289,16 +307,16 @@ def build(model, inputs, labels, *, precision="float32", freeze=False, compute="
 
     def function(signature):
         def serve(**request):
-            answer = network(features(signature, inputs, request))
-            clips = tf.shape(answer["probabilities"])[0]
-            answered = {name: answer[name] for name in answer if name not in maps or signature == ATTENTION}
-            return {**answered, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
+            computed = network(features(signature, inputs, request))
+            clips = tf.shape(computed["probabilities"])[0]
+            kept = {name: computed[name] for name in computed if name not in maps or signature == ATTENTION}
+            return {**kept, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
         return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
 
     functions = {signature: function(signature) for signature in names(inputs, attention=bool(maps))}
     module = tf.Module(name=model.name)
-    # The variables alone: saving the Keras model would trace every layer once more, for nothing.
+    # Only the variables: saving the Keras model would trace every layer once more, for nothing.
     module.network_variables = list(
         {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
     )

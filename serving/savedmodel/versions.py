@@ -1,9 +1,12 @@
 """Version folders: ``BASE/<model>/<version>/``, as TF-Serving watches them.
 
-A version is a folder whose name is a number. Whatever has another name is not looked at, by TF-Serving or by this
-project, so a version under construction has a name that is no number.
+A version is a folder whose name is a number. TF-Serving and this project ignore all other names, so a version under
+construction has a name that is no number.
 """
 
+from __future__ import annotations
+
+import os
 import pathlib
 
 from zoo.shared.errors import UserError
@@ -11,7 +14,7 @@ from zoo.shared.errors import UserError
 SAVED_MODEL = "saved_model.pb"
 
 
-def find(model_folder):
+def find(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
     """Versions of a model.
 
     Args:
@@ -27,7 +30,7 @@ def find(model_folder):
     return dict(sorted(found.items()))
 
 
-def require(model_folder):
+def require(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
     """:func:`find`, with :class:`~zoo.shared.errors.UserError` when there is no version to serve."""
     folder = pathlib.Path(model_folder)
     found = find(folder)

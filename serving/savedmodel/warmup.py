@@ -4,31 +4,47 @@ TF-Serving runs the records of ``<version>/assets.extra/tf_serving_warmup_reques
 available; one that fails keeps the version from being loaded. The file is a TFRecord of ``PredictionLog``.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from serving.savedmodel import signatures
 from tfrecords import schema
 
+if TYPE_CHECKING:
+    from tensorflow_serving.apis import predict_pb2
+
+    from tfrecords.reading.pipeline import Inputs
+
 FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
-MAX_RECORDS = 1000  # TF-Serving refuses a longer file
+MAX_RECORDS = 1000  # TF-Serving rejects a longer file
 _SEED = 0
 _GREY = 127
 
 
-def requests(model_name, inputs, *, attention=False, batch_sizes=(1,), noise=False):
+def requests(
+    model_name: str,
+    inputs: Inputs,
+    *,
+    attention: bool = False,
+    batch_sizes: Sequence[int] = (1,),
+    noise: bool = False,
+) -> list[predict_pb2.PredictRequest]:
     """One request for every signature and batch size.
 
-    A picture is uniformly grey, and only one is stored: a tensor in a request may end with its last value repeated.
-    So 64 frames of 224 x 224 pixels take a few bytes here and not 9.6 million. A record cannot be shortened so, but the
-    clips of a batch are one record repeated.
+    Pictures are uniformly grey, and only one value is stored: the last value of a tensor in a request stands for all
+    that follow. So 64 frames of 224 x 224 pixels take a few bytes and not 9.6 million. A record cannot be shortened
+    this way, but the clips of a batch are one record repeated.
 
     Args:
         model_name: The name clients will use.
-        inputs: What the network is fed, a :class:`tfrecords.reading.pipeline.Inputs`.
+        inputs: The network's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         attention: Whether the model has attention.
         batch_sizes: Numbers of clips B in a request.
-        noise: Random pictures, every frame another one: larger requests, to compare answers with.
+        noise: Random pictures, a different one for every frame: larger requests, to compare predictions with.
 
     Returns:
         A list of ``PredictRequest``.
@@ -90,7 +106,7 @@ def _jpegs(pictures):
 
 
 def _record(inputs, noise):
-    """A serialised clip that has what the network is fed."""
+    """A serialised clip that has all inputs of the network."""
     images, boxes = {}, {}
     if inputs.frames:
         jpegs = _jpegs(_pictures(inputs, noise))
@@ -124,7 +140,7 @@ def _repeated(dtype, shape, **values):
     return proto
 
 
-def write(version_folder, predict_requests):
+def write(version_folder: str | os.PathLike, predict_requests: Sequence[predict_pb2.PredictRequest]) -> None:
     """Writes the warm-up file of a version under construction.
 
     Args:
@@ -147,14 +163,14 @@ def write(version_folder, predict_requests):
             writer.write(log.SerializeToString())
 
 
-def read(version_folder):
+def read(version_folder: str | os.PathLike) -> list[predict_pb2.PredictRequest]:
     """The warm-up requests of a version.
 
     Args:
         version_folder: The SavedModel's folder.
 
     Returns:
-        A list of ``PredictRequest``; empty without a warm-up file, which is no error.
+        A list of ``PredictRequest``; empty if there is no warm-up file, which is allowed.
 
     Raises:
         ValueError: The file is damaged, too long, or holds records of another kind.

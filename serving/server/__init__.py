@@ -1,4 +1,11 @@
-"""A server of TF-Serving's API for a laptop."""
+"""A server of TF-Serving's API for a laptop.
+
+* :mod:`~serving.server.server`: ``Server``, gRPC and REST; :mod:`~serving.server.command`: the command line.
+* :mod:`~serving.server.manager`: the models, their versions and labels.
+* :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: HTTP and JSON.
+* :mod:`~serving.server.batching`: requests joined to batches.
+* :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
+"""
 
 from serving.server.server import Server
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from serving.server.server import main
+from serving.server.command import main
 from zoo.shared import command_line
 
 sys.exit(command_line.run(main))

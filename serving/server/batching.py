@@ -1,20 +1,30 @@
 """Joins requests that arrive together, runs them as one batch, and gives each its own rows.
 
-``BatchingParameters`` are TF-Serving's. Requests are joined when they ask one signature and their inputs differ in the
-number of clips alone; a clip is never padded in time, since the graph chooses frames by a clip's length.
+``BatchingParameters`` are TF-Serving's. Requests are joined when they are for one signature and their inputs differ in
+the number of clips alone. A clip is never padded in time, since the graph chooses frames by a clip's length.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import threading
 import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 
 from serving.savedmodel import config_messages
-from serving.savedmodel.servable import Refused, invalid
+from serving.savedmodel.servable import ServingError, invalid_argument
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from serving.savedmodel.servable import Run
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +36,16 @@ class Parameters:
     Attributes:
         max_batch_size: Most clips in a batch.
         batch_timeout_micros: How long the first request of a batch waits for others.
-        max_enqueued_batches: Batches that may wait; further requests are answered UNAVAILABLE.
+        max_enqueued_batches: Batches that may wait; further requests fail with UNAVAILABLE.
         num_batch_threads: Batches that run at the same time.
-        allowed_batch_sizes: Sizes that a batch is padded to, ascending, the last being ``max_batch_size``; empty: any.
+        allowed_batch_sizes: Sizes that a batch is padded to, ascending, the last is ``max_batch_size``; empty: any.
     """
 
     max_batch_size: int = 8
     batch_timeout_micros: int = 5000
     max_enqueued_batches: int = 16
     num_batch_threads: int = 2
-    allowed_batch_sizes: tuple = ()
+    allowed_batch_sizes: tuple[int, ...] = ()
 
     def __post_init__(self):
         for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
@@ -50,13 +60,13 @@ class Parameters:
                 f"max_batch_size ({self.max_batch_size})"
             )
 
-    def padded(self, rows):
-        """The size that a batch of so many clips is run with."""
+    def padded(self, rows: int) -> int:
+        """The size that a batch of this many clips is padded to."""
         return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
 
 
-def read(path):
-    """The :class:`Parameters` in a file of TF-Serving's ``BatchingParameters``; what it leaves out is our default.
+def read(path: str | os.PathLike) -> Parameters:
+    """The :class:`Parameters` in a file of TF-Serving's ``BatchingParameters``; missing ones have our defaults.
 
     Raises:
         UserError: The file or a value in it is not usable.
@@ -64,8 +74,8 @@ def read(path):
     message = config_messages.read(path, "BatchingParameters")
     if message.pad_variable_length_inputs:
         raise UserError(
-            f"{path}: pad_variable_length_inputs would change what a clip shows, since frames are chosen by its "
-            "length: leave it out"
+            f"{path}: pad_variable_length_inputs would change the frames that are chosen of a clip, since its "
+            "length decides: leave it out"
         )
     given = {
         field.name: getattr(message, field.name).value
@@ -82,28 +92,30 @@ class _Batch:
     """Requests that are run together."""
 
     def __init__(self):
-        self.tensors = []  # of each request
-        self.sizes = []  # clips of each request
-        self.answers = []  # of each request: its outputs, or an exception
+        self.tensors: list[Mapping[str, tf.Tensor]] = []  # of each request
+        self.sizes: list[int] = []  # clips of each request
+        self.results: list[dict[str, np.ndarray] | Exception] = []  # of each request
         self.full = threading.Event()
         self.done = threading.Event()
 
-    def add(self, size, tensors):
+    def add(self, size: int, tensors: Mapping[str, tf.Tensor]) -> int:
+        """Adds a request and returns its index."""
         self.tensors.append(tensors)
         self.sizes.append(size)
         return len(self.sizes) - 1
 
-    def answer(self, place):
-        answer = self.answers[place]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def result(self, index: int) -> dict[str, np.ndarray]:
+        """Outputs of a request; raises its error."""
+        result = self.results[index]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 class Batcher:
-    """Stands in for the function that runs a signature; called by many threads.
+    """Replaces the function that runs a signature; called by many threads.
 
-    No thread of its own: the first request of a batch waits for the others, and runs them.
+    It has no thread of its own: the first request of a batch waits for the others, and runs them.
 
     Args:
         run: A function (signature, input name -> tensor) -> output name -> array.
@@ -111,34 +123,34 @@ class Batcher:
         on_wait: Called with the seconds that a batch waited before it ran.
     """
 
-    def __init__(self, run, parameters, on_wait=lambda seconds: None):
+    def __init__(self, run: Run, parameters: Parameters, on_wait: Callable[[float], None] = lambda seconds: None):
         self._run = run
         self._parameters = parameters
         self._on_wait = on_wait
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(parameters.num_batch_threads)
-        self._open = {}  # key -> _Batch that takes more requests
+        self._open: dict[tuple, _Batch] = {}  # key -> batch that takes more requests
         self._enqueued = 0
 
-    def __call__(self, signature, tensors):
-        """Outputs of a request; raises :class:`~serving.savedmodel.servable.Refused` as running it alone does."""
+    def __call__(self, signature: str, tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """Outputs of a request; raises :class:`~serving.savedmodel.servable.ServingError` as running it alone does."""
         sizes = {int(tensor.shape[0]) for tensor in tensors.values()}
         size = max(sizes)
         if len(sizes) > 1 or size == 0:
-            return self._run(signature, tensors)  # the graph says what is wrong with it
+            return self._run(signature, tensors)  # the graph reports what is wrong with it
         if size > self._parameters.max_batch_size:
             limit = self._parameters.max_batch_size
-            raise invalid(f"Task size {size} is larger than maximum input batch size {limit}")
+            raise invalid_argument(f"Task size {size} is larger than maximum input batch size {limit}")
         key = (signature, *((name, tensor.dtype, *tensor.shape[1:]) for name, tensor in sorted(tensors.items())))
-        batch, place = self._enter(key, size, tensors)
-        if place == 0:
+        batch, index = self._enter(key, size, tensors)
+        if index == 0:
             self._lead(key, batch)
         else:
             batch.done.wait()
-        return batch.answer(place)
+        return batch.result(index)
 
     def _enter(self, key, size, tensors):
-        """The batch of a request, and its place in it."""
+        """The batch of a request, and its index in it."""
         with self._lock:
             batch = self._open.get(key)
             if batch and sum(batch.sizes) + size > self._parameters.max_batch_size:
@@ -147,13 +159,13 @@ class Batcher:
             if batch is None:
                 if self._enqueued >= self._parameters.max_enqueued_batches:
                     message = "The batch scheduling queue to which this task was submitted is full"
-                    raise Refused(grpc.StatusCode.UNAVAILABLE, message)
+                    raise ServingError(grpc.StatusCode.UNAVAILABLE, message)
                 batch = self._open[key] = _Batch()
                 self._enqueued += 1
-            place = batch.add(size, tensors)
+            index = batch.add(size, tensors)
             if sum(batch.sizes) == self._parameters.max_batch_size:
                 self._close(key, batch)
-            return batch, place
+            return batch, index
 
     def _close(self, key, batch):
         """Lets no more requests into a batch; the lock is held."""
@@ -170,16 +182,16 @@ class Batcher:
                 self._enqueued -= 1
             self._on_wait(time.monotonic() - begin)
             try:
-                batch.answers = self._answers(key[0], batch)
+                batch.results = self._results(key[0], batch)
             finally:
                 batch.done.set()
 
-    def _answers(self, signature, batch):
-        """Of each request its outputs, or an exception. A joint run that fails is no fault of the neighbours."""
+    def _results(self, signature, batch):
+        """Outputs or an exception of each request. If the joint run fails, only the invalid requests fail."""
         if len(batch.sizes) > 1 or self._parameters.padded(batch.sizes[0]) > batch.sizes[0]:
             try:
                 return self._together(signature, batch)
-            except Exception as error:  # each alone: who is at fault is told, the others are answered
+            except Exception as error:  # run one by one, only the invalid ones fail
                 _log.info("a batch of %d requests failed, each is run alone: %s", len(batch.sizes), error)
         return [self._alone(signature, tensors) for tensors in batch.tensors]
 

@@ -1,20 +1,34 @@
-"""Which models there are, which of their versions are loaded, and which of them a request gets.
+"""The models, their loaded versions, and the version that a request gets.
 
 :class:`Manager` follows the folders on disk and TF-Serving's model configuration. A new version is loaded and warmed up
-before the old one is let go, and a version that is let go stays until its last request has been answered, so no request
+before the old one is unloaded, and an unloaded version stays in memory until its last request has ended, so no request
 fails while versions change.
 """
 
+from __future__ import annotations
+
 import gc
 import logging
+import os
 import pathlib
 import threading
+from collections.abc import Callable, KeysView, Mapping
+from typing import TYPE_CHECKING
 
 import grpc
 
 from serving.savedmodel import config_messages, versions
-from serving.savedmodel.servable import Refused, Servable, invalid
+from serving.savedmodel.servable import Servable, ServingError, invalid_argument
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_serving.apis import model_pb2
+    from tensorflow_serving.config import model_server_config_pb2
+
+    from serving.savedmodel.servable import Run
+
+    Batcher = Callable[[Run], Run]
+    State = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 _PLATFORMS = ("", "tensorflow")
@@ -25,34 +39,39 @@ class Model:
 
     Args:
         config: A ``ModelConfig``.
-        batcher: As of :class:`~serving.savedmodel.servable.Servable`.
+        batcher: The same as for :class:`~serving.savedmodel.servable.Servable`.
     """
 
-    def __init__(self, config, batcher=None):
+    config: model_server_config_pb2.ModelConfig
+    name: str
+    labels: Mapping[str, int]
+
+    def __init__(self, config: model_server_config_pb2.ModelConfig, batcher: Batcher | None = None):
         self.config = config
         self.name = config.name
         self.labels = {}  # label -> version
         self._batcher = batcher
-        self._servables = {}  # version -> Servable, AVAILABLE; replaced, never changed, so reading needs no lock
-        self._states = {}  # version -> (state, error message); as above
-        self._failed = {}  # version -> what its folder looked like when it could not be loaded
+        # Both are replaced, never changed, so reading needs no lock.
+        self._servables: dict[int, Servable] = {}  # version -> the servable, AVAILABLE
+        self._states: dict[int, State] = {}  # version -> (state, error message)
+        self._failed: dict[int, list] = {}  # version that could not be loaded -> its folder's fingerprint
 
     @property
-    def servables(self):
+    def servables(self) -> Mapping[int, Servable]:
         """Version -> :class:`~serving.savedmodel.servable.Servable` that is AVAILABLE."""
         return self._servables
 
     @property
-    def states(self):
+    def states(self) -> Mapping[int, State]:
         """Version -> (state, error message)."""
         return self._states
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Brings the loaded versions in line with the folder and the policy."""
         folder = pathlib.Path(self.config.base_path)
         try:
             found = versions.find(folder)
-        except OSError as error:  # a version removed while the folder was read: the next look sees it whole
+        except OSError as error:  # a version was removed meanwhile: the next call reads the folder again
             _log.warning("%s: %s", folder, error)
             return
         if not folder.is_dir():
@@ -62,7 +81,7 @@ class Model:
         for version in wanted:
             if version not in self._servables:
                 self._try(version, found[version])
-        # The old ones are kept until a wanted one can take their place.
+        # Old versions stay until a wanted one can replace them.
         if not wanted or any(version in self._servables for version in wanted):
             for version in sorted(set(self._servables) - set(wanted)):
                 self._unload(version)
@@ -70,14 +89,14 @@ class Model:
             del self._failed[version]
 
     def _try(self, version, folder):
-        seen = _fingerprint(folder)
-        if self._failed.get(version) != seen:
+        fingerprint = _fingerprint(folder)
+        if self._failed.get(version) != fingerprint:
             try:
                 self.load(version, folder)
             except ValueError:
-                self._failed[version] = seen
+                self._failed[version] = fingerprint
 
-    def load(self, version, folder):
+    def load(self, version: int, folder: pathlib.Path) -> Servable:
         """Loads and warms up a version; ValueError if that fails."""
         self._enter(version, "LOADING")
         try:
@@ -92,28 +111,28 @@ class Model:
 
     def _unload(self, version):
         self._enter(version, "UNLOADING")
-        self._servables = {number: one for number, one in self._servables.items() if number != version}
+        self._servables = {number: other for number, other in self._servables.items() if number != version}
         self.labels = {label: number for label, number in self.labels.items() if number != version}
         self._enter(version, "END")
-        gc.collect()  # a loaded SavedModel refers to itself
+        gc.collect()  # a loaded SavedModel has reference cycles
 
     def _enter(self, version, state, error=""):
         self._states = {**self._states, version: (state, error)}
         _log.info("model=%s version=%d state=%s %s", self.name, version, state, error)
 
-    def reconfigured(self, config):
-        """A model with another configuration that takes over the loaded versions; this one is left as it is."""
+    def reconfigured(self, config: model_server_config_pb2.ModelConfig) -> Model:
+        """A new model with another configuration and the same loaded versions; this one is unchanged."""
         model = Model(config, self._batcher)
         if config.base_path == self.config.base_path:
             model._servables, model._states, model._failed = self._servables, self._states, dict(self._failed)
         return model
 
-    def set_labels(self):
-        """Gives the versions the labels of the configuration; Refused if one of these versions is not loaded."""
+    def set_labels(self) -> None:
+        """Sets the labels of the configuration; ServingError if one of their versions is not loaded."""
         labels = dict(self.config.version_labels)
         for label, version in labels.items():
             if version not in self._servables:
-                raise Refused(
+                raise ServingError(
                     grpc.StatusCode.FAILED_PRECONDITION,
                     f"Request to assign label to {self.name} version {version}, which is not currently available for "
                     f"inference (label {label})",
@@ -122,7 +141,7 @@ class Model:
 
 
 def _chosen(found, policy):
-    """The versions that a ``ServableVersionPolicy`` wants of those found, ascending."""
+    """The found versions that a ``ServableVersionPolicy`` selects, ascending."""
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return sorted(found)
@@ -132,15 +151,15 @@ def _chosen(found, policy):
 
 
 def _fingerprint(folder):
-    """What changes when a folder's files do."""
-    seen = []
+    """Paths, sizes and times of a folder's files: it changes when they do."""
+    fingerprint = []
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
         except OSError:
             continue
-        seen.append((str(path), status.st_size, status.st_mtime_ns))
-    return seen
+        fingerprint.append((str(path), status.st_size, status.st_mtime_ns))
+    return fingerprint
 
 
 class Manager:
@@ -149,7 +168,7 @@ class Manager:
     Args:
         name: The model's name; ``None`` starts without a model, for :meth:`configure`.
         base_path: ``BASE/<model>``, whose folders with a number for a name are versions.
-        batcher: As of :class:`~serving.savedmodel.servable.Servable`.
+        batcher: The same as for :class:`~serving.savedmodel.servable.Servable`.
 
     Example:
         >>> manager = Manager("adl", "/models/adl")  # doctest: +SKIP
@@ -157,18 +176,24 @@ class Manager:
         1
     """
 
-    def __init__(self, name=None, base_path=None, *, batcher=None):
+    def __init__(
+        self,
+        name: str | None = None,
+        base_path: str | os.PathLike | None = None,
+        *,
+        batcher: Batcher | None = None,
+    ):
         from tensorflow_serving.config import model_server_config_pb2
 
         self._batcher = batcher
         self._changing = threading.Lock()  # one change at a time
-        self._models = {}  # name -> Model; replaced, never changed
-        if name is not None:
+        self._models: dict[str, Model] = {}  # replaced, never changed
+        if name is not None and base_path is not None:
             path = str(pathlib.Path(base_path).absolute())
             config = model_server_config_pb2.ModelConfig(name=name, base_path=path)
             self._models = {name: Model(config, batcher)}
 
-    def load_newest(self):
+    def load_newest(self) -> Servable:
         """Loads the version with the highest number of the one model.
 
         Returns:
@@ -185,52 +210,52 @@ class Manager:
         except ValueError as error:
             raise UserError(f"{error}; export the model again") from error
 
-    def refresh(self):
-        """Looks at the folders once: loads what is new, unloads what is no longer wanted."""
+    def refresh(self) -> None:
+        """Reads the folders once: loads new versions, unloads those that are no longer selected."""
         with self._changing:
             for model in self._models.values():
                 model.refresh()
 
-    def configure(self, config):
+    def configure(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         """Replaces the whole set of models; on an error the old set keeps serving.
 
         Args:
             config: A ``ModelServerConfig``.
 
         Raises:
-            Refused: The configuration is not valid, a model has no version that can be loaded, or a label's version is
-                not loaded.
+            ServingError: The configuration is not valid, a model has no version that can be loaded, or the version of a
+                label is not loaded.
         """
         _check(config)
         with self._changing:
             models = {}
-            for one in config.model_config_list.config:
-                model = self._models.get(one.name, Model(one, self._batcher)).reconfigured(one)
+            for entry in config.model_config_list.config:
+                model = self._models.get(entry.name, Model(entry, self._batcher)).reconfigured(entry)
                 model.refresh()
-                models[one.name] = model
+                models[entry.name] = model
             for model in models.values():
                 if not model.servables:
-                    raise Refused(grpc.StatusCode.UNKNOWN, _why(model))
+                    raise ServingError(grpc.StatusCode.UNKNOWN, _why(model))
                 model.set_labels()
             self._models = models
         gc.collect()
 
-    def names(self):
+    def names(self) -> KeysView[str]:
         """Names of the models."""
         return self._models.keys()
 
-    def servables(self):
+    def servables(self) -> list[Servable]:
         """Every loaded version."""
         return [servable for model in self._models.values() for _, servable in sorted(model.servables.items())]
 
-    def servable(self, spec):
-        """The version that a ``ModelSpec`` asks for; the newest if it names none.
+    def servable(self, spec: model_pb2.ModelSpec) -> Servable:
+        """The version that a ``ModelSpec`` selects; the newest if it names none.
 
         Raises:
-            Refused: No such model, version or label.
+            ServingError: No such model, version or label.
         """
         if not spec.name:
-            raise invalid("ModelSpec has no name specified.")
+            raise invalid_argument("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
         model = self._models.get(spec.name)
         if choice == "version_label":
@@ -243,13 +268,13 @@ class Manager:
         if version in servables:
             return servables[version]
         wanted = f"Specific({spec.name}, {version})" if choice else f"Latest({spec.name})"
-        raise Refused(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
+        raise ServingError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
 
-    def states(self, spec):
-        """Version -> (state, error message) of the versions that a ``ModelSpec`` asks about.
+    def states(self, spec: model_pb2.ModelSpec) -> Mapping[int, State]:
+        """Version -> (state, error message) of the versions that a ``ModelSpec`` selects.
 
         Raises:
-            Refused: No such model, version or label.
+            ServingError: No such model, version or label.
         """
         choice = spec.WhichOneof("version_choice")
         model = self._models.get(spec.name)
@@ -258,18 +283,18 @@ class Manager:
         if choice:
             if version not in states:
                 message = f"Could not find version {version} of model {spec.name}"
-                raise Refused(grpc.StatusCode.NOT_FOUND, message)
+                raise ServingError(grpc.StatusCode.NOT_FOUND, message)
             return {version: states[version]}
         if not states:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
+            raise ServingError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
         return states
 
 
 def _labelled(model, spec):
-    """The version that carries a label."""
+    """The version that has a label."""
     labels = model.labels if model else {}
     if spec.version_label not in labels:
-        raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
     return labels[spec.version_label]
 
 
@@ -277,43 +302,43 @@ def _why(model):
     """Why a model has no version."""
     errors = [error for _, error in model.states.values() if error]
     return f"model {model.name} has no version that can be served: " + (
-        errors[-1] if errors else f"no version folder that the policy wants in {model.config.base_path}"
+        errors[-1] if errors else f"no version folder that the policy selects in {model.config.base_path}"
     )
 
 
 def _check(config):
-    """Refuses a ``ModelServerConfig`` that names no usable set of models."""
+    """Raises ServingError unless a ``ModelServerConfig`` names a usable set of models."""
     if config.WhichOneof("config") != "model_config_list":
-        raise invalid("ServerModelConfig type not supported: only ModelConfigList is")
+        raise invalid_argument("ServerModelConfig type not supported: only ModelConfigList is")
     names = set()
     for model in config.model_config_list.config:
         path = pathlib.PurePosixPath(model.base_path)
         if not model.name:
-            raise invalid("a model of the configuration has no name")
+            raise invalid_argument("a model of the configuration has no name")
         if model.name in names:
-            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
         if not path.is_absolute():
-            raise invalid(
+            raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
             )
         if ".." in path.parts:
-            raise invalid(f"base_path of model {model.name} must not contain ..: {model.base_path}")
+            raise invalid_argument(f"base_path of model {model.name} must not contain ..: {model.base_path}")
         if model.model_platform not in _PLATFORMS:
-            raise invalid(f"model {model.name} has the platform {model.model_platform}, expected tensorflow")
+            raise invalid_argument(f"model {model.name} has the platform {model.model_platform}, expected tensorflow")
         names.add(model.name)
 
 
-def configure_from(manager, path):
-    """Lets a manager serve what a ``--model_config_file`` names.
+def configure_from(manager: Manager, path: str | os.PathLike) -> None:
+    """Makes a manager serve the models of a ``--model_config_file``.
 
     Args:
         manager: The :class:`Manager`.
         path: The file.
 
     Raises:
-        UserError: The file is no ``ModelServerConfig``, or what it names cannot be served.
+        UserError: The file is no ``ModelServerConfig``, or one of its models cannot be served.
     """
     try:
         manager.configure(config_messages.read(path, "ModelServerConfig"))
-    except Refused as refusal:
-        raise UserError(f"{path}: {refusal}") from refusal
+    except ServingError as error:
+        raise UserError(f"{path}: {error}") from error

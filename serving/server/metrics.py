@@ -1,7 +1,14 @@
 """Prometheus metrics with TF-Serving's names, in microseconds where they measure time."""
 
+from __future__ import annotations
+
 import collections
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import metrics_core
 
 PATH = "/monitoring/prometheus/metrics"
 _REQUEST_COUNT = ":tensorflow:serving:request_count"
@@ -15,11 +22,11 @@ class _RequestCount:
         self._lock = threading.Lock()
         self._counts = collections.Counter()
 
-    def add(self, model, status):
+    def add(self, model: str, status: str) -> None:
         with self._lock:
             self._counts[model, status] += 1
 
-    def collect(self):
+    def collect(self) -> Iterator[metrics_core.Metric]:
         from prometheus_client import metrics_core
 
         metric = metrics_core.Metric(_REQUEST_COUNT, "The total number of requests.", "unknown")
@@ -31,7 +38,7 @@ class _RequestCount:
 
 
 class Metrics:
-    """What a server measures; every server has its own.
+    """The metrics of one server.
 
     Example:
         >>> metrics = Metrics()
@@ -52,7 +59,7 @@ class Metrics:
 
         self._latency = histogram(
             ":tensorflow:serving:request_latency",
-            "Time from a request to its answer, in microseconds.",
+            "Time from a request to its response, in microseconds.",
             ("model_name", "API", "entrypoint"),
         )
         self._runtime = histogram(
@@ -64,21 +71,21 @@ class Metrics:
             ":tensorflow:serving:batching_session:queuing_latency", "Time a batch waits, in microseconds.", ()
         )
 
-    def request(self, model, api, entrypoint, status, seconds):
-        """One request was answered."""
+    def request(self, model: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
+        """Records a request and the time to its response."""
         self._count.add(model, status)
         self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def runtime(self, model, seconds):
-        """A model has answered."""
+    def runtime(self, model: str, seconds: float) -> None:
+        """Records the time that a model took for a request."""
         self._runtime.labels(model, "Predict", "TF2").observe(seconds * 1e6)
 
-    def queuing(self, seconds):
-        """A batch was run after so long."""
+    def queuing(self, seconds: float) -> None:
+        """Records the time that a batch waited."""
         self._queuing.observe(seconds * 1e6)
 
-    def text(self):
-        """All of them, in Prometheus' text format."""
+    def text(self) -> bytes:
+        """All metrics, in Prometheus' text format."""
         import prometheus_client
 
         return prometheus_client.generate_latest(self._registry)

@@ -4,6 +4,8 @@
 JSON numbers are slow: send JPEG files as ``{"b64": ...}``, or use gRPC.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import contextlib
@@ -16,16 +18,26 @@ import socket
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from serving.savedmodel.servable import Refused, invalid, one_line
+from serving.savedmodel.servable import ServingError, invalid_argument
 from serving.server import metrics
 from serving.server.services import SIGNATURE_FIELD
 from zoo.shared.errors import UserError
+from zoo.shared.messages import one_line
 
-DISCARD_SECONDS = 2.0  # that a client is given to send the rest of what is refused
-READ_SECONDS = 30.0  # for a whole request, and for its answer: a client that takes them drop by drop is cut off
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf import meta_graph_pb2
+    from tensorflow_serving.apis import model_pb2, predict_pb2
+
+    from serving.server.services import Services
+    from serving.server.tls import Tls
+
+DISCARD_SECONDS = 2.0  # for a client to send the rest of a rejected request
+READ_SECONDS = 30.0  # for a whole request, and for its response: a client that is slower is disconnected
 MAX_CONNECTIONS = 64
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -38,7 +50,7 @@ _HTTP = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_PATH = re.compile(  # of what is still percent-encoded: a name may have a slash
+_PATH = re.compile(  # matched before percent-decoding: a name may have a slash
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
 )
 _BYTES = "_bytes"  # an output with this ending is binary
@@ -47,8 +59,8 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can w
 _log = logging.getLogger(__name__)
 
 
-class _Answered(Exception):
-    """A request that is answered with an HTTP status before it comes to the model."""
+class _HttpError(Exception):
+    """A request that fails with an HTTP status before it comes to the model."""
 
     def __init__(self, status, message):
         super().__init__(message)
@@ -58,7 +70,11 @@ class _Answered(Exception):
 # ------------------------------------------------------------------------------------------- JSON and tensors
 
 
-def predict_request(body, spec, definition):
+def predict_request(
+    body: bytes,
+    spec: Callable[[str], model_pb2.ModelSpec],
+    definition: Callable[[model_pb2.ModelSpec], meta_graph_pb2.SignatureDef],
+) -> tuple[predict_pb2.PredictRequest, bool]:
     """The ``PredictRequest`` of a JSON body.
 
     Args:
@@ -67,10 +83,10 @@ def predict_request(body, spec, definition):
         definition: Called with a ``ModelSpec``, gives the signature's ``SignatureDef``.
 
     Returns:
-        ``(request, whether the answer goes row by row)``.
+        ``(request, whether the response is row by row)``.
 
     Raises:
-        Refused: It is no such JSON, or its values are not of the inputs' types.
+        ServingError: The body is no such JSON, or its values do not have the inputs' types.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -83,7 +99,9 @@ def predict_request(body, spec, definition):
     given = _columns(document["instances"], expected) if rows else _named(document["inputs"], expected)
     for name, values in given.items():
         if name not in expected:
-            raise invalid(f"JSON object: input {name} not found in signature, expected {', '.join(sorted(expected))}")
+            raise invalid_argument(
+                f"JSON object: input {name} not found in signature, expected {', '.join(sorted(expected))}"
+            )
         request.inputs[name].CopyFrom(_tensor(name, values, tf.as_dtype(expected[name].dtype)))
     return request, rows
 
@@ -92,34 +110,34 @@ def _document(body):
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error}") from None
+        raise invalid_argument(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
-        raise invalid("JSON Value: expected an object with instances or inputs")
+        raise invalid_argument("JSON Value: expected an object with instances or inputs")
     if ("instances" in document) == ("inputs" in document):
-        raise invalid("JSON object must have one of the keys instances and inputs")
+        raise invalid_argument("JSON object must have one of the keys instances and inputs")
     signature = document.get("signature_name", "")
     if not isinstance(signature, str) or _HALF_CHARACTER.search(signature):
-        raise invalid("signature_name must be a string of Unicode characters")
+        raise invalid_argument("signature_name must be a string of Unicode characters")
     return document
 
 
 def _columns(instances, expected):
     """Input name -> values of every clip, from the row format."""
     if not isinstance(instances, list) or not instances:
-        raise invalid("instances must be a list that is not empty")
+        raise invalid_argument("instances must be a list that is not empty")
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
         return _named(instances, expected)
     if any(set(row) != set(instances[0]) for row in instances):
-        raise invalid("instances must all have the same inputs")
+        raise invalid_argument("instances must all have the same inputs")
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
 def _named(values, expected):
-    """Input name -> values; a model of one input needs no name."""
+    """Input name -> values; a model with one input needs no name."""
     if isinstance(values, dict) and set(values) != {"b64"}:
         return values
     if len(expected) != 1:
-        raise invalid(f"the signature has several inputs, name them: {', '.join(sorted(expected))}")
+        raise invalid_argument(f"the signature has several inputs, name them: {', '.join(sorted(expected))}")
     return {next(iter(expected)): values}
 
 
@@ -130,7 +148,7 @@ def _tensor(name, values, dtype):
     try:
         return tf.make_tensor_proto(_array(name, values, dtype))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise invalid(f"input {name}: {one_line(error)}") from None
+        raise invalid_argument(f"input {name}: {one_line(error)}") from None
 
 
 def _array(name, values, dtype):
@@ -141,7 +159,7 @@ def _array(name, values, dtype):
     if dtype == tf.string:
         array = np.array(_strings(name, values), dtype=object)
         if not all(isinstance(value, bytes) for value in array.flat):  # NumPy has left lists in it
-            raise invalid(f"input {name}: lists of unequal length or depth, expected those of a tensor")
+            raise invalid_argument(f"input {name}: lists of unequal length or depth, expected those of a tensor")
         return array
     kinds = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
     array = np.array(values)
@@ -149,7 +167,7 @@ def _array(name, values, dtype):
     if fits and dtype.is_integer and array.size:
         fits = dtype.min <= array.min() and array.max() <= dtype.max
     if not fits:
-        raise invalid(f"input {name}: values are not of the type {dtype.name}")
+        raise invalid_argument(f"input {name}: values are not of the type {dtype.name}")
     return array.astype(dtype.as_numpy_dtype)
 
 
@@ -162,11 +180,11 @@ def _strings(name, values):
         try:
             return base64.b64decode(values["b64"], validate=True)
         except binascii.Error as error:
-            raise invalid(f"input {name}: no base64: {error}") from None
-    raise invalid(f'input {name}: expected strings or {{"b64": ...}}')
+            raise invalid_argument(f"input {name}: no base64: {error}") from None
+    raise invalid_argument(f'input {name}: expected strings or {{"b64": ...}}')
 
 
-def predict_json(response, rows):
+def predict_json(response: predict_pb2.PredictResponse, rows: bool) -> dict[str, Any]:
     """The JSON of a ``PredictResponse``, row by row (``predictions``) or column by column (``outputs``)."""
     import tensorflow as tf
 
@@ -180,7 +198,7 @@ def predict_json(response, rows):
 
 def _plain(name, value):
     if isinstance(value, list):
-        return [_plain(name, one) for one in value]
+        return [_plain(name, item) for item in value]
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()} if name.endswith(_BYTES) else value.decode("utf-8", "replace")
     return value
@@ -190,40 +208,40 @@ def _plain(name, value):
 
 
 class _Limited(io.RawIOBase):
-    """A connection whose reads and writes have a time together: a timeout of a socket begins anew with every byte.
+    """A connection with one time limit for all its reads and writes: a socket's timeout starts anew with every byte.
 
     Args:
         connection: The socket.
-        seconds: The time; ``socket.timeout`` is raised after it.
+        seconds: The limit; ``socket.timeout`` is raised after it.
     """
 
-    def __init__(self, connection, seconds):
+    def __init__(self, connection: socket.socket, seconds: float):
         super().__init__()
         self._connection = connection
         self.allow(seconds)
 
-    def allow(self, seconds):
-        """Gives what comes from now on a time of its own."""
+    def allow(self, seconds: float) -> None:
+        """Starts a new time limit."""
         self._end = time.monotonic() + seconds
 
-    def readable(self):
+    def readable(self) -> bool:
         """Whether it can be read."""
         return True
 
-    def readinto(self, buffer):
-        """Reads what is there, or waits for it."""
-        self._wait_no_longer()
+    def readinto(self, buffer: Any) -> int:
+        """Reads what has arrived, or waits for it."""
+        self._check_time()
         return self._connection.recv_into(buffer)
 
-    def write(self, data):
-        """Writes all of it."""
+    def write(self, data: Any) -> int:
+        """Writes all of the data."""
         left = memoryview(data)
         while left:
-            self._wait_no_longer()
+            self._check_time()
             left = left[self._connection.send(left) :]
         return len(data)
 
-    def _wait_no_longer(self):
+    def _check_time(self):
         left = self._end - time.monotonic()
         if left <= 0:
             raise socket.timeout("timed out")
@@ -233,34 +251,34 @@ class _Limited(io.RawIOBase):
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One connection, one request: a slow reader or writer holds a thread for a bounded time."""
 
-    services = None  # set in the subclass that a server makes
-    max_bytes = None
+    services: Services  # set in the subclass that a server makes
+    max_bytes: int
     body_unread = False
 
     def setup(self):
-        """Takes the connection, on which the request has its time from now on."""
+        """Sets up the connection and starts the time limit of the request."""
         self.connection = self.request
         self.wfile = _Limited(self.connection, READ_SECONDS)
         self.rfile = io.BufferedReader(self.wfile)
 
     def do_GET(self):
-        self._answer(self._get)
+        self._respond(self._get)
 
     def do_POST(self):
         self.body_unread = True
-        self._answer(self._post)
+        self._respond(self._post)
 
-    def _answer(self, make):
+    def _respond(self, make):
         self.path = self.path.partition("?")[0]  # a query is no part of a name
         try:
             if self.path == metrics.PATH and self.command == "GET":
                 return self._send(200, self.services.metrics.text(), "text/plain; version=0.0.4")
             status, body = 200, json.dumps(make())
-        except Refused as refusal:
-            status, body = _HTTP.get(refusal.code, 500), _error(refusal)
-        except _Answered as answered:
-            status, body = answered.status, _error(answered)
-        except OSError:  # of the connection: there is nobody to answer
+        except ServingError as error:
+            status, body = _HTTP.get(error.code, 500), _error(error)
+        except _HttpError as error:
+            status, body = error.status, _error(error)
+        except OSError:  # of the connection: the client has gone
             raise
         except Exception as error:
             _log.exception("a request failed")
@@ -280,7 +298,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._discard()
 
     def _discard(self):
-        """Reads a refused body for a while: closed at once, the client would see a broken pipe and not the answer."""
+        """Reads a rejected body for a while: closed at once, the client would see a broken pipe and no response."""
         self.wfile.allow(DISCARD_SECONDS)
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
@@ -290,7 +308,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _parts(self, *allowed):
         match = _PATH.fullmatch(self.path)
         if not match or match["what"] not in allowed:
-            raise _Answered(
+            raise _HttpError(
                 404 if not self.path.startswith("/v1/") else 400, f"Malformed request: {self.command} {self.path}"
             )
         return match
@@ -303,7 +321,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if match["what"]:
             request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
             request.model_spec.CopyFrom(_spec(match))
-            response = self.services.answer("get_model_metadata", request, "REST")
+            response = self.services.call("get_model_metadata", request, "REST")
             signatures = get_model_metadata_pb2.SignatureDefMap()
             response.metadata[SIGNATURE_FIELD].Unpack(signatures)
             spec = response.model_spec
@@ -313,8 +331,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             }
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.CopyFrom(_spec(match))
-        response = self.services.answer("get_model_status", request, "REST")
-        return {"model_version_status": [_status(one) for one in response.model_version_status]}
+        response = self.services.call("get_model_status", request, "REST")
+        return {"model_version_status": [_status(version) for version in response.model_version_status]}
 
     def _post(self):
         match = self._parts(":predict")
@@ -325,24 +343,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return manager.servable(spec).signature_def(spec.signature_name or "serving_default")
 
         request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
-        return predict_json(self.services.answer("predict", request, "REST"), rows)
+        return predict_json(self.services.call("predict", request, "REST"), rows)
 
     def _body(self):
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdecimal():
-            raise _Answered(411, "a Content-Length is needed")
+            raise _HttpError(411, "a Content-Length is needed")
         # Compared by its digits first: Python reads no number of thousands of them.
         length = length.lstrip("0") or "0"
         if len(length) > len(str(self.max_bytes)) or int(length) > self.max_bytes:
-            raise _Answered(413, f"the body is longer than the {self.max_bytes} bytes that are accepted")
+            raise _HttpError(413, f"the body is longer than the {self.max_bytes} bytes that are accepted")
         body = bytearray()
         while len(body) < int(length):
             try:
                 part = self.rfile.read1(min(65536, int(length) - len(body)))
             except socket.timeout:
-                raise _Answered(408, f"the request took longer than {READ_SECONDS:g} s") from None
+                raise _HttpError(408, f"the request took longer than {READ_SECONDS:g} s") from None
             if not part:
-                raise _Answered(400, "the body is shorter than its Content-Length")
+                raise _HttpError(400, "the body is shorter than its Content-Length")
             body += part
         self.body_unread = False
         return bytes(body)
@@ -352,7 +370,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _error(reason):
-    """The JSON of a refusal."""
+    """The JSON of an error."""
     return json.dumps({"error": str(reason)})
 
 
@@ -367,19 +385,19 @@ def _spec(match, signature=""):
     return spec
 
 
-def _status(one):
+def _status(version):
     from tensorflow_serving.apis import get_model_status_pb2
 
-    code = next(code.name for code in grpc.StatusCode if code.value[0] == one.status.error_code)
+    code = next(code.name for code in grpc.StatusCode if code.value[0] == version.status.error_code)
     return {
-        "version": str(one.version),
-        "state": get_model_status_pb2.ModelVersionStatus.State.Name(one.state),
-        "status": {"error_code": code, "error_message": one.status.error_message},
+        "version": str(version.version),
+        "state": get_model_status_pb2.ModelVersionStatus.State.Name(version.state),
+        "status": {"error_code": code, "error_message": version.status.error_message},
     }
 
 
 class RestServer(http.server.ThreadingHTTPServer):
-    """Answers REST requests in threads of its own.
+    """Handles REST requests in threads of its own.
 
     Args:
         services: The :class:`~serving.server.services.Services`.
@@ -390,16 +408,21 @@ class RestServer(http.server.ThreadingHTTPServer):
 
     Raises:
         UserError: The port is not free.
+
+    Attributes:
+        address: ``HOST:PORT``.
     """
 
     daemon_threads = False  # Python must not end while one of them is in TensorFlow
     block_on_close = False  # stop() waits, but not for ever
     allow_reuse_address = True
 
-    def __init__(self, services, host, port, max_bytes, tls=None):
+    address: str
+
+    def __init__(self, services: Services, host: str, port: int, max_bytes: int, tls: Tls | None = None):
         self._context = tls.context() if tls else None
-        self._open = set()  # connections
-        self._closed = threading.Condition()  # one of them; its lock is that of the set
+        self._open: set[socket.socket] = set()  # connections
+        self._closed = threading.Condition()  # notified when a connection closes; its lock guards the set
         handler = type("Handler", (_Handler,), {"services": services, "max_bytes": max_bytes})
         try:
             super().__init__((host, port), handler)
@@ -409,15 +432,15 @@ class RestServer(http.server.ThreadingHTTPServer):
             ) from error
         self.address = f"{host}:{self.server_address[1]}"
 
-    def get_request(self):
+    def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection; its TLS handshake is left to the thread that serves it."""
         connection, address = super().get_request()
         if self._context:
             connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
-    def process_request(self, request, client_address):
-        """Begins a thread for a connection, if there are not too many."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Starts a thread for a connection, if there are not too many."""
         with self._closed:
             room = len(self._open) < MAX_CONNECTIONS
             if room:
@@ -427,28 +450,28 @@ class RestServer(http.server.ThreadingHTTPServer):
         else:
             self.shutdown_request(request)
 
-    def shutdown_request(self, request):
-        """Ends a connection, whose place is free then."""
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection; a new one may take its slot."""
         with self._closed:
             self._open.discard(request)
             self._closed.notify_all()
         super().shutdown_request(request)
 
-    def stop(self, grace):
-        """Takes no more connections, lets those there are end, and breaks off what is left.
+    def stop(self, grace: float) -> None:
+        """Accepts no more connections, lets the open ones end, and then closes those that are left.
 
         Args:
-            grace: Seconds until then.
+            grace: Seconds for the open ones to end.
         """
         self.shutdown()
         self.server_close()
         with self._closed:
             self._closed.wait_for(lambda: not self._open, grace)
             for connection in self._open:
-                with contextlib.suppress(OSError):  # its client was faster
-                    # Not SSLSocket's: it forgets TLS first, and what its thread writes then would go out in the clear.
+                with contextlib.suppress(OSError):  # its client has closed it
+                    # Not SSLSocket's: it drops TLS first, and its thread would go on in plain text.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def handle_error(self, request, client_address):
-        """A client that left, was too slow or has no certificate: no fault of the server."""
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Logs a client that left, was too slow or has no certificate: no error of the server."""
         _log.debug("rest=%s the connection failed", client_address[0], exc_info=True)

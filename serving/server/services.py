@@ -1,32 +1,50 @@
-"""What a server answers, whichever way it is asked: predictions, metadata, states, and a new configuration."""
+"""The methods of the server, over gRPC and REST: predictions, metadata, states, and a new configuration."""
+
+from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
 import grpc
 
-from serving.savedmodel.servable import Refused, invalid
+from serving.savedmodel.servable import ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_management_pb2,
+        predict_pb2,
+    )
+
+    from serving.server.manager import Manager
+    from serving.server.metrics import Metrics
 
 SIGNATURE_FIELD = "signature_def"  # the one metadata field there is
-MESSAGE_LIMIT = 1024  # characters of an error message, as TF-Serving cuts them
+MESSAGE_LIMIT = 1024  # characters of an error message, the limit of TF-Serving
 
 _log = logging.getLogger(__name__)
 
 
 class Services:
-    """The answers of a server.
+    """The methods of a server.
 
     Args:
         manager: The :class:`~serving.server.manager.Manager`.
         metrics: The :class:`~serving.server.metrics.Metrics`.
     """
 
-    def __init__(self, manager, metrics):
+    manager: Manager
+    metrics: Metrics
+
+    def __init__(self, manager: Manager, metrics: Metrics):
         self.manager = manager
         self.metrics = metrics
 
-    def answer(self, method, request, entrypoint):
-        """Answers a request of one of the methods below, and measures it.
+    def call(self, method: str, request: Message, entrypoint: str) -> Message:
+        """Calls one of the methods below, and measures it.
 
         Args:
             method: ``predict``, ``get_model_metadata``, ``get_model_status`` or ``handle_reload_config``.
@@ -37,29 +55,29 @@ class Services:
             The response.
 
         Raises:
-            Refused: With a message cut to :data:`MESSAGE_LIMIT`; a fault of the server is INTERNAL.
+            ServingError: With a message cut to :data:`MESSAGE_LIMIT`; an error in the server is INTERNAL.
         """
         begin, code = time.monotonic(), grpc.StatusCode.OK
         try:
             return getattr(self, method)(request)
-        except Refused as refusal:
-            code, message = refusal.code, str(refusal)
+        except ServingError as error:
+            code, message = error.code, str(error)
         except Exception as error:
             _log.exception("a request failed")
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
         finally:
             if method == "predict":
                 self._measure(request, entrypoint, code, time.monotonic() - begin)
-        raise Refused(code, message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "...TRUNCATED")
+        raise ServingError(code, message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "...TRUNCATED")
 
     def _measure(self, request, entrypoint, code, seconds):
-        # A name nobody serves is the client's text: as a label it would let the metrics grow without end.
+        # An unknown name is free text of a client: as a label it would let the metrics grow without limit.
         known = request.model_spec.name in self.manager.names()
         model = request.model_spec.name if known else ""
         self.metrics.request(model, "Predict", entrypoint, code.name, seconds)
         _log.debug("entrypoint=%s model=%s status=%s ms=%.1f", entrypoint, model, code.name, 1000 * seconds)
 
-    def predict(self, request):
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """``PredictRequest`` -> ``PredictResponse``."""
         _require_spec(request)
         servable = self.manager.servable(request.model_spec)
@@ -68,16 +86,18 @@ class Services:
         self.metrics.runtime(servable.name, time.monotonic() - begin)
         return response
 
-    def get_model_metadata(self, request):
+    def get_model_metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """``GetModelMetadataRequest`` -> ``GetModelMetadataResponse``."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         _require_spec(request)
         if not request.metadata_field:
-            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != SIGNATURE_FIELD:
-                raise invalid(f"Metadata field {field} is not supported")
+                raise invalid_argument(f"Metadata field {field} is not supported")
         servable = self.manager.servable(request.model_spec)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in servable.signature_defs.items():
@@ -88,7 +108,9 @@ class Services:
         response.metadata[SIGNATURE_FIELD].Pack(signatures)
         return response
 
-    def get_model_status(self, request):
+    def get_model_status(
+        self, request: get_model_status_pb2.GetModelStatusRequest
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         """``GetModelStatusRequest`` -> ``GetModelStatusResponse``."""
         from tensorflow_serving.apis import get_model_status_pb2
 
@@ -101,7 +123,9 @@ class Services:
                 status.status.error_message = error
         return response
 
-    def handle_reload_config(self, request):
+    def handle_reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
         """``ReloadConfigRequest`` -> ``ReloadConfigResponse``."""
         from tensorflow_serving.apis import model_management_pb2
 
@@ -111,4 +135,4 @@ class Services:
 
 def _require_spec(request):
     if not request.HasField("model_spec"):
-        raise invalid("Missing ModelSpec")
+        raise invalid_argument("Missing ModelSpec")

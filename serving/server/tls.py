@@ -1,39 +1,46 @@
-"""Certificates of a server, out of TF-Serving's ``SSLConfig``."""
+"""Certificates of a server, read from TF-Serving's ``SSLConfig``."""
 
+from __future__ import annotations
+
+import os
 import pathlib
 import ssl
 import tempfile
+from typing import TYPE_CHECKING
 
 from serving.savedmodel import config_messages
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    import grpc
+
 
 class Tls:
-    """What a server needs for TLS, or mutual TLS.
+    """Key and certificates of a server for TLS, or mutual TLS.
 
     The fields of ``SSLConfig`` hold PEM text itself, not paths.
 
     Args:
         server_key: The server's private key, PEM.
         server_cert: Its certificate, or chain, PEM.
-        custom_ca: Certificates of the authorities that clients' certificates must come from, PEM.
-        client_verify: Whether a client must show such a certificate.
+        custom_ca: Certificates of the authorities that must have signed clients' certificates, PEM.
+        client_verify: Whether a client must present such a certificate.
 
     Raises:
         UserError: Key and certificate do not belong together, or something is missing or unreadable.
     """
 
-    def __init__(self, server_key, server_cert, custom_ca="", client_verify=False):
+    def __init__(self, server_key: str, server_cert: str, custom_ca: str = "", client_verify: bool = False):
         for name, value in (("server_key", server_key), ("server_cert", server_cert)):
             if not value:
                 raise UserError(f"the SSL configuration has no {name}, expected PEM text")
         if client_verify and not custom_ca:
-            raise UserError("the SSL configuration asks for client_verify but has no custom_ca to verify with")
+            raise UserError("the SSL configuration sets client_verify but has no custom_ca to verify with")
         self._key, self._cert, self._ca = server_key.encode(), server_cert.encode(), custom_ca.encode()
         self._verify = client_verify
-        self.context()  # what cannot be used is told before a port is taken
+        self.context()  # reports unusable files before a port is taken
 
-    def credentials(self):
+    def credentials(self) -> grpc.ServerCredentials:
         """``grpc.ServerCredentials``."""
         import grpc
 
@@ -41,7 +48,7 @@ class Tls:
             [(self._key, self._cert)], root_certificates=self._ca or None, require_client_auth=self._verify
         )
 
-    def context(self):
+    def context(self) -> ssl.SSLContext:
         """``ssl.SSLContext`` for REST."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -60,7 +67,7 @@ class Tls:
         return context
 
 
-def read(path):
+def read(path: str | os.PathLike) -> Tls:
     """The :class:`Tls` of an ``--ssl_config_file``.
 
     Raises:

@@ -1,0 +1,174 @@
+"""The command ``python -m serving.server``.
+
+``python -m serving.server --model_base_path BASE/<model> --model_name NAME --port 8500``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import pathlib
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serving.savedmodel import versions
+from serving.savedmodel.servable import MAX_MESSAGE_BYTES
+from serving.server import batching, tls
+from serving.server.manager import Manager, configure_from
+from serving.server.metrics import Metrics
+from serving.server.server import GRACE_SECONDS, MAX_REQUESTS, Server
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.savedmodel.servable import Run
+
+_log = logging.getLogger(__name__)
+
+
+class StopSignals:
+    """Lets the main thread wait for SIGTERM or SIGINT.
+
+    The signal's number comes through a socket. A handler that sets an event may interrupt the thread that holds the
+    event's lock, and a signal that reaches another thread does not wake a main thread that waits for a lock.
+    """
+
+    def __init__(self):
+        self._received, sender = socket.socketpair()
+        sender.setblocking(False)
+        self._sender = sender  # kept open
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # Python writes the number to the socket
+        signal.set_wakeup_fd(sender.fileno())
+
+    def wait(self) -> None:
+        """Returns when a signal has arrived."""
+        self._received.recv(1)
+
+
+class _JsonLines(logging.Formatter):
+    """A log record as one JSON object."""
+
+    def format(self, record):
+        document = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            document["trace"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)
+
+
+def _set_up_log(as_json: bool, verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_JsonLines() if as_json else plain)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("serving").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _watch(manager: Manager, arguments: argparse.Namespace, stopping: threading.Event) -> None:
+    """Starts the threads that follow the folders and the configuration file."""
+
+    def every(seconds, check):
+        while not stopping.wait(seconds):
+            try:
+                check()
+            except UserError as error:  # the old configuration keeps serving
+                _log.error("%s", error)
+            except Exception:  # a thread that ends would never see a new version
+                _log.exception("looking for changes failed")
+
+    def follow_config():
+        configure_from(manager, arguments.model_config_file)
+
+    checks = [(arguments.file_system_poll_wait_seconds, manager.refresh)]
+    if arguments.model_config_file:
+        checks.append((arguments.model_config_file_poll_wait_seconds, follow_config))
+    for seconds, check in checks:
+        if seconds > 0:
+            threading.Thread(target=every, args=(seconds, check), daemon=True).start()
+
+
+def _parser() -> command_line.ArgumentParser:
+    parser = command_line.ArgumentParser(prog="python -m serving.server", description="Serve models.")
+    parser.add_argument("--model_base_path", help="folder BASE/<model> with the version folders")
+    parser.add_argument("--model_name", help="name of the model for clients")
+    parser.add_argument("--model_config_file", metavar="FILE", help="several models: a ModelServerConfig as text")
+    parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
+    parser.add_argument("--rest_api_port", type=int, metavar="PORT", help="REST and metrics; 0 takes a free port")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
+    parser.add_argument(
+        "--file_system_poll_wait_seconds", type=float, default=1.0, metavar="S", help="look for versions; 0: never"
+    )
+    parser.add_argument(
+        "--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="read it again; 0: never"
+    )
+    parser.add_argument("--enable_batching", action="store_true", help="join requests that arrive together")
+    parser.add_argument("--batching_parameters_file", metavar="FILE", help="BatchingParameters as text")
+    parser.add_argument("--ssl_config_file", metavar="FILE", help="SSLConfig as text: TLS on every port")
+    parser.add_argument("--max_message_bytes", type=int, default=MAX_MESSAGE_BYTES, metavar="N", help="longest request")
+    parser.add_argument("--max_requests", type=int, default=MAX_REQUESTS, metavar="N", help="gRPC requests at a time")
+    parser.add_argument("--log_json", action="store_true", help="one JSON object per line of the log")
+    parser.add_argument("--verbose", action="store_true", help="a line of the log for every request")
+    return parser
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    one = bool(arguments.model_base_path) + bool(arguments.model_name)
+    if one == 1 or bool(one) == bool(arguments.model_config_file):
+        parser.error("give --model_base_path and --model_name, or --model_config_file")
+    if arguments.batching_parameters_file and not arguments.enable_batching:
+        parser.error("--batching_parameters_file needs --enable_batching")
+    if not 0 < arguments.max_message_bytes <= MAX_MESSAGE_BYTES or arguments.max_requests < 1:
+        parser.error(f"--max_message_bytes is 1 to {MAX_MESSAGE_BYTES}, --max_requests at least 1")
+    return arguments
+
+
+def _batcher(arguments: argparse.Namespace, metrics: Metrics) -> Callable[[Run], Run] | None:
+    if not arguments.enable_batching:
+        return None
+    file = arguments.batching_parameters_file
+    parameters = batching.read(file) if file else batching.Parameters()
+    return lambda run: batching.Batcher(run, parameters, metrics.queuing)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status when SIGTERM or SIGINT has stopped the server."""
+    command_line.quiet_tensorflow()
+    arguments = _arguments(argv)
+    _set_up_log(arguments.log_json, arguments.verbose)
+    if arguments.model_base_path:
+        versions.require(arguments.model_base_path)  # reports a wrong path before TensorFlow is loaded
+    stopping = threading.Event()
+    metrics = Metrics()
+    manager = Manager(arguments.model_name, arguments.model_base_path, batcher=_batcher(arguments, metrics))
+    server = Server(
+        manager,
+        host=arguments.host,
+        port=arguments.port,
+        rest_port=arguments.rest_api_port,
+        tls=tls.read(arguments.ssl_config_file) if arguments.ssl_config_file else None,
+        max_message_bytes=arguments.max_message_bytes,
+        max_requests=arguments.max_requests,
+        metrics=metrics,
+    )
+    if arguments.model_config_file:
+        configure_from(manager, pathlib.Path(arguments.model_config_file))
+    else:
+        manager.load_newest()
+    signals = StopSignals()
+    server.start()
+    for servable in manager.servables():
+        print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
+    if server.rest_address:
+        print(f"REST on {server.rest_address}", flush=True)
+    _watch(manager, arguments, stopping)
+    signals.wait()
+    stopping.set()
+    _log.info("stopping: requests under way have %g s to end", GRACE_SECONDS)
+    server.stop()
+    return 0
