@@ -1,1 +1,7 @@
-"""TF-Serving's configuration."""
+"""What TF-Serving needs to serve exported models.
+
+* :mod:`~serving.deploy.configuration`: writes all files; the command ``python -m serving.config``.
+* :mod:`~serving.deploy.models`: exported models, their versions and labels.
+* :mod:`~serving.deploy.tf_serving`: TF-Serving's own files and command line.
+* :mod:`~serving.deploy.compose`, :mod:`~serving.deploy.kubernetes`: where it runs.
+"""
