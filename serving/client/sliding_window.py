@@ -203,7 +203,7 @@ def predict(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames, plan), plan, poses, pose_fps, encode)
+    clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
 
     def request(clip):
         start, end, pictures, joints = clip
@@ -228,7 +228,7 @@ async def predict_async(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = await client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames, plan), plan, poses, pose_fps, encode)
+    clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
     pending: asyncio.Queue = asyncio.Queue()
     free = asyncio.Semaphore(in_flight)
 
@@ -272,22 +272,29 @@ def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> I
         frames = ((time, frame if isinstance(frame, bytes) else encode_jpeg(frame)) for time, frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):
         times, pictures = zip(*held)
-        # The next frame's time is not known yet: the last frame is taken to last as long as the one before it.
-        start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
+        start, end = first / plan.fps, (first + len(held)) / plan.fps
+        if times[0] is not None:
+            # The next frame's time is not known yet: the last frame is taken to last as long as the one before it.
+            start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
         if poses is None:
             joints = None
         elif pose_fps is None:  # a pose for each frame, whatever the frames' times
             joints = poses_between(poses, first / plan.fps, (first + len(held)) / plan.fps, plan.fps)
+        elif times[0] is None:
+            joints = poses_between(poses, start, end, pose_fps)
         else:
             joints = poses_between(poses, start - _STAMP_ROUNDING, end - _STAMP_ROUNDING, pose_fps)
         yield start, end, list(pictures), joints
 
 
-def _until(stopped: threading.Event, frames: Iterable | None, plan: Plan) -> Iterable | None:
-    """The frames of a stream with their seconds until an event is set, so that the thread that reads them ends."""
+def _until(stopped: threading.Event, frames: Iterable | None) -> Iterable | None:
+    """The frames of a stream until an event is set, so that the thread that reads them comes to an end.
+
+    Each comes with its seconds, or with ``None`` where the stream has no time stamps.
+    """
     if frames is None:
         return None
-    timed = frames.timed() if hasattr(frames, "timed") else ((n / plan.fps, frame) for n, frame in enumerate(frames))
+    timed = frames.timed() if hasattr(frames, "timed") else ((None, frame) for frame in frames)
     return itertools.takewhile(lambda _: not stopped.is_set(), timed)
 
 

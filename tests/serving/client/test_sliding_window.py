@@ -435,10 +435,10 @@ def test_command_shows_the_time_line_of_what_it_saw(brightness_server, bright, t
     with pytest.MonkeyPatch.context() as patch:
 
         def broken(self):
-            yield from iter(np.zeros((12, 8, 8, 3), np.uint8))
+            yield from ((number / 10, frame) for number, frame in enumerate(np.zeros((12, 8, 8, 3), np.uint8)))
             raise UserError(f"{cut}: damaged after frame 12")
 
-        patch.setattr(VideoFrames, "__iter__", broken)
+        patch.setattr(VideoFrames, "timed", broken)
         status, out, err = run(brightness_server, "--video", bright[0], "--window", 4, "--format", "csv")
     assert status == 2
     assert err.splitlines() == [f"error: {cut}: damaged after frame 12"]
