@@ -1,8 +1,10 @@
 """TFRecords of activities of daily living: converters, the data contract and the ``tf.data`` reader.
 
-* :mod:`tfrecords.schema`: what a record holds (the data contract).
-* :mod:`tfrecords.datasets`: one reader of an original download per dataset.
-* :mod:`tfrecords.synthadl`: the generator behind the dataset that needs no download.
-* :mod:`tfrecords.convert`, :mod:`tfrecords.inspect`: the command lines.
-* :mod:`tfrecords.reading.pipeline`: from shards to batches a model accepts.
+* :mod:`tfrecords.schema`, :mod:`tfrecords.manifest`, :mod:`tfrecords.storage`: what a dataset holds.
+* :mod:`tfrecords.protocols`: which clips train, validate and test.
+* :mod:`tfrecords.datasets`: one reader of an original download per dataset; :mod:`tfrecords.synthadl` generates one.
+* :mod:`tfrecords.converting`: videos, persons, crops, the writer of shards; :mod:`tfrecords.errors`: rejected clips.
+* :mod:`tfrecords.estimation`: poses from plain video.
+* :mod:`tfrecords.reading`: from shards to batches that a model accepts.
+* :mod:`tfrecords.convert`, :mod:`tfrecords.inspect`: the commands.
 """

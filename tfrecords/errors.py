@@ -1,5 +1,5 @@
-"""The error of a single clip."""
+"""The error of one clip."""
 
 
 class RejectedClip(Exception):
-    """One clip cannot be converted; the message is the reason recorded in the manifest."""
+    """One clip cannot be converted; the message is the reason, which the manifest records."""

@@ -1,1 +1,8 @@
-"""From recordings to shards: videos, persons, crops, and the writer."""
+"""From recordings to shards.
+
+* ``writer``: a whole conversion; ``state``: the folder it fills; ``shards``: one file; ``workers``: processes.
+* ``beam``: conversion on many machines.
+* ``video``: frames of recordings; ``crops``: boxes and pictures of persons and hands.
+* ``persons``: poses of a fixed number of persons; ``pose_files``: poses from files.
+* ``preview``: a contact sheet before the conversion.
+"""

@@ -10,9 +10,10 @@ mount under the same path (NFS, Lustre, ...). A worker that dies leaves a tempor
 """
 
 import os
+import pathlib
 
-from tfrecords.converting import writer
-from zoo.shared import command_line
+from tfrecords.converting import shards as shard_files
+from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 
@@ -27,7 +28,7 @@ def check(runner):
     try:
         beam.runners.create_runner(runner)
     except (ValueError, ImportError, AttributeError) as error:
-        raise UserError(f"--runner {runner}: no runner of Apache Beam ({' '.join(str(error).split())[:200]})") from None
+        raise UserError(f"--runner {runner}: no runner of Apache Beam ({messages.one_line(error)})") from None
 
 
 def run(runner, options):
@@ -59,7 +60,7 @@ def run(runner, options):
                 f"the pipeline failed ({str(error).splitlines()[0][:300]}); complete shards are kept, run the same "
                 "command to go on"
             ) from None
-        reports = {shard: writer.finished(directory, shard) for shard in shards}
+        reports = {shard: shard_files.finished(directory, shard.file) for shard in shards}
         lacking = [shard.file for shard, report in reports.items() if report is None]
         if lacking:
             raise UserError(
@@ -82,10 +83,6 @@ def _writer_of(beam, source, directory):
             command_line.quiet_tensorflow()
 
         def process(self, shard):
-            import pathlib
-
-            from tfrecords.converting import writer
-
-            writer.write_shard(source, shard, pathlib.Path(directory))
+            shard_files.write_shard(source, shard, pathlib.Path(directory))
 
     return WriteShard()

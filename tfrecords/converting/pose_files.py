@@ -21,6 +21,7 @@ import pathlib
 import numpy as np
 
 from tfrecords.converting import persons
+from zoo.shared import messages
 
 SUFFIXES = (".npy", ".npz", ".json", ".csv")
 _VALUES = {"xyz": 3, "xy": 2, "confidence": 1}
@@ -50,7 +51,7 @@ def read(path):
     try:
         values = {name: np.asarray(value, np.float32) for name, value in readers[path.suffix](data).items()}
     except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
-        raise ValueError(f"damaged or not poses ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"damaged or not poses ({messages.one_line(error)})") from None
     return _poses(values)
 
 

@@ -4,14 +4,13 @@ Each clip is a row of frames, evenly spread over its length, and under it the pi
 mirrored picture, joints of another camera or a wrong order of joints cannot be missed in it.
 """
 
-import os
-
 import cv2
 import numpy as np
 
 from tfrecords.converting import crops
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 CLIPS, FRAMES = 6, 5
@@ -122,11 +121,9 @@ def _draw_joints(picture, xy, visible, layout):
 
 
 def _write(path, picture):
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        written = path.parent.is_dir() and cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if not written:
-            raise UserError(f"--preview {path}: cannot be written, expected a folder that is there and writable")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    failed = f"--preview {path}: cannot be written, expected a folder that is there and writable"
+    if not path.parent.is_dir():
+        raise UserError(failed)
+    with files.whole_file(path) as partial:
+        if not cv2.imwrite(str(partial), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+            raise UserError(failed)

@@ -1,24 +1,48 @@
-"""One module per dataset: what it contains, how its clips are named, and how its original download is read."""
+"""Datasets: what each contains, how its clips are named, and how its original download is read.
 
+* :mod:`~tfrecords.datasets.base`: the interface, :class:`~tfrecords.datasets.base.Source`, and what readers share.
+* :mod:`~tfrecords.datasets.openni`: what datasets recorded with OpenNI share.
+* one module per dataset, or for datasets that differ in little but their clips; it is found by its classes' ``name``.
+"""
+
+from __future__ import annotations
+
+import ast
 import importlib
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-# Dataset -> (module, class). Two datasets that differ in little but their clips share a module.
-_SOURCES = {
-    "ntu60": ("ntu", "NTU60"),
-    "ntu120": ("ntu", "NTU120"),
-    "smarthome": ("smarthome", "Smarthome"),
-    "nucla": ("nucla", "NUCLA"),
-    "cad60": ("cad", "CAD60"),
-    "cad120": ("cad", "CAD120"),
-    "msr_daily": ("msr_daily", "MSRDaily"),
-    "sbu": ("sbu", "SBU"),
-    "folder": ("folder", "Folder"),
-    "synthetic": ("synthetic", "SynthADL"),
-}
+if TYPE_CHECKING:
+    from tfrecords.datasets.base import Source
+
+_FIRST = ("ntu", "smarthome", "nucla", "cad", "msr_daily", "sbu")  # the order of lists; other modules follow by name
+
+
+def _declared(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """``(dataset, class)`` of each class with a ``name``; the module is not imported, which would load OpenCV."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for line in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "name":
+                yield ast.literal_eval(line.value), node.name
+
+
+def _find() -> dict[str, tuple[str, str]]:
+    """Dataset -> module and class."""
+    paths = {path.stem: path for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))}
+    modules = [*_FIRST, *(module for module in paths if module not in _FIRST)]
+    return {
+        dataset: (module, source)
+        for module in modules
+        for dataset, source in sorted(_declared(paths[module]), key=lambda found: (len(found[0]), found[0]))
+    }
+
+
+_SOURCES = _find()
 NAMES = tuple(_SOURCES)
 
 
-def get(name):
+def get(name: str) -> type[Source]:
     """The :class:`~tfrecords.datasets.base.Source` class of a dataset.
 
     Args:

@@ -45,7 +45,8 @@ def whole_file(path: str | os.PathLike, mode: int | None = None) -> Iterator[pat
         os.replace(partial, path)
         sync(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write does not name its file
+        if error.errno is not None:  # the system's: a write does not name its file
+            error.filename = error.filename or str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)

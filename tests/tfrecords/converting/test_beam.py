@@ -1,15 +1,12 @@
 """Conversion by Apache Beam, on the runner that needs no cluster."""
 
 import filecmp
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files
 from tfrecords import convert
-from tfrecords.converting import beam
+from tfrecords.converting import shards
 from zoo.shared.errors import UserError
 
 pytest.importorskip("apache_beam", reason="the extra 'beam' is not installed (tested on the reference row)")
@@ -27,23 +24,19 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_the_same_bytes_as_on_one_machine(source, tmp_path, capsys):
+def test_the_same_bytes_as_on_one_machine(source, tmp_path, run_command):
     runner = ["--runner", "DirectRunner", "--runner-option=--direct_running_mode=in_memory"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tfrecords.convert", *command(source, tmp_path / "beam", *runner)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert convert.main(command(source, tmp_path / "here", "--workers", "1")) == 0
-    assert done.stdout == capsys.readouterr().out.replace("here", "beam")
+    status, by_beam, errors = run_command(convert.main, *command(source, tmp_path / "beam", *runner))
+    assert status == 0, errors
+    status, here, _ = run_command(convert.main, *command(source, tmp_path / "here", "--workers", "1"))
+    assert (status, by_beam) == (0, here.replace("here", "beam"))
     names = sorted(path.name for path in (tmp_path / "here").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "beam").iterdir())
     same, different, errors = filecmp.cmpfiles(tmp_path / "here", tmp_path / "beam", names, shallow=False)
     assert (sorted(same), different, errors) == (names, [], [])
 
 
+@pytest.mark.slow
 def test_a_failing_worker_leaves_what_is_complete(source, tmp_path, monkeypatch):
     written = []
 
@@ -52,8 +45,8 @@ def test_a_failing_worker_leaves_what_is_complete(source, tmp_path, monkeypatch)
             raise OSError("no space left on device")
         written.append(original(source, shard, directory)["file"])
 
-    original = beam.writer.write_shard
-    monkeypatch.setattr(beam.writer, "write_shard", write_shard)
+    original = shards.write_shard
+    monkeypatch.setattr(shards, "write_shard", write_shard)
     with pytest.raises(UserError, match=r"no space left on device.*complete shards are kept"):
         convert.main(command(source, tmp_path / "out", "--runner", "DirectRunner"))
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """The writer: what goes where, and that nothing half-written is ever taken for whole."""
 
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -16,7 +17,8 @@ import tensorflow as tf
 
 from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files, slow_conversion
-from tfrecords import manifest, schema
+from tfrecords import convert, manifest, schema
+from tfrecords.converting import shards as shard_files
 from tfrecords.converting import writer
 from tfrecords.datasets import nucla
 from zoo.shared.errors import UserError
@@ -50,27 +52,29 @@ def contents(folder):
 # --------------------------------------------------------------------------------------------------------- the plan
 
 
-def test_every_clip_is_in_one_shard_of_its_cell():
-    shards = writer.plan(nucla.NUCLA("", "json"), CLIPS, clips_per_shard=4)
+def test_every_clip_is_in_one_shard_of_its_split_group():
+    shards = shard_files.plan(nucla.NUCLA("", "json"), CLIPS, clips_per_shard=4)
     assert sorted(clip.id for shard in shards for clip in shard.clips) == sorted(IDS)
     assert max(len(shard.clips) for shard in shards) == 4
-    assert writer.plan(nucla.NUCLA("", "json"), CLIPS[::-1], clips_per_shard=4) == shards
+    assert shard_files.plan(nucla.NUCLA("", "json"), CLIPS[::-1], clips_per_shard=4) == shards
 
 
-def test_shards_per_cell():
-    shards = writer.plan(nucla.NUCLA("", "json"), CLIPS, shards=5)
+def test_shards_per_split_group():
+    shards = shard_files.plan(nucla.NUCLA("", "json"), CLIPS, shards=5)
     for shard in shards:
-        members = [len(other.clips) for other in shards if other.cell == shard.cell]
+        members = [len(other.clips) for other in shards if other.group == shard.group]
         assert shard.total == len(members) == min(5, sum(members))
         assert max(members) - min(members) <= 1
-    (single,) = writer.plan(nucla.NUCLA("", "json"), CLIPS[:1], shards=5)  # no empty shards
+    (single,) = shard_files.plan(nucla.NUCLA("", "json"), CLIPS[:1], shards=5)  # no empty shards
     assert single.file == (
         "v3_12-train_v2_13-train_v1_23-test_v2_1-train_v1_2-val_v12_subjects-train-00000-of-00001.tfrecord"
     )
 
 
 def test_names_of_files_are_of_a_length_that_file_systems_take():
-    longest, first, second = (writer.Shard(cell, 0, 1, ()).file for cell in ("a" * 194, "a" * 195, "a" * 195 + "b"))
+    longest, first, second = (
+        shard_files.Shard(group, 0, 1, ()).file for group in ("a" * 194, "a" * 195, "a" * 195 + "b")
+    )
     assert longest == f"{'a' * 194}-00000-of-00001.tfrecord"
     assert len(longest) == len(first) == len(second)
     assert len({longest, first, second}) == 3
@@ -80,11 +84,11 @@ def test_names_of_files_are_of_a_length_that_file_systems_take():
 
 
 def test_a_rejected_clip_changes_nothing_for_the_others(source, tmp_path):
-    whole = writer.Shard("cell", 0, 1, tuple(CLIPS))
-    sound = writer.Shard("cell", 0, 1, tuple(clip for clip in CLIPS if clip.id != "a01_s02_e01_v01"))
+    whole = shard_files.Shard("group", 0, 1, tuple(CLIPS))
+    sound = shard_files.Shard("group", 0, 1, tuple(clip for clip in CLIPS if clip.id != "a01_s02_e01_v01"))
     for name, shard in (("whole", whole), ("sound", sound)):
         (tmp_path / name / ".conversion").mkdir(parents=True)
-        report = writer.write_shard(nucla.NUCLA(source, "json"), shard, tmp_path / name)
+        report = shard_files.write_shard(nucla.NUCLA(source, "json"), shard, tmp_path / name)
         assert report["clips"] == len(IDS) - 1
     assert (tmp_path / "whole" / whole.file).read_bytes() == (tmp_path / "sound" / whole.file).read_bytes()
 
@@ -97,7 +101,7 @@ def test_a_failure_leaves_no_file(source, tmp_path):
             return super().read(info)
 
     with pytest.raises(OSError, match="the disk has gone"):
-        writer.write_shard(Failing(source, "json"), writer.Shard("cell", 0, 1, tuple(CLIPS)), tmp_path)
+        shard_files.write_shard(Failing(source, "json"), shard_files.Shard("group", 0, 1, tuple(CLIPS)), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -108,8 +112,8 @@ def test_a_file_system_without_locks(source, tmp_path, monkeypatch):
     def flock(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(writer.fcntl, "flock", flock)
-    with pytest.raises(UserError, match=r"its file system has no locks \(No locks available\): use another --out"):
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError, match=r"its file system has no locks \(No locks available\): use another"):
         writer.convert(nucla.NUCLA(source, "json"), tmp_path)
 
 
@@ -119,7 +123,7 @@ def test_another_conversion_may_remove_the_state_first(source, tmp_path, monkeyp
         shutil.rmtree(directory / ".conversion")
 
     def run(source, shards, directory, *_):
-        return {shard: writer.write_shard(source, shard, directory) for shard in shards}
+        return {shard: shard_files.write_shard(source, shard, directory) for shard in shards}
 
     monkeypatch.setattr(manifest, "save", save)
     assert writer.convert(nucla.NUCLA(source, "json"), tmp_path, run=run)[1]
@@ -153,7 +157,7 @@ def test_manifest(reference, tmp_path):
     assert found["protocols"]["v3_12"]["clips"]["test"] == 18
 
 
-def test_shards_hold_the_clips_of_their_cell(reference, tmp_path):
+def test_shards_hold_the_clips_of_their_split_group(reference, tmp_path):
     for name, content in reference.items():
         (tmp_path / name).write_bytes(content)
     ids = []
@@ -187,7 +191,7 @@ def start(source, tmp_path):
         )
         started.append(process)
         until = time.monotonic() + 60
-        while not list((tmp_path / "out").glob("*.tfrecord")):
+        while not list((tmp_path / "out").glob("[!.]*.tfrecord")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -213,12 +217,15 @@ def alive(pid):
         return False
 
 
-def resume(source, out, *options):
-    """The command a user would run again."""
-    command = [sys.executable, "-m", "tfrecords.convert", "nucla", "--source", str(source), "--out", str(out)]
-    return subprocess.run(
-        [*command, "--clips-per-shard", "2", "--workers", "2", *options], cwd=REPOSITORY, capture_output=True, text=True
-    )
+@pytest.fixture
+def resume(run_command):
+    """Runs the command that a user would run again: ``(exit status, stdout, stderr)``."""
+
+    def run(source, out, *options):
+        arguments = "nucla", "--source", source, "--out", out, "--clips-per-shard", 2, "--workers", 2
+        return run_command(convert.main, *arguments, *options)
+
+    return run
 
 
 def one_line(text):
@@ -229,40 +236,43 @@ def one_line(text):
 
 def complete_shards(out):
     """Shards under their final names; each must be whole."""
-    shards = sorted(out.glob("*.tfrecord"))
+    shards = sorted(out.glob("[!.]*.tfrecord"))
     for shard in shards:
         assert list(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
     return shards
 
 
-def test_killed_and_run_again(source, reference, start, tmp_path):
+def test_killed_and_run_again(source, reference, start, resume, tmp_path):
     process = start()
     workers = workers_of(process)
     assert len(workers) == 2
     process.kill()
     process.wait()
-    again = resume(source, tmp_path / "out")  # at once: what is left of the killed one must not be in the way
-    assert again.returncode == 0, again.stderr
-    assert "53 clips in 30 shards, 1 rejected (a01_s02_e01_v01: " in again.stdout
+    # At once: what is left of the killed one must not be in the way.
+    status, out, errors = resume(source, tmp_path / "out")
+    assert status == 0, errors
+    assert "53 clips in 30 shards, 1 rejected (a01_s02_e01_v01: " in out
     assert not any(alive(pid) for pid in workers)
     assert contents(tmp_path / "out") == reference  # byte by byte, the manifest too, and no other file
 
 
-def test_ctrl_c(source, start, tmp_path):
+@pytest.mark.slow
+def test_ctrl_c(source, start, resume, tmp_path):
     process = start()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command to go on" in one_line(errors)
     assert complete_shards(tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert not list((tmp_path / "out").rglob(".partial-*"))
     assert not (tmp_path / "out" / schema.MANIFEST).exists()
     # What is there can be completed, and not be mixed with anything else.
-    other = resume(source, tmp_path / "out", "--clips-per-shard", "3")
-    assert other.returncode == 2
-    assert "holds another conversion (clips_per_shard 2, now 3): use another --out" in one_line(other.stderr)
+    status, _, errors = resume(source, tmp_path / "out", "--clips-per-shard", 3)
+    assert status == 2
+    assert "holds another conversion (clips_per_shard 2, now 3): use another --out" in one_line(errors)
 
 
+@pytest.mark.slow
 def test_worker_killed(start, tmp_path):
     process = start()
     os.kill(workers_of(process)[0], signal.SIGKILL)
@@ -272,14 +282,16 @@ def test_worker_killed(start, tmp_path):
     assert complete_shards(tmp_path / "out")
 
 
-def test_second_writer(source, start, tmp_path):
+@pytest.mark.slow
+def test_second_writer(source, start, resume, tmp_path):
     process = start()
-    second = resume(source, tmp_path / "out")
-    assert second.returncode == 2
-    assert "another conversion is writing there" in one_line(second.stderr)
+    status, _, errors = resume(source, tmp_path / "out")
+    assert status == 2
+    assert "another conversion is writing there" in one_line(errors)
     assert process.poll() is None  # the first goes on
 
 
+@pytest.mark.slow
 def test_file_size_limit(tmp_path):
     clips = nucla_files.ids(actions=(1,), subjects=(1,), views=(1,))
     for clip in clips:
@@ -295,7 +307,7 @@ def test_file_size_limit(tmp_path):
     )
     assert run.returncode == 2
     assert "cannot be written" in one_line(run.stderr)
-    assert not list((tmp_path / "out").glob("*.t*"))
+    assert not list((tmp_path / "out").glob("*tfrecord*"))
 
 
 @pytest.fixture
@@ -309,9 +321,10 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_disk_full(source, tiny_disk):
-    full = resume(source, tiny_disk / "out")
-    assert full.returncode == 2
-    assert "no space left while writing" in one_line(full.stderr)
+@pytest.mark.slow
+def test_disk_full(source, resume, tiny_disk):
+    status, _, errors = resume(source, tiny_disk / "out")
+    assert status == 2
+    assert "no space left while writing" in one_line(errors)
     assert complete_shards(tiny_disk / "out")
-    assert not list((tiny_disk / "out").rglob("*.tmp"))
+    assert not list((tiny_disk / "out").rglob(".partial-*"))

@@ -1,0 +1,156 @@
+"""Worker processes: shards written by several processes of this machine, one shard at a time each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import reduction
+from typing import TYPE_CHECKING, Any
+
+from tfrecords.converting import shards
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from tfrecords.datasets.base import Source
+
+
+@dataclasses.dataclass
+class _Worker:
+    """What a worker process knows: set once when it starts."""
+
+    source: Source
+    directory: pathlib.Path | None
+    done: Any  # clips done by all workers
+
+    def on_clip(self):
+        with self.done.get_lock():
+            self.done.value += 1
+
+
+class _Inherited:
+    """A descriptor of which each worker process gets a duplicate when it starts.
+
+    A duplicate shares the lock on a file: the kernel's lock belongs to the open file, not to the process.
+    """
+
+    def __init__(self, descriptor):
+        self._descriptor = descriptor
+
+    def __getstate__(self):
+        return reduction.DupFd(self._descriptor)
+
+    def __setstate__(self, duplicate):
+        self._descriptor = duplicate.detach()
+
+
+_worker = None
+
+
+def _start_worker(lock, *args):
+    """Runs first in every worker process."""
+    global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Kept open for as long as the process lives: the folder stays locked until the last worker has gone.
+    _start_worker.lock = lock
+    # One thread per worker, as the workers share the cores; read by OpenCV and TensorFlow when they are loaded.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    command_line.quiet_tensorflow()
+    _worker = _Worker(*args)
+
+
+def _end_with_parent():
+    """Ends this process as soon as its parent is gone, even by SIGKILL: an orphan must not write on."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _work(shard):
+    return shards.write_shard(_worker.source, shard, _worker.directory, _worker.on_clip)
+
+
+def run(
+    source: Source,
+    todo: Sequence[shards.Shard],
+    directory: pathlib.Path | None,
+    workers: int | None,
+    bar: Any,
+    lock: int | None,
+) -> dict[shards.Shard, dict[str, Any]]:
+    """Writes shards in worker processes.
+
+    Args:
+        source: A :class:`~tfrecords.datasets.base.Source`.
+        todo: The shards.
+        directory: Folder to write to; ``None``: clips are read and nothing is written.
+        workers: Processes; default: one per core.
+        bar: A progress bar, updated by clips.
+        lock: Descriptor of the lock on the folder, which every worker holds as well.
+
+    Returns:
+        Shard -> report.
+    """
+    if not todo:
+        return {}
+    context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    done = context.Value("L", 0)
+    others = set(multiprocessing.active_children())
+    pool = concurrent.futures.ProcessPoolExecutor(
+        max_workers=min(workers or _cores(), len(todo)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(None if lock is None else _Inherited(lock), source, directory, done),
+    )
+    reports, shown = {}, 0
+    try:
+        with _ctrl_c_held():  # workers inherit it: ctrl-C reaches the whole group, and ending them is our task
+            futures = {pool.submit(_work, shard): shard for shard in todo}
+        pending = set(futures)
+        while pending:
+            finished, pending = concurrent.futures.wait(
+                pending, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            for future in finished:
+                reports[futures[future]] = future.result()
+            # Read without its lock, which a killed worker may hold.
+            now = done.get_obj().value
+            bar.update(now - shown)
+            shown = now
+    except BaseException as error:
+        # At once: a worker may be in the middle of a long clip. Nothing it leaves counts as complete.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "a worker process was killed (out of memory?); complete shards are kept, run the same command to go "
+                "on, with fewer --workers if memory is short"
+            ) from None
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return reports
+
+
+def _cores():
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _ctrl_c_held():
+    """Holds ctrl-C back inside a ``with`` block; it is delivered at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
