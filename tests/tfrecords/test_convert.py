@@ -1,5 +1,6 @@
 """``python -m tfrecords.convert`` as a user runs it."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -8,12 +9,13 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files
-from tfrecords import schema
+from tfrecords import convert, schema
 
 
-def convert(*arguments):
-    command = [sys.executable, "-m", "tfrecords.convert", *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+@pytest.fixture
+def run_convert(run_command):
+    """``run_convert(*arguments)``: ``(exit status, stdout, stderr)``."""
+    return functools.partial(run_command, convert.main)
 
 
 @pytest.fixture
@@ -23,38 +25,46 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
-def test_converted_once(source, tmp_path):
+def test_converted_once(source, run_convert, tmp_path):
     out = tmp_path / "out"
-    first = convert("nucla", "--source", source, "--out", out)
-    assert (first.returncode, first.stdout) == (0, f"18 clips in 6 shards, 0 rejected: {out}\n")
-    assert "Traceback" not in first.stderr
+    status, printed, errors = run_convert("nucla", "--source", source, "--out", out)
+    assert (status, printed) == (0, f"18 clips in 6 shards, 0 rejected: {out}\n")
+    assert "Traceback" not in errors
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    second = convert("nucla", "--source", source, "--out", out)
-    assert (second.returncode, second.stdout) == (0, f"already complete: 18 clips in 6 shards, 0 rejected: {out}\n")
+    status, printed, _ = run_convert("nucla", "--source", source, "--out", out)
+    assert (status, printed) == (0, f"already complete: 18 clips in 6 shards, 0 rejected: {out}\n")
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
-    other = convert("nucla", "--source", source, "--out", out, "--shards", 2)
-    assert other.returncode == 2
-    assert other.stderr.startswith(f"error: {out}: holds another conversion (clips_per_shard 128, now not set): use")
+    status, _, errors = run_convert("nucla", "--source", source, "--out", out, "--shards", 2)
+    assert status == 2
+    assert errors.startswith(f"error: {out}: holds another conversion (clips_per_shard 128, now not set): use")
     (source / "a01_s01_e00_v01.json").unlink()
-    other = convert("nucla", "--source", source, "--out", out)
-    assert other.returncode == 2
-    assert "holds another conversion (number of clips in the source 18, now 17)" in other.stderr
+    status, _, errors = run_convert("nucla", "--source", source, "--out", out)
+    assert status == 2
+    assert "holds another conversion (number of clips in the source 18, now 17)" in errors
 
 
-def test_no_clip_can_be_converted(tmp_path):
+@pytest.mark.slow
+def test_the_command_as_a_process(source, tmp_path):
+    command = [sys.executable, "-m", "tfrecords.convert", "nucla", "--source", source, "--out", tmp_path / "out"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, f"18 clips in 6 shards, 0 rejected: {tmp_path / 'out'}\n")
+    assert "Traceback" not in run.stderr
+
+
+def test_no_clip_can_be_converted(run_convert, tmp_path):
     nucla_files.write_json(tmp_path / "source", "a01_s01_e00_v01", label=5)
-    run = convert("nucla", "--source", tmp_path / "source", "--out", tmp_path / "out")
-    assert run.returncode == 2
-    assert "no clip of nucla could be converted: 1 rejected (a01_s01_e00_v01: " in run.stderr
+    status, _, errors = run_convert("nucla", "--source", tmp_path / "source", "--out", tmp_path / "out")
+    assert status == 2
+    assert "no clip of nucla could be converted: 1 rejected (a01_s01_e00_v01: " in errors
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
-def test_dry_run(source, tmp_path):
+def test_dry_run(source, run_convert, tmp_path):
     nucla_files.write_json(source, "a01_s01_e01_v03", skeletons=[])
-    run = convert("nucla", "--source", source, "--dry-run")
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == [
+    status, printed, errors = run_convert("nucla", "--source", source, "--dry-run")
+    assert status == 0, errors
+    assert printed.splitlines() == [
         "v3_12: train 10, val 2, test 5",
         "v2_13: train 9, val 2, test 6",
         "v1_23: train 9, val 2, test 6",
@@ -83,18 +93,18 @@ def test_dry_run(source, tmp_path):
         ([], "DATASET"),
     ],
 )
-def test_wrong_usage(arguments, message):
-    run = convert(*arguments)
-    assert run.returncode == 2
-    assert message in run.stderr
-    assert len(run.stderr.splitlines()) == 1
+def test_wrong_usage(run_convert, arguments, message):
+    status, _, errors = run_convert(*arguments)
+    assert status == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
 
 
-def test_out_is_a_file(source, tmp_path):
+def test_out_is_a_file(source, run_convert, tmp_path):
     (tmp_path / "file").write_text("")
-    run = convert("nucla", "--source", source, "--out", tmp_path / "file")
-    assert run.returncode == 2
-    assert "a file is in the way" in run.stderr
+    status, _, errors = run_convert("nucla", "--source", source, "--out", tmp_path / "file")
+    assert status == 2
+    assert "a file is in the way" in errors
 
 
 def test_help_without_tensorflow():
@@ -106,9 +116,9 @@ def test_help_without_tensorflow():
 
 
 @pytest.mark.real_data
-def test_the_whole_json_release(real_data, tmp_path):
-    run = convert("nucla", "--source", real_data / "nucla" / "all_sqe", "--out", tmp_path / "out")
-    assert run.stdout.startswith("1484 clips in 18 shards, 0 rejected")
+def test_the_whole_json_release(real_data, run_convert, tmp_path):
+    _, printed, _ = run_convert("nucla", "--source", real_data / "nucla" / "all_sqe", "--out", tmp_path / "out")
+    assert printed.startswith("1484 clips in 18 shards, 0 rejected")
     found = json.loads((tmp_path / "out" / schema.MANIFEST).read_text())
     clips = {name: protocol["clips"] for name, protocol in found["protocols"].items()}
     assert clips == {

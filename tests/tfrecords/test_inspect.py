@@ -2,13 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
 
-from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files
 from tfrecords import inspect, manifest, schema
 from tfrecords.converting import writer
@@ -43,10 +40,9 @@ def run(capsys, *arguments):
     return status, out, errors.strip().rpartition("\n")[2]
 
 
-def test_overview(converted):
-    command = [sys.executable, "-m", "tfrecords.inspect", converted]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_overview(converted, capsys):
+    status, out, errors = run(capsys, converted)
+    assert (status, errors) == (0, "")
     for line in (
         "dataset    nucla (schema 1)",
         "pictures   full_body",
@@ -58,7 +54,7 @@ def test_overview(converted):
         "rejected   1",
         "  a08_s01_e01_v02: view_2/a08_s01_e01: no pictures frame_*_rgb.jpg (--parts none converts poses alone)",
     ):
-        assert line in done.stdout.splitlines()
+        assert line in out.splitlines()
 
 
 def test_json_is_the_manifest(converted, capsys):

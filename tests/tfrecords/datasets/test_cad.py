@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tfrecords import cad_files, openni_files
-from tests.tfrecords.test_convert import convert
-from tfrecords import protocols, schema
+from tfrecords import convert, protocols, schema
 from tfrecords.datasets import cad
 from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
@@ -186,26 +185,28 @@ def test_no_clip_at_all(tmp_path, source, name):
 # ---------------------------------------------------------------------------------------------------------- commands
 
 
-def test_command_cad60(tmp_path):
+def test_command_cad60(run_command, tmp_path):
     cad_files.write_60(tmp_path / "source", {"0512164529": "brushing teeth", "0512172825": "still"})
     cad_files.write_60(tmp_path / "source", {"0510165136": "writing on whiteboard"}, subject=2)
     out = tmp_path / "out"
-    run = convert("cad60", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("2 clips in 2 shards, 1 rejected (data1/0512172825: activity 'still'")
+    arguments = "cad60", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64
+    status, printed, errors = run_command(convert.main, *arguments)
+    assert status == 0, errors
+    assert printed.startswith("2 clips in 2 shards, 1 rejected (data1/0512172825: activity 'still'")
     found = json.loads((out / schema.MANIFEST).read_text())
     assert [found["protocols"][f"loso_{n}"]["clips"]["test"] for n in range(1, 5)] == [1, 1, 0, 0]
 
 
-def test_command_cad120(tmp_path):
+def test_command_cad120(run_command, tmp_path):
     for subject, recording in ((1, "1204142055"), (3, "1204173536")):
         cad_files.write_120(tmp_path / "source", recording, subject=subject)
     damaged = cad_files.write_120(tmp_path / "source", "0126141638", subject=5)
     damaged.write_text("")
     out = tmp_path / "out"
-    run = convert("cad120", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--parts", "none")
-    assert run.returncode == 0, run.stderr
-    assert "1 rejected (a01_s5_0126141638: 0126141638.txt: truncated, its last line is not END)" in run.stdout
+    arguments = "cad120", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--parts", "none"
+    status, printed, errors = run_command(convert.main, *arguments)
+    assert status == 0, errors
+    assert "1 rejected (a01_s5_0126141638: 0126141638.txt: truncated, its last line is not END)" in printed
     found = json.loads((out / schema.MANIFEST).read_text())
     assert found["counts"]["per_subject"] == {"1": 1, "3": 1}
     assert (found["parts"], found["skeleton_layout"]) == ([], "nite_15")

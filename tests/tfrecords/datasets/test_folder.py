@@ -2,15 +2,12 @@
 
 import argparse
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.tfrecords import recording_files
-from tfrecords import manifest, schema
+from tfrecords import convert, inspect, manifest, schema
 from tfrecords.datasets.folder import Folder
 from tfrecords.errors import RejectedClip
 from tfrecords.reading import pipeline
@@ -44,11 +41,10 @@ def source(table, *options):
     return Folder.from_arguments(parser.parse_args(["--csv", str(table), *options]))
 
 
-def test_the_whole_way(table, tmp_path):
-    command = [sys.executable, "-m", "tfrecords.convert", "folder", "--csv", table, "--layout", LAYOUT]
-    command += ["--focal-length", recording_files.FOCAL_LENGTH, "--size", 32, "--out", tmp_path / "out", "--workers", 1]
-    done = subprocess.run([str(c) for c in command], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_the_whole_way(table, run_command, tmp_path):
+    options = ["--focal-length", recording_files.FOCAL_LENGTH, "--size", 32, "--out", tmp_path / "out", "--workers", 1]
+    status, _, errors = run_command(convert.main, "folder", "--csv", table, "--layout", LAYOUT, *options)
+    assert status == 0, errors
     found = manifest.load(tmp_path / "out")
     assert found["labels"] == ["drink", "eat"]
     assert {name: p["clips"] for name, p in found["protocols"].items()} == {
@@ -63,9 +59,8 @@ def test_the_whole_way(table, tmp_path):
         (1, 2, 1, 13, 3),
         [1],
     )
-    command = [sys.executable, "-m", "tfrecords.inspect", tmp_path / "out", "--clip", "b"]
-    done = subprocess.run([str(c) for c in command], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.stdout.split()[:2] == ["id", "b"], done.stderr
+    _, printed, errors = run_command(inspect.main, tmp_path / "out", "--clip", "b")
+    assert printed.split()[:2] == ["id", "b"], errors
 
 
 def test_joints_are_placed_by_pixels_or_by_the_camera(table):

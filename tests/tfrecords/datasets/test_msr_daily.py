@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tfrecords import msr_daily_files, nucla_files
-from tests.tfrecords.test_convert import convert
-from tfrecords import protocols, schema
+from tfrecords import convert, protocols, schema
 from tfrecords.converting import crops
 from tfrecords.datasets import msr_daily
 from tfrecords.errors import RejectedClip
@@ -186,16 +185,17 @@ def test_damaged_video_is_rejected(tmp_path):
         read(tmp_path)
 
 
-def test_command(tmp_path):
+def test_command(run_command, tmp_path):
     for clip in ("a01_s01_e01", "a16_s02_e02"):
         msr_daily_files.write(tmp_path / "source", clip)
     msr_daily_files.write(tmp_path / "source" / "more", "a02_s02_e01", video=False)
     (tmp_path / "source" / "a17_s01_e01_rgb.avi").write_bytes(b"")
     out = tmp_path / "out"
-    run = convert("msr_daily", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("2 clips in ")
-    assert "2 rejected (a02_s02_e01: no video of it (--parts none converts poses alone); a17_s01_e01: " in run.stdout
+    arguments = "msr_daily", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64
+    status, printed, errors = run_command(convert.main, *arguments)
+    assert status == 0, errors
+    assert printed.startswith("2 clips in ")
+    assert "2 rejected (a02_s02_e01: no video of it (--parts none converts poses alone); a17_s01_e01: " in printed
     found = json.loads((out / schema.MANIFEST).read_text())
     assert found["protocols"]["odd_even"]["clips"]["test"] == found["protocols"]["loso_2"]["clips"]["test"] == 1
     assert found["counts"]["frames"] == 16

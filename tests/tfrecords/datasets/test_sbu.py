@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tfrecords import openni_files, sbu_files
-from tests.tfrecords.test_convert import convert
-from tfrecords import protocols, schema
+from tfrecords import convert, protocols, schema
 from tfrecords.datasets import sbu
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
@@ -210,15 +209,16 @@ def test_no_clip_at_all(tmp_path):
         sbu.SBU(tmp_path).index()
 
 
-def test_command(tmp_path):
+def test_command(run_command, tmp_path):
     for pair in ("s01s02", "s02s03", "s04s03"):
         sbu_files.write(tmp_path / "source", f"{pair}_05_001")
     folder = sbu_files.write(tmp_path / "source", "s04s03_06_001")
     (folder / "skeleton_pos.txt").write_text(TEXT[:300])
     out = tmp_path / "out"
-    run = convert("sbu", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("3 clips in 4 shards, 1 rejected (s04s03_06_001: skeleton_pos.txt line 1: truncated")
+    arguments = "sbu", "--source", tmp_path / "source", "--out", out, "--workers", 1, "--size", 64
+    status, printed, errors = run_command(convert.main, *arguments)
+    assert status == 0, errors
+    assert printed.startswith("3 clips in 4 shards, 1 rejected (s04s03_06_001: skeleton_pos.txt line 1: truncated")
     found = json.loads((out / schema.MANIFEST).read_text())
     assert [found["protocols"][f"fold_{n}"]["clips"]["test"] for n in range(1, 6)] == [1, 1, 0, 0, 1]
     assert (found["persons"], found["skeleton_layout"], found["parts"]) == (2, "nite_15", ["full_body"])
