@@ -22,7 +22,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest, schema
+from tfrecords import schema
 from tfrecords.converting import crops
 from tfrecords.datasets.ntu import NTU120
 from tfrecords.datasets.synthetic import ACTIVITIES, SynthADL
@@ -31,7 +31,7 @@ from tfrecords.synthadl.cameras import FRAME_SIZE, camera
 from tfrecords.synthadl.drawing import render
 from tfrecords.synthadl.performance import perform
 from tfrecords.synthadl.randomness import generator
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 WIDTH, HEIGHT = 1920, 1080  # of NTU RGB+D's videos
@@ -129,7 +129,7 @@ def main(argv=None):
     described = environment.describe("numpy", environment.OPENCV, "av")
     path = pathlib.Path(arguments.json)
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_json(path, {"clip": arguments.clip, "results": results, **described})
+    files.write_json(path, {"clip": arguments.clip, "results": results, **described})
     print(f"written to {path}")
 
 

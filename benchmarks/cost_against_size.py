@@ -24,8 +24,7 @@ if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 PARTS = ("full_body", "left_hand", "right_hand")
@@ -74,7 +73,7 @@ def main(argv=None):
         print(_table(axis, results[axis]), flush=True)
         if arguments.json:  # after every axis: they take minutes
             described = environment.describe("tensorflow", "keras", "numpy")
-            manifest.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
+            files.write_json(arguments.json, {"axes": results, "repetitions": arguments.repetitions, **described})
     return 0
 
 

@@ -19,13 +19,12 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest
 from tfrecords.converting.crops import decode_jpeg
 from tfrecords.converting.video import Video
 from tfrecords.datasets.synthetic import SynthADL
 from zoo import ZooError
 from zoo.fusion import dense_trajectories
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 TRACK, POINT = (0, 255, 0), (255, 0, 0)  # RGB
@@ -117,7 +116,7 @@ def main(argv=None):
     )
     path = pathlib.Path(arguments.json)
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_json(path, result)
+    files.write_json(path, result)
     print(f"written to {path}")
     if arguments.picture:
         number = busiest(tracks, count)

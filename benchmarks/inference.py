@@ -31,8 +31,7 @@ if not __package__:  # run as a script: the repository's packages are beside its
 
 from benchmarks.alternatives import runtimes
 from benchmarks.alternatives.cases import Case
-from tfrecords import manifest
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "inference.json"
@@ -83,7 +82,7 @@ def main(argv=None):
                 _print(found["cases"][-1])
                 if path:  # after every case, so that none is lost
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    manifest.write_json(path, _with_earlier(found, path))
+                    files.write_json(path, _with_earlier(found, path))
     print(f"\n{time.perf_counter() - start:.0f} seconds")
     return 0
 

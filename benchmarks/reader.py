@@ -1,4 +1,4 @@
-"""How fast is the reader, per core, beside JPEG folders and video files; and does it leak?
+"""How fast is the reader per core, compared with JPEG folders and video files? Does it leak?
 
 Every way delivers the same: batches of clips of 64 frames of 224 x 224 pixels around the person, float32 in [-1, 1].
 
@@ -10,7 +10,7 @@ Every way delivers the same: batches of clips of 64 frames of 224 x 224 pixels a
 
 The process keeps to one core, and every library to one thread. Rounds alternate between the ways, after one that does
 not count; the table gives medians of CPU time per clip, which other processes on the machine hardly change, and of
-elapsed time. The reader's share includes starting its threads anew in every round. The clips are SynthADL's, 640 x 480
+elapsed time. The reader's time includes starting its threads in every round. The clips are SynthADL's, 640 x 480
 pixels, with the noise of a camera (standard deviation 4): as JPEG of quality 90 they take 1.6 bits per pixel, where
 frames of an NTU RGB+D recording took 1.0 and those of a web video 1.8. decord is measured where it is installed
 (``pip install decord``).
@@ -18,6 +18,8 @@ frames of an NTU RGB+D recording took 1.0 and those of a web video 1.8. decord i
     python benchmarks/reader.py --out /tmp/clips
     python benchmarks/reader.py --out /tmp/clips --memory    # instead: resident memory over 10,000 clips
 """
+
+from __future__ import annotations
 
 import dataclasses
 import importlib.util
@@ -34,10 +36,10 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest, protocols
+from tfrecords import protocols
 from tfrecords.converting import crops, writer
 from tfrecords.datasets import base, synthetic
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 FRAMES, STRIDE, SIZE = 64, 2, 224
@@ -70,7 +72,7 @@ class Noisy(synthetic.SynthADL):
         return base.Index(tuple(training[: self.clips]))
 
     def options(self):
-        """All that the clips depend on: the folder is not taken for that of other ones."""
+        """All that the clips depend on, so that a folder with other clips is not reused."""
         return {**super().options(), "clips": self.clips, "noise": NOISE}
 
     def recorded(self, info):
@@ -242,10 +244,10 @@ def ways(out, boxes, epochs):
     """Name -> function of a round's number that reads all clips ``epochs`` times and returns their number."""
     plain, changed = reader(out / "tfrecords", epochs, crop=False), reader(out / "tfrecords", epochs, flip=True)
     found = {"tfrecords": lambda _: _count(plain), "tfrecords, crop and flip": lambda _: _count(changed)}
-    files = {"jpegs": jpeg_frames, "pyav": pyav_frames}
+    decoders = {"jpegs": jpeg_frames, "pyav": pyav_frames}
     if importlib.util.find_spec("decord"):
-        files["decord"] = decord_frames
-    for name, read in files.items():
+        decoders["decord"] = decord_frames
+    for name, read in decoders.items():
         for kind, suffix in (("stored", ""), ("recorded", "_recorded")):
             way = Files(read, out / kind, boxes, cut=kind == "recorded")
             found[name + suffix] = lambda number, way=way: _count(way.batches(epochs, np.random.default_rng(number)))
@@ -262,7 +264,7 @@ def _count(batches):
 
 
 def differences(out, boxes):
-    """Name -> mean absolute difference to this project's reader on one clip, in grey levels: all see the same."""
+    """Name -> mean absolute difference to this project's reader on one clip, in grey levels: all show the same."""
     from tfrecords.reading import pipeline
 
     records = pipeline.Records(out / "tfrecords")
@@ -329,11 +331,11 @@ def measure(out, *, clips, frames, rounds, epochs):
 def _bytes(out, name):
     """Bytes that a way's clips take on the disk."""
     if name.startswith("tfrecords"):
-        files = (out / "tfrecords").glob("*.tfrecord")
+        found = (out / "tfrecords").glob("*.tfrecord")
     else:
         folder = out / ("recorded" if name.endswith("_recorded") else "stored")
-        files = folder.glob("*/*.jpg" if name.startswith("jpegs") else "*.mp4")
-    return sum(file.stat().st_size for file in files)
+        found = folder.glob("*/*.jpg" if name.startswith("jpegs") else "*.mp4")
+    return sum(file.stat().st_size for file in found)
 
 
 def memory(out, *, clips):
@@ -360,8 +362,8 @@ def memory(out, *, clips):
         for number, _ in enumerate(data.take(clips // BATCH), 1):
             if number * BATCH % MEMORY_EVERY == 0:
                 seen.append((number * BATCH, _resident()))
-        counted, resident = np.array(seen[len(seen) // 4 :], np.float64).T
-        slope = float(np.polyfit(counted, resident, 1)[0])
+        read, resident = np.array(seen[len(seen) // 4 :], np.float64).T
+        slope = float(np.polyfit(read, resident, 1)[0])
         found[balance] = {"bytes_per_clip": slope, "clips": seen[-1][0], "resident_bytes": [size for _, size in seen]}
     return found
 
@@ -386,7 +388,7 @@ def _table(result):
     return "\n".join(lines)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Measures, prints a table and writes JSON."""
     parser = command_line.ArgumentParser(prog="reader.py", description=__doc__.splitlines()[0])
     out = "folder for the clips, which stay there"
@@ -428,7 +430,7 @@ def main(argv=None):
     decoders = [name for name in ("av", "decord") if importlib.util.find_spec(name)]
     result.update(environment.describe("numpy", environment.OPENCV, "tensorflow", *decoders))
     path = arguments.json or arguments.out / ("memory.json" if arguments.memory else "reader.json")
-    manifest.write_json(path, result)
+    files.write_json(path, result)
     print(f"written to {path}")
     return 0
 

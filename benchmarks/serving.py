@@ -34,8 +34,7 @@ if not __package__:  # run as a script: `serving` is the package, not this file
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from serving.savedmodel import signatures
-from tfrecords import manifest
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 CLIENTS = (1, 4, 16)
@@ -75,7 +74,7 @@ def main(argv=None):
     packages = {name: metadata.version(name) for name in ("tensorflow", "grpcio", "numpy")}
     result["machine"] = {"cores": os.cpu_count(), "processor": _processor(), "versions": packages}
     if arguments.json:
-        manifest.write_json(arguments.json, result)
+        files.write_json(arguments.json, result)
     return result.get("failures", 0) and 1
 
 

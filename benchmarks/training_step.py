@@ -30,8 +30,7 @@ if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 WAYS = ("keras", "keras_recompute", "separable_sta", "pytorch", "pytorch_compile", "pytorch_recompute")
@@ -94,7 +93,7 @@ def main(argv=None):
         if arguments.json:  # after every case: they take minutes
             described = environment.describe("tensorflow", "keras", "torch", "numpy")
             result = {"cases": results, "steps": arguments.steps, "not_installed": missing, **described}
-            manifest.write_json(arguments.json, result)
+            files.write_json(arguments.json, result)
     return 0
 
 

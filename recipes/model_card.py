@@ -15,7 +15,7 @@ import sys
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 RESULTS = "results.json"
@@ -50,7 +50,6 @@ def write(folder, runs=(), hardware=None):
     """
     from recipes import run_directory
     from recipes.reports import cards
-    from tfrecords import manifest
 
     results = read(folder)
     for run in runs:
@@ -61,7 +60,7 @@ def write(folder, runs=(), hardware=None):
     results["parameters"] = cards.parameters(results["parameters"])
     pages = cards.pages(results)
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    manifest.write_json(pathlib.Path(folder) / RESULTS, results)
+    files.write_json(pathlib.Path(folder) / RESULTS, results)
     for name, text in pages.items():
         run_directory.write_text(pathlib.Path(folder) / name, text)
     print(f"{len(pages)} pages with the figures of {len(results['runs'])} runs written to {folder}", flush=True)

@@ -3,22 +3,28 @@
 Without ``manifest.json`` a folder is no dataset, however many shards it holds. See ``docs/data.md`` for its fields.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import json
 import os
 import pathlib
+from typing import Any
 
 from tfrecords import schema, storage
+from zoo.shared import files
 from zoo.shared.errors import UserError
+
+SPLIT_GROUPS = "cells"  # the manifest's key of the split groups: name -> splits, clips and shards
 
 _FIELDS = (
     *("schema_version", "dataset", "labels", "skeleton_layout", "persons", "joints", "parts", "fps"),
-    *("cells", "protocols", "counts", "options", "rejected"),
+    *(SPLIT_GROUPS, "protocols", "counts", "options", "rejected"),
 )
 
 
-def load(directory):
-    """Reads the manifest of a converted dataset and checks that every shard it names is there, at its full size.
+def load(directory: str | os.PathLike | storage.Remote) -> dict[str, Any]:
+    """Reads the manifest of a converted dataset and checks that every shard it lists exists and has its full size.
 
     Args:
         directory: Folder written by ``python -m tfrecords.convert``, or its address, see :mod:`tfrecords.storage`.
@@ -56,7 +62,7 @@ def load(directory):
     missing = [field for field in _FIELDS if field not in manifest]
     if missing:
         raise UserError(f"{path}: without {', '.join(missing)}: {again}")
-    # Side by side: a store takes as long for one answer as for sixteen.
+    # In parallel: a store takes as long for one response as for sixteen.
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         problems = pool.map(lambda shard: _wrong_with(directory / shard["file"], shard["bytes"]), shards(manifest))
     for problem in filter(None, problems):
@@ -69,44 +75,20 @@ def _wrong_with(path, expected):
     try:
         size = path.stat().st_size
     except OSError as error:
-        return f"{path}: {error.strerror}, the manifest names it"
+        return f"{path}: {error.strerror}, the manifest lists it"
     return None if size == expected else f"{path}: {size} bytes, expected {expected}"
 
 
-def save(directory, manifest):
+def save(directory: str | os.PathLike, manifest: dict[str, Any]) -> None:
     """Writes the manifest; a reader finds the old one, none, or the whole new one.
 
     Args:
         directory: The converted dataset's folder.
         manifest: The manifest as a dictionary.
     """
-    write_json(pathlib.Path(directory) / schema.MANIFEST, manifest)
+    files.write_json(pathlib.Path(directory) / schema.MANIFEST, manifest)
 
 
-def shards(manifest):
+def shards(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """All shards of a manifest, in order: dictionaries with ``file``, ``clips``, ``bytes`` and ``sha256``."""
-    return [shard for cell in manifest["cells"].values() for shard in cell["shards"]]
-
-
-def write_json(path, value):
-    """Writes JSON under a temporary name, flushes it to the disk and renames it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path):
-    """Flushes a folder's entries to the disk, so that a rename outlives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return [shard for group in manifest[SPLIT_GROUPS].values() for shard in group["shards"]]

@@ -1,22 +1,27 @@
 """Evaluation protocols: which clips train, validate and test.
 
-``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every cell of a converted
-dataset and every recipe derives from the one table below.
+``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every split group of a converted
+dataset and every recipe derives from the one table below. A split group is one combination of splits over a dataset's
+protocols.
 
 Where a dataset's authors name a validation part, it is that. Elsewhere validation is one tenth of the training
-performances, chosen by a stable hash of what
-:meth:`~tfrecords.datasets.base.Source.performance` says: a performance recorded by several cameras is never in training
-from one view and in validation from another, as such a validation accuracy would say nothing of new performances.
+performances, chosen by a stable hash of
+:meth:`~tfrecords.datasets.base.Source.performance`: a performance recorded by several cameras is never in training
+from one view and in validation from another, as the accuracy on it would not be that on new performances.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Callable, Optional
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tfrecords import datasets
+from tfrecords.schema import ClipInfo
 
 SPLITS = ("train", "val", "test")
-VALIDATION_SHARE = 0.1
+VALIDATION_FRACTION = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +38,13 @@ class Protocol:
     """
 
     description: str
-    is_train: Callable
-    is_test: Callable
-    labels: Optional[tuple] = None
-    is_validation: Optional[Callable] = None
+    is_train: Callable[[ClipInfo], bool]
+    is_test: Callable[[ClipInfo], bool]
+    labels: tuple[str, ...] | None = None
+    is_validation: Callable[[ClipInfo], bool] | None = None
 
-    def facts(self):
-        """What a manifest says of it, as JSON values: ``description`` and, for a part of the classes, ``labels``."""
+    def facts(self) -> dict[str, Any]:
+        """What a manifest holds of it, as JSON values: ``description`` and, for a part of the classes, ``labels``."""
         return {"description": self.description, **({"labels": list(self.labels)} if self.labels else {})}
 
 
@@ -164,12 +169,12 @@ PROTOCOLS = {
 }
 
 
-def names(dataset):
+def names(dataset: str) -> tuple[str, ...]:
     """Names of a dataset's protocols."""
     return tuple(PROTOCOLS[dataset])
 
 
-def split_of(dataset, protocol, clip_id):
+def split_of(dataset: str, protocol: str, clip_id: str) -> str | None:
     """The part of a protocol a clip belongs to.
 
     Args:
@@ -203,31 +208,31 @@ def split_of(dataset, protocol, clip_id):
     return train_or_val(f"{dataset}/{source.performance(info)}")
 
 
-def train_or_val(performance):
-    """``"val"`` for a tenth of all performances, else ``"train"``; the same wherever and whenever it is asked.
+def train_or_val(performance: str) -> str:
+    """``"val"`` for a tenth of all performances, else ``"train"``; always the same for the same text.
 
     Args:
         performance: Text that names the performance.
     """
-    return "val" if _hash(performance) < VALIDATION_SHARE else "train"
+    return "val" if _hash(performance) < VALIDATION_FRACTION else "train"
 
 
-def splits_of(dataset, clip_id):
+def splits_of(dataset: str, clip_id: str) -> dict[str, str | None]:
     """Protocol -> split of a clip, for all protocols of its dataset."""
     return {protocol: split_of(dataset, protocol, clip_id) for protocol in PROTOCOLS[dataset]}
 
 
-def cell_name(splits):
-    """Name of the cell of clips with these splits.
+def split_group_name(splits: Mapping[str, str | None]) -> str:
+    """Name of the group of clips that have these splits.
 
     Args:
         splits: Protocol -> split.
 
     Returns:
-        The cell's name.
+        The group's name.
 
     Example:
-        >>> cell_name({"cs": "train", "cv": None})
+        >>> split_group_name({"cs": "train", "cv": None})
         'cs-train_cv-none'
     """
     return "_".join(f"{protocol}-{split or 'none'}" for protocol, split in splits.items())

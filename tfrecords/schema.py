@@ -1,6 +1,6 @@
 """The data contract: what one record holds.
 
-A clip is one ``tf.train.SequenceExample``. Its context says what the clip is; its feature lists have one entry per
+A clip is one ``tf.train.SequenceExample``. Its context describes the clip; its feature lists have one entry per
 frame. Every other file of the project refers to the names below; nothing else defines them.
 
 =====================  ==================================================================================
@@ -35,19 +35,25 @@ A feature list that a clip does not have is absent: clips of poses alone and of 
 =====================  ==================================================================================
 feature list           value per segment
 =====================  ==================================================================================
-``features/g<G>``      what a trained network makes of each of the G equal segments of the clip, D floats
+``features/g<G>``      features of a trained network for each of the G equal segments of the clip, D floats
 =====================  ==================================================================================
 
-``recipes/extract_features.py`` adds these lists, most often in the place of the pictures; readers of the same version
-that do not know them pass over them.
+``recipes/extract_features.py`` adds these lists, most often instead of the pictures; readers of the same version
+that do not know them skip them.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.skeletons import PARTS
+
+if TYPE_CHECKING:  # imported where it is used: many commands need no TensorFlow
+    import tensorflow as tf
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -57,7 +63,7 @@ _POSES = {"pose/xyz": 3, "pose/xy": 2, "pose/confidence": 1}  # values per joint
 
 @dataclasses.dataclass(frozen=True)
 class ClipInfo:
-    """What a clip's name says of it. Numbers are the dataset's own; 0 where it has none."""
+    """What a clip's name encodes. Numbers are the dataset's own; 0 where it has none."""
 
     id: str
     label: int
@@ -72,7 +78,7 @@ class Clip:
     """One clip in memory.
 
     Attributes:
-        info: What the clip's name says.
+        info: What the clip's name encodes.
         dataset: Name of the dataset.
         label_text: Name of the class.
         fps: Frames per second.
@@ -90,17 +96,17 @@ class Clip:
     dataset: str
     label_text: str
     fps: float
-    images: dict = dataclasses.field(default_factory=dict)
-    boxes: dict = dataclasses.field(default_factory=dict)
+    images: Mapping[str, Sequence[bytes]] = dataclasses.field(default_factory=dict)
+    boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     layout: str = ""
-    pose_xyz: Optional[np.ndarray] = None
-    pose_xy: Optional[np.ndarray] = None
-    pose_confidence: Optional[np.ndarray] = None
-    features: dict = dataclasses.field(default_factory=dict)
+    pose_xyz: np.ndarray | None = None
+    pose_xy: np.ndarray | None = None
+    pose_confidence: np.ndarray | None = None
+    features: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
     length: int = 0
 
     @property
-    def num_frames(self):
+    def num_frames(self) -> int:
         """Frames in the clip; every list of values per frame has this many entries (``ValueError`` otherwise)."""
         lengths = {name: len(values) for name, values in self._frame_lists().items()}
         if not lengths and self.length:
@@ -110,12 +116,12 @@ class Clip:
         return next(iter(lengths.values()))
 
     @property
-    def persons(self):
+    def persons(self) -> int:
         """Persons M in the poses; 0 without poses."""
         poses = [p for p in (self.pose_xyz, self.pose_xy) if p is not None]
         return poses[0].shape[1] if poses else 0
 
-    def feature_lists(self):
+    def feature_lists(self) -> dict[str, Any]:
         """Name -> values per frame or segment, for the lists the clip has."""
         return {**self._frame_lists(), **{features_list(g): values for g, values in self.features.items()}}
 
@@ -127,12 +133,12 @@ class Clip:
         return lists
 
 
-def features_list(granularity):
+def features_list(granularity: int) -> str:
     """Name of the feature list that holds one feature for each of ``granularity`` segments."""
     return f"features/g{granularity}"
 
 
-def encode(clip):
+def encode(clip: Clip) -> bytes:
     """Serialises a clip; the same clip always gives the same bytes.
 
     Args:
@@ -182,7 +188,7 @@ def encode(clip):
     return example.SerializeToString(deterministic=True)
 
 
-def decode(serialized):
+def decode(serialized: bytes) -> Clip:
     """The :class:`Clip` of serialised bytes: the inverse of :func:`encode`.
 
     Args:
@@ -243,7 +249,7 @@ def decode(serialized):
     )
 
 
-def label_of(head):
+def label_of(head: bytes) -> int:
     """The stored label of a record, from its first bytes.
 
     Args:
@@ -276,20 +282,27 @@ def label_of(head):
     return context["clip/label/index"].int64_list.value[0]
 
 
-def parsing_spec(*, parts=(), pose_values=0, place_values=0, granularities=(), feature_size=0):
+def parsing_spec(
+    *,
+    parts: Sequence[str] = (),
+    pose_values: int = 0,
+    xy_values: int = 0,
+    granularities: Sequence[int] = (),
+    feature_size: int = 0,
+) -> tuple[dict[str, Any], dict[str, tf.io.FixedLenSequenceFeature]]:
     """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
 
     Args:
         parts: Body parts whose pictures are wanted, some of :data:`PARTS`.
         pose_values: Values M * J * 3 of one frame's 3D poses; 0 when no poses are wanted.
-        place_values: Values M * J * 2 of the joints' places in one source frame; 0 when they are not wanted. With them
-            comes the box of the full body.
+        xy_values: Values M * J * 2 of the joints' pixel coordinates in one source frame; 0 when they are not wanted.
+            With them comes the box of the full body.
         granularities: Numbers of segments G whose features are wanted.
         feature_size: Values D of a segment's feature.
 
     Returns:
         ``(context_features, sequence_features)``. Pictures come as strings ``[T]`` (nothing is decoded), poses as
-        float32 ``[T, pose_values]``, places as ``[T, place_values]``, boxes as ``[T, 4]``, features as
+        float32 ``[T, pose_values]``, pixel coordinates as ``[T, xy_values]``, boxes as ``[T, 4]``, features as
         ``[G, feature_size]``.
     """
     import tensorflow as tf
@@ -302,8 +315,8 @@ def parsing_spec(*, parts=(), pose_values=0, place_values=0, granularities=(), f
     sequence = {f"image/{part}": tf.io.FixedLenSequenceFeature([], tf.string) for part in parts}
     if pose_values:
         sequence["pose/xyz"] = tf.io.FixedLenSequenceFeature([pose_values], tf.float32)
-    if place_values:
-        sequence["pose/xy"] = tf.io.FixedLenSequenceFeature([place_values], tf.float32)
+    if xy_values:
+        sequence["pose/xy"] = tf.io.FixedLenSequenceFeature([xy_values], tf.float32)
         sequence["box/full_body"] = tf.io.FixedLenSequenceFeature([4], tf.float32)
     for granularity in granularities:
         sequence[features_list(granularity)] = tf.io.FixedLenSequenceFeature([feature_size], tf.float32)

@@ -1,23 +1,27 @@
-"""Where a converted dataset lies: a folder of this machine, or ``s3://bucket/folder``.
+"""The location of a converted dataset: a folder of this machine, or ``s3://bucket/folder``.
 
-Readers take either; what is written goes to a folder, from which it can be copied. TensorFlow reads S3 with
-tensorflow-io, which is loaded when the first such address is opened.
+Readers accept either. Writers write to a folder, from which it can be copied. TensorFlow reads S3 with tensorflow-io,
+which is loaded when the first such address is opened.
 """
+
+from __future__ import annotations
 
 import errno
 import functools
 import os
 import pathlib
 import types
+from collections.abc import Callable
+from typing import Any
 
-from zoo.shared import command_line
+from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 _S3 = "s3://"
-_CHECK = "check the address and what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID, ..., or S3_ENDPOINT"
+_CHECK = "check the address and the environment variables: AWS_REGION, AWS_ACCESS_KEY_ID, ..., or S3_ENDPOINT"
 
 
-def location(path):
+def location(path: str | os.PathLike | Remote) -> pathlib.Path | Remote:
     """A path to read from.
 
     Args:
@@ -45,21 +49,21 @@ def location(path):
     return pathlib.Path(text)
 
 
-def folder(path):
-    """A path to write to, a ``pathlib.Path``; ``UserError`` for an address of a store, or a name that is no UTF-8."""
+def folder(path: str | os.PathLike) -> pathlib.Path:
+    """A path to write to, a ``pathlib.Path``; ``UserError`` for an address of a store, or a name that is not UTF-8."""
     if "://" in os.fspath(path):
         raise UserError(f"{path}: results are written to a folder of this machine: give one, and copy it afterwards")
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise UserError(f"{shown}: not UTF-8, which TensorFlow wants of names: give another folder") from None
+        raise UserError(f"{shown}: not UTF-8, which TensorFlow requires of names: give another folder") from None
     return pathlib.Path(path)
 
 
-def hint(path):
-    """Why a file may seem to be missing though it is there, in words; empty for a folder of this machine."""
-    # TensorFlow's file system says of a store that does not answer, or not to us, what it says of a missing file.
+def hint(path: pathlib.Path | Remote) -> str:
+    """Why an existing file may seem to be missing; empty for a folder of this machine."""
+    # TensorFlow reports a store that does not respond, or that denies access, as a missing file.
     return _CHECK if isinstance(path, Remote) else ""
 
 
@@ -70,58 +74,58 @@ class Remote:
         address: Such as ``s3://bucket/folder``.
     """
 
-    def __init__(self, address):
+    def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.address
 
     __fspath__ = __str__
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Remote({self.address!r})"
 
-    def __truediv__(self, name):
+    def __truediv__(self, name: str) -> Remote:
         return Remote(f"{self.address}/{name}")
 
-    def resolve(self):
+    def resolve(self) -> Remote:
         """Itself: an address is absolute."""
         return self
 
-    def stat(self):
+    def stat(self) -> types.SimpleNamespace:
         """An object with ``st_size``, in bytes."""
         return types.SimpleNamespace(st_size=_call(self, lambda gfile: gfile.stat(self.address).length))
 
-    def is_file(self):
+    def is_file(self) -> bool:
         """Whether there is such a file."""
         return _call(self, lambda gfile: gfile.exists(self.address) and not gfile.isdir(self.address))
 
-    def is_dir(self):
+    def is_dir(self) -> bool:
         """Whether there are files below it."""
         return _call(self, lambda gfile: gfile.isdir(self.address))
 
-    def open(self, mode):
+    def open(self, mode: str) -> Any:
         """A file object to read bytes from (``mode`` is ``rb``)."""
         return _call(self, lambda gfile: gfile.GFile(self.address, mode))
 
-    def read_bytes(self):
+    def read_bytes(self) -> bytes:
         """The whole content."""
         return _call(self, lambda gfile: gfile.GFile(self.address, "rb").read())
 
-    def read_text(self, encoding):
+    def read_text(self, encoding: str) -> str:
         """The whole content as text."""
         return self.read_bytes().decode(encoding)
 
 
-def _call(remote, function):
-    """What ``function`` makes of ``tf.io.gfile``; its errors become those of a file system."""
+def _call(remote: Remote, function: Callable[[Any], Any]) -> Any:
+    """The result of ``function(tf.io.gfile)``; its errors become those of a file system."""
     tf = _tensorflow()
     try:
         return function(tf.io.gfile)
     except tf.errors.NotFoundError:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(remote)) from None
     except tf.errors.OpError as error:
-        reason = " ".join(error.message.split())[:200]
+        reason = messages.one_line(error.message)
         raise UserError(f"{remote}: cannot be read ({reason}), {_CHECK}") from None
 
 

@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 
-from tfrecords import manifest, storage
-from zoo.shared import command_line
+from tfrecords import storage
+from zoo.shared import command_line, files
 
 BATCH = 32
 
@@ -37,7 +37,7 @@ def main(argv=None):
     points = [result["bfloat16"] - result["float32"] for result in results.values()]
     print(f"bfloat16 - float32 in points: mean {np.mean(points):+.3f}, from {min(points):+.3f} to {max(points):+.3f}")
     if arguments.json:
-        manifest.write_json(arguments.json, {"protocol": arguments.protocol, "runs": results})
+        files.write_json(arguments.json, {"protocol": arguments.protocol, "runs": results})
     return 0
 
 

@@ -7,12 +7,12 @@ import pytest
 from tfrecords import manifest, schema
 from zoo.shared.errors import UserError
 
-SHARD = {"file": "cell-00000-of-00001.tfrecord", "clips": 1, "bytes": 4, "sha256": ""}
+SHARD = {"file": "group-00000-of-00001.tfrecord", "clips": 1, "bytes": 4, "sha256": ""}
 SOUND = {
     **dict.fromkeys(("dataset", "labels", "skeleton_layout", "persons", "joints", "parts", "fps"), ""),
     **dict.fromkeys(("protocols", "counts", "options", "rejected"), ""),
     "schema_version": schema.SCHEMA_VERSION,
-    "cells": {"cell": {"shards": [SHARD]}},
+    "cells": {"group": {"shards": [SHARD]}},
 }
 
 

@@ -59,10 +59,10 @@ def test_nucla_views_are_held_out_within_the_training_views(protocol, views):
     assert {clip[-1] for clip, found in splits.items() if found is None} == {"3"}
 
 
-def test_a_cell_is_one_combination_of_splits():
+def test_a_split_group_is_one_combination_of_splits():
     splits = collections.defaultdict(set)
     for clip in IDS:
-        splits[protocols.cell_name(protocols.splits_of("nucla", clip))].add(
+        splits[protocols.split_group_name(protocols.splits_of("nucla", clip))].add(
             tuple(protocols.splits_of("nucla", clip).values())
         )
     assert len(splits) == 10  # three views, validating or not; in two of them, of a subject held out or not

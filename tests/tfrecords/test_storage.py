@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.tfrecords import s3_store
-from tests.tfrecords.counted import Numbered
+from tests.tfrecords.numbered_frames import NumberedPoses
 from tfrecords import convert, inspect, storage
 from tfrecords.converting import writer
 from zoo.shared import command_line
@@ -25,7 +25,8 @@ CLIENT = ["-m", "serving.client", "--server", "127.0.0.1:1", "--model", "m", "--
 # What a training reads of a dataset, as numbers.
 READ = """
 import json, sys
-from tfrecords import command_line, pipeline, random_access
+from tfrecords.reading import pipeline, random_access
+from zoo.shared import command_line
 def main(address):
     records = pipeline.Records(address)
     inputs = pipeline.Inputs(pose_steps=1, layout=records.layout)
@@ -34,7 +35,7 @@ def main(address):
         data = pipeline.training(records, "v3_12", inputs, batch=4, seed=1, epochs=1, balance=balance)
         out[balance] = [features["pose"].numpy().tolist() for features, _ in data]
     shard = records.shards("v3_12", "test")[0]
-    out["places"] = [place.read().info.id for place in random_access.places(shard)]
+    out["records"] = [location.read().info.id for location in random_access.locations(shard)]
     print(json.dumps(out))
     return 5
 sys.exit(command_line.run(main, sys.argv[1]))
@@ -44,7 +45,7 @@ sys.exit(command_line.run(main, sys.argv[1]))
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store") / "numbered"
-    writer.convert(Numbered(), folder, clips_per_shard=20, workers=1)
+    writer.convert(NumberedPoses(), folder, clips_per_shard=20, workers=1)
     return folder
 
 
@@ -110,7 +111,7 @@ def test_nothing_is_written_to_a_store(address, capsys):
     assert command_line.run(convert.main, ["synthetic", "--out", address]) == 2
     assert f"{address}: results are written to a folder of this machine" in capsys.readouterr().err
     with pytest.raises(UserError, match="written to a folder of this machine"):
-        writer.convert(Numbered(), address)
+        writer.convert(NumberedPoses(), address)
 
 
 def test_nothing_is_written_under_a_name_that_is_no_text():

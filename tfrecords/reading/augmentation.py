@@ -3,6 +3,8 @@
 Each is the same for all frames, and for all body parts, of a clip, and a function of the seed it is given.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 
@@ -44,15 +46,15 @@ class Augmentation:
         brightness: Largest relative change of all pixel values.
         contrast: Largest relative change of pixel values' distance from the clip's mean.
         saturation: Largest relative change of colours' distance from grey.
-        hue: Largest turn of the colours' wheel: 0.5 is half a turn, to the complementary colour.
-        temporal_jitter: Take each frame of a window at random from the ``stride`` frames it stands for, in order; pose
-            steps, and frames at pose steps, are drawn so always.
-        pose_crop: Smallest share of the clip that the steps of a pose sequence are taken from; the share is drawn, and
-            where it begins. 1: never from less than all of it.
-        pose_pad: Largest share of its length that time before and after the clip adds to what the steps are taken from,
-            in which the first and the last pose stay: some recordings are cut closer to the action than others.
-        time_warp: Largest factor by which each quarter of the steps' time passes faster or slower than the others. 1:
-            all alike.
+        hue: Largest rotation of the colour wheel: 0.5 is half a turn, to the complementary colour.
+        temporal_jitter: Draw each frame of a window from the ``stride`` frames it stands for, in order. Pose steps, and
+            frames at pose steps, are always drawn like this.
+        pose_crop: Smallest fraction of the clip that the steps of a pose sequence are taken from; fraction and start
+            are drawn. 1: always all of it.
+        pose_pad: Largest padding in time, as a fraction of the clip's length: before and after the clip, the first and
+            the last pose stay. Some recordings are cut closer to the action than others.
+        time_warp: Largest factor by which each quarter of the steps' time is faster or slower than the others. 1: all
+            are equally fast.
 
     Raises:
         ValueError: A number is negative, not finite, or too large or small.
@@ -78,7 +80,7 @@ class Augmentation:
     pose_pad: float = 0.0
     time_warp: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (smallest, largest) in _RANGES.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and smallest <= value <= largest):
@@ -88,7 +90,7 @@ class Augmentation:
             raise ValueError(f"pose_crop is {self.pose_crop:g}, expected a number above 0, to 1")
 
     @property
-    def changes_colours(self):
+    def changes_colours(self) -> bool:
         """Whether pictures' colours are changed."""
         return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
@@ -108,7 +110,7 @@ def _rotate(pose, axis, angle):
     return tf.stack(values, axis=-1)
 
 
-def change_pose(pose, augment, seed):
+def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
     """Random rotation, scale, stretch and noise of a normalised pose sequence.
 
     Args:
@@ -135,21 +137,21 @@ def change_pose(pose, augment, seed):
     return tf.where(there, pose, tf.zeros_like(pose))
 
 
-def mirror_places(places, layout, size):
-    """Joints' places ``[..., J, 2]`` in the mirrored pictures: left and right joints change places too."""
-    x, y = tf.unstack(tf.gather(places, skeletons.get(layout).mirrored, axis=-2), axis=-1)
+def mirror_pixels(xy: tf.Tensor, layout: str, size: int) -> tf.Tensor:
+    """Joints' pixel coordinates ``[..., J, 2]`` in the mirrored pictures; left and right joints are exchanged."""
+    x, y = tf.unstack(tf.gather(xy, skeletons.get(layout).mirrored, axis=-2), axis=-1)
     return tf.stack([size - 1 - x, y], axis=-1)
 
 
-def mirror_pose(pose, layout):
-    """The poses a mirror would show: left and right change places, X changes its sign. ``[..., J, 3]``."""
+def mirror_pose(pose: tf.Tensor, layout: str) -> tf.Tensor:
+    """The poses a mirror would show: left and right joints are exchanged, X changes its sign. ``[..., J, 3]``."""
     return tf.gather(pose, skeletons.get(layout).mirrored, axis=-2) * tf.constant([-1.0, 1.0, 1.0])
 
 
 # ------------------------------------------------------------------------------------------------------ pictures
 
 
-def change_colours(images, augment, seed):
+def change_colours(images: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
     """Random brightness, contrast, saturation and hue of a clip.
 
     All four are linear in a pixel's values, so they are one product with a matrix and one sum: brightness multiplies
@@ -159,7 +161,7 @@ def change_colours(images, augment, seed):
     Args:
         images: ``[T, H, W, 3]`` float32 in [-1, 1].
         augment: An :class:`Augmentation`.
-        seed: ``[2]`` int64; a clip's body parts are given the same, and change alike.
+        seed: ``[2]`` int64; the same for all body parts of a clip, which then change alike.
 
     Returns:
         The same shape, in [-1, 1].
@@ -175,13 +177,13 @@ def change_colours(images, augment, seed):
 
 
 def _saturation(factor):
-    """``[3, 3]``: what multiplies the distance from grey of row vectors."""
+    """``[3, 3]``: multiplies the distance from grey of row vectors."""
     grey = tf.tile(tf.constant(_GREY)[:, tf.newaxis], [1, 3])
     return factor * tf.eye(3) + (1.0 - factor) * grey
 
 
 def _hue(angle):
-    """``[3, 3]``: what turns the colours of row vectors about the axis of grey."""
+    """``[3, 3]``: rotates the colours of row vectors about the axis of grey."""
     cos, sin = tf.cos(angle), tf.sin(angle)
     turn = tf.stack([[1.0, 0.0, 0.0], tf.stack([0.0, cos, sin]), tf.stack([0.0, -sin, cos])])
     yiq = tf.constant(_YIQ)

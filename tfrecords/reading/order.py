@@ -1,11 +1,15 @@
-"""Which clips a training sees, and in which order: shuffled, class by class, shared between workers.
+"""Which clips a training sees, and in which order: shuffled, class by class, divided between workers.
 
-Records stay compressed here; every order is a function of a key, which :func:`tfrecords.reading.pipeline.training`
-makes of seed and epoch.
+Records stay compressed here. Every order is a function of a key, which :func:`tfrecords.reading.pipeline.training`
+derives from seed and epoch.
 """
+
+from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -13,16 +17,16 @@ import tensorflow as tf
 from tfrecords.reading import random_access
 
 SHUFFLE_BUFFER = 512  # records
-_READ_CYCLE = 16  # shards, or records, read side by side
-_BUFFER_BYTES = 1 << 18  # read at once of a single record; one of pictures is some of these
+_READ_CYCLE = 16  # shards, or records, read in parallel
+_BUFFER_BYTES = 1 << 18  # read at once of a single record; a record with pictures takes several
 
 
-def read(files, deterministic=True):
-    """Serialised records of shards, read side by side.
+def read(files: Sequence[str] | tf.Tensor, deterministic: bool = True) -> tf.data.Dataset:
+    """Serialised records of shards, read in parallel.
 
     Args:
         files: Paths, a list or a tensor of strings.
-        deterministic: In a fixed order; else a shard that is slow to come is overtaken.
+        deterministic: In a fixed order; else a slow shard is overtaken.
 
     Returns:
         A ``tf.data.Dataset`` of strings.
@@ -35,8 +39,8 @@ def read(files, deterministic=True):
     )
 
 
-def shuffle(data, buffer, key):
-    """Shuffles ``buffer`` records at a time; unlike ``Dataset.shuffle``, by the key alone and by no global seed."""
+def shuffle(data: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:
+    """Shuffles ``buffer`` records at a time. Unlike ``Dataset.shuffle``, it depends on the key and no global seed."""
 
     def permute(number, chunk):
         return tf.random.experimental.stateless_shuffle(chunk, tf.random.experimental.stateless_fold_in(key, number))
@@ -47,8 +51,8 @@ def shuffle(data, buffer, key):
 # -------------------------------------------------------------------------------------------------------- workers
 
 
-def files_of_workers(clips, workers):
-    """Which shards each worker reads, so that the clips are shared as evenly as whole shards allow.
+def files_of_workers(clips: Sequence[int], workers: int) -> list[list[int]]:
+    """Which shards each worker reads, so that the clips are divided as evenly as whole shards allow.
 
     Args:
         clips: Clips of every shard.
@@ -61,12 +65,13 @@ def files_of_workers(clips, workers):
         >>> files_of_workers([4, 4, 3, 1, 2], 2)
         [[0, 2], [1, 3, 4]]
     """
-    shares, loads = [[] for _ in range(workers)], [0] * workers
+    parts: list[list[int]] = [[] for _ in range(workers)]
+    loads = [0] * workers
     for number in sorted(range(len(clips)), key=lambda number: (-clips[number], number)):
         lightest = loads.index(min(loads))
-        shares[lightest].append(number)
+        parts[lightest].append(number)
         loads[lightest] += clips[number]
-    return [sorted(share) for share in shares]
+    return [sorted(part) for part in parts]
 
 
 # ------------------------------------------------------------------------------------------------ class by class
@@ -74,7 +79,7 @@ def files_of_workers(clips, workers):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Index:
-    """Where every record of some shards lies, and of which class it is.
+    """The location and the class of every record of some shards.
 
     Attributes:
         files: Paths of the shards.
@@ -83,14 +88,14 @@ class Index:
         label: ``[N]`` stored label.
     """
 
-    files: tuple
+    files: tuple[str, ...]
     file: np.ndarray
     offset: np.ndarray
     label: np.ndarray
 
     @classmethod
-    def of(cls, files):
-        """Reads the first bytes of every record; of pictures, nothing."""
+    def of(cls, files: Sequence[str | os.PathLike]) -> Index:
+        """Reads the first bytes of every record, and no pictures."""
         with concurrent.futures.ThreadPoolExecutor(_READ_CYCLE) as pool:
             shards = list(pool.map(random_access.labels, files))
         return cls(
@@ -100,37 +105,37 @@ class Index:
             label=np.array([label for shard in shards for _, label in shard], np.int64),
         )
 
-    def read(self, picks, deterministic=True):
-        """The records of some places in the index, in their order.
+    def read(self, picks: tf.Tensor, deterministic: bool = True) -> tf.data.Dataset:
+        """The records at some positions in the index, in the order of the positions.
 
         Args:
             picks: ``[n]`` integer tensor.
-            deterministic: In this order; else a record that is slow to come is overtaken.
+            deterministic: In this order; else a slow record is overtaken.
 
         Returns:
             A ``tf.data.Dataset`` of strings.
         """
-        places = tf.gather(tf.constant(self.files), tf.gather(self.file, picks)), tf.gather(self.offset, picks)
+        located = tf.gather(tf.constant(self.files), tf.gather(self.file, picks)), tf.gather(self.offset, picks)
 
         def read_one(file, offset):
-            # The public TFRecordDataset does not offer the offset; the operation and from_variant are public, too.
+            # TFRecordDataset has no argument for the offset; the operation has one, and is public as well.
             variant = tf.raw_ops.TFRecordDatasetV2(
                 filenames=file, compression_type="", buffer_size=_BUFFER_BYTES, byte_offsets=offset, metadata=""
             )
             return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).take(1)
 
-        return tf.data.Dataset.from_tensor_slices(places).interleave(
+        return tf.data.Dataset.from_tensor_slices(located).interleave(
             read_one, cycle_length=_READ_CYCLE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic
         )
 
 
-def balanced(labels, length, key):
+def balanced(labels: np.ndarray | tf.Tensor, length: int, key: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """An order in which every class comes equally often.
 
-    Classes take turns: each round has every class once, in an order of its own, so that classes differ by one clip at
-    most whatever the length, and batches are nearly balanced too. Within a class, clips come in a random order, and
-    none comes again before all have come. That needs to know where every clip is: drawing from a stream instead would
-    give a rare class its repeats in a row, or read all shards once per class.
+    Classes take turns: each round has every class once, in an order of its own. So classes differ by one clip at most
+    for any length, and batches are nearly balanced too. Within a class, clips come in a random order, and none comes
+    again before all have come. This needs the location of every clip: a stream would repeat the clips of a rare class
+    in a row, or read all shards once per class.
 
     Args:
         labels: ``[N]`` class of every clip; classes without clips take no turns.
@@ -138,7 +143,7 @@ def balanced(labels, length, key):
         key: ``[2]`` int64: the order is a function of it.
 
     Returns:
-        ``[length]`` int32, places in ``labels``.
+        ``[length]`` int32, indices into ``labels``.
 
     Example:
         >>> order = balanced([0, 0, 0, 0, 0, 0, 7], 6, [0, 1]).numpy()

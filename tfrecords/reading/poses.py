@@ -5,10 +5,16 @@ spine base -> spine, and the length spine base -> spine becomes 1. Which frame d
 whether axes and scale change at all, are options; the original works only translated.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 from zoo import skeletons
 from zoo.shared import messages
+
+if TYPE_CHECKING:  # TensorFlow takes seconds to import, and not all who use this module compute
+    import tensorflow as tf
 
 REFERENCES = ("clip", "frame")
 AXES = ("camera", "vertical", "body")
@@ -17,7 +23,7 @@ ORIGINS = ("hip_centre", "root", "spine")
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """How poses in metres become what a model is fed.
+    """How poses in metres become the input of a model.
 
     Attributes:
         origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18).
@@ -34,21 +40,21 @@ class Normalisation:
     axes: str = "body"
     scale: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
             value = getattr(self, field)
             if value not in valid:
                 raise ValueError(f"pose {field} {value!r} is unknown{messages.nearest(value, valid)}")
 
 
-def present(xyz):
-    """Which persons are there: ``[..., M]`` bool from poses ``[..., M, J, 3]`` (an absent person is all zeros)."""
+def present(xyz: tf.Tensor) -> tf.Tensor:
+    """Which persons are present: ``[..., M]`` bool from poses ``[..., M, J, 3]`` (an absent person is all zeros)."""
     import tensorflow as tf
 
     return tf.reduce_any(tf.not_equal(xyz, 0.0), axis=[-2, -1])
 
 
-def normalise(xyz, layout, normalisation=None):
+def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None = None) -> tf.Tensor:
     """Normalises the poses of one clip.
 
     Args:
@@ -69,7 +75,7 @@ def normalise(xyz, layout, normalisation=None):
     import tensorflow as tf
 
     normalisation = normalisation or Normalisation()
-    layout = skeletons.get(layout)
+    skeleton = skeletons.get(layout)
     xyz = tf.convert_to_tensor(xyz, tf.float32)
     there = present(xyz)  # [T, M]
     # The person that defines the coordinate system: the first one present in each frame.
@@ -82,11 +88,11 @@ def normalise(xyz, layout, normalisation=None):
     def point(joints):
         return tf.reduce_mean(tf.gather(body, joints, axis=1), axis=1)  # [T or 1, 3]
 
-    spine_base, spine = point(layout.spine_base), point(layout.spine)
-    origins = {"hip_centre": layout.hip_centre, "root": (layout.root,), "spine": layout.spine}
+    spine_base, spine = point(skeleton.spine_base), point(skeleton.spine)
+    origins = {"hip_centre": skeleton.hip_centre, "root": (skeleton.root,), "spine": skeleton.spine}
     out = xyz - point(origins[normalisation.origin])[:, tf.newaxis, tf.newaxis]
     if normalisation.axes != "camera":
-        across = point((layout.left_hip,)) - point((layout.right_hip,))
+        across = point((skeleton.left_hip,)) - point((skeleton.right_hip,))
         up = spine - spine_base if normalisation.axes == "body" else tf.constant([[0.0, 1.0, 0.0]])
         rotation = _axes(across, up, keep_up=normalisation.axes == "vertical")  # [T or 1, 3, 3], rows X, Y, Z
         rotation = tf.broadcast_to(rotation, [tf.shape(out)[0], 3, 3])

@@ -1,21 +1,24 @@
-"""Random access to the records of a shard: for those who cannot hold all clips in memory, nor read them in order.
+"""Random access to the records of a shard, without reading the shard in order or holding it in memory.
 
 A shard is a TFRecord file: of every record its length (8 bytes), a checksum of that (4), the record and a checksum of
-it (4). ``python -m tfrecords.inspect --verify`` checks the sums; here the lengths alone are followed.
+it (4). ``python -m tfrecords.inspect --verify`` compares the checksums; here only the lengths are used.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import struct
 
 from tfrecords import schema, storage
 from zoo.shared.errors import UserError
 
 _HEADER, _FOOTER = 12, 4
-_HEAD = 8192  # bytes of a record that are read for its label; contexts have some 400 and the length of the clip's id
+_HEAD = 8192  # bytes of a record that are read for its label; a context has about 400, and the clip's id
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Location:
     """Where a record lies.
 
     Attributes:
@@ -28,7 +31,7 @@ class Place:
     offset: int
     length: int
 
-    def read(self):
+    def read(self) -> schema.Clip:
         """The :class:`tfrecords.schema.Clip`; ``UserError`` if the shard is damaged."""
         with storage.location(self.path).open("rb") as file:
             file.seek(self.offset)
@@ -39,8 +42,8 @@ class Place:
             raise UserError(f"{self.path} at byte {self.offset}: {error}, convert again") from None
 
 
-def places(path):
-    """The :class:`Place` of every record of a shard, in order.
+def locations(path: str | os.PathLike | storage.Remote) -> list[Location]:
+    """The :class:`Location` of every record of a shard, in order.
 
     Args:
         path: Path of the file.
@@ -51,10 +54,10 @@ def places(path):
     Raises:
         UserError: The file ends within a record.
     """
-    return [Place(str(path), offset, length) for offset, length, _ in _walk(path, 0)]
+    return [Location(str(path), offset, length) for offset, length, _ in _walk(path, 0)]
 
 
-def labels(path):
+def labels(path: str | os.PathLike | storage.Remote) -> list[tuple[int, int]]:
     """Where :class:`tf.data.TFRecordDataset` finds every record of a shard, and the record's stored label.
 
     Args:
@@ -76,7 +79,7 @@ def labels(path):
 
 
 def _walk(path, head):
-    """``(offset, length, first bytes)`` of every record of a shard, in order; of the bytes, ``head`` at most."""
+    """``(offset, length, first bytes)`` of every record of a shard, in order; ``head`` bytes at most."""
     path = storage.location(path)
     size, end, number = path.stat().st_size, 0, 0
     with path.open("rb") as file:

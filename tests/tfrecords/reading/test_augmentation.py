@@ -80,10 +80,10 @@ def test_spans_lie_in_the_clip_or_hold_it():
 
 
 def test_warped_time_keeps_its_order_and_its_ends():
-    places = tf.linspace(0.0, 1.0, 9)
+    positions = tf.linspace(0.0, 1.0, 9)
     speeds = []
     for seed in range(30):
-        warped = sampling.warp_time(places, 3.0, tf.constant([seed, 0], tf.int64)).numpy()
+        warped = sampling.warp_time(positions, 3.0, tf.constant([seed, 0], tf.int64)).numpy()
         np.testing.assert_allclose(warped[[0, -1]], [0, 1], atol=1e-6)
         steps = np.diff(warped).reshape(4, 2)  # two in each part, within which the speed is one
         np.testing.assert_allclose(steps[:, 0], steps[:, 1], atol=1e-6)
@@ -96,15 +96,15 @@ def test_evaluated_parts_are_spread():
     np.testing.assert_allclose(length, np.linspace(0.62, 0.98, 10), atol=1e-6)
     assert start.min() >= 0
     assert (start + length).max() <= 1
-    places = np.sort(start / (1 - length))
-    assert np.diff(places).max() < 0.2
+    positions = np.sort(start / (1 - length))
+    assert np.diff(positions).max() < 0.2
 
 
 def test_poses_of_absent_persons_are_not_interpolated():
     poses = np.zeros((2, 2, 20, 3), "float32")
     poses[0, 0], poses[1] = 1, 3
-    places = sampling.step_places(4, 0.5)  # at frames 0, 0.25, 0.75 and 1
-    found = sampling.interpolated_steps(tf.constant(poses), places).numpy()
+    positions = sampling.step_positions(4, 0.5)  # at frames 0, 0.25, 0.75 and 1
+    found = sampling.interpolated_steps(tf.constant(poses), positions).numpy()
     np.testing.assert_allclose(found[:, 0, 0, 0], [1, 1.5, 2.5, 3])
     np.testing.assert_allclose(found[:, 1, 0, 0], [0, 0, 3, 3])
 

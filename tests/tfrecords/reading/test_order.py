@@ -1,4 +1,4 @@
-"""Orders of clips: class by class, and shared between workers."""
+"""Orders of clips: class by class, and divided between workers."""
 
 import collections
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfrecords.counted import Numbered
+from tests.tfrecords.numbered_frames import NumberedPoses
 from tfrecords import inspect, schema
 from tfrecords.converting import writer
 from tfrecords.reading import augmentation, order, pipeline, poses
@@ -23,14 +23,14 @@ UNBALANCED = np.array([0] * 30 + [4] * 7 + [2] * 2)
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("numbered")
-    writer.convert(Numbered(), folder, clips_per_shard=3, workers=1)
+    writer.convert(NumberedPoses(), folder, clips_per_shard=3, workers=1)
     return pipeline.Records(folder)
 
 
 @pytest.fixture(scope="module")
 def one_shard(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    writer.convert(Numbered(), folder, shards=1, workers=1)
+    writer.convert(NumberedPoses(), folder, shards=1, workers=1)
     return pipeline.Records(folder)
 
 
@@ -107,7 +107,7 @@ def test_repeats_of_a_rare_clip_are_changed_anew(records):
     assert sum(map(len, of_clip.values())) == len(seen) > len(of_clip)
 
 
-def test_shards_are_shared_evenly():
+def test_shards_are_divided_evenly():
     clips = [5, 5, 5, 5, 2, 1, 4]
     parts = order.files_of_workers(clips, 3)
     assert sorted(number for part in parts for number in part) == list(range(7))
@@ -117,7 +117,7 @@ def test_shards_are_shared_evenly():
 @pytest.mark.parametrize("balance", ["none", "classes"])
 @pytest.mark.parametrize("stored", ["records", "one_shard"])
 def test_workers_have_as_many_batches_of_other_clips(request, stored, balance):
-    """Of many shards each worker reads its own; of one, every worker reads its share of the records."""
+    """Of many shards each worker reads its own; of one, every worker reads its part of the records."""
     records = request.getfixturevalue(stored)
     workers = [_epochs(records, epochs=2, batch=2, shard=(index, 3), balance=balance) for index in range(3)]
     steps = records.steps("v3_12", "train", 2, workers=3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfrecords.counted import SIDE, STEP, CountedFrames, WithoutPlaces
+from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels
 from tfrecords import inspect, schema
 from tfrecords.converting import writer
 from tfrecords.reading import augmentation, pictures, pipeline, poses
@@ -20,14 +20,14 @@ POSES = pipeline.Inputs(
     normalisation=poses.Normalisation(axes="camera", scale=False),
 )
 AT_STEPS = dataclasses.replace(POSES, frames=3, frames_at="pose_steps", size=32)
-PLACES = dataclasses.replace(AT_STEPS, pose_xy=True)
+WITH_XY = dataclasses.replace(AT_STEPS, pose_xy=True)
 PLAIN = augmentation.Augmentation(crop=False)
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("counted")
-    writer.convert(CountedFrames(), folder, clips_per_shard=4, workers=1)
+    folder = tmp_path_factory.mktemp("numbered")
+    writer.convert(NumberedFrames(), folder, clips_per_shard=4, workers=1)
     return pipeline.Records(folder)
 
 
@@ -131,7 +131,7 @@ def test_pose_steps_come_from_equal_sub_sequences(records):
     assert len(seen) > 20, "the steps are drawn at random"
 
 
-def test_poses_are_interpolated_at_the_places_of_the_steps(records):
+def test_poses_are_interpolated_at_the_positions_of_the_steps(records):
     """The poses rise a metre per frame, and a frame shows the middle of its time."""
     between = dataclasses.replace(POSES, interpolate=True)
     pairs = zip(_train(records, POSES), _train(records, between))
@@ -307,10 +307,10 @@ def _edge(rgb):
 
 
 @pytest.mark.parametrize("augment", [PLAIN, augmentation.Augmentation(crop=True), augmentation.Augmentation(flip=True)])
-def test_places_of_joints_in_the_pictures(records, augment):
-    """Every joint lies on the edge in the picture, whatever is cut out of it and whether it is mirrored."""
+def test_pixel_coordinates_of_joints(records, augment):
+    """Every joint lies on the edge in the picture, in any crop of it, mirrored or not."""
     tops = set()
-    for features, _ in _train(records, PLACES, batch=1, augment=augment):
+    for features, _ in _train(records, WITH_XY, batch=1, augment=augment):
         x, y = features["pose_xy"][0, -1, 0].T
         rows = 32 / SIDE * np.arange(20)  # between joints, uncropped
         mirrored = 0 if y[4] < y[8] else 1  # joints 4 and 8 are the shoulders
@@ -326,14 +326,14 @@ def test_places_of_joints_in_the_pictures(records, augment):
         np.testing.assert_allclose(x, _edge(features["rgb"])[0, -1], atol=0.75)
         tops.add(round(float(y[0]), 2))
     assert (len(tops) > 1) == augment.crop
-    (features, _, _), *_ = _evaluate(records, PLACES, crops=3, batch=1000)
+    (features, _, _), *_ = _evaluate(records, WITH_XY, crops=3, batch=1000)
     np.testing.assert_allclose(features["pose_xy"][:, -1, 0, 0, 0], _edge(features["rgb"])[:, -1], atol=0.75)
 
 
-def test_places_that_no_record_has(tmp_path):
-    writer.convert(WithoutPlaces(), tmp_path, workers=1)
-    with pytest.raises(UserError, match=r"does not know where in the pictures the joints are \(clip a01_"):
-        _train(pipeline.Records(tmp_path), PLACES)
+def test_pixel_coordinates_that_no_record_has(tmp_path):
+    writer.convert(WithoutPixels(), tmp_path, workers=1)
+    with pytest.raises(UserError, match=r"has no pixel coordinates of joints \(clip a01_"):
+        _train(pipeline.Records(tmp_path), WITH_XY)
 
 
 def test_only_the_sampled_frames_are_decoded():
@@ -353,10 +353,10 @@ def test_segments_cover_the_clip_evenly(records):
     assert len(fed) == 5 * len(clips)
     for number, clip in enumerate(clips):
         of_clip = fed[5 * number : 5 * number + 5]
-        cuts = [(g, segment) for g in (2, 3) for segment in range(g)]
-        for segment, (g, place) in zip(of_clip, cuts):
+        cuts = [(g, index) for g in (2, 3) for index in range(g)]
+        for segment, (g, index) in zip(of_clip, cuts):
             for name, steps in (("rgb", 4), ("pose", 3)):
-                middles = (place * steps + np.arange(steps) + 0.5) / (g * steps) * clip.num_frames
+                middles = (index * steps + np.arange(steps) + 0.5) / (g * steps) * clip.num_frames
                 found = _frame_numbers(segment["rgb"]) if name == "rgb" else _heights(segment["pose"], clip)
                 np.testing.assert_array_equal(found, np.int32(middles + 1e-5))
             assert segment["rgb_right_hand"].shape == (4, 48, 48, 3)
@@ -421,12 +421,12 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "needs frames or pose_steps"),
+        ({}, "needs frames, pose_steps or granularities"),
         ({"frames": 8, "parts": ("feet",)}, "unknown body parts"),
         ({"frames": 8, "stride": 0}, "stride is 0"),
         ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
-        ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "as many, but 8 and 4"),
-        ({"pose_steps": 4, "pose_xy": True}, "pose_xy are places in pictures"),
+        ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "must be equal, they are 8 and 4"),
+        ({"pose_steps": 4, "pose_xy": True}, "pose_xy are pixel coordinates in pictures"),
         ({"granularities": (2,), "segment_steps": 3, "interpolate": True}, "the poses of segments are those of frames"),
     ],
 )

@@ -22,28 +22,28 @@ def shard(tmp_path):
 
 
 def test_every_record_is_found_in_any_order(shard):
-    places = random_access.places(shard)
+    locations = random_access.locations(shard)
     for number in (2, 0, 1):
-        clip = places[number].read()
+        clip = locations[number].read()
         assert clip.info == schema.ClipInfo(f"clip {number}", number)
         np.testing.assert_array_equal(clip.pose_xyz, np.full((number + 1, 1, 13, 3), number))
-    assert len(places) == 3
+    assert len(locations) == 3
 
 
 @pytest.mark.parametrize("missing", [1, 20, 10_000])
 def test_a_shard_that_ends_early_is_named(shard, missing):
     content = shard.read_bytes()
-    lengths = [place.length for place in random_access.places(shard)]
+    lengths = [location.length for location in random_access.locations(shard)]
     shard.write_bytes(content[: max(len(content) - missing, 5)])
     record = 2 if missing < lengths[2] else 0
     with pytest.raises(UserError, match=rf"shard\.tfrecord: ends within record {record}, .* convert again"):
-        random_access.places(shard)
+        random_access.locations(shard)
 
 
 def test_a_damaged_record_is_named(shard):
-    place = random_access.places(shard)[1]
+    location = random_access.locations(shard)[1]
     content = bytearray(shard.read_bytes())
-    content[place.offset : place.offset + place.length] = bytes([255]) * place.length
+    content[location.offset : location.offset + location.length] = bytes([255]) * location.length
     shard.write_bytes(bytes(content))
-    with pytest.raises(UserError, match=f"at byte {place.offset}: .*convert again"):
-        place.read()
+    with pytest.raises(UserError, match=f"at byte {location.offset}: .*convert again"):
+        location.read()

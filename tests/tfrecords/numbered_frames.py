@@ -1,4 +1,4 @@
-"""A source whose clips say which frame is which: frame k is k * 8 bright, and its poses lie k metres up."""
+"""Sources whose frames and clips have numbers: frame k has brightness 8 * k, and its poses are k metres up."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ SIDE = 48  # stored pixels
 BOX = (10, 20, 106, 164)  # the full body's, in the source frame: a stored pixel is 2 wide and 3 high there
 
 
-class CountedFrames(base.Source):
+class NumberedFrames(base.Source):
     """N-UCLA ids, video of three parts and poses; episode e has 4 * e + 3 frames."""
 
     name = "nucla"
@@ -22,7 +22,7 @@ class CountedFrames(base.Source):
     layout = "kinect_v1_20"
     persons = 1
     fps = 30.0
-    help = "frames that tell their number"
+    help = "frames with numbers"
     parse_id = staticmethod(nucla.NUCLA.parse_id)
 
     @classmethod
@@ -74,11 +74,11 @@ class CountedFrames(base.Source):
         )
 
 
-class WithoutPlaces(CountedFrames):
-    """The same, but it is not known where in the pictures the joints are."""
+class WithoutPixels(NumberedFrames):
+    """The same without the joints' pixel coordinates."""
 
     def read(self, info):
-        """As :class:`CountedFrames`, without pixels."""
+        """As :class:`NumberedFrames`, without pixels."""
         return dataclasses.replace(super().read(info), pose_xy=None)
 
 
@@ -92,8 +92,8 @@ def _jpeg(picture):
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-class Numbered(CountedFrames):
-    """Poses alone of two classes, the second rare: joint 5 lies as far to the side as the clip's number says."""
+class NumberedPoses(NumberedFrames):
+    """Poses alone of two classes, the second rare: the x of joint 5 is the clip's number."""
 
     frequent, rare = 40, 6  # clips of both classes, most of them for training in v3_12
 

@@ -1,0 +1,364 @@
+"""One clip, from its record to what a model is fed. Training, evaluation and segments take the same steps.
+
+::
+
+    record ─► parse ─► choose ─────────────────────────────► load ────────────────────► augment ─► features
+                       frames, pose steps, window, mirrored  decode, crop, normalise
+
+Only the choice differs: training draws it, evaluation takes one view after the other, segments cover the clip.
+Evaluation does not augment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrecords import schema
+from tfrecords.reading import augmentation, pictures, poses, sampling
+from tfrecords.reading.inputs import Inputs
+
+Features = dict[str, tf.Tensor]
+_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp")  # the order numbers the seeds
+
+
+class Record(NamedTuple):
+    """A parsed record; its pictures are still JPEG.
+
+    Attributes:
+        context: The record's context, see :mod:`tfrecords.schema`.
+        lists: Its feature lists.
+    """
+
+    context: Mapping[str, tf.Tensor]
+    lists: Mapping[str, tf.Tensor]
+
+    @property
+    def num_frames(self) -> tf.Tensor:
+        """Frames in the recording, int32."""
+        return tf.cast(self.context["clip/num_frames"], tf.int32)
+
+
+class Choice(NamedTuple):
+    """What is read of a clip.
+
+    Attributes:
+        frames: Frames whose pictures are fed, ``[T]`` int32.
+        steps: Positions of the pose steps in the clip, ``[tp]``, see :func:`.sampling.step_positions`.
+        segment_steps: Number of segments G -> positions of their pose steps, ``[G * S]``.
+        window: Part of a picture that is fed; a function of height and width, see :func:`.pictures.decode_frames`.
+        mirrored: Whether the clip is mirrored, a bool tensor; ``None``: never.
+    """
+
+    frames: tf.Tensor | None = None
+    steps: tf.Tensor | None = None
+    segment_steps: Mapping[int, tf.Tensor] = {}
+    window: pictures.Window = pictures.centre_square
+    mirrored: tf.Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The views evaluation takes of a clip.
+
+    Attributes:
+        clips: Windows per recording, or ``"all"`` for as many as cover it.
+        crops: 1 (the centred square) or 3 (and two corners), per window.
+        pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
+    """
+
+    clips: int | str = 1
+    crops: int = 1
+    pose_crop: float = 1.0
+
+    def windows(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+        """Windows (or samplings) of a recording."""
+        if inputs.has_window:
+            return sampling.window_count(num_frames, inputs.frames, inputs.stride, self.clips)
+        if inputs.pose_steps:
+            return sampling.window_count(num_frames, inputs.pose_steps, 1, self.clips)
+        return tf.constant(1, tf.int32)  # segments cover the clip
+
+    def count(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+        """Views of a recording, int64."""
+        return tf.cast(self.windows(num_frames, inputs) * (self.crops if inputs.frames else 1), tf.int64)
+
+
+def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
+    """Parses what a model is fed of a serialised record; decodes nothing."""
+    values = inputs.pose_values
+    context, lists = schema.parsing_spec(
+        parts=inputs.parts if inputs.frames else (),
+        pose_values=values,
+        xy_values=values // 3 * 2 if inputs.pose_xy else 0,
+        granularities=inputs.granularities,
+        feature_size=inputs.feature_size,
+    )
+    return Record(*tf.io.parse_single_sequence_example(serialized, context, lists))
+
+
+def count_frames(serialized: tf.Tensor) -> tf.Tensor:
+    """Frames in the recording of a serialised record, int32."""
+    context, _ = schema.parsing_spec()
+    return Record(*tf.io.parse_single_sequence_example(serialized, context, {})).num_frames
+
+
+def label(record: Record, label_numbers: tuple[int, ...]) -> tf.Tensor:
+    """A clip's label number in the protocol, int32; see :meth:`.records.Records.label_numbers`."""
+    return tf.gather(tf.constant(label_numbers, tf.int32), record.context["clip/label/index"])
+
+
+# ----------------------------------------------------------------------------------------------------------- choose
+
+
+def seeds_of(seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Name of a random draw -> its seed, from the seed ``[2]`` int64 of a clip."""
+    return {name: tf.random.experimental.stateless_fold_in(seed, number) for number, name in enumerate(_DRAWS)}
+
+
+def draw(
+    num_frames: tf.Tensor, inputs: Inputs, augment: augmentation.Augmentation, seeds: Mapping[str, tf.Tensor]
+) -> Choice:
+    """The choice of a training: every part of it is drawn."""
+    steps = _drawn_steps(inputs, augment, seeds) if inputs.pose_steps else None
+
+    def window(height, width):
+        if augment.crop:
+            return pictures.random_square(height, width, seeds["crop"])
+        return pictures.centre_square(height, width)
+
+    return Choice(
+        frames=_drawn_frames(num_frames, inputs, augment, seeds)
+        if inputs.has_window
+        else _frames_at(num_frames, steps, inputs),
+        steps=steps,
+        segment_steps=_segment_steps(inputs, lambda count: tf.random.stateless_uniform([count], seeds["steps"])),
+        window=window,
+        mirrored=tf.random.stateless_uniform([], seeds["flip"]) < 0.5 if augment.flip else None,
+    )
+
+
+def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views) -> Choice:
+    """The choice of an evaluation: one of its views.
+
+    Args:
+        num_frames: Frames in the recording.
+        inputs: What the model is fed.
+        number: Which view, from 0: crop after crop, window after window.
+        views: All of them.
+    """
+    number = tf.cast(number, tf.int32)
+    window, crop = (number // views.crops, number % views.crops) if inputs.frames else (number, 0)
+    steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
+    if inputs.has_window:
+        start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, views.clips)[window]
+        frames = sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+    else:
+        frames = _frames_at(num_frames, steps, inputs)
+
+    def square(height, width):
+        corner = pictures.corner_square(height, width, crop - 1)
+        return tf.where(crop == 0, pictures.centre_square(height, width), corner)
+
+    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), square)
+
+
+def _frames_at(num_frames, steps, inputs):
+    """Frames at the pose steps, for a model that is fed such."""
+    return sampling.step_frames(num_frames, steps) if inputs.frames else None
+
+
+def _segment_steps(inputs, offset):
+    """Number of segments -> positions of their pose steps; ``offset`` is a function of the number of positions."""
+    counts = {g: g * inputs.segment_steps for g in inputs.granularities} if inputs.segment_steps else {}
+    return {g: sampling.step_positions(count, offset(count)) for g, count in counts.items()}
+
+
+def _drawn_steps(inputs, augment, seeds):
+    """Positions of a training's pose steps, ``[tp]``: below 0 and above 1 where time is padded."""
+    offsets = tf.random.stateless_uniform([inputs.pose_steps], seeds["steps"])
+    positions = sampling.step_positions(inputs.pose_steps, offsets)
+    if augment.time_warp > 1:
+        positions = sampling.warp_time(positions, augment.time_warp, seeds["warp"])
+    if augment.pose_crop < 1 or augment.pose_pad:
+        start, length = sampling.random_span(augment.pose_crop, 1.0 + augment.pose_pad, seeds["span"])
+        positions = start + length * positions
+    return positions
+
+
+def _drawn_frames(num_frames, inputs, augment, seeds):
+    """Frames of a training window, ``[T]``: its start is drawn, and with temporal jitter each frame after it."""
+    # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+    last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
+    start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
+    shift = 0
+    if augment.temporal_jitter:
+        shift = tf.random.stateless_uniform([inputs.frames], seeds["jitter"], 0, inputs.stride, tf.int32)
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift)
+
+
+def _steps_of_view(num_frames, inputs, window, views):
+    """Positions of an evaluation's pose steps, ``[tp]``: of a model without a window, each view has others."""
+    if inputs.has_window or inputs.granularities:
+        return sampling.step_positions(inputs.pose_steps, 0.5)
+    count = tf.cast(views.windows(num_frames, inputs), tf.float32)
+    positions = sampling.step_positions(inputs.pose_steps, (tf.cast(window, tf.float32) + 0.5) / count)
+    if views.pose_crop < 1:
+        start, length = sampling.spread_span(window, views.windows(num_frames, inputs), views.pose_crop)
+        positions = start + length * positions
+    return positions
+
+
+# ------------------------------------------------------------------------------------------------------------- load
+
+
+def load(record: Record, choice: Choice, inputs: Inputs) -> Features:
+    """What was chosen of a clip: pictures decoded, poses normalised.
+
+    Returns:
+        Feature name -> tensor, as :meth:`.inputs.Inputs.signature`, but the poses of segments are ``[G * S, M, J, 3]``.
+    """
+    features = {f"features_g{g}": record.lists[schema.features_list(g)] for g in inputs.granularities}
+    if inputs.frames:
+        features.update(_load_pictures(record, choice, inputs))
+    if inputs.pose_xy:
+        features["pose_xy"] = _load_pixels(record, choice, inputs)
+    if inputs.reads_poses:
+        features.update(_load_poses(record, choice, inputs))
+    return features
+
+
+def _if_mirrored(choice, mirrored, value):
+    """``mirrored(value)`` where the clip is mirrored, else ``value``."""
+    return value if choice.mirrored is None else tf.cond(choice.mirrored, lambda: mirrored(value), lambda: value)
+
+
+def _load_pictures(record, choice, inputs):
+    """Feature name -> pictures ``[T, size, size, 3]`` float32 in [-1, 1]."""
+    found = {}
+    for part, name in inputs.picture_names.items():
+        images = pictures.decode_frames(record.lists[f"image/{part}"], choice.frames, choice.window)
+        found[name] = pictures.prepare(_if_mirrored(choice, pictures.mirror, images), inputs.size)
+    left, right = (inputs.picture_names.get(part) for part in ("left_hand", "right_hand"))
+    if left and right:  # a mirror shows a left hand as a right one
+        hands = _if_mirrored(choice, lambda hands: hands[::-1], (found[left], found[right]))
+        found[left], found[right] = hands
+    return found
+
+
+def _load_pixels(record, choice, inputs):
+    """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
+    frames = sampling.step_frames(record.num_frames, choice.steps)
+    xy = tf.reshape(tf.gather(record.lists["pose/xy"], frames), [-1, inputs.persons, inputs.joints, 2])
+    boxes = tf.gather(record.lists["box/full_body"], frames)
+    shape = tf.io.extract_jpeg_shape(record.lists["image/full_body"][frames[0]])
+    pixels = pictures.pixels_in_window(xy, boxes, shape, choice.window, inputs.size)
+    return _if_mirrored(choice, lambda xy: augmentation.mirror_pixels(xy, inputs.layout, inputs.size), pixels)
+
+
+def _load_poses(record, choice, inputs):
+    """Feature name -> normalised poses ``[steps, M, J, 3]``."""
+    xyz = tf.reshape(record.lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
+    xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
+    xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
+    found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}
+    for g, steps in choice.segment_steps.items():
+        found[f"pose_g{g}"] = tf.gather(xyz, sampling.step_frames(record.num_frames, steps))
+    return found
+
+
+def pose_sequence(xyz: tf.Tensor, positions: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+    """The pose sequence ``[tp, M, J, 3]`` that a model is fed: poses of frames, or interpolated between them.
+
+    Args:
+        xyz: ``[frames in the recording, M, J, 3]``.
+        positions: ``[tp]``, as for :func:`tfrecords.reading.sampling.step_frames`.
+        inputs: What the model is fed.
+    """
+    if inputs.interpolate:
+        return sampling.interpolated_steps(xyz, positions)
+    return tf.gather(xyz, sampling.step_frames(tf.shape(xyz)[0], positions))
+
+
+# ---------------------------------------------------------------------------------------------------------- augment
+
+
+def augment(
+    features: Features, inputs: Inputs, changes: augmentation.Augmentation, seeds: Mapping[str, tf.Tensor]
+) -> Features:
+    """Random changes of what was loaded: of the pictures' colours and of the poses."""
+    features = dict(features)
+    if changes.changes_colours:
+        for name in inputs.picture_names.values():
+            features[name] = augmentation.change_colours(features[name], changes, seeds["colours"])
+    for name in inputs.pose_names:
+        features[name] = augmentation.change_pose(features[name], changes, seeds["pose"])
+    return features
+
+
+def with_static_shapes(features: Features, inputs: Inputs) -> Features:
+    """The features in the shapes, and in the order, of :meth:`.inputs.Inputs.signature`."""
+    specs = inputs.signature()
+    segments = {name: tf.reshape(features[name], specs[name].shape) for name in inputs.pose_names if name != "pose"}
+    return {name: tf.ensure_shape({**features, **segments}[name], spec.shape) for name, spec in specs.items()}
+
+
+# --------------------------------------------------------------------------------------------------- the three ways
+
+
+def training_clip(
+    serialized: tf.Tensor,
+    seed: tf.Tensor,
+    inputs: Inputs,
+    changes: augmentation.Augmentation,
+    label_numbers: tuple[int, ...],
+) -> tuple[Features, tf.Tensor]:
+    """``(features, label)`` of a record; every choice is drawn from ``seed`` (``[2]`` int64)."""
+    record, seeds = parse(serialized, inputs), seeds_of(seed)
+    features = load(record, draw(record.num_frames, inputs, changes, seeds), inputs)
+    return with_static_shapes(augment(features, inputs, changes, seeds), inputs), label(record, label_numbers)
+
+
+def evaluated_view(serialized: tf.Tensor, number: tf.Tensor, inputs: Inputs, views: Views) -> tuple[Features, Record]:
+    """``(features, record)`` of one view of a record."""
+    record = parse(serialized, inputs)
+    features = load(record, view(record.num_frames, inputs, number, views), inputs)
+    return with_static_shapes(features, inputs), record
+
+
+def load_segments(
+    serialized: tf.Tensor, inputs: Inputs, granularities: tuple[int, ...]
+) -> tuple[Features, dict[str, tf.Tensor]]:
+    """What a clip's segments are made of, and which rows of it each segment has, granularity after granularity.
+
+    Returns:
+        ``(features, rows)``: feature name -> tensor of the clip, and feature name -> ``[segments, T or tp]``. Every
+        frame is decoded once.
+    """
+    record, segments = parse(serialized, inputs), sum(granularities)
+
+    def positions(steps):
+        """The middles of all segments' equal parts, ``[segments * steps]``."""
+        return tf.concat([sampling.step_positions(g * steps, 0.5) for g in granularities], axis=0)
+
+    choice, rows = Choice(), {}
+    if inputs.frames:
+        frames, of_frames = tf.unique(sampling.step_frames(record.num_frames, positions(inputs.frames)))
+        choice = choice._replace(frames=frames)
+        rows = {name: tf.reshape(of_frames, [segments, -1]) for name in inputs.picture_names.values()}
+    if inputs.pose_steps:
+        choice = choice._replace(steps=positions(inputs.pose_steps))
+        rows["pose"] = tf.reshape(tf.range(segments * inputs.pose_steps), [segments, -1])
+    return load(record, choice, inputs), rows
+
+
+def cut_segments(features: Features, rows: Mapping[str, tf.Tensor], inputs: Inputs) -> tf.data.Dataset:
+    """The features of one segment after the other, from those of :func:`load_segments`."""
+
+    def segment(rows):
+        return with_static_shapes({name: tf.gather(features[name], row) for name, row in rows.items()}, inputs)
+
+    return tf.data.Dataset.from_tensor_slices(rows).map(segment)

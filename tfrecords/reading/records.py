@@ -1,0 +1,163 @@
+"""A converted dataset, opened: its protocols, its shards, and whether it can feed a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfrecords import manifest, protocols, schema, storage
+from tfrecords.reading import order
+from tfrecords.reading.inputs import Inputs
+from zoo.shared.errors import UserError
+
+TRAIN_AND_VAL = "train_and_val"  # both splits as one: to train on once nothing is chosen any more
+
+
+class Records:
+    """A converted dataset, opened.
+
+    Args:
+        directory: Folder with shards and manifest, or its address ``s3://bucket/folder``.
+
+    Raises:
+        UserError: No complete dataset is there.
+    """
+
+    def __init__(self, directory: str | os.PathLike | storage.Remote) -> None:
+        self.directory = storage.location(directory)
+        self.manifest = manifest.load(self.directory)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self.manifest["dataset"]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest, which holds those of all shards: another conversion has another."""
+        return hashlib.sha256((self.directory / schema.MANIFEST).read_bytes()).hexdigest()
+
+    @property
+    def layout(self) -> str:
+        """Skeleton layout; empty without poses."""
+        return self.manifest["skeleton_layout"]
+
+    @property
+    def persons(self) -> int:
+        """Persons M in the stored poses."""
+        return self.manifest["persons"]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Body parts whose pictures are stored."""
+        return tuple(self.manifest["parts"])
+
+    @property
+    def granularities(self) -> tuple[int, ...]:
+        """Numbers of segments G whose features are stored."""
+        return tuple(self.manifest.get("features", {}).get("granularities", ()))
+
+    @property
+    def feature_size(self) -> int:
+        """Values D of a stored segment's feature; 0 without features."""
+        return self.manifest.get("features", {}).get("size", 0)
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Names of the evaluation protocols."""
+        return tuple(self.manifest["protocols"])
+
+    def _protocol(self, protocol: str) -> dict[str, Any]:
+        if protocol not in self.manifest["protocols"]:
+            raise UserError(f"{self.dataset} has no protocol {protocol!r}, valid: {', '.join(self.protocols)}")
+        return self.manifest["protocols"][protocol]
+
+    def labels_of(self, protocol: str) -> tuple[str, ...]:
+        """Names of a protocol's classes, in the order of its label numbers: all of the dataset's, or a part."""
+        return tuple(self._protocol(protocol).get("labels", self.manifest["labels"]))
+
+    def label_numbers(self, protocol: str) -> tuple[int, ...]:
+        """The protocol's number of every stored label; -1 where it does not use the class."""
+        numbers = {name: number for number, name in enumerate(self.labels_of(protocol))}
+        return tuple(numbers.get(name, -1) for name in self.manifest["labels"])
+
+    def _split_groups(self, protocol: str, split: str) -> list[dict[str, Any]]:
+        found, groups = self._protocol(protocol), self.manifest[manifest.SPLIT_GROUPS]
+        if split == TRAIN_AND_VAL:
+            return [groups[name] for part in ("train", "val") for name in found[part]]
+        if split not in protocols.SPLITS:
+            raise UserError(f"no split {split!r}, valid: {', '.join(protocols.SPLITS)}")
+        return [groups[name] for name in found[split]]
+
+    def shards(self, protocol: str, split: str) -> list[pathlib.Path | storage.Remote]:
+        """Paths of the shards of one split of a protocol."""
+        files = [shard["file"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
+        return [self.directory / file for file in files]
+
+    def count(self, protocol: str, split: str) -> int:
+        """Clips in one split of a protocol."""
+        return sum(group["clips"] for group in self._split_groups(protocol, split))
+
+    def class_counts(self, protocol: str, split: str) -> np.ndarray:
+        """Clips of each of :meth:`labels_of` in one split; reads a few bytes of every record."""
+        stored = order.Index.of(self.shards(protocol, split)).label
+        numbers = np.asarray(self.label_numbers(protocol))[stored]
+        return np.bincount(numbers, minlength=len(self.labels_of(protocol)))
+
+    def shard_counts(self, protocol: str, split: str) -> list[int]:
+        """Clips in each of :meth:`shards`."""
+        return [shard["clips"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
+
+    def steps(self, protocol: str, split: str, batch: int, workers: int = 1) -> int:
+        """Batches of an epoch of :func:`~tfrecords.reading.pipeline.training`, for each of the workers."""
+        return self.count(protocol, split) // (batch * workers)
+
+    def check(self, inputs: Inputs, protocol: str, split: str) -> None:
+        """Raises :class:`~zoo.shared.errors.UserError` unless this dataset can feed such a model from that split."""
+        self.check_stored(inputs)
+        trained = self.manifest.get("features", {}).get("trained_under") if inputs.granularities else None
+        if trained and trained != protocol:
+            raise UserError(
+                f"{self.directory} holds features of a network that was trained under {trained}, whose training clips "
+                f"are no test of {protocol}: extract features with a network trained under {protocol}"
+            )
+        if not self.count(protocol, split):
+            raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
+        if inputs.pose_xy:
+            clip = schema.decode(
+                next(order.read([str(path) for path in self.shards(protocol, split)]).take(1).as_numpy_iterator())
+            )
+            if clip.pose_xy is None or "full_body" not in clip.boxes:
+                raise UserError(
+                    f"{self.directory} has no pixel coordinates of joints (clip {clip.info.id}), which the model "
+                    "reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"
+                )
+
+    def check_stored(self, inputs: Inputs) -> None:
+        """Raises :class:`~zoo.shared.errors.UserError` unless this dataset stores what such a model is fed."""
+        missing = sorted(set(inputs.parts) - set(self.parts)) if inputs.frames else []
+        if missing:
+            stored = ", ".join(self.parts) or "none"
+            raise UserError(
+                f"{self.directory} stores no pictures of {', '.join(missing)} (stored: {stored}): "
+                f"convert again with --parts {','.join(inputs.parts)}"
+            )
+        missing = [str(g) for g in inputs.granularities if g not in self.granularities]
+        if missing:
+            stored = ", ".join(map(str, self.granularities)) or "none"
+            wanted = ",".join(map(str, inputs.granularities))
+            raise UserError(
+                f"{self.directory} stores no features of {', '.join(missing)} segments (stored: {stored}): "
+                f"make them with recipes/extract_features.py --granularities {wanted}"
+            )
+        if inputs.granularities and inputs.feature_size != self.feature_size:
+            sizes = f"of {self.feature_size} values, the model expects {inputs.feature_size}"
+            raise UserError(f"{self.directory} has features {sizes}: extract them with the same network")
+        if inputs.reads_poses and inputs.layout != self.layout:
+            raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
+        if inputs.reads_poses and inputs.persons != self.persons:
+            raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
