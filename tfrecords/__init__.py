@@ -8,3 +8,16 @@
 * :mod:`tfrecords.reading`: from shards to batches that a model accepts.
 * :mod:`tfrecords.convert`, :mod:`tfrecords.inspect`: the commands.
 """
+
+from __future__ import annotations
+
+import importlib
+import types
+
+_MOVED = ("augmentation", "pipeline")  # to tfrecords.reading; ``from tfrecords import pipeline`` still works
+
+
+def __getattr__(name: str) -> types.ModuleType:
+    if name in _MOVED:
+        return importlib.import_module(f"tfrecords.reading.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -149,7 +149,7 @@ def find_clip(directory, found, clip_id):
     cells = list(found["cells"])
     if found["dataset"] in protocols.PROTOCOLS:  # its name tells the cell
         try:
-            cells = [protocols.cell_name(protocols.splits_of(found["dataset"], clip_id))]
+            cells = [protocols.split_group_name(protocols.splits_of(found["dataset"], clip_id))]
         except ValueError as error:
             raise UserError(f"--clip: {error}") from None
     for shard in [shard for cell in cells for shard in found["cells"].get(cell, {"shards": []})["shards"]]:
