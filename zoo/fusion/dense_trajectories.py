@@ -1,4 +1,4 @@
-"""Improved dense trajectories: points tracked through optical flow, and what is seen along them.
+"""Improved dense trajectories: points tracked through optical flow, and descriptors along them.
 
 Wang, Schmid, "Action recognition with improved trajectories", ICCV 2013 (ICCV13), and, where it refers to it, Wang,
 Kläser, Schmid, Liu, "Dense trajectories and motion boundary descriptors for action recognition", IJCV 2013 (IJCV13).
@@ -9,6 +9,8 @@ Kläser, Schmid, Liu, "Dense trajectories and motion boundary descriptors for ac
                                                                                       the camera are removed
     32 x 32 pixels around a track ─► 2 x 2 x 3 cells ─► HOG (grey), HOF and MBH (residual flow)
 """
+
+from __future__ import annotations
 
 import collections
 import dataclasses
@@ -23,18 +25,18 @@ CELLS, TIME_CELLS = 2, 3  # cells n_sigma along a side of the patch, n_tau along
 BINS = 8  # orientations of a histogram
 MIN_FLOW = 0.4  # pixels; HOF counts slower ones in a bin of their own
 SCALE_STEP = 2**-0.5
-CORNER_QUALITY = 0.001  # smallest eigenvalue that is not homogeneous, as a share of the frame's largest (equation 1)
+CORNER_QUALITY = 0.001  # smallest eigenvalue that is not homogeneous, as a fraction of the frame's largest (equation 1)
 
 # What a track must be to be kept, in pixels of the frame (IJCV13 section 3.2, ICCV13 section 3.1).
 MIN_DEVIATION, MAX_DEVIATION = 3**0.5, 50.0  # of the points in x or y: less is static, more is erratic
-LONGEST_STEP, LONGEST_SHARE = 20.0, 0.7  # a step longer than both, in pixels and of the track's length, is a jump
+LONGEST_STEP, LONGEST_FRACTION = 20.0, 0.7  # a step longer than both, in pixels and of the track's length, is a jump
 MIN_RESIDUAL = 1.0  # largest step beside the camera's motion
 
-# The homography: as the authors' tool, its threshold in pixels, and below how many matches the camera is held still.
+# The homography: its threshold in pixels as in the authors' tool; with fewer matches the camera counts as still.
 RANSAC_THRESHOLD = 1.0
 MIN_MATCHES, MIN_INLIERS = 50, 25
 _CORNERS = 1000
-_NOTHING = 1e-3  # sum over a histogram below which it is rounding
+_NOTHING = 1e-3  # a histogram with a smaller sum is rounding error
 
 HISTOGRAMS = {"hog": BINS, "hof": BINS + 1, "mbhx": BINS, "mbhy": BINS}
 """Descriptor -> orientations of one cell; a descriptor has 2 x 2 x 3 cells."""
@@ -52,9 +54,9 @@ class Trajectories:
         hog: ``[n, 96]`` float32: histograms of the gradients' orientation.
         hof: ``[n, 108]`` float32: histograms of the flow's orientation, with a bin for no motion.
         mbhx: ``[n, 96]`` float32: motion boundaries, histograms of the gradients of the flow's x.
-        mbhy: ``[n, 96]`` float32: likewise of its y.
+        mbhy: ``[n, 96]`` float32: the same of its y.
 
-    Histograms are square roots of shares that add up to 1 (ICCV13 section 3.2), so their length is 1.
+    Histograms are square roots of fractions that add up to 1 (ICCV13 section 3.2), so their length is 1.
     """
 
     points: np.ndarray
@@ -66,11 +68,11 @@ class Trajectories:
     mbhx: np.ndarray
     mbhy: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.points)
 
 
-def extract(frames, *, track_length=15, sampling_step=5, scales=8):
+def extract(frames: np.ndarray, *, track_length: int = 15, sampling_step: int = 5, scales: int = 8) -> Trajectories:
     """Improved dense trajectories of a clip.
 
     ICCV13, with two differences. The flow is OpenCV's dense inverse search (Kroeger et al., ECCV 2016), computed once
@@ -88,7 +90,7 @@ def extract(frames, *, track_length=15, sampling_step=5, scales=8):
         The :class:`Trajectories`, in the order of their first frames.
 
     Raises:
-        ZooError: Frames of another shape or type or too small, or a parameter out of range.
+        ZooError: The frames have another shape or type or are too small, or a parameter is out of range.
 
     Example:
         >>> import numpy as np
@@ -212,7 +214,7 @@ def _homography(old, new):
     return found if found is not None and inliers.sum() >= MIN_INLIERS else np.eye(3)
 
 
-def camera_flow(homography, height, width):
+def camera_flow(homography: np.ndarray, height: int, width: int) -> np.ndarray:
     """The flow ``[H, W, 2]`` float32 that a homography ``[3, 3]`` from one frame to the next explains.
 
     Example:
@@ -229,8 +231,8 @@ def camera_flow(homography, height, width):
 # -------------------------------------------------------------------------------------------------------- histograms
 
 
-def orientation_histograms(x, y, *, min_length=None):
-    """Every pixel's share in a histogram of orientations, weighted by the vectors' length.
+def orientation_histograms(x: np.ndarray, y: np.ndarray, *, min_length: float | None = None) -> np.ndarray:
+    """What every pixel adds to a histogram of orientations, weighted by the vectors' length.
 
     A vector counts for the two orientations beside its own, bin k being that of k / 8 of a turn.
 
@@ -250,7 +252,7 @@ def orientation_histograms(x, y, *, min_length=None):
     length, angle = cv2.cartToPolar(x, y)
     position = angle * np.float32(BINS / (2 * np.pi))
     low = position.astype(np.int32)
-    share = position - low
+    fraction = position - low
     low %= BINS
     out = np.zeros((length.size, BINS + (min_length is not None)), np.float32)
     flat = out.reshape(-1)
@@ -259,8 +261,8 @@ def orientation_histograms(x, y, *, min_length=None):
         out[:, BINS] = still.reshape(-1)
         length = np.where(still, np.float32(0), length)
     first = np.arange(length.size) * out.shape[1]
-    flat[first + low.reshape(-1)] = (length * (1 - share)).reshape(-1)
-    flat[first + ((low + 1) % BINS).reshape(-1)] += (length * share).reshape(-1)
+    flat[first + low.reshape(-1)] = (length * (1 - fraction)).reshape(-1)
+    flat[first + ((low + 1) % BINS).reshape(-1)] += (length * fraction).reshape(-1)
     return out.reshape(*x.shape, -1)
 
 
@@ -270,7 +272,7 @@ def _gradients(image):
 
 
 def _pixel_histograms(grey, residual):
-    """The shares of all pixels in all descriptors' histograms, side by side: ``[H, W, 33]``."""
+    """What all pixels add to the descriptors' histograms, side by side: ``[H, W, 33]``."""
     u, v = np.ascontiguousarray(residual[..., 0]), np.ascontiguousarray(residual[..., 1])
     return np.concatenate(
         [
@@ -283,7 +285,7 @@ def _pixel_histograms(grey, residual):
     )
 
 
-def cell_histograms(grey, residual, points):
+def cell_histograms(grey: np.ndarray, residual: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Histograms of the 2 x 2 cells of the patches around points in one frame.
 
     Args:
@@ -308,8 +310,8 @@ def cell_histograms(grey, residual, points):
     return np.maximum(cells, 0).reshape(len(points), CELLS * CELLS, -1).astype(np.float32)  # rounding: -1e-10
 
 
-def root_normalised(histograms):
-    """Square roots of each row's shares (ICCV13 section 3.2), ``[n, D]``; rows of nothing but rounding become 0."""
+def root_normalised(histograms: np.ndarray) -> np.ndarray:
+    """Square roots of each row's fractions (ICCV13 section 3.2), ``[n, D]``; rows of rounding errors alone become 0."""
     total = histograms.sum(axis=1, keepdims=True)
     return np.sqrt(np.divide(histograms, total, out=np.zeros_like(histograms), where=total > _NOTHING))
 
@@ -361,7 +363,7 @@ class _Level:
             number: The frame's number.
             grey: ``[H, W]`` uint8, the frame.
             flow: ``[H, W, 2]`` to the next frame.
-            residual: Likewise, without the camera's motion.
+            residual: The same without the camera's motion.
         """
         self._sample(self._resized(grey))
         if not len(self.age):
@@ -428,8 +430,8 @@ class _Level:
         self.points, self.residual, self.age = self.points[rows], self.residual[rows], self.age[rows]
 
 
-def valid_tracks(points, residual):
-    """Which tracks are kept: those that move, without jumps, and not as the camera does.
+def valid_tracks(points: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Which tracks are kept: those that move, without jumps, and not with the camera.
 
     Args:
         points: ``[n, L + 1, 2]`` in pixels of the frame.
@@ -441,6 +443,6 @@ def valid_tracks(points, residual):
     deviation = points.std(axis=1)
     steps = np.linalg.norm(np.diff(points, axis=1), axis=-1)
     longest = steps.max(axis=1)
-    jumps = (longest > LONGEST_STEP) & (longest > LONGEST_SHARE * steps.sum(axis=1))
+    jumps = (longest > LONGEST_STEP) & (longest > LONGEST_FRACTION * steps.sum(axis=1))
     moves = (deviation > MIN_DEVIATION).any(axis=1) & (deviation < MAX_DEVIATION).all(axis=1)
     return moves & ~jumps & (np.linalg.norm(residual, axis=-1).max(axis=1) > MIN_RESIDUAL)

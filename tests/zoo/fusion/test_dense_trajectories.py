@@ -42,8 +42,8 @@ def test_tracks_follow_what_moves(moving):
     assert set(found.scale) == {0, 1, 2, 3}, "96, 68, 48 and 34 pixels hold a patch"
     displacement = found.points[:, -1] - found.points[:, 0]
     number = found.start[:, None] + np.arange(LENGTH + 1)  # of the frame, of every point
-    place = found.points - (15 + number[..., None] * [2, 1])  # in the square
-    inside = own & ((place > 5) & (place < 35)).all(axis=(1, 2))
+    in_square = found.points - (15 + number[..., None] * [2, 1])
+    inside = own & ((in_square > 5) & (in_square < 35)).all(axis=(1, 2))
     assert inside.sum() > 20
     np.testing.assert_allclose(displacement[inside], np.tile([18, 9], (inside.sum(), 1)), atol=0.2)
     np.testing.assert_allclose(np.median(displacement, axis=0), [18, 9], rtol=0.1)
@@ -96,9 +96,9 @@ def histogram(vectors, min_length=None):
             out[8] += 1
             continue
         position = np.arctan2(y, x) % (2 * np.pi) / (np.pi / 4)
-        share = position - int(position)
-        out[int(position) % 8] += (1 - share) * length
-        out[(int(position) + 1) % 8] += share * length
+        fraction = position - int(position)
+        out[int(position) % 8] += (1 - fraction) * length
+        out[(int(position) + 1) % 8] += fraction * length
     return out
 
 
@@ -141,7 +141,7 @@ def test_histograms_of_a_track_are_the_sums_over_its_cells(moving):
             )  # OpenCV's angles: 0.3°
 
 
-def test_nothing_but_rounding_becomes_zero():
+def test_rounding_errors_become_zero():
     rows = np.array([[1.0, 3.0], [1e-6, 0.0], [0.0, 0.0]], np.float32)
     np.testing.assert_allclose(dense_trajectories.root_normalised(rows), [[0.5, 0.75**0.5], [0, 0], [0, 0]])
 
@@ -151,7 +151,7 @@ def test_nothing_but_rounding_becomes_zero():
     [
         ([[2.0, 0]] * 9, [[2.0, 0]] * 9, True),
         ([[0.1, 0]] * 9, [[2.0, 0]] * 9, False),  # static: deviates by 0.3 pixels
-        ([[2.0, 0]] * 9, [[0.5, 0.5]] * 9, False),  # moves as the camera does
+        ([[2.0, 0]] * 9, [[0.5, 0.5]] * 9, False),  # moves with the camera
         ([[0.1, 0]] * 8 + [[21.0, 0]], [[2.0, 0]] * 9, False),  # jumps
         ([[0.1, 0]] * 8 + [[19.0, 0]], [[2.0, 0]] * 9, True),
         ([[18.0, 0]] * 9, [[2.0, 0]] * 9, False),  # erratic: deviates by 51.7 pixels
