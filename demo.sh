@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole way on a synthetic dataset: convert, train, evaluate, export, serve, query. `make demo` sets up and runs it.
-# Everything it makes lies in demo/; it starts over every time.
+# All steps on a synthetic dataset: convert, train, evaluate, export, serve, query. `make demo` sets up and runs it.
+# It writes everything to demo/ and starts from scratch every time.
 set -euo pipefail
 cd "$(dirname "$0")"
 out=demo
@@ -13,14 +13,14 @@ begin=$SECONDS
 step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - begin)); }
 
 rm -rf "$out"
-step "convert: 720 clips of SynthADL, rendered here"
+step "convert: 720 clips of SynthADL, rendered on this machine"
 python -m tfrecords.convert synthetic --out $out/data --repetitions 3 --size 80
 step "inspect"
 python -m tfrecords.inspect $out/data
 step "train: I3D backbone, pose LSTM, then Separable STA"
 python recipes/train.py --recipe separable_sta_synthetic --data $out/data --output $out/run \
   --set data.size=64 stages.backbone.epochs=6 stages.pose.epochs=20 stages.joint.epochs=10
-step "evaluate on people it has not seen"
+step "evaluate on people that training did not see"
 python recipes/evaluate.py --run $out/run --data $out/data
 step "export for TF-Serving"
 python -m serving.export --run $out/run --to $out/models --name $name
@@ -35,10 +35,10 @@ grep "^Serving" $out/server.log
 address=$(sed -n 's/^Serving .* on \([^ ]*\)$/\1/p' $out/server.log)
 step "query: one clip"
 python -m serving.client --server "$address" --model $name --record $out/data --clip S001C001P002R001A001
-step "compare: served predictions against the Keras model"
+step "verify: served predictions against the Keras model"
 python -m serving.verify --run $out/run --data $out/data --server "$address" --model $name --clips 16
 kill "$server"
 wait "$server" || true
 server=
-step "done: the run directory is $out/run, its plots"
+step "done: the run directory is $out/run, with these plots"
 find $out/run -name '*.png'

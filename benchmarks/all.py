@@ -1,18 +1,21 @@
-"""All benchmarks that need nothing but the project, one after another, and their figures in one table.
+"""Runs all benchmarks that need nothing but the project, one after another, and writes their figures into one table.
 
-Those of research datasets and of hours (``nucla_poses.py``, ``nucla_views.py``, ``ablation_synthetic.py``) are started
-by hand.
+Those that need research data or hours are started by hand: ``nucla_poses.py``, ``nucla_views.py`` and
+``ablation_synthetic.py``.
 
     make bench
     python benchmarks/all.py --out runs/benchmarks --only training_step clip_to_label
-    python benchmarks/all.py --out runs/benchmarks --table     # of the results that are there
+    python benchmarks/all.py --out runs/benchmarks --table     # of the existing results
 """
+
+from __future__ import annotations
 
 import json
 import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -21,8 +24,8 @@ from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Script -> its arguments beside --json; {data} is a converted SynthADL, {out} the folder of results. The first two take
-# twice as long with their defaults, and all has to be done in half an hour.
+# Script -> its arguments besides --json; {data} is a converted SynthADL, {out} the folder of results. The first two
+# take twice as long with their defaults, and all scripts together must take at most half an hour.
 SCRIPTS = {
     "inference": ["--batches", "1"],
     "training_step": ["--cases", "16x112x2"],
@@ -41,12 +44,14 @@ CONVERT = ["-m", "tfrecords.convert", "synthetic", "--subjects", "4", "--repetit
 TABLE = "benchmarks.md"
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status: 1 if a script failed."""
     parser = command_line.ArgumentParser(prog="all.py", description="All benchmarks that need nothing but the project.")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/benchmarks"), metavar="DIR")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="default: all")
-    parser.add_argument("--table", action="store_true", help="run nothing, write the table of what is there")
+    parser.add_argument(
+        "--table", action="store_true", help="run nothing, write the table of the existing results"
+    )
     arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     failed = [] if arguments.table else run(arguments.only, arguments.out)
@@ -58,8 +63,8 @@ def main(argv=None):
     return 1 if failed else 0
 
 
-def run(scripts, out):
-    """Runs scripts one after another; the names of those that failed."""
+def run(scripts: list[str], out: pathlib.Path) -> list[str]:
+    """Runs scripts one after another and returns the names of those that failed."""
     data = out / "synthetic"
     missing = "step_time" in scripts and not (data / "manifest.json").exists()
     if missing and subprocess.run([sys.executable, *CONVERT, "--out", str(data)]).returncode:
@@ -76,8 +81,8 @@ def run(scripts, out):
     return failed
 
 
-def table(out):
-    """The results in a folder as Markdown: one row for every number, named by the keys that lead to it."""
+def table(out: pathlib.Path) -> str:
+    """The results in a folder as a Markdown table: one row per number, named by its dotted keys."""
     lines = ["| benchmark | figure | value |", "|---|---|---|"]
     for name in SCRIPTS:
         path = out / f"{name}.json"
@@ -88,8 +93,8 @@ def table(out):
     return "\n".join(lines) + "\n"
 
 
-def numbers(value, path=""):
-    """``(dotted keys, number)`` of all numbers in JSON values.
+def numbers(value: object, path: str = "") -> Iterator[tuple[str, float]]:
+    """Yields ``(dotted keys, number)`` for all numbers in JSON values.
 
     Example:
         >>> list(numbers({"i3d": {"seconds": 0.5, "way": "a"}, "rounds": [3, 4]}))

@@ -1,4 +1,6 @@
-"""The machine and the versions that figures of the benchmarks depend on."""
+"""The machine and the package versions, for the JSON files of the benchmarks."""
+
+from __future__ import annotations
 
 import os
 import pathlib
@@ -10,8 +12,8 @@ from zoo.shared import command_line
 OPENCV = "opencv-python-headless"
 
 
-def describe(*packages):
-    """``{"machine": {...}, "versions": {...}}`` for a JSON file; a package that is not installed has no version.
+def describe(*packages: str) -> dict[str, dict]:
+    """``{"machine": {...}, "versions": {...}}`` for a JSON file; ``None`` for a package that is not installed.
 
     Example:
         >>> sorted(describe("numpy")["machine"])

@@ -1,13 +1,16 @@
-"""How many pose sequences per second does a CPU recognise?
+"""Measures how many pose sequences per second a CPU classifies.
 
-Every model runs in a process of its own, on sequences one by one, as they come in, and in batches. A sequence is of one
-person; its steps and joints are stated beside the figures, as both decide them. Times are medians of the repetitions
-after a first, which compiles. Load of other programs on the machine makes them worse.
+Every model runs in a process of its own, on single sequences and in batches. The steps, persons and joints of a
+sequence are printed with the figures. Times are medians of the repetitions after a first, which compiles. Other
+programs on the machine make them worse.
 
     python benchmarks/pose_inference.py
     python benchmarks/pose_inference.py --models pose_gcn --layout kinect_v2_25 --steps 64 --persons 2
 """
 
+from __future__ import annotations
+
+import argparse
 import json
 import os
 import pathlib
@@ -23,7 +26,7 @@ MODELS = ("pose_lstm", "pose_cnn", "pose_gcn")
 BATCHES = (1, 32)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     from zoo import skeletons
 
@@ -32,7 +35,7 @@ def main(argv=None):
     parser.add_argument("--layout", choices=tuple(skeletons.LAYOUTS), default="kinect_v1_20", help="the skeleton")
     parser.add_argument("--steps", type=int, default=32, help="steps of a sequence (default: 32)")
     parser.add_argument("--persons", type=int, default=1, help="persons in it (default: 1)")
-    parser.add_argument("--repetitions", type=int, default=30, help="runs that are timed, after a first (default: 30)")
+    parser.add_argument("--repetitions", type=int, default=30, help="timed runs, after a first (default: 30)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--measure", metavar="NAME", help="measure this model in this process and print JSON")
     arguments = parser.parse_args(argv)
@@ -56,7 +59,7 @@ def main(argv=None):
     return 0
 
 
-def _in_a_process(name, arguments):
+def _in_a_process(name: str, arguments: list[str]) -> dict:
     command = [sys.executable, __file__, *map(str, arguments), "--measure", name]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if result.returncode:
@@ -64,14 +67,14 @@ def _in_a_process(name, arguments):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def measure(arguments):
-    """Size of a model, and how many random sequences it recognises in a second, by batch size."""
+def measure(arguments: argparse.Namespace) -> dict:
+    """Size of a model, and the number of random sequences per second for each batch size."""
     command_line.quiet_tensorflow()
     import numpy as np
     import tensorflow as tf
 
     import zoo
-    from recipes.config import sections as config
+    from recipes import config
     from zoo import complexity, registry, skeletons
 
     name = arguments.measure
@@ -82,20 +85,20 @@ def measure(arguments):
         "joints": skeletons.get(arguments.layout).num_joints,
     }
     known = registry.options(name)
-    # As the recipes for N-UCLA build them, but for what the sequence decides.
+    # Options of the N-UCLA recipe, except those that the sequence determines.
     options = config.load(f"{name}_nucla").model.options
     options = {**options, **{key: value for key, value in sequence.items() if key in known}}
     model = zoo.build(name, num_classes=10, **options)
-    recognise = tf.function(lambda pose: model({"pose": pose}, training=False))
+    predict = tf.function(lambda pose: model({"pose": pose}, training=False))
     rates = {}
     for batch in BATCHES:
         shape = (batch, arguments.steps, arguments.persons, sequence["joints"], 3)
         poses = tf.constant(np.random.default_rng(0).uniform(-1, 1, shape).astype("float32"))
-        recognise(poses)
+        predict(poses)
         seconds = []
         for _ in range(arguments.repetitions):
             start = time.perf_counter()
-            recognise(poses).numpy()
+            predict(poses).numpy()
             seconds.append(time.perf_counter() - start)
         rates[batch] = round(batch / statistics.median(seconds), 1)
     return {
