@@ -49,9 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line.ArgumentParser(prog="all.py", description="All benchmarks that need nothing but the project.")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/benchmarks"), metavar="DIR")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="default: all")
-    parser.add_argument(
-        "--table", action="store_true", help="run nothing, write the table of the existing results"
-    )
+    parser.add_argument("--table", action="store_true", help="run nothing, write the table of the existing results")
     arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
     failed = [] if arguments.table else run(arguments.only, arguments.out)
