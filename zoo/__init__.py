@@ -1,19 +1,25 @@
-"""Keras models for activities of daily living.
+"""Keras models for activities of daily living: ``build``, ``list_models``, ``describe``.
 
->>> import zoo
->>> "vpn" in zoo.list_models()
-True
->>> model = zoo.build("separable_sta", num_classes=31, frames=16, size=64, width=0.125, pose_steps=5, joints=13)
->>> sorted(model.input)
-['pose', 'rgb']
+* :mod:`~zoo.models`: a file per method; :mod:`~zoo.fusion`: two-level fusion, a scikit-learn estimator.
+* :mod:`~zoo.registry`, :mod:`~zoo.factory`, :mod:`~zoo.checks`, :mod:`~zoo.papers`: look-up, building, options, papers.
+* :mod:`~zoo.pretrained`: weights to start from; ``python -m zoo.weights`` fetches published ones.
+* :mod:`~zoo.layers`, :mod:`~zoo.backbones`, :mod:`~zoo.skeletons`, :mod:`~zoo.skeleton_streams`: parts of models.
+* :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
+* :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
-TensorFlow is imported when a model is first asked for, not here.
+TensorFlow is imported when a model is first used.
 """
+
+import os
+from typing import TYPE_CHECKING
 
 from zoo.attention import attention_maps
 from zoo.checks import ZooError
 from zoo.factory import build, describe
 from zoo.registry import list_models
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = [
     "ZooError",
@@ -27,22 +33,22 @@ __all__ = [
 ]
 
 
-def load_model(path):
-    """The model saved in a ``.keras`` file; see :func:`zoo.weights.load_model`."""
-    from zoo.pretrained import reading as weights
+def load_model(path: "str | os.PathLike") -> "tf.keras.Model":
+    """The model saved in a ``.keras`` file; see :func:`zoo.pretrained.reading.load_model`."""
+    from zoo.pretrained import reading
 
-    return weights.load_model(path)
-
-
-def load_weights(model, path):
-    """Reads a ``.weights.h5`` file into a model; see :func:`zoo.weights.load_weights`."""
-    from zoo.pretrained import reading as weights
-
-    return weights.load_weights(model, path)
+    return reading.load_model(path)
 
 
-def transfer_weights(source, target):
-    """Copies a trained stage into a larger model; see :func:`zoo.weights.transfer_weights`."""
-    from zoo.pretrained import reading as weights
+def load_weights(model: "tf.keras.Model", path: "str | os.PathLike") -> "tf.keras.Model":
+    """Reads a ``.weights.h5`` file into a model; see :func:`zoo.pretrained.reading.load_weights`."""
+    from zoo.pretrained import reading
 
-    return weights.transfer_weights(source, target)
+    return reading.load_weights(model, path)
+
+
+def transfer_weights(source: "tf.keras.Model", target: "tf.keras.Model") -> list[str]:
+    """Copies a trained stage into a larger model; see :func:`zoo.pretrained.transfer.transfer_weights`."""
+    from zoo.pretrained import transfer
+
+    return transfer.transfer_weights(source, target)

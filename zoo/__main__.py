@@ -5,7 +5,7 @@ import sys
 from zoo.shared import command_line
 
 
-def main():
+def main() -> int:
     """Prints the table."""
     command_line.quiet_tensorflow()
     import zoo

@@ -1,9 +1,16 @@
 """The attention of a model: its layers, and a model that outputs their maps."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from zoo.checks import ZooError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def attention_maps(model):
+
+def attention_maps(model: tf.keras.Model) -> tf.keras.Model:
     """A model with the same inputs whose outputs are the attention maps.
 
     Args:
@@ -27,7 +34,7 @@ def attention_maps(model):
     import tensorflow as tf
 
     if not attention_names(model):
-        raise ZooError(f"{model.name} has no attention layer: its options or its method leave attention out")
+        raise ZooError(f"{model.name} has no attention layer: its method or its options have none")
     outputs = {}
     for part in _parts(model):
         own = {layer.name: layer.output for layer in part.layers if layer.name.endswith("_attention")}
@@ -38,12 +45,12 @@ def attention_maps(model):
     return tf.keras.Model(model.input, outputs, name=f"{model.name}_attention_maps")
 
 
-def attention_names(model):
-    """Names of a model's attention layers, those of the models it is made of included."""
+def attention_names(model: tf.keras.Model) -> list[str]:
+    """Names of a model's attention layers, also of those in the models inside it."""
     return [layer.name for part in _parts(model) for layer in part.layers if layer.name.endswith("_attention")]
 
 
 def _parts(model):
-    """A model, and the whole models inside it: those that see inputs of the model itself."""
+    """A model, and the whole models inside it: those that take inputs of the model itself."""
     inside = [layer for layer in model.layers if hasattr(layer, "layers") and isinstance(layer.input, dict)]
     return [model, *inside]

@@ -1,13 +1,25 @@
-"""A picture of what a model attends to: spatial attention over the frames, temporal attention under them."""
+"""A picture of a model's attention: spatial attention over the frames, temporal attention under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.attention import attention_maps
 from zoo.checks import ZooError, check_minimum
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from matplotlib.figure import Figure
 
 _PICTURE = 1.6  # side of a frame in the figure, inches
 
 
-def plot_attention(model, features, *, clip=0, pictures=8):
+def plot_attention(
+    model: tf.keras.Model, features: Mapping[str, np.ndarray], *, clip: int = 0, pictures: int = 8
+) -> Figure:
     """Draws the attention maps of one clip.
 
     Args:
@@ -17,13 +29,12 @@ def plot_attention(model, features, *, clip=0, pictures=8):
         pictures: Frames to show, evenly spread over the clip; all of a clip that has fewer.
 
     Returns:
-        A ``matplotlib.figure.Figure``: the frames; the frames under spatial attention (bright where the weights are
-        high; a map that changes in time is shown as it is at each frame); one row of bars for every attention that has
-        no place, such as temporal attention, whose bars stand below the frames they weigh. Attention to hands is one
-        such row per hand.
+        A ``matplotlib.figure.Figure``: the frames; the frames with spatial attention over them (bright: high weights;
+        of a map that changes in time, the step of each frame); below, one row of bars for every attention without pixel
+        coordinates, such as temporal attention. Attention to hands has one row per hand.
 
     Raises:
-        ZooError: The model has no attention layer or no frames, there is no such clip, or no picture is asked for.
+        ZooError: The model has no attention layer or no frames, there is no such clip, or ``pictures`` is below 1.
 
     Example:
         >>> import zoo
@@ -33,8 +44,6 @@ def plot_attention(model, features, *, clip=0, pictures=8):
         >>> len(figure.axes)  # twice four frames, the colour bar and the temporal attention
         10
     """
-    import zoo
-
     if "rgb" not in features:
         raise ZooError(f"{model.name} has no frames to draw attention over: expected the input rgb")
     check_minimum(1, pictures=pictures)
@@ -42,7 +51,7 @@ def plot_attention(model, features, *, clip=0, pictures=8):
     if not 0 <= clip < clips:
         raise ZooError(f"clip is {clip}, expected a number from 0 to {clips - 1}")
     one = {name: np.asarray(value)[clip : clip + 1] for name, value in features.items()}
-    maps = {name: value.numpy()[0] for name, value in zoo.attention_maps(model)(one, training=False).items()}
+    maps = {name: value.numpy()[0] for name, value in attention_maps(model)(one, training=False).items()}
     hands = _over_hands(model)
     spatial = {name: value for name, value in maps.items() if value.ndim >= 2 and name not in hands}
     bars = {}
@@ -53,7 +62,7 @@ def plot_attention(model, features, *, clip=0, pictures=8):
 
 
 def _over_hands(model):
-    """Names of the maps over steps and hands: of two axes, like a map over the places of a frame, but no places."""
+    """Names of the maps over steps and hands, which have two axes as a map over a frame's positions has."""
     from zoo.layers import every_layer
     from zoo.models.sta_hands import GlimpseLSTM
 
@@ -105,8 +114,8 @@ def _draw(frames, spatial, bars, pictures):
     return figure
 
 
-def _picture(figure, place, image, name):
-    axes = figure.add_subplot(place)
+def _picture(figure, cell, image, name):
+    axes = figure.add_subplot(cell)
     axes.imshow(image, cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])

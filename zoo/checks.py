@@ -1,68 +1,167 @@
-"""What a model's options must be: the error, and the checks that raise it."""
+"""Options: the kinds of values they take, as type hints, and the checks that raise :class:`ZooError`.
 
+A builder states the kind of each option in its signature, such as ``frames: Size = 64`` or
+``attention: Literal["full", "spatial"] = "full"``; :func:`check_options` compares the values with these hints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
 import math
 import numbers
 import os
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union
 
 from zoo import skeletons
 from zoo.shared import messages
 from zoo.shared.errors import UserError
-
-# What stands in for a default that tells no type, as it is None.
-_EXAMPLES = {
-    "backbone": "i3d",
-    "basic_options": {"attention": "full"},
-    "layout": "kinect_v2_25",
-    "network_weights": "imagenet",
-    "pose_model": "model.keras",
-    "regions": ("full_body",),
-}
-_MAY_BE_NONE = ("weights",)  # beside the options whose default is None: None is random weights
-# What is accepted for a default of a type: any whole number, any real one, and a path as well as its text.
-_ACCEPTED = {int: numbers.Integral, float: numbers.Real, str: (str, os.PathLike), tuple: (tuple, list)}
 
 
 class ZooError(UserError, ValueError):
     """An unknown model or option, or options that do not fit together; the message says what is valid."""
 
 
-def check_options(name, chosen, valid):
-    """Raises :class:`ZooError` unless all chosen options are among a method's, of their types and not too small.
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """What a value must fulfil beside its type.
+
+    Attributes:
+        words: The values that do, for messages.
+        holds: Whether a value does.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+Size = Annotated[int, Constraint("a whole number from 1", lambda value: value >= 1)]
+"""A number of things, or a length."""
+Rate = Annotated[float, Constraint("a number from 0 to less than 1", lambda value: 0 <= value < 1)]
+"""A fraction that is dropped."""
+Weight = Annotated[float, Constraint("a number of at least 0", lambda value: 0 <= value < math.inf)]
+"""The weight of a term of the training loss."""
+Multiplier = Annotated[float, Constraint("a number above 0", lambda value: 0 < value < math.inf)]
+"""A factor, such as that of the number of filters."""
+Layout = Annotated[str, Constraint(f"one of {', '.join(skeletons.LAYOUTS)}", lambda value: value in skeletons.LAYOUTS)]
+"""Name of a skeleton layout."""
+Backbone = Literal["i3d", "resnext3d101"]
+"""Name of a video backbone, a key of :data:`zoo.backbones.BACKBONES`."""
+
+# Type of a hint -> the types of values that it accepts, and its words.
+_TYPES: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: ((str, os.PathLike), "a text"),
+    os.PathLike: (os.PathLike, "a path"),
+    dict: (dict, "a dictionary"),
+    type(None): (type(None), "None"),
+}
+
+
+def option_hints(function: Callable) -> dict[str, Any]:
+    """Parameter -> type hint of a function, constraints included."""
+    return {
+        name: hint for name, hint in typing.get_type_hints(function, include_extras=True).items() if name != "return"
+    }
+
+
+def check_options(name: str, chosen: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Raises :class:`ZooError` unless all chosen options exist and have values that fit their type hints.
+
+    NumPy's numbers are numbers too, a list may stand for a tuple and a path for a text; ``True`` and ``False`` are no
+    numbers.
 
     Args:
-        name: The method's name.
+        name: Name of the model, for messages.
         chosen: Option -> value.
-        valid: Option -> default.
+        hints: Option -> type hint, of all options that there are.
+
+    Example:
+        >>> check_options("i3d", {"dropout": 1.5}, {"dropout": Rate})
+        Traceback (most recent call last):
+        zoo.checks.ZooError: i3d: dropout is 1.5, expected a number from 0 to less than 1
     """
     for option, value in chosen.items():
-        if option not in valid:
-            raise ZooError(f"{name} has no option {option!r}{messages.nearest(option, valid)}")
-        default = valid[option]
-        if value is None and (default is None or option in _MAY_BE_NONE):
-            continue
-        _check_type(name, option, value, _EXAMPLES[option] if default is None else default)
-        _check_range(name, option, value, default)
-        if option == "layout":  # not every builder looks at it
-            layout_of(value)
+        if option not in hints:
+            raise ZooError(f"{name} has no option {option!r}{messages.nearest(option, hints)}")
+        hint = hints[option]
+        if not _fits(value, hint):
+            raise ZooError(f"{name}: {option} is {value!r}, expected {_words(hint)}{_nearest(value, hint)}")
 
 
-def _check_type(name, option, value, example):
-    """An option's value must be of the type of an example: its default or, where that is None, another."""
-    if not _is_like(value, example):
-        kind = type(example).__name__
-        raise ZooError(f"{name}: {option} is {value!r}, expected {kind} such as {example!r}")
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is one that a type hint accepts."""
+    kind, arguments = _parts(hint)
+    if hint is Any:
+        return True
+    if kind is Annotated:
+        base, *constraints = arguments
+        return _fits(value, base) and all(constraint.holds(value) for constraint in constraints)
+    if kind is Literal:
+        return any(value == choice and _fits(value, type(choice)) for choice in arguments)
+    if kind is Union:
+        return any(_fits(value, argument) for argument in arguments)
+    if kind is tuple:
+        elements = _elements(value, arguments)
+        return elements is not None and all(_fits(element, each) for element, each in zip(value, elements))
+    accepted = _TYPES[kind][0] if kind in _TYPES else kind
+    return isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
 
 
-def _is_like(value, example):
-    """Whether a value is of an example's type, and those inside a tuple of the type of those in the example."""
-    if isinstance(value, bool) or isinstance(example, bool):  # a truth value is an int to Python, but no number
-        return isinstance(value, bool) and isinstance(example, bool)
-    if not isinstance(value, _ACCEPTED.get(type(example), type(example))):
-        return False
-    return not isinstance(example, tuple) or all(_is_like(element, example[0]) for element in value)
+def _words(hint: Any) -> str:
+    """What a type hint accepts."""
+    kind, arguments = _parts(hint)
+    if kind is Annotated:
+        return arguments[-1].words
+    if kind is Literal:
+        return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
+    if kind is Union:
+        return " or ".join(_words(argument) for argument in arguments)
+    if kind is tuple:
+        several = len(arguments) == 2 and arguments[1] is Ellipsis
+        count = "values" if several else f"{len(arguments)} values"
+        return f"a list of {count}, each {_words(arguments[0])}"
+    return _TYPES[kind][1] if kind in _TYPES else getattr(kind, "__name__", str(kind))
 
 
-def layout_of(name):
+def _parts(hint: Any) -> tuple[Any, tuple]:
+    """The kind of a type hint and its arguments; ``X | Y`` counts as ``Union``."""
+    if hasattr(hint, "__metadata__"):
+        return Annotated, (hint.__origin__, *hint.__metadata__)
+    kind = typing.get_origin(hint) or hint
+    if kind is getattr(types, "UnionType", Union):
+        kind = Union
+    if kind is Sequence:
+        return tuple, (*typing.get_args(hint), Ellipsis)
+    return kind, typing.get_args(hint)
+
+
+def _elements(value: Any, arguments: Sequence) -> list | None:
+    """The hint of each element of a tuple or list; ``None`` where the value is neither, or has another length."""
+    if not isinstance(value, (tuple, list)):
+        return None
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return [arguments[0]] * len(value)
+    return list(arguments) if len(value) == len(arguments) else None
+
+
+def _nearest(value: Any, hint: Any) -> str:
+    """``, did you mean x?`` for the choice nearest to a text, or to one inside a list."""
+    kind, arguments = _parts(hint)
+    if kind is Literal:
+        return messages.nearest(value, arguments).partition(" Valid: ")[0].rstrip(".")
+    if kind is tuple and isinstance(value, (tuple, list)):
+        return next((_nearest(each, arguments[0]) for each in value if not _fits(each, arguments[0])), "")
+    if kind is Union:
+        return next((text for argument in arguments if (text := _nearest(value, argument))), "")
+    return ""
+
+
+def layout_of(name: str) -> skeletons.Layout:
     """The skeleton layout of a name; :class:`ZooError` if there is none."""
     try:
         return skeletons.get(name)
@@ -70,26 +169,13 @@ def layout_of(name):
         raise ZooError(str(error)) from None
 
 
-def _check_range(name, option, value, default):
-    """Sizes are at least 1, multipliers above 0, weights of losses at least 0, and shares that are dropped below 1."""
-    if isinstance(default, int) and not isinstance(default, bool) and default > 0:
-        check_minimum(1, **{f"{name}: {option}": value})
-    if isinstance(default, float):
-        if option.endswith("dropout") and not 0 <= value < 1:
-            raise ZooError(f"{name}: {option} is {value}, expected a share from 0 to less than 1")
-        if option == "width" and not 0 < value < math.inf:
-            raise ZooError(f"{name}: {option} is {value}, expected a multiplier above 0")
-        if not 0 <= value < math.inf:
-            raise ZooError(f"{name}: {option} is {value}, expected at least 0")
-
-
-def check_choice(option, value, valid):
+def check_choice(option: str, value: Any, valid: Collection) -> None:
     """Raises :class:`ZooError` unless an option's value is one of the valid ones."""
-    if value not in list(valid):  # a list compares with whatever is given, a dictionary only with what can be a key
+    if value not in list(valid):  # a list compares with any value, a dictionary only with what can be a key
         raise ZooError(f"{option} {value!r} is unknown{messages.nearest(value, valid)}")
 
 
-def check_minimum(minimum, **values):
+def check_minimum(minimum: float, **values: float) -> None:
     """Raises :class:`ZooError` unless all named values are at least ``minimum``."""
     for option, value in values.items():
         if value < minimum:

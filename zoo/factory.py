@@ -1,19 +1,29 @@
-"""Building models by name, and what is known of each."""
+"""Building models by name, and describing them."""
+
+from __future__ import annotations
 
 import inspect
 import numbers
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
 
+from zoo import registry
+from zoo.attention import attention_names
 from zoo.checks import ZooError, check_options
-from zoo.registry import get, options
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
-def build(name, *, num_classes, weights=None, **chosen):
+def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = None, **chosen: Any) -> tf.keras.Model:
     """Builds a model.
 
     Args:
         name: One of :func:`list_models`.
         num_classes: Number of classes C.
-        weights: What the model starts from: nothing, ``"kinetics400"`` or a path, see :func:`zoo.weights.initialise`.
+        weights: Weights to start from: ``None`` random ones, ``"kinetics400"`` published ones, or the path of a file,
+            see :func:`zoo.pretrained.reading.initialise`.
         **chosen: Options of the model's builder (:func:`describe` lists them).
 
     Returns:
@@ -30,31 +40,36 @@ def build(name, *, num_classes, weights=None, **chosen):
         >>> model.output_shape
         (None, 31)
     """
-    check_options(name, chosen, options(name))
+    chosen, notices = registry.current_options(name, chosen)
+    for notice in notices:
+        warnings.warn(notice, FutureWarning, stacklevel=2)
+    check_options(name, chosen, registry.hints(name))
     if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
-    model = get(name).builder(_plain(num_classes), **{option: _plain(value) for option, value in chosen.items()})
+    model = registry.get(name).builder(
+        _plain(num_classes), **{option: _plain(value) for option, value in chosen.items()}
+    )
     if weights is not None:
-        from zoo.pretrained import reading as reading
+        from zoo.pretrained import reading
 
         reading.initialise(model, weights)
     return model
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
     if isinstance(value, (tuple, list)):
         return tuple(_plain(element) for element in value)
     return value.item() if hasattr(value, "item") else value
 
 
-def describe(name, *, num_classes=60, **chosen):
-    """What is known of a model.
+def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, Any]:
+    """The facts about a model: options, inputs, size, cost, paper.
 
     Args:
         name: One of :func:`list_models`.
-        num_classes: Number of classes C that the parameters are counted for.
-        **chosen: Options to count parameters and give input shapes for.
+        num_classes: Number of classes C for which the parameters are counted.
+        **chosen: Options for which parameters, cost and input shapes are given.
 
     Returns:
         A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent by
@@ -69,16 +84,16 @@ def describe(name, *, num_classes=60, **chosen):
         >>> zoo.describe("i3d")["parameters"]
         12356044
     """
-    from zoo import attention_names, complexity
+    from zoo import complexity
 
-    entry = get(name)
+    entry = registry.get(name)
     model = build(name, num_classes=num_classes, **chosen)
     return {
         "name": name,
-        "summary": inspect.getdoc(entry.builder).splitlines()[0],
+        "summary": (inspect.getdoc(entry.builder) or name).splitlines()[0],
         "paper": entry.paper,
         "reported": dict(entry.reported),
-        "options": options(name),
+        "options": registry.options(name),
         "inputs": {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()},
         "parameters": complexity.parameters(model),
         "parameters_without_head": complexity.parameters(model, head=False),

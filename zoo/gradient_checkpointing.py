@@ -1,18 +1,21 @@
-"""Activation checkpointing: what a video network's blocks compute inside is computed again in the backward pass.
+"""Gradient checkpointing: activations inside a video network's blocks are computed again in the backward pass.
 
-A training step keeps the outputs of all layers until their gradients are taken; of a clip of 64 frames of 224 x 224
-pixels that is most of what it needs. Here it keeps the video network's pictures between blocks alone, and a block's
-inner ones come back when its gradient is taken, at the price of a second forward pass (Chen et al., Training deep nets
-with sublinear memory cost, 2016, section 4).
+A training step keeps the outputs of all layers until their gradients are computed; for a clip of 64 frames of 224 x 224
+pixels they need most of its memory. Here it keeps only the feature maps between the blocks of the video network. Those
+inside a block are computed again for the block's gradient, at the price of a second forward pass (Chen et al., Training
+deep nets with sublinear memory cost, 2016, section 4).
 
 A block of I3D is an Inception block, or the convolutions before a pooling. Layers, weights, their names and files are
-untouched: the blocks are found in the model as it is. What is computed twice has no random part (dropout stands behind
-the video network), and batch normalisation moves its averages the first time alone.
+unchanged: the blocks are found in the finished model. Blocks have no random part (dropout comes after the video
+network), and batch normalisation updates its moving averages only in the first pass.
 """
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -22,14 +25,14 @@ from zoo.checks import ZooError
 _DROPOUTS = (layers.Dropout, tf.keras.layers.Dropout, tf.keras.layers.SpatialDropout3D)
 
 
-def training_call(model):
-    """A function that computes a model's outputs in training, in memory for one block of its video network at a time.
+def training_call(model: tf.keras.Model) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
+    """A function that computes a model's outputs in training, with the activations of one block in memory at a time.
 
     Args:
-        model: A model of this zoo that sees video: :func:`zoo.models.i3d.i3d`, ``resnext3d101`` or one built upon them.
+        model: A model of this zoo for video: :func:`zoo.models.i3d.i3d`, ``resnext3d101`` or one built upon them.
 
     Returns:
-        A function that stands for ``lambda features: model(features, training=True)``: the same outputs, gradients,
+        A function that replaces ``lambda features: model(features, training=True)``, with the same outputs, gradients,
         losses of layers and averages of batch normalisation. It saves memory inside a ``tf.function``.
 
     Raises:
@@ -62,8 +65,8 @@ def training_call(model):
 def _beside(model, others):
     """The layers that read inputs other than videos: a model of them, and its outputs.
 
-    What follows the video network begins behind these, and so has no input of the model itself: making a model of some
-    such inputs and some inner values, Keras 3 would forget where the former come from, and could not save the model.
+    The model of the remaining layers starts after these and so has no input of the whole model: with inputs of both
+    kinds, Keras 3 would lose the history of the whole model's inputs and could no longer save the whole model.
     """
     if not others:
         return None, []
@@ -80,8 +83,8 @@ def _inner_layers(model):
 def _run(x, block):
     """A block's output, whose gradient computes the block again.
 
-    Its weights are arguments of the function with that gradient, so that what it gives for them reaches the variables
-    on every device as any other gradient does.
+    The block's weights are arguments of the function with that gradient, so that their gradients reach the variables on
+    every device as any other gradient does.
     """
     weights = block.trainable_variables
     y = tf.stop_gradient(block(x, training=True))
@@ -104,7 +107,7 @@ def _run(x, block):
 
 @contextlib.contextmanager
 def _averages_kept(block):
-    """Batch normalisation by the batch's statistics that leaves the moving averages: their momentum is 1 meanwhile."""
+    """Batch normalisation with the batch's statistics and unchanged moving averages: their momentum is 1 meanwhile."""
     normalisations = [x for x in block.layers if isinstance(x, tf.keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in normalisations]
     try:
@@ -119,8 +122,8 @@ def _averages_kept(block):
 # ----------------------------------------------------------------------------------------------- where the blocks end
 
 
-def block_ends(model):
-    """Where the blocks of a model's video network end: input name -> inner outputs of the model, in order.
+def block_ends(model: tf.keras.Model) -> dict[str, list[tf.Tensor]]:
+    """The ends of the blocks of a model's video network: input name -> inner outputs of the model, in order.
 
     Args:
         model: A model of this zoo.
@@ -130,30 +133,30 @@ def block_ends(model):
     """
     videos = {name: tensor for name, tensor in model.input.items() if name.startswith("rgb")}
     if any(layers.is_network(layer) for layer in model.layers):
-        videos = {}  # what a network inside a network reads is not known here
+        videos = {}  # the inputs of layers inside an inner network are not known here
     ends = {name: found for name, video in videos.items() if (found := _ends(model, video))}
     if not ends:
-        raise ZooError(f"{model.name} has no video network of its own layers to recompute: leave recompute out")
+        raise ZooError(f"{model.name} has no video network among its own layers: leave gradient checkpointing out")
     return ends
 
 
 def _ends(model, video):
-    """Outputs at which the blocks end that a model makes of a video input one after the other.
+    """Outputs at which the blocks of a video input end, in order.
 
-    A block ends where a single picture of the video is all that what follows depends on, and where that picture is
-    cheap to keep: where branches are joined, or behind a pooling.
+    A block ends where all later layers depend on a single feature map of the video, and where that map is cheap to
+    keep: where branches are joined, or after a pooling.
     """
     consumers = {}  # id of a tensor -> layers that read it
     inner = _inner_layers(model)
     for layer in inner:
         for tensor in tf.nest.flatten(layer.input):
             consumers.setdefault(id(tensor), []).append(layer)
-    known, waited = {id(video)}, {id(video): len(consumers[id(video)])}  # what is still read, and how often
+    known, waited = {id(video)}, {id(video): len(consumers[id(video)])}  # tensor -> number of layers still to read it
     ends = []
     for layer in inner:  # in the order in which they run
         read = tf.nest.flatten(layer.input)
         if not all(id(tensor) in known for tensor in read) or isinstance(layer, _DROPOUTS):
-            continue  # what it reads is waited for to the end, so no block ends behind it
+            continue  # its inputs stay waited for, so that no block ends after it
         for tensor in read:
             waited[id(tensor)] -= 1
         made = layer.output
@@ -162,13 +165,13 @@ def _ends(model, video):
         waited = {key: count for key, count in waited.items() if count}
         if list(waited) == [id(made)] and _is_cheap(layer):
             if ends and consumers[id(ends[-1])] == [layer]:
-                ends.pop()  # a pooling right behind a join: its smaller picture is kept instead
+                ends.pop()  # a pooling directly after a join: its smaller map is kept instead
             ends.append(made)
     return ends
 
 
 def _is_cheap(layer):
-    """Whether a layer makes a video's picture that is joined of branches, or smaller than what the layer reads."""
+    """Whether a layer outputs a map of a video that joins branches, or that is smaller than the layer's input."""
     read = tf.nest.flatten(layer.input)
     if len(layer.output.shape) != 5:
         return False

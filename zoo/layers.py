@@ -1,6 +1,11 @@
 """Building blocks shared by the methods, under the papers' terms."""
 
+from __future__ import annotations
+
+import math
 import random
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -8,13 +13,13 @@ HEAD = "classifier"  # the layer of every model that depends on the classes
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
-def is_network(layer):
+def is_network(layer: tf.keras.layers.Layer) -> bool:
     """Whether a layer is itself a network of layers."""
     return hasattr(layer, "layers")
 
 
-def every_layer(model):
-    """The layers of a model, those of the networks inside it in their place."""
+def every_layer(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
+    """The layers of a model, with the layers of the networks inside it."""
     for layer in model.layers:
         if is_network(layer):
             yield from every_layer(layer)
@@ -22,12 +27,12 @@ def every_layer(model):
             yield layer
 
 
-def is_head(layer):
+def is_head(layer: tf.keras.layers.Layer) -> bool:
     """Whether a layer's size depends on the classes; of two streams each has one, such as ``pose_cnn.classifier``."""
     return layer.name.rpartition(".")[2] == HEAD
 
 
-def classify(features, num_classes):
+def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
     """The classifier every method ends with: linear, then softmax.
 
     Args:
@@ -46,12 +51,12 @@ def classify(features, num_classes):
 class Dropout(tf.keras.layers.Layer):
     """Dropout whose random state is part of the model's checkpoints.
 
-    Keras 2 draws its masks from counters hidden in kernels, so a training that is killed and resumed sees other
-    masks than one that is not. A ``tf.random.Generator`` is saved by ``tf.train.Checkpoint`` with the model, under
+    Keras 2 draws its masks from counters hidden in kernels, so a training that is killed and resumed has other
+    masks than an uninterrupted one. A ``tf.random.Generator`` is saved by ``tf.train.Checkpoint`` with the model, under
     both Keras versions, and has a stream of its own on every replica.
 
     Args:
-        rate: Share of the values set to zero in training; the others are scaled up by 1 / (1 - rate).
+        rate: Fraction of the values set to zero in training; the others are scaled up by 1 / (1 - rate).
         seed: Start of the random stream; by default drawn from Python's ``random``, which
             ``tf.keras.utils.set_random_seed`` seeds.
 
@@ -60,31 +65,31 @@ class Dropout(tf.keras.layers.Layer):
         [[1.0, 1.0, 1.0]]
     """
 
-    def __init__(self, rate, seed=None, **kwargs):
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
-            raise ValueError(f"rate is {rate}, expected a share from 0 to less than 1")
+            raise ValueError(f"rate is {rate}, expected a number from 0 to less than 1")
         self.rate = rate
         self.seed = seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Starts the random stream."""
         seed = random.getrandbits(31) if self.seed is None else self.seed
         self.generator = tf.random.Generator.from_seed(seed, alg="philox")
         super().build(input_shape)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Drops values in training; passes all on otherwise."""
         if not training or not self.rate:
             return inputs
         keep = self.generator.uniform(tf.shape(inputs)) >= self.rate
         return tf.where(keep, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
@@ -111,7 +116,7 @@ class PoseScores(tf.keras.layers.Layer):
         TensorShape([2, 49])
     """
 
-    def __init__(self, values, units=256, zero=False, **kwargs):
+    def __init__(self, values: int, units: int = 256, zero: bool = False, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.values = values
@@ -121,32 +126,36 @@ class PoseScores(tf.keras.layers.Layer):
         kernel = "zeros" if zero else "glorot_uniform"
         self.scores = tf.keras.layers.Dense(values, kernel_initializer=kernel, dtype="float32", name="scores")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Creates the weights of both layers."""
         self.hidden.build(input_shape)
         self.scores.build((input_shape[0], self.units))
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The scores."""
         return self.scores(self.hidden(inputs))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, values)``."""
         return (input_shape[0], self.values)
 
-    def get_config(self):
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: both kernels."""
+        return sum(math.prod(weight.shape) for weight in self.weights if len(weight.shape) > 1)
+
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "values": self.values, "units": self.units, "zero": self.zero}
 
 
 @_serializable
 class AttentionMap(tf.keras.layers.Layer):
-    """Sigmoid or softmax of attention scores, in the shape of the feature map it is for (ICCV19 equations 3 and 4).
+    """Sigmoid or softmax of attention scores, in the shape of the feature map (ICCV19 equations 3 and 4).
 
-    The training loss gains ``regularization`` times the sum over the map of its squares (``sigmoid``: keeps attention
-    from being open everywhere) or of ``(1 - weight)^2`` (``softmax``: keeps it from settling on one step), averaged
-    over the batch (ICCV19 equation 7).
+    The training loss gains ``regularization`` times a sum over the map, averaged over the batch (ICCV19 equation 7): of
+    its squares for ``sigmoid``, so that not all of the map is attended to; of ``(1 - weight)^2`` for ``softmax``, so
+    that not only one step is.
 
     Args:
         grid: Shape of the map, such as ``(m, n)`` or ``(t,)``.
@@ -164,14 +173,14 @@ class AttentionMap(tf.keras.layers.Layer):
         0.5
     """
 
-    def __init__(self, grid, activation, regularization=1e-5, **kwargs):
+    def __init__(self, grid: Sequence[int], activation: str, regularization: float = 1e-5, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.grid = tuple(grid)
         self.activation = activation
         self.regularization = regularization
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The attention map; adds the penalty to the model's losses."""
         if self.activation == "sigmoid":
             weights = tf.sigmoid(inputs)
@@ -183,11 +192,11 @@ class AttentionMap(tf.keras.layers.Layer):
         self.add_loss(self.regularization * tf.reduce_mean(penalty))
         return tf.reshape(weights, (-1, *self.grid))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, *grid)``."""
         return (input_shape[0], *self.grid)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         own = {"grid": self.grid, "activation": self.activation, "regularization": self.regularization}
         return {**super().get_config(), **own}
@@ -208,18 +217,18 @@ class AllStepsLogits(tf.keras.layers.Layer):
         ``[B, C]`` float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
 
-    def call(self, inputs):
-        """Pooled logits; adds what the mean cross-entropy of the steps has beyond theirs."""
+    def call(self, inputs: Any) -> Any:
+        """Pooled logits; adds -log Z to the model's losses."""
         pooled = tf.reduce_mean(tf.nn.log_softmax(inputs), axis=1)  # [B, C]
         log_z = tf.reduce_logsumexp(pooled, axis=1)  # [B]
         self.add_loss(-tf.reduce_mean(log_z))
         return pooled
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, C)``."""
         return (input_shape[0], input_shape[2])
 
@@ -230,6 +239,7 @@ class PartAggregation(tf.keras.layers.Layer):
 
     Args:
         mode: ``"sum"`` or ``"concat"`` (along the channels).
+        parts: Number of maps K.
 
     Call arguments:
         inputs: K maps ``[B, t, m, n, c]``, then optionally the attention ``[B, K]``; without it all weights are 1.
@@ -238,12 +248,12 @@ class PartAggregation(tf.keras.layers.Layer):
         ``[B, t, m, n, c]``, or ``[B, t, m, n, K * c]`` for ``concat``.
     """
 
-    def __init__(self, mode, parts, **kwargs):
+    def __init__(self, mode: str, parts: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.mode = mode
         self.parts = parts
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The joined map."""
         maps = list(inputs[: self.parts])
         if len(inputs) > self.parts:
@@ -251,25 +261,25 @@ class PartAggregation(tf.keras.layers.Layer):
             maps = [weight[:, None, None, None, None] * x for weight, x in zip(weights, maps)]
         return tf.add_n(maps) if self.mode == "sum" else tf.concat(maps, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The maps' shape, with the channels of all for ``concat``."""
         *grid, channels = input_shape[0]
         return (*grid, channels if self.mode == "sum" else channels * self.parts)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "mode": self.mode, "parts": self.parts}
 
 
 @_serializable
 class FramesAsBatch(tf.keras.layers.Layer):
-    """``[B, T, H, W, C]`` as ``[B * T, H, W, C]``, for a network that sees one frame at a time."""
+    """``[B, T, H, W, C]`` as ``[B * T, H, W, C]``, for a network of single frames."""
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The frames of all clips, one after the other."""
         return tf.reshape(inputs, (-1, *inputs.shape[2:]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B * T, H, W, C)``."""
         return (None, *input_shape[2:])
 
@@ -282,19 +292,19 @@ class FramesFromBatch(tf.keras.layers.Layer):
         frames: Frames T of a clip.
     """
 
-    def __init__(self, frames, **kwargs):
+    def __init__(self, frames: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.frames = frames
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The features of each clip's frames."""
         return tf.reshape(inputs, (-1, self.frames, inputs.shape[-1]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T, D)``."""
         return (None, self.frames, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "frames": self.frames}
 
@@ -320,22 +330,22 @@ class Segments(tf.keras.layers.Layer):
         [[[1, 3, 5], [7, 9, 11]]]
     """
 
-    def __init__(self, segments, steps, **kwargs):
+    def __init__(self, segments: int, steps: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.segments = segments
         self.steps = steps
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The segments' steps."""
         total = self.segments * self.steps
         middles = [(2 * step + 1) * inputs.shape[1] // (2 * total) for step in range(total)]
         return tf.reshape(tf.gather(inputs, middles, axis=1), (-1, self.segments, self.steps, *inputs.shape[2:]))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, G, S, ...)``."""
         return (input_shape[0], self.segments, self.steps, *input_shape[2:])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "segments": self.segments, "steps": self.steps}
 
@@ -344,11 +354,11 @@ class Segments(tf.keras.layers.Layer):
 class Unstack(tf.keras.layers.Layer):
     """Cuts ``[B, N, ...]`` into a list of N tensors ``[B, ...]``."""
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The tensors."""
         return tf.unstack(inputs, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """N times ``(B, ...)``."""
         return [(input_shape[0], *input_shape[2:])] * input_shape[1]
 
@@ -364,12 +374,12 @@ class WeightedSum(tf.keras.layers.Layer):
         ``[B, D]``.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The sum."""
         vectors, weights = inputs
         return tf.reduce_sum(tf.cast(weights, vectors.dtype)[..., tf.newaxis] * vectors, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, D)``."""
         batch, _, dimensions = input_shape[0]
         return (batch, dimensions)
@@ -394,20 +404,20 @@ class GroupedConv3D(tf.keras.layers.Layer):
         ``[B, T / strides, H / strides, W / strides, filters]``.
     """
 
-    def __init__(self, filters, kernel_size, groups, strides=1, **kwargs):
+    def __init__(self, filters: int, kernel_size: int, groups: int, strides: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.groups = groups
         self.strides = strides
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Creates the kernel ``[k, k, k, C / groups, filters]``."""
         shape = (self.kernel_size,) * 3 + (input_shape[-1] // self.groups, self.filters)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="he_normal")
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """One convolution per group."""
         kernels = tf.split(tf.cast(self.kernel, inputs.dtype), self.groups, axis=-1)
         strides = (1, self.strides, self.strides, self.strides, 1)
@@ -417,12 +427,16 @@ class GroupedConv3D(tf.keras.layers.Layer):
         ]
         return tf.concat(parts, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Sizes divided by the stride, rounded up; ``filters`` channels."""
         grid = tuple(-(-side // self.strides) for side in input_shape[1:4])
         return (input_shape[0], *grid, self.filters)
 
-    def get_config(self):
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: the kernel at every position of the output."""
+        return math.prod(self.output.shape[1:-1]) * math.prod(self.kernel.shape)
+
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         own = {
             "filters": self.filters,
@@ -441,13 +455,13 @@ class L2Norm(tf.keras.regularizers.Regularizer):
         weight: Weight of the penalty in the training loss.
     """
 
-    def __init__(self, weight):
+    def __init__(self, weight: float):
         self.weight = weight
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
         """The penalty; the small constant keeps its gradient finite at zero."""
         return self.weight * tf.sqrt(tf.reduce_sum(tf.square(kernel)) + 1e-12)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the regulariser."""
         return {"weight": self.weight}

@@ -1,131 +1,169 @@
-"""The list of models: registration, building by name, and what is known of each.
+"""The models: registration and look-up.
 
-A builder is an ordinary function with keyword-only options, marked with :func:`register` in a module named after its
-method. The modules are imported when a model is first asked for, so ``import zoo`` costs nothing.
+A model is a function with keyword-only options, marked with :func:`register`, in a file of :mod:`zoo.models` that has
+the model's name. The files are found in that folder and imported when a model is first used: ``import zoo`` does not
+import TensorFlow.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import importlib
 import inspect
+import keyword
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, Callable
 
-from zoo.checks import ZooError
+from zoo import models
+from zoo.checks import ZooError, option_hints
+from zoo.papers import PAPERS
 from zoo.shared import messages
 
-# One module per method, of the same name but where that is a keyword of Python; each registers its builder.
-METHODS = (
-    "i3d",
-    "i3d_nonlocal",
-    "resnext3d101",
-    "lrcn",
-    "pose_lstm",
-    "pose_cnn",
-    "pose_gcn",
-    "pi3d",
-    "separable_sta",
-    "vpn",
-    "temporal",
-    "global",
-    "sta_hands",
-)
-_MODULES = {"global": "global_model"}
+ESTIMATORS: dict[str, str] = {"two_level_fusion": "zoo.fusion.TwoLevelFusion"}
+"""Name -> class, of the methods that are scikit-learn estimators."""
 
-PAPERS = {
-    "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",
-    "I3D17": "Carreira, Zisserman. Quo vadis, action recognition? CVPR 2017",
-    "NL18": "Wang, Girshick, Gupta, He. Non-local neural networks. CVPR 2018",
-    "R3D18": "Hara, Kataoka, Satoh. Can spatiotemporal 3D CNNs retrace the history of 2D CNNs? CVPR 2018",
-    "STGCN18": "Yan, Xiong, Lin. Spatial temporal graph convolutional networks for action recognition. AAAI 2018",
-    "BMVC18": "Baradel, Wolf, Mille. Human activity recognition with pose-driven attention to RGB. BMVC 2018",
-    "AVSS18": "Das et al. Deep-temporal LSTM for daily living action recognition. AVSS 2018",
-    "MMM19": "Das et al. A new hybrid architecture for human activity recognition from RGB-D videos. MMM 2019",
-    "WACV19": "Das, Chaudhary, Bremond, Thonnat. Where to focus on for human action recognition? WACV 2019",
-    "ICCV19": "Das et al. Toyota Smarthome: real-world activities of daily living. ICCV 2019",
-    "WACV20": "Das, Bremond, Thonnat. Looking deeper into time for activities of daily living recognition. WACV 2020",
-    "ECCV20": "Das, Sharma, Dai, Bremond, Thonnat. VPN: learning video-pose embedding. ECCV 2020",
-    "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
-}
-
-# Methods that are no Keras model but an estimator of scikit-learn's kind: where it is, and the accuracies in percent
-# that its papers report.
-ESTIMATORS = {
-    "two_level_fusion": (
-        "zoo.fusion.estimator.TwoLevelFusion",
-        {"cad60/loso": 98.52, "cad120/loso": 94.40, "msr_daily/loso": 97.81},
-    ),
-}
-
-# Accuracies in percent that the papers set beside their own, of methods this zoo does not have.
-OTHERS_REPORTED = {
-    "nucla/v3_12": {
-        "HBRNN (poses only)": 78.5,
-        "view-invariant representation (poses only)": 86.1,
-        "ensemble TS-LSTM (poses only)": 89.2,
-        "SGN (poses only)": 92.5,
-    },
-}
-
-_entries = {}
+_SUFFIX = "_model"  # of files whose model's name is a keyword of Python
+_entries: dict[str, Entry] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A registered model."""
+    """A registered model.
+
+    Attributes:
+        name: The model's name.
+        builder: The function that builds it.
+        paper: Citation of its paper.
+        reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+        renamed: Former name -> name, of its options.
+    """
 
     name: str
-    builder: object
+    builder: Callable[..., Any]
     paper: str
-    reported: dict
+    reported: dict[str, float]
+    renamed: dict[str, str]
 
 
-def register(*, paper, reported, name=None):
+def register(
+    *, paper: str, reported: Mapping[str, float] | None = None, renamed: Mapping[str, str] | None = None
+) -> Callable[[Callable], Callable]:
     """Marks a function as the builder of a model.
 
     Args:
-        paper: Key of the paper in :data:`PAPERS`.
+        paper: Key of the paper in :data:`zoo.papers.PAPERS`, or its citation.
         reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
-        name: The model's name; default: the function's.
+        renamed: Former name -> name, of options that were renamed; the former names stay valid.
 
     Returns:
         A decorator that returns the function unchanged.
-    """
 
-    def decorator(builder):
-        model = name or builder.__name__
-        if model in _entries and _entries[model].builder.__module__ != builder.__module__:
-            raise ValueError(f"two builders are named {model}")
-        _entries[model] = Entry(model, builder, PAPERS[paper], dict(reported))
+    Raises:
+        ValueError: The function does not have the name of its file, or the paper is unknown.
+    """
+    if paper not in PAPERS and " " not in paper:
+        raise ValueError(f"paper {paper!r} is neither a key of zoo.papers.PAPERS nor a citation")
+
+    def decorator(builder: Callable) -> Callable:
+        file = builder.__module__.rpartition(".")[2]
+        if builder.__name__ != file:
+            raise ValueError(f"the builder {builder.__name__} is in {file}.py, expected in {builder.__name__}.py")
+        name = _model_name(file)
+        _entries[name] = Entry(name, builder, PAPERS.get(paper, paper), dict(reported or {}), dict(renamed or {}))
         return builder
 
     return decorator
 
 
-def list_models():
-    """Names of all models.
+def list_models() -> list[str]:
+    """Names of all models, in alphabetical order.
 
     Example:
         >>> import zoo
         >>> "separable_sta" in zoo.list_models()
         True
     """
-    return list(METHODS)
+    return sorted(_files())
 
 
-def get(name):
+def get(name: str) -> Entry:
     """The :class:`Entry` of a model; :class:`ZooError` names the nearest model if there is none."""
     if name in ESTIMATORS:
-        raise ZooError(f"{name} is an estimator of scikit-learn's kind and no Keras model: use {ESTIMATORS[name][0]}")
-    if name not in METHODS:
-        raise ZooError(f"unknown model {name!r}{messages.nearest(name, METHODS)}")
-    importlib.import_module(f"zoo.models.{_MODULES.get(name, name)}")
+        raise ZooError(f"{name} is a scikit-learn estimator and no Keras model: use {ESTIMATORS[name]}")
+    found = _files()
+    if name not in found:
+        raise ZooError(f"unknown model {name!r}{messages.nearest(name, sorted(found))}")
+    module = f"{models.__name__}.{found[name]}"
+    importlib.import_module(module)
+    if name not in _entries:
+        raise ValueError(f"{module} does not register a builder: mark the function {found[name]} with @register")
     return _entries[name]
 
 
-def reported(name):
+def estimator(name: str) -> type:
+    """The class of one of :data:`ESTIMATORS`."""
+    module, _, attribute = ESTIMATORS[name].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def reported(name: str) -> dict[str, float]:
     """The papers' accuracies in percent of a model or estimator: ``{"<dataset>/<protocol>": figure}``."""
-    return ESTIMATORS[name][1] if name in ESTIMATORS else get(name).reported
+    return estimator(name).reported if name in ESTIMATORS else get(name).reported  # type: ignore[attr-defined]
 
 
-def options(name):
+def options(name: str) -> dict[str, Any]:
     """Option -> default of a model's builder, without ``num_classes``."""
     parameters = inspect.signature(get(name).builder).parameters
     return {p.name: p.default for p in parameters.values() if p.name != "num_classes"}
+
+
+def hints(name: str) -> dict[str, Any]:
+    """Option -> type hint of a model's builder, without ``num_classes``."""
+    found = option_hints(get(name).builder)
+    return {option: found.get(option, Any) for option in options(name)}
+
+
+def renamed(name: str) -> dict[str, str]:
+    """Former name -> name, of a model's options that were renamed."""
+    return {} if name in ESTIMATORS else get(name).renamed
+
+
+def current_options(name: str, chosen: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options with former names replaced by today's.
+
+    Args:
+        name: The model's name.
+        chosen: Option -> value.
+
+    Returns:
+        The options, and a notice of one line for each former name.
+
+    Raises:
+        ZooError: An option is given under both names.
+
+    Example:
+        >>> current_options("separable_sta", {"strategy": "sa"})
+        ({'attention': 'sa'}, ["separable_sta: option 'strategy' is now 'attention'"])
+    """
+    names = renamed(name)
+    current: dict[str, Any] = {}
+    for option, value in chosen.items():
+        key = names.get(option, option)
+        if key in current:
+            raise ZooError(f"{name}: {key} is given twice, once under its former name: leave one out")
+        current[key] = value
+    notices = [f"{name}: option {option!r} is now {names[option]!r}" for option in chosen if option in names]
+    return current, notices
+
+
+def _files() -> dict[str, str]:
+    """Model -> its file in :mod:`zoo.models`, without suffix."""
+    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+    return {_model_name(name): name for name in names if not name.startswith("_")}
+
+
+def _model_name(file: str) -> str:
+    """``global_model`` -> ``global``: a file that were called after a keyword could not be imported by its name."""
+    short = file[: -len(_SUFFIX)] if file.endswith(_SUFFIX) else file
+    return short if keyword.iskeyword(short) else file

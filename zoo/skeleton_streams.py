@@ -1,19 +1,23 @@
-"""What a network sees of a skeleton: joints, bones and the motions of both (Shi et al., IEEE Transactions on Image
+"""Input streams of a skeleton network: joints, bones and the motions of both (Shi et al., IEEE Transactions on Image
 Processing 2020).
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import ZooError, check_choice
+from zoo.checks import ZooError
 
-STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
+Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
+STREAMS: tuple[str, ...] = get_args(Stream)
 
 
-def check_streams(streams):
-    """Raises :class:`zoo.ZooError` unless ``streams`` is at least one of :data:`STREAMS`, each once."""
-    for stream in streams:
-        check_choice("streams", stream, STREAMS)
+def check_streams(streams: Sequence[str]) -> None:
+    """Raises :class:`zoo.ZooError` unless there is at least one stream, each once."""
     if not streams or len(set(streams)) < len(streams):
         raise ZooError(f"streams is {tuple(streams)}, expected at least one of {', '.join(STREAMS)}, each once")
 
@@ -32,8 +36,8 @@ class SkeletonStreams(tf.keras.layers.Layer):
         streams: Some of :data:`STREAMS`.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``; a person is all zeros while absent, and so are its joints and bones. When it comes
-            or goes, the motions see a jump from or to zero.
+        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros, and so are its bones. When a person comes or goes,
+            the motions are a jump from or to zero.
 
     Returns:
         ``[B, tp, M * J, 3 * S]``, S the number of streams.
@@ -43,7 +47,7 @@ class SkeletonStreams(tf.keras.layers.Layer):
         TensorShape([1, 20, 50, 6])
     """
 
-    def __init__(self, layout, streams, **kwargs):
+    def __init__(self, layout: str, streams: Sequence[str], **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.layout = layout
@@ -53,7 +57,7 @@ class SkeletonStreams(tf.keras.layers.Layer):
             parents[child] = parent
         self.parents = parents
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The streams, their coordinates side by side."""
         bones = inputs - tf.gather(inputs, self.parents, axis=3)
         found = []
@@ -63,12 +67,12 @@ class SkeletonStreams(tf.keras.layers.Layer):
         steps, persons, joints = inputs.shape[1:4]
         return tf.reshape(tf.concat(found, axis=-1), (-1, steps, persons * joints, 3 * len(found)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, tp, M * J, 3 * S)``."""
         batch, steps, persons, joints, _ = input_shape
         return (batch, steps, persons * joints, 3 * len(self.streams))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "layout": self.layout, "streams": self.streams}
 

@@ -1,8 +1,8 @@
 """Skeleton layouts: the joints a pose sensor or estimator delivers, in its own order.
 
-Every layout answers the questions the methods ask: which joints are connected, which are left and right, where the
-hands are, and which points span the body's coordinate system (PhD20 section 3.3.1). A point that a sensor does not
-deliver is the mean of joints it does deliver, so points are tuples of joint indices.
+A layout states which joints are connected, which are left and right, which are the hands, and which points span the
+body's coordinate system (PhD20 section 3.3.1). A point that a sensor does not deliver is the mean of joints that it
+does deliver, so points are tuples of joint indices.
 
 Example:
     >>> from zoo import skeletons
@@ -13,17 +13,22 @@ Example:
     ['hip_centre']
 """
 
+from __future__ import annotations
+
 import dataclasses
 import random
+from typing import Literal, get_args
 
 from zoo.shared import messages
 
-JOINT_ORDERS = ("topological_doubles", "topological", "random")  # BMVC18 table 3
-PARTS = ("full_body", "left_hand", "right_hand")  # body parts that are cut out of a video
+JointOrder = Literal["topological_doubles", "topological", "random"]
+JOINT_ORDERS: tuple[JointOrder, ...] = get_args(JointOrder)  # BMVC18 table 3
+Part = Literal["full_body", "left_hand", "right_hand"]
+PARTS: tuple[Part, ...] = get_args(Part)  # body parts that are cut out of a video
 
 
-def input_name(part):
-    """Model input that a body part's pictures feed: ``rgb`` for the full body, else ``rgb_<part>``."""
+def input_name(part: str) -> str:
+    """Name of the model input for a body part's pictures: ``rgb`` for the full body, else ``rgb_<part>``."""
     return "rgb" if part == "full_body" else f"rgb_{part}"
 
 
@@ -36,36 +41,36 @@ class Layout:
         joints: Joint names in the sensor's order.
         bones: Pairs of connected joints, ``(parent, child)``; a tree that spans all joints.
         left_right: Pairs ``(left, right)`` of mirrored joints.
-        root: The joint translations are taken from in the original works (frame 0's root).
+        root: The joint whose position in frame 0 is the origin in the original works.
         hip_centre: Joints whose mean is the centre of the hips.
         left_hip: Left hip joint.
         right_hip: Right hip joint.
         spine_base: Joints whose mean is the lower end of the spine.
         spine: Joints whose mean is the middle of the spine (upper body where no spine is measured).
-        left_hand: Joint the left-hand crop is centred on.
-        right_hand: Joint the right-hand crop is centred on.
+        left_hand: Joint at the centre of the left-hand crop.
+        right_hand: Joint at the centre of the right-hand crop.
     """
 
     name: str
-    joints: tuple
-    bones: tuple
-    left_right: tuple
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    left_right: tuple[tuple[int, int], ...]
     root: int
-    hip_centre: tuple
+    hip_centre: tuple[int, ...]
     left_hip: int
     right_hip: int
-    spine_base: tuple
-    spine: tuple
+    spine_base: tuple[int, ...]
+    spine: tuple[int, ...]
     left_hand: int
     right_hand: int
 
     @property
-    def num_joints(self):
+    def num_joints(self) -> int:
         """Number of joints J."""
         return len(self.joints)
 
     @property
-    def mirrored(self):
+    def mirrored(self) -> tuple[int, ...]:
         """Joint order after a horizontal flip: index of each joint's mirror image (itself on the body's axis)."""
         order = list(range(self.num_joints))
         for left, right in self.left_right:
@@ -73,19 +78,19 @@ class Layout:
         return tuple(order)
 
     @property
-    def tour(self):
+    def tour(self) -> tuple[int, ...]:
         """A closed walk along the bones to every joint and back: the topological order with doubles of BMVC18.
 
         The last joint of the tour is a neighbour of the first. Joints of a limb come twice, on the way out and on the
-        way back; ends (hand tips, feet, head) once; where limbs meet, once for each. So a convolution along the tour
-        sees joints that are connected, and wider ones see limbs and body parts.
+        way back; ends (hand tips, feet, head) once; a joint where limbs meet, once per limb. So a narrow convolution
+        along the tour covers connected joints, a wide one limbs and body parts.
 
         The paper states the length for the 25 joints of Kinect v2, 50, but not the walk. A walk over a tree that
         passes every one of its 24 bones once in each direction has 48 steps, whatever its order, so the paper's passes
-        one bone twice as often. Here it starts at the middle of the spine (where no joint lies on the spine, at the
-        root) and makes three loops from there: head and arms, the left or right leg that the layout lists first, the
-        other leg. What both legs' loops pass, for Kinect v2 the bone from spine_mid to spine_base, makes it 50. Other
-        layouts follow the same rule.
+        one bone twice as often. Here it starts at the middle of the spine (or at the root, if no joint lies on the
+        spine) and makes three loops: head and arms, the leg that the layout lists first, the other leg. The bones in
+        both legs' loops, for Kinect v2 the one from spine_mid to spine_base, make it 50. Other layouts follow the same
+        rule.
 
         Example:
             >>> {name: len(layout.tour) for name, layout in LAYOUTS.items()}
@@ -101,12 +106,12 @@ class Layout:
             stops += [leg, centre]
         return tuple(joint for a, b in zip(stops, stops[1:]) for joint in self._path(a, b)[:-1])
 
-    def joint_order(self, order):
+    def joint_order(self, order: str) -> tuple[int, ...]:
         """Joints in an order for a convolution along them.
 
         Args:
-            order: ``topological_doubles``: the :attr:`tour`. ``topological``: every joint where the tour first comes
-                to it. ``random``: every joint once in an order drawn once for all, the same in every process.
+            order: ``topological_doubles``: the :attr:`tour`. ``topological``: every joint once, in the order of the
+                tour. ``random``: every joint once, in a random order that is the same in every process.
 
         Returns:
             Joint indices.
@@ -133,7 +138,7 @@ class Layout:
             return joints
 
         up, down = to_the_top(start), to_the_top(end)
-        while up[-2:-1] == down[-2:-1] != []:  # what both share, but for the joint where they meet
+        while up[-2:-1] == down[-2:-1] != []:  # common joints, except the last of them
             up.pop()
             down.pop()
         return up + down[:-1][::-1]
@@ -228,10 +233,10 @@ _LCRNET = _layout(
     hands="wrist",
 )
 
-LAYOUTS = {layout.name: layout for layout in (_KINECT_V1, _KINECT_V2, _NITE, _LCRNET)}
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_KINECT_V1, _KINECT_V2, _NITE, _LCRNET)}
 
 
-def get(name):
+def get(name: str) -> Layout:
     """The layout of that name.
 
     Args:

@@ -1,23 +1,28 @@
 """The text of the model cards: Markdown, from the zoo's registry and the results that are kept beside the cards."""
 
+from __future__ import annotations
+
 import inspect
 import json
 import shlex
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
-from recipes.reports import tables as report
+from recipes.reports import tables
 from zoo import registry
+from zoo.papers import PAPERS
 
 INDEX = "README.md"
-CLASSES = 60  # that parameters are counted for, those of NTU RGB+D 60
+CLASSES = 60  # number of classes of the models whose parameters are counted: that of NTU RGB+D 60
 _NOT_RUN = "not run"
 
 
-def parameters(known):
+def parameters(known: dict[str, int]) -> dict[str, int]:
     """Method -> parameters with its default options and :data:`CLASSES` classes.
 
     Args:
-        known: The same of an earlier call: only other models are built, as all of them take a minute.
+        known: The result of an earlier call; only other models are built, as all of them take a minute.
     """
     import zoo
     from zoo import complexity
@@ -28,7 +33,7 @@ def parameters(known):
     }
 
 
-def pages(results):
+def pages(results: dict[str, Any]) -> dict[str, str]:
     """All cards.
 
     Args:
@@ -37,11 +42,11 @@ def pages(results):
     Returns:
         File name -> Markdown; the same results give the same text.
     """
-    methods = (*registry.METHODS, *registry.ESTIMATORS)
+    methods = (*registry.list_models(), *registry.ESTIMATORS)
     return {INDEX: _index(methods, results), **{f"{name}.md": _card(name, results) for name in methods}}
 
 
-def _index(methods, results):
+def _index(methods: Sequence[str], results: dict[str, Any]) -> str:
     rows = [
         [f"[{name}]({name}.md)", _summary(name), _millions(name, results), len(_runs(name, results)) or _NOT_RUN]
         for name in methods
@@ -64,7 +69,7 @@ which adds the figures of evaluated runs, or renders the pages again without `--
 """
 
 
-def _card(name, results):
+def _card(name: str, results: dict[str, Any]) -> str:
     runs = _runs(name, results)
     groups = _groups(runs)
     sections = "\n".join(_reproduced(group) for group in groups)
@@ -96,9 +101,9 @@ def _runs(name, results):
     return [run for run in results["runs"] if run["method"] == name]
 
 
-def _groups(runs):
-    """Runs by what they share: all but the seed."""
-    groups = {}
+def _groups(runs: list[dict]) -> list[list[dict]]:
+    """Runs that differ in the seed only, together."""
+    groups: dict[str, list[dict]] = {}
     for run in runs:
         shared = ("dataset", "protocol", "recipe", "resolved", "versions", "hardware", "manifest_sha256")
         groups.setdefault(json.dumps([run[key] for key in shared], sort_keys=True), []).append(run)
@@ -108,11 +113,11 @@ def _groups(runs):
 def _figures(name, groups):
     """Reported and reproduced figures side by side."""
     keys = {f"{group[0]['dataset']}/{group[0]['protocol']}" for group in groups}
-    covered = {report.reported_key(*key.split("/")) for key in keys}
+    covered = {tables.reported_key(*key.split("/")) for key in keys}
     figures = registry.reported(name)
     rows = []
     for key in sorted(keys | (set(figures) - covered)):
-        reported = figures.get(report.reported_key(*key.split("/")))
+        reported = figures.get(tables.reported_key(*key.split("/")))
         first = [key, "-" if reported is None else f"{reported:.1f}"]
         own = [group for group in groups if f"{group[0]['dataset']}/{group[0]['protocol']}" == key]
         rows += [[*first, _spread(g, "top1"), _spread(g, "mean_class_accuracy"), _seeds(g)] for g in own] or [
@@ -136,8 +141,8 @@ def _seeds(group):
     return ", ".join(str(run["seed"]) for run in group)
 
 
-def _reproduced(group):
-    """Everything about runs that differ in the seed alone."""
+def _reproduced(group: list[dict]) -> str:
+    """Everything about runs that differ in the seed only."""
     run = group[0]
     commands = "\n".join(f"{one['train']}\n{_evaluate_command(one)}" for one in group)
     measured = [
@@ -188,12 +193,7 @@ def _summary(name):
 
 def _source(name):
     """The builder or the estimator's class."""
-    if name not in registry.ESTIMATORS:
-        return registry.get(name).builder
-    import importlib
-
-    module, _, attribute = registry.ESTIMATORS[name][0].rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
+    return registry.estimator(name) if name in registry.ESTIMATORS else registry.get(name).builder
 
 
 def _paper(name):
@@ -201,7 +201,7 @@ def _paper(name):
     if name not in registry.ESTIMATORS:
         return registry.get(name).paper
     cited = inspect.getdoc(inspect.getmodule(_source(name)))
-    return "; ".join(paper for key, paper in registry.PAPERS.items() if key in cited)
+    return "; ".join(paper for key, paper in PAPERS.items() if key in cited)
 
 
 def _module(name):

@@ -1,42 +1,54 @@
-"""What an evaluation finds, as rows of tables: printed, in CSV files and in the report."""
+"""Metrics as rows of tables: printed, in CSV files and in the report."""
+
+from __future__ import annotations
 
 import csv
 import dataclasses
 import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo import registry
+from zoo.papers import OTHERS_REPORTED
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from recipes.config import Recipe
+    from recipes.reports.scoring import Metrics
+    from recipes.run_directory import RunDirectory
 
 PAIR = ("true", "taken_for", "clips", "share")  # columns of confused_pairs.csv
 
 
-def table(header, rows):
-    """Text in columns; numbers are given as text already."""
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Text in columns; numbers are formatted by the caller."""
     lines = [header, *rows]
     widths = [max(len(str(line[column])) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(str(value).ljust(width) for value, width in zip(line, widths)).rstrip() for line in lines
+    )
 
 
-def reported_key(dataset, protocol):
-    """``<dataset>/<protocol>`` as the registry has it: the mean over subjects or folds is kept without their number."""
+def reported_key(dataset: str, protocol: str) -> str:
+    """``<dataset>/<protocol>`` of the registry, which has means over subjects or folds, without their number."""
     family = protocol.partition("_")[0]
     return f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
 
 
-def reported(dataset, protocol):
+def reported(dataset: str, protocol: str) -> dict[str, float]:
     """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
 
-    Of leave-one-subject-out and of folds, papers report the mean over all: that is given for each of them.
+    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them.
     """
     key = reported_key(dataset, protocol)
-    figures = {name: registry.reported(name).get(key) for name in (*registry.METHODS, *registry.ESTIMATORS)}
-    figures.update(registry.OTHERS_REPORTED.get(key, {}))
+    figures = {name: registry.reported(name).get(key) for name in (*registry.list_models(), *registry.ESTIMATORS)}
+    figures.update(OTHERS_REPORTED.get(key, {}))
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
 
 
-def comparison(recipe, protocol, split, metrics):
+def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> str:
     """A table of this run's figures and those the zoo's papers report for the same dataset and protocol.
 
     Args:
@@ -57,8 +69,8 @@ def comparison(recipe, protocol, split, metrics):
     return table(header, rows)
 
 
-def summary(recipe, protocol, split, labels, metrics):
-    """The content of ``metrics.json``; accuracies are shares of 1, the papers' are percent."""
+def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:
+    """The content of ``metrics.json``; accuracies are fractions, the papers' are percent."""
     accuracies = zip(labels, metrics.class_accuracies)
     return {
         "recipe": recipe.name,
@@ -76,7 +88,7 @@ def summary(recipe, protocol, split, labels, metrics):
     }
 
 
-def per_class(labels, metrics):
+def per_class(labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
     """Rows of ``per_class.csv``: clips, accuracy and the class it is most often taken for.
 
     Args:
@@ -86,7 +98,7 @@ def per_class(labels, metrics):
     Returns:
         One dictionary per class; accuracy is empty for a class without clips.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for label, counts, accuracy in zip(labels, metrics.confusion, metrics.class_accuracies):
         true = len(rows)
         wrong = np.where(np.arange(len(counts)) == true, 0, counts)
@@ -103,7 +115,7 @@ def per_class(labels, metrics):
     return rows
 
 
-def predictions(ids, labels, metrics):
+def predictions(ids: Sequence[str], labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
     """Rows of ``predictions.csv``: one per clip, in the order of the split."""
     found = metrics.predictions
     return [
@@ -118,13 +130,13 @@ def predictions(ids, labels, metrics):
     ]
 
 
-def confusion(labels, metrics):
+def confusion(labels: Sequence[str], metrics: Metrics) -> tuple[list[str], list[list]]:
     """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class."""
-    # Lists: a class may be named as the first column is.
+    # Lists, as a class may have the name of the first column.
     return ["true", *labels], [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
 
 
-def confused_pairs(labels, metrics):
+def confused_pairs(labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
     """Rows of ``confused_pairs.csv``: classes taken for another, the most clips first.
 
     Args:
@@ -132,8 +144,8 @@ def confused_pairs(labels, metrics):
         metrics: A :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        One dictionary per pair that occurs; ``share`` is of the true class's clips. Of equal numbers the larger
-        share comes first, then the order of the labels.
+        One dictionary per pair that occurs; ``share`` is the fraction of the true class's clips. With equal numbers
+        the larger fraction comes first, then the order of the labels.
     """
     confusion = metrics.confusion
     clips = confusion.sum(axis=1)
@@ -146,7 +158,7 @@ def confused_pairs(labels, metrics):
     ]
 
 
-def stored_predictions(run, protocol, split):
+def stored_predictions(run: RunDirectory, protocol: str, split: str) -> list[dict[str, str]]:
     """Rows of the ``predictions.csv`` of a run that was evaluated before.
 
     Args:
@@ -155,7 +167,7 @@ def stored_predictions(run, protocol, split):
         split: The split.
 
     Raises:
-        UserError: It was not evaluated there.
+        UserError: It was not evaluated on that split.
     """
     path = run.path / "evaluation" / f"{protocol}-{split}" / "predictions.csv"
     if not path.is_file():
@@ -166,15 +178,15 @@ def stored_predictions(run, protocol, split):
         return list(csv.DictReader(file))
 
 
-def gain(rows, others):
-    """Rows of ``gain.csv``: how much more of each class one run recognises than another, the largest gain first.
+def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of ``gain.csv``: accuracy of each class minus that of another run, the largest gain first.
 
     Args:
         rows: Rows of :func:`predictions`.
-        others: Those of the run that is compared with, for the same clips in any order.
+        others: Those of the other run, for the same clips in any order.
 
     Returns:
-        One dictionary per class that has clips; accuracies are shares of 1, and the gain is their difference.
+        One dictionary per class that has clips; accuracies are fractions, and the gain is their difference.
 
     Raises:
         UserError: The clips, or their classes, differ.

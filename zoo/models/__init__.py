@@ -1,1 +1,1 @@
-"""The methods, one file each, named after the method."""
+"""The methods: one file each, which has the method's name and registers its builder."""

@@ -1,9 +1,11 @@
 """I3D: the Inception-v1 network inflated to three dimensions (Carreira and Zisserman, CVPR 2017)."""
 
+from typing import Optional
+
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import check_minimum
+from zoo.checks import Multiplier, Rate, Size, check_minimum
 from zoo.layers import Dropout
 from zoo.registry import register
 
@@ -20,12 +22,12 @@ _INCEPTION = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Keras's 0.99 needs hundreds of steps to forget the statistics it starts from: a small dataset's training is shorter.
+# With Keras's 0.99 the initial statistics still count after hundreds of steps: too long for small datasets.
 BN_MOMENTUM = 0.9
 _LAST_BLOCKS = ("Mixed_5b", "Mixed_5c")
 
 
-def unit(x, filters, kernel, *, stride=1, name):
+def unit(x: tf.Tensor, filters: int, kernel: int, *, stride: int = 1, name: str) -> tf.Tensor:
     """Convolution, batch normalisation without scale, ReLU: the network's unit (``Unit3D``).
 
     Args:
@@ -47,12 +49,12 @@ def _max_pool(x, window, stride, name):
     return tf.keras.layers.MaxPooling3D(window, stride, "same", name=name)(x)
 
 
-def inception(x, name, width, prefix=""):
+def inception(x: tf.Tensor, name: str, width: float, prefix: str = "") -> tf.Tensor:
     """One Inception block: four parallel branches, concatenated (I3D17 figure 3, right).
 
     Args:
         x: ``[B, T, H, W, C]``.
-        name: Name of the block, which decides its filters.
+        name: Name of the block; its filters follow from it.
         width: Multiplier of the number of filters.
         prefix: Put before the layers' names.
 
@@ -72,12 +74,12 @@ def inception(x, name, width, prefix=""):
     return tf.keras.layers.Concatenate(name=name)(branches)
 
 
-def scaled(filters, width):
+def scaled(filters: int, width: float) -> int:
     """Number of filters at a width multiplier, at least 1."""
     return max(1, round(filters * width))
 
 
-def feature_map(rgb, *, width=1.0, prefix="", without=0):
+def feature_map(rgb: tf.Tensor, *, width: float = 1.0, prefix: str = "", without: int = 0) -> tf.Tensor:
     """The network up to Mixed_5c.
 
     Args:
@@ -109,32 +111,37 @@ def feature_map(rgb, *, width=1.0, prefix="", without=0):
     return x  # [B, T/8, H/32, W/32, 1024]
 
 
-def last_blocks(x, count, *, width=1.0, prefix=""):
-    """The last ``count`` Inception blocks: what :func:`feature_map` leaves out with ``without=count``."""
+def last_blocks(x: tf.Tensor, count: int, *, width: float = 1.0, prefix: str = "") -> tf.Tensor:
+    """The last ``count`` Inception blocks, which :func:`feature_map` leaves out with ``without=count``."""
     for block in _LAST_BLOCKS[len(_LAST_BLOCKS) - count :]:
         x = inception(x, block, width, prefix)
     return x
 
 
-def pool(features):
-    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 places."""
+def pool(features: tf.Tensor) -> tf.Tensor:
+    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 positions."""
     _, t, m, n, _ = features.shape
     window = (min(2, t), min(7, m), min(7, n))
     return tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
 
 
-def head(features, num_classes, dropout, kernel_regularizer=None):
+def head(
+    features: tf.Tensor,
+    num_classes: int,
+    dropout: float,
+    kernel_regularizer: Optional[tf.keras.regularizers.Regularizer] = None,
+) -> tf.Tensor:
     """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
 
     Args:
         features: ``[B, t, m, n, c]``.
         num_classes: Number of classes C.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
         kernel_regularizer: Penalty on the classifier's weights.
 
     Returns:
-        Softmax ``[B, C]`` float32. A map larger than the pool gives several scores, whose mean is taken: the network
-        is fully convolutional.
+        Softmax ``[B, C]`` float32. The network is fully convolutional: a map larger than the pool gives several scores,
+        whose mean is taken.
     """
     x = Dropout(dropout, name="dropout")(pool(features))
     x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
@@ -142,7 +149,7 @@ def head(features, num_classes, dropout, kernel_regularizer=None):
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
-def video_input(frames, size, part="full_body"):
+def video_input(frames: int, size: int, part: str = "full_body") -> tf.Tensor:
     """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part."""
     check_minimum(8, frames=frames)
     check_minimum(32, size=size)
@@ -162,7 +169,9 @@ def video_input(frames, size, part="full_body"):
         "nucla/v3_12": 86.0,
     },
 )
-def i3d(num_classes, *, frames=64, size=224, width=1.0, dropout=0.5):
+def i3d(
+    num_classes: int, *, frames: Size = 64, size: Size = 224, width: Multiplier = 1.0, dropout: Rate = 0.5
+) -> tf.keras.Model:
     """I3D: Inception-v1 inflated to three dimensions, RGB stream.
 
     Carreira and Zisserman, CVPR 2017, section 2.4 and figure 3. Layers have the published names, "/" replaced by ".".
@@ -176,7 +185,7 @@ def i3d(num_classes, *, frames=64, size=224, width=1.0, dropout=0.5):
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.

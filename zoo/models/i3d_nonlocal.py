@@ -2,12 +2,13 @@
 
 import tensorflow as tf
 
+from zoo.checks import Multiplier, Rate, Size
 from zoo.models import i3d
 from zoo.registry import register
 
 
-def nonlocal_block(x, name="nonlocal"):
-    """Embedded-Gaussian non-local block: every place of the map looks at every other (NL18 section 3.2, figure 2).
+def nonlocal_block(x: tf.Tensor, name: str = "nonlocal") -> tf.Tensor:
+    """Embedded-Gaussian non-local block: every position of the map attends to every other (NL18 section 3.2, figure 2).
 
     z = x + BN(W softmax(theta(x)^T phi(x)) g(x)), with half the channels inside. The scale of BN starts at zero, so
     the block starts as the identity and can be put into a trained network (NL18 section 4.1).
@@ -41,7 +42,9 @@ def nonlocal_block(x, name="nonlocal"):
     paper="NL18",
     reported={"smarthome/cs": 53.6, "smarthome/cv1": 34.3, "smarthome/cv2": 43.9},
 )
-def i3d_nonlocal(num_classes, *, frames=64, size=224, width=1.0, dropout=0.5):
+def i3d_nonlocal(
+    num_classes: int, *, frames: Size = 64, size: Size = 224, width: Multiplier = 1.0, dropout: Rate = 0.5
+) -> tf.keras.Model:
     """I3D + non-local: I3D with one non-local block after its last Inception block.
 
     Wang et al., CVPR 2018, on I3D (Carreira and Zisserman, CVPR 2017); the baseline of ICCV19 and ECCV20.
@@ -54,7 +57,7 @@ def i3d_nonlocal(num_classes, *, frames=64, size=224, width=1.0, dropout=0.5):
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.

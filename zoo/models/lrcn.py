@@ -1,15 +1,19 @@
 """LRCN: a 2D CNN on every frame and an LSTM over its features (Donahue et al., CVPR 2015)."""
 
+import os
+from typing import Literal, Union
+
 import tensorflow as tf
 
-from zoo.checks import ZooError, check_choice, check_minimum
+from zoo.checks import Rate, Size, ZooError, check_choice, check_minimum
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.models import i3d
 from zoo.registry import register
 from zoo.shared import messages
 
-# Networks of keras.applications that take pixels in [-1, 1], as all our models do; and the smallest picture of each.
-NETWORKS = {
+Network = Literal["resnet50_v2", "resnet152_v2", "mobilenet_v2", "inception_v3"]
+# Networks of keras.applications for pixels in [-1, 1]; and the smallest picture that each takes.
+NETWORKS: dict[str, tuple[str, int]] = {
     "resnet50_v2": ("ResNet50V2", 32),
     "resnet152_v2": ("ResNet152V2", 32),
     "mobilenet_v2": ("MobileNetV2", 32),
@@ -17,7 +21,7 @@ NETWORKS = {
 }
 
 
-def check_network(network, **size):
+def check_network(network: str, **size: int) -> None:
     """Raises :class:`ZooError` unless a network is known and its pictures are large enough for it.
 
     Args:
@@ -29,8 +33,8 @@ def check_network(network, **size):
     check_minimum(smallest, **size)
 
 
-def frame_network(network, size, weights=None):
-    """The 2D CNN that makes features of single pictures, without its classifier.
+def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None] = None) -> tf.keras.Model:
+    """A 2D CNN for features of single pictures, without its classifier.
 
     Args:
         network: A key of :data:`NETWORKS`.
@@ -39,8 +43,8 @@ def frame_network(network, size, weights=None):
             weights of the network without its classifier.
 
     Returns:
-        A ``tf.keras.Model`` named ``frame_network``, so that a recipe can freeze or fill it without knowing which
-        network it is: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map.
+        A ``tf.keras.Model``: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map. Its
+        name is ``frame_network`` for every network, so that a recipe can freeze it by that name.
 
     Raises:
         ZooError: Unknown network, pictures too small for it, or weights that cannot be read.
@@ -65,7 +69,15 @@ def frame_network(network, size, weights=None):
 
 
 @register(paper="LRCN15", reported={})
-def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=256, dropout=0.5):
+def lrcn(
+    num_classes: int,
+    *,
+    frames: Size = 64,
+    size: Size = 224,
+    network: Network = "resnet50_v2",
+    lstm_units: Size = 256,
+    dropout: Rate = 0.5,
+) -> tf.keras.Model:
     """LRCN: per-frame features of a 2D CNN, an LSTM over them.
 
     Donahue et al., CVPR 2015, section 3; hyper-parameters for Smarthome in PhD20 table 6.7 (256 units on CS, 128 on
@@ -81,7 +93,7 @@ def lrcn(num_classes, *, frames=64, size=224, network="resnet50_v2", lstm_units=
         network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
             ``mobilenet_v2`` or ``inception_v3``.
         lstm_units: Size of the LSTM's hidden vector.
-        dropout: Share of the last hidden vector that is dropped in training.
+        dropout: Dropout rate of the last hidden vector.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``. The 2D CNN is its layer

@@ -1,24 +1,21 @@
 """P-I3D: I3D towers for body parts, weighted by attention from the pose (Das et al., WACV 2019)."""
 
+from typing import Literal
+
 import tensorflow as tf
 
-from zoo.checks import ZooError, check_choice
+from zoo.checks import Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, L2Norm, PartAggregation, PoseScores
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
-from zoo.skeletons import PARTS
+from zoo.skeletons import PARTS, Part
 
-AGGREGATIONS = ("sum", "concat")
-_MOST_SHARED = 2  # Inception blocks that can follow the aggregation (WACV19 table 1)
+Aggregation = Literal["sum", "concat"]
 
 
-def _check(parts, aggregation, aggregate_after, attention):
-    for part in parts:
-        check_choice("part", part, PARTS)
+def _check(parts, attention):
     if not parts or len(set(parts)) < len(parts):
         raise ZooError(f"parts is {list(parts)}, expected one or more of {', '.join(PARTS)}, each once")
-    check_choice("aggregation", aggregation, AGGREGATIONS)
-    check_choice("aggregate_after", aggregate_after, range(_MOST_SHARED + 1))
     if attention and len(parts) == 1:
         raise ZooError("attention over one part is always 1: choose attention=False or more parts")
 
@@ -35,25 +32,25 @@ def _check(parts, aggregation, aggregate_after, attention):
     },
 )
 def pi3d(
-    num_classes,
+    num_classes: int,
     *,
-    frames=64,
-    size=224,
-    width=1.0,
-    pose_steps=20,
-    persons=1,
-    joints=25,
-    lstm_units=512,
-    lstm_dropout=0.5,
-    attention_units=256,
-    parts=PARTS,
-    aggregation="sum",
-    aggregate_after=0,
-    attention=True,
-    attention_regularization=1e-5,
-    weight_regularization=1e-3,
-    dropout=0.5,
-):
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    pose_steps: Size = 20,
+    persons: Size = 1,
+    joints: Size = 25,
+    lstm_units: Size = 512,
+    lstm_dropout: Rate = 0.5,
+    attention_units: Size = 256,
+    parts: tuple[Part, ...] = PARTS,
+    aggregation: Aggregation = "sum",
+    aggregate_after: Literal[0, 1, 2] = 0,
+    attention: bool = True,
+    attention_regularization: Weight = 1e-5,
+    weight_regularization: Weight = 1e-3,
+    dropout: Rate = 0.5,
+) -> tf.keras.Model:
     """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
 
     Das et al., WACV 2019, section 3 and figure 2.
@@ -76,16 +73,16 @@ def pi3d(
         persons: Persons M in a pose.
         joints: Joints J of a person.
         lstm_units: Size of each LSTM's hidden vector.
-        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
+        lstm_dropout: Dropout rate of each LSTM layer's output.
         attention_units: Size of the attention's hidden layer (not stated in the paper).
         parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand``; one tower each (WACV19 table 2).
         aggregation: ``sum`` or ``concat`` of the weighted maps (WACV19 table 1).
         aggregate_after: The maps are joined before the last 0, 1 or 2 Inception blocks, and those run once, on the
             joined map (WACV19 table 1).
-        attention: Whether part attention weights the maps; without it there is no pose input.
+        attention: Whether the maps are weighted by part attention; without it there is no pose input.
         attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
         weight_regularization: Weight of the penalty on the classifier's weights.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``
@@ -101,7 +98,7 @@ def pi3d(
         >>> sorted(model.input)
         ['pose', 'rgb', 'rgb_left_hand', 'rgb_right_hand']
     """
-    _check(parts, aggregation, aggregate_after, attention)
+    _check(parts, attention)
     videos = [i3d.video_input(frames, size, part) for part in parts]
     inputs = {video.name: video for video in videos}
     joined = [

@@ -3,16 +3,19 @@
 Alone, and as the pose stream of :mod:`zoo.models.sta_hands`.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import check_choice
+from zoo.checks import Layout, Multiplier, Rate, Size
 from zoo.layers import Dropout, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
+from zoo.skeletons import JointOrder
 
-# Channels of the first two convolutions: not stated in the paper. With 64 the parameters of STA-Hands come to the
-# 38 million that it does state; nearly all of those of the pose stream are the third kernel's, 5 x 75 x 64 x 1024.
+# Channels of the first two convolutions: not stated in the paper. With 64 STA-Hands has the 38 million parameters that
+# the paper states; nearly all of the pose stream's are in the third kernel, 5 x 75 x 64 x 1024.
 CHANNELS = 64
 FEATURES = 1024
 
@@ -21,12 +24,12 @@ _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 @_serializable
 class PoseTensor(tf.keras.layers.Layer):
-    """The tensor that the pose CNN sees as a picture (BMVC18).
+    """The pose as a picture, the input of the pose CNN (BMVC18).
 
     Its height is time. Its width is the joints' coordinates: persons side by side, each person's joints in the chosen
     order, x, y and z of a joint next to each other. Its three channels are the coordinates, their velocities
-    x_t - x_(t-1) and their accelerations x_t - 2 x_(t-1) + x_(t-2), per step. The paper does not say how it
-    differentiates, nor what the first steps are: here a difference that would need an earlier step is zero.
+    x_t - x_(t-1) and their accelerations x_t - 2 x_(t-1) + x_(t-2), per step. The paper does not state how it
+    differentiates, nor the first steps: here a difference that needs an earlier step is zero.
 
     The layer computes in float32: differences of near values would be lost in half precision.
 
@@ -35,8 +38,8 @@ class PoseTensor(tf.keras.layers.Layer):
         joint_order: One of ``zoo.skeletons.JOINT_ORDERS``.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``; a person is all zeros while absent. Absent from a whole clip, it is so in all
-            channels; when it comes or goes, velocity and acceleration see a jump from or to zero.
+        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros. When a person comes or goes, velocity and
+            acceleration have a jump from or to zero.
 
     Returns:
         ``[B, tp, M * N * 3, 3]``, N the length of the order: 50 for the tour of ``kinect_v2_25``.
@@ -46,14 +49,14 @@ class PoseTensor(tf.keras.layers.Layer):
         TensorShape([1, 20, 300, 3])
     """
 
-    def __init__(self, layout, joint_order, **kwargs):
+    def __init__(self, layout: str, joint_order: str, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.layout = layout
         self.joint_order = joint_order
         self.order = skeletons.get(layout).joint_order(joint_order)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The tensor."""
         steps, persons = inputs.shape[1:3]
         x = tf.gather(inputs, self.order, axis=3)  # [B, tp, M, N, 3]
@@ -66,23 +69,22 @@ class PoseTensor(tf.keras.layers.Layer):
 
         return tf.stack([x, from_zero(velocity, 1), from_zero(acceleration, 2)], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, tp, M * N * 3, 3)``."""
         batch, steps, persons = input_shape[:3]
         return (batch, steps, persons * len(self.order) * 3, 3)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "layout": self.layout, "joint_order": self.joint_order}
 
 
-def features(pose, *, layout, joint_order, width):
+def features(pose: tf.Tensor, *, layout: str, joint_order: str, width: float) -> tf.Tensor:
     """The pose features s (BMVC18): three convolutions, each with ReLU and max pooling.
 
     For the 20 x 300 tensor of two persons of Kinect v2 the maps are 10 x 150, 5 x 75 and 1 x 1, as in the paper. At
-    other sizes the first two are as much smaller or larger, rounded up, and the third kernel still covers all of the
-    map it is applied to (the paper's 5 x 75), so that s always has one place. Pooling that one place would change
-    nothing and is left out.
+    other sizes the first two scale with the tensor, rounded up, and the third kernel still covers the whole map (the
+    paper's 5 x 75), so that s is always 1 x 1 and needs no pooling.
 
     Args:
         pose: ``[B, tp, M, J, 3]``.
@@ -111,15 +113,15 @@ def features(pose, *, layout, joint_order, width):
     reported={"ntu60/cs": 77.1, "ntu60/cv": 84.5, "sbu/fold": 90.5, "msr_daily/odd_even": 74.6},
 )
 def pose_cnn(
-    num_classes,
+    num_classes: int,
     *,
-    pose_steps=20,
-    persons=2,
-    layout="kinect_v2_25",
-    joint_order="topological_doubles",
-    width=1.0,
-    dropout=0.5,
-):
+    pose_steps: Size = 20,
+    persons: Size = 2,
+    layout: Layout = "kinect_v2_25",
+    joint_order: JointOrder = "topological_doubles",
+    width: Multiplier = 1.0,
+    dropout: Rate = 0.5,
+) -> tf.keras.Model:
     """Pose CNN: convolutions over joints in a topological order, with their velocities and accelerations.
 
     Baradel, Wolf and Mille, BMVC 2018: the pose stream of STA-Hands, alone.
@@ -136,13 +138,13 @@ def pose_cnn(
         joint_order: Order of the joints in X (BMVC18 table 3): ``topological_doubles``, a closed walk along the bones;
             ``topological``, the same without repetitions; ``random``.
         width: Multiplier of the number of channels; 1 is the published network.
-        dropout: Share of s that is dropped in training.
+        dropout: Dropout rate of s.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. The layer ``pose_features`` gives s.
 
     Raises:
-        ZooError: Unknown ``layout`` or ``joint_order``, or a size below 1.
+        ZooError: A value that an option does not take.
 
     Example:
         >>> import zoo
@@ -150,7 +152,6 @@ def pose_cnn(
         >>> tuple(model.get_layer("pose_tensor").output.shape)
         (None, 20, 120, 3)
     """
-    check_choice("joint_order", joint_order, skeletons.JOINT_ORDERS)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     s = features(pose, layout=layout, joint_order=joint_order, width=width)
     predictions = classify(Dropout(dropout, name="dropout")(s), num_classes)

@@ -6,17 +6,19 @@ Liu et al., CVPR 2020), and streams of joints, bones and their motions (Shi et a
 Processing 2020). The network is narrower and less deep than theirs, so that it trains on a CPU.
 """
 
+from typing import Any, Literal
+
 import numpy as np
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import check_choice
+from zoo.checks import Layout, Multiplier, Rate, Size
 from zoo.layers import Dropout, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
-from zoo.skeleton_streams import SkeletonStreams, check_streams
+from zoo.skeleton_streams import SkeletonStreams, Stream, check_streams
 
-TOPOLOGIES = ("skeleton", "learned", "refined")
+Topology = Literal["skeleton", "learned", "refined"]
 STAGES = ((32, 1), (64, 2), (96, 2))  # channels and blocks; the steps are halved before each
 SCALES = 4  # branches of a temporal convolution, each with a quarter of the channels
 CORRELATION = 8  # values per joint that a refinement of the topology is computed from
@@ -25,7 +27,7 @@ MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
-def partitions(layout, persons=1):
+def partitions(layout: str, persons: int = 1) -> np.ndarray:
     """The normalised adjacency of a pose's graph in three parts (STGCN18 section 3.3, spatial configuration).
 
     The neighbours of a joint are the joint itself, those nearer to the skeleton's root and those farther from it. Each
@@ -37,17 +39,17 @@ def partitions(layout, persons=1):
         persons: Persons M.
 
     Returns:
-        ``[3, M * J, M * J]`` float32: row i of a part holds the shares of joint i's neighbours.
+        ``[3, M * J, M * J]`` float32: row i of a part holds the weights of joint i's neighbours.
 
     Example:
         >>> parts = partitions("kinect_v1_20")
         >>> parts.shape, float(parts.sum(axis=2).max())
         ((3, 20, 20), 1.0)
     """
-    layout = skeletons.get(layout)
-    parts = np.zeros((3, layout.num_joints, layout.num_joints))
-    parts[0] = np.eye(layout.num_joints)
-    for parent, child in layout.bones:
+    skeleton = skeletons.get(layout)
+    parts = np.zeros((3, skeleton.num_joints, skeleton.num_joints))
+    parts[0] = np.eye(skeleton.num_joints)
+    for parent, child in skeleton.bones:
         parts[1, child, parent] = parts[2, parent, child] = 1.0
     neighbours = parts.sum(axis=2, keepdims=True)
     parts = np.divide(parts, neighbours, out=np.zeros_like(parts), where=neighbours > 0)
@@ -75,15 +77,15 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         ``[B, V, T, filters]``.
     """
 
-    def __init__(self, filters, layout, persons, topology, **kwargs):
+    def __init__(self, filters: int, layout: str, persons: int, topology: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.filters = filters
         self.layout = layout
         self.persons = persons
         self.topology = topology
 
-    def build(self, input_shape):
-        """Creates the kernels ``[3, C, filters]`` and what the topology learns."""
+    def build(self, input_shape: Any) -> None:
+        """Creates the kernels ``[3, C, filters]`` and the weights of the topology."""
         parts = partitions(self.layout, self.persons)
         channels = input_shape[-1]
         self.kernel = self.add_weight(
@@ -103,7 +105,7 @@ class SkeletonConvolution(tf.keras.layers.Layer):
             self.alpha = self.add_weight(name="alpha", shape=(), initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The convolution."""
         joints, steps, channels = inputs.shape[1:]
         adjacency = tf.unstack(self._topologies(inputs), axis=-3)  # 3 times [V, V] or [B, V, V]
@@ -115,7 +117,7 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         return tf.reshape(tf.add_n(found), (-1, joints, steps, self.filters))
 
     def _topologies(self, inputs):
-        """``[3, V, V]``, or ``[B, 3, V, V]`` where every sample has its own."""
+        """``[3, V, V]``, or ``[B, 3, V, V]`` if every sample has its own."""
         adjacency = tf.cast(self.adjacency, inputs.dtype)
         if self.topology != "refined":
             return adjacency
@@ -125,20 +127,20 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         refined = tf.transpose(tf.matmul(apart, tf.cast(self.refinement, inputs.dtype)), (0, 3, 1, 2))
         return adjacency + tf.cast(self.alpha, inputs.dtype) * refined
 
-    def multiply_accumulates(self):
-        """Those of one clip: neighbours and channels of three parts, and what refines the topology."""
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: neighbours and channels of three parts, and the topology's refinement."""
         joints, steps, channels = self.input.shape[1:]
-        places, parts = joints * steps, 3
-        count = parts * places * channels * (joints + self.filters)
+        positions, parts = joints * steps, 3
+        count = parts * positions * channels * (joints + self.filters)
         if self.topology == "refined":
             count += joints * channels * 2 * CORRELATION + joints * joints * CORRELATION * parts
         return count
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape with ``filters`` channels."""
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         own = {name: getattr(self, name) for name in ("filters", "layout", "persons", "topology")}
         return {**super().get_config(), **own}
@@ -151,18 +153,18 @@ def _normalised(x, name, relu=True):
 
 
 def _same_channels(x, filters, name):
-    """x itself where it has that many channels, else a linear map of it: the residual connection."""
+    """x itself if it has that many channels, else a linear map of it: the residual connection."""
     if x.shape[-1] == filters:
         return x
     x = tf.keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}.conv")(x)
     return _normalised(x, name, relu=False)
 
 
-def temporal_convolution(x, name):
-    """Convolutions over time at several scales: a linear map of the channels, whose quarters go different ways.
+def temporal_convolution(x: tf.Tensor, name: str) -> tf.Tensor:
+    """Convolutions over time at several scales: a linear map of the channels, then a branch for each quarter of them.
 
-    Kernels of 5 steps, of 5 every second step, the maximum of 3 steps, and no change: those of CTR-GCN (section 3.4).
-    There each way has a linear map of its own, which is the same, and the last no ReLU.
+    The branches are those of CTR-GCN (section 3.4): a kernel of 5 steps, one of 5 with dilation 2, the maximum of 3
+    steps, and the identity. There each branch has its own linear map, which is equivalent, and the last no ReLU.
 
     Args:
         x: ``[B, V, T, C]``, C a multiple of 4.
@@ -175,18 +177,18 @@ def temporal_convolution(x, name):
     x = tf.keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}.conv_1x1")(x)
     x = _normalised(x, f"{name}.conv_1x1")
     quarter = channels // SCALES
-    ways = [Channels(number * quarter, quarter, name=f"{name}.way_{number}")(x) for number in range(SCALES)]
+    branches = [Channels(number * quarter, quarter, name=f"{name}.way_{number}")(x) for number in range(SCALES)]
     for number, dilation in enumerate((1, 2)):
-        ways[number] = tf.keras.layers.Conv2D(
+        branches[number] = tf.keras.layers.Conv2D(
             quarter,
             (1, 5),
             dilation_rate=(1, dilation),
             padding="same",
             use_bias=False,
             name=f"{name}.conv_1x5_dilation_{dilation}",
-        )(ways[number])
-    ways[2] = tf.keras.layers.MaxPooling2D((1, 3), 1, padding="same", name=f"{name}.max_pool")(ways[2])
-    return _normalised(tf.keras.layers.Concatenate(name=f"{name}.concat")(ways), name, relu=False)
+        )(branches[number])
+    branches[2] = tf.keras.layers.MaxPooling2D((1, 3), 1, padding="same", name=f"{name}.max_pool")(branches[2])
+    return _normalised(tf.keras.layers.Concatenate(name=f"{name}.concat")(branches), name, relu=False)
 
 
 @_serializable
@@ -198,25 +200,25 @@ class Channels(tf.keras.layers.Layer):
         count: How many.
     """
 
-    def __init__(self, start, count, **kwargs):
+    def __init__(self, start: int, count: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.start = start
         self.count = count
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The channels."""
         return inputs[..., self.start : self.start + self.count]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape with ``count`` channels."""
         return (*input_shape[:-1], self.count)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "start": self.start, "count": self.count}
 
 
-def block(x, filters, *, layout, persons, topology, name):
+def block(x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: str, name: str) -> tf.Tensor:
     """A graph convolution and a temporal convolution, each with a residual connection.
 
     Args:
@@ -224,7 +226,7 @@ def block(x, filters, *, layout, persons, topology, name):
         filters: Output channels, a multiple of 4.
         layout: Name of the skeleton layout.
         persons: Persons M.
-        topology: One of :data:`TOPOLOGIES`.
+        topology: One of :data:`Topology`.
         name: Prefix of the layers' names.
 
     Returns:
@@ -242,16 +244,16 @@ def block(x, filters, *, layout, persons, topology, name):
 
 @register(paper="STGCN18", reported={})
 def pose_gcn(
-    num_classes,
+    num_classes: int,
     *,
-    pose_steps=64,
-    persons=1,
-    layout="kinect_v2_25",
-    streams=("joint",),
-    topology="refined",
-    width=1.0,
-    dropout=0.5,
-):
+    pose_steps: Size = 64,
+    persons: Size = 1,
+    layout: Layout = "kinect_v2_25",
+    streams: tuple[Stream, ...] = ("joint",),
+    topology: Topology = "refined",
+    width: Multiplier = 1.0,
+    dropout: Rate = 0.5,
+) -> tf.keras.Model:
     """Pose GCN: graph convolutions over the joints and temporal convolutions of several scales.
 
     ST-GCN (Yan, Xiong, Lin, AAAI 2018) with the learned and refined topologies, the scales and the streams of its
@@ -269,18 +271,18 @@ def pose_gcn(
         pose_steps: Steps tp of a pose sequence.
         persons: Persons M in a pose; the skeletons of all are one graph.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
-        streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
+        streams: Inputs made of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
             are fed side by side. Networks of one stream each are fused by their scores (``evaluate.py --fuse``).
-        topology: Who is a neighbour of whom: ``skeleton`` (the bones), ``learned``, ``refined`` (learned, and changed
-            by every sample); see :class:`SkeletonConvolution`.
+        topology: Which joints are neighbours: ``skeleton`` (the bones), ``learned``, ``refined`` (learned, and adapted
+            to every sample); see :class:`SkeletonConvolution`.
         width: Multiplier of the number of channels.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
 
     Raises:
-        ZooError: Unknown ``layout``, ``streams`` or ``topology``, or a size below 1.
+        ZooError: A value that an option does not take.
 
     Example:
         >>> import zoo
@@ -289,7 +291,6 @@ def pose_gcn(
         ((None, 64, 1, 20, 3), (None, 10))
     """
     check_streams(streams)
-    check_choice("topology", topology, TOPOLOGIES)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     x = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]
     joints, values = x.shape[2:]

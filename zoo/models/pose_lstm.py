@@ -1,36 +1,36 @@
-"""Pose LSTM: three stacked LSTM layers over 3D poses (Das et al., AVSS 2018), alone and as a pose backbone."""
+"""Pose LSTM: three stacked LSTM layers over 3D poses (Das et al., AVSS 2018), by itself and as a pose backbone."""
 
 import math
+from typing import Literal, Optional
 
 import tensorflow as tf
 
-from zoo.checks import ZooError, check_choice, check_minimum, layout_of
+from zoo.checks import Layout, Rate, Size, ZooError, layout_of
 from zoo.layers import AllStepsLogits, Dropout, classify
 from zoo.registry import register
-from zoo.skeleton_streams import SkeletonStreams, check_streams
+from zoo.skeleton_streams import SkeletonStreams, Stream, check_streams
 
 LAYERS = 3
-LOSSES = ("last_step", "all_steps")
+Loss = Literal["last_step", "all_steps"]
 
 
-def pose_input(pose_steps, persons, joints):
+def pose_input(pose_steps: int, persons: int, joints: int) -> tf.Tensor:
     """The input of a pose model: ``[B, pose_steps, persons, joints, 3]``."""
-    check_minimum(1, pose_steps=pose_steps, persons=persons, joints=joints)
     return tf.keras.Input((pose_steps, persons, joints, 3), name="pose")
 
 
-def skeleton_input(pose_steps, persons, layout):
-    """The input of a model that knows the skeleton: as :func:`pose_input`, with the joints of a named layout."""
+def skeleton_input(pose_steps: int, persons: int, layout: str) -> tf.Tensor:
+    """As :func:`pose_input`, with the joints of a named layout."""
     return pose_input(pose_steps, persons, layout_of(layout).num_joints)
 
 
-def hidden_states(pose, *, units, dropout):
+def hidden_states(pose: tf.Tensor, *, units: int, dropout: float) -> tf.Tensor:
     """Hidden vectors of the last of three LSTM layers at every step.
 
     Args:
-        pose: ``[B, tp, M, J, 3]``, or what a network sees of it, ``[B, tp, M * J, 3S]``.
+        pose: ``[B, tp, M, J, 3]``, or the streams made of it, ``[B, tp, M * J, 3S]``.
         units: Size of each LSTM's hidden vector.
-        dropout: Share of each layer's output that is dropped in training.
+        dropout: Dropout rate of each layer's output.
 
     Returns:
         ``[B, tp, units]``.
@@ -55,21 +55,21 @@ def hidden_states(pose, *, units, dropout):
     },
 )
 def pose_lstm(
-    num_classes,
+    num_classes: int,
     *,
-    pose_steps=20,
-    persons=1,
-    joints=25,
-    layout=None,
-    streams=("joint",),
-    lstm_units=512,
-    dropout=0.5,
-    loss="last_step",
-):
+    pose_steps: Size = 20,
+    persons: Size = 1,
+    joints: Size = 25,
+    layout: Optional[Layout] = None,
+    streams: tuple[Stream, ...] = ("joint",),
+    lstm_units: Size = 512,
+    dropout: Rate = 0.5,
+    loss: Loss = "last_step",
+) -> tf.keras.Model:
     """Pose LSTM: three stacked LSTM layers over 3D poses.
 
-    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. Bones and motions are not theirs but
-    of the graph networks (Shi et al., IEEE Transactions on Image Processing 2020).
+    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. The streams of bones
+    and motions come from the graph networks (Shi et al., IEEE Transactions on Image Processing 2020).
     ::
 
         pose [B,tp,M,J,3] ─► flatten joints ─► LSTM ─► LSTM ─► LSTM ─► h_1 .. h_tp ─► linear ─► softmax [B,C]
@@ -79,33 +79,31 @@ def pose_lstm(
         pose_steps: Steps tp of a pose sequence.
         persons: Persons M in a pose.
         joints: Joints J of a person.
-        layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``; only ``streams`` other than ``joint``
-            need it.
-        streams: What is seen of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
+        layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``; needed for ``streams`` other than
+            ``joint``.
+        streams: Inputs made of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
             are fed side by side.
         lstm_units: Size of each LSTM's hidden vector.
-        dropout: Share of each LSTM layer's output that is dropped in training.
-        loss: ``last_step``: the last hidden vector is classified. ``all_steps``: every one is, and the training loss is
+        dropout: Dropout rate of each LSTM layer's output.
+        loss: ``last_step``: the last hidden vector is classified. ``all_steps``: all of them are; the training loss is
             the mean cross-entropy of all steps (PhD20 equation 3.5); the prediction is their geometric mean.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
 
     Raises:
-        ZooError: Unknown ``loss``, ``streams`` or ``layout``, a layout of other joints, or a size below 1.
+        ZooError: A value that an option does not take, or a layout with another number of joints.
 
     Example:
         >>> import zoo
         >>> zoo.build("pose_lstm", num_classes=10, pose_steps=5, joints=20, lstm_units=128).output_shape
         (None, 10)
     """
-    check_choice("loss", loss, LOSSES)
     check_streams(streams)
-    pose = seen = pose_input(pose_steps, persons, joints)
+    pose = streamed = pose_input(pose_steps, persons, joints)
     if tuple(streams) != ("joint",):
-        _check_layout(layout, joints)
-        seen = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, M*J, 3S]
-    hidden = hidden_states(seen, units=lstm_units, dropout=dropout)  # [B, tp, units]
+        streamed = SkeletonStreams(_checked_layout(layout, joints), streams, name="streams")(pose)  # [B, tp, M*J, 3S]
+    hidden = hidden_states(streamed, units=lstm_units, dropout=dropout)  # [B, tp, units]
     if loss == "all_steps":
         logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]
         logits = AllStepsLogits(name="logits")(logits)  # [B, C]
@@ -116,10 +114,11 @@ def pose_lstm(
     return tf.keras.Model({"pose": pose}, predictions, name="pose_lstm")
 
 
-def _check_layout(layout, joints):
-    """Raises :class:`zoo.ZooError` unless ``layout`` names a skeleton of that many joints."""
+def _checked_layout(layout, joints):
+    """The layout; :class:`zoo.ZooError` unless it has that many joints."""
     if layout is None:
-        raise ZooError("streams of bones or motions need layout, the name of the skeleton's joints")
+        raise ZooError("streams of bones or motions need layout, the name of the skeleton layout")
     known = layout_of(layout).num_joints
     if known != joints:
-        raise ZooError(f"layout {layout} has {known} joints, expected {joints} as option joints says")
+        raise ZooError(f"layout {layout} has {known} joints, expected {joints}, the value of option joints")
+    return layout

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.checks import ZooError, check_minimum
+from zoo.checks import Multiplier, Rate, Size
 from zoo.layers import Dropout, GroupedConv3D, classify
 from zoo.models import i3d
 from zoo.registry import register
@@ -32,7 +32,7 @@ def _block(x, filters, stride, name):
     return tf.keras.layers.Activation("relu", name=name)(tf.keras.layers.Add(name=f"{name}.add")([x, y]))
 
 
-def feature_map(rgb, *, width=1.0, blocks=BLOCKS):
+def feature_map(rgb: tf.Tensor, *, width: float = 1.0, blocks: tuple[int, ...] = BLOCKS) -> tf.Tensor:
     """The network up to its last residual block.
 
     Args:
@@ -54,19 +54,27 @@ def feature_map(rgb, *, width=1.0, blocks=BLOCKS):
     return x  # [B, T/16, H/32, W/32, 2048]
 
 
-def pool(features):
+def pool(features: tf.Tensor) -> tf.Tensor:
     """The mean of a feature map over time and space, ``[B, c]``."""
     return tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(features)
 
 
-def head(features, num_classes, dropout):
+def head(features: tf.Tensor, num_classes: int, dropout: float) -> tf.Tensor:
     """Mean over time and space, dropout, a linear classifier; softmax ``[B, C]`` float32."""
     x = Dropout(dropout, name="dropout")(pool(features))
     return classify(x, num_classes)
 
 
 @register(paper="R3D18", reported={})
-def resnext3d101(num_classes, *, frames=64, size=224, width=1.0, blocks=BLOCKS, dropout=0.0):
+def resnext3d101(
+    num_classes: int,
+    *,
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    blocks: tuple[Size, Size, Size, Size] = BLOCKS,
+    dropout: Rate = 0.0,
+) -> tf.keras.Model:
     """3D ResNeXt-101: residual network with grouped 3D convolutions, cardinality 32.
 
     Hara, Kataoka and Satoh, CVPR 2018, section 3.2; a backbone of VPN (ECCV20 table 6).
@@ -81,7 +89,7 @@ def resnext3d101(num_classes, *, frames=64, size=224, width=1.0, blocks=BLOCKS, 
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
         blocks: Residual blocks of the four stages; the default makes the 101 layers.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -95,8 +103,5 @@ def resnext3d101(num_classes, *, frames=64, size=224, width=1.0, blocks=BLOCKS, 
         (None, 10)
     """
     rgb = i3d.video_input(frames, size)
-    if len(blocks) != len(BLOCKS):
-        raise ZooError(f"blocks is {list(blocks)}, expected {len(BLOCKS)} numbers, one per stage")
-    check_minimum(1, **{f"blocks[{stage}]": count for stage, count in enumerate(blocks)})
     predictions = head(feature_map(rgb, width=width, blocks=blocks), num_classes, dropout)
     return tf.keras.Model({"rgb": rgb}, predictions, name="resnext3d101")

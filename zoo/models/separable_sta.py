@@ -1,13 +1,15 @@
 """Separable STA: separable spatio-temporal attention driven by poses (Das et al., ICCV 2019)."""
 
+from typing import Literal
+
 import tensorflow as tf
 
-from zoo.checks import check_choice
+from zoo.checks import Multiplier, Rate, Size, Weight
 from zoo.layers import AttentionMap, Dropout, PoseScores, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
-STRATEGIES = ("none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable")
+Attention = Literal["none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable"]
 
 
 def _modulate(features, attention, shape, name):
@@ -28,24 +30,25 @@ def _modulate(features, attention, shape, name):
         "ntu120/cs2": 82.5,
         "nucla/v3_12": 92.4,
     },
+    renamed={"strategy": "attention"},
 )
 def separable_sta(
-    num_classes,
+    num_classes: int,
     *,
-    frames=64,
-    size=224,
-    width=1.0,
-    pose_steps=20,
-    persons=1,
-    joints=25,
-    lstm_units=512,
-    lstm_dropout=0.5,
-    attention_units=256,
-    strategy="separable",
-    spatial_regularization=1e-5,
-    temporal_regularization=1e-5,
-    dropout=0.0,
-):
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    pose_steps: Size = 20,
+    persons: Size = 1,
+    joints: Size = 25,
+    lstm_units: Size = 512,
+    lstm_dropout: Rate = 0.5,
+    attention_units: Size = 256,
+    attention: Attention = "separable",
+    spatial_regularization: Weight = 1e-5,
+    temporal_regularization: Weight = 1e-5,
+    dropout: Rate = 0.0,
+) -> tf.keras.Model:
     """Separable STA: I3D features weighted in space and, separately, in time by attention from the pose.
 
     Das et al., ICCV 2019, section 4 and figure 4.
@@ -56,7 +59,8 @@ def separable_sta(
         pose [B,tp,M,J,3] ─► LSTMs ─► h* ──┬─► alpha [B,m,n] (sigmoid) ──┘
                                            └─► beta [B,t] (softmax)
 
-    With h* the hidden vectors of all pose steps, alpha = sigmoid(W tanh(W h* + b) + b) and beta = softmax(the like).
+    With h* the hidden vectors of all pose steps, alpha = sigmoid(W tanh(W h* + b) + b) and
+    beta = softmax(W tanh(W h* + b) + b), each with weights of its own.
     The training loss gains ``spatial_regularization`` * sum alpha^2 + ``temporal_regularization`` * sum (1 - beta)^2.
 
     Args:
@@ -68,23 +72,23 @@ def separable_sta(
         persons: Persons M in a pose.
         joints: Joints J of a person.
         lstm_units: Size of each LSTM's hidden vector.
-        lstm_dropout: Share of each LSTM layer's output that is dropped in training.
+        lstm_dropout: Dropout rate of each LSTM layer's output.
         attention_units: Size of the attention's hidden layer (not stated in the paper).
-        strategy: How attention is used (ICCV19 table 5): ``none``; ``sa`` spatial only; ``ta`` temporal only;
-            ``sa_ta``, ``ta_sa`` one after the other on one map; ``joint`` one weight for each place and time at once;
-            ``separable``. As both maps come from the pose, ``sa_ta`` and ``ta_sa`` compute one function; they differ
-            when a recipe trains the first attention before the second.
+        attention: ``none``; ``sa`` spatial only; ``ta`` temporal only; ``sa_ta``, ``ta_sa`` one after the other on one
+            map; ``joint`` one weight for each position and step; ``separable`` (ICCV19 table 5). Both maps come from
+            the pose, so ``sa_ta`` and ``ta_sa`` compute the same function; they differ when a recipe trains the first
+            attention before the second.
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
-        attention layers are ``spatial_attention``, ``temporal_attention`` or ``spatio_temporal_attention``. Strategy
-        ``none`` has no pose input.
+        attention layers are ``spatial_attention``, ``temporal_attention`` or ``spatio_temporal_attention``. ``none``
+        has no pose input.
 
     Raises:
-        ZooError: Unknown ``strategy``, or a size that is too small.
+        ZooError: A value that an option does not take, or a size that is too small.
 
     Example:
         >>> import zoo
@@ -92,12 +96,11 @@ def separable_sta(
         >>> model.output_shape
         (None, 10)
     """
-    check_choice("strategy", strategy, STRATEGIES)
     rgb = i3d.video_input(frames, size)
     g = i3d.feature_map(rgb, width=width)  # [B, t, m, n, c]
     _, t, m, n, _ = g.shape
     inputs = {"rgb": rgb}
-    if strategy != "none":
+    if attention != "none":
         inputs["pose"] = pose_lstm.pose_input(pose_steps, persons, joints)
         states = pose_lstm.hidden_states(inputs["pose"], units=lstm_units, dropout=lstm_dropout)
         h = tf.keras.layers.Flatten(name="pose_features")(states)  # h*: [B, tp * units]
@@ -125,7 +128,7 @@ def separable_sta(
         "ta_sa": lambda: [spatially(temporally(g))],
         "joint": lambda: [jointly(g)],
         "separable": lambda: [spatially(g), temporally(g)],
-    }[strategy]()
+    }[attention]()
     pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(maps)]
     x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]  # [B, 2c] or [B, c]
     x = Dropout(dropout, name="dropout")(x)

@@ -1,21 +1,26 @@
 """STA-Hands: attention to hands, driven by the pose, beside a stream of poses (Baradel et al., BMVC 2018)."""
 
+import math
+from typing import Any, Literal, Optional
+
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import ZooError, check_choice, check_minimum
+from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
 from zoo.models import lrcn, pose_cnn, pose_lstm
+from zoo.models.lrcn import Network
 from zoo.registry import register
+from zoo.skeletons import JointOrder
 
-GLIMPSES = ("hand_crops", "frames")
-ATTENTIONS = ("none", "spatial", "temporal", "spatio_temporal")
+Glimpses = Literal["hand_crops", "frames"]
+Attention = Literal["none", "spatial", "temporal", "spatio_temporal"]
 HANDS = ("left_hand", "right_hand")  # of every person, in this order
 BLACK = -1.0  # in a picture of [-1, 1]
 
 
 def _as_list(inputs):
-    """A layer's inputs, or their shapes, as a list: Keras hands over a single one bare."""
+    """A layer's inputs, or their shapes, as a list: Keras passes a single one without a list."""
     return inputs if isinstance(inputs, list) else [inputs]
 
 
@@ -36,24 +41,24 @@ class HandCrops(tf.keras.layers.Layer):
         ``[B, T * 2, size, size, 3]``, left before right at every step.
     """
 
-    def __init__(self, size, **kwargs):
+    def __init__(self, size: int, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The glimpses."""
         crops = tf.stack(list(inputs), axis=2)  # [B, T, 2, H, W, 3]
         _, steps, hands, *picture = crops.shape
         crops = tf.image.resize(tf.reshape(crops, (-1, *picture)), (self.size, self.size))
         return tf.reshape(crops, (-1, steps * hands, self.size, self.size, 3))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T * 2, size, size, 3)``."""
         batch, steps = input_shape[0][:2]
         return (batch, steps * len(input_shape), self.size, self.size, 3)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "size": self.size}
 
@@ -63,27 +68,27 @@ class HandGlimpses(tf.keras.layers.Layer):
     """Glimpses cut out of frames around the hands of all persons (BMVC18).
 
     Args:
-        layout: Name of the skeleton layout, which says where the hands are.
-        pixels: Height and width of what is cut out, in pixels of the frame: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
-        size: Height and width of a glimpse in pixels, to which the cut is resized.
+        layout: Name of the skeleton layout, which names the hands' joints.
+        pixels: Height and width of the crop in pixels of the frame: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
+        size: Height and width of a glimpse in pixels, to which the crop is resized.
 
     Call arguments:
-        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], and the joints' places in them ``[B, T, M, J, 2]``: x to the
+        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], and the joints' pixel coordinates ``[B, T, M, J, 2]``: x to the
             right and y downwards in pixels, 0 the middle of the first.
 
     Returns:
-        ``[B, T * M * 2, size, size, 3]``, at every step person by person, left before right. Black where a cut leaves
-        the frame or the hand's place is not finite.
+        ``[B, T * M * 2, size, size, 3]``, at every step person by person, left before right. Black where a crop leaves
+        the frame or the hand's coordinates are not finite.
     """
 
-    def __init__(self, layout, pixels, size, **kwargs):
+    def __init__(self, layout: str, pixels: int, size: int, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.layout = layout
         self.pixels = pixels
         self.size = size
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The glimpses."""
         frames, joints = inputs
         layout = skeletons.get(self.layout)
@@ -101,19 +106,19 @@ class HandGlimpses(tf.keras.layers.Layer):
         glimpses = tf.image.crop_and_resize(frames, boxes, which, (self.size, self.size), extrapolation_value=BLACK)
         return tf.reshape(glimpses, (-1, steps * hands, self.size, self.size, 3))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T * M * 2, size, size, 3)``."""
         (batch, steps, *_), (_, _, persons, *_) = input_shape
         return (batch, steps * persons * len(HANDS), self.size, self.size, 3)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "layout": self.layout, "pixels": self.pixels, "size": self.size}
 
 
 @_serializable
 class GlimpseFeatures(tf.keras.layers.Layer):
-    """Features of glimpses step by step; zero for the hands of an absent person, who has no hands to look at.
+    """Features of glimpses step by step; zero for the hands of an absent person.
 
     Args:
         persons: Persons whose hands the glimpses show, the first ones of the pose.
@@ -125,11 +130,11 @@ class GlimpseFeatures(tf.keras.layers.Layer):
         V, ``[B, T, persons * 2, D]``.
     """
 
-    def __init__(self, persons, **kwargs):
+    def __init__(self, persons: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.persons = persons
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The features."""
         features, pose = inputs
         glimpses = self.persons * len(HANDS)
@@ -138,23 +143,23 @@ class GlimpseFeatures(tf.keras.layers.Layer):
         there = tf.repeat(there, len(HANDS), axis=2)[..., tf.newaxis]
         return tf.where(there, features, tf.zeros_like(features))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T, persons * 2, D)``."""
         features, pose = input_shape
         return (features[0], pose[1], self.persons * len(HANDS), features[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "persons": self.persons}
 
 
 @_serializable
 class GlimpseLSTM(tf.keras.layers.Layer):
-    """An LSTM over glimpses that chooses at every step which of them it looks at (BMVC18).
+    """An LSTM over glimpses that weights them by attention at every step (BMVC18).
 
     p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. f is a
-    perceptron with one hidden layer, sigmoid after both of its layers, so that several glimpses, or none, may be
-    attended to. All of it is computed in float32.
+    perceptron with one hidden layer, with a sigmoid after both layers, so that attention can be on several glimpses
+    or on none. All of it is computed in float32.
 
     Args:
         units: Size of the LSTM's hidden vector.
@@ -174,7 +179,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         ((1, 5, 6), (1, 5, 4))
     """
 
-    def __init__(self, units, glimpses, attention_units, **kwargs):
+    def __init__(self, units: int, glimpses: int, attention_units: int, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.units = units
@@ -185,7 +190,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
             self.hidden = tf.keras.layers.Dense(attention_units, "sigmoid", dtype="float32", name="hidden")
             self.attention = tf.keras.layers.Dense(glimpses, "sigmoid", dtype="float32", name="attention")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Creates the weights of the LSTM and of the attention."""
         features, *pose = _as_list(input_shape)
         self.cell.build((features[0], features[-1]))
@@ -194,7 +199,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
             self.attention.build((features[0], self.attention_units))
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Hidden vectors and attention of every step."""
         features, *pose = _as_list(inputs)
         clips = tf.shape(features)[0]
@@ -211,12 +216,18 @@ class GlimpseLSTM(tf.keras.layers.Layer):
             attention.append(p)
         return tf.stack(hidden, axis=1), tf.stack(attention, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T, units)`` and ``(B, T, G)``."""
         batch, steps = _as_list(input_shape)[0][:2]
         return (batch, steps, self.units), (batch, steps, self.glimpses)
 
-    def get_config(self):
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: attention, LSTM and the weighted sum of glimpses, at every step."""
+        (_, steps, glimpses, channels), *_ = (tensor.shape for tensor in tf.nest.flatten(self.input))
+        matrices = sum(math.prod(weight.shape) for weight in self.weights if len(weight.shape) > 1)
+        return steps * (matrices + glimpses * channels)
+
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         own = {"units": self.units, "glimpses": self.glimpses, "attention_units": self.attention_units}
         return {**super().get_config(), **own}
@@ -224,7 +235,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 
 @_serializable
 class KeepAttention(tf.keras.layers.Layer):
-    """Passes the hidden vectors on; a model drops layers whose outputs nothing uses, but P is to be seen.
+    """Returns the hidden vectors; with P as an input, so that a model keeps the layer that outputs P.
 
     Call arguments:
         inputs: Hidden vectors ``[B, T, units]`` and P ``[B, T, G]``.
@@ -233,11 +244,11 @@ class KeepAttention(tf.keras.layers.Layer):
         The hidden vectors.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The hidden vectors."""
         return tf.identity(inputs[0])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The hidden vectors' shape."""
         return tuple(input_shape[0])
 
@@ -253,18 +264,18 @@ class SumOverSteps(tf.keras.layers.Layer):
         ``[B, D]`` float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The sum."""
         features, *weights = _as_list(inputs)
         for weight in weights:
             features = features * weight[..., tf.newaxis]
         return tf.reduce_sum(features, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, D)``."""
         features = _as_list(input_shape)[0]
         return (features[0], features[-1])
@@ -274,11 +285,11 @@ class SumOverSteps(tf.keras.layers.Layer):
 class StreamFusion(tf.keras.layers.Layer):
     """The sum of two streams' logits a and b, with the training loss of two classifiers.
 
-    Fused at the logits, the streams are still two classifiers, each trained by its own cross-entropy. The
-    cross-entropy of the fused softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials, that of the streams
-    together log Z(a) + log Z(b) - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss: the sum
-    is exact, with smoothed labels too, and no label is needed here. With weights of samples or classes it is not: the
-    addition does not know them. With the pose stream frozen what remains is the RGB stream's training on its own.
+    The streams are fused at the logits, but each is trained by its own cross-entropy. The cross-entropy of the fused
+    softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials; both streams' own add up to log Z(a) + log Z(b)
+    - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss, and needs no label. The sum is exact,
+    also with smoothed labels, but not with weights of samples or classes. With a frozen pose stream only the RGB
+    stream is trained.
 
     Call arguments:
         inputs: Two times ``[B, C]`` logits.
@@ -287,36 +298,32 @@ class StreamFusion(tf.keras.layers.Layer):
         ``[B, C]`` float32.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
 
-    def call(self, inputs):
-        """The sum; adds what the streams' losses have beyond its own."""
+    def call(self, inputs: Any) -> Any:
+        """The sum; adds the difference between the streams' losses and its own."""
         a, b = inputs
         log_z = [tf.reduce_logsumexp(logits, axis=1) for logits in (a, b, a + b)]  # three times [B]
         self.add_loss(tf.reduce_mean(log_z[0] + log_z[1] - log_z[2]))
         return a + b
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, C)``."""
         return tuple(input_shape[0])
 
 
-def _check(glimpses, attention, conditioning, **sizes):
-    check_choice("glimpses", glimpses, GLIMPSES)
-    check_choice("attention", attention, ATTENTIONS)
-    check_choice("joint_order", sizes.pop("joint_order"), skeletons.JOINT_ORDERS)
+def _check(attention, conditioning):
     if attention == "temporal" and not conditioning:
         raise ZooError(
-            "attention='temporal' with conditioning=False has nothing to attend by: it is computed from the spatial "
-            "attention and the pose features, choose conditioning=True or attention='spatio_temporal'"
+            "attention='temporal' with conditioning=False has no input: temporal attention is computed from "
+            "the spatial attention and the pose features, choose conditioning=True or attention='spatio_temporal'"
         )
-    check_minimum(1, **sizes)
 
 
 def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
-    """Adds the inputs that the glimpses come from; the glimpses ``[B, T * G, size, size, 3]`` and whose they are."""
+    """Adds the inputs of the glimpses; the glimpses ``[B, T * G, size, size, 3]`` and the number of persons in them."""
     steps, persons, joints, _ = pose.shape[1:]
     if glimpses == "hand_crops":
         for hand in HANDS:
@@ -329,7 +336,7 @@ def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
 
 
 def _temporal_attention(conditions, units, steps):
-    """p' = f'(P, s), ``[B, T]``, from whichever of P and s there are."""
+    """p' = f'(P, s), ``[B, T]``; ``conditions`` are P and s, or one of them."""
     layers = tf.keras.layers
     x = conditions[0]
     if len(conditions) > 1:
@@ -343,28 +350,28 @@ def _temporal_attention(conditions, units, steps):
     reported={"ntu60/cs": 84.8, "ntu60/cv": 90.6, "sbu/fold": 94.1, "msr_daily/odd_even": 90.0},
 )
 def sta_hands(
-    num_classes,
+    num_classes: int,
     *,
-    pose_steps=20,
-    persons=2,
-    layout="kinect_v2_25",
-    size=224,
-    width=1.0,
-    joint_order="topological_doubles",
-    glimpses="hand_crops",
-    glimpse_pixels=50,
-    glimpse_size=299,
-    network="inception_v3",
-    network_weights=None,
-    network_trainable=False,
-    lstm_units=1024,
-    attention_units=256,
-    temporal_attention_units=512,
-    feature_units=512,
-    attention="spatio_temporal",
-    conditioning=True,
-    dropout=0.5,
-):
+    pose_steps: Size = 20,
+    persons: Size = 2,
+    layout: Layout = "kinect_v2_25",
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    joint_order: JointOrder = "topological_doubles",
+    glimpses: Glimpses = "hand_crops",
+    glimpse_pixels: Size = 50,
+    glimpse_size: Size = 299,
+    network: Network = "inception_v3",
+    network_weights: Optional[str] = None,
+    network_trainable: bool = False,
+    lstm_units: Size = 1024,
+    attention_units: Size = 256,
+    temporal_attention_units: Size = 512,
+    feature_units: Size = 512,
+    attention: Attention = "spatio_temporal",
+    conditioning: bool = True,
+    dropout: Rate = 0.5,
+) -> tf.keras.Model:
     """STA-Hands: a pose CNN, and an LSTM over the hands' pictures with attention driven by the pose.
 
     Baradel, Wolf and Mille, BMVC 2018 (the altered STA-Hands).
@@ -384,36 +391,36 @@ def sta_hands(
         pose_steps: Steps tp of the pose sequence and of the video.
         persons: Persons M in a pose.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
-        size: Height and width in pixels of the pictures that are fed.
+        size: Height and width of the input pictures in pixels.
         width: Multiplier of the pose CNN's number of channels; 1 is the published network.
         joint_order: Order of the joints in the pose CNN, see ``pose_cnn``.
-        glimpses: Where the glimpses come from. ``hand_crops``: pictures of the first person's hands, G = 2.
-            ``frames``: they are cut out of frames around the hands of all persons, G = 2 M, as in the paper.
-        glimpse_pixels: What is cut out of frames, pixels: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
-        glimpse_size: Height and width of a glimpse as the 2D CNN sees it, pixels.
+        glimpses: Source of the glimpses. ``hand_crops``: pictures of the first person's hands, G = 2. ``frames``:
+            crops of the frames around the hands of all persons, G = 2 M, as in the paper.
+        glimpse_pixels: Size of the crops of frames in pixels: 50 on NTU RGB+D, 100 on SBU and MSR Daily.
+        glimpse_size: Height and width of the 2D CNN's input in pixels.
         network: The 2D CNN, see ``lrcn``; the paper's is ``inception_v3``.
         network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
-            or the path of a file. A model that is read from a file has its weights with it.
-        network_trainable: Train the 2D CNN too, for where there are no weights to start from.
+            or the path of a file. A saved model contains them.
+        network_trainable: Train the 2D CNN too, where there are no weights to start from.
         lstm_units: Size of the LSTM's hidden vector.
         attention_units: Size of f's hidden layer.
         temporal_attention_units: Size of the hidden layer of f'.
-        feature_units: Size of u_t. The paper does not state it; up to 512 its 38 million trainable parameters hold.
-        attention: ``spatio_temporal``; ``spatial``, ``temporal`` or ``none`` for one of them or neither (BMVC18 table
+        feature_units: Size of u_t. Not stated in the paper; up to 512 agrees with its 38 million trainable parameters.
+        attention: ``spatio_temporal``; ``spatial``, ``temporal`` or ``none`` for one of them or none (BMVC18 table
             6): the weights of the other are 1.
-        conditioning: Whether f and f' see the pose features s (BMVC18 table 2).
-        dropout: Share of s and of U p' that is dropped before each stream's linear layer in training.
+        conditioning: Whether the pose features s are an input of f and f' (BMVC18 table 2).
+        dropout: Dropout rate of s and of U p', before each stream's linear layer.
 
     Returns:
         A ``tf.keras.Model`` -> softmax ``[B, C]``. Its inputs are ``pose`` [B, tp, M, J, 3] and, for ``hand_crops``,
         ``rgb_left_hand`` and ``rgb_right_hand`` [B, tp, size, size, 3], else ``rgb`` [B, tp, size, size, 3] and
-        ``pose_xy`` [B, tp, M, J, 2], the joints' places in the fed frames in pixels. The attention layers are
+        ``pose_xy`` [B, tp, M, J, 2], the joints' pixel coordinates in the input frames. The attention layers are
         ``spatial_attention`` [B, T, G] and ``temporal_attention`` [B, T]. The streams' own scores are
         ``pose_cnn.classifier`` and ``classifier``. The hands of an absent person have zero features.
 
     Raises:
-        ZooError: Unknown choice, choices that exclude each other, a size that is too small, or weights that cannot be
-            read.
+        ZooError: A value that an option does not take, choices that exclude each other, a size that is too small, or
+            weights that cannot be read.
 
     Example:
         >>> import zoo
@@ -421,7 +428,7 @@ def sta_hands(
         >>> sorted(model.input)
         ['pose', 'rgb_left_hand', 'rgb_right_hand']
     """
-    _check(glimpses, attention, conditioning, joint_order=joint_order, size=size, glimpse_pixels=glimpse_pixels)
+    _check(attention, conditioning)
     lrcn.check_network(network, glimpse_size=glimpse_size)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     inputs = {"pose": pose}
@@ -432,14 +439,14 @@ def sta_hands(
     cnn = lrcn.frame_network(network, glimpse_size, network_weights)
     for layer in cnn.layers:  # not the network as a whole: Keras 2 would forget that when the model is saved
         layer.trainable = network_trainable
-    pictures, whose = _glimpses(inputs, glimpses, pose, layout, glimpse_pixels, glimpse_size, size)
+    pictures, persons_seen = _glimpses(inputs, glimpses, pose, layout, glimpse_pixels, glimpse_size, size)
     x = cnn(FramesAsBatch(name="frames_as_batch")(pictures))  # [B * T * G, D]
     x = FramesFromBatch(pictures.shape[1], name="frames_from_batch")(x)  # [B, T * G, D]
-    x = GlimpseFeatures(whose, name="glimpse_features")([x, pose])  # V: [B, T, G, D]
+    x = GlimpseFeatures(persons_seen, name="glimpse_features")([x, pose])  # V: [B, T, G, D]
 
     conditions = [s] if conditioning else []
     units = attention_units if attention in ("spatial", "spatio_temporal") else 0
-    h, p = GlimpseLSTM(lstm_units, whose * len(HANDS), units, name="glimpse_lstm")([x, *conditions])
+    h, p = GlimpseLSTM(lstm_units, persons_seen * len(HANDS), units, name="glimpse_lstm")([x, *conditions])
     if units:
         p = tf.keras.layers.Activation("linear", dtype="float32", name="spatial_attention")(p)  # [B, T, G]
         h = KeepAttention(name="hidden_states")([h, p])

@@ -1,11 +1,13 @@
 """Temporal model: segments of a clip at several granularities, weighted by poses (Das et al., WACV 2020)."""
 
 import math
+from collections.abc import Sequence
+from typing import Annotated, Optional
 
 import tensorflow as tf
 
 from zoo import backbones
-from zoo.checks import ZooError, check_minimum
+from zoo.checks import Backbone, Constraint, Multiplier, Rate, Size, ZooError, check_minimum
 from zoo.layers import (
     AttentionMap,
     Dropout,
@@ -20,40 +22,40 @@ from zoo.layers import (
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
+Granularity = Annotated[int, Constraint("a whole number from 2", lambda value: value >= 2)]
 GRANULARITIES = (2, 3, 4)
 FEATURE_SIZE = 7 * 1024  # of I3D on segments of 64 frames of 224 pixels
 
 
-def segment_features(model):
-    """A model that gives what another one classifies: the feature of a segment.
+def segment_features(model: tf.keras.Model) -> tf.keras.Model:
+    """A model that outputs the feature of a segment: the input of another model's classifier.
 
     For I3D this is its average-pooled map, flattened: 7 x 1024 values on 64 frames of 224 pixels (WACV20).
 
     Args:
-        model: A model of this zoo that sees video, such as a trained ``i3d`` or ``separable_sta``.
+        model: A model of this zoo for video, such as a trained ``i3d`` or ``separable_sta``.
 
     Returns:
         A ``tf.keras.Model`` from the same inputs to ``[B, D]``.
 
     Raises:
-        ZooError: The model sees no video, is itself made of segments, or classifies two streams, such as ``sta_hands``,
-            of which one feature is a part only.
+        ZooError: The model has no video input, is itself made of segments, or has two classifiers as ``sta_hands`` has.
 
     Example:
         >>> import zoo
         >>> segment_features(zoo.build("i3d", num_classes=10)).output_shape
         (None, 7168)
     """
-    sees_video = any(name.startswith("rgb") for name in model.input)
+    has_video = any(name.startswith("rgb") for name in model.input)
     streams = sum(is_head(layer) for layer in model.layers)
-    if not sees_video or "dropout" not in [layer.name for layer in model.layers] or streams > 1:
+    if not has_video or "dropout" not in [layer.name for layer in model.layers] or streams > 1:
         raise ZooError(f"{model.name} gives no features of segments, expected a video model such as i3d")
     pooled = model.get_layer("dropout").input  # dropout stands between the pooled map and the classifier
     features = tf.keras.layers.Flatten(name="features_flat")(pooled)
     return tf.keras.Model(model.input, features, name=f"{model.name}_features")
 
 
-def recurrent_networks(granularities):
+def recurrent_networks(granularities: Sequence[int]) -> int:
     """Number of recurrent networks: for each granularity G one over features, G over poses, one over segments."""
     return sum(1 + g + 1 for g in granularities)
 
@@ -61,7 +63,6 @@ def recurrent_networks(granularities):
 def _check(granularities, segment_attention, granularity_attention):
     if not granularities or len(set(granularities)) < len(granularities):
         raise ZooError(f"granularities is {list(granularities)}, expected one or more numbers of segments, each once")
-    check_minimum(2, **{f"granularities[{i}]": g for i, g in enumerate(granularities)})
     if granularity_attention and len(granularities) == 1:
         raise ZooError("attention over one granularity is always 1: choose granularity_attention=False or more of them")
 
@@ -97,12 +98,12 @@ def _video_features(frames, size, width, backbone, granularities, segment_frames
 
 
 def _gru(x, units, name, **options):
-    """A GRU over a few steps: unrolled, it is traced in half the time and runs as fast."""
+    """A GRU over a few steps; unrolled, because that is traced in half the time and runs as fast."""
     return tf.keras.layers.GRU(units, unroll=True, name=name, **options)(x)
 
 
 def _segment_states(pose, g, units, dropout):
-    """Y_G: the last output of a GRU over the segments' vectors, each by a pose GRU of its own, ``[B, units]``."""
+    """Y_G: the last output of a GRU over the segments' vectors, each by its own pose GRU, ``[B, units]``."""
     steps, persons, joints = pose.shape[2:5]
     flat = tf.keras.layers.Reshape((g, steps, persons * joints * 3), name=f"g{g}.pose_flat")(pose)
     vectors = []
@@ -131,25 +132,25 @@ def _average(vectors, attention, name):
 
 @register(paper="WACV20", reported={})
 def temporal(
-    num_classes,
+    num_classes: int,
     *,
-    granularities=GRANULARITIES,
-    feature_size=FEATURE_SIZE,
-    segment_steps=5,
-    persons=1,
-    joints=25,
-    gru_units=512,
-    pose_units=150,
-    segment_attention=True,
-    granularity_attention=True,
-    dropout=0.6,
-    backbone=None,
-    frames=96,
-    segment_frames=64,
-    size=224,
-    width=1.0,
-    pose_steps=60,
-):
+    granularities: tuple[Granularity, ...] = GRANULARITIES,
+    feature_size: Size = FEATURE_SIZE,
+    segment_steps: Size = 5,
+    persons: Size = 1,
+    joints: Size = 25,
+    gru_units: Size = 512,
+    pose_units: Size = 150,
+    segment_attention: bool = True,
+    granularity_attention: bool = True,
+    dropout: Rate = 0.6,
+    backbone: Optional[Backbone] = None,
+    frames: Size = 96,
+    segment_frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    pose_steps: Size = 60,
+) -> tf.keras.Model:
     """Temporal model: the order of a clip's segments at several granularities, weighted by attention from the pose.
 
     Das, Bremond and Thonnat, WACV 2020, section 3; PhD20 chapter 5. For each granularity G:
@@ -164,26 +165,25 @@ def temporal(
     sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go through dropout as in the authors' public
     code. Without attention all weights are, and stay, equal.
 
-    Features are those of :func:`zoo.models.temporal.segment_features`. With ``backbone`` the model makes them itself,
-    from
+    Features are those of :func:`zoo.models.temporal.segment_features`. With ``backbone`` the model computes them from
     frames: it cuts the clip into G equal segments, takes ``segment_frames`` frames of each, evenly spread, and runs one
-    backbone (the layer ``backbone``) on all of them; poses are cut likewise. The other layers are the same.
+    backbone (the layer ``backbone``) on all segments; it cuts poses in the same way. The other layers are the same.
 
     Args:
         num_classes: Number of classes C.
         granularities: Numbers G of segments that a clip is cut into, each at least 2.
-        feature_size: Values D of a segment's feature; follows from the backbone where there is one.
+        feature_size: Values D of a segment's feature; with ``backbone`` it follows from that.
         segment_steps: Pose steps S of a segment; 5 on NTU RGB+D, 4 on Northwestern-UCLA.
         persons: Persons M in a pose.
         joints: Joints J of a person.
         gru_units: Size of the hidden vector of the GRUs over features.
         pose_units: Size of the hidden vector of the GRUs over poses and over segments.
         segment_attention: Whether segments are weighted by attention; without it, equally.
-        granularity_attention: Whether granularities are; without both there is no pose input.
-        dropout: Share of each GRU's output that is dropped in training.
-        backbone: Network that makes features of frames: ``i3d`` or ``resnext3d101``; none: features are the input.
+        granularity_attention: Whether granularities are weighted by attention; without both there is no pose input.
+        dropout: Dropout rate of each GRU's output.
+        backbone: Network for features of frames: ``i3d`` or ``resnext3d101``; ``None``: features are the input.
         frames: Frames T of a clip, a multiple of every granularity; with ``backbone`` only, as are those below.
-        segment_frames: Frames of a segment that the backbone sees, at least 8; a shorter segment gives some twice.
+        segment_frames: Frames of a segment for the backbone, at least 8; a shorter segment gives some twice.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the backbone's number of filters; 1 is the published network.
         pose_steps: Steps tp of the pose sequence of a whole clip, a multiple of every granularity.
@@ -204,7 +204,6 @@ def temporal(
         ['features_g2', 'features_g3', 'pose_g2', 'pose_g3']
     """
     _check(granularities, segment_attention, granularity_attention)
-    check_minimum(1, feature_size=feature_size, segment_steps=segment_steps, persons=persons, joints=joints)
     inputs, features, poses = {}, {}, {}
     if backbone is None:
         features = {g: tf.keras.Input((g, feature_size), name=f"features_g{g}") for g in granularities}

@@ -1,26 +1,27 @@
 """VPN: video-pose network, attention from a graph of the pose and a common embedding (Das et al., ECCV 2020)."""
 
 import math
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 from spektral.layers import GCNConv
 
 from zoo import backbones, skeletons
-from zoo.checks import ZooError, check_choice
+from zoo.checks import Backbone, Layout, Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
-POSE_BACKBONES = ("gcn", "lstm")
-ATTENTIONS = ("full", "spatial")
-EMBEDDINGS = ("none", "euclidean", "kl_pose_video", "kl_video_pose", "kl_both")
+PoseBackbone = Literal["gcn", "lstm"]
+Attention = Literal["full", "spatial"]
+Embedding = Literal["none", "euclidean", "kl_pose_video", "kl_video_pose", "kl_both"]
 BONE, APART = 5.0, 2.0  # weights of connected and of unconnected joints (ECCV20 section 3.1)
 
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
-def adjacency(layout, persons=1):
+def adjacency(layout: str, persons: int = 1) -> np.ndarray:
     """The normalised adjacency of a pose, D^-1/2 (E + I) D^-1/2 (ECCV20 section 3.1, equation 1).
 
     E is 5 for a bone, 2 for two joints that are not connected and 0 on the diagonal; joints of different persons have
@@ -37,9 +38,9 @@ def adjacency(layout, persons=1):
         >>> adjacency("kinect_v2_25", persons=2).shape
         (50, 50)
     """
-    layout = skeletons.get(layout)
-    edges = np.full((layout.num_joints, layout.num_joints), APART)
-    for a, b in layout.bones:
+    skeleton = skeletons.get(layout)
+    edges = np.full((skeleton.num_joints, skeleton.num_joints), APART)
+    for a, b in skeleton.bones:
         edges[a, b] = edges[b, a] = BONE
     np.fill_diagonal(edges, 1.0)  # E + I
     edges = np.kron(np.eye(persons), edges)
@@ -49,7 +50,7 @@ def adjacency(layout, persons=1):
 
 @_serializable
 class Adjacency(tf.keras.layers.Layer):
-    """Emits a skeleton's adjacency, whatever its input: spektral's layers take the graph as an input.
+    """The adjacency of a skeleton, for any input: spektral's layers take the graph as an input.
 
     A constant given to them directly would be lost when a model is saved and read again.
 
@@ -58,39 +59,44 @@ class Adjacency(tf.keras.layers.Layer):
         persons: Persons M.
     """
 
-    def __init__(self, layout, persons, **kwargs):
+    def __init__(self, layout: str, persons: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.layout = layout
         self.persons = persons
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """``[M * J, M * J]``."""
         return tf.constant(adjacency(self.layout, self.persons), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(M * J, M * J)``."""
         nodes = self.persons * skeletons.get(self.layout).num_joints
         return (nodes, nodes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         return {**super().get_config(), "layout": self.layout, "persons": self.persons}
 
 
 @_serializable
 class PoseSteps(Unstack):
-    """:class:`zoo.layers.Unstack`, under the name that saved models know it by."""
+    """:class:`zoo.layers.Unstack`, under the name that is in saved models."""
 
 
 @_serializable
 class GraphConvolution(GCNConv):
-    """spektral's graph convolution, which also accepts the list of absent masks that Keras 3 passes."""
+    """spektral's graph convolution; it also accepts the list of absent masks that Keras 3 passes."""
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs: Any, mask: Any = None) -> tf.Tensor:
         """A X W, from node features X ``[B, N, F]`` and the adjacency A ``[N, N]``."""
         if isinstance(mask, (list, tuple)) and all(part is None for part in mask):
             mask = None
         return super().call(inputs, mask=mask)
+
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: the kernel at every node, then the sum over neighbours."""
+        nodes, filters = self.output.shape[1:]
+        return nodes * math.prod(self.kernel.shape) + nodes * nodes * filters
 
 
 @_serializable
@@ -113,9 +119,9 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         The scores ``[B, m * n]``.
     """
 
-    for_training_only = True  # predictions do not depend on its weights
+    for_training_only: bool = True  # predictions do not depend on its weights
 
-    def __init__(self, distance, units, weight, **kwargs):
+    def __init__(self, distance: str, units: int, weight: float, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.distance = distance
@@ -124,7 +130,7 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         self.video = tf.keras.layers.Dense(units, use_bias=False, dtype="float32", name="video")
         self.pose = tf.keras.layers.Dense(units, use_bias=False, dtype="float32", name="pose")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Creates T_v and T_p."""
         video, scores = input_shape
         _, _, m, n, channels = video
@@ -132,7 +138,7 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         self.pose.build(tuple(scores))
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Adds the distance to the model's losses."""
         features, scores = inputs
         summed = tf.reduce_sum(features, axis=1)  # g_s: [B, m, n, c]
@@ -159,11 +165,11 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         }
         return terms[self.distance]()
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The scores' shape."""
         return tuple(input_shape[1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
         own = {"distance": self.distance, "units": self.units, "weight": self.weight}
         return {**super().get_config(), **own}
@@ -173,18 +179,18 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
 class SpatioTemporalCoupler(tf.keras.layers.Layer):
     """A_ST = A_S x A_T: spatial attention ``[B, m, n]`` times temporal attention ``[B, t]``, ``[B, t, m, n]``."""
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """The coupled attention (ECCV20 equation 5)."""
         spatial, temporal = inputs
         return temporal[:, :, tf.newaxis, tf.newaxis] * spatial[:, tf.newaxis]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, t, m, n)``."""
         (batch, m, n), (_, t) = input_shape
         return (batch, t, m, n)
 
 
-def pose_features(pose, layout, filters=64):
+def pose_features(pose: tf.Tensor, layout: str, filters: int = 64) -> tf.Tensor:
     """The pose backbone (ECCV20 section 3.1 and figure 3): a graph convolution per step, then 2D convolutions.
 
     Pooling after the second and the third convolution follows the authors' public code; the paper does not draw it.
@@ -220,14 +226,6 @@ def pose_features(pose, layout, filters=64):
     return tf.keras.layers.Flatten(name="pose_features")(x)
 
 
-def _check(pose_backbone, attention, coupler, embedding):
-    check_choice("pose_backbone", pose_backbone, POSE_BACKBONES)
-    check_choice("attention", attention, ATTENTIONS)
-    check_choice("embedding", embedding, EMBEDDINGS)
-    if attention == "spatial" and not coupler:
-        raise ZooError("coupler=False separates spatial from temporal attention, but attention='spatial' has only one")
-
-
 @register(
     paper="ECCV20",
     reported={
@@ -242,27 +240,27 @@ def _check(pose_backbone, attention, coupler, embedding):
     },
 )
 def vpn(
-    num_classes,
+    num_classes: int,
     *,
-    frames=64,
-    size=224,
-    width=1.0,
-    pose_steps=20,
-    persons=1,
-    layout="kinect_v2_25",
-    backbone="i3d",
-    pose_backbone="gcn",
-    lstm_units=512,
-    lstm_dropout=0.5,
-    attention_units=256,
-    attention="full",
-    coupler=True,
-    embedding="euclidean",
-    embedding_units=256,
-    embedding_weight=0.25,
-    attention_regularization=1.25e-5,
-    dropout=0.3,
-):
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    pose_steps: Size = 20,
+    persons: Size = 1,
+    layout: Layout = "kinect_v2_25",
+    backbone: Backbone = "i3d",
+    pose_backbone: PoseBackbone = "gcn",
+    lstm_units: Size = 512,
+    lstm_dropout: Rate = 0.5,
+    attention_units: Size = 256,
+    attention: Attention = "full",
+    coupler: bool = True,
+    embedding: Embedding = "euclidean",
+    embedding_units: Size = 256,
+    embedding_weight: Weight = 0.25,
+    attention_regularization: Weight = 1.25e-5,
+    dropout: Rate = 0.3,
+) -> tf.keras.Model:
     """VPN: video-pose network, pose-driven attention with a coupled map and a video-pose embedding.
 
     Das et al., ECCV 2020, section 3 and figure 2.
@@ -287,16 +285,16 @@ def vpn(
         backbone: ``i3d`` or ``resnext3d101`` (ECCV20 table 6).
         pose_backbone: ``gcn`` or ``lstm`` (ECCV20 table 1).
         lstm_units: Size of each LSTM's hidden vector, for ``lstm``.
-        lstm_dropout: Share of each LSTM layer's output that is dropped in training, for ``lstm``.
+        lstm_dropout: Dropout rate of each LSTM layer's output, for ``lstm``.
         attention_units: Size of the attention's hidden layers.
         attention: ``full`` or ``spatial`` alone (ECCV20 table 3).
         coupler: Couple both attentions into one map with a residual connection; without it each modulates the map
-            on its own, as in Separable STA (ECCV20 table 2).
+            separately, as in Separable STA (ECCV20 table 2).
         embedding: ``none``, ``euclidean``, ``kl_pose_video``, ``kl_video_pose`` or ``kl_both`` (ECCV20 table 4).
         embedding_units: Dimensions of the common space of video and pose.
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.
-        dropout: Share of the pooled features that is dropped in training.
+        dropout: Dropout rate of the pooled features.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
@@ -304,7 +302,7 @@ def vpn(
         ``spatio_temporal_attention`` [B, t, m, n].
 
     Raises:
-        ZooError: Unknown choice, choices that exclude each other, or a size that is too small.
+        ZooError: A value that an option does not take, choices that exclude each other, or a size that is too small.
 
     Example:
         >>> import zoo
@@ -312,7 +310,8 @@ def vpn(
         >>> tuple(model.input["pose"].shape)
         (None, 20, 1, 20, 3)
     """
-    _check(pose_backbone, attention, coupler, embedding)
+    if attention == "spatial" and not coupler:
+        raise ZooError("coupler=False separates spatial from temporal attention, but attention='spatial' has only one")
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     rgb = i3d.video_input(frames, size)
     g = backbones.get(backbone).feature_map(rgb, width=width)  # [B, t, m, n, c]

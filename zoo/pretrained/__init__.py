@@ -1,1 +1,7 @@
-"""Weights: reading files, published checkpoints, transfer between models."""
+"""Weights to start from.
+
+* :mod:`~zoo.pretrained.reading`: models and weights from files, ``build(weights=...)``.
+* :mod:`~zoo.pretrained.transfer`: weights of a trained stage into a larger model.
+* :mod:`~zoo.pretrained.fetching`: published weights, downloaded into a cache.
+* :mod:`~zoo.pretrained.i3d_checkpoint`: the published formats of I3D and Inception-v1.
+"""

@@ -1,18 +1,21 @@
 """Published weights for I3D: reads TensorFlow checkpoints into any model with I3D towers.
 
-Two checkpoints are understood, told apart by the names of their variables:
+Two checkpoints are understood; the names of their variables differ:
 
 * I3D trained on ImageNet and Kinetics-400, published with the code of the paper (Carreira and Zisserman, CVPR 2017) at
   https://github.com/google-deepmind/kinetics-i3d, folder ``data/checkpoints/rgb_imagenet``:
   ``model.ckpt.data-00000-of-00001`` and ``model.ckpt.index``.
 * Inception-v1 trained on ImageNet, published with TF-Slim (``inception_v1_2016_08_28.tar.gz``). Its two-dimensional
-  kernels are inflated: repeated over time and divided by how often (I3D17 section 2.4), so that a video of one still
-  picture is seen as the picture was.
+  kernels are inflated: repeated over time and divided by the number of repetitions (I3D17 section 2.4), so that a video
+  of one still picture has the same features as the picture.
 
-The variables of both are called after I3D's endpoints; our layers have the same names with "." for "/".
+The variables of both are named after I3D's endpoints; our layers have the same names with "." for "/".
 """
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import re
 
 import numpy as np
@@ -25,16 +28,16 @@ from zoo.shared import messages
 _LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
 _STATISTICS = ("beta", "moving_mean", "moving_variance")
 _NOT_WEIGHTS = ("global_step",)
-_NAMED = 5  # variables an error names before it only counts
+_NAMED = 5  # variables that an error names; it counts the others
 
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-    """How a checkpoint calls its variables.
+    """How a checkpoint names its variables.
 
     Attributes:
-        scope: What all names begin with.
-        unit: What stands for ``Conv3d`` in the endpoints.
+        scope: Prefix of all names.
+        unit: Replacement of ``Conv3d`` in the endpoints.
         convolution: Path of a unit's kernel below its endpoint.
         normalisation: Path of a unit's batch normalisation below its endpoint.
         head: Names of the classifier's kernel and bias.
@@ -45,11 +48,11 @@ class Naming:
     unit: str
     convolution: str
     normalisation: str
-    head: tuple
+    head: tuple[str, str]
     inflated: bool
 
-    def variables(self, layer):
-        """Names of a layer's weights, in the layer's order; none if it is no layer of I3D.
+    def variables(self, layer: tf.keras.layers.Layer) -> list[str]:
+        """Names of a layer's weights, in the layer's order; empty if it is no layer of I3D.
 
         Example:
             >>> import zoo
@@ -66,12 +69,12 @@ class Naming:
             return [f"{path}/{self.convolution}"]
         return [f"{path}/{self.normalisation}/{statistic}" for statistic in _STATISTICS]
 
-    def shape(self, weight):
-        """Shape that the checkpoint has of a weight."""
+    def shape(self, weight: tf.Variable) -> tuple[int, ...]:
+        """Shape of a weight in the checkpoint."""
         shape = tuple(weight.shape)
         return shape[1:] if self.inflated and len(shape) == 5 else shape
 
-    def value(self, tensor, weight):
+    def value(self, tensor: np.ndarray, weight: tf.Variable) -> np.ndarray:
         """The checkpoint's tensor as a value of the weight."""
         return inflate(tensor, weight.shape[0]) if self.inflated and len(weight.shape) == 5 else tensor
 
@@ -94,8 +97,8 @@ INCEPTION_V1 = Naming(
 )
 
 
-def inflate(kernel, steps):
-    """A two-dimensional kernel as one of three dimensions: repeated over time, divided by how often.
+def inflate(kernel: np.ndarray, steps: int) -> np.ndarray:
+    """A two-dimensional kernel inflated to three dimensions: repeated over time, divided by the number of repetitions.
 
     Carreira and Zisserman, CVPR 2017, section 2.4.
 
@@ -113,11 +116,11 @@ def inflate(kernel, steps):
     return np.repeat(kernel[np.newaxis] / steps, steps, axis=0)
 
 
-def load(model, path):
-    """Reads a checkpoint into every I3D tower of a model, those of the networks inside it included.
+def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
+    """Reads a checkpoint into every I3D tower of a model, also into those of the networks inside it.
 
     A classifier with as many classes and inputs as the checkpoint's is read too; another keeps its weights, as do all
-    layers that are not I3D's.
+    other layers.
 
     Args:
         model: A model of full width with I3D layers.
@@ -133,7 +136,7 @@ def load(model, path):
         reader = tf.train.load_checkpoint(str(path))
         shapes = reader.get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError) as error:
-        raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {_one_line(error)}") from error
+        raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {messages.one_line(error)}") from error
     shapes = {name: tuple(shape) for name, shape in shapes.items() if name not in _NOT_WEIGHTS}
     naming = INCEPTION_V1 if any(name.startswith(f"{INCEPTION_V1.scope}/") for name in shapes) else I3D
     layers = [layer for layer in every_layer(model) if naming.variables(layer)]
@@ -142,7 +145,7 @@ def load(model, path):
     _compare({name for layer in layers for name in naming.variables(layer)} | set(naming.head), set(shapes), path)
     values = [(layer, _values(layer, naming, reader, shapes, path)) for layer in layers]
     head = [shapes[name] for name in naming.head]
-    # A model that is made of two has none itself, but theirs.
+    # A model that is made of two has their classifiers, and none of its own.
     classifiers = [layer for layer in every_layer(model) if layer.name == HEAD]
     fitting = [layer for layer in classifiers if [tuple(weight.shape) for weight in layer.weights] == head]
     values += [(layer, [_tensor(reader, name, path) for name in naming.head]) for layer in fitting]
@@ -166,7 +169,7 @@ def _tensor(reader, name, path):
     try:
         return reader.get_tensor(name)
     except tf.errors.OpError as error:  # among others: the data do not have the checksum that the index states
-        raise ZooError(f"{path}: {name} cannot be read: {_one_line(error)}") from error
+        raise ZooError(f"{path}: {name} cannot be read: {messages.one_line(error)}") from error
 
 
 def _compare(expected, found, path):
@@ -175,7 +178,3 @@ def _compare(expected, found, path):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             raise ZooError(f"{path}: {what} {', '.join(names[:_NAMED])}{more}: no published checkpoint that fits I3D")
-
-
-def _one_line(error):
-    return messages.one_line(error)

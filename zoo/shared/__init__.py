@@ -1,4 +1,4 @@
-"""What all packages share, and nothing about models or datasets.
+"""Shared by all packages; nothing about models or datasets.
 
 * :mod:`~zoo.shared.errors`: the error a user can cause.
 * :mod:`~zoo.shared.messages`: parts of error messages.

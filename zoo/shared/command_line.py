@@ -1,4 +1,6 @@
-"""What every command line of the project shares: one-line errors, exit statuses and progress."""
+"""Shared by all commands: one-line errors, exit statuses and progress bars."""
+
+from __future__ import annotations
 
 import argparse
 import atexit
@@ -7,13 +9,15 @@ import difflib
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from zoo.shared.errors import UserError
 
 BUG = 1  # exit status of an error that leaves a traceback: Python's own
-USER_ERROR = 2  # exit status of an error the user can mend
+USER_ERROR = 2  # exit status of an error that the user can correct
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -28,13 +32,13 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse`` parser whose errors are one line that names the nearest valid option."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         # Abbreviated options would change their meaning when an option is added.
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("formatter_class", _HelpFormatter)
         super().__init__(*args, **kwargs)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Print one line and leave with status 2."""
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:
@@ -43,7 +47,7 @@ class ArgumentParser(argparse.ArgumentParser):
             message += f", did you mean {nearest[0]}?" if nearest else ""
         self.exit(USER_ERROR, f"{self.prog}: error: {message} (try --help)\n")
 
-    def _options(self):
+    def _options(self) -> Iterator[str]:
         """Every option, those of sub-commands too: their unknown arguments are reported here."""
         for action in self._actions:
             yield from action.option_strings
@@ -52,7 +56,7 @@ class ArgumentParser(argparse.ArgumentParser):
                     yield from command._options()
 
 
-def run(main, argv=None):
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Calls ``main(argv)`` and turns the errors a user can cause into one line and an exit status.
 
     Args:
@@ -62,7 +66,7 @@ def run(main, argv=None):
     Returns:
         The exit status: ``main``'s own, 2 after a user's error, 130 after ctrl-C.
     """
-    status = BUG
+    status: Any = BUG
     try:
         status = _run(main, argv)
         return status
@@ -73,11 +77,11 @@ def run(main, argv=None):
         _status_at_exit.append(status or 0)
 
 
-_status_at_exit = []  # of each call of run()
+_status_at_exit: list = []  # of each call of run()
 _destructors_abort = False
 
 
-def skip_destructors():
+def skip_destructors() -> None:
     """Makes the process end with the status of :func:`run`, without the destructors of C++ libraries.
 
     For libraries that abort there, as the AWS library of tensorflow-io does (status 134).
@@ -126,12 +130,12 @@ def _fail(status, message):
     return status
 
 
-def quiet_tensorflow():
-    """Keeps TensorFlow from printing what it did not find on this machine; called before it is imported."""
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow from printing notices about missing devices; to be called before it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def positive(kind):
+def positive(kind: type) -> Callable[[str], Any]:
     """A number above 0, for ``argparse``.
 
     Args:
@@ -148,7 +152,7 @@ def positive(kind):
     return number
 
 
-def not_negative(text):
+def not_negative(text: str) -> int:
     """An integer from 0, for ``argparse``."""
     value = int(text)
     if value < 0:
@@ -171,13 +175,13 @@ class _Lines:
         sys.stderr.flush()
 
 
-def progress(total, description, unit="clip"):
+def progress(total: int | None, description: str, unit: str = "clip") -> tqdm:
     """A progress bar with rate and time left; plain lines, one in ten seconds, when not on a terminal.
 
     Args:
         total: Number of steps.
-        description: What is being done.
-        unit: What one step is.
+        description: Name of the work.
+        unit: Name of a step.
 
     Returns:
         A ``tqdm.tqdm`` to ``update`` and ``close`` (or to use in a ``with``).
