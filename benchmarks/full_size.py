@@ -27,7 +27,9 @@ def main(argv=None):
 
     parser = command_line.ArgumentParser(prog="full_size.py", description="Time and memory of one clip of full size.")
     valid = zoo.list_models()
-    parser.add_argument("--models", nargs="+", default=["vpn"], metavar="NAME", help="beside i3d, the yardstick")
+    parser.add_argument(
+        "--models", nargs="+", default=["vpn"], metavar="NAME", help="models to measure besides i3d (default: vpn)"
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="runs that are timed, after a first (default: 3)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--measure", metavar="NAME", help="measure this model in this process and print JSON")

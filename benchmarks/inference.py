@@ -47,7 +47,9 @@ OWN = ("tensorflow", "tensorflow_inter_op_1")
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    parser = command_line.ArgumentParser(prog="inference.py", description="Speed of inference beside other frameworks.")
+    parser = command_line.ArgumentParser(
+        prog="inference.py", description="Speed of inference compared with other frameworks."
+    )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--sizes", nargs="+", type=_size, default=[_size(text) for text in SIZES], metavar="TxS")
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES, metavar="B")

@@ -79,7 +79,7 @@ def _protocol(run):
 def main(argv=None):
     """The command line."""
     parser = command_line.ArgumentParser(
-        prog="python -m serving.verify", description="Compare a server's answers with the Keras model's."
+        prog="python -m serving.verify", description="Compare a server's predictions with the Keras model's."
     )
     parser.add_argument("--run", required=True, help="run directory the served model was exported from")
     parser.add_argument("--data", required=True, help="converted dataset")
