@@ -1,4 +1,4 @@
-"""``python -m serving.config``: TF-Serving's configuration for a folder of models; see :mod:`serving.deploy.configuration`."""
+"""``python -m serving.config``: see :mod:`serving.deploy.configuration`."""
 
 import sys
 

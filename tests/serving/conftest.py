@@ -1,9 +1,7 @@
-"""A small trained run, a converted dataset that fits it, its export and a server, made once for all tests."""
+"""Small trained runs, a converted dataset, their exports and servers, made once for all tests."""
 
 import json
 import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,8 +10,8 @@ import tensorflow as tf
 
 import zoo
 from serving import export
-from serving.server import server
-from tests.conftest import REPOSITORY
+from serving.server import Server
+from serving.server.manager import Manager
 from tests.zoo import tiny_models
 from tfrecords import manifest, schema
 from tfrecords.reading import pipeline
@@ -123,6 +121,15 @@ def pose_run_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def linear_run_folder(tmp_path_factory):
+    """A run directory that exports in a second: a linear model of poses with a name that the zoo knows."""
+    pose = tf.keras.Input((4, PERSONS, 25, 3), name="pose")
+    logits = tf.keras.layers.Dense(len(LABELS), name="logits")(tf.keras.layers.Flatten()(pose))
+    made = tf.keras.Model({"pose": pose}, tf.keras.layers.Softmax()(logits), name="pose_lstm")
+    return write_run(tmp_path_factory.mktemp("runs") / "linear", made, POSE_INPUTS)
+
+
+@pytest.fixture(scope="session")
 def expected(model, dataset):
     """Clip -> probabilities ``[C]`` that evaluation with one window and one crop gives."""
     records = pipeline.Records(dataset)
@@ -132,17 +139,49 @@ def expected(model, dataset):
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory, run_folder):
+def base(tmp_path_factory, run_folder, model):
     """Folder of all models, with one version of ``separable_sta``."""
+    run = export.Run(run_folder)
+    run.model = lambda: model  # it is built already
     folder = tmp_path_factory.mktemp("base")
-    export.export(export.Run(run_folder), folder)
+    export.export(run, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pose_base(tmp_path_factory, pose_run_folder):
+    """Folder of all models, with one version of ``pose_lstm`` for batches of 1 and 3 clips."""
+    folder = tmp_path_factory.mktemp("pose_base")
+    export.export(export.Run(pose_run_folder), folder, batch_sizes=[3, 1])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def linear_version(tmp_path_factory, linear_run_folder):
+    """A version folder of the linear model, to copy."""
+    return export.export(export.Run(linear_run_folder), tmp_path_factory.mktemp("linear_base"), batch_sizes=[1, 2, 4])[
+        0
+    ]
+
+
+@pytest.fixture(scope="session")
+def signature_functions(base):
+    """Signature name -> function of the exported ``separable_sta``, loaded without a server."""
+    loaded = tf.saved_model.load(os.fspath(base / "separable_sta" / "1"))
+    yield loaded.signatures  # noqa: PT022 - the loaded model must live: it alone keeps the variables
+
+
+def serving_of(manager, **options):
+    """A started server."""
+    running = Server(manager, port=0, **options)
+    running.start()
+    return running
 
 
 @pytest.fixture(scope="session")
 def manager(base):
     """The loaded model."""
-    made = server.Manager("separable_sta", base / "separable_sta")
+    made = Manager("separable_sta", base / "separable_sta")
     made.load_newest()
     return made
 
@@ -150,31 +189,16 @@ def manager(base):
 @pytest.fixture(scope="session")
 def address(manager):
     """Address of a running server of ``separable_sta``."""
-    running = server.Server(manager, port=0)
-    running.start()
+    running = serving_of(manager)
     yield running.address
     running.stop(grace=0)
 
 
 @pytest.fixture(scope="session")
-def pose_address(tmp_path_factory, pose_run_folder):
+def pose_address(pose_base):
     """Address of a running server of a model of poses alone, called ``pose_lstm``."""
-    folder = tmp_path_factory.mktemp("pose_base")
-    export.export(export.Run(pose_run_folder), folder)
-    manager = server.Manager("pose_lstm", folder / "pose_lstm")
-    manager.load_newest()
-    running = server.Server(manager, port=0)
-    running.start()
+    made = Manager("pose_lstm", pose_base / "pose_lstm")
+    made.load_newest()
+    running = serving_of(made)
     yield running.address
     running.stop(grace=0)
-
-
-@pytest.fixture(scope="session")
-def command():
-    """Runs a module's command line as a user does."""
-
-    def run(*arguments):
-        line = [sys.executable, "-m", *map(str, arguments)]
-        return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-
-    return run

@@ -11,8 +11,8 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import export
-from serving.deploy import configuration as config
+from serving.deploy import configuration, tf_serving
+from serving.deploy.models import find
 from serving.savedmodel import batching_parameters, config_messages, warmup
 from tests.serving.conftest import INPUTS
 from tfrecords.reading.pipeline import Inputs
@@ -21,13 +21,12 @@ from zoo.shared.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, pose_run_folder):
+def models(tmp_path_factory, linear_version):
     """``BASE`` with ``adl`` (versions 1 to 3, batched) and ``other`` (version 1, not batched)."""
     base = tmp_path_factory.mktemp("models")
-    export.export(export.Run(pose_run_folder), base, name="adl", batch_sizes=[1, 2, 4])
-    for version in ("2", "3"):
-        shutil.copytree(base / "adl" / "1", base / "adl" / version)
-    shutil.copytree(base / "adl" / "1", base / "other" / "1")
+    for version in ("1", "2", "3"):
+        shutil.copytree(linear_version, base / "adl" / version)
+    shutil.copytree(linear_version, base / "other" / "1")
     (base / "other" / "1" / batching_parameters.FILE).unlink()
     (base / "notes").mkdir()
     return base
@@ -39,7 +38,7 @@ def run(models, tmp_path, capsys):
 
     def command(*line):
         out = tmp_path / "deploy"
-        status = command_line.run(config.main, ["--models", str(models), "--out", str(out), *line])
+        status = command_line.run(configuration.main, ["--models", str(models), "--out", str(out), *line])
         texts = {path.name: path.read_text() for path in out.iterdir()} if out.is_dir() else {}
         return status, capsys.readouterr().err, texts
 
@@ -124,9 +123,9 @@ def test_files_agree_with_each_other(run):
 
 def test_models_that_are_not_batched(models, tmp_path):
     shutil.copytree(models / "other", tmp_path / "base" / "other")
-    found = config.find(tmp_path / "base")
-    assert not any("batching" in flag for flag in config.flags(found, tls=False))
-    assert any("enable_batching" in flag for flag in config.flags(config.find(models), tls=False))
+    found = find(tmp_path / "base")
+    assert not any("batching" in flag for flag in tf_serving.flags(found, tls=False))
+    assert any("enable_batching" in flag for flag in tf_serving.flags(find(models), tls=False))
 
 
 def test_tls(run, tmp_path):
@@ -185,13 +184,13 @@ def test_version_of_unknown_making(models, tmp_path, damage):
     stated = tmp_path / "base" / "other" / "1" / "assets" / "inputs.json"
     stated.unlink() if damage == "removed" else stated.write_text('{"frames":')
     with pytest.raises(UserError, match=r"was not made by serving\.export, or is damaged"):
-        config.find(tmp_path / "base")
+        find(tmp_path / "base")
 
 
 @pytest.mark.parametrize(("state", "ready"), [("AVAILABLE", True), ("LOADING", False), ("END", False)])
 @pytest.mark.skipif(not shutil.which("bash"), reason="the probe is a bash command")
 def test_probe_reads_the_state(models, monkeypatch, state, ready):
-    """All answers have the status 200, as TF-Serving's have."""
+    """All responses have the status 200, as TF-Serving's have."""
 
     class Status(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -205,9 +204,11 @@ def test_probe_reads_the_state(models, monkeypatch, state, ready):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Status)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(config, "REST_PORT", server.server_port)
-    probe = config.readiness(config.find(models))
+    monkeypatch.setattr(tf_serving, "REST_PORT", server.server_port)
+    probe = tf_serving.readiness(find(models))
     assert (subprocess.run(probe, timeout=120, check=False).returncode == 0) == ready
     server.shutdown()
     server.server_close()
-    assert subprocess.run(probe, timeout=120, check=False, stderr=subprocess.DEVNULL).returncode != 0  # nobody listens
+    assert (
+        subprocess.run(probe, timeout=120, check=False, stderr=subprocess.DEVNULL).returncode != 0
+    )  # no server listens

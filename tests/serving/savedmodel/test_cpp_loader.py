@@ -14,6 +14,8 @@ from serving.savedmodel import signatures, warmup
 from tests.serving.conftest import LABELS
 from tfrecords import schema
 
+pytestmark = pytest.mark.slow  # a program is compiled
+
 SOURCE = pathlib.Path(__file__).with_name("load_saved_model.cc")
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 
@@ -65,18 +67,18 @@ def run(program, tmp_path):
     return call
 
 
-def test_records_and_jpegs_answer_as_in_python(run, base, clips, expected):
+def test_records_and_jpegs_give_the_same_as_in_python(run, base, clips, expected):
     folder = base / "separable_sta" / "1"
     clip = clips["long"]
     jpegs = {"jpegs": np.array([clip.images["full_body"]], object), "poses": clip.pose_xyz[np.newaxis]}
     records = {"examples": np.array([schema.encode(clip)], object)}
     for signature, tensors in (("serve_examples", records), ("attention", jpegs)):
-        answer = run(folder, signature, tensors)
-        assert answer["classes"] == LABELS
-        difference = np.abs(np.array(answer["probabilities"], float) - expected["long"]).max()
+        outputs = run(folder, signature, tensors)
+        assert outputs["classes"] == LABELS
+        difference = np.abs(np.array(outputs["probabilities"], float) - expected["long"]).max()
         print(f"C++ {signature}: largest difference {difference:.2g}")
         assert difference < 1e-5
-    assert len(answer["temporal_attention"]) > 0
+    assert len(outputs["temporal_attention"]) > 0
 
 
 @pytest.mark.parametrize(("precision", "freeze"), [("float32", True), ("float16", False), ("bfloat16", True)])
@@ -85,6 +87,6 @@ def test_rewritten_graphs_run_too(run, pose_run_folder, tmp_path, precision, fre
     folder, _ = export.export(kept, tmp_path, precision=precision, freeze=freeze)
     (request, *_) = warmup.requests("pose_lstm", kept.inputs, noise=True)
     tensors = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
-    answer = run(folder, signatures.DEFAULT, tensors)
+    outputs = run(folder, signatures.DEFAULT, tensors)
     expected = tf.saved_model.load(str(folder)).signatures[signatures.DEFAULT](**tensors)
-    np.testing.assert_allclose(np.array(answer["logits"], float), expected["logits"][0], atol=1e-5)
+    np.testing.assert_allclose(np.array(outputs["logits"], float), expected["logits"][0], atol=1e-5)

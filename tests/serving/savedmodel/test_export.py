@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,16 +13,15 @@ import pytest
 import tensorflow as tf
 
 from serving import export
-from serving.savedmodel import versions, warmup
+from serving.savedmodel import exporting, versions, warmup
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS
-from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def pose_run(pose_run_folder):
-    return export.Run(pose_run_folder)
+def run(linear_run_folder):
+    return export.Run(linear_run_folder)
 
 
 def visible(folder):
@@ -29,88 +29,93 @@ def visible(folder):
     return [path.name for path in folder.iterdir() if path.name.isdecimal()]
 
 
-def test_versions_count_up_and_are_never_overwritten(pose_run, tmp_path):
+def test_versions_count_up_and_are_never_overwritten(run, tmp_path):
     base = tmp_path / "not" / "there yet"
-    folder, _ = export.export(pose_run, base)
+    folder, _ = export.export(run, base)
     assert folder == base / "pose_lstm" / "1"
     (base / "pose_lstm" / "0007").mkdir()  # TF-Serving takes this for version 7
-    assert export.export(pose_run, base)[0].name == "8"
+    assert export.export(run, base)[0].name == "8"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(UserError, match=r"1 exists already.*use --version 9"):
-        export.export(pose_run, base, version=1)
+        export.export(run, base, version=1)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     assert list(versions.find(base / "pose_lstm")) == [1, 7, 8]
 
 
-def test_assets_travel_with_the_model(base, run_folder):
-    assets = base / "separable_sta" / "1" / "assets"
+def test_assets_travel_with_the_model(linear_version, linear_run_folder):
+    assets = linear_version / "assets"
     assert (assets / "labels.txt").read_text(encoding="utf-8").splitlines() == LABELS
     for name in ("inputs.json", "recipe.yaml", "evaluation/cs-test/metrics.json"):
-        assert (assets / name).read_bytes() == (run_folder / name).read_bytes()
+        assert (assets / name).read_bytes() == (linear_run_folder / name).read_bytes()
 
 
-def test_failure_in_the_middle_leaves_nothing(pose_run, tmp_path, monkeypatch):
+def test_failure_in_the_middle_leaves_nothing(run, tmp_path, monkeypatch):
     def damage(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(warmup, "write", damage)  # the SavedModel is written by then
     with pytest.raises(KeyboardInterrupt):
-        export.export(pose_run, tmp_path)
+        export.export(run, tmp_path)
     assert [path.name for path in (tmp_path / "pose_lstm").iterdir()] == [".export.lock"]
 
 
-def test_saved_model_that_differs_is_not_published(pose_run, tmp_path, monkeypatch):
-    save = export._save
+def test_saved_model_that_differs_is_not_published(run, tmp_path, monkeypatch):
+    save = exporting._save
 
     def save_other_weights(module, functions, folder):
         kept = [variable.numpy() for variable in module.network_variables]
         for variable in module.network_variables:
-            variable.assign(variable + 1)
+            variable.assign(2 * variable)
         save(module, functions, folder)
         for variable, value in zip(module.network_variables, kept):
             variable.assign(value)
 
-    monkeypatch.setattr(export, "_save", save_other_weights)
+    monkeypatch.setattr(exporting, "_save", save_other_weights)
     with pytest.raises(UserError, match="differs from the model"):
-        export.export(pose_run, tmp_path)
+        export.export(run, tmp_path)
     assert visible(tmp_path / "pose_lstm") == []
 
 
-def test_killed_export_is_never_seen_and_cleared_by_the_next(pose_run_folder, pose_run, tmp_path):
+def test_killed_export_is_never_seen_and_cleared_by_the_next(linear_run_folder, run, tmp_path):
     script = (
-        "import os, signal, sys; from serving import export, warmup\n"
+        "import os, signal, sys; from serving import export; from serving.savedmodel import warmup\n"
         "warmup.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "export.export(export.Run(sys.argv[1]), sys.argv[2])"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", script, str(pose_run_folder), str(tmp_path)],
+        [sys.executable, "-c", script, str(linear_run_folder), str(tmp_path)],
         cwd=REPOSITORY, stderr=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL
     folder = tmp_path / "pose_lstm"
-    (unfinished,) = folder.glob(".export-*/saved_model.pb")
+    (unfinished,) = folder.glob(".partial-*/saved_model.pb")
     assert visible(folder) == []
-    export.export(pose_run, tmp_path)
+    export.export(run, tmp_path)
     assert visible(folder) == ["1"]
     assert not unfinished.exists()
 
 
-def test_one_export_at_a_time(pose_run, tmp_path):
+def test_one_export_at_a_time(run, tmp_path):
     (tmp_path / "pose_lstm").mkdir()
     with open(tmp_path / "pose_lstm" / ".export.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another export is writing there"):
-            export.export(pose_run, tmp_path)
+            export.export(run, tmp_path)
 
 
-def test_command(command, pose_run_folder, tmp_path):
-    done = command("serving.export", "--run", pose_run_folder, "--to", tmp_path, "--name", "adl", "--version", "3")
-    assert done.returncode == 0, done.stderr
+def test_command(run_command, linear_run_folder, tmp_path):
+    line = ["--run", linear_run_folder, "--to", tmp_path, "--name", "adl", "--version", "3"]
+    umask = os.umask(0o077)
+    try:
+        status, out, err = run_command(export.main, *line)
+    finally:
+        os.umask(umask)
+    assert status == 0, err
     folder = tmp_path / "adl" / "3"
-    assert str(folder) in done.stdout
+    assert str(folder) in out
     loaded = tf.saved_model.load(str(folder))
-    answer = loaded.signatures["serving_default"](poses=tf.zeros((1, 4, 2, 25, 3)))
-    assert np.isclose(answer["probabilities"].numpy().sum(), 1)
+    outputs = loaded.signatures["serving_default"](poses=tf.zeros((1, 4, 2, 25, 3)))
+    assert np.isclose(outputs["probabilities"].numpy().sum(), 1)
     assert (folder.stat().st_mode & 0o777) == 0o755  # a server of another user can read it
 
 
@@ -138,11 +143,11 @@ def broken(run_folder, tmp_path, damage):
         (lambda f: (f / "inputs.json").write_text(json.dumps({"pose_steps": 9, "layout": "nite_15"})), "inputs.json"),
     ],
 )
-def test_run_that_cannot_be_exported(pose_run_folder, tmp_path, capsys, damage, message):
-    folder = broken(pose_run_folder, tmp_path, damage)
-    status = command_line.run(export.main, ["--run", str(folder), "--to", str(tmp_path / "base")])
+def test_run_that_cannot_be_exported(linear_run_folder, tmp_path, run_command, damage, message):
+    folder = broken(linear_run_folder, tmp_path, damage)
+    status, _, err = run_command(export.main, "--run", folder, "--to", tmp_path / "base")
     assert status == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = err.splitlines()
     assert message in line
 
 
@@ -153,26 +158,24 @@ def test_run_that_cannot_be_exported(pose_run_folder, tmp_path, capsys, damage, 
         (["--to", "a_file"], "a file is in the way"),
     ],
 )
-def test_target_that_cannot_be_written(pose_run_folder, tmp_path, monkeypatch, capsys, arguments, message):
+def test_target_that_cannot_be_written(linear_run_folder, tmp_path, monkeypatch, run_command, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
-    status = command_line.run(export.main, ["--run", str(pose_run_folder), "--to", "base", *arguments])
+    status, _, err = run_command(export.main, "--run", linear_run_folder, "--to", "base", *arguments)
     assert status == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = err.splitlines()
     assert message in line
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "two"])
-def test_batch_size_that_is_none(pose_run_folder, capsys, size):
-    with pytest.raises(SystemExit) as stopped:
-        export.main(["--run", str(pose_run_folder), "--to", "base", f"--batch_sizes={size}"])
-    assert stopped.value.code == 2
-    assert "expected a whole number from 1" in capsys.readouterr().err
+def test_batch_size_that_is_none(run_command, size):
+    status, _, err = run_command(export.main, "--run", "run", "--to", "base", f"--batch_sizes={size}")
+    assert status == 2
+    assert "expected a whole number from 1" in err
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "one", str(2**63)])
-def test_version_that_is_none(pose_run_folder, capsys, version):
-    with pytest.raises(SystemExit) as stopped:
-        export.main(["--run", str(pose_run_folder), "--to", "base", f"--version={version}"])
-    assert stopped.value.code == 2
-    assert "expected a whole number from 1" in capsys.readouterr().err
+def test_version_that_is_none(run_command, version):
+    status, _, err = run_command(export.main, "--run", "run", "--to", "base", f"--version={version}")
+    assert status == 2
+    assert "expected a whole number from 1" in err

@@ -17,13 +17,12 @@ from zoo.shared.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def function(base):
+def function(signature_functions):
     """A function (signature, **arrays) -> outputs, of the exported SavedModel."""
-    loaded = tf.saved_model.load(str(base / "separable_sta" / "1"))
 
     def call(signature, **arrays):
-        answer = loaded.signatures[signature](**{name: tf.constant(array) for name, array in arrays.items()})
-        return {name: tensor.numpy() for name, tensor in answer.items()}
+        outputs = signature_functions[signature](**{name: tf.constant(array) for name, array in arrays.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     return call
 
@@ -32,33 +31,33 @@ def function(base):
 def test_jpeg_signature_equals_evaluation(function, clips, expected, clip_id):
     clip = clips[clip_id]
     jpegs = np.array([clip.images["full_body"]], object)
-    answer = function("serve_jpeg", jpegs=jpegs, poses=clip.pose_xyz[np.newaxis])
-    np.testing.assert_allclose(answer["probabilities"][0], expected[clip_id], atol=1e-6)
+    outputs = function("serve_jpeg", jpegs=jpegs, poses=clip.pose_xyz[np.newaxis])
+    np.testing.assert_allclose(outputs["probabilities"][0], expected[clip_id], atol=1e-6)
     assert np.ptp(expected[clip_id]) > 0.01  # not the same for any input
 
 
 def test_outputs_belong_together(function, clips):
     clip = clips["square"]
     jpegs, xyz = np.array([clip.images["full_body"]] * 2, object), np.stack([clip.pose_xyz] * 2)
-    answer = function("serve_jpeg", jpegs=jpegs, poses=xyz)
-    assert {name: array.shape for name, array in answer.items()} == dict.fromkeys(signatures.OUTPUTS, (2, len(LABELS)))
-    assert [[label.decode() for label in row] for row in answer["classes"]] == [LABELS] * 2
-    np.testing.assert_allclose(tf.nn.softmax(answer["logits"]), answer["probabilities"], atol=1e-6)
-    assert not np.allclose(answer["logits"], np.log(answer["probabilities"]), atol=1e-3)  # the network's own
+    outputs = function("serve_jpeg", jpegs=jpegs, poses=xyz)
+    assert {name: array.shape for name, array in outputs.items()} == dict.fromkeys(signatures.OUTPUTS, (2, len(LABELS)))
+    assert [[label.decode() for label in row] for row in outputs["classes"]] == [LABELS] * 2
+    np.testing.assert_allclose(tf.nn.softmax(outputs["logits"]), outputs["probabilities"], atol=1e-6)
+    assert not np.allclose(outputs["logits"], np.log(outputs["probabilities"]), atol=1e-3)  # the network's own
 
 
 def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
     rng = np.random.default_rng(1)
     frames = rng.integers(0, 256, (2, 30, 41, 60, 3), dtype=np.uint8)
     xyz = rng.normal(size=(2, 11, PERSONS, 25, 3)).astype(np.float32)  # as many frames as the sensor had
-    answer = function("serving_default", frames=frames, poses=xyz)
+    outputs = function("serving_default", frames=frames, poses=xyz)
     chosen = frames[:, 7:23:2, :, 9:50]  # the middle 16 of 30 frames, every second; the middle 41 of 60 columns
     steps = [1, 4, 6, 9]  # the middles of four quarters of 11 frames
     fed = {
         "rgb": np.stack([pictures.to_network_range(pictures.resize(clip, 32)) for clip in chosen]),
         "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
     }
-    np.testing.assert_allclose(answer["probabilities"], model(fed, training=False), atol=1e-6)
+    np.testing.assert_allclose(outputs["probabilities"], model(fed, training=False), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +92,15 @@ def test_records_that_cannot_be_read_fail(function, clips):
         function("serve_examples", examples=np.array([], object))
 
 
-def test_attention_takes_jpegs_and_explains_the_same_answer(function, clips, model, expected):
+def test_attention_takes_jpegs_and_has_the_same_probabilities(function, clips, model, expected):
     clip = clips["long"]
     request = {"jpegs": np.array([clip.images["full_body"]], object), "poses": clip.pose_xyz[np.newaxis]}
-    answer = function("attention", **request)
-    np.testing.assert_allclose(answer["probabilities"][0], expected["long"], atol=1e-6)
-    assert set(answer) == {*signatures.OUTPUTS, "spatial_attention", "temporal_attention"}
+    outputs = function("attention", **request)
+    np.testing.assert_allclose(outputs["probabilities"][0], expected["long"], atol=1e-6)
+    assert set(outputs) == {*signatures.OUTPUTS, "spatial_attention", "temporal_attention"}
     fed = signatures.features("serve_jpeg", INPUTS, {name: tf.constant(array) for name, array in request.items()})
     for layer, weights in zoo.attention_maps(model)(fed, training=False).items():
-        np.testing.assert_allclose(answer[layer], weights, atol=1e-6)
+        np.testing.assert_allclose(outputs[layer], weights, atol=1e-6)
 
 
 def inputs_of(model):
@@ -119,18 +118,18 @@ def inputs_of(model):
 
 
 def whole_zoo():
-    """Model -> options with which it can be served, at small size."""
+    """Model -> options with which it can be served, at small size; quick ones for each set of inputs."""
     for name in zoo.list_models():
         options = {"joints": 20} if "joints" in tiny_models.options(name) else {}
         if "granularities" in tiny_models.options(name):  # from frames: stored features cannot be served
             options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
-        slow = name in ("global", "pi3d")  # temporal and separable_sta are made alike
-        yield pytest.param(name, options, id=name, marks=pytest.mark.slow if slow else ())
-    yield pytest.param("sta_hands", {"glimpses": "frames"}, id="sta_hands of frames")
+        quick = name in ("separable_sta", "sta_hands", "resnext3d101", "pose_lstm", "pose_cnn", "pose_gcn")
+        yield pytest.param(name, options, id=name, marks=() if quick else pytest.mark.slow)
+    yield pytest.param("sta_hands", {"glimpses": "frames"}, id="sta_hands of frames", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("name", "options"), whole_zoo())
-def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, options):
+def test_every_model_of_the_zoo_gives_the_same_through_every_signature(name, options):
     model = tiny_models.build(name, **options)
     inputs = inputs_of(model)
     attention = zoo.attention.attention_names(model)
@@ -144,13 +143,13 @@ def test_every_model_of_the_zoo_answers_the_same_through_every_signature(name, o
     for request in warmup.requests(name, inputs, attention=bool(attention), batch_sizes=(2,), noise=True):
         signature = request.model_spec.signature_name
         tensors = {alias: tf.constant(tf.make_ndarray(proto)) for alias, proto in request.inputs.items()}
-        answer = functions[signature](**tensors)
+        computed = functions[signature](**tensors)
         expected = keras_model(signatures.features(signature, inputs, tensors), training=False)
-        differences[signature] = np.abs(answer["probabilities"] - expected["probabilities"]).max()
-        assert set(answer) == {*signatures.OUTPUTS, *(attention if signature == "attention" else ())}
-        for output in set(answer) - {"classes"}:
+        differences[signature] = np.abs(computed["probabilities"] - expected["probabilities"]).max()
+        assert set(computed) == {*signatures.OUTPUTS, *(attention if signature == "attention" else ())}
+        for output in set(computed) - {"classes"}:
             scale = np.abs(expected[output]).max()
-            np.testing.assert_allclose(answer[output], expected[output], atol=1e-5 * max(scale, 0.1), err_msg=output)
+            np.testing.assert_allclose(computed[output], expected[output], atol=1e-5 * max(scale, 0.1), err_msg=output)
     print(name, {signature: f"{difference:.2g}" for signature, difference in differences.items()})
     assert max(differences.values()) < 1e-6
 
@@ -177,14 +176,6 @@ def test_poses_between_frames():
     np.testing.assert_allclose(fed[0, :, 0, 0], [[0, up, 0] for up in (0, 0.25, 0.75, 1)], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["temporal", "global"])
-def test_stored_features_cannot_be_served(name):
-    model = tiny_models.build(name)
-    inputs = pipeline.Inputs(granularities=(2, 3), feature_size=9)
-    with pytest.raises(UserError, match=r"reads stored features.*option backbone"):
-        signatures.build(model, inputs, LABELS)
-
-
 def test_only_the_inputs_the_model_has():
     specs = {name: signatures.input_specs(name, POSE_INPUTS) for name in signatures.names(POSE_INPUTS)}
     assert {name: list(inputs) for name, inputs in specs.items()} == {
@@ -195,9 +186,9 @@ def test_only_the_inputs_the_model_has():
     assert list(signatures.input_specs("serve_jpeg", hands)) == ["jpegs", "jpegs_left_hand", "poses"]
     assert signatures.input_specs("attention", hands) == signatures.input_specs("serve_jpeg", hands)
     assert signatures.input_specs("attention", POSE_INPUTS) == signatures.input_specs("serving_default", POSE_INPUTS)
-    places = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", pose_xy=True)
-    assert signatures.names(places, attention=True) == ("serve_examples", "attention")
-    assert list(signatures.input_specs("attention", places)) == ["examples"]
+    coordinates = dataclasses.replace(INPUTS, frames=4, frames_at="pose_steps", pose_xy=True)
+    assert signatures.names(coordinates, attention=True) == ("serve_examples", "attention")
+    assert list(signatures.input_specs("attention", coordinates)) == ["examples"]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +199,7 @@ def test_only_the_inputs_the_model_has():
         (
             dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
             LABELS,
-            "reads stored features",
+            r"separable_sta reads stored features.*option backbone of temporal and global",
         ),
     ],
 )

@@ -8,37 +8,35 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import export
 from serving.savedmodel import batching_parameters, servable, signatures, warmup
-from tests.serving.conftest import INPUTS
+from tests.serving.conftest import INPUTS, POSE_INPUTS
 
 
 @pytest.fixture
-def version(base, tmp_path):
+def version(linear_version, tmp_path):
     """A copy of an exported version, to damage."""
-    return shutil.copytree(base / "separable_sta" / "1", tmp_path / "1")
+    return shutil.copytree(linear_version, tmp_path / "1")
 
 
-def test_records_replay_against_the_loaded_model(base):
+def test_records_replay_against_the_loaded_model(base, signature_functions):
     folder = base / "separable_sta" / "1"
     records = tf.data.TFRecordDataset(str(folder / "assets.extra" / "tf_serving_warmup_requests"))
     requests = [prediction_log_pb2.PredictionLog.FromString(r).predict_log.request for r in records.as_numpy_iterator()]
-    loaded = tf.saved_model.load(str(folder))
     seen = set()
     for request in requests:
         assert request.model_spec.name == "separable_sta"
-        function = loaded.signatures[request.model_spec.signature_name]
-        answer = function(**{name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()})
-        np.testing.assert_allclose(answer["probabilities"].numpy().sum(axis=1), 1, atol=1e-5)
+        function = signature_functions[request.model_spec.signature_name]
+        outputs = function(**{name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()})
+        np.testing.assert_allclose(outputs["probabilities"].numpy().sum(axis=1), 1, atol=1e-5)
         seen.add(request.model_spec.signature_name)
-    assert seen == set(loaded.signatures) == {"serving_default", "serve_jpeg", "serve_examples", "attention"}
+    assert seen == set(signature_functions) == {"serving_default", "serve_jpeg", "serve_examples", "attention"}
 
 
-def test_every_batch_size_is_warmed_up_and_allowed(pose_run_folder, tmp_path):
-    folder, _ = export.export(export.Run(pose_run_folder), tmp_path, batch_sizes=[3, 1])
+def test_every_batch_size_is_warmed_up_and_allowed(pose_base):
+    folder = pose_base / "pose_lstm" / "1"
     loaded = servable.Servable("pose_lstm", 1, folder)
-    answers = [(r.model_spec.signature_name, loaded.predict(r).outputs["classes"]) for r in warmup.read(folder)]
-    sizes = [(signature, classes.tensor_shape.dim[0].size) for signature, classes in answers]
+    responses = [(r.model_spec.signature_name, loaded.predict(r).outputs["classes"]) for r in warmup.read(folder)]
+    sizes = [(signature, classes.tensor_shape.dim[0].size) for signature, classes in responses]
     assert sorted(sizes) == sorted((name, size) for name in loaded.signature_defs if name[0] == "s" for size in (1, 3))
     parameters = batching_parameters.read(folder)
     assert list(parameters.allowed_batch_sizes) == [1, 3]
@@ -57,7 +55,7 @@ def test_abbreviated_tensors_mean_the_same_in_c_plus_plus():
             np.testing.assert_array_equal(parsed.numpy(), tf.make_ndarray(proto))
 
 
-def test_too_many_records_are_refused(tmp_path):
+def test_too_many_records_are_rejected(tmp_path):
     (request,) = warmup.requests("adl", INPUTS)[:1]
     with pytest.raises(ValueError, match="1001 warm-up requests"):
         warmup.write(tmp_path, [request] * 1001)
@@ -74,7 +72,7 @@ def test_bad_record_keeps_a_version_from_loading(version, damage):
             writer.write(prediction_log_pb2.PredictionLog(session_run_log={}).SerializeToString())
         message = "no PredictLog"
     else:
-        request = warmup.requests("adl", INPUTS)[0]
+        request = warmup.requests("adl", POSE_INPUTS)[0]
         del request.inputs["poses"]
         warmup.write(version, [request])
         message = "a warm-up request failed: input size does not match signature"

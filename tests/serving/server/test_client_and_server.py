@@ -25,9 +25,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import export
 from serving.client import Client, RequestFailed, Tls
-from serving.server import batching, server, tls
+from serving.server import Server, batching, tls
+from serving.server.manager import Manager
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS
 from tests.serving.made_certificates import Authority
@@ -43,9 +43,9 @@ LIMIT = 2_000_000  # bytes of a message
 def running(base):
     """A server with labels, batching and REST."""
     parameters = batching.Parameters(max_batch_size=4, batch_timeout_micros=200_000, allowed_batch_sizes=(1, 2, 4))
-    manager = server.Manager(batcher=lambda run: batching.Batcher(run, parameters))
+    manager = Manager(batcher=lambda run: batching.Batcher(run, parameters))
     manager.configure(configuration(base / MODEL, 'version_labels { key: "stable" value: 1 }'))
-    made = server.Server(manager, port=0, rest_port=0, max_message_bytes=LIMIT)
+    made = Server(manager, port=0, rest_port=0, max_message_bytes=LIMIT)
     made.start()
     yield made
     made.stop(grace=0)
@@ -62,15 +62,15 @@ def of_labels(prediction):
 
 
 @pytest.fixture(params=["gRPC", "REST"])
-def asked(running, request):
+def server_address(running, request):
     """Address of the server, by either interface."""
     return running.address if request.param == "gRPC" else f"http://{running.rest_address}"
 
 
-def test_every_signature_of_a_label(asked, clips, expected):
+def test_every_signature_of_a_label(server_address, clips, expected):
     clip = clips["square"]
     for signature in ("serve_jpeg", "attention", "serve_examples"):
-        with Client(asked, MODEL, signature=signature, version_label="stable") as client:
+        with Client(server_address, MODEL, signature=signature, version_label="stable") as client:
             if signature == "serve_examples":
                 prediction = client.predict_record(schema.encode(clip))
             else:
@@ -78,32 +78,32 @@ def test_every_signature_of_a_label(asked, clips, expected):
             np.testing.assert_allclose(of_labels(prediction), expected["square"], atol=1e-6)
             if signature == "attention":
                 maps = sorted(set(client.signatures()[signature].outputs) - {"probabilities", "classes", "logits"})
-                asked_for = client.predict_clip(clip, outputs=maps)
-                assert sorted(asked_for.outputs) == maps
-                assert all(np.isfinite(values).all() for values in asked_for.outputs.values())
+                explained = client.predict_clip(clip, outputs=maps)
+                assert sorted(explained.outputs) == maps
+                assert all(np.isfinite(values).all() for values in explained.outputs.values())
     with (
-        Client(asked, MODEL, version_label="canary") as client,
+        Client(server_address, MODEL, version_label="canary") as client,
         pytest.raises(RequestFailed, match="Unrecognized servable version label: canary"),
     ):
         client.predict_clip(clip)
 
 
-def test_a_message_beyond_the_limit(asked):
+def test_a_message_beyond_the_limit(server_address):
     frames = np.zeros((16, 256, 256, 3), np.uint8)
     with (
-        Client(asked, MODEL, signature="serving_default", timeout=120, retries=0) as client,
+        Client(server_address, MODEL, signature="serving_default", timeout=120, retries=0) as client,
         pytest.raises(RequestFailed) as failure,
     ):
         client.predict(frames, np.zeros((4, 2, 25, 3), np.float32))
     assert failure.value.code is Code.RESOURCE_EXHAUSTED
-    with Client(asked, MODEL) as client:
+    with Client(server_address, MODEL) as client:
         assert client.signatures()
 
 
 def test_a_damaged_jpeg_does_no_harm_to_the_rest_of_its_batch(running, clips, expected):
     clip = clips["square"]
     broken = list(clip.images["full_body"])
-    broken[4:6] = [b"\xff\xd8 no picture"] * 2  # every second frame is looked at
+    broken[4:6] = [b"\xff\xd8 no picture"] * 2  # every second frame is used
     with Client(running.address, MODEL) as client, concurrent.futures.ThreadPoolExecutor(3) as pool:
         client.signatures()
         jobs = [
@@ -141,7 +141,7 @@ def test_clients_that_leave_or_read_nothing(running, clips, expected):
 
 
 @pytest.mark.parametrize("length", [str(2**31), 5000 * "9"], ids=["two gigabytes", "more digits than Python reads"])
-def test_a_body_that_is_too_long_is_refused_unread(running, length):
+def test_a_body_that_is_too_long_is_rejected_unread(running, length):
     connection = http.client.HTTPConnection(running.rest_address, timeout=120)
     connection.putrequest("POST", f"/v1/models/{MODEL}:predict")
     connection.putheader("Content-Length", length)
@@ -150,18 +150,18 @@ def test_a_body_that_is_too_long_is_refused_unread(running, length):
     connection.close()
 
 
-def test_health_and_reload_over_the_wire(base, tmp_path, running):
-    manager = server.Manager(MODEL, base / MODEL)
+def test_health_and_reload_over_the_wire(linear_version, tmp_path):
+    manager = Manager(MODEL, linear_version.parent)
     manager.load_newest()
-    other = server.Server(manager, port=0)
-    shutil.copytree(base / MODEL / "1", tmp_path / "other" / "7")
+    other = Server(manager, port=0)
+    shutil.copytree(linear_version, tmp_path / "other" / "7")
     other.start()
     with grpc.insecure_channel(other.address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
         request = model_management_pb2.ReloadConfigRequest(config=configuration(tmp_path / "other"))
-        answer = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
-        assert answer.status.error_code == 0
+        response = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
+        assert response.status.error_code == 0
     with Client(other.address, MODEL, signature="serve_examples", version=7) as client:
         assert client.signatures()
     with (
@@ -172,13 +172,11 @@ def test_health_and_reload_over_the_wire(base, tmp_path, running):
     other.stop(grace=0)
 
 
-def test_tls(base, tmp_path, clips, expected):
+def test_tls(manager, tmp_path, clips, expected):
     authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
     cert, key = authority.sign("server")
     settings = tls.Tls(*(pathlib.Path(path).read_text() for path in (key, cert, authority.file)), client_verify=True)
-    manager = server.Manager(MODEL, base / MODEL)
-    manager.load_newest()
-    made = server.Server(manager, port=0, rest_port=0, tls=settings)
+    made = Server(manager, port=0, rest_port=0, tls=settings)
     made.start()
     mine, theirs = authority.sign("client"), stranger.sign("intruder")
     for address in (made.address, f"https://{made.rest_address}"):
@@ -190,8 +188,8 @@ def test_tls(base, tmp_path, clips, expected):
     made.stop(grace=0)
 
 
-def test_command_follows_its_files_and_logs_json(tmp_path, pose_run_folder):
-    export.export(export.Run(pose_run_folder), tmp_path / "models", name="adl")
+def test_command_follows_its_files_and_logs_json(tmp_path, linear_version):
+    shutil.copytree(linear_version, tmp_path / "models" / "adl" / "1")
     config, log = tmp_path / "models.config", tmp_path / "log.jsonl"
     text = f'model_config_list {{ config {{ name: "NAME" base_path: "{tmp_path / "models" / "adl"}" }} }}'
     config.write_text(text.replace("NAME", "first"))
@@ -203,25 +201,34 @@ def test_command_follows_its_files_and_logs_json(tmp_path, pose_run_folder):
     try:
         address = process.stdout.readline().split()[-1]
         rest = process.stdout.readline().split()[-1]
-        until_answered(f"http://{rest}", "first", 1)
+        until_served(f"http://{rest}", "first", 1)
         shutil.copytree(tmp_path / "models" / "adl" / "1", tmp_path / ".new")
         os.rename(tmp_path / ".new", tmp_path / "models" / "adl" / "2")
-        until_answered(address, "first", 2)
+        until_served(address, "first", 2)
         config.write_text("no configuration {")
-        time.sleep(0.5)
-        until_answered(address, "first", 2)
+        until_logged(log, "no ModelServerConfig in text format")
+        until_served(address, "first", 2)
         config.write_text(text.replace("NAME", "second"))
-        until_answered(address, "second", 2)
+        until_served(address, "second", 2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
     finally:
         process.kill()
-    messages = [json.loads(row)["message"] for row in log.read_text().splitlines() if row.startswith("{")]
-    assert any("no ModelServerConfig in text format" in message for message in messages)
 
 
-def until_answered(address, model, version):
-    """Asks until that version answers."""
+def until_logged(log, message):
+    """Waits until the server logs a message, one JSON object a line."""
+    end = time.monotonic() + 60
+    while True:
+        rows = [row for row in log.read_text().splitlines(keepends=True) if row.startswith("{") and row.endswith("\n")]
+        if any(message in json.loads(row)["message"] for row in rows):
+            return
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def until_served(address, model, version):
+    """Sends requests until that version responds."""
     poses, until = np.ones((4, 2, 25, 3), np.float32), time.monotonic() + 60
     while True:
         try:

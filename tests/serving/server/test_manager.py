@@ -18,8 +18,9 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.savedmodel.servable import Refused, invalid
-from serving.server import batching, server, tls
+from serving.savedmodel.servable import ServingError, invalid_argument
+from serving.server import Server, batching, tls
+from serving.server.manager import Manager
 from tests.serving.conftest import LABELS
 from tests.serving.made_certificates import Authority
 from zoo.shared.errors import UserError
@@ -52,7 +53,7 @@ def add(folder, version, number):
     os.rename(folder / ".new", folder / str(number))
 
 
-def ask(value=1.0, **spec):
+def request_for(value=1.0, **spec):
     request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(name="double", **spec))
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.full((1, 2), value, np.float32)))
     return request
@@ -63,9 +64,9 @@ def states(manager):
 
 
 def test_no_request_fails_while_versions_change(folder, version):
-    manager = server.Manager("double", folder)
+    manager = Manager("double", folder)
     manager.load_newest()
-    running = server.Server(manager, port=0)
+    running = Server(manager, port=0)
     running.start()
     ended, wrong = threading.Event(), []
 
@@ -74,9 +75,9 @@ def test_no_request_fails_while_versions_change(folder, version):
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not ended.is_set():
                 try:
-                    answer = tf.make_ndarray(service.Predict(ask(value), timeout=120).outputs["y"])
-                    if (answer != 2 * value).any():
-                        wrong.append(answer)
+                    values = tf.make_ndarray(service.Predict(request_for(value), timeout=120).outputs["y"])
+                    if (values != 2 * value).any():
+                        wrong.append(values)
                 except grpc.RpcError as error:
                     wrong.append(error)
 
@@ -97,13 +98,13 @@ def test_no_request_fails_while_versions_change(folder, version):
 
 
 def test_damaged_version_leaves_the_old_one_serving_until_it_is_mended(folder, version):
-    manager = server.Manager("double", folder)
+    manager = Manager("double", folder)
     manager.load_newest()
     add(folder, version, 2)
     (folder / "2" / "saved_model.pb").write_bytes(b"half")
     manager.refresh()
     assert states(manager) == {1: "AVAILABLE", 2: "END"}
-    assert manager.servable(ask().model_spec).version == 1
+    assert manager.servable(request_for().model_spec).version == 1
     shutil.copy(version / "saved_model.pb", folder / "2")
     manager.refresh()
     assert states(manager) == {1: "END", 2: "AVAILABLE"}
@@ -111,7 +112,7 @@ def test_damaged_version_leaves_the_old_one_serving_until_it_is_mended(folder, v
 
 def test_policies_and_labels(folder, version):
     add(folder, version, 2)
-    manager = server.Manager()
+    manager = Manager()
     base = f'name: "double" base_path: "{folder}"'
     manager.configure(config(f"config {{ {base} }}"))
     assert [one.version for one in manager.servables()] == [2]
@@ -122,9 +123,9 @@ def test_policies_and_labels(folder, version):
         config(f"config {{ {base} model_version_policy {{ specific {{ versions: 1 }} }} {labels} }}"),
     )
     assert [one.version for one in manager.servables()] == [1]
-    assert manager.servable(ask(version_label="stable").model_spec).version == 1
-    with pytest.raises(Refused, match="Unrecognized servable version label: canary"):
-        manager.servable(ask(version_label="canary").model_spec)
+    assert manager.servable(request_for(version_label="stable").model_spec).version == 1
+    with pytest.raises(ServingError, match="Unrecognized servable version label: canary"):
+        manager.servable(request_for(version_label="canary").model_spec)
 
 
 @pytest.mark.parametrize(
@@ -137,25 +138,25 @@ def test_policies_and_labels(folder, version):
         ('config { name: "double" base_path: "%s" version_labels { key: "a" value: 9 } }', Code.FAILED_PRECONDITION),
     ],
 )
-def test_refused_configuration_changes_nothing(folder, text, code):
-    manager = server.Manager("double", folder)
+def test_rejected_configuration_changes_nothing(folder, text, code):
+    manager = Manager("double", folder)
     manager.load_newest()
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ServingError) as failure:
         manager.configure(config(text.replace("%s", str(folder))))
-    assert refusal.value.code is code
-    assert manager.servable(ask().model_spec).predict(ask()).outputs
+    assert failure.value.code is code
+    assert manager.servable(request_for().model_spec).predict(request_for()).outputs
 
 
 # ------------------------------------------------------------------------------------------------------ batching
 
 
-def test_neighbours_of_a_bad_request_are_answered():
+def test_only_the_bad_request_of_a_batch_fails():
     sizes, results = [], {}
 
     def run(signature, tensors):
         sizes.append(len(tensors["x"]))
         if np.any(tensors["x"].numpy() < 0):
-            raise invalid("negative")
+            raise invalid_argument("negative")
         return {"y": 2 * tensors["x"].numpy()}
 
     parameters = batching.Parameters(max_batch_size=4, batch_timeout_micros=10**7, allowed_batch_sizes=(2, 4))
@@ -164,8 +165,8 @@ def test_neighbours_of_a_bad_request_are_answered():
     def send(value):
         try:
             results[value] = batcher("s", {"x": tf.constant([[float(value)]])})["y"].tolist()
-        except Refused as refusal:
-            results[value] = refusal.code
+        except ServingError as error:
+            results[value] = error.code
 
     threads = [threading.Thread(target=send, args=(value,)) for value in (-1, 1, 2, 3)]
     for thread in threads:
@@ -174,11 +175,11 @@ def test_neighbours_of_a_bad_request_are_answered():
         thread.join()
     assert results == {-1: Code.INVALID_ARGUMENT, 1: [[2.0]], 2: [[4.0]], 3: [[6.0]]}
     assert sizes == [4, 1, 1, 1, 1]
-    with pytest.raises(Refused, match="larger than maximum"):
+    with pytest.raises(ServingError, match="larger than maximum"):
         batcher("s", {"x": tf.zeros([5, 1])})
 
 
-def test_full_queue_is_told_and_the_waiting_are_answered():
+def test_full_queue_is_reported_and_waiting_requests_end():
     running, go_on = threading.Event(), threading.Event()
 
     def run(signature, tensors):
@@ -196,12 +197,12 @@ def test_full_queue_is_told_and_the_waiting_are_answered():
         assert running.wait(30)  # it has left the queue
         others = {send(value): value for value in (1, 2, 3, 4)}
         ended = concurrent.futures.as_completed(others, timeout=120)
-        for refused in (next(ended), next(ended)):
-            assert refused.exception().code is Code.UNAVAILABLE
-            del others[refused]
+        for rejected in (next(ended), next(ended)):
+            assert rejected.exception().code is Code.UNAVAILABLE
+            del others[rejected]
         go_on.set()
-        for answer, value in [(first, 0), *others.items()]:
-            assert answer.result(30)["y"].tolist() == [[value]]
+        for result, value in [(first, 0), *others.items()]:
+            assert result.result(30)["y"].tolist() == [[value]]
 
 
 def test_batching_file(tmp_path):
@@ -219,15 +220,15 @@ def test_batching_file(tmp_path):
 def http(address, path, document=None):
     data = None if document is None else json.dumps(document).encode()
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", data, timeout=120) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(f"http://{address}{path}", data, timeout=120) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 @pytest.fixture(scope="module")
 def rest(manager):
-    running = server.Server(manager, port=0, rest_port=0, max_message_bytes=10**6)
+    running = Server(manager, port=0, rest_port=0, max_message_bytes=10**6)
     running.start()
     yield running.rest_address
     running.stop(grace=0)
@@ -237,13 +238,13 @@ def test_rest(rest, clips, expected):
     clip = clips["square"]
     row = {"jpegs": [{"b64": base64.b64encode(jpeg).decode()} for jpeg in clip.images["full_body"]]}
     row["poses"] = clip.pose_xyz.tolist()
+    columns = {name: [value] for name, value in row.items()}
     path = "/v1/models/separable_sta"
     status, body = http(rest, f"{path}:predict", {"signature_name": "serve_jpeg", "instances": [row]})
     assert status == 200, body
-    (answer,) = json.loads(body)["predictions"]
-    np.testing.assert_allclose(answer["probabilities"], expected["square"], atol=1e-6)
-    assert answer["classes"] == LABELS
-    columns = {name: [value] for name, value in row.items()}
+    (row,) = json.loads(body)["predictions"]
+    np.testing.assert_allclose(row["probabilities"], expected["square"], atol=1e-6)
+    assert row["classes"] == LABELS
     _, body = http(rest, f"{path}/versions/1:predict", {"signature_name": "serve_jpeg", "inputs": columns})
     np.testing.assert_allclose(json.loads(body)["outputs"]["probabilities"][0], expected["square"], atol=1e-6)
     (state,) = json.loads(http(rest, path)[1])["model_version_status"]
@@ -267,7 +268,7 @@ def test_rest(rest, clips, expected):
         ("/v1/models/separable_sta:predict", {"inputs": "x" * 10**6}, 413),
     ],
 )
-def test_refused_rest_request(rest, path, document, status):
+def test_rejected_rest_request(rest, path, document, status):
     actual, body = http(rest, path, document)
     assert actual == status
     assert json.loads(body)["error"]
@@ -277,11 +278,11 @@ def test_refused_rest_request(rest, path, document, status):
 # ------------------------------------------------------------------------------------------------------------ TLS
 
 
-def test_nobody_without_the_right_certificate_gets_in(tmp_path, folder):
+def test_only_the_right_certificate_gets_in(tmp_path, folder):
     authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
-    manager = server.Manager("double", folder)
+    manager = Manager("double", folder)
     manager.load_newest()
-    running = server.Server(manager, port=0, tls=tls_of(*authority.sign("server"), authority.file))
+    running = Server(manager, port=0, tls=tls_of(*authority.sign("server"), authority.file))
     running.start()
     clients = {
         "right": authority.sign("right"),
@@ -295,13 +296,13 @@ def test_nobody_without_the_right_certificate_gets_in(tmp_path, folder):
         credentials = grpc.ssl_channel_credentials(root, key, cert)
         with grpc.secure_channel(running.address, credentials) as channel:
             try:
-                prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(ask(), timeout=120)
+                prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request_for(), timeout=120)
                 codes[name] = Code.OK
             except grpc.RpcError as error:
                 codes[name] = error.code()
     running.stop(grace=0)
-    refused = dict.fromkeys(("expired", "strange", "none"), Code.UNAVAILABLE)
-    assert codes == {"right": Code.OK, "again": Code.OK, **refused}
+    rejected = dict.fromkeys(("expired", "strange", "none"), Code.UNAVAILABLE)
+    assert codes == {"right": Code.OK, "again": Code.OK, **rejected}
 
 
 def read(path):

@@ -1,4 +1,4 @@
-"""The server's REST interface: odd names, requests that are none, clients that are slow or never end."""
+"""The server's REST interface: odd names, invalid requests, clients that are slow or never end."""
 
 import contextlib
 import http.client
@@ -14,7 +14,8 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2
 
 from serving.client import Client
-from serving.server import metrics, rest, server
+from serving.server import Server, metrics, rest
+from serving.server.manager import Manager
 
 NAME = "my model: ä/1"
 LABEL = "stable/1 %"
@@ -39,9 +40,9 @@ def running(tmp_path_factory):
     request = text_format.Parse(
         f"config {{ model_config_list {{ config {{ {text} }} }} }}", model_management_pb2.ReloadConfigRequest()
     )
-    manager = server.Manager()
+    manager = Manager()
     manager.configure(request.config)
-    made = server.Server(manager, port=0, rest_port=0)
+    made = Server(manager, port=0, rest_port=0)
     made.start()
     yield made
     made.stop(grace=0)
@@ -49,14 +50,14 @@ def running(tmp_path_factory):
 
 @pytest.fixture
 def empty():
-    """A server without a model; what is left of its connections when a test ends is broken off."""
-    made = server.Server(server.Manager(), port=0, rest_port=0)
+    """A server without a model; connections that are open when a test ends are closed."""
+    made = Server(Manager(), port=0, rest_port=0)
     made.start()
     yield made
     made.stop(grace=0)
 
 
-def ask(address, path, body=None):
+def response_of(address, path, body=None):
     """``(status, body)`` of one request."""
     connection = http.client.HTTPConnection(address, timeout=GUARD)
     with contextlib.closing(connection):
@@ -71,7 +72,7 @@ def connect(address):
 
 
 def until(done):
-    """Waits until a function says yes."""
+    """Waits until a function returns true."""
     end = time.monotonic() + GUARD
     while not done():
         assert time.monotonic() < end, f"still waiting after {GUARD:g} s"
@@ -83,7 +84,7 @@ def lasting():
     return {thread for thread in threading.enumerate() if not thread.daemon}
 
 
-# -------------------------------------------------------------------------------------------------- questions
+# --------------------------------------------------------------------------------------------------- requests
 
 
 def test_names_and_labels_are_decoded(running):
@@ -92,7 +93,7 @@ def test_names_and_labels_are_decoded(running):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "said"),
+    ("path", "body", "expected"),
     [
         (PATH, None, "AVAILABLE"),
         (f"{PATH}/metadata", None, "serving_default"),
@@ -100,10 +101,10 @@ def test_names_and_labels_are_decoded(running):
         (metrics.PATH, None, "request_count"),
     ],
 )
-def test_a_query_is_no_part_of_the_path(running, path, body, said):
-    status, text = ask(running.rest_address, f"{path}?from=/v1/models/other:predict", body)
+def test_a_query_is_no_part_of_the_path(running, path, body, expected):
+    status, text = response_of(running.rest_address, f"{path}?from=/v1/models/other:predict", body)
     assert status == 200
-    assert said in text
+    assert expected in text
 
 
 @pytest.mark.parametrize(
@@ -115,29 +116,29 @@ def test_a_query_is_no_part_of_the_path(running, path, body, said):
         ('{"inputs": {"\\ud800": [["a"]]}}', "input \ud800 not found in signature, expected jpegs"),
     ],
 )
-def test_requests_that_are_none(running, body, reason):
-    status, text = ask(running.rest_address, f"{PATH}:predict", body)
+def test_invalid_requests(running, body, reason):
+    status, text = response_of(running.rest_address, f"{PATH}:predict", body)
     assert status == 400
     (line,) = json.loads(text)["error"].splitlines()
     assert reason in line
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
-def test_values_that_tensorflow_refuses(running, monkeypatch, error):
-    def refuse(*_):  # as it does with more than 2 GB
+def test_values_that_tensorflow_rejects(running, monkeypatch, error):
+    def fail(*_):  # as it does with more than 2 GB
         raise error("no tensor\nof these values")
 
-    monkeypatch.setattr(tf, "make_tensor_proto", refuse)
-    status, text = ask(running.rest_address, f"{PATH}:predict", '{"inputs": [["a"]]}')
+    monkeypatch.setattr(tf, "make_tensor_proto", fail)
+    status, text = response_of(running.rest_address, f"{PATH}:predict", '{"inputs": [["a"]]}')
     assert (status, json.loads(text)) == (400, {"error": "input jpegs: no tensor of these values"})
 
 
-def test_a_fault_of_the_server_is_logged_and_answered(running, monkeypatch, caplog):
+def test_an_error_of_the_server_is_logged_and_reported(running, monkeypatch, caplog):
     def broken(*_):
         raise KeyError("a bug")
 
     monkeypatch.setattr(rest, "predict_json", broken)
-    status, text = ask(running.rest_address, f"{PATH}:predict", '{"inputs": [["a"]]}')
+    status, text = response_of(running.rest_address, f"{PATH}:predict", '{"inputs": [["a"]]}')
     assert (status, json.loads(text)) == (500, {"error": "KeyError: 'a bug'"})
     (record,) = [record for record in caplog.records if record.name == "serving.server.rest"]
     assert (record.levelname, record.exc_info[0]) == ("ERROR", KeyError)
@@ -147,8 +148,8 @@ def test_a_fault_of_the_server_is_logged_and_answered(running, monkeypatch, capl
 
 
 def drip(connection):
-    """What comes from a connection to which a byte is sent now and then, until it ends."""
-    answer, end = b"", time.monotonic() + GUARD
+    """The response on a connection to which a byte is sent now and then, until it ends."""
+    response, end = b"", time.monotonic() + GUARD
     connection.settimeout(0.02)
     with contextlib.suppress(ConnectionError):
         while time.monotonic() < end:
@@ -158,36 +159,36 @@ def drip(connection):
                 connection.sendall(b"x")
             else:
                 if not part:
-                    return answer
-                answer += part
+                    return response
+                response += part
         pytest.fail(f"the connection is open after {GUARD:g} s")
-    return answer
+    return response
 
 
 @pytest.mark.parametrize(
-    ("begun", "seconds", "answer"),
+    ("begun", "seconds", "response"),
     [
         (b"GET /v1/models/", 0.3, b""),
         (b"GET / HTTP/1.1\r\nHost: ", 0.3, b""),
-        (b"POST /v1/models/adl:predict HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", 1.0, b"HTTP/1.0 408 "),
+        (b"POST /v1/models/adl:predict HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", 0.3, b"HTTP/1.0 408 "),
     ],
 )
-def test_a_request_sent_drop_by_drop_is_cut_off(empty, monkeypatch, begun, seconds, answer):
+def test_a_request_that_is_sent_too_slowly_is_disconnected(empty, monkeypatch, begun, seconds, response):
     monkeypatch.setattr(rest, "READ_SECONDS", seconds)
     monkeypatch.setattr(rest, "MAX_CONNECTIONS", 1)
     with connect(empty.rest_address) as connection:
         connection.sendall(begun)
-        assert drip(connection)[: len(answer) or None] == answer
+        assert drip(connection)[: len(response) or None] == response
     monkeypatch.setattr(rest, "READ_SECONDS", GUARD)
 
-    def answered():
+    def responds():
         with contextlib.suppress(ConnectionError):
-            return ask(empty.rest_address, metrics.PATH)[0] == 200
+            return response_of(empty.rest_address, metrics.PATH)[0] == 200
 
-    until(answered)  # its place is free again, perhaps a little later
+    until(responds)  # its slot is free again, perhaps a little later
 
 
-def test_an_answer_taken_drop_by_drop_is_broken_off():
+def test_a_response_that_is_read_too_slowly_ends():
     ended = threading.Event()
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # many parts, of which each is taken in time
@@ -207,7 +208,7 @@ def test_an_answer_taken_drop_by_drop_is_broken_off():
             reader.join(GUARD)
 
 
-def test_a_client_that_leaves_is_no_fault_of_the_server(empty, monkeypatch, caplog):
+def test_a_client_that_leaves_is_no_error_of_the_server(empty, monkeypatch, caplog):
     before, entered, body = lasting(), threading.Event(), rest._Handler._body
 
     def begin(handler):
@@ -232,7 +233,7 @@ def test_a_connection_too_many_is_closed(empty, monkeypatch):
 # --------------------------------------------------------------------------------------------------- stopping
 
 
-def test_stopping_breaks_off_what_does_not_end(empty, monkeypatch):
+def test_stopping_closes_connections_that_do_not_end(empty, monkeypatch):
     monkeypatch.setattr(rest, "READ_SECONDS", 1000.0)
     before = lasting()
     with connect(empty.rest_address) as idle, connect(empty.rest_address) as slow:
@@ -257,7 +258,7 @@ class HeldMetrics(metrics.Metrics):
         return b"all of them"
 
 
-def refused(address):
+def is_closed(address):
     try:
         connect(address).close()
     except ConnectionRefusedError:
@@ -266,16 +267,16 @@ def refused(address):
 
 def test_stopping_waits_for_requests_under_way():
     held = HeldMetrics()
-    made = server.Server(server.Manager(), port=0, rest_port=0, metrics=held)
+    made = Server(Manager(), port=0, rest_port=0, metrics=held)
     made.start()
     with connect(made.rest_address) as connection:
         connection.sendall(f"GET {metrics.PATH} HTTP/1.0\r\n\r\n".encode())
         assert held.entered.wait(GUARD)
         stopping = threading.Thread(target=made.stop, args=(GUARD,))
         stopping.start()
-        until(lambda: refused(made.rest_address))
+        until(lambda: is_closed(made.rest_address))
         held.go_on.set()
-        answer = b"".join(iter(lambda: connection.recv(1000), b""))
-    assert answer.endswith(b"all of them")
+        response = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert response.endswith(b"all of them")
     stopping.join(GUARD)
     assert not stopping.is_alive()

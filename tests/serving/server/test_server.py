@@ -26,10 +26,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving.savedmodel import servable
-from serving.server import server
+from serving.server import Server, command
+from serving.server.manager import Manager
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS
-from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 Code = grpc.StatusCode
@@ -117,7 +117,7 @@ def spoil(request, jpeg):
     request.inputs["jpegs"].string_val[6] = jpeg
 
 
-REFUSED = {
+REJECTED = {
     "no model_spec": (lambda r: r.ClearField("model_spec"), Code.INVALID_ARGUMENT, "Missing ModelSpec"),
     "no name": (lambda r: r.model_spec.ClearField("name"), Code.INVALID_ARGUMENT, "no name specified"),
     "unknown name": (
@@ -195,9 +195,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused_request(prediction, request_, case):
-    change, code, message = REFUSED[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_rejected_request(prediction, request_, case):
+    change, code, message = REJECTED[case]
     valid = predict_pb2.PredictRequest()
     valid.CopyFrom(request_)
     change(request_)
@@ -218,7 +218,7 @@ def test_random_damage_never_ends_the_server(channel, request_, times):
     send = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")  # bytes, as they are
     rng = random.Random(0)
     sound = request_.SerializeToString(deterministic=True)
-    refused = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION}
+    failures = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION}
     outcomes = collections.Counter()
     for _ in range(times):
         damaged = bytearray(sound)
@@ -227,14 +227,14 @@ def test_random_damage_never_ends_the_server(channel, request_, times):
         try:
             predict_pb2.PredictRequest.FromString(bytes(damaged))
         except DecodeError:
-            allowed = {Code.INTERNAL}  # gRPC's own answer to what is no message
+            allowed = {Code.INTERNAL}  # of gRPC itself, for what is no message
         else:
-            allowed = refused
-        answer = send.future(bytes(damaged), timeout=60)
-        if answer.code() is not Code.OK:
-            assert answer.code() in allowed, answer.details()
-        outcomes[answer.code()] += 1
-    assert len(outcomes) > 1  # damage was felt
+            allowed = failures
+        call = send.future(bytes(damaged), timeout=60)
+        if call.code() is not Code.OK:
+            assert call.code() in allowed, call.details()
+        outcomes[call.code()] += 1
+    assert len(outcomes) > 1  # damage has consequences
     assert send(sound, timeout=60)
 
 
@@ -262,7 +262,7 @@ def test_metadata(prediction, base):
         (["signature_def"], "other", Code.NOT_FOUND),
     ],
 )
-def test_refused_metadata_request(prediction, fields, name, code):
+def test_rejected_metadata_request(prediction, fields, name, code):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
     request.model_spec.name = name
     assert status_of(prediction.GetModelMetadata, request)[0] == code
@@ -289,8 +289,8 @@ def test_methods_that_are_not_there(models, prediction):
     assert status_of(prediction.Classify, classification_pb2.ClassificationRequest())[0] == Code.UNIMPLEMENTED
 
 
-def test_many_clients_get_their_own_answers(prediction, clips, expected):
-    def ask(name):
+def test_many_clients_get_their_own_predictions(prediction, clips, expected):
+    def probabilities(name):
         clip = clips[name]
         request = predict_pb2.PredictRequest()
         request.model_spec.name = "separable_sta"
@@ -301,8 +301,8 @@ def test_many_clients_get_their_own_answers(prediction, clips, expected):
 
     names = list(clips) * 10
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for name, answer in zip(names, pool.map(ask, names)):
-            np.testing.assert_allclose(answer, expected[name], atol=1e-6)
+        for name, row in zip(names, pool.map(probabilities, names)):
+            np.testing.assert_allclose(row, expected[name], atol=1e-6)
 
 
 @pytest.fixture
@@ -320,49 +320,49 @@ def held_up(monkeypatch):
     return entered, go_on
 
 
-def test_more_requests_than_allowed_are_refused(manager, request_, held_up):
+def test_more_requests_than_allowed_are_rejected(manager, request_, held_up):
     entered, go_on = held_up
-    running = server.Server(manager, port=0, max_requests=1)
+    running = Server(manager, port=0, max_requests=1)
     running.start()
     with grpc.insecure_channel(running.address) as channel:
         service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        answer = service.Predict.future(request_, timeout=60)
+        call = service.Predict.future(request_, timeout=60)
         assert entered.wait(30)
         assert status_of(service.Predict, request_)[0] == Code.RESOURCE_EXHAUSTED
         go_on.set()
-        assert answer.result().outputs
+        assert call.result().outputs
         assert service.Predict(request_, timeout=60).outputs
     running.stop(grace=0)
 
 
 def test_stopping_waits_for_requests_under_way(manager, request_, held_up):
     entered, go_on = held_up
-    running = server.Server(manager, port=0)
+    running = Server(manager, port=0)
     running.start()
     with grpc.insecure_channel(running.address) as channel:
         service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        answer = service.Predict.future(request_, timeout=60)
+        call = service.Predict.future(request_, timeout=60)
         assert entered.wait(30)
         stopping = threading.Thread(target=running.stop)
         stopping.start()
         go_on.set()
-        assert answer.result().outputs
+        assert call.result().outputs
         stopping.join(30)
         assert status_of(service.Predict, request_)[0] == Code.UNAVAILABLE
 
 
-def test_newest_version_is_served(base, tmp_path):
+def test_newest_version_is_served(linear_version, tmp_path):
     for version in ("2", "10", "9"):
-        shutil.copytree(base / "separable_sta" / "1", tmp_path / version)
-    manager = server.Manager("adl", tmp_path)
+        shutil.copytree(linear_version, tmp_path / version)
+    manager = Manager("adl", tmp_path)
     assert manager.load_newest().version == 10
 
 
-def test_version_that_cannot_be_loaded(base, tmp_path):
-    shutil.copytree(base / "separable_sta" / "1", tmp_path / "1")
+def test_version_that_cannot_be_loaded(linear_version, tmp_path):
+    shutil.copytree(linear_version, tmp_path / "1")
     graph = tmp_path / "1" / "saved_model.pb"
     os.truncate(graph, graph.stat().st_size // 2)
-    manager = server.Manager("adl", tmp_path)
+    manager = Manager("adl", tmp_path)
     with pytest.raises(UserError, match="not a SavedModel that can be loaded"):
         manager.load_newest()
     request = get_model_status_pb2.GetModelStatusRequest()
@@ -370,16 +370,19 @@ def test_version_that_cannot_be_loaded(base, tmp_path):
     assert manager.states(request.model_spec)[1][0] == "END"
 
 
-def test_command_serves_until_it_is_told_to_stop(base, request_):
-    line = [sys.executable, "-m", "serving.server", "--model_name", "separable_sta", "--port", "0"]
-    line += ["--model_base_path", str(base / "separable_sta")]
+def test_command_serves_until_a_signal_stops_it(linear_version):
+    line = [sys.executable, "-m", "serving.server", "--model_name", "adl", "--port", "0"]
+    line += ["--model_base_path", str(linear_version.parent)]
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "adl"
+    put(request, "poses", tensor(np.ones((1, 4, 2, 25, 3), np.float32)))
     process = subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         announced = process.stdout.readline()
-        assert announced.startswith("Serving separable_sta version 1 on 127.0.0.1:")
+        assert announced.startswith("Serving adl version 1 on 127.0.0.1:")
         with grpc.insecure_channel(announced.split()[-1]) as channel:
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            assert service.Predict(request_, timeout=60).outputs
+            assert service.Predict(request, timeout=60).outputs
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
     finally:
@@ -391,10 +394,10 @@ def test_command_serves_until_it_is_told_to_stop(base, request_):
 def test_a_signal_that_reaches_another_thread_stops_the_server():
     program = """
 import signal, threading
-from serving.server import server
-signals = server.StopSignals()
-tell = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-threading.Timer(0.5, tell).start()
+from serving.server import command
+signals = command.StopSignals()
+send = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Timer(0.2, send).start()
 signals.wait()
 """
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True, timeout=120)
@@ -404,28 +407,32 @@ signals.wait()
     ("path", "message"),
     [
         ("missing", "no such folder"),
-        (".", "it holds the models separable_sta"),
-        ("separable_sta/1", "is a version itself"),
-        ("separable_sta/1/assets", "has no version folder"),
+        (".", "it holds the models pose_lstm"),
+        ("pose_lstm/1", "is a version itself"),
+        ("pose_lstm/1/assets", "has no version folder"),
     ],
 )
-def test_wrong_base_path(base, capsys, path, message):
-    arguments = ["--model_base_path", str(base / path), "--model_name", "adl", "--port", "0"]
-    assert command_line.run(server.main, arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+def test_wrong_base_path(linear_version, run_command, path, message):
+    folder = linear_version.parents[1] / path
+    status, _, err = run_command(command.main, "--model_base_path", folder, "--model_name", "adl", "--port", 0)
+    assert status == 2
+    (line,) = err.splitlines()
     assert message in line
 
 
-def test_port_in_use(base, address, capsys):
-    arguments = ["--model_base_path", str(base / "separable_sta"), "--model_name", "adl"]
-    assert command_line.run(server.main, [*arguments, "--port", address.rpartition(":")[2]]) == 2
-    assert f"cannot listen on {address}" in capsys.readouterr().err
+def test_port_in_use(linear_version, address, run_command):
+    port = address.rpartition(":")[2]
+    line = ["--model_base_path", linear_version.parent, "--model_name", "adl", "--port", port]
+    status, _, err = run_command(command.main, *line)
+    assert status == 2
+    assert f"cannot listen on {address}" in err
 
 
 @pytest.mark.parametrize("option", ["--port", "--rest_api_port"])
 @pytest.mark.parametrize("port", ["-1", "65536"])
-def test_ports_that_are_none(capsys, option, port):
-    arguments = ["--model_config_file", "never_read.config", "--port", "0", option, port]
-    assert command_line.run(server.main, arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+def test_invalid_ports(run_command, option, port):
+    line = ["--model_config_file", "never_read.config", "--port", "0", option, port]
+    status, _, err = run_command(command.main, *line)
+    assert status == 2
+    (line,) = err.splitlines()
     assert f"cannot listen on 127.0.0.1:{port}: a port is 0 to 65535" in line
