@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfrecords.numbered_frames import NumberedPoses
+from tests.tfrecords.numbered_frames import NumberedPoses, convert
 from tfrecords import inspect, schema
-from tfrecords.converting import writer
 from tfrecords.reading import augmentation, order, pipeline, poses
 from zoo.shared.errors import UserError
 
@@ -23,14 +22,14 @@ UNBALANCED = np.array([0] * 30 + [4] * 7 + [2] * 2)
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("numbered")
-    writer.convert(NumberedPoses(), folder, clips_per_shard=3, workers=1)
+    convert(NumberedPoses(), folder, clips_per_shard=3)
     return pipeline.Records(folder)
 
 
 @pytest.fixture(scope="module")
 def one_shard(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    writer.convert(NumberedPoses(), folder, shards=1, workers=1)
+    convert(NumberedPoses(), folder, shards=1)
     return pipeline.Records(folder)
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels
+from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels, convert
 from tfrecords import inspect, schema
-from tfrecords.converting import writer
 from tfrecords.reading import augmentation, pictures, pipeline, poses
 from zoo.shared.errors import UserError
 
@@ -27,7 +26,7 @@ PLAIN = augmentation.Augmentation(crop=False)
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("numbered")
-    writer.convert(NumberedFrames(), folder, clips_per_shard=4, workers=1)
+    convert(NumberedFrames(), folder, clips_per_shard=4)
     return pipeline.Records(folder)
 
 
@@ -331,7 +330,7 @@ def test_pixel_coordinates_of_joints(records, augment):
 
 
 def test_pixel_coordinates_that_no_record_has(tmp_path):
-    writer.convert(WithoutPixels(), tmp_path, workers=1)
+    convert(WithoutPixels(), tmp_path)
     with pytest.raises(UserError, match=r"has no pixel coordinates of joints \(clip a01_"):
         _train(pipeline.Records(tmp_path), WITH_XY)
 
