@@ -2,18 +2,17 @@
 
 import functools
 import hashlib
-import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from zoo.checks import ZooError, check_choice
-from zoo.fusion.clip import REGIONS, Clip
-from zoo.fusion.compute import cached, check_cache, check_seed, check_types, in_batches, seed_of
+from zoo.checks import Size, ZooError
+from zoo.fusion.clip import Clip, Region
+from zoo.fusion.compute import Cache, Seed, cached, check_parameters, in_batches, seed_of
 
 DIFFERENCE = 4  # frames between which features are subtracted (P-CNN: Chéron et al., ICCV 2015, section 3)
 
@@ -60,13 +59,13 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        region: str = "full_body",
+        region: Region = "full_body",
         *,
         network: str = "resnet152_v2",
-        size: int = 224,
-        weights: Union[str, os.PathLike, None] = "imagenet",
-        memory: Any = None,
-        random_state: Optional[int] = None,
+        size: Size = 224,
+        weights: Optional[str] = "imagenet",
+        memory: Cache = None,
+        random_state: Optional[Seed] = None,
     ):
         self.region = region
         self.network = network
@@ -79,11 +78,8 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         """``ZooError`` names a parameter that is wrong."""
         from zoo.models import lrcn
 
-        check_types("appearance", self, random_state=0)
-        check_choice("region", self.region, REGIONS)
+        check_parameters("appearance", self)
         lrcn.check_network(self.network, size=self.size)
-        check_cache(self.memory)
-        check_seed(self.random_state)
         if self.weights is not None:
             _weights_key(str(self.weights), None)
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Callable, Union
+from typing import Callable, Literal, Union, get_args
 
 import numpy as np
 
 from zoo.checks import ZooError
 
-REGIONS = ("left_hand", "right_hand", "upper_body", "full_body", "full_image")
+Region = Literal["left_hand", "right_hand", "upper_body", "full_body", "full_image"]
+REGIONS: tuple[str, ...] = get_args(Region)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

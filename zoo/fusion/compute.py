@@ -2,16 +2,26 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Annotated, Any, Callable, Optional
 
 import numpy as np
 from sklearn.utils.validation import check_memory
 
 from zoo import checks
-from zoo.checks import ZooError
+from zoo.checks import Constraint
 
 BATCH = 64
 """Frames, clips or pose sequences that are computed at once."""
+
+
+def _is_cache(value):
+    return value is None or isinstance(value, (str, pathlib.Path)) or hasattr(value, "cache")
+
+
+Cache = Annotated[Any, Constraint("a folder or a joblib.Memory or None", _is_cache)]
+"""Where features are kept."""
+Seed = Annotated[int, Constraint("a whole number from 0 to less than 2^32", lambda value: 0 <= value < 2**32)]
+"""A seed as scikit-learn takes it."""
 
 
 def in_batches(function: Callable[[Any], Any], items: Sequence) -> np.ndarray:
@@ -24,7 +34,7 @@ def in_batches(function: Callable[[Any], Any], items: Sequence) -> np.ndarray:
     return np.concatenate([function(items[i : i + BATCH]) for i in range(0, len(items), BATCH)])
 
 
-def cached(memory: Any, function: Callable, ignored: Sequence[str]) -> Callable:
+def cached(memory: Cache, function: Callable, ignored: Sequence[str]) -> Callable:
     """A function whose results are kept on disk; a file is complete or absent.
 
     Args:
@@ -38,32 +48,16 @@ def cached(memory: Any, function: Callable, ignored: Sequence[str]) -> Callable:
     return check_memory(memory).cache(function, ignore=list(ignored))
 
 
-def check_cache(memory: Any) -> None:
-    """Raises :class:`ZooError` unless a cache is a folder, a ``joblib.Memory`` or ``None``."""
-    if not (memory is None or isinstance(memory, (str, pathlib.Path)) or hasattr(memory, "cache")):
-        raise ZooError(f"memory is {memory!r}, expected a folder or a joblib.Memory")
-
-
-def check_seed(random_state: Optional[int]) -> None:
-    """Raises :class:`ZooError` unless a seed is one that scikit-learn takes, or ``None``."""
-    if random_state is not None and not 0 <= random_state < 2**32:
-        raise ZooError(f"random_state is {random_state}, expected from 0 to less than 2^32")
-
-
-def seed_of(random_state: Optional[int]) -> int:
+def seed_of(random_state: Optional[Seed]) -> int:
     """The seed of a transformer: 0 where none is set."""
     return 0 if random_state is None else random_state
 
 
-def check_types(name: str, estimator: Any, **examples: Any) -> None:
-    """Raises :class:`ZooError` unless an estimator's parameters are of their types and in range.
+def check_parameters(name: str, estimator: Any) -> None:
+    """Raises :class:`zoo.ZooError` unless an estimator's parameters fit the type hints of its constructor.
 
     Args:
-        name: What the message names.
+        name: The estimator's name, for messages.
         estimator: A scikit-learn estimator.
-        **examples: Values of parameters whose default is ``None``.
     """
-    chosen, valid = estimator.get_params(deep=False), {**type(estimator)().get_params(deep=False), **examples}
-    given = {key: value for key, value in chosen.items() if value is not None or valid[key] is not examples.get(key)}
-    known = {key: value for key, value in given.items() if valid[key] is not None}
-    checks.check_options(name, known, valid)
+    checks.check_options(name, estimator.get_params(deep=False), checks.option_hints(type(estimator).__init__))

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Sequence
-from typing import Any, Callable, ClassVar, Optional
+from typing import Annotated, Any, Callable, ClassVar, Optional, Union
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -18,15 +18,14 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils.validation import check_is_fitted
 
-from zoo import checks
-from zoo.checks import ZooError, check_choice
+from zoo.checks import Constraint, Multiplier, Weight, ZooError, check_choice
 from zoo.fusion.appearance import AppearanceFeatures
-from zoo.fusion.clip import REGIONS, Clip
-from zoo.fusion.compute import BATCH, check_cache, check_seed, in_batches
+from zoo.fusion.clip import Clip, Region
+from zoo.fusion.compute import BATCH, Cache, Seed, check_parameters, in_batches
 from zoo.fusion.motion import MotionFeatures
 from zoo.fusion.options import FLAT_OPTIONS, nested_options, warn_of_flat
 from zoo.fusion.pose import PoseFeatures
-from zoo.fusion.svm import SVMS, CalibratedSVM
+from zoo.fusion.svm import SVM, CalibratedSVM
 from zoo.shared import messages
 
 CUES = ("appearance", "motion", "pose")
@@ -37,6 +36,16 @@ PARTS = {"appearance": AppearanceFeatures, "motion": MotionFeatures, "pose": Pos
 """Cue -> class of its transformer."""
 
 _ALPHAS = np.linspace(0, 1, 21)
+
+
+def _splits(value):
+    return hasattr(value, "split") and not isinstance(value, str)
+
+
+Fraction = Annotated[float, Constraint("a fraction between 0 and 1", lambda value: 0 < value < 1)]
+Splitter = Annotated[Any, Constraint("a splitter", _splits)]
+Validation = Union[Fraction, Splitter]
+"""Which clips validate: a fraction, or a splitter of ``sklearn.model_selection``."""
 
 
 def late_fusion(early: np.ndarray, pose: np.ndarray, alpha: float) -> np.ndarray:
@@ -151,7 +160,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     """
 
     paper: ClassVar[str] = "MMM19"
-    """Key of :data:`zoo.registry.PAPERS`."""
+    """Key of :data:`zoo.papers.PAPERS`."""
 
     reported: ClassVar[dict[str, float]] = {"cad60/loso": 98.52, "cad120/loso": 94.40, "msr_daily/loso": 97.81}
     """The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``."""
@@ -162,13 +171,13 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         motion: Optional[MotionFeatures] = None,
         pose: Optional[PoseFeatures] = None,
         *,
-        regions: Optional[Sequence[str]] = None,
-        svm: str = "linear",
-        penalty: float = 1.0,
-        epsilon: float = 0.1,
-        validation: Any = 0.1,
-        memory: Any = None,
-        random_state: int = 0,
+        regions: Optional[tuple[Region, ...]] = None,
+        svm: SVM = "linear",
+        penalty: Multiplier = 1.0,
+        epsilon: Weight = 0.1,
+        validation: Validation = 0.1,
+        memory: Cache = None,
+        random_state: Seed = 0,
         **flat: Any,
     ):
         self.appearance = appearance
@@ -298,26 +307,10 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     def check_parameters(self) -> "TwoLevelFusion":
         """The estimator itself; ``ZooError`` names a parameter that is wrong."""
-        check_cache(self.memory)
-        options = {name: getattr(self, name) for name in ("svm", "penalty", "epsilon", "random_state", "regions")}
-        valid = {**type(self)().get_params(), "regions": REGIONS}
-        checks.check_options("two_level_fusion", {k: v for k, v in options.items() if v is not None}, valid)
-        if not hasattr(self.validation, "split"):
-            checks.check_options("two_level_fusion", {"validation": self.validation}, valid)
-            if not 0 < self.validation < 1:
-                raise ZooError(f"validation is {self.validation}, expected a fraction between 0 and 1, or a splitter")
-        if self.penalty <= 0:
-            raise ZooError(f"penalty is {self.penalty}, expected above 0")
-        check_seed(self.random_state)
-        check_choice("svm", self.svm, SVMS)
+        check_parameters("two_level_fusion", self)
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
-        for region in self.regions or ():
-            check_choice("region", region, REGIONS)
-        for name, part in PARTS.items():
-            chosen = getattr(self, name)
-            if not (chosen is None or isinstance(chosen, part)):
-                raise ZooError(f"{name} is {chosen!r}, expected {part.__name__} or None")
+        for name in PARTS:
             self._part(name).check_parameters()
         return self
 

@@ -11,10 +11,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from zoo.checks import ZooError, check_choice
+from zoo.checks import Size, ZooError
 from zoo.fusion import dense_trajectories
-from zoo.fusion.clip import REGIONS, Clip
-from zoo.fusion.compute import cached, check_cache, check_seed, check_types, seed_of
+from zoo.fusion.clip import Clip, Region
+from zoo.fusion.compute import Cache, Seed, cached, check_parameters, seed_of
 
 _DESCRIPTORS = tuple(dense_trajectories.HISTOGRAMS)
 
@@ -40,7 +40,7 @@ class FisherVectors(TransformerMixin, BaseEstimator):
         (3, 14)
     """
 
-    def __init__(self, gaussians: int = 256, *, random_state: int = 0):
+    def __init__(self, gaussians: Size = 256, *, random_state: Seed = 0):
         self.gaussians = gaussians
         self.random_state = random_state
 
@@ -93,14 +93,14 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        region: str = "full_image",
+        region: Region = "full_image",
         *,
-        track_length: int = 15,
-        sampling_step: int = 5,
-        gaussians: int = 256,
-        samples: int = 256_000,
-        memory: Any = None,
-        random_state: Optional[int] = None,
+        track_length: Size = 15,
+        sampling_step: Size = 5,
+        gaussians: Size = 256,
+        samples: Size = 256_000,
+        memory: Cache = None,
+        random_state: Optional[Seed] = None,
     ):
         self.region = region
         self.track_length = track_length
@@ -112,13 +112,10 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
 
     def check_parameters(self) -> None:
         """``ZooError`` names a parameter that is wrong."""
-        check_types("motion", self, random_state=0)
-        check_choice("region", self.region, REGIONS)
+        check_parameters("motion", self)
         cells = dense_trajectories.TIME_CELLS
         if self.track_length % cells:
             raise ZooError(f"track_length is {self.track_length}, expected a multiple of {cells}")
-        check_cache(self.memory)
-        check_seed(self.random_state)
 
     def fit(self, X: Sequence[Clip], y: Any = None) -> "MotionFeatures":
         """Learns the mixtures from the trajectories of the clips."""

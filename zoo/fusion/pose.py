@@ -1,16 +1,15 @@
 """F3 of two-level fusion, long-term motion: the hidden vectors of a pose LSTM (AVSS18; PhD20 chapter 3)."""
 
-import os
 from collections.abc import Sequence
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from zoo.checks import ZooError
+from zoo.checks import Multiplier, Rate, Size, ZooError
 from zoo.fusion.clip import Clip
-from zoo.fusion.compute import check_seed, check_types, in_batches, seed_of
+from zoo.fusion.compute import Seed, check_parameters, in_batches, seed_of
 
 
 class PoseFeatures(TransformerMixin, BaseEstimator):
@@ -38,15 +37,15 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: Union[str, os.PathLike, None] = None,
+        model: Optional[str] = None,
         *,
-        pose_steps: int = 20,
-        lstm_units: int = 512,
-        lstm_dropout: float = 0.5,
-        epochs: int = 100,
-        learning_rate: float = 1e-3,
-        batch: int = 32,
-        random_state: Optional[int] = None,
+        pose_steps: Size = 20,
+        lstm_units: Size = 512,
+        lstm_dropout: Rate = 0.5,
+        epochs: Size = 100,
+        learning_rate: Multiplier = 1e-3,
+        batch: Size = 32,
+        random_state: Optional[Seed] = None,
     ):
         self.model = model
         self.pose_steps = pose_steps
@@ -59,10 +58,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     def check_parameters(self) -> None:
         """``ZooError`` names a parameter that is wrong."""
-        check_types("pose", self, model="model.keras", random_state=0)
-        if self.learning_rate <= 0:
-            raise ZooError(f"pose: learning_rate is {self.learning_rate}, expected above 0")
-        check_seed(self.random_state)
+        check_parameters("pose", self)
 
     def fit(self, X: Sequence[Clip], y: Sequence) -> "PoseFeatures":
         """Trains the LSTM on clips and their classes, or reads the trained one."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -15,7 +15,7 @@ from sklearn.svm import LinearSVC
 
 from zoo.fusion.compute import BATCH, in_batches
 
-SVMS = ("linear", "sgd")
+SVM = Literal["linear", "sgd"]
 """How an SVM is trained (:class:`CalibratedSVM`)."""
 
 _SGD_EPOCHS = 10
@@ -51,7 +51,7 @@ class CalibratedSVM:
         random_state: Seed.
     """
 
-    def __init__(self, kind: str, penalty: float, random_state: int):
+    def __init__(self, kind: SVM, penalty: float, random_state: int):
         self.kind, self.penalty, self.random_state = kind, penalty, random_state
 
     def fit(
