@@ -7,22 +7,35 @@ the scores of several runs are multiplied clip by clip, or with ``--fusion mean`
 ``report.html`` holds everything in one page.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
+import os
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo import registry
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
 
-def main(argv=None):
+    from recipes.config import Recipe
+    from recipes.reports.scoring import Metrics
+    from recipes.run_directory import RunDirectory
+    from tfrecords.reading.pipeline import Records
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = command_line.ArgumentParser(prog="evaluate.py", description="Evaluate a trained run.")
     parser.add_argument("--run", type=pathlib.Path, required=True, metavar="DIR", help="run directory of train.py")
@@ -60,7 +73,7 @@ def main(argv=None):
     return 0
 
 
-def _count(text):
+def _count(text: str) -> int:
     """A whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of clips, expected 0 or more")
@@ -68,18 +81,18 @@ def _count(text):
 
 
 def evaluate(
-    path,
+    path: str | os.PathLike,
     *,
-    data=None,
-    protocol=None,
-    split="test",
-    fuse=(),
-    fuse_data=None,
-    fusion="product",
-    compare=None,
-    attention=0,
-    tsne=False,
-):
+    data: str | os.PathLike | None = None,
+    protocol: str | None = None,
+    split: str = "test",
+    fuse: Sequence[str | os.PathLike] = (),
+    fuse_data: str | os.PathLike | None = None,
+    fusion: str = "product",
+    compare: str | os.PathLike | None = None,
+    attention: int = 0,
+    tsne: bool = False,
+) -> Metrics:
     """Evaluates a run, or several fused, writes the results and prints them.
 
     Args:
@@ -92,7 +105,7 @@ def evaluate(
         fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
         compare: Another run directory, evaluated there before: the gain of every class over it.
         attention: Number of clips whose attention is drawn, wrong and right ones in turn.
-        tsne: Draw a t-SNE of what the model classifies, one dot per clip.
+        tsne: Draw a t-SNE of the features the model classifies, one dot per clip.
 
     Returns:
         The :class:`recipes.reports.scoring.Metrics`.
@@ -102,23 +115,24 @@ def evaluate(
             with was not evaluated; or the model has no attention to draw.
     """
     from recipes import run_directory
-    from recipes.reports import tables as report
+    from recipes.reports import tables
 
     run, *others = _runs_of_the_same_classes([path, *fuse])
     protocol = protocol or run.recipe.data.protocol
     compared = None if compare is None else run_directory.RunDirectory(compare)
-    compared_rows = compared and report.stored_predictions(compared, protocol, split)
+    compared_rows = None if compared is None else tables.stored_predictions(compared, protocol, split)
     model = _explained(run, fuse, attention, tsne) if attention or tsne else None
     scored = _score(run, data, protocol, split)
     if others:
         scored = _fuse([scored, *(_score(other, fuse_data, protocol, split) for other in others)], fusion)
-    rows = report.predictions(scored.ids, run.labels, scored.metrics)
-    summary, pictures = {}, {}
+    rows = tables.predictions(scored.ids, run.labels, scored.metrics)
+    summary: dict[str, Any] = {}
+    pictures: dict[str, list] = {}
     if scored.cues:
         summary["cues"] = scored.cues
-    gains = None if compared_rows is None else report.gain(rows, compared_rows)
+    gains = None if compared_rows is None else tables.gain(rows, compared_rows)
     scored.folder.mkdir(parents=True, exist_ok=True)
-    if gains is not None:
+    if compared is not None and gains is not None:
         summary.update({"compared_with": compared.path.resolve().name, "gain": gains})
         pictures["gain"] = _gain(scored, gains, summary["compared_with"])
     if attention:
@@ -128,7 +142,7 @@ def evaluate(
     _write(scored, rows, summary, pictures)
 
     print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
-    print(report.comparison(scored.recipe, protocol, split, scored.metrics))
+    print(tables.comparison(scored.recipe, protocol, split, scored.metrics))
     print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
     return scored.metrics
 
@@ -137,33 +151,33 @@ def evaluate(
 class _Scored:
     """A run, or several fused, on all clips of a split."""
 
-    run: object  # the RunDirectory; of several runs, the first
-    recipe: object  # its config.Recipe; of several runs, named after all
-    records: object  # the pipeline.Records
+    run: RunDirectory  # of several runs, the first
+    recipe: Recipe  # of several runs, named after all
+    records: Records
     protocol: str
     split: str
     name: str  # of the folder of the results
-    seen: str  # how much of each clip; of several runs, what they have alone
-    ids: list
-    metrics: object  # the scoring.Metrics
-    cues: dict  # an estimator's figures of its parts
+    seen: str  # how much of each clip; of several runs, the accuracy of each
+    ids: list[str]
+    metrics: Metrics
+    cues: dict[str, float]  # accuracies of the parts of an estimator
 
     @property
-    def folder(self):
+    def folder(self) -> pathlib.Path:
         return self.run.path / "evaluation" / self.name
 
     @property
-    def title(self):
+    def title(self) -> str:
         data = f"{self.recipe.data.dataset} {self.protocol} {self.split}"
         return f"{self.recipe.name}, {data}: {self.metrics.top1:.1%}"
 
     @property
-    def place(self):
-        """Where the clips are, as :mod:`recipes.reports.attention` is told."""
+    def source(self) -> dict[str, Any]:
+        """Where the clips come from: arguments of :mod:`recipes.reports.attention`."""
         return {"run": self.run, "records": self.records, "protocol": self.protocol, "split": self.split}
 
 
-def _runs_of_the_same_classes(paths):
+def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDirectory]:
     """The run directories; ``UserError`` if their classes differ."""
     from recipes import run_directory
 
@@ -174,9 +188,9 @@ def _runs_of_the_same_classes(paths):
     return runs
 
 
-def _fuse(scored, fusion):
+def _fuse(scored: Sequence[_Scored], fusion: str) -> _Scored:
     """Several runs on the same clips as one, in the order of the first one's."""
-    from recipes.config import sections as config
+    from recipes import config
     from recipes.reports import scoring
 
     first, fuser, sign = scored[0], *{"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
@@ -193,20 +207,18 @@ def _fuse(scored, fusion):
     )
 
 
-def _write(scored, rows, summary, pictures):
-    """Writes the tables, ``metrics.json`` and the page that shows all; ``summary``, ``pictures``: what is there yet."""
+def _write(scored: _Scored, rows: list[dict], summary: dict[str, Any], pictures: dict[str, list]) -> None:
+    """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``pictures`` come in addition to the usual."""
     from recipes import run_directory
     from recipes.reports import html as html_report
-    from recipes.reports import plots
-    from recipes.reports import tables as report
-    from tfrecords import manifest
+    from recipes.reports import plots, tables
 
     run, folder, metrics, labels = scored.run, scored.folder, scored.metrics, scored.run.labels
-    classes, pairs = report.per_class(labels, metrics), report.confused_pairs(labels, metrics)
+    classes, pairs = tables.per_class(labels, metrics), tables.confused_pairs(labels, metrics)
     run_directory.write_csv(folder / "per_class.csv", classes)
-    columns, counts = report.confusion(labels, metrics)
+    columns, counts = tables.confusion(labels, metrics)
     run_directory.write_csv(folder / "confusion.csv", counts, columns)
-    run_directory.write_csv(folder / "confused_pairs.csv", pairs, report.PAIR)
+    run_directory.write_csv(folder / "confused_pairs.csv", pairs, tables.PAIR)
     run_directory.write_csv(folder / "predictions.csv", rows)
     plots.plot_confusion(folder / "confusion.png", labels, metrics, scored.title)
     caption = "Clips by true class (rows) and predicted class (columns)."
@@ -215,12 +227,12 @@ def _write(scored, rows, summary, pictures):
         plots.plot_curves(run.path / "curves.png", run.history)
         pictures["curves"] = [(run.path / "curves.png", "Loss, accuracy and learning rate of every stage.")]
     summary = {
-        **report.summary(scored.recipe, scored.protocol, scored.split, labels, metrics),
+        **tables.summary(scored.recipe, scored.protocol, scored.split, labels, metrics),
         "manifest_sha256": scored.records.sha256,
         "confused_pairs": pairs,
         **summary,
     }
-    manifest.write_json(folder / "metrics.json", summary)
+    files.write_json(folder / "metrics.json", summary)
     page = html_report.page(
         title=scored.title,
         command=shlex.join(sys.argv),
@@ -231,25 +243,27 @@ def _write(scored, rows, summary, pictures):
         pairs=pairs,
         pictures=pictures,
     )
-    run_directory.write_text(folder / "report.html", page)
+    files.write_text(folder / "report.html", page)
 
 
-def _explained(run, fuse, attention, tsne):
+def _explained(run: RunDirectory, fuse: Sequence, attention: int, tsne: bool) -> tf.keras.Model:
     """The model whose attention or features are drawn; ``UserError`` if that cannot be, before anything is scored."""
+    from recipes import trainers
     from recipes.reports import attention as explain
 
     options = " and ".join(name for name, wanted in (("--attention", attention), ("--tsne", tsne)) if wanted)
     if fuse:
         raise UserError(f"{options}: of one model only, leave --fuse out")
-    if run.recipe.model.name in registry.ESTIMATORS:
+    trainer = trainers.of_run(run)
+    if not trainer.has_layers:
         raise UserError(f"{options}: {run.recipe.model.name} is no network and has no layers to show, leave it out")
-    model = run.model()
+    model = trainer.load(run)
     if attention:
         explain.check_attention(model)
     return model
 
 
-def _gain(scored, gains, other):
+def _gain(scored: _Scored, gains: list[dict], other: str) -> list[tuple[pathlib.Path, str]]:
     """Writes and draws the gain of every class over another run; the pictures."""
     from recipes import run_directory
     from recipes.reports import plots
@@ -260,27 +274,28 @@ def _gain(scored, gains, other):
     return [(path, "Difference of the accuracies of every class that has clips.")]
 
 
-def _attention(scored, count, rows, model):
-    """Draws the attention of clips; ``(what metrics.json says of it, pictures)``."""
+def _attention(scored: _Scored, count: int, rows: list[dict], model: tf.keras.Model) -> tuple[list, list]:
+    """Draws the attention of clips; ``(entry of metrics.json, pictures)``."""
     from recipes.reports import attention as explain
 
     clips = explain.shown_clips(scored.metrics, count)
-    paths = explain.draw_attention(scored.folder, clips, model=model, **scored.place)
+    paths = explain.draw_attention(scored.folder, clips, model=model, **scored.source)
     drawn = [{"picture": path.name, **rows[clip]} for path, clip in zip(paths, clips)]
     captions = [f"{c['id']}: {c['label']}, taken for {c['prediction']} (score {c['score']:.2f})" for c in drawn]
     return drawn, list(zip(paths, captions))
 
 
-def _tsne(scored, rows, model):
-    """Draws the t-SNE of features, those of a clip's views averaged; ``(what metrics.json says of it, pictures)``."""
+def _tsne(scored: _Scored, rows: list[dict], model: tf.keras.Model) -> tuple[dict, list]:
+    """Draws the t-SNE of features, those of a clip's views averaged; ``(entry of metrics.json, pictures)``."""
     from recipes import run_directory
     from recipes.reports import attention as explain
     from recipes.reports import plots
+    from recipes.trainers import keras
 
     run, (_, names) = scored.run, explain.penultimate(model)
-    # The mean over a clip's views, for which features are as good as scores. The model is read again for the strategy.
-    pooled = {"pool": "mean_softmax", "change": lambda model: explain.penultimate(model)[0]}
-    _, features = _outputs(**scored.place, **pooled)
+    # The mean over a clip's views, which pools features as it does scores. The model is read again for the strategy.
+    pooled: dict[str, Any] = {"pool": "mean_softmax", "change": lambda model: explain.penultimate(model)[0]}
+    _, features = keras.outputs(**scored.source, **pooled)
     points = explain.tsne(features, run.recipe.seed)
     coordinates = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in points]
     dots = [{"id": row["id"], "label": row["label"], **xy} for row, xy in zip(rows, coordinates)]
@@ -292,55 +307,20 @@ def _tsne(scored, rows, model):
     return {"features": layer, "clips": len(dots)}, [(scored.folder / "tsne.png", caption)]
 
 
-def _seen(recipe):
-    """How much of a clip a run sees, in words."""
-    if recipe.model.name in registry.ESTIMATORS:
-        return "all frames of each"
-    views = recipe.evaluate
-    parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
-    return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
-
-
-def _score(run, data, protocol, split):
-    """A run on all clips of a split, a :class:`_Scored`."""
+def _score(run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str) -> _Scored:
+    """A run on all clips of a split."""
+    from recipes import trainers
     from tfrecords.reading import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
-    if run.recipe.model.name in registry.ESTIMATORS:
-        from recipes.trainers import fusion as two_level_fusion
-
-        metrics, cues = two_level_fusion.score(run, records, protocol, split)
-    else:
-        metrics, cues = _score_model(run, records, protocol, split), {}
-    ids, name = pipeline.clip_ids(records, protocol, split), f"{protocol}-{split}"
-    return _Scored(run, run.recipe, records, protocol, split, name, _seen(run.recipe), ids, metrics, cues)
+    trainer = trainers.of_run(run)
+    scored = trainer.score(run, records, protocol, split)
+    ids, name, seen = pipeline.clip_ids(records, protocol, split), f"{protocol}-{split}", trainer.views(run.recipe)
+    return _Scored(run, run.recipe, records, protocol, split, name, seen, ids, scored.metrics, scored.parts)
 
 
-def _score_model(run, records, protocol, split):
-    """The :class:`recipes.reports.scoring.Metrics` of a Keras model on a split, in the views of its recipe."""
-    from recipes.reports import scoring
-
-    return scoring.Metrics(*_outputs(run, records, protocol, split, run.recipe.evaluate.pool))
-
-
-def _outputs(run, records, protocol, split, pool, change=lambda model: model):
-    """``(labels, outputs)`` of a Keras model, or of what ``change`` makes of it, for every clip of a split."""
-    from recipes.reports import scoring
-    from recipes.train import local_strategy
-    from tfrecords.reading import pipeline
-
-    views, strategy = run.recipe.evaluate, local_strategy()
-    batch, count = run.recipe.batch, records.count(protocol, split)
-    shown = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
-    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
-    with strategy.scope():
-        scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)
-    with command_line.progress(count, f"{protocol} {split}") as bar:
-        return scorer(on_clips=bar.update)
-
-
-def _in_order(ids, other_ids, scores):
+def _in_order(ids: Sequence[str], other_ids: Sequence[str], scores: np.ndarray) -> np.ndarray:
     """The scores of another run in the order of the first one's clips."""
     if sorted(ids) != sorted(other_ids):
         only = sorted(set(ids) ^ set(other_ids))
@@ -349,8 +329,8 @@ def _in_order(ids, other_ids, scores):
     return scores[[row[clip] for clip in ids]]
 
 
-def _check(run, records, protocol, split):
-    """A run may be tested on data of its dataset that it was neither trained nor chosen on, or on its own splits."""
+def _check(run: RunDirectory, records: Records, protocol: str, split: str) -> None:
+    """A run is tested on its own splits, or on data of its dataset that neither trained nor selected it."""
     from tfrecords.reading import pipeline
 
     if records.dataset != run.recipe.data.dataset:
@@ -361,16 +341,16 @@ def _check(run, records, protocol, split):
         raise UserError(f"{records.directory} {classes}, expected the {len(run.labels)} of its labels.txt")
     records.check(run.inputs, protocol, split)
     own = run.recipe.data.protocol
-    cells = records.manifest["protocols"]
+    groups = records.manifest["protocols"]  # protocol -> split -> its split groups
     if (protocol, split, run.recipe.data.train_on) == (own, "val", pipeline.TRAIN_AND_VAL):
         raise UserError(
             f"--split val: {run.path} was trained on its validation clips too (data.train_on: "
             f"{pipeline.TRAIN_AND_VAL}), expected a run trained with --set data.train_on=train"
         )
-    if protocol == own or own not in cells:  # other data, made for another protocol
+    if protocol == own or own not in groups:  # other data, made for another protocol
         return
-    seen = set(cells[own]["train"]) | set(cells[own]["val"])
-    if seen & set(cells[protocol][split]):
+    seen = set(groups[own]["train"]) | set(groups[own]["val"])
+    if seen & set(groups[protocol][split]):
         raise UserError(
             f"--protocol {protocol}: {run.path} was trained, or chosen, on some of its {split} clips under {own}: "
             f"train a run under {protocol}"

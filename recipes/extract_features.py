@@ -1,26 +1,36 @@
 """Writes a trained network's features of clips' segments: ``python recipes/extract_features.py --run RUN --out DIR``.
 
-The result is a converted dataset of the same clips in the same cells, with features in the place of pictures, which
-``temporal`` is trained on (docs/temporal.md). A run that was stopped goes on when the same command is run again.
+The result is a converted dataset of the same clips in the same split groups, with features instead of pictures:
+``temporal`` is trained on it (docs/temporal.md). A run that was stopped goes on when the same command is run again.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
 import itertools
+import os
 import pathlib
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo.shared import command_line
+from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfrecords.reading.pipeline import Inputs, Records
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = command_line.ArgumentParser(prog="extract_features.py", description="Write features of clips' segments.")
     network = parser.add_mutually_exclusive_group(required=True)
@@ -55,7 +65,7 @@ def main(argv=None):
     return 0
 
 
-def _granularities(text):
+def _granularities(text: str) -> list[int]:
     try:
         numbers = [int(number) for number in text.split(",")]
     except ValueError:
@@ -66,8 +76,16 @@ def _granularities(text):
 
 
 def extract(
-    out, *, run=None, model=None, data=None, granularities=(2, 3, 4), batch=16, precision="float32", keep_pictures=False
-):
+    out: str | os.PathLike,
+    *,
+    run: str | os.PathLike | None = None,
+    model: str | os.PathLike | None = None,
+    data: str | os.PathLike | None = None,
+    granularities: Sequence[int] = (2, 3, 4),
+    batch: int = 16,
+    precision: str = "float32",
+    keep_pictures: bool = False,
+) -> tuple[dict[str, Any], bool]:
     """Writes a dataset of features, or goes on where an earlier call was stopped.
 
     Args:
@@ -102,6 +120,8 @@ def extract(
                 raise UserError(f"{records.directory} holds {records.dataset}, but {run} was trained on other data")
             network, inputs = trained.model(), trained.inputs
         else:
+            if model is None or data is None:
+                raise ValueError("expected a run, or a model and data")
             network = zoo.load_model(model)
             records = pipeline.Records(data)
             inputs = _inputs_of(network, records)
@@ -125,17 +145,17 @@ def extract(
     }
     compute = _compiled(network, precision)
 
-    def encode(file):
-        return _records(records.directory / file, compute, inputs, granularities, batch, keep_pictures)
+    def encode(file: str) -> Iterator[bytes]:
+        return _records(records.directory / file, compute, inputs, tuple(granularities), batch, keep_pictures)
 
-    def progress(total):
+    def progress(total: int) -> Any:
         return command_line.progress(total, f"features of {records.dataset}")
 
     return writer.rewrite(records.manifest, out, encode, options=options, changes=changes, progress=progress)
 
 
-def _inputs_of(model, records):
-    """What a model without a run directory is fed, as its inputs' shapes say; poses are normalised by default."""
+def _inputs_of(model: tf.keras.Model, records: Records) -> Inputs:
+    """The inputs of a model without a run directory, from their shapes; poses are normalised by default."""
     from tfrecords.reading import pipeline
     from zoo import skeletons
 
@@ -148,7 +168,7 @@ def _inputs_of(model, records):
         frames=frames,
         stride=1,
         size=size,
-        parts=parts or ("full_body",),
+        parts=tuple(parts) or ("full_body",),
         pose_steps=steps,
         persons=persons,
         layout=layout,
@@ -159,7 +179,7 @@ def _inputs_of(model, records):
     return inputs
 
 
-def _hash(model):
+def _hash(model: tf.keras.Model) -> str:
     """SHA-256 of a model's weights."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
@@ -167,7 +187,7 @@ def _hash(model):
     return digest.hexdigest()
 
 
-def _compiled(model, precision):
+def _compiled(model: tf.keras.Model, precision: str) -> Callable:
     """A function of a batch of segments that gives their features, float32."""
     import tensorflow as tf
 
@@ -177,11 +197,11 @@ def _compiled(model, precision):
     return tf.function(lambda batch: tf.cast(model(batch, training=False), tf.float32), input_signature=[specs])
 
 
-def _in_precision(model, policy):
-    """The model in another precision: saved models compute in float32."""
+def _in_precision(model: tf.keras.Model, policy: str) -> tf.keras.Model:
+    """The model in another precision than float32, that of saved models."""
     import tensorflow as tf
 
-    def clone(layer):
+    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if hasattr(layer, "layers"):
             return _in_precision(layer, policy)
         return layer.__class__.from_config({**layer.get_config(), "dtype": policy})
@@ -191,7 +211,14 @@ def _in_precision(model, policy):
     return cloned
 
 
-def _records(path, compute, inputs, granularities, batch, keep_pictures):
+def _records(
+    path: pathlib.Path | storage.Remote,
+    compute: Callable,
+    inputs: Inputs,
+    granularities: tuple[int, ...],
+    batch: int,
+    keep_pictures: bool,
+) -> Iterator[bytes]:
     """The records of a shard with features."""
     import numpy as np
     import tensorflow as tf
@@ -211,7 +238,7 @@ def _records(path, compute, inputs, granularities, batch, keep_pictures):
     except tf.errors.ResourceExhaustedError:
         raise UserError(f"no memory left for {batch} segments at once: give a smaller --batch") from None
     except tf.errors.OpError as error:
-        reason = " ".join(error.message.split())[:200]
+        reason = messages.one_line(error.message)
         raise UserError(f"{path}: a clip cannot be read ({reason}): convert the dataset again") from None
 
 

@@ -1,16 +1,21 @@
 """Writes model cards: ``python recipes/model_card.py --run runs/pose_lstm_nucla_seed0 --to docs/models``.
 
-A card says what a method is, what its papers report, and what was reproduced: by which recipe and commands, from which
-seeds and data, on what. Figures of runs are kept in ``results.json`` beside the cards, so that they stay when the runs
-are gone; the cards are rendered from that file and the zoo's registry alone. A run that is added again takes the place
-of what is known of it. Paths of the machine are left out.
+A card describes a method, the figures of its papers, and what was reproduced: by which recipe and commands, from which
+seeds and data, on which hardware. Figures of runs are kept in ``results.json`` beside the cards, so that they stay when
+the runs are gone; the cards are rendered from that file and the zoo's registry alone. A run that is added again
+replaces its earlier figures. Paths of the machine are left out.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import pathlib
 import re
 import shlex
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -18,13 +23,17 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from recipes.config import Recipe
+    from recipes.run_directory import RunDirectory
+
 RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
 # The folders of an absolute path or an address, up to the last name; what precedes a path in a command or a value.
 _FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = command_line.ArgumentParser(prog="model_card.py", description="Write model cards.")
     added = "evaluated run directories whose figures are added (default: none, render again)"
@@ -37,13 +46,13 @@ def main(argv=None):
     return 0
 
 
-def write(folder, runs=(), hardware=None):
+def write(folder: str | os.PathLike, runs: Sequence[str | os.PathLike] = (), hardware: str | None = None) -> None:
     """Adds runs to the results and renders all cards.
 
     Args:
         folder: Folder of the cards and of ``results.json``.
         runs: Run directories that were evaluated on their test split.
-        hardware: What they were trained on, in words; default: what their ``environment.json`` says.
+        hardware: What they were trained on, in words; default: from their ``environment.json``.
 
     Raises:
         UserError: A folder is no run, or was not evaluated.
@@ -62,11 +71,11 @@ def write(folder, runs=(), hardware=None):
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     files.write_json(pathlib.Path(folder) / RESULTS, results)
     for name, text in pages.items():
-        run_directory.write_text(pathlib.Path(folder) / name, text)
+        files.write_text(pathlib.Path(folder) / name, text)
     print(f"{len(pages)} pages with the figures of {len(results['runs'])} runs written to {folder}", flush=True)
 
 
-def read(folder):
+def read(folder: str | os.PathLike) -> dict[str, Any]:
     """The content of ``results.json``; empty if there is none yet."""
     path = pathlib.Path(folder) / RESULTS
     if not path.is_file():
@@ -80,12 +89,12 @@ def read(folder):
     raise UserError(f"{path} is not what this command wrote, restore it or move it away")
 
 
-def figures_of(run, hardware=None):
+def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str, Any]]:
     """What is kept of a run: one dictionary for every protocol whose test split it was evaluated on.
 
     Args:
         run: The :class:`recipes.run_directory.RunDirectory`.
-        hardware: In words; default: what ``environment.json`` says.
+        hardware: In words; default: from ``environment.json``.
 
     Raises:
         UserError: It was not evaluated on a test split.
@@ -114,7 +123,7 @@ def figures_of(run, hardware=None):
     return [{**common, **{key: values[key] for key in kept}} for values in metrics]
 
 
-def without_folders(value):
+def without_folders(value: Any) -> Any:
     """A value of JSON in which absolute paths and addresses are reduced to their last name.
 
     Example:
@@ -130,13 +139,13 @@ def without_folders(value):
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
-def _train_command(command):
+def _train_command(command: str) -> str:
     """The command as one types it in the project's folder."""
     _, *arguments = shlex.split(command)
     return shlex.join(["python", "recipes/train.py", *map(without_folders, arguments)])
 
 
-def _hardware(environment):
+def _hardware(environment: dict[str, Any]) -> str:
     """Operating system, processor and devices, without the kernel's or the machine's name."""
     system = environment["platform"].partition("-")[0]
     processor = next((name for name in ("x86_64", "aarch64", "arm64") if name in environment["platform"]), "processor")
@@ -145,31 +154,31 @@ def _hardware(environment):
     return f"{system}, {processor}, {environment['processor_cores']} cores; trained on {devices}"
 
 
-def _log(history, recipe):
+def _log(rows: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
     """The extract of a training's log: the best epoch of every stage, by what the stage monitors."""
-    from recipes.trainers import stages
+    from recipes.trainers import history
 
     log = []
     for stage in recipe.stages:
-        rows = [row for row in history if row["stage"] == stage.name]
-        if not rows:
+        epochs = [row for row in rows if row["stage"] == stage.name]
+        if not epochs:
             continue
-        best = rows[stages.best_epoch(rows, stage.monitor) - 1]
+        best = epochs[history.best_epoch(epochs, stage.monitor) - 1]
         kept = ("loss", "accuracy", "val_loss", "val_accuracy")
         log.append(
             {
                 "stage": stage.name,
-                "epochs": len(rows),
+                "epochs": len(epochs),
                 "best_epoch": int(best["epoch"]),
                 **{key: round(best[key], 4) for key in kept},
-                "seconds": round(sum(row["seconds"] for row in rows)),
+                "seconds": round(sum(row["seconds"] for row in epochs)),
             }
         )
     return log
 
 
-def _identity(figures):
-    """Figures with the same identity are of the same run, the later take the place of the earlier."""
+def _identity(figures: dict[str, Any]) -> tuple:
+    """Figures with the same identity are of the same run; the later replace the earlier."""
     keys = ("method", "dataset", "protocol", "recipe", "seed", "train", "manifest_sha256")
     return tuple(figures[key] for key in keys)
 

@@ -1,4 +1,4 @@
-"""The run directory: what a training leaves behind, and the only thing evaluation and export read of it.
+"""The run directory: what a training leaves behind, and all that evaluation and export read.
 
 ::
 
@@ -15,20 +15,28 @@
 Every file is written under another name first and takes its own when it is whole.
 """
 
+from __future__ import annotations
+
 import contextlib
 import csv
-import fcntl
 import json
 import os
 import pathlib
-import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Union
 
 import yaml
 
-from recipes.config import sections as config
-from tfrecords import manifest
-from zoo import registry
+from recipes import config
+from zoo.shared import files
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfrecords.reading.pipeline import Inputs
+
+Path = Union[str, os.PathLike]
 
 RECIPE = "recipe.yaml"
 INPUTS = "inputs.json"
@@ -53,41 +61,41 @@ class RunDirectory:
         ('pose_lstm', 'pick up with one hand')
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = pathlib.Path(path)
         if not holds_run(self.path):
             raise UserError(f"{self.path}: no run directory ({RECIPE} is missing), expected one recipes/train.py made")
         self.recipe = config.from_dict(yaml.safe_load(self._read(RECIPE)), str(self.path / RECIPE))
 
     @property
-    def inputs(self):
+    def inputs(self) -> Inputs:
         """What the model is fed: a :class:`tfrecords.reading.pipeline.Inputs`."""
         from tfrecords.reading import pipeline
 
         return pipeline.Inputs.from_dict(json.loads(self._read(INPUTS)))
 
     @property
-    def labels(self):
+    def labels(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""
         return tuple(self._read(LABELS).splitlines())
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, Any]:
         """Versions, seed, command, devices and data of the training."""
         return json.loads(self._read(ENVIRONMENT))
 
     @property
-    def history(self):
+    def history(self) -> list[dict[str, Any]]:
         """Rows of the training's epochs, as dictionaries of numbers (``stage`` is text)."""
         return read_history(self.path)
 
-    def model(self):
+    def model(self) -> tf.keras.Model:
         """The trained model, a float32 ``tf.keras.Model``; ``UserError`` while training has not ended."""
         import zoo
 
         path = self.path / MODEL
-        if self.recipe.model.name in registry.ESTIMATORS:
-            raise UserError(f"{self.path} holds an estimator of scikit-learn's kind, expected a Keras model's run")
+        if self.recipe.is_estimator:
+            raise UserError(f"{self.path} holds a scikit-learn estimator, expected a Keras model's run")
         if not path.is_file():
             raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
         try:
@@ -95,19 +103,31 @@ class RunDirectory:
         except zoo.ZooError as error:
             raise UserError(str(error)) from None
 
-    def _read(self, name):
+    def _read(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             raise UserError(f"{self.path / name} is missing: the run directory is not whole, train again") from None
 
 
-def holds_run(path):
+def holds_run(path: Path) -> bool:
     """Whether a training was started in the folder."""
     return (pathlib.Path(path) / RECIPE).is_file()
 
 
-def create(path, *, recipe, inputs, labels, environment):
+def stage_folder(path: Path, stage: str) -> pathlib.Path:
+    """Folder of a stage in a run directory."""
+    return pathlib.Path(path) / "stages" / stage
+
+
+def stage_is_finished(path: Path, stage: str) -> bool:
+    """Whether a stage has ended: its best model is saved."""
+    return (stage_folder(path, stage) / MODEL).is_file()
+
+
+def create(
+    path: Path, *, recipe: config.Recipe, inputs: Inputs, labels: Sequence[str], environment: dict[str, Any]
+) -> None:
     """Writes what is known before training; the recipe last, which makes the folder a run directory.
 
     Args:
@@ -118,17 +138,15 @@ def create(path, *, recipe, inputs, labels, environment):
         environment: JSON values.
     """
     path = pathlib.Path(path)
-    manifest.write_json(path / INPUTS, inputs.to_dict())
-    write_text(path / LABELS, "".join(f"{label}\n" for label in labels))
-    manifest.write_json(path / ENVIRONMENT, environment)
-    write_text(path / RECIPE, recipe.to_yaml())
+    files.write_json(path / INPUTS, inputs.to_dict())
+    files.write_text(path / LABELS, "".join(f"{label}\n" for label in labels))
+    files.write_json(path / ENVIRONMENT, environment)
+    files.write_text(path / RECIPE, recipe.to_yaml())
 
 
 @contextlib.contextmanager
-def lock(path):
+def lock(path: Path) -> Iterator[None]:
     """Holds a run directory, made if missing, against a second training.
-
-    The lock is the kernel's: it ends with the process, however that ends.
 
     Args:
         path: The folder.
@@ -141,43 +159,12 @@ def lock(path):
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--output {path}: is or lies under a file, expected a folder") from None
-    with open(path / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path}: another training runs there, wait for it or give another --output") from None
+    running = f"{path}: another training runs there, wait for it or give another --output"
+    with files.locked(path / ".lock", running):
         yield
 
 
-@contextlib.contextmanager
-def whole_file(path):
-    """Gives a temporary path to write; it takes the place of ``path`` if the block ends without an error.
-
-    Args:
-        path: The file to make or replace; its folder is made if missing.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own: two evaluations of a run may write at once. The suffix stays: Keras and matplotlib go by it.
-    partial = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        yield partial
-        manifest.sync_folder(partial)  # fsync: of a file, its content
-        os.replace(partial, path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write does not say of which file it was
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path, text):
-    """Writes a text file whole."""
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def write_csv(path, rows, columns=None):
+def write_csv(path: Path, rows: Sequence, columns: Sequence[str] | None = None) -> None:
     """Writes a CSV file whole.
 
     Args:
@@ -186,13 +173,13 @@ def write_csv(path, rows, columns=None):
         columns: Names of the columns; needed where there may be no row, and of lists.
     """
     columns = columns or list(rows[0])
-    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows([row[name] for name in columns] if isinstance(row, dict) else row for row in rows)
 
 
-def write_history(path, stage, rows):
+def write_history(path: Path, stage: str, rows: Sequence[Mapping[str, float]]) -> None:
     """Puts a stage's epochs into the run's ``history.csv``, in place of those it holds of that stage.
 
     Args:
@@ -204,7 +191,7 @@ def write_history(path, stage, rows):
     write_csv(pathlib.Path(path) / HISTORY, others + [{"stage": stage, **row} for row in rows])
 
 
-def read_history(path):
+def read_history(path: Path) -> list[dict[str, Any]]:
     """The rows of a run's ``history.csv``; none before the first epoch has ended."""
     path = pathlib.Path(path) / HISTORY
     if not path.is_file():

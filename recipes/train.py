@@ -1,9 +1,11 @@
 """Trains a recipe: ``python recipes/train.py --recipe pose_lstm_nucla``.
 
 The stages of the recipe follow each other on all devices of this machine, or of all machines that ``TF_CONFIG`` names
-(:mod:`recipes.trainers.distribution`). A training that was stopped, by whatever,
-goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
+(:mod:`recipes.trainers.distribution`). A training that was stopped for any
+reason goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
 """
+
+from __future__ import annotations
 
 import contextlib
 import datetime
@@ -12,18 +14,25 @@ import os
 import pathlib
 import platform
 import shlex
-import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo import registry
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
-# What a resumed training may change: how it goes on, not what was done already.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from recipes.config import Recipe
+    from recipes.run_directory import RunDirectory
+    from tfrecords.reading.pipeline import Inputs, Records
+
+# Keys that a resumed training may change: they affect how it goes on, not the epochs before.
 _CHANGEABLE = (
     "evaluate.*",
     "stages.*.epochs",
@@ -34,11 +43,11 @@ _CHANGEABLE = (
 )
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
     command_line.quiet_tensorflow()
-    from recipes.config import sections as config
+    from recipes import config
 
     if arguments.list:
         print(_list())
@@ -62,7 +71,7 @@ def main(argv=None):
     return 0
 
 
-def _parser():
+def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(prog="train.py", description="Train a recipe.")
     parser.add_argument("--recipe", metavar="NAME", help="name (see --list) or path of a YAML file")
     parser.add_argument(
@@ -78,7 +87,7 @@ def _parser():
     return parser
 
 
-def train(recipe, *, data, output, resume=False):
+def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike, resume: bool = False) -> RunDirectory:
     """Trains a recipe into a run directory.
 
     Args:
@@ -93,54 +102,32 @@ def train(recipe, *, data, output, resume=False):
     Raises:
         UserError: The recipe does not fit the data or the zoo, or the run directory is in use.
     """
-    from recipes import run_directory
-    from recipes.trainers import distribution, stages
+    from recipes import run_directory, trainers
+    from recipes.trainers import distribution
     from tfrecords.reading import pipeline
 
     output = pathlib.Path(output)
-    strategy = distribution.strategy(local_strategy)
+    trainer = trainers.of(recipe)
+    strategy = distribution.strategy()
     records = pipeline.Records(data)
-    _check(recipe, records, strategy)
+    _check(recipe, records)
+    trainer.check(recipe, records, strategy)
     _configure(recipe, strategy)
-    say = _say if distribution.is_chief(strategy) else (lambda text: None)
-    if recipe.model.name in registry.ESTIMATORS:
-        from recipes.trainers import fusion as two_level_fusion
-
-        inputs = two_level_fusion.inputs(recipe, records)
-        with _opened(output, recipe, inputs, records, strategy, resume):
-            two_level_fusion.train(recipe, records, inputs, output)
-        return run_directory.RunDirectory(output)
-    planned = _plan(recipe, records, strategy)
-    with _opened(output, recipe, planned[recipe.stages[-1].name][1], records, strategy, resume):
-        for stage in recipe.stages:
-            saved = stages.stage_folder(output, stage) / run_directory.MODEL
-            distribution.wait(strategy)
-            if saved.is_file():
-                say(f"{stage.name}: finished before, not repeated")
-                continue
-            model, inputs = planned.pop(stage.name)
-            _initialise(model, stage, output, strategy)
-            best = stages.train(
-                stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=output
-            )
-            if distribution.is_chief(strategy):
-                stages.save_best(stage, best, trained=model, recipe=recipe, records=records, run=output)
-            why = "the last" if stage.monitor == "last" else "the best on validation"
-            which = f"epoch {best} is {why}" if best else "put together, not trained"
-            say(f"{stage.name}: {which}, saved as {saved}")
-        if distribution.is_chief(strategy):
-            with run_directory.whole_file(output / run_directory.MODEL) as partial:
-                shutil.copyfile(saved, partial)
-        distribution.wait(strategy)
+    prepared = trainer.prepare(recipe, records, strategy)
+    with _opened(output, recipe, prepared.inputs, records, strategy, resume):
+        trainer.train(recipe, records, prepared, strategy, output)
     return run_directory.RunDirectory(output)
 
 
-def _say(text):
-    print(text, flush=True)
-
-
 @contextlib.contextmanager
-def _opened(output, recipe, inputs, records, strategy, resume):
+def _opened(
+    output: pathlib.Path,
+    recipe: Recipe,
+    inputs: Inputs,
+    records: Records,
+    strategy: tf.distribute.Strategy,
+    resume: bool,
+) -> Iterator[None]:
     """Holds the run directory of a training, new or resumed."""
     from recipes import run_directory
     from recipes.trainers import distribution
@@ -162,23 +149,9 @@ def _opened(output, recipe, inputs, records, strategy, resume):
         yield
 
 
-def local_strategy():
-    """A ``tf.distribute.MirroredStrategy`` over all GPUs of this machine, or over its logical CPU devices."""
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    tf.get_logger().setLevel("ERROR")  # the strategy warns of CPUs that it does not use NCCL
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
-
-
-def _on_gpu(strategy):
-    return "GPU" in strategy.extended.worker_devices[0]
-
-
-def _check(recipe, records, strategy):
-    """Restrictions that tie a recipe to its data and to the machine."""
-    from recipes.config import sections as config
-    from recipes.trainers import distribution
+def _check(recipe: Recipe, records: Records) -> None:
+    """Restrictions that tie a recipe to its data."""
+    from recipes import config
 
     data = recipe.data
     if records.dataset != data.dataset:
@@ -187,82 +160,27 @@ def _check(recipe, records, strategy):
         raise UserError(f"data.protocol: {config.unknown('unknown protocol', data.protocol, records.protocols)}")
     if not records.count(data.protocol, "val"):
         raise UserError(f"{records.directory} has no clips to validate on in {data.protocol}: convert more clips")
-    clips, replicas = records.count(data.protocol, data.train_on), strategy.num_replicas_in_sync
-    for stage in recipe.stages:
-        batch = stage.batch or recipe.batch
-        if batch > clips:
-            raise UserError(
-                f"batch {batch} is larger than {data.protocol} train, which has {clips} clips: set a smaller"
-            )
-        if batch % replicas:
-            raise UserError(f"batch {batch} cannot be shared by {replicas} devices, expected a multiple of {replicas}")
-        if batch // replicas % stage.accumulate:
-            share = f"a device's share of batch {batch}, {batch // replicas}"
-            raise UserError(f"stages.{stage.name}.accumulate {stage.accumulate}: does not divide {share}")
-        if stage.accumulate > 1 and recipe.mixed_precision == "float16":
-            raise UserError(f"stages.{stage.name}.accumulate does not go with mixed_precision float16: set bfloat16")
-    if recipe.model.name in registry.ESTIMATORS and distribution.workers(strategy)[1] > 1:
-        raise UserError(f"{recipe.model.name} is trained by one process: leave {distribution.VARIABLE} out")
-    if recipe.xla and replicas > 1:
-        raise UserError(f"xla does not work on {replicas} devices: set it to false")
-    if recipe.mixed_precision == "float16" and not _on_gpu(strategy):
-        raise UserError("mixed_precision float16 needs a GPU (3D pooling has no float16 kernel on CPU): set bfloat16")
 
 
-def _configure(recipe, strategy):
+def _configure(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
     """Sets what holds for the whole process: precision and determinism."""
     import tensorflow as tf
+
+    from recipes.trainers import distribution
 
     policy = recipe.mixed_precision
     tf.keras.mixed_precision.set_global_policy(policy if policy == "float32" else f"mixed_{policy}")
     deterministic = recipe.deterministic
     if deterministic is None:
-        deterministic = not _on_gpu(strategy)
+        deterministic = not distribution.on_gpu(strategy)
     if deterministic:
         tf.keras.utils.set_random_seed(recipe.seed)  # without a seed, random operations fail from here on
         tf.config.experimental.enable_op_determinism()
 
 
-def _plan(recipe, records, strategy):
-    """Builds the models of all stages and connects them once, so that a mistake shows before hours of training.
-
-    Returns:
-        Stage name -> ``(model, inputs)``.
-    """
-    import tensorflow as tf
-
-    from recipes.trainers import stages
-
-    planned = {}
-    for stage in recipe.stages:
-        tf.keras.utils.set_random_seed(stages.stage_seed(recipe, stage))
-        with strategy.scope():
-            model, inputs = stages.build_model(recipe, stage, records)
-            earlier = {name: built for name, (built, _) in planned.items()}
-            stages.initialise(model, stage, lambda source, earlier=earlier: earlier[source])
-            stages.frozen_layers(model, stage)  # its patterns fit layers
-        for split in ("train", "val"):
-            records.check(inputs, recipe.data.protocol, split)
-        planned[stage.name] = model, inputs
-    return planned
-
-
-def _initialise(model, stage, output, strategy):
-    """Gives a stage's model the weights of the finished stages, and of other runs, that it starts from."""
-    import zoo
-    from recipes import run_directory
-    from recipes.trainers import stages
-
-    folder = stages.stage_folder(output, stage).parent
-    with strategy.scope():
-        stages.initialise(model, stage, lambda source: zoo.load_model(folder / source / run_directory.MODEL))
-
-
-def _check_resumed(output, recipe, records):
-    """A resumed training goes on with the same recipe, but for what :data:`_CHANGEABLE` names, and the same data."""
-    from recipes import run_directory
-    from recipes.config import sections as config
-    from recipes.trainers import stages
+def _check_resumed(output: pathlib.Path, recipe: Recipe, records: Records) -> None:
+    """A resumed training has the same data and recipe; only keys in :data:`_CHANGEABLE` may differ."""
+    from recipes import config, run_directory
 
     run = run_directory.RunDirectory(output)
     for key in config.differences(run.recipe, recipe):
@@ -270,21 +188,20 @@ def _check_resumed(output, recipe, records):
             raise UserError(f"{output} was started with another {key}, which cannot change now: give another --output")
         print(f"{key} differs from what the training was started with", flush=True)
         for stage in recipe.stages:
-            finished = (stages.stage_folder(output, stage) / run_directory.MODEL).is_file()
-            if finished and key.startswith(f"stages.{stage.name}."):
+            if run_directory.stage_is_finished(output, stage.name) and key.startswith(f"stages.{stage.name}."):
                 raise UserError(f"stage {stage.name} has ended in {output}, {key} cannot change: give another --output")
     if run.environment["data"]["manifest_sha256"] != records.sha256:
         raise UserError(f"{output} was started on other data than {records.directory} holds: give another --output")
-    run_directory.write_text(output / run_directory.RECIPE, recipe.to_yaml())
+    files.write_text(output / run_directory.RECIPE, recipe.to_yaml())
 
 
-def _environment(recipe, records, strategy):
-    """What one needs to know to repeat a training."""
+def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strategy) -> dict[str, Any]:
+    """What is needed to repeat a training."""
     from importlib import metadata
 
     from recipes.trainers import distribution
 
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
         try:
             versions[package] = metadata.version(package)
@@ -307,19 +224,19 @@ def _environment(recipe, records, strategy):
     }
 
 
-def _list():
+def _list() -> str:
     """The table of ``--list``."""
-    from recipes.config import sections as config
-    from recipes.reports import tables as report
+    from recipes import config
+    from recipes.reports import tables
 
     rows = []
     for name in config.names():
         recipe = config.load(name)
         key = f"{recipe.data.dataset}/{recipe.data.protocol}"
-        reported = report.reported(recipe.data.dataset, recipe.data.protocol).get(recipe.model.name)
+        reported = tables.reported(recipe.data.dataset, recipe.data.protocol).get(recipe.model.name)
         trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages) or "-"
         rows.append([name, recipe.model.name, key, "-" if reported is None else f"{reported:.1f} %", trained])
-    return report.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
+    return tables.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,63 @@
-"""Recipes: their sections, reading them, and the rules between them."""
+"""Recipes: one flat YAML file states what is trained, on what and how. There is no inheritance.
+
+* :mod:`~recipes.config.sections`: the keys, their types and defaults.
+* :mod:`~recipes.config.reading`: from YAML and ``--set`` to a :class:`Recipe`.
+* :mod:`~recipes.config.rules`: what must fit together.
+* :mod:`~recipes.config.renamed`: keys of an earlier name.
+
+>>> recipe = load("pose_lstm_nucla", overrides=["stages.pose.epochs=5"])
+>>> recipe.model.name, recipe.stages[-1].epochs
+('pose_lstm', 5)
+"""
+
+from recipes.config.reading import CONFIGS, differences, from_dict, load, names
+from recipes.config.rules import unknown
+from recipes.config.sections import (
+    LAMB,
+    MODEL_FILE,
+    SGD,
+    SGDW,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Data,
+    EarlyStopping,
+    Evaluate,
+    Model,
+    Plateau,
+    Rate,
+    Recipe,
+    Stage,
+    Step,
+    WeightAverage,
+    is_path,
+)
+
+__all__ = [
+    "CONFIGS",
+    "LAMB",
+    "MODEL_FILE",
+    "SGD",
+    "SGDW",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Data",
+    "EarlyStopping",
+    "Evaluate",
+    "Model",
+    "Plateau",
+    "Rate",
+    "Recipe",
+    "Stage",
+    "Step",
+    "WeightAverage",
+    "differences",
+    "from_dict",
+    "is_path",
+    "load",
+    "names",
+    "unknown",
+]

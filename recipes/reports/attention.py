@@ -1,20 +1,26 @@
-"""What a trained model looks at, and where it puts clips: attention over test clips, t-SNE of its features."""
+"""Attention of a trained model over clips, and a t-SNE of its features."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 import zoo
-from recipes import run_directory
+from recipes.reports.scoring import Metrics
+from recipes.run_directory import RunDirectory
 from tfrecords.reading import pipeline
-from zoo import attention_plot
-from zoo.pretrained import reading as weights
+from zoo import attention_plot, layers
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 FEWEST = 3  # clips that t-SNE can arrange
 _PERPLEXITY = 30  # scikit-learn's default; it has to be below the number of clips
 
 
-def check_attention(model):
+def check_attention(model: tf.keras.Model) -> None:
     """Raises ``UserError`` unless a model's attention can be drawn over frames."""
     if not zoo.attention.attention_names(model):
         raise UserError(f"--attention: {model.name} has no attention layer, leave the option out")
@@ -22,8 +28,8 @@ def check_attention(model):
         raise UserError(f"--attention: {model.name} has no input rgb to draw attention over, leave the option out")
 
 
-def shown_clips(metrics, count):
-    """Numbers of the clips whose attention is drawn: in turn a wrong and a right one, those of the highest score first.
+def shown_clips(metrics: Metrics, count: int) -> list[int]:
+    """Numbers of the clips whose attention is drawn: a wrong and a right one in turn, the highest scores first.
 
     Args:
         metrics: The :class:`recipes.reports.scoring.Metrics`.
@@ -41,13 +47,22 @@ def shown_clips(metrics, count):
     right = metrics.predictions == metrics.labels
     surest = np.argsort(-metrics.scores.max(axis=1), kind="stable")
     turns = [[int(clip) for clip in surest if right[clip] == wanted] for wanted in (False, True)]
-    found = []
+    found: list[int] = []
     while any(turns) and len(found) < count:
         found += [turn.pop(0) for turn in turns if turn]
     return found[:count]
 
 
-def draw_attention(folder, clips, *, model, run, records, protocol, split):
+def draw_attention(
+    folder: pathlib.Path,
+    clips: Sequence[int],
+    *,
+    model: tf.keras.Model,
+    run: RunDirectory,
+    records: pipeline.Records,
+    protocol: str,
+    split: str,
+) -> list[pathlib.Path]:
     """Draws the attention of clips, one picture ``attention_<n>.png`` each, of the clip's middle window.
 
     Args:
@@ -67,13 +82,13 @@ def draw_attention(folder, clips, *, model, run, records, protocol, split):
     for clip, (features, _, _) in enumerate(views.take(max(clips, default=-1) + 1)):
         if clip in paths:
             figure = attention_plot.plot_attention(model, features)
-            with run_directory.whole_file(paths[clip]) as partial:
+            with files.whole_file(paths[clip]) as partial:
                 figure.savefig(partial, dpi=80)
     return list(paths.values())
 
 
-def penultimate(model):
-    """What a model classifies: a model of the inputs of its classifiers, averaged over time and space.
+def penultimate(model: tf.keras.Model) -> tuple[tf.keras.Model, list[str]]:
+    """A model of the features that a model classifies: the inputs of its classifiers, averaged over time and space.
 
     Args:
         model: A model of the zoo. One of two streams, or made of two models, has two classifiers: their inputs are
@@ -88,30 +103,30 @@ def penultimate(model):
         >>> features.output_shape, names
         ((None, 8), ['classifier'])
     """
-    found = {}
+    found: dict[str, tf.Tensor] = {}
     for layer in model.layers:
         if hasattr(layer, "layers") and isinstance(layer.input, dict):  # a whole model that sees the model's inputs
             inner, names = penultimate(layer)
             joined = inner({name: model.input[name] for name in layer.input})
             found[" and ".join(f"{layer.name}.{name}" for name in names)] = joined
-        elif layer.name.rpartition(".")[2] == weights.HEAD:
-            found[layer.name] = _mean_over_places(layer.input)
+        elif layer.name.rpartition(".")[2] == layers.HEAD:
+            found[layer.name] = _mean_over_positions(layer.input)
     tensors = list(found.values())
     features = tensors[0] if len(tensors) == 1 else tf.keras.layers.Concatenate(name="penultimate")(tensors)
     return tf.keras.Model(model.input, features, name=f"{model.name}_features"), list(found)
 
 
-def _mean_over_places(tensor):
+def _mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
     """``[B, ..., D]`` as ``[B, D]``."""
-    places = len(tensor.shape) - 2
-    if not places:
+    axes = len(tensor.shape) - 2  # of time and space
+    if not axes:
         return tensor
-    if places == 1:
+    if axes == 1:
         return tf.keras.layers.GlobalAveragePooling1D()(tensor)
     return tf.keras.layers.GlobalAveragePooling3D()(tensor)
 
 
-def tsne(features, seed):
+def tsne(features: np.ndarray, seed: int) -> np.ndarray:
     """Arranges clips in the plane so that those of similar features lie together: t-SNE (van der Maaten, Hinton 2008).
 
     Args:

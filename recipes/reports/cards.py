@@ -191,16 +191,16 @@ def _summary(name):
     return inspect.getdoc(_source(name)).splitlines()[0]
 
 
-def _source(name):
+def _source(name: str) -> Any:
     """The builder or the estimator's class."""
     return registry.estimator(name) if name in registry.ESTIMATORS else registry.get(name).builder
 
 
-def _paper(name):
+def _paper(name: str) -> str:
     """The paper of a method; of an estimator, those that introduced it."""
     if name not in registry.ESTIMATORS:
         return registry.get(name).paper
-    cited = inspect.getdoc(inspect.getmodule(_source(name)))
+    cited = inspect.getdoc(inspect.getmodule(_source(name))) or ""
     return "; ".join(paper for key, paper in PAPERS.items() if key in cited)
 
 

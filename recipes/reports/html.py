@@ -1,8 +1,17 @@
-"""The report of an evaluation: one HTML page that needs nothing but itself."""
+"""The report of an evaluation: one HTML page that needs no other file."""
+
+from __future__ import annotations
 
 import base64
 import html
+import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recipes.config import Recipe
+    from recipes.run_directory import RunDirectory
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -19,14 +28,24 @@ _NUMBER = re.compile(r"-|[+-]?\d{1,9}(\.\d+)?%?")
 _PAIRS = 20  # most confused pairs on the page; the CSV file has all
 
 
-def page(*, title, command, run, recipe, summary, rows, pairs, pictures):
+def page(
+    *,
+    title: str,
+    command: str,
+    run: RunDirectory,
+    recipe: Recipe,
+    summary: Mapping[str, Any],
+    rows: Sequence[Mapping],
+    pairs: Sequence[Mapping],
+    pictures: Mapping[str, Sequence[tuple[pathlib.Path, str]]],
+) -> str:
     """The page.
 
     Args:
         title: Its heading.
         command: The command that evaluated.
         run: The :class:`recipes.run_directory.RunDirectory`.
-        recipe: The evaluated :class:`recipes.config.Recipe`; fused, it names both.
+        recipe: The evaluated :class:`recipes.config.Recipe`; of fused runs it names all.
         summary: The content of ``metrics.json``.
         rows: Rows of :func:`recipes.reports.tables.per_class`.
         pairs: Rows of :func:`recipes.reports.tables.confused_pairs`.
@@ -88,7 +107,7 @@ def _pairs(pairs):
 
 
 def _percent(rows, *keys):
-    """The rows with shares as percent; an empty cell stays empty."""
+    """The rows with fractions as percent; an empty value stays empty."""
     shown = {"gain": "{:+.1%}"}
     return [
         {k: shown.get(k, "{:.1%}").format(v) if k in keys and v != "" else v for k, v in row.items()} for row in rows
@@ -117,7 +136,7 @@ def _pictures(pictures):
 
 
 def _origin(command, run, summary):
-    """What one needs to know to repeat it."""
+    """What is needed to repeat it."""
     environment = run.environment
     facts = {
         "evaluated by": command,

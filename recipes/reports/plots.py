@@ -1,12 +1,21 @@
 """The pictures an evaluation writes."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from recipes import run_directory
+from zoo.shared import files
+
+if TYPE_CHECKING:
+    from recipes.reports.scoring import Metrics
 
 
-def plot_confusion(path, labels, metrics, title):
-    """Draws the confusion matrix as PNG: shares of each true class, with the numbers of clips.
+def plot_confusion(path: str | os.PathLike, labels: Sequence[str], metrics: Metrics, title: str) -> None:
+    """Draws the confusion matrix as PNG: fractions of each true class, with the numbers of clips.
 
     Args:
         path: File to write.
@@ -15,10 +24,10 @@ def plot_confusion(path, labels, metrics, title):
         title: Title.
     """
     confusion = metrics.confusion
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     side = max(5.0, 0.45 * len(labels) + 2.5)
     figure, axes = _figure(side, side)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     names = [_plain(label) for label in labels]
     axes.set_xticks(range(len(labels)), names, rotation=90)
     axes.set_yticks(range(len(labels)), names)
@@ -28,13 +37,13 @@ def plot_confusion(path, labels, metrics, title):
     if len(labels) <= 40:  # beyond, the numbers are too small to read
         for (true, predicted), clips in np.ndenumerate(confusion):
             if clips:
-                colour = "white" if shares[true, predicted] > 0.5 else "black"
+                colour = "white" if fractions[true, predicted] > 0.5 else "black"
                 axes.text(predicted, true, str(clips), ha="center", va="center", color=colour, fontsize=8)
-    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true class")
     _save(figure, path)
 
 
-def plot_curves(path, history):
+def plot_curves(path: str | os.PathLike, history: Sequence[Mapping[str, Any]]) -> None:
     """Draws loss, accuracy and learning rate of all stages as PNG.
 
     Args:
@@ -62,7 +71,7 @@ def plot_curves(path, history):
     _save(figure, path)
 
 
-def plot_gain(path, rows, title):
+def plot_gain(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draws the gain per class as PNG: a bar for every class, the largest gain on top.
 
     Args:
@@ -82,7 +91,9 @@ def plot_gain(path, rows, title):
     _save(figure, path)
 
 
-def plot_map(path, points, truths, labels, title):
+def plot_map(
+    path: str | os.PathLike, points: np.ndarray, truths: np.ndarray, labels: Sequence[str], title: str
+) -> None:
     """Draws clips as dots in the plane, coloured by their true class, as PNG.
 
     Args:
@@ -109,8 +120,8 @@ def plot_map(path, points, truths, labels, title):
     _save(figure, path)
 
 
-def _plain(text):
-    """Text that matplotlib draws as it is: a pair of dollar signs would be mathematics."""
+def _plain(text: str) -> str:
+    """Text that matplotlib draws unchanged: a pair of dollar signs would be mathematics."""
     return text.replace("$", r"\$")
 
 
@@ -125,5 +136,5 @@ def _figure(width, height, columns=1):
 
 
 def _save(figure, path):
-    with run_directory.whole_file(path) as partial:
+    with files.whole_file(path) as partial:
         figure.savefig(partial, dpi=110)

@@ -1,9 +1,12 @@
-"""Scores of a model on clips, and what is measured of them.
+"""Scores of a model on clips, and the metrics of them.
 
 A clip may be seen in several views (windows in time, crops in space); their scores are pooled into one row per clip.
 """
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +24,7 @@ class Scorer:
         strategy: A ``tf.distribute.Strategy``; the model was built in its scope.
         data: Batches ``(features, label, clip_number)``, as :func:`tfrecords.reading.pipeline.evaluation` gives them.
         count: Number of clips N.
-        batch: Views per batch; the last one is filled up, so that every device has the same to do.
+        batch: Views per batch; the last one is filled up, so that every device has as many.
         pool: How views become one: ``mean_softmax``, ``max_softmax`` or ``mean_logits``.
 
     Call arguments:
@@ -31,7 +34,16 @@ class Scorer:
         ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest.
     """
 
-    def __init__(self, model, strategy, data, *, count, batch, pool="mean_softmax"):
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        strategy: tf.distribute.Strategy,
+        data: tf.data.Dataset,
+        *,
+        count: int,
+        batch: int,
+        pool: str = "mean_softmax",
+    ) -> None:
         self.count = count
         self.pool = pool
         self.strategy = strategy
@@ -44,6 +56,7 @@ class Scorer:
         with strategy.scope():
             output = model.get_layer("logits").output if pool == "mean_logits" else model.output
             scorer = tf.keras.Model(model.input, output)
+        self.classes = output.shape[-1]
 
         @tf.function
         def score(batch):
@@ -54,17 +67,16 @@ class Scorer:
 
         self._score = score
 
-    def __call__(self, on_clips=None):
-        """Scores all clips with the model's present weights; see the class."""
-        labels, views, pooled = np.zeros(self.count, np.int64), np.zeros(self.count, np.int64), None
+    def __call__(self, on_clips: Callable[[int], object] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores all clips with the model's current weights; see the class."""
+        labels, views = np.zeros(self.count, np.int64), np.zeros(self.count, np.int64)
+        pooled = np.zeros((self.count, self.classes))
         for batch in self.data:
             replicas = zip(*(self.strategy.experimental_local_results(part) for part in self._score(batch)))
             for scores, label, number in replicas:
                 scores, label, number = scores.numpy().astype(np.float64), label.numpy(), number.numpy()
                 real = number >= 0
                 scores, label, number = scores[real], label[real], number[real]
-                if pooled is None:
-                    pooled = np.zeros((self.count, scores.shape[1]))
                 (np.maximum if self.pool == "max_softmax" else np.add).at(pooled, number, scores)
                 labels[number] = label
                 started = np.count_nonzero(views)
@@ -93,7 +105,7 @@ def _softmax(logits):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def product(*scores):
+def product(*scores: np.ndarray) -> np.ndarray:
     """The product of several models' scores, normalised: late fusion (WACV20).
 
     Args:
@@ -110,8 +122,8 @@ def product(*scores):
     return _softmax(sum(logarithms))
 
 
-def mean(*scores):
-    """The mean of several models' scores, all of one weight: fusion of streams (Shi et al., 2020, section 3.4).
+def mean(*scores: np.ndarray) -> np.ndarray:
+    """The mean of several models' scores, equally weighted: fusion of streams (Shi et al., 2020, section 3.4).
 
     Args:
         scores: ``[N, C]`` of each model.
@@ -126,7 +138,7 @@ def mean(*scores):
     return np.mean(scores, axis=0)
 
 
-def cross_entropy(labels, scores):
+def cross_entropy(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean of -log of the true class's score; NaN if a score is."""
     true = scores[np.arange(len(labels)), labels]
     return float(-np.mean(np.log(np.maximum(true, 1e-12))))
@@ -134,7 +146,7 @@ def cross_entropy(labels, scores):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metrics:
-    """What is measured of the scores of N clips.
+    """The metrics of the scores of N clips.
 
     Attributes:
         labels: ``[N]`` true classes.
@@ -145,23 +157,23 @@ class Metrics:
     scores: np.ndarray
 
     @property
-    def predictions(self):
+    def predictions(self) -> np.ndarray:
         """``[N]`` classes with the largest score; the lower class among equal scores."""
         return self.scores.argmax(axis=1)
 
     @property
-    def top1(self):
-        """Share of clips whose true class has the largest score."""
+    def top1(self) -> float:
+        """Fraction of clips whose true class has the largest score."""
         return float(np.mean(self.predictions == self.labels))
 
     @property
-    def top5(self):
-        """Share of clips whose true class is among the five largest scores (1 with five classes or fewer)."""
+    def top5(self) -> float:
+        """Fraction of clips whose true class is among the five largest scores (1 with five classes or fewer)."""
         best = np.argsort(-self.scores, axis=1, kind="stable")[:, :TOP]
         return float(np.mean((best == self.labels[:, np.newaxis]).any(axis=1)))
 
     @property
-    def confusion(self):
+    def confusion(self) -> np.ndarray:
         """``[C, C]`` clips by true class (row) and predicted class (column)."""
         classes = self.scores.shape[1]
         confusion = np.zeros((classes, classes), np.int64)
@@ -169,12 +181,12 @@ class Metrics:
         return confusion
 
     @property
-    def class_accuracies(self):
-        """``[C]`` share of a class's clips that are recognised; NaN for a class without clips."""
+    def class_accuracies(self) -> np.ndarray:
+        """``[C]`` fraction of a class's clips that are recognised; NaN for a class without clips."""
         clips = self.confusion.sum(axis=1)
         return np.where(clips > 0, np.diag(self.confusion) / np.maximum(clips, 1), np.nan)
 
     @property
-    def mean_class_accuracy(self):
+    def mean_class_accuracy(self) -> float:
         """Mean of the class accuracies over the classes that have clips."""
         return float(np.nanmean(self.class_accuracies))

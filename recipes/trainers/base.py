@@ -6,8 +6,8 @@ A new trainer is a subclass of :class:`Trainer` in a module of its own, and one 
 
     trainer = trainers.of(recipe)
     trainer.check(recipe, records, strategy)                     # UserError: the recipe does not fit data or machine
-    prepared = trainer.prepare(recipe, records, strategy)        # models and inputs; mistakes show before hours of work
-    with ...:                                                    # the run directory: made, or checked for --resume; locked
+    prepared = trainer.prepare(recipe, records, strategy)        # models and inputs; mistakes show before hours
+    with ...:                                                    # the run directory is made or checked, and locked
         trainer.train(recipe, records, prepared, strategy, run)  # goes on where an earlier call was stopped
 
 and ``evaluate.py``, for a run directory::

@@ -2,35 +2,36 @@
 
 Without ``TF_CONFIG`` a training uses all devices of this machine (``tf.distribute.MirroredStrategy``). With it, as
 TensorFlow defines it, the same command runs on every machine that it names (``MultiWorkerMirroredStrategy``), on a run
-directory that all of them see. The first worker, the chief, writes; all of them read, train and validate, and none goes
-on before the others: what they decide on, such as an early stop, is the same on all.
+directory that all of them see. The first worker, the chief, writes; all of them read, train and validate, and wait for
+each other: their decisions, such as an early stop, are the same.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 VARIABLE = "TF_CONFIG"
 
 
-def strategy(local):
+def strategy() -> tf.distribute.Strategy:
     """The strategy of this process; to be called before TensorFlow does anything else.
-
-    Args:
-        local: Function that gives the strategy of a training on this machine alone.
-
-    Returns:
-        A ``tf.distribute.Strategy``.
 
     Raises:
         UserError: ``TF_CONFIG`` is damaged, or the other workers cannot be reached.
     """
     if VARIABLE not in os.environ:
-        return local()
+        return local_strategy()
     _check(os.environ[VARIABLE])
     import tensorflow as tf
 
@@ -45,10 +46,24 @@ def strategy(local):
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise UserError(f"{VARIABLE}: the workers cannot be brought together ({_line(error)})") from None
+        raise UserError(f"{VARIABLE}: the workers cannot be brought together ({messages.one_line(error)})") from None
 
 
-def _check(text):
+def local_strategy() -> tf.distribute.MirroredStrategy:
+    """A strategy over all GPUs of this machine, or over its logical CPU devices."""
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    tf.get_logger().setLevel("ERROR")  # the strategy warns of CPUs that it does not use NCCL
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def on_gpu(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the strategy computes on GPUs."""
+    return "GPU" in strategy.extended.worker_devices[0]
+
+
+def _check(text: str) -> None:
     example = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
     try:
         values = json.loads(text)
@@ -62,20 +77,20 @@ def _check(text):
         )
 
 
-def workers(strategy):
-    """``(index, count)``: which worker this process is, from 0, and how many there are."""
+def workers(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """``(index, count)``: index of this process among the workers, from 0, and their number."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.cluster_spec():
         return 0, 1
     return resolver.task_id, len(resolver.cluster_spec().as_dict()["worker"])
 
 
-def is_chief(strategy):
-    """Whether this process writes what a training leaves."""
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the run directory."""
     return workers(strategy)[0] == 0
 
 
-def agree(strategy, values):
+def agree(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[float]:
     """The mean of numbers over all workers, the same on each; waits for all of them.
 
     Args:
@@ -83,7 +98,7 @@ def agree(strategy, values):
         values: Numbers of this worker.
 
     Returns:
-        A list of floats; those given where there is one worker.
+        A list of floats; with one worker the given ones.
     """
     if workers(strategy)[1] == 1:
         return list(values)
@@ -94,13 +109,13 @@ def agree(strategy, values):
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, of_replicas, axis=None).numpy().tolist()
 
 
-def wait(strategy):
+def wait(strategy: tf.distribute.Strategy) -> None:
     """Waits until every worker has come here."""
     agree(strategy, [0.0])
 
 
-def share_statistics(strategy, model):
-    """Gives every worker the mean of all workers' statistics of batch normalisation, which they then validate with."""
+def share_statistics(strategy: tf.distribute.Strategy, model: tf.keras.Model) -> None:
+    """Gives every worker the mean of all workers' statistics of batch normalisation, before they validate."""
     if workers(strategy)[1] == 1:
         return
     import tensorflow as tf
@@ -113,18 +128,14 @@ def share_statistics(strategy, model):
 
 
 @contextlib.contextmanager
-def together():
-    """Turns the loss of another worker into a line for the user."""
+def together() -> Iterator[None]:
+    """Turns the loss of another worker into an error of one line."""
     import tensorflow as tf
 
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         raise UserError(
-            f"another worker was lost ({_line(error)}): start all workers again with --resume, the epochs that had "
-            "ended are kept"
+            f"another worker was lost ({messages.one_line(error)}): start all workers again with --resume, the epochs "
+            "that had ended are kept"
         ) from None
-
-
-def _line(error):
-    return messages.one_line(error)

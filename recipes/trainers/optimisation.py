@@ -1,34 +1,39 @@
-"""How a stage's weights are changed: optimizers, rates of parts of a model, losses, averages of weights.
+"""Optimizers, learning rates of layers, losses, training steps of less memory, averages of weights.
 
-All of it works on one device and on several replicas, and is a function of the recipe alone, so that a resumed training
-goes on exactly as it was.
+All of it works on one device and on several replicas, and depends on the recipe alone, so that a resumed training goes
+on exactly as it was.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import fnmatch
 import functools
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from zoo import gradient_checkpointing as recomputation
+from recipes.config import Recipe, Stage
+from zoo import gradient_checkpointing as checkpointing
 from zoo.shared.errors import UserError
 
 _KERAS = {"sgd": tf.keras.optimizers.SGD, "adam": tf.keras.optimizers.Adam}
-_COUNTS_LOSS = metadata.version("keras").startswith("2.")  # whether computing a loss shows it among the metrics
+_COUNTS_LOSS = metadata.version("keras").startswith("2.")  # whether compute_loss updates the metric "loss"
 _ADDONS = {"sgdw": "SGDW", "adamw": "AdamW", "lamb": "LAMB"}
 
 
 # ------------------------------------------------------------------------------------------------------ optimizers
 
 
-def base_learning_rate(stage, recipe):
+def base_learning_rate(stage: Stage, recipe: Recipe) -> float:
     """Learning rate of a stage before its schedule.
 
-    With ``base_batch`` the rate of the recipe is that of so large a batch, and grows and shrinks with the batch in
-    proportion (Goyal et al., Accurate, large minibatch SGD, 2017, section 2.1).
+    With ``base_batch`` the recipe's rate is for a batch of that size, and changes with the batch in proportion
+    (Goyal et al., Accurate, large minibatch SGD, 2017, section 2.1).
 
     Args:
         stage: A :class:`recipes.config.Stage`.
@@ -44,25 +49,25 @@ def base_learning_rate(stage, recipe):
     return rate * (stage.batch or recipe.batch) / stage.base_batch if stage.base_batch else rate
 
 
-def make_optimizer(stage, model):
+def make_optimizer(stage: Stage, model: tf.keras.Model) -> tf.keras.optimizers.Optimizer:
     """The optimizer of a stage.
 
     Args:
         stage: A :class:`recipes.config.Stage`.
-        model: What it trains; ``stage.rates`` name its layers.
+        model: The model it trains; ``stage.layer_learning_rates`` name its layers.
 
     Returns:
-        A ``tf.keras`` optimizer; one of tensorflow-addons where the stage names it.
+        A ``tf.keras`` optimizer, or one of tensorflow-addons if the stage names it.
 
     Raises:
-        UserError: No layer fits a pattern, or tensorflow-addons is needed and not installed.
+        UserError: No layer matches a pattern, or tensorflow-addons is needed and not installed.
     """
     settings = stage.optimizer
     arguments = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "name"}
     factors = _factors(stage, model)
     if settings.name in _ADDONS:
         kind = _addons_class(settings.name)
-        arguments = {name: value for name, value in arguments.items() if value is not None}  # they test for presence
+        arguments = {name: value for name, value in arguments.items() if value is not None}  # to them None is a value
         if settings.name == "lamb":
             arguments["weight_decay_rate"] = arguments.pop("weight_decay")
     else:
@@ -84,30 +89,30 @@ def _addons_class(name):
 
 
 def _factors(stage, model):
-    """``id`` of a variable -> what its steps are multiplied by, where that is not 1."""
+    """``id`` of a variable -> factor of its learning rate, where that is not 1."""
     factors = {}
-    for rate in stage.rates:
+    for rate in stage.layer_learning_rates:
         layers = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, rate.layers) and layer.weights]
         if not layers:
             names = ", ".join(layer.name for layer in model.layers if layer.weights)
-            raise UserError(f"stages.{stage.name}.rates: no layer fits {rate.layers!r}. Valid: {names}")
+            raise UserError(f"stages.{stage.name}.layer_learning_rates: no layer fits {rate.layers!r}. Valid: {names}")
         for layer in layers:
             factors.update({id(variable): rate.factor for variable in layer.trainable_variables})
     return {key: factor for key, factor in factors.items() if factor != 1}
 
 
 def _with_rates(kind, factors):
-    """A class of optimizer that takes shorter or longer steps for some variables.
+    """A class of optimizer with other learning rates for some variables.
 
-    Scaling gradients would do nothing to Adam, whose steps do not depend on their size; so the step itself is scaled,
-    which for every optimizer is the same as another learning rate (and scales its weight decay alike).
+    Adam's steps do not depend on the size of gradients. So the step itself is scaled, which for every optimizer is the
+    same as another learning rate (and scales its weight decay too).
     """
 
     class WithRates(kind):
         """An optimizer with a learning rate of their own for some variables."""
 
         def apply_gradients(self, grads_and_vars, *args, **kwargs):
-            """Applies gradients, then takes some variables only a part of the way, or further."""
+            """Applies gradients, then shortens or lengthens the steps of some variables."""
             pairs = list(grads_and_vars)
             slow = [variable for _, variable in pairs if id(variable) in factors]
             before = [tf.identity(tf.convert_to_tensor(variable)) for variable in slow]
@@ -145,7 +150,7 @@ class CrossEntropy(tf.keras.losses.Loss):
     """Cross-entropy of class numbers, with label smoothing and weights of the classes.
 
     Args:
-        label_smoothing: Share of the label's probability that is spread over all classes (Szegedy et al., CVPR 2016,
+        label_smoothing: Fraction of the label's probability that is spread over all classes (Szegedy et al., CVPR 2016,
             section 7).
         class_weights: Weight of each class; default: 1.
         options: Those of ``tf.keras.losses.Loss``.
@@ -156,32 +161,38 @@ class CrossEntropy(tf.keras.losses.Loss):
         True
     """
 
-    def __init__(self, label_smoothing=0.0, class_weights=None, name="cross_entropy", **options):
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | np.ndarray | None = None,
+        name: str = "cross_entropy",
+        **options: Any,
+    ) -> None:
         super().__init__(name=name, **options)
         self.label_smoothing = label_smoothing
         self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Loss ``[B]`` of class numbers ``[B]`` (or ``[B, 1]``) and probabilities ``[B, C]``."""
         labels = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
         y_pred = tf.convert_to_tensor(y_pred)
         losses = tf.keras.losses.sparse_categorical_crossentropy(labels, y_pred)
         if self.label_smoothing:
             uniform = tf.fill(tf.shape(y_pred), tf.cast(1 / y_pred.shape[-1], y_pred.dtype))
-            share = tf.cast(self.label_smoothing, y_pred.dtype)
-            losses = (1 - share) * losses + share * tf.keras.losses.categorical_crossentropy(uniform, y_pred)
+            smoothing = tf.cast(self.label_smoothing, y_pred.dtype)
+            losses = (1 - smoothing) * losses + smoothing * tf.keras.losses.categorical_crossentropy(uniform, y_pred)
         if self.class_weights is not None:
             losses *= tf.gather(tf.constant(self.class_weights, losses.dtype), labels)
         return losses
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Its arguments."""
         own = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
         return {**super().get_config(), **own}
 
 
-def balanced_weights(counts):
-    """Weights of classes with which each has the same share of the loss: ``n / (C n_c)``, 0 for a class without clips.
+def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Weights with which every class counts the same in the loss: ``n / (C n_c)``, 0 for a class without clips.
 
     Args:
         counts: Training clips of each class.
@@ -190,31 +201,31 @@ def balanced_weights(counts):
         >>> balanced_weights([30, 10, 0]).round(2).tolist()
         [0.67, 2.0, 0.0]
     """
-    counts = np.asarray(counts, float)
-    present = counts > 0
-    return np.divide(counts.sum() / present.sum(), counts, out=np.zeros_like(counts), where=present)
+    clips = np.asarray(counts, float)
+    present = clips > 0
+    return np.divide(clips.sum() / present.sum(), clips, out=np.zeros_like(clips), where=present)
 
 
 # ------------------------------------------------------------------------------------------ a step of less memory
 
 
-def save_memory(model, *, parts=1, recompute=False):
+def save_memory(model: tf.keras.Model, *, parts: int = 1, gradient_checkpointing: bool = False) -> None:
     """Makes a compiled model's training step take less memory, and more time.
 
-    A step in parts is that of the whole batch, at the memory of a part. Batch normalisation sees the parts alone, as it
-    sees the replicas' shares alone, and its moving averages take as many steps.
+    A step in parts has the gradients of the whole batch and the memory of one part. Batch normalisation sees one part
+    at a time, as it sees each replica's part, and its moving averages take a step for each.
 
     Args:
         model: A compiled ``tf.keras.Model``.
-        parts: Number of parts that a batch is taken in, one after another, their gradients added up; every replica's
-            share of a batch is divisible by it.
-        recompute: Compute what the video network's blocks hold again in the backward pass, see
-            :mod:`zoo.gradient_checkpointing`.
+        parts: Number of parts of a batch that are computed one after another, their gradients added up; it divides
+            the batch of a replica.
+        gradient_checkpointing: Compute the activations inside the video network's blocks again in the backward pass,
+            see :mod:`zoo.gradient_checkpointing`.
 
     Raises:
         zoo.ZooError: There is no video network whose activations could be computed again.
     """
-    call = recomputation.training_call(model) if recompute else functools.partial(model, training=True)
+    call = checkpointing.training_call(model) if gradient_checkpointing else functools.partial(model, training=True)
 
     def train_step(data):
         x, y, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
@@ -224,7 +235,7 @@ def save_memory(model, *, parts=1, recompute=False):
             """Loss, gradients and scores of a part."""
             with tf.GradientTape() as tape:
                 predicted = call(x)
-                # Of a part, divided by the parts: their sum is the loss of the batch.
+                # The mean over a part, divided by the number of parts: the sum over parts is the loss of the batch.
                 loss = model.compute_loss(x=x, y=y, y_pred=predicted) / parts
             zero = tf.UnconnectedGradients.ZERO
             return loss, tape.gradient(loss, variables, unconnected_gradients=zero), predicted
@@ -274,10 +285,10 @@ class WeightAverage(tf.Module):
 
     Args:
         model: The model, built.
-        momentum: Share of the average that stays at a step.
+        momentum: Fraction of the average that stays at a step.
     """
 
-    def __init__(self, model, momentum):
+    def __init__(self, model: tf.keras.Model, momentum: float) -> None:
         super().__init__()
         variables, self._momentum = model.trainable_variables, momentum
         self._variables = lambda: variables  # a module saves its attributes, but the model is saved by itself
@@ -285,17 +296,17 @@ class WeightAverage(tf.Module):
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @tf.function
-    def update(self):
-        """Moves the average a step towards the weights; early ones count less, as they are of few steps."""
+    def update(self) -> None:
+        """Moves the average a step towards the weights; at first further, as it then holds few steps."""
         self._steps.assign_add(1)
         steps = tf.cast(self._steps, tf.float32)
         momentum = tf.minimum(self._momentum, (1 + steps) / (10 + steps))
         for average, variable in zip(self._averages, self._variables()):
-            share = tf.cast(1 - momentum, average.dtype)
-            average.assign_add(share * (tf.convert_to_tensor(variable) - average))
+            rate = tf.cast(1 - momentum, average.dtype)
+            average.assign_add(rate * (tf.convert_to_tensor(variable) - average))
 
-    def exchange(self):
-        """Gives the model the average, and keeps the model's weights in its place."""
+    def exchange(self) -> None:
+        """Swaps the model's weights and the average."""
         for average, variable in zip(self._averages, self._variables()):
             kept = tf.identity(tf.convert_to_tensor(variable))
             variable.assign(tf.identity(average))

@@ -1,0 +1,119 @@
+"""The rules between the sections of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from recipes.config.sections import Recipe, Stage, is_path
+from tfrecords import datasets
+from tfrecords.reading import augmentation
+from zoo.shared import messages
+
+
+class Invalid(Exception):
+    """A value at ``path`` (dotted keys) is wrong."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+
+
+def unknown(kind: str, name: object, valid: Iterable) -> str:
+    """``<kind> <name>, did you mean <nearest>? Valid: <all>``: the message about a name that is none of the valid."""
+    return f"{kind} {name!r}{messages.nearest(name, list(valid) or ['none'])}"
+
+
+def check(recipe: Recipe) -> None:
+    """Raises :class:`Invalid` if keys do not fit together."""
+    _check_data(recipe)
+    _check_views(recipe)
+    if recipe.is_estimator:
+        _check_estimator(recipe)
+    else:
+        _check_stages(recipe)
+
+
+def _check_data(recipe: Recipe) -> None:
+    data = recipe.data
+    if data.dataset not in datasets.NAMES:
+        raise Invalid("data.dataset", unknown("unknown dataset", data.dataset, datasets.NAMES))
+    if not data.frames and not data.pose_steps and not data.granularities:
+        nothing = "frames and pose_steps are both 0 and granularities is empty"
+        raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    if data.granularities and data.augment.flip:
+        raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
+    if data.interpolate and data.segment_steps:
+        raise Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
+    for name in ("pose_crop", "pose_pad", "time_warp"):
+        unchanged = getattr(augmentation.Augmentation(), name)
+        if data.segment_steps and getattr(data.augment, name) != unchanged:
+            raise Invalid(f"data.augment.{name}", f"the poses of segments are of whole clips, set it to {unchanged:g}")
+
+
+def _check_views(recipe: Recipe) -> None:
+    data = recipe.data
+    if recipe.evaluate.crops > 1 and not data.frames:
+        raise Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
+    if recipe.evaluate.pose_crop < 1 and (data.frames or data.granularities or not data.pose_steps):
+        raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
+
+
+def _check_stages(recipe: Recipe) -> None:
+    stages = recipe.stages
+    if not stages:
+        raise Invalid("stages", "expected at least one stage")
+    earlier: list[str] = []
+    for stage in stages:
+        _check_stage(recipe, stage, earlier)
+        earlier.append(stage.name)
+    if stages[-1].model is not None:
+        raise Invalid(f"stages.{stages[-1].name}.model", "the last stage trains the recipe's model, leave it out")
+
+
+def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
+    """The rules of one stage; ``earlier``: names of the stages before it."""
+    path, data = f"stages.{stage.name}", recipe.data
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", stage.name):
+        raise Invalid(path, "a stage's name is a folder's, expected letters, digits, _ and -")
+    if stage.name in earlier:
+        raise Invalid(path, "two stages have this name, expected different ones")
+    for source in stage.init:
+        if source not in earlier and not is_path(source):
+            raise Invalid(f"{path}.init", unknown("no earlier stage", source, earlier))
+    needs_best = stage.early_stopping or stage.schedule.name == "plateau"
+    if stage.monitor == "last" and needs_best:
+        raise Invalid(f"{path}.monitor", "last chooses no epoch: leave early_stopping and plateau out")
+    if data.train_on == "train_and_val" and stage.monitor != "last":
+        raise Invalid(f"{path}.monitor", "data.train_on train_and_val leaves nothing to choose on, set it to last")
+    if stage.gradient_checkpointing and recipe.xla:
+        raise Invalid(f"{path}.gradient_checkpointing", "XLA merges what is computed twice: set xla to false")
+    if stage.gradient_checkpointing and recipe.mixed_precision != "float32":
+        raise Invalid(f"{path}.gradient_checkpointing", "was tested in float32 only: set mixed_precision to float32")
+    model = recipe.stage_model(stage)
+    if stage.class_weights != "none" and model.options.get("loss") == "all_steps":
+        raise Invalid(f"{path}.class_weights", "the loss of all steps is exact without them alone: leave them out")
+    if stage.class_weights != "none" and model.name == "sta_hands":
+        exact = "the loss of both streams is exact without them alone"
+        raise Invalid(f"{path}.class_weights", f"{exact}: leave them out")
+    if not stage.epochs and not stage.init:
+        raise Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
+
+
+def _check_estimator(recipe: Recipe) -> None:
+    """A key that an estimator does not use is an error: it would silently have no effect."""
+    name, data = recipe.model.name, recipe.data
+    if not data.pose_steps:
+        raise Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
+    of_data = ("train_on", "frames", "stride", "parts", "interpolate", "augment", "cache", "balance")
+    useless: dict[str, tuple[Any, str]] = {f"data.{key}": (data, key) for key in of_data}
+    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
+    for key, (section, field) in useless.items():
+        (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]
+        if getattr(section, field) != default:
+            raise Invalid(key, f"has no effect on {name}, leave it out")
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -1,0 +1,99 @@
+"""Checkpoints of a stage: one folder ``epoch-00012`` for each epoch that may still be needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+import tensorflow as tf
+
+from zoo.shared import files, messages
+from zoo.shared.errors import UserError
+
+
+class Checkpoints:
+    """The checkpoints of a stage: the newest and the best.
+
+    Args:
+        folder: Where they are kept.
+        writes: Whether this process keeps them. With several workers one does; the others take part all the same, as
+            some values are distributed.
+    """
+
+    _WEIGHTS = "weights"
+    _STATE = "state.json"
+
+    def __init__(self, folder: pathlib.Path, writes: bool = True) -> None:
+        self.folder = pathlib.Path(folder)
+        self._writes = writes
+
+    def epochs(self) -> list[int]:
+        """Numbers of the epochs that have one, ascending."""
+        return sorted(int(path.name[len("epoch-") :]) for path in self.folder.glob("epoch-*[0-9]"))
+
+    def history(self) -> list[dict[str, float]]:
+        """History up to the newest checkpoint; empty without one."""
+        epochs = self.epochs()
+        if not epochs:
+            return []
+        return json.loads((self._path(epochs[-1]) / self._STATE).read_text(encoding="utf-8"))["history"]
+
+    def save(self, history: list[dict[str, float]], keep: set[int], **objects: Any) -> None:
+        """Writes the checkpoint of the epoch that has just ended, and removes those no longer needed.
+
+        Args:
+            history: Rows of all epochs so far.
+            keep: Numbers of the epochs whose checkpoints stay, see :func:`recipes.trainers.history.epochs_to_keep`.
+            **objects: What ``tf.train.Checkpoint`` saves.
+
+        Raises:
+            UserError: It could not be written; the earlier ones are as they were.
+        """
+        if not self._writes:
+            with tempfile.TemporaryDirectory() as nowhere:
+                tf.train.Checkpoint(**objects).write(os.path.join(nowhere, self._WEIGHTS))
+            return
+        epoch = len(history)
+        partial = self.folder / f"epoch-{epoch:05d}.tmp"
+        self._clear(partial)
+        partial.mkdir(parents=True)
+        try:
+            tf.train.Checkpoint(**objects).write(str(partial / self._WEIGHTS))
+            files.write_json(partial / self._STATE, {"epoch": epoch, "history": history})
+        except tf.errors.OpError as error:
+            self._clear(partial)
+            reason = error.message.rsplit("; ", 1)[-1].strip()  # after where in the graph, and which file
+            raise UserError(f"{partial}: cannot be written ({reason}), make space and go on with --resume") from None
+        for file in partial.iterdir():
+            files.sync(file)
+        partial.rename(self._path(epoch))
+        files.sync(self.folder)
+        for epoch in set(self.epochs()) - set(keep):
+            self._clear(self._path(epoch))
+
+    def read(self, epoch: int, **objects: Any) -> None:
+        """Restores an epoch's checkpoint into objects whose variables exist."""
+        path = self._path(epoch)
+        try:
+            status = tf.train.Checkpoint(**objects).read(str(path / self._WEIGHTS))
+            status.assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+            reason = messages.one_line(error)
+            raise UserError(f"{path}: cannot be read ({reason}), remove it and go on with --resume") from None
+        status.expect_partial()
+
+    def clear(self) -> None:
+        """Removes all checkpoints."""
+        self._clear(self.folder)
+
+    def _path(self, epoch: int) -> pathlib.Path:
+        return self.folder / f"epoch-{epoch:05d}"
+
+    @staticmethod
+    def _clear(path: pathlib.Path) -> None:
+        if path.exists():
+            shutil.rmtree(path)

@@ -1,0 +1,342 @@
+"""Training of Keras models in stages, each an ordinary ``fit`` that can be killed at any moment and resumed exactly.
+
+At the end of every epoch one folder ``checkpoints/epoch-00012`` appears whole, by being renamed: weights, optimizer
+state, dropout's random state (part of the model) and the history of the epochs. Everything else follows from these: the
+batches from (seed, epoch), see :func:`tfrecords.reading.pipeline.training`; the learning rate, early stopping and the
+best epoch from the history.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from recipes import run_directory
+from recipes.config import Recipe, Stage
+from recipes.reports import scoring
+from recipes.run_directory import RunDirectory
+from recipes.trainers import distribution, epochs, history, models, optimisation
+from recipes.trainers.base import Prepared, Scored, Trainer
+from recipes.trainers.checkpoints import Checkpoints
+from tfrecords.reading import pipeline
+from zoo.shared import command_line, files
+from zoo.shared.errors import UserError
+
+
+class KerasTrainer(Trainer):
+    """Trains the stages of a recipe one after the other; a finished stage is not repeated."""
+
+    has_layers = True
+
+    def check(self, recipe: Recipe, records: pipeline.Records, strategy: tf.distribute.Strategy) -> None:
+        """Batches must fit the clips, the devices and the parts they are computed in; the precision the device."""
+        clips = records.count(recipe.data.protocol, recipe.data.train_on)
+        replicas = strategy.num_replicas_in_sync
+        for stage in recipe.stages:
+            _check_batch(recipe, stage, clips, replicas)
+        if recipe.xla and replicas > 1:
+            raise UserError(f"xla does not work on {replicas} devices: set it to false")
+        if recipe.mixed_precision == "float16" and not distribution.on_gpu(strategy):
+            raise UserError(
+                "mixed_precision float16 needs a GPU (3D pooling has no float16 kernel on CPU): set bfloat16"
+            )
+
+    def prepare(self, recipe: Recipe, records: pipeline.Records, strategy: tf.distribute.Strategy) -> Prepared:
+        """Builds the models of all stages and connects them once, so that a mistake shows before hours of training.
+
+        ``models`` of the result: stage name -> ``(model, inputs)``.
+        """
+        planned: dict[str, tuple[tf.keras.Model, pipeline.Inputs]] = {}
+        for stage in recipe.stages:
+            tf.keras.utils.set_random_seed(stage_seed(recipe, stage))
+            with strategy.scope():
+                model, inputs = models.build_model(recipe, stage, records)
+                models.initialise(model, stage, lambda source: planned[source][0])
+                models.frozen_layers(model, stage)  # its patterns match layers
+            for split in ("train", "val"):
+                records.check(inputs, recipe.data.protocol, split)
+            planned[stage.name] = model, inputs
+        return Prepared(planned[recipe.stages[-1].name][1], planned)
+
+    def train(
+        self,
+        recipe: Recipe,
+        records: pipeline.Records,
+        prepared: Prepared,
+        strategy: tf.distribute.Strategy,
+        run: pathlib.Path,
+    ) -> None:
+        """Trains all stages; the model of the last one is the run's."""
+        is_chief = distribution.is_chief(strategy)
+        for stage in recipe.stages:
+            saved = run_directory.stage_folder(run, stage.name) / run_directory.MODEL
+            distribution.wait(strategy)
+            if saved.is_file():
+                _print(f"{stage.name}: finished before, not repeated", is_chief)
+                continue
+            model, inputs = prepared.models.pop(stage.name)
+            _initialise(model, stage, run, strategy)
+            best = train_stage(
+                stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=run
+            )
+            if is_chief:
+                save_best(stage, best, trained=model, recipe=recipe, records=records, run=run)
+            why = "the last" if stage.monitor == "last" else "the best on validation"
+            which = f"epoch {best} is {why}" if best else "put together, not trained"
+            _print(f"{stage.name}: {which}, saved as {saved}", is_chief)
+        if is_chief:
+            with files.whole_file(run / run_directory.MODEL) as partial:
+                shutil.copyfile(saved, partial)
+        distribution.wait(strategy)
+
+    def load(self, run: RunDirectory) -> tf.keras.Model:
+        """The trained model, in float32."""
+        return run.model()
+
+    def score(self, run: RunDirectory, records: pipeline.Records, protocol: str, split: str) -> Scored:
+        """Scores every clip in the views of the recipe."""
+        return Scored(scoring.Metrics(*outputs(run, records, protocol, split, run.recipe.evaluate.pool)))
+
+    def views(self, recipe: Recipe) -> str:
+        """Windows, crops and how their scores are pooled."""
+        views = recipe.evaluate
+        parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
+        return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
+
+
+def outputs(
+    run: RunDirectory,
+    records: pipeline.Records,
+    protocol: str,
+    split: str,
+    pool: str,
+    change: Callable[[tf.keras.Model], tf.keras.Model] = lambda model: model,
+) -> tuple[np.ndarray, np.ndarray]:
+    """``(labels, outputs)`` of a run's model for every clip of a split, its views pooled.
+
+    Args:
+        run: The run directory.
+        records: The converted dataset.
+        protocol: Evaluation protocol.
+        split: ``train``, ``val`` or ``test``.
+        pool: How views become one, see :class:`recipes.reports.scoring.Scorer`.
+        change: Makes another model of the run's, such as one of its features.
+    """
+    views, strategy = run.recipe.evaluate, distribution.local_strategy()
+    batch, count = run.recipe.batch, records.count(protocol, split)
+    shown: dict[str, Any] = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
+    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
+    with strategy.scope():
+        scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)
+    with command_line.progress(count, f"{protocol} {split}") as bar:
+        return scorer(on_clips=bar.update)
+
+
+def _check_batch(recipe: Recipe, stage: Stage, clips: int, replicas: int) -> None:
+    batch, path = stage.batch or recipe.batch, f"stages.{stage.name}.accumulate"
+    if batch > clips:
+        raise UserError(
+            f"batch {batch} is larger than {recipe.data.protocol} train, which has {clips} clips: set a smaller"
+        )
+    if batch % replicas:
+        raise UserError(f"batch {batch} cannot be shared by {replicas} devices, expected a multiple of {replicas}")
+    if batch // replicas % stage.accumulate:
+        part = f"a device's part of batch {batch}, {batch // replicas}"
+        raise UserError(f"{path} {stage.accumulate}: does not divide {part}")
+    if stage.accumulate > 1 and recipe.mixed_precision == "float16":
+        raise UserError(f"{path} does not go with mixed_precision float16: set bfloat16")
+
+
+def _initialise(model: tf.keras.Model, stage: Stage, run: pathlib.Path, strategy: tf.distribute.Strategy) -> None:
+    """Gives a stage's model the weights of the finished stages, and of other runs, that it starts from."""
+    folder = run_directory.stage_folder(run, stage.name).parent
+    with strategy.scope():
+        models.initialise(model, stage, lambda source: zoo.load_model(folder / source / run_directory.MODEL))
+
+
+def _print(text: str, is_chief: bool) -> None:
+    if is_chief:
+        print(text, flush=True)
+
+
+# -------------------------------------------------------------------------------------------------------- one stage
+
+
+def train_stage(
+    stage: Stage,
+    *,
+    recipe: Recipe,
+    model: tf.keras.Model,
+    inputs: pipeline.Inputs,
+    records: pipeline.Records,
+    strategy: tf.distribute.Strategy,
+    run: pathlib.Path,
+) -> int:
+    """Trains a stage from its newest checkpoint, or from the model's weights, to its end.
+
+    Args:
+        stage: The :class:`recipes.config.Stage`.
+        recipe: Its recipe.
+        model: The stage's model, built in the strategy's scope.
+        inputs: What the model is fed.
+        records: The converted dataset.
+        strategy: A ``tf.distribute.Strategy``.
+        run: Path of the run directory.
+
+    Returns:
+        Number of the best epoch on validation; its weights are in the stage's checkpoints. 0 without epochs.
+
+    Raises:
+        UserError: The loss is no longer finite, a shard is damaged or a checkpoint cannot be written.
+    """
+    checkpoints = stage_checkpoints(run, stage, writes=distribution.is_chief(strategy))
+    rows = checkpoints.history()
+    if not stage.epochs:
+        return 0
+    if rows and distribution.is_chief(strategy):
+        run_directory.write_history(run, stage.name, rows)  # a kill may have come between the checkpoint and this
+    batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
+    with strategy.scope():
+        average = _average(model, stage)  # of frozen weights too, which stay: save_best's model has none frozen
+        models.freeze(model, stage)
+        compile_model(model, stage, recipe, records)
+        if rows:
+            checkpoints.read(len(rows), model=model, optimizer=model.optimizer, **average)
+    data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(rows))
+    validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
+    validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
+    steps = records.steps(protocol, recipe.data.train_on, batch)
+    rate = optimisation.base_learning_rate(stage, recipe)
+    callback = epochs.Epochs(
+        stage, rows, checkpoints, run, strategy, clips=steps * batch, validate=validate, rate=rate, **average
+    )
+    if not history.has_ended(stage, rows):
+        try:
+            with distribution.together():
+                model.fit(
+                    data,
+                    initial_epoch=len(rows),
+                    epochs=stage.epochs,
+                    steps_per_epoch=steps,
+                    callbacks=[callback],
+                    shuffle=False,  # the data come shuffled
+                    verbose=0,
+                )
+        except tf.errors.DataLossError as error:
+            raise UserError(f"{records.directory}: a shard is damaged ({error.message}), convert again") from None
+    return history.best_epoch(rows, stage.monitor)
+
+
+def _training_data(
+    stage: Stage,
+    recipe: Recipe,
+    records: pipeline.Records,
+    inputs: pipeline.Inputs,
+    strategy: tf.distribute.Strategy,
+    first_epoch: int,
+) -> Any:
+    """Batches of a stage: global ones, or with several workers those of each replica."""
+    index, workers = distribution.workers(strategy)
+    batch = stage.batch or recipe.batch
+
+    def read(batch, shard):
+        return pipeline.training(
+            records,
+            recipe.data.protocol,
+            inputs,
+            split=recipe.data.train_on,
+            batch=batch,
+            seed=stage_seed(recipe, stage),
+            epochs=stage.epochs,
+            first_epoch=first_epoch,
+            augment=recipe.data.augment,
+            cache=recipe.data.cache,
+            balance=recipe.data.balance,
+            shard=shard,
+            deterministic=recipe.deterministic is not False,
+        )
+
+    if workers == 1:
+        return read(batch, (0, 1))
+
+    def of_worker(context):
+        # A worker's batch in the parts that its replicas take in turn.
+        return read(batch // workers, (index, workers)).unbatch().batch(context.get_per_replica_batch_size(batch), True)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def compile_model(model: tf.keras.Model, stage: Stage, recipe: Recipe, records: pipeline.Records) -> None:
+    """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
+    weights = None
+    if stage.class_weights == "balanced":
+        weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, recipe.data.train_on))
+    model.compile(
+        optimisation.make_optimizer(stage, model),  # its learning rate is set at every epoch's beginning
+        loss=optimisation.CrossEntropy(stage.label_smoothing, weights),
+        metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=recipe.xla,  # on CPU it slows 3D convolutions down
+    )
+    if stage.accumulate > 1 or stage.gradient_checkpointing:
+        optimisation.save_memory(model, parts=stage.accumulate, gradient_checkpointing=stage.gradient_checkpointing)
+    if hasattr(model.optimizer, "build"):  # those of tensorflow-addons make theirs at the first step
+        model.optimizer.build(model.trainable_variables)  # a checkpoint's values need variables to go to
+
+
+def _average(model: tf.keras.Model, stage: Stage) -> dict[str, optimisation.WeightAverage]:
+    """``{"average": WeightAverage}`` of a stage that uses it, else nothing."""
+    return {"average": optimisation.WeightAverage(model, stage.average.momentum)} if stage.average else {}
+
+
+def save_best(
+    stage: Stage,
+    epoch: int,
+    *,
+    trained: tf.keras.Model,
+    recipe: Recipe,
+    records: pipeline.Records,
+    run: pathlib.Path,
+) -> None:
+    """Saves a stage's model with the weights of its best epoch and removes its checkpoints: the stage is finished.
+
+    The saved model computes in float32, whatever precision it was trained in, so that it runs on every device.
+
+    Args:
+        stage: The stage, trained.
+        epoch: Number of the best epoch; 0 for a stage without epochs.
+        trained: The stage's model; that of a stage without epochs is saved as it is.
+        recipe: Its recipe.
+        records: The converted dataset.
+        run: Path of the run directory.
+    """
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    model, _ = models.build_model(recipe, stage, records)
+    tf.keras.mixed_precision.set_global_policy(policy)
+    checkpoints = stage_checkpoints(run, stage)
+    if epoch:
+        average = _average(model, stage)
+        checkpoints.read(epoch, model=model, **average)
+        for weights in average.values():
+            weights.exchange()
+    else:
+        model.set_weights(trained.get_weights())
+    with files.whole_file(run_directory.stage_folder(run, stage.name) / run_directory.MODEL) as partial:
+        model.save(partial)
+    checkpoints.clear()
+
+
+def stage_checkpoints(run: pathlib.Path, stage: Stage, writes: bool = True) -> Checkpoints:
+    """The checkpoints of a stage of a run."""
+    return Checkpoints(run_directory.stage_folder(run, stage.name) / "checkpoints", writes)
+
+
+def stage_seed(recipe: Recipe, stage: Stage) -> int:
+    """Seed of a stage: each has its own, so that a resumed stage does not depend on what ran before it."""
+    return recipe.seed + recipe.stages.index(stage) + 1
