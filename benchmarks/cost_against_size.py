@@ -1,8 +1,8 @@
 """How do time and memory grow with frames, resolution, batch, persons, towers and granularities?
 
 One axis at a time is doubled or tripled, every point in a process of its own: median time of a forward pass and of a
-training step, and what the step's peak memory adds to that of the loaded model. A line through the logarithms gives the
-power with which each grows (1: in proportion), beside that of the multiply-accumulates, which says what it should be.
+training step, and the peak memory of the step beyond that of the loaded model. A line through the logarithms gives the
+power with which each grows (1: in proportion); that of the multiply-accumulates is what to expect.
 
     python benchmarks/cost_against_size.py
     python benchmarks/cost_against_size.py --axes frames towers
@@ -52,7 +52,7 @@ FIGURES = ("multiply_accumulates", "forward_s", "step_s", "step_bytes")
 
 
 def main(argv=None):
-    """The command line; returns the exit status."""
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(prog="cost_against_size.py", description="Time and memory against size.")
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="default: all")
     parser.add_argument("--repetitions", type=int, default=5, help="runs that are timed, after two (default: 5)")
@@ -107,26 +107,28 @@ def point(axis, value, repetitions):
     tf.keras.utils.set_random_seed(0)
     model = zoo.build(name, num_classes=60, **options)
     rng = np.random.default_rng(0)
-    fed = {
+    features = {
         key: tf.constant(rng.uniform(-1, 1, (batch, *tensor.shape[1:])).astype(np.float32))
         for key, tensor in model.input.items()
     }
     labels = tf.constant(rng.integers(0, 60, batch))
     optimizer = tf.keras.optimizers.SGD(1e-3)
     optimizer.build(model.trainable_variables)
-    forward = tf.function(lambda: model(fed, training=False))
+    forward = tf.function(lambda: model(features, training=False))
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, model(fed, training=True)))
+            loss = tf.reduce_mean(
+                tf.keras.losses.sparse_categorical_crossentropy(labels, model(features, training=True))
+            )
             loss += tf.add_n(model.losses) if model.losses else 0.0
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables))
         return loss
 
     forward_s = _median(forward, repetitions)
-    # Loaded, once used: the libraries' own memory is not the step's.
+    # After the first use: the libraries' own memory does not count.
     before = _resident()
     step_s = _median(step, repetitions)
     return {
@@ -138,7 +140,7 @@ def point(axis, value, repetitions):
 
 
 def _resident():
-    """Bytes that the process holds now."""
+    """Resident bytes of the process."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,7 +1,7 @@
 """What does one clip of full size cost: time of a forward pass and of a training step, and peak memory?
 
-Every model runs in a process of its own on one clip, 64 frames of 224 x 224 pixels unless the method wants others,
-with 60 classes; I3D is the yardstick. Times are medians of the repetitions after a first, which compiles.
+Every model runs in a process of its own on one clip, 64 frames of 224 x 224 pixels unless the method needs others,
+with 60 classes; I3D is the reference. Times are medians of the repetitions after a first one, which compiles.
 
     python benchmarks/full_size.py
     python benchmarks/full_size.py --models i3d vpn pi3d --repetitions 5
@@ -15,14 +15,14 @@ import subprocess
 import sys
 import time
 
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
-YARDSTICK = "i3d"
+REFERENCE = "i3d"
 
 
 def main(argv=None):
-    """The command line; returns the exit status."""
+    """Runs the command and returns its exit status."""
     import zoo
 
     parser = command_line.ArgumentParser(prog="full_size.py", description="Time and memory of one clip of full size.")
@@ -40,17 +40,17 @@ def main(argv=None):
     unknown = [name for name in arguments.models if name not in valid]
     if unknown:
         raise UserError(f"--models: unknown model {unknown[0]!r}, expected some of {', '.join(valid)}")
-    names = list(dict.fromkeys([YARDSTICK, *arguments.models]))
+    names = list(dict.fromkeys([REFERENCE, *arguments.models]))
     results = {name: _in_a_process(name, arguments.repetitions) for name in names}
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    yardstick = results[YARDSTICK]
+        files.write_json(arguments.json, results)
+    reference = results[REFERENCE]
     print(f"{'model':14} {'forward':>16} {'training step':>18} {'peak memory':>12} {'loss':>8}")
     for name, result in results.items():
         forward, step = result["forward_s"], result["training_step_s"]
         print(
-            f"{name:14} {forward:6.2f} s ({forward / yardstick['forward_s']:4.2f} x) "
-            f"{step:7.2f} s ({step / yardstick['training_step_s']:5.2f} x) "
+            f"{name:14} {forward:6.2f} s ({forward / reference['forward_s']:4.2f} x) "
+            f"{step:7.2f} s ({step / reference['training_step_s']:5.2f} x) "
             f"{result['peak_memory_bytes'] / 2**30:8.2f} GiB {result['loss']:8.4f}"
         )
     return 0
@@ -65,7 +65,7 @@ def _in_a_process(name, repetitions):
 
 
 def measure(name, repetitions):
-    """Times of a model on one random clip, and the largest memory this process held."""
+    """Times of a model on one random clip, and the peak memory of this process."""
     command_line.quiet_tensorflow()
     import numpy as np
     import tensorflow as tf

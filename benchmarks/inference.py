@@ -1,15 +1,15 @@
-"""How fast are I3D and VPN, beside the same networks in PyTorch, ONNX Runtime and OpenVINO, and beside the machine?
+"""How fast are I3D and VPN, compared with the same networks in PyTorch, ONNX Runtime and OpenVINO, and the machine?
 
-Every framework has a process of its own, which stays alive and sleeps between turns; contenders are timed in turn, in
-another order every round, and medians compared. Before anything is timed every contender's probabilities are compared
-with those of the Keras model. I3D's achieved GFLOP/s are put beside those of a plain product of two matrices in the
-same precision, the fastest that NumPy, TensorFlow and PyTorch have.
+Every framework has a process of its own, which stays alive and sleeps between turns. Contenders are timed in turn, in
+another order every round, and their medians compared. First every contender's probabilities are compared with those of
+the Keras model. I3D's GFLOP/s are compared with those of a plain product of two matrices in the same precision, the
+fastest of NumPy, TensorFlow and PyTorch.
 
     python benchmarks/inference.py                        # 10 minutes on 2 cores
     python benchmarks/inference.py --models i3d --sizes 64x224 --batches 1 --precisions float32 --repetitions 9
-    python benchmarks/inference.py --quick                # small clips one by one, to see that all works
+    python benchmarks/inference.py --quick                # small clips one by one, to check that all works
 
-PyTorch, ONNX Runtime and OpenVINO come with `pip install -e '.[bench]'`; one that is not installed is left out.
+PyTorch, ONNX Runtime and OpenVINO come with `pip install -e '.[bench]'`; what is not installed is skipped.
 """
 
 import argparse
@@ -39,14 +39,14 @@ MODELS = ("i3d", "vpn")
 PRECISIONS = ("float32", "bfloat16")
 SIZES = ("64x224", "16x112")
 BATCHES = (1, 4)
-# Of probabilities, beyond which a contender does not compute the same; bfloat16 has a mantissa of 8 bits.
+# Largest allowed differences of probabilities; bfloat16 has a mantissa of 8 bits.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
-PAUSE = 0.05  # seconds between turns, in which pools of threads fall asleep
+PAUSE = 0.05  # seconds between turns, until thread pools sleep
 OWN = ("tensorflow", "tensorflow_inter_op_1")
 
 
 def main(argv=None):
-    """The command line; returns the exit status."""
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(
         prog="inference.py", description="Speed of inference compared with other frameworks."
     )
@@ -56,7 +56,7 @@ def main(argv=None):
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--repetitions", type=int, default=5, help="rounds that are timed (default: 5)")
     parser.add_argument("--quick", action="store_true", help="clips of 16x112x112 one by one")
-    parser.add_argument("--all", action="store_true", help="VPN in batches too, and settings known to bring nothing")
+    parser.add_argument("--all", action="store_true", help="VPN in batches too, and settings known to gain nothing")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help=f"default: {RESULTS.name} in results")
     arguments = parser.parse_args(argv)
     if min(arguments.repetitions, *arguments.batches) < 1:
@@ -90,7 +90,7 @@ def main(argv=None):
 
 
 def _with_earlier(found, path):
-    """The results, and what a file has of other cases if it is of the same machine, versions and repetitions."""
+    """The results, and those of other cases in a file of the same machine, versions and repetitions."""
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if any(earlier.get(key) != value for key, value in found.items() if key != "cases"):
         return found
@@ -127,14 +127,14 @@ def _started(stack):
             print(f"{name}: not installed ({process.missing})")
         else:
             processes[name] = process
-            versions.update(process.ask("versions"))
+            versions.update(process.call("versions"))
     return processes, missing, versions
 
 
 def _peak(processes, precision):
     """GFLOP/s of a product of matrices, by framework; ``best`` is the machine's."""
     found = {
-        name: process.ask("product", precision=precision, repetitions=5)
+        name: process.call("product", precision=precision, repetitions=5)
         for name, process in processes.items() if name != "tensorflow_inter_op_1"
     }  # fmt: skip
     found = {name: rate for name, rate in found.items() if rate}
@@ -149,21 +149,21 @@ def compare(case, processes, repetitions, tune, peak):
         case: The case.
         processes: Name of the framework -> :class:`runtimes.Process`.
         repetitions: Rounds that are timed.
-        tune: Whether settings that are known to bring nothing are timed too.
+        tune: Whether settings that are known to gain nothing are timed too.
         peak: What :func:`_peak` returned for the precision.
 
     Returns:
         The case, and figures of every contender, named ``framework.variant``.
 
     Raises:
-        UserError: A contender's answer is another than the Keras model's.
+        UserError: A contender's probabilities differ from the Keras model's.
     """
-    asked = dataclasses.asdict(case)
-    made = processes["tensorflow"].ask("make", case=asked)
+    described = dataclasses.asdict(case)
+    made = processes["tensorflow"].call("make", case=described)
     contenders = {}
     for name, process in processes.items():
-        for variant in process.ask("variants", case=asked, tuning=tune):
-            ready = process.ask("prepare", case=asked, variant=variant)
+        for variant in process.call("variants", case=described, tuning=tune):
+            ready = process.call("prepare", case=described, variant=variant)
             if not ready["difference"] <= TOLERANCES[case.precision]:
                 raise UserError(f"{name}, {variant}: probabilities differ by {ready['difference']:.2g}, see {case}")
             contenders[name, variant] = ready
@@ -172,9 +172,9 @@ def compare(case, processes, repetitions, tune, peak):
     for _ in range(repetitions):
         for name, variant in order.sample(sorted(times), len(times)):
             time.sleep(PAUSE)
-            times[name, variant].append(processes[name].ask("time", variant=variant))
+            times[name, variant].append(processes[name].call("time", variant=variant))
     for process in processes.values():
-        process.ask("release")
+        process.call("release")
     flop = 2 * made["macs"] * case.batch
     figures = {}
     for (name, variant), seconds in times.items():
@@ -192,7 +192,7 @@ def compare(case, processes, repetitions, tune, peak):
     def fastest(names):
         return min(names, key=lambda name: figures[name]["median_s"], default=None)
 
-    found = {key: value for key, value in asked.items() if key != "folder"}
+    found = {key: value for key, value in described.items() if key != "folder"}
     found.update(
         made,
         matrix_product_gflops=peak,

@@ -1,15 +1,15 @@
-"""What does serving cost beside the model, and does it last?
+"""What does serving cost compared with the model alone, and does the server last?
 
-A Separable STA for 16 frames of 112 x 112 pixels is exported and served by ``serving/server.py``; clients ask it what a
-clip of SynthADL shows, 32 frames of 224 x 224. In the same run the exported model is called in this process with the
-same tensors, in turn with single requests, so that both meet the same machine.
+A Separable STA for 16 frames of 112 x 112 pixels is exported and served by ``serving.server``; clients send it clips of
+SynthADL, 32 frames of 224 x 224. In the same run the exported model is called in this process with the same tensors, in
+turn with single requests, so that both run under the same conditions.
 
     python benchmarks/serving.py                    # latency and clips per second with 1, 4 and 16 clients
     python benchmarks/serving.py --soak 30          # 30 minutes of requests, faults and changes of version
     python benchmarks/serving.py --server HOST:PORT --model NAME --export BASE/NAME/1    # a server that runs already
 
-Latencies are taken at the client, request building apart. The overhead is the median latency of one client with a batch
-of one beyond the model's own time.
+Latencies are measured at the client, without building the request. The overhead is the median latency of one client
+with a batch of one minus the model's own time.
 """
 
 import collections
@@ -40,14 +40,14 @@ from zoo.shared.errors import UserError
 CLIENTS = (1, 4, 16)
 MODEL = "separable_sta"
 OPTIONS = {"frames": 16, "size": 112, "pose_steps": 10}
-WIDTHS = {"speed": 1.0, "endurance": 0.25}  # of a model as the paper has it; of one that leaves time for many requests
+WIDTHS = {"speed": 1.0, "endurance": 0.25}  # the paper's model; one that leaves time for many requests
 CLIP_FRAMES, CLIP_SIZE = 32, 224
 WARM_UP = 3
-TOLERANCE = 1e-3  # of probabilities, beyond which an answer is wrong; other clips are further away
+TOLERANCE = 1e-3  # of probabilities, above which a response is wrong; other clips differ by more
 
 
 def main(argv=None):
-    """The command line; returns the exit status."""
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(prog="serving.py", description="Cost and endurance of serving.")
     parser.add_argument("--requests", type=int, default=20, help="requests of each client (default: 20)")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="endurance in place of speed")
@@ -83,14 +83,14 @@ def _processor():
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-# ------------------------------------------------------------------------------- what is served, what is asked
+# --------------------------------------------------------------------------------------------- model and requests
 
 
 def export(scratch, width):
-    """Exports a Separable STA with random weights, which cost the same time as trained ones; the version's folder.
+    """Exports a Separable STA with random weights, which take the time of trained ones; returns the version's folder.
 
-    Untrained, it gives nearly the same answer to every clip, and an answer that went to the wrong client would not be
-    seen; so the weights of the last layer are made a thousand times larger.
+    Untrained, it gives nearly the same prediction for every clip, and a response that went to the wrong client would
+    not be noticed; so the weights of the last layer are made a thousand times larger.
     """
     import tensorflow as tf
 
@@ -160,11 +160,11 @@ def _served(model_folder):
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            said = process.stdout.readline()
-            if not said.startswith("Serving"):
+            line = process.stdout.readline()
+            if not line.startswith("Serving"):
                 log.seek(0)
                 raise UserError(f"the server did not start: {log.read()[-300:]}")
-            yield said.split()[-1], process
+            yield line.split()[-1], process
         finally:
             process.terminate()
             process.wait()
@@ -174,7 +174,7 @@ def _served(model_folder):
 
 
 def measure(address, model, folder, count):
-    """Latency and throughput of a server beside the model's own time.
+    """Latency and throughput of a server, and the model's own time.
 
     Args:
         address: ``HOST:PORT``.
@@ -190,12 +190,12 @@ def measure(address, model, folder, count):
     head = f"{'signature':16} {'':12} {'p50':>8} {'p95':>8} {'p99':>8} {'clips/s':>8}  milliseconds"
     print(head)
     for signature in (signatures.DEFAULT, signatures.JPEG):
-        asked = requests(model, signature, found)
-        own, single = _in_turn(_own(folder, signature), _stub(address), asked, count)
-        figures = {"request_bytes": asked[0].ByteSize(), "in_process": _figures(own, sum(own))}
+        sent = requests(model, signature, found)
+        own, single = _in_turn(_own(folder, signature), _stub(address), sent, count)
+        figures = {"request_bytes": sent[0].ByteSize(), "in_process": _figures(own, sum(own))}
         figures["clients"] = {1: _figures(single, sum(single))}
         for clients in CLIENTS[1:]:
-            times, seconds = _together(address, asked, clients, count)
+            times, seconds = _together(address, sent, clients, count)
             figures["clients"][clients] = _figures(times, seconds)
         figures["overhead_p50"] = figures["clients"][1]["p50"] / figures["in_process"]["p50"] - 1
         result["signatures"][signature] = figures
@@ -217,20 +217,20 @@ def _own(folder, signature):
     return tf.saved_model.load(os.fspath(folder)).signatures[signature]
 
 
-def _in_turn(own, stub, asked, count):
+def _in_turn(own, stub, sent, count):
     """Seconds of calls in this process and of single requests, one after the other."""
     import tensorflow as tf
 
     tensors = [
-        {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()} for request in asked
+        {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()} for request in sent
     ]
     times = [], []
     for number in range(count + WARM_UP):
-        which = number % len(asked)
+        which = number % len(sent)
         begin = time.perf_counter()
         own(**tensors[which])["probabilities"].numpy()
         between = time.perf_counter()
-        stub.Predict(asked[which], timeout=120)
+        stub.Predict(sent[which], timeout=120)
         end = time.perf_counter()
         if number >= WARM_UP:
             times[0].append(between - begin)
@@ -238,18 +238,18 @@ def _in_turn(own, stub, asked, count):
     return times
 
 
-def _together(address, asked, clients, count):
-    """Seconds of every request of clients that ask at the same time, and of all together."""
+def _together(address, sent, clients, count):
+    """Seconds of every request of clients that run at the same time, and of all together."""
     times = []
 
-    def ask(number):
+    def client(number):
         stub = _stub(address)
         for turn in range(count):
             begin = time.perf_counter()
-            stub.Predict(asked[(number + turn) % len(asked)], timeout=600)
+            stub.Predict(sent[(number + turn) % len(sent)], timeout=600)
             times.append(time.perf_counter() - begin)
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     begin = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -262,7 +262,7 @@ def _together(address, asked, clients, count):
 
 def _figures(times, seconds):
     """Percentiles in milliseconds, and clips per second."""
-    p50, p95, p99 = (1000 * float(np.percentile(times, share)) for share in (50, 95, 99))
+    p50, p95, p99 = (1000 * float(np.percentile(times, percent)) for percent in (50, 95, 99))
     return {"p50": p50, "p95": p95, "p99": p99, "rate": len(times) / seconds}
 
 
@@ -275,41 +275,41 @@ def soak(address, process, folder, *, minutes):
     Args:
         address: ``HOST:PORT``.
         process: The server.
-        folder: The first version; copies of it take its place, one after the other.
-        minutes: How long.
+        folder: The first version; copies of it replace it, one after the other.
+        minutes: The duration.
 
     Returns:
         Counts, and the server's memory over time; ``failures`` counts what must not happen.
     """
     found, stub = clips(3), _stub(address)
-    asked, expected = [], []
+    sent, expected = [], []
     for signature in (signatures.DEFAULT, signatures.JPEG):
         made = requests(MODEL, signature, found)
-        answers = [_probabilities(stub.Predict(request, timeout=120)) for request in made]
-        if min(np.abs(one - other).max() for one, other in itertools.combinations(answers, 2)) < 10 * TOLERANCE:
-            raise UserError(f"{signature}: the clips have nearly the same answer, a wrong one would not be noticed")
-        asked += made
-        expected += answers
+        responses = [_probabilities(stub.Predict(request, timeout=120)) for request in made]
+        if min(np.abs(one - other).max() for one, other in itertools.combinations(responses, 2)) < 10 * TOLERANCE:
+            raise UserError(f"{signature}: the clips have nearly the same prediction, a wrong one would not be noticed")
+        sent += made
+        expected += responses
     until = time.monotonic() + 60 * minutes
     counts, problems = collections.Counter(), []
 
     def good(seed):
         rng, mine = random.Random(seed), _stub(address)
         while time.monotonic() < until:
-            which = rng.randrange(len(asked))
+            which = rng.randrange(len(sent))
             try:
-                answer = _probabilities(mine.Predict(asked[which], timeout=120))
+                response = _probabilities(mine.Predict(sent[which], timeout=120))
             except Exception as error:
                 problems.append(f"a request failed: {_short(error)}")
                 continue
-            if answer.shape != expected[which].shape or np.abs(answer - expected[which]).max() > TOLERANCE:
-                problems.append("a wrong answer")
-            counts["answered"] += 1
+            if response.shape != expected[which].shape or np.abs(response - expected[which]).max() > TOLERANCE:
+                problems.append("a wrong response")
+            counts["responses"] += 1
 
     def faulty():
         rng = random.Random(99)
         while time.monotonic() < until:
-            counts[f"fault: {_fault(address, asked, rng, problems)}"] += 1
+            counts[f"fault: {_fault(address, sent, rng, problems)}"] += 1
             time.sleep(0.2)
 
     def change():
@@ -318,7 +318,7 @@ def soak(address, process, folder, *, minutes):
             newer = folder.with_name(str(number + 1))
             shutil.copytree(folder.with_name(str(number)), newer.with_name(f".copy-{number + 1}"))
             newer.with_name(f".copy-{number + 1}").rename(newer)
-            _wait_for(stub, asked[0], number + 1, until)
+            _wait_for(stub, sent[0], number + 1, until)
             shutil.rmtree(folder.with_name(str(number)))
             number += 1
             counts["versions"] += 1
@@ -342,7 +342,7 @@ def soak(address, process, folder, *, minutes):
         print(f"{name:28} {value:8,}")
     print(f"memory {memory[0] / 2**20:.0f} MiB at the start, {memory[half] / 2**20:.0f} half-way, "
           f"{memory[-1] / 2**20:.0f} at the end; over the second half {slope / 2**20:+.1f} MiB")  # fmt: skip
-    print(f"wrong answers and failures: {len(problems)}")
+    print(f"wrong responses and failures: {len(problems)}")
     for problem, times in collections.Counter(problems).most_common(5):
         print(f"  {times} x {problem}")
     return {"minutes": minutes, "counts": dict(counts), "failures": len(problems), "memory_bytes": memory}
@@ -355,19 +355,19 @@ def _probabilities(response):
 
 
 def _wait_for(stub, request, version, until):
-    """Until a version answers."""
+    """Waits until a version responds."""
     while time.monotonic() < until:
         if stub.Predict(request, timeout=120).model_spec.version.value >= version:
             return
         time.sleep(0.2)
 
 
-def _fault(address, asked, rng, problems):
-    """Sends something that is wrong; what it was. An answer with a status of the wrong kind is a problem."""
+def _fault(address, sent, rng, problems):
+    """Sends a wrong request and returns its kind. A response with an unexpected status is a problem."""
     import grpc
 
-    request = type(asked[0])()
-    request.CopyFrom(rng.choice(asked))
+    request = type(sent[0])()
+    request.CopyFrom(rng.choice(sent))
     kind = rng.choice(("corrupt JPEG", "no such version", "mutated bytes", "missing input", "given up"))
     expected = {"corrupt JPEG": "INVALID_ARGUMENT", "no such version": "NOT_FOUND", "missing input": "INVALID_ARGUMENT"}
     channel = grpc.insecure_channel(address, options=[("grpc.max_send_message_length", -1)])
@@ -375,7 +375,7 @@ def _fault(address, asked, rng, problems):
     timeout = 120
     try:
         if kind == "corrupt JPEG":
-            request.CopyFrom(next(other for other in asked if "jpegs" in other.inputs))
+            request.CopyFrom(next(other for other in sent if "jpegs" in other.inputs))
             for number in range(len(request.inputs["jpegs"].string_val)):
                 request.inputs["jpegs"].string_val[number] = b"\xff\xd8 no picture"
         elif kind == "no such version":
@@ -399,9 +399,9 @@ def _fault(address, asked, rng, problems):
     finally:
         channel.close()
     if kind in expected and code != expected[kind]:
-        problems.append(f"{kind} was answered with {code}")
+        problems.append(f"{kind} has the status {code}")
     if code in ("UNKNOWN", "UNAVAILABLE"):
-        problems.append(f"{kind} was answered with {code}")
+        problems.append(f"{kind} has the status {code}")
     return kind
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from serving.savedmodel import freezing, warmup
 from serving.savedmodel.exporting import LABELS, TOLERANCES, Run, export, tolerance_of
@@ -54,7 +55,7 @@ def _parser() -> command_line.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     arguments = _parser().parse_args(argv)

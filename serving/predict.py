@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,7 +149,7 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
         return None  # a SavedModel of another origin: its videos are read whole
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(

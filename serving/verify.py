@@ -1,35 +1,43 @@
-"""Proves that a server answers what the trained Keras model answers.
+"""Compares a server's predictions with those of the trained Keras model.
 
 ``python -m serving.verify --run RUN --data DATA --server HOST:PORT --model NAME --clips N``
 
-The same test clips go two ways: through the evaluation's reader and the Keras model in this process, and as stored
-through the server. The largest difference of the probabilities is printed; above the tolerance the command fails.
-The two graphs are optimised differently, so float32 results agree to rounding, not bit by bit.
+The same test clips are read by the evaluation's reader for the Keras model in this process, and sent to the server as
+stored. The largest difference of the probabilities is printed; above the tolerance the command fails. The two graphs
+are optimised differently, so float32 results agree to rounding, not bit by bit.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from serving.client import Client, read_records
-from serving.export import Run
+from serving.savedmodel.exporting import Run
 from zoo.shared import command_line
 from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from tfrecords.reading.records import Records
+    from tfrecords.schema import Clip
 
 TOLERANCE = 1e-5  # of probabilities, float32 on a CPU
 DIFFERENT = 1  # exit status
 
 
-def local_probabilities(run, records, protocol, split, clips):
+def local_probabilities(run: Run, records: Records, protocol: str, split: str, clips: int) -> np.ndarray:
     """Probabilities of the first clips of a split, by the Keras model.
 
     Args:
         run: A :class:`serving.export.Run`.
         records: A :class:`tfrecords.reading.pipeline.Records`.
         protocol: One of its protocols.
-        split: Which part of it.
+        split: ``train``, ``val`` or ``test``.
         clips: Number of clips.
 
     Returns:
@@ -42,7 +50,7 @@ def local_probabilities(run, records, protocol, split, clips):
     return np.concatenate([model.predict_on_batch(features) for features, _, _ in data])
 
 
-def served_probabilities(client, clips, labels):
+def served_probabilities(client: Client, clips: Iterable[Clip], labels: Sequence[str]) -> np.ndarray:
     """Probabilities of clips, by the server.
 
     Args:
@@ -54,7 +62,7 @@ def served_probabilities(client, clips, labels):
         ``[clips, C]`` float32.
 
     Raises:
-        UserError: The server's classes are others.
+        UserError: The server has other classes.
     """
     rows = []
     for clip in clips:
@@ -68,7 +76,7 @@ def served_probabilities(client, clips, labels):
     return np.array(rows, np.float32)
 
 
-def _protocol(run):
+def _protocol(run: Run) -> str:
     """The protocol the run was trained on."""
     try:
         return yaml.safe_load((run.path / "recipe.yaml").read_text(encoding="utf-8"))["data"]["protocol"]
@@ -76,8 +84,9 @@ def _protocol(run):
         raise UserError(f"{run.path / 'recipe.yaml'} names no data.protocol: give --protocol") from None
 
 
-def main(argv=None):
-    """The command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(
         prog="python -m serving.verify", description="Compare a server's predictions with the Keras model's."
     )
@@ -86,10 +95,10 @@ def main(argv=None):
     parser.add_argument("--server", required=True, metavar="HOST:PORT", help="address of the server")
     parser.add_argument("--model", required=True, metavar="NAME", help="name of the model")
     parser.add_argument(
-        "--clips", type=positive(int), default=8, metavar="N", help="how many clips, from the split's first on"
+        "--clips", type=positive(int), default=8, metavar="N", help="number of clips, the first of the split"
     )
     parser.add_argument("--protocol", help="evaluation protocol; default: the run's")
-    parser.add_argument("--split", default="test", help="part of the protocol")
+    parser.add_argument("--split", default="test", help="split of the protocol")
     parser.add_argument("--tolerance", type=positive(float), default=TOLERANCE, help="largest difference allowed")
     arguments = parser.parse_args(argv)
     from tfrecords.reading import pipeline

@@ -2,7 +2,7 @@
 
     python -m benchmarks.alternatives.accuracy --data DIR RUN [RUN ...] --json FILE
 
-Every run's test split is asked, one window and one crop of every clip.
+Every run's test split is predicted, one window and one crop of every clip.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ BATCH = 32
 
 
 def main(argv=None):
-    """The command line; returns the exit status."""
+    """Runs the command and returns its exit status."""
     parser = command_line.ArgumentParser(prog="accuracy.py", description="Accuracy in float32 and in bfloat16.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of recipes/train.py, of one dataset")
     parser.add_argument("--data", type=storage.location, required=True, metavar="DIR", help="the converted dataset")
@@ -42,7 +42,7 @@ def main(argv=None):
 
 
 def measure(run, records, protocol):
-    """Top-1 accuracy in percent by precision, and how many clips get another answer."""
+    """Top-1 accuracy in percent by precision, and how many clips get another class."""
     import tensorflow as tf
 
     from serving.savedmodel import freezing
@@ -55,13 +55,13 @@ def measure(run, records, protocol):
         "float32": function,
         "bfloat16": freezing.rewrite(function.get_concrete_function(), freeze=True, compute="bfloat16"),
     }
-    answers, labels = {name: [] for name in networks}, []
+    predicted, labels = {name: [] for name in networks}, []
     for features, label, _ in pipeline.evaluation(records, protocol, "test", run.inputs, batch=BATCH):
         labels.extend(label.numpy())
         for name, network in networks.items():
-            answers[name].extend(network(features)["probabilities"].numpy().argmax(axis=1))
-    found = {name: 100 * float(np.mean(np.equal(answer, labels))) for name, answer in answers.items()}
-    return {**found, "clips": len(labels), "changed": int(np.not_equal(*answers.values()).sum())}
+            predicted[name].extend(network(features)["probabilities"].numpy().argmax(axis=1))
+    found = {name: 100 * float(np.mean(np.equal(classes, labels))) for name, classes in predicted.items()}
+    return {**found, "clips": len(labels), "changed": int(np.not_equal(*predicted.values()).sum())}
 
 
 if __name__ == "__main__":

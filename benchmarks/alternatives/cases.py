@@ -1,4 +1,4 @@
-"""What the contenders of `benchmarks/inference.py` answer, and the files they share."""
+"""The cases of `benchmarks/inference.py`, and the files that the contenders share."""
 
 import dataclasses
 import pathlib
@@ -10,7 +10,7 @@ NUM_CLASSES = 60
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One question: a model, a size of clips, a batch and a precision.
+    """A model, a size of clips, a batch and a precision.
 
     Attributes:
         model: ``i3d`` or ``vpn``.
@@ -30,13 +30,13 @@ class Case:
 
     @property
     def files(self):
-        """Folder of what depends on model and size alone: the model, its exports."""
+        """Folder of the model and its exports, which depend on model and size alone."""
         return pathlib.Path(self.folder) / f"{self.model}-{self.frames}x{self.size}"
 
     @property
-    def answer(self):
-        """File of the Keras model's float32 answer to :meth:`clips`."""
-        return self.files / f"answer-{self.batch}.npy"
+    def expected(self):
+        """File of the Keras model's float32 probabilities for :meth:`clips`."""
+        return self.files / f"expected-{self.batch}.npy"
 
     def shapes(self):
         """Name of an input -> shape, without batch."""
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def pose(self):
-        """Whether the model sees poses too."""
+        """Whether the model takes poses too."""
         return self.model != "i3d"
 
     def clips(self):

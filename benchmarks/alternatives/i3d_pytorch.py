@@ -10,8 +10,8 @@ Example:
     >>> pytorch = network(weights_of(keras))
     >>> clip = np.random.default_rng(0).uniform(-1, 1, (1, 8, 32, 32, 3)).astype("float32")
     >>> with torch.inference_mode():
-    ...     answer = pytorch(torch.from_numpy(clip).permute(0, 4, 1, 2, 3)).numpy()
-    >>> bool(np.allclose(answer, keras({"rgb": clip}), atol=1e-4))
+    ...     probabilities = pytorch(torch.from_numpy(clip).permute(0, 4, 1, 2, 3)).numpy()
+    >>> bool(np.allclose(probabilities, keras({"rgb": clip}), atol=1e-4))
     True
 """
 
@@ -47,7 +47,7 @@ class Unit(nn.Sequential):
     def __init__(self, kernel, stride=1):
         super().__init__()
         filters, channels, *window = kernel.shape
-        # SAME of stride 1 is part of the convolution; that of a stride depends on the input and is put in forward().
+        # SAME of stride 1 is part of the convolution; of larger strides it depends on the input: see forward().
         padding = window[0] // 2 if stride == 1 else 0
         self.conv_3d = nn.Conv3d(channels, filters, window, stride, padding, bias=False)
         self.batch_norm = nn.BatchNorm3d(filters, BATCH_NORM_EPSILON)
@@ -167,7 +167,7 @@ def _kernel(kernel):
 
 
 def network(weights):
-    """The network with such weights, ready for inference; they decide its width.
+    """The network with such weights, ready for inference; their shapes determine its width.
 
     Args:
         weights: What :func:`weights_of` returned.

@@ -1,6 +1,6 @@
 """The frameworks that `benchmarks/inference.py` compares, each in a process of its own.
 
-A process is told what to do by lines of JSON and answers each with one; between turns it sleeps, so that no pool of
+A process reads requests as lines of JSON and writes a line for each; between turns it sleeps, so that no pool of
 threads is in the way of another. All are handed a batch in their own kind of tensor, made beforehand from the same
 channels-last array, and give probabilities as a NumPy array. All use every core.
 """
@@ -39,23 +39,23 @@ class TensorFlow:
         self._models = {}
 
     def variants(self, case, tuning):
-        """Ways to run a case; ``tuning``: those too that are there to know what they bring."""
+        """Ways to run a case; ``tuning``: those too that are known to gain nothing."""
         more = ["saved_model", "xla"] if tuning and case.precision == "float32" else []
         return [*(["keras"] if tuning or case.batch == 1 else []), "frozen", *more]
 
     def make(self, case):
-        """Writes a case's model for all frameworks, and its own answer; multiply-accumulates of a clip."""
+        """Writes a case's model for all frameworks, and its probabilities; returns multiply-accumulates of a clip."""
         import tensorflow as tf
 
         from zoo import complexity
 
         model = self._model(case, "float32")
-        answer = model({name: tf.constant(batch) for name, batch in case.clips().items()}, training=False).numpy()
+        expected = model({name: tf.constant(batch) for name, batch in case.clips().items()}, training=False).numpy()
         case.files.mkdir(exist_ok=True)
-        np.save(case.answer, answer)
+        np.save(case.expected, expected)
         if not (case.files / SAVED_MODEL).exists():
             self._export(case, model)
-        return {"macs": complexity.multiply_accumulates(model), "largest_probability": float(answer.max())}
+        return {"macs": complexity.multiply_accumulates(model), "largest_probability": float(expected.max())}
 
     def _model(self, case, precision):
         """The model of a case, with weights that are the same in every process."""
@@ -92,7 +92,7 @@ class TensorFlow:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def prepare(self, case, variant):
-        """A function that answers a case."""
+        """A function that computes a case."""
         import tensorflow as tf
 
         from serving.savedmodel import freezing
@@ -151,7 +151,7 @@ class PyTorch:
         return ["eager", "jit_freeze", "compile"] if tuning and best == "compile" else [best]
 
     def prepare(self, case, variant):
-        """A function that answers a case."""
+        """A function that computes a case."""
         import torch
 
         from benchmarks.alternatives import i3d_pytorch
@@ -201,7 +201,7 @@ class OnnxRuntime:
         return ["default"] if case.precision == "float32" else []
 
     def prepare(self, case, variant):
-        """A function that answers a case."""
+        """A function that computes a case."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -228,7 +228,7 @@ class OpenVINO:
         return ["default"]
 
     def prepare(self, case, variant):
-        """A function that answers a case."""
+        """A function that computes a case."""
         import openvino
 
         model = openvino.convert_model(os.fspath(case.files / SAVED_MODEL))
@@ -277,7 +277,7 @@ RUNTIMES = {
 
 
 def _give_weights(model):
-    """Random weights with which signals neither fade nor grow from layer to layer, so that answers tell them apart."""
+    """Random weights with which signals neither fade nor grow from layer to layer, so that the outputs differ."""
     rng = np.random.default_rng(0)
     values = []
     for weight in model.weights:
@@ -303,17 +303,17 @@ class Process:
         root = pathlib.Path(__file__).resolve().parents[2]
         command = [sys.executable, "-m", "benchmarks.alternatives.runtimes", name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
-        self.missing = self.ask("missing")
+        self.missing = self.call("missing")
 
-    def ask(self, do, **arguments):
-        """What the process answers; :class:`RuntimeError` if it cannot."""
+    def call(self, do, **arguments):
+        """Result of a method in the process; :class:`RuntimeError` if it fails."""
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "the process ended, see above (out of memory?)"}
-        if "error" in answer:
-            raise RuntimeError(f"{self.name}: {do}: {answer['error']}")
-        return answer["answer"]
+        response = json.loads(line) if line else {"error": "the process ended, see above (out of memory?)"}
+        if "error" in response:
+            raise RuntimeError(f"{self.name}: {do}: {response['error']}")
+        return response["result"]
 
     def end(self):
         """Ends it."""
@@ -322,7 +322,7 @@ class Process:
 
 
 class _Served:
-    """What a process can be asked."""
+    """The methods of a process."""
 
     def __init__(self, name):
         self._kind = RUNTIMES[name]
@@ -349,18 +349,18 @@ class _Served:
         return self._runtime.make(Case(**case))
 
     def prepare(self, case, variant):
-        """Makes a contender ready and warm; the largest difference of its answer, and its first answer's seconds."""
+        """Prepares a contender; returns its largest difference of probabilities and seconds until the first result."""
         case = Case(**case)
         start = time.perf_counter()
         run = self._runtime.prepare(case, variant)
-        answer = run()
+        result = run()
         seconds = time.perf_counter() - start
         run()
         self._run[variant] = run
-        return {"difference": float(np.abs(answer - np.load(case.answer)).max()), "ready_s": seconds}
+        return {"difference": float(np.abs(result - np.load(case.expected)).max()), "ready_s": seconds}
 
     def time(self, variant):
-        """Seconds of one answer."""
+        """Seconds of one run."""
         start = time.perf_counter()
         self._run[variant]()
         return time.perf_counter() - start
@@ -370,7 +370,7 @@ class _Served:
         self._run.clear()
 
     def product(self, precision, repetitions):
-        """GFLOP/s of a product of two matrices: the fastest of some repetitions; None if it cannot be had."""
+        """GFLOP/s of a product of two matrices: the fastest of some repetitions; None if there is none."""
         multiply = getattr(self._runtime, "product", lambda precision: None)(precision)
         if multiply is None:
             return None
@@ -384,18 +384,18 @@ class _Served:
 
 
 def _serve(name):
-    """Answers questions until there are no more."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what frameworks print is no answer
+    """Handles requests until there are no more."""
+    responses = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what frameworks print is no response
     served = _Served(name)
     for line in sys.stdin:
-        question = json.loads(line)
+        request = json.loads(line)
         try:
-            answer = {"answer": getattr(served, question.pop("do"))(**question)}
+            response = {"result": getattr(served, request.pop("do"))(**request)}
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+            response = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
+        responses.write(json.dumps(response) + "\n")
+        responses.flush()
 
 
 if __name__ == "__main__":

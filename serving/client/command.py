@@ -23,7 +23,7 @@ LARGEST_MB = 2048
 IDLE_SECONDS = 5.0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a missing camera is reported in our one line

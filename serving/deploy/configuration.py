@@ -104,7 +104,7 @@ def _labelled(text):
 _labelled.__name__ = "MODEL=VERSION"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(

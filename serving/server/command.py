@@ -12,7 +12,7 @@ import pathlib
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from serving.savedmodel import versions
@@ -115,7 +115,7 @@ def _parser() -> command_line.ArgumentParser:
     return parser
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
     one = bool(arguments.model_base_path) + bool(arguments.model_name)
@@ -136,7 +136,7 @@ def _batcher(arguments: argparse.Namespace, metrics: Metrics) -> Callable[[Run],
     return lambda run: batching.Batcher(run, parameters, metrics.queuing)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status when SIGTERM or SIGINT has stopped the server."""
     command_line.quiet_tensorflow()
     arguments = _arguments(argv)
