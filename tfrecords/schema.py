@@ -219,7 +219,7 @@ def decode(serialized: bytes) -> Clip:
 
     persons = integer("skeleton/persons")
     lists = example.feature_lists.feature_list
-    images = {
+    images: dict[str, list[bytes]] = {
         part: [frame.bytes_list.value[0] for frame in lists[f"image/{part}"].feature]
         for part in PARTS if f"image/{part}" in lists
     }  # fmt: skip
@@ -253,7 +253,7 @@ def label_of(head: bytes) -> int:
     """The stored label of a record, from its first bytes.
 
     Args:
-        head: The record's beginning: its context, which :func:`encode` writes first, and whatever follows.
+        head: The record's beginning: its context, which :func:`encode` writes first, and any bytes after it.
 
     Returns:
         ``clip/label/index``.
@@ -293,11 +293,11 @@ def parsing_spec(
     """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
 
     Args:
-        parts: Body parts whose pictures are wanted, some of :data:`PARTS`.
-        pose_values: Values M * J * 3 of one frame's 3D poses; 0 when no poses are wanted.
-        xy_values: Values M * J * 2 of the joints' pixel coordinates in one source frame; 0 when they are not wanted.
-            With them comes the box of the full body.
-        granularities: Numbers of segments G whose features are wanted.
+        parts: Body parts whose pictures to read, some of :data:`PARTS`.
+        pose_values: Values M * J * 3 of one frame's 3D poses; 0 to read no poses.
+        xy_values: Values M * J * 2 of the joints' pixel coordinates in one source frame; 0 to read none. With them
+            comes the box of the full body.
+        granularities: Numbers of segments G whose features to read.
         feature_size: Values D of a segment's feature.
 
     Returns:

@@ -258,8 +258,8 @@ def segments(path: str | os.PathLike[str], inputs: Inputs, granularities: tuple[
     """What a network is fed of the segments of a shard's clips: clip after clip, granularity after granularity.
 
     A clip is cut into G equal segments for every granularity G. A segment's frames and pose steps are the middles of
-    ``inputs.frames`` and ``inputs.pose_steps`` equal parts of it: evenly spread, whatever its length, and frames of a
-    short one come twice. Every frame is decoded once.
+    ``inputs.frames`` and ``inputs.pose_steps`` equal parts of it. They are evenly spread, and frames of a short segment
+    come twice. Every frame is decoded once.
 
     Args:
         path: Path of the shard.

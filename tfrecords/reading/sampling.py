@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrecords.reading import poses
 
 WARPED = 4  # parts of a span, each with a speed of its own
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of the golden ratio, modulo 1, are spread evenly whatever their number
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of the golden ratio, modulo 1, are spread evenly for any number of them
 
 
 def sample_frames(
