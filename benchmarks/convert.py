@@ -8,11 +8,16 @@ dataset, with a sensor's noise, in H.264 as the dataset's.
     python benchmarks/convert.py --source DIR --clip S001C001P001R001A001
 """
 
+from __future__ import annotations
+
+import os
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -34,12 +39,15 @@ from tfrecords.synthadl.randomness import generator
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from tfrecords.datasets.base import Source
+
 WIDTH, HEIGHT = 1920, 1080  # of NTU RGB+D's videos
 ENLARGED = 1.25  # of SynthADL's frames: a person is then some 400 pixels high
 NOISE = 2.0  # standard deviation of the sensor's noise, in values of a pixel
 
 
-def make_recording(folder, clip_id, frames):
+def make_recording(folder: str | os.PathLike, clip_id: str, frames: int) -> None:
     """Writes a video and a skeleton file in NTU RGB+D's form."""
     source = SynthADL(frames=frames)
     info = source.parse_id(clip_id)
@@ -67,20 +75,20 @@ def make_recording(folder, clip_id, frames):
     (folder / f"{clip_id}.skeleton").write_text("\n".join(lines))
 
 
-def seconds_of(function):
+def seconds_of(function: Callable[[], Any]) -> tuple[float, Any]:
     """Processor time of a call, and what it returns."""
     start = time.process_time()
     result = function()
     return time.process_time() - start, result
 
 
-def bare_decoding(path):
+def bare_decoding(path: pathlib.Path) -> int:
     """Decodes every frame and does nothing with it; the number of frames."""
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))
 
 
-def measure(source, info, rounds):
+def measure(source: Source, info: schema.ClipInfo, rounds: int) -> tuple[int, dict[str, float]]:
     """Processor seconds of a conversion, of decoding and of encoding, each the median of alternating rounds."""
     clip = source.read(info)
     pictures = [crops.decode_jpeg(jpeg) for jpegs in clip.images.values() for jpeg in jpegs]
@@ -93,7 +101,7 @@ def measure(source, info, rounds):
     return clip.num_frames, {name: statistics.median(values) for name, values in taken.items()}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures, prints a table, and writes JSON."""
     parser = command_line.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=pathlib.Path, metavar="DIR", help="folder of NTU RGB+D (default: made)")

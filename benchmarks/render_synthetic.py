@@ -6,12 +6,14 @@ the same pictures, which any conversion of pictures pays. Rounds alternate; the 
     python benchmarks/render_synthetic.py
 """
 
-import json
-import os
+from __future__ import annotations
+
 import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +23,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
 
 from benchmarks import environment
 from tfrecords.datasets.synthetic import JPEG_QUALITY, SynthADL
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 
@@ -40,7 +42,7 @@ def _encode(pictures):
         cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
-def measure(*, clips, size, rounds):
+def measure(*, clips: int, size: int, rounds: int) -> dict[str, Any]:
     """Medians over rounds.
 
     Args:
@@ -76,7 +78,7 @@ def measure(*, clips, size, rounds):
     }
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures, prints a table and writes JSON."""
     parser = command_line.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=30, help="number of clips")
@@ -101,10 +103,7 @@ def main(argv=None):
         print(f"{name:20} {speed:10,.0f} {clip:10.1f}")
     print(f"draw and encode takes {result['generate_over_jpeg']:.1f} times as long as encoding alone")
     path = pathlib.Path(arguments.json)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, path)
+    files.write_json(path, result)
     print(f"written to {path}")
 
 

@@ -7,8 +7,11 @@ and run again. Clips that cannot be converted are listed with the reason in the 
 status: it is 0 when at least one clip was converted, 2 when none was (and then there is no manifest).
 """
 
+from __future__ import annotations
+
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from tfrecords import datasets, storage
 from tfrecords.converting import beam, preview, writer
@@ -34,7 +37,7 @@ def _parser():
             "--runner-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of the runner's own"
         )
         sharding = group.add_mutually_exclusive_group()
-        sharding.add_argument("--shards", type=int, metavar="N", help="shards per cell")
+        sharding.add_argument("--shards", type=int, metavar="N", help="shards per split group")
         sharding.add_argument(
             "--clips-per-shard", type=int, metavar="N", default=writer.CLIPS_PER_SHARD, help="clips in a shard, at most"
         )
@@ -48,7 +51,7 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line.
 
     Args:
@@ -63,6 +66,7 @@ def main(argv=None):
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected at least 1")
     if getattr(arguments, "preview", None):
         source = datasets.get(arguments.dataset).from_arguments(arguments)
+        assert isinstance(source, base.VideoSource)  # no other has the option
         clips, frames = preview.contact_sheet(source, arguments.preview, arguments.clip)
         print(f"{clips} clips, {frames} frames each: {arguments.preview}")
         return 0

@@ -3,9 +3,15 @@
 Usage: ``python -m tfrecords.inspect DIR [--verify] [--clip ID] [--json]``.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+import os
+import pathlib
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tfrecords import manifest, protocols, schema, storage
 from zoo.shared import command_line
@@ -23,7 +29,7 @@ def _parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """The command line.
 
     Args:
@@ -52,7 +58,7 @@ def main(argv=None):
     return 0
 
 
-def verify(directory, found):
+def verify(directory: str | os.PathLike, found: dict[str, Any]) -> None:
     """Checks every shard's SHA-256, decodes every record and compares their number with the manifest.
 
     Args:
@@ -60,7 +66,7 @@ def verify(directory, found):
         found: Its manifest.
 
     Raises:
-        UserError: A shard is damaged; the message names it and, where it can be told, the record.
+        UserError: A shard is damaged; the message names it and, where it is known, the record.
     """
     with command_line.progress(found["counts"]["clips"], f"verify {found['dataset']}") as bar:
         for shard in manifest.shards(found):
@@ -71,13 +77,13 @@ def verify(directory, found):
                 _check(path, count - 1, clip, found)
                 bar.update(1)
             if count != shard["clips"]:
-                raise UserError(f"{path}: {count} records, the manifest says {shard['clips']}: convert anew")
-            # Last: a record that cannot be read says more than a sum that differs.
+                raise UserError(f"{path}: {count} records, the manifest has {shard['clips']}: convert anew")
+            # Last: a record that cannot be read is the better message than a sum that differs.
             if _sha256(path) != shard["sha256"]:
                 raise UserError(f"{path}: SHA-256 differs from the manifest's, the shard was changed: convert anew")
 
 
-def records(path):
+def records(path: storage.Remote | pathlib.Path) -> Iterator[schema.Clip]:
     """The clips of a shard.
 
     Args:
@@ -110,7 +116,7 @@ def _check(path, number, clip, found):
         features = {str(g): values.shape[1] for g, values in sorted(clip.features.items())}
         expected = found.get("features", {"granularities": [], "size": 0})
         if features != {str(g): expected["size"] for g in sorted(expected["granularities"])}:
-            raise ValueError(f"features {features} by segments, the manifest says {expected}")
+            raise ValueError(f"features {features} by segments, the manifest has {expected}")
         if clip.images:
             from tfrecords.converting import crops  # OpenCV, needed for pictures alone
 
@@ -129,7 +135,7 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-def find_clip(directory, found, clip_id):
+def find_clip(directory: str | os.PathLike, found: dict[str, Any], clip_id: str) -> schema.Clip:
     """A clip by its id.
 
     Args:
@@ -146,20 +152,20 @@ def find_clip(directory, found, clip_id):
     for entry in found["rejected"]:
         if entry["id"] == clip_id:
             raise UserError(f"clip {clip_id} was rejected: {entry['reason']}")
-    cells = list(found["cells"])
-    if found["dataset"] in protocols.PROTOCOLS:  # its name tells the cell
+    groups = list(found["cells"])
+    if found["dataset"] in protocols.PROTOCOLS:  # an id gives the split group
         try:
-            cells = [protocols.split_group_name(protocols.splits_of(found["dataset"], clip_id))]
+            groups = [protocols.split_group_name(protocols.splits_of(found["dataset"], clip_id))]
         except ValueError as error:
             raise UserError(f"--clip: {error}") from None
-    for shard in [shard for cell in cells for shard in found["cells"].get(cell, {"shards": []})["shards"]]:
+    for shard in [shard for group in groups for shard in found["cells"].get(group, {"shards": []})["shards"]]:
         for clip in records(storage.location(directory) / shard["file"]):
             if clip.info.id == clip_id:
                 return clip
     raise UserError(f"{directory}: no clip {clip_id} in it")
 
 
-def describe_clip(clip):
+def describe_clip(clip: schema.Clip) -> dict[str, Any]:
     """A clip's fields as JSON values; arrays by their shape and range.
 
     Args:
@@ -223,9 +229,9 @@ def _text(found):
     for name, protocol in found["protocols"].items():
         clips = protocol["clips"]
         numbers = [clips["train"] + clips["val"], *(clips[split] for split in protocols.SPLITS)]
-        cells = "".join(f"{n:>{10 if i == 0 else 8},}" for i, n in enumerate(numbers))
+        columns = "".join(f"{n:>{10 if i == 0 else 8},}" for i, n in enumerate(numbers))
         part = f" ({len(protocol['labels'])} of {len(found['labels'])} classes)" if "labels" in protocol else ""
-        lines.append(f"{name:<12}{cells}  {protocol['description']}{part}")
+        lines.append(f"{name:<12}{columns}  {protocol['description']}{part}")
     for kind in ("class", "subject", "camera"):
         lines += ["", f"clips per {kind}"]
         width = max((len(name) for name in counts[f"per_{kind}"]), default=0)

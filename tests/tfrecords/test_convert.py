@@ -115,6 +115,7 @@ def test_help_without_tensorflow():
     assert run.stdout.endswith("False\n")
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_the_whole_json_release(real_data, run_convert, tmp_path):
     _, printed, _ = run_convert("nucla", "--source", real_data / "nucla" / "all_sqe", "--out", tmp_path / "out")

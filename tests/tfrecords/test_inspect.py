@@ -137,7 +137,7 @@ def strange_record(path):
         (flip_a_bit, "record 1: damaged"),
         (break_a_picture, "record 2 (a08_s01_e00_v02): not a whole JPEG file"),
         (strange_record, "record 1: not a tf.train.SequenceExample"),
-        (lambda path: rewrite(path, records(path)[:-1]), "2 records, the manifest says 3"),
+        (lambda path: rewrite(path, records(path)[:-1]), "2 records, the manifest has 3"),
         (lambda path: rewrite(path, records(path)[::-1]), "SHA-256 differs"),
     ],
 )

@@ -9,15 +9,18 @@ what the other left. Machines share nothing but the folders: source and output l
 mount under the same path (NFS, Lustre, ...). A worker that dies leaves a temporary file and its shard to the next.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 
 from tfrecords.converting import shards as shard_files
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 
-def check(runner):
+def check(runner: str) -> None:
     """Raises :class:`~zoo.shared.errors.UserError` unless Beam is installed and has that runner."""
     try:
         import apache_beam as beam
@@ -31,7 +34,7 @@ def check(runner):
         raise UserError(f"--runner {runner}: no runner of Apache Beam ({messages.one_line(error)})") from None
 
 
-def run(runner, options):
+def run(runner: str, options: Sequence[str]) -> Callable:
     """How to write shards: a function for :func:`tfrecords.converting.writer.convert`'s ``run``.
 
     Args:

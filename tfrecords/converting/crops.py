@@ -8,24 +8,28 @@ The works this project builds on crop the person before anything else (WACV19 se
 every network a square. A square box keeps the person's proportions, which resizing a slim box would not.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
 from zoo import skeletons
 
-MARGIN = 0.15  # added on each side, as a share of the longer side: joints lie inside the body, boxes around it
+MARGIN = 0.15  # added on each side, as a fraction of the longer side: joints lie inside the body, boxes around it
 JPEG_QUALITY = 90
 SMOOTHING = 0.5  # seconds over which boxes are averaged: joints tremble, and a trembling crop looks like motion
 HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an object in it
-# Metres between the middles of shoulders and hips, and between the shoulders, of an adult: what tells the size of a
+# Metres between the middles of shoulders and hips, and between the shoulders, of an adult: they give the size of a
 # body that is known in pixels alone. Either looks shorter when turned towards the camera, seldom both.
 TORSO, SHOULDERS = 0.5, 0.36
 FARTHEST_HAND = 4  # longer sides of the frame: as far off it as a hand's square goes, and as large as one becomes
 _END_OF_IMAGE = b"\xff\xd9"
 
 
-def project(xyz, focal_length, width, height):
+def project(xyz: np.ndarray, focal_length: float, width: int, height: int) -> np.ndarray:
     """Pixels of points in camera coordinates (x right, y up, z forwards), by a pinhole centred on the picture.
 
     Args:
@@ -43,14 +47,14 @@ def project(xyz, focal_length, width, height):
     return np.stack([width / 2 + x * scale, height / 2 - y * scale], axis=-1).astype(np.float32)
 
 
-def person_box(xy, width, height, margin=MARGIN):
+def person_box(xy: np.ndarray, width: int, height: int, margin: float = MARGIN) -> tuple[int, int, int, int]:
     """The square around a person's joints, or around the whole frame where no joint lies in it.
 
     Args:
         xy: ``[J, 2]`` joints in pixels; NaN where unknown.
         width: Width of the frame in pixels.
         height: Its height.
-        margin: Share of the longer side that is added on each side.
+        margin: Fraction of the longer side that is added on each side.
 
     Returns:
         ``(x_min, y_min, x_max, y_max)``, whole pixels; may reach beyond the frame.
@@ -68,7 +72,17 @@ def person_box(xy, width, height, margin=MARGIN):
     return square_box((low + high) / 2, max(high - low) * (1 + 2 * margin))
 
 
-def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
+def part_boxes(
+    xy: np.ndarray,
+    visible: np.ndarray,
+    parts: Sequence[str],
+    *,
+    layout: str,
+    width: int,
+    height: int,
+    fps: float,
+    xyz: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Where every part is cut out of every frame.
 
     ::
@@ -87,8 +101,8 @@ def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
         width: Width of the frames in pixels.
         height: Their height.
         fps: Frames per second.
-        xyz: ``[T, M, J, 3]`` the joints in metres, which tell the size of the body; default: it is told by shoulders
-            and hips in the picture.
+        xyz: ``[T, M, J, 3]`` the joints in metres, which give the size of the body; default: shoulders and hips in
+            the picture give it.
 
     Returns:
         Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max, all even: in a video's frames each value of colour belongs
@@ -118,7 +132,7 @@ def part_boxes(xy, visible, parts, *, layout, width, height, fps, xyz=None):
     return boxes
 
 
-def whole_box(width, height):
+def whole_box(width: int, height: int) -> tuple[int, int, int, int]:
     """The square around a whole frame, ``(x_min, y_min, x_max, y_max)``: centred on it, as wide as its longer side."""
     return _into_frame(_even_box((width / 2, height / 2), max(width, height)), width, height)
 
@@ -165,7 +179,7 @@ def _first_hand(xy, visible, joint):
 
 
 def _pixels_per_metre(xy, visible, layout, xyz):
-    """How large the first person seen is in every frame, ``[T]``; NaN where it cannot be told."""
+    """How large the first person seen is in every frame, ``[T]``; NaN where it is not known."""
     out = np.full(len(xy), np.nan)
     for person in reversed(range(xy.shape[1])):
         size = _size(xy[:, person], visible[:, person], layout, None if xyz is None else xyz[:, person])
@@ -206,14 +220,14 @@ def _fill(values):
     return np.stack(columns, axis=1).reshape(values.shape)
 
 
-def square_box(centre, side):
+def square_box(centre: Sequence[float] | np.ndarray, side: float) -> tuple[int, int, int, int]:
     """The square of whole pixels nearest to a centre and a side, ``(x_min, y_min, x_max, y_max)``."""
     side = max(round(float(side)), 1)
     x, y = (round(float(value) - side / 2) for value in centre)
     return x, y, x + side, y + side
 
 
-def cut(image, box, size):
+def cut(image: np.ndarray, box: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
     """Cuts a square out of a frame and resizes it; black where the box leaves the frame.
 
     Args:
@@ -236,7 +250,7 @@ def cut(image, box, size):
 def _resize(square, size):
     """A square picture of another size.
 
-    Whole means of two by two pixels come first, so that each pixel has its share in the result: pixels left out would
+    Whole means of two by two pixels come first, so that each pixel counts in the result: pixels left out would
     flicker from frame to frame. They are far quicker than means over areas of any size.
     """
     while len(square) >= 2 * size and len(square) % 2 == 0:
@@ -245,7 +259,7 @@ def _resize(square, size):
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def decode_picture(data):
+def decode_picture(data: bytes) -> np.ndarray:
     """The picture of a PNG or JPEG file's bytes.
 
     Args:
@@ -264,7 +278,7 @@ def decode_picture(data):
     return _decode(data, "PNG")
 
 
-def decode_jpeg(data):
+def decode_jpeg(data: bytes) -> np.ndarray:
     """The picture of a JPEG file's bytes.
 
     Args:
@@ -292,7 +306,7 @@ def _decode(data, name):
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def encode_jpeg(image, quality=JPEG_QUALITY):
+def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
     """The bytes of a JPEG file.
 
     Args:

@@ -10,12 +10,15 @@ What counts as a false body are the criteria published with the NTU skeletons' m
 only where a recording has more than one body.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfrecords.errors import RejectedClip
+from zoo import skeletons
 
 # Confidence of a joint. A sensor's own states are 2 tracked, 1 inferred (from other joints), 0 not tracked.
 TRACKED, INFERRED, INTERPOLATED, ABSENT = 1.0, 0.5, 0.25, 0.0
@@ -23,7 +26,7 @@ KINECT_STATES = {2: TRACKED, 1: INFERRED, 0: ABSENT}
 
 SHORTEST_TRACK = 12  # frames: a body seen for 11 or fewer is noise
 WIDEST = 0.8  # times as wide as high: a frame in which a body is wider shows furniture
-MOST_WIDE_FRAMES = 0.69754  # share of such frames from which on the body is furniture
+MOST_WIDE_FRAMES = 0.69754  # fraction of such frames from which on the body is furniture
 LONGEST_GAP = 0.5  # seconds: what a person may do unseen in a longer one is not a straight line
 
 
@@ -37,14 +40,14 @@ class Poses:
         xy: ``[T, M, J, 2]`` float32 pixels of the frames, or ``None``.
     """
 
-    xyz: Optional[np.ndarray]
+    xyz: np.ndarray | None
     confidence: np.ndarray
-    xy: Optional[np.ndarray] = None
+    xy: np.ndarray | None = None
 
     def __len__(self):
         return len(self.confidence)
 
-    def first(self, frames):
+    def first(self, frames: int) -> Poses:
         """The poses of the first frames."""
         xyz, xy = (None if values is None else values[:frames] for values in (self.xyz, self.xy))
         return Poses(xyz, self.confidence[:frames], xy)
@@ -64,15 +67,15 @@ class Track:
     frames: np.ndarray
     xyz: np.ndarray
     confidence: np.ndarray
-    xy: Optional[np.ndarray] = None
+    xy: np.ndarray | None = None
 
     @property
-    def motion(self):
+    def motion(self) -> float:
         """How much it moves: the variances of its coordinates over all frames and joints, summed (m^2)."""
         return float(self.xyz[self._plausible].reshape(-1, 3).var(axis=0).sum()) if self._plausible.any() else 0.0
 
     @property
-    def is_furniture(self):
+    def is_furniture(self) -> bool:
         """Whether it is wider than a person in most of its frames."""
         return 1 - self._plausible.mean() >= MOST_WIDE_FRAMES
 
@@ -83,7 +86,7 @@ class Track:
         return width <= WIDEST * height
 
 
-def without_false_bodies(tracks):
+def without_false_bodies(tracks: Sequence[Track]) -> list[Track]:
     """Leaves out bodies that are no person, unless none would remain.
 
     Args:
@@ -98,7 +101,7 @@ def without_false_bodies(tracks):
     return list(tracks)
 
 
-def join(tracks, frames, persons, joints):
+def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Poses:
     """Puts tracks together into persons, the most moving body first.
 
     A sensor that loses a body finds it again under another number, so a track goes to the first person that has none
@@ -114,11 +117,9 @@ def join(tracks, frames, persons, joints):
         :class:`Poses`.
     """
     with_pixels = bool(tracks) and all(track.xy is not None for track in tracks)
-    poses = Poses(
-        np.zeros((frames, persons, joints, 3), np.float32),
-        np.zeros((frames, persons, joints), np.float32),
-        np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None,
-    )
+    xyz = np.zeros((frames, persons, joints, 3), np.float32)
+    confidence = np.zeros((frames, persons, joints), np.float32)
+    xy = np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None
     taken = np.zeros((persons, frames), bool)
     for track in sorted(tracks, key=lambda track: -track.motion):  # stable: of equals the first
         free = [person for person in range(persons) if not taken[person, track.frames].any()]
@@ -126,14 +127,14 @@ def join(tracks, frames, persons, joints):
             continue
         person = free[0]
         taken[person, track.frames] = True
-        poses.xyz[track.frames, person] = track.xyz
-        poses.confidence[track.frames, person] = track.confidence
-        if with_pixels:
-            poses.xy[track.frames, person] = track.xy
-    return poses
+        xyz[track.frames, person] = track.xyz
+        confidence[track.frames, person] = track.confidence
+        if xy is not None:
+            xy[track.frames, person] = track.xy
+    return Poses(xyz, confidence, xy)
 
 
-def of_count(poses, persons):
+def of_count(poses: Poses, persons: int) -> Poses:
     """Poses of so many persons: the first ones, and absent ones where there are fewer.
 
     Args:
@@ -153,7 +154,7 @@ def of_count(poses, persons):
     return Poses(fit(poses.xyz), fit(poses.confidence), fit(poses.xy))
 
 
-def fill_gaps(poses, layout, longest=None):
+def fill_gaps(poses: Poses, layout: skeletons.Layout, longest: int | None = None) -> Poses:
     """Puts joints that were not measured on the line between the nearest frames in which they were.
 
     A joint left at zero would lie in the sensor and pull the whole body there. A joint lost while others of the body

@@ -13,9 +13,12 @@ Where a confidence is not given, a joint at exactly zero was not measured. Metre
 right, y upwards, z forwards.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -29,7 +32,7 @@ _COLUMNS = {"xyz": ("x", "y", "z"), "xy": ("u", "v"), "confidence": ("confidence
 _LARGEST = 100_000_000  # values: a CSV that names frame 10**12 must not take all memory
 
 
-def read(path):
+def read(path: str | os.PathLike) -> persons.Poses:
     """Poses from a file.
 
     Args:
@@ -70,14 +73,14 @@ def _poses(values):
     shapes = {name: value.shape[:3] for name, value in arrays.items()}
     if len(set(shapes.values())) != 1:
         raise ValueError(f"arrays of unequal frames, persons or joints: {shapes}")
-    places = [arrays[name] for name in ("xyz", "xy") if name in arrays]
-    measured = np.all([np.isfinite(p).all(axis=-1) & (p != 0).any(axis=-1) for p in places], axis=0)
+    positions = [arrays[name] for name in ("xyz", "xy") if name in arrays]
+    measured = np.all([np.isfinite(p).all(axis=-1) & (p != 0).any(axis=-1) for p in positions], axis=0)
     confidence = arrays.get("confidence")
     if confidence is None:
         confidence = measured * np.float32(persons.TRACKED)
     elif not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("confidence outside 0 to 1")
-    confidence = np.where(np.all([np.isfinite(p).all(axis=-1) for p in places], axis=0), confidence, persons.ABSENT)
+    confidence = np.where(np.all([np.isfinite(p).all(axis=-1) for p in positions], axis=0), confidence, persons.ABSENT)
     return persons.Poses(arrays.get("xyz"), confidence, arrays.get("xy"))
 
 

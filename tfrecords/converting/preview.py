@@ -4,6 +4,11 @@ Each clip is a row of frames, evenly spread over its length, and under it the pi
 mirrored picture, joints of another camera or a wrong order of joints cannot be missed in it.
 """
 
+from __future__ import annotations
+
+import pathlib
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
@@ -13,6 +18,9 @@ from zoo import skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
+if TYPE_CHECKING:
+    from tfrecords.datasets.base import VideoSource
+
 CLIPS, FRAMES = 6, 5
 HEIGHT = 240  # of a frame on the sheet, pixels
 _LETTERS = cv2.FONT_HERSHEY_SIMPLEX
@@ -21,7 +29,7 @@ _LEFT, _RIGHT, _MIDDLE = (60, 220, 90), (240, 70, 60), (250, 220, 80)
 _BOXES = {"full_body": (255, 255, 255), "left_hand": _LEFT, "right_hand": _RIGHT}
 
 
-def contact_sheet(source, path, clip=None):
+def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = None) -> tuple[int, int]:
     """Draws a contact sheet.
 
     Args:
@@ -40,7 +48,7 @@ def contact_sheet(source, path, clip=None):
         raise UserError(f"--preview {path}: expected the name of a .png or .jpg file")
     if not source.parts:
         raise UserError("--preview draws over pictures, and --parts none has none: leave one of the two out")
-    infos = source.index().clips
+    infos = list(source.index().clips)
     if clip is not None:
         infos = [info for info in infos if info.id == clip]
         if not infos:

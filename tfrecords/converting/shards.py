@@ -62,7 +62,7 @@ def _stem(group):
 
 
 def plan(
-    source: Source | type[Source],
+    source: Source,
     clips: Iterable[schema.ClipInfo],
     *,
     shards: int | None = None,
@@ -74,7 +74,7 @@ def plan(
     most datasets, so each shard holds a mixture, which shuffling with a finite buffer relies on.
 
     Args:
-        source: The :class:`~tfrecords.datasets.base.Source`, or its class, whose protocols divide the clips.
+        source: The :class:`~tfrecords.datasets.base.Source` whose protocols divide the clips.
         clips: :class:`~tfrecords.schema.ClipInfo` of every clip.
         shards: Shards per split group (fewer where a group has fewer clips); default: from ``clips_per_shard``.
         clips_per_shard: Largest number of clips in a shard.

@@ -26,7 +26,7 @@ from tfrecords.converting import crops
 
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
-LENGTHS_DIFFER_SHARE = 0.05
+LENGTHS_DIFFER_FRACTION = 0.05
 _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
@@ -134,7 +134,8 @@ class Video:
             with self._open() as container:
                 stream = self._stream(container)
                 self.fps = float(stream.average_rate or stream.guessed_rate or 0.0)
-                aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+                codec = stream.codec_context  # None where FFmpeg has no decoder
+                aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
                 start = _start_time(container)
                 if self._threads:
                     stream.thread_type = "AUTO"
@@ -171,7 +172,7 @@ def _time(frame, start, count, fps):
 
 def lengths_agree(first: float, second: float) -> bool:
     """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
-    return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_SHARE * max(first, second))
+    return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_FRACTION * max(first, second))
 
 
 def _is_cut_off(stream, count, last):

@@ -22,9 +22,10 @@ _FIRST = ("ntu", "smarthome", "nucla", "cad", "msr_daily", "sbu")  # the order o
 def _declared(path: pathlib.Path) -> Iterator[tuple[str, str]]:
     """``(dataset, class)`` of each class with a ``name``; the module is not imported, which would load OpenCV."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        for line in node.body if isinstance(node, ast.ClassDef) else ():
-            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "name":
-                yield ast.literal_eval(line.value), node.name
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "name":
+                    yield ast.literal_eval(line.value), node.name
 
 
 def _find() -> dict[str, tuple[str, str]]:

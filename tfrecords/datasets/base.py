@@ -1,10 +1,15 @@
 """What a dataset's module provides: the interface between an original download and the writer."""
 
+from __future__ import annotations
+
 import abc
+import argparse
 import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Union
 
 import numpy as np
 
@@ -16,6 +21,8 @@ from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
+Recording = Union[video.Video, video.Pictures]
+Poses = persons.Poses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,21 +61,21 @@ class Source(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds the dataset's own options to ``python -m tfrecords.convert <name>``."""
 
     @classmethod
     @abc.abstractmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> Source:
         """The source that parsed arguments describe; :class:`~zoo.shared.errors.UserError` when it is not there."""
 
     @staticmethod
     @abc.abstractmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """The :class:`~tfrecords.schema.ClipInfo` a clip's id stands for; ``ValueError`` if it is no id."""
 
     @staticmethod
-    def performance(info):
+    def performance(info: schema.ClipInfo) -> str:
         """What a clip shows, however many clips show it: a key that validation never separates from training.
 
         By default the same action by the same subject for the same time in the same setup, whichever camera saw it.
@@ -81,24 +88,24 @@ class Source(abc.ABC):
         """
         return f"{info.setup}/{info.label}/{info.subject}/{info.repetition}"
 
-    def protocols(self):
-        """Name of each evaluation protocol -> what the manifest says of it: ``description`` and perhaps ``labels``."""
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """Name of each evaluation protocol -> its entry in the manifest: ``description`` and perhaps ``labels``."""
         return {name: protocol.facts() for name, protocol in protocols.PROTOCOLS[self.name].items()}
 
-    def splits_of(self, info):
+    def splits_of(self, info: schema.ClipInfo) -> dict[str, str | None]:
         """Protocol -> split of a clip (``None`` where the protocol does not use it)."""
         return protocols.splits_of(self.name, info.id)
 
     @abc.abstractmethod
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """What the records depend on besides the source's files, as JSON values; recorded in the manifest."""
 
     @abc.abstractmethod
-    def index(self):
+    def index(self) -> Index:
         """The :class:`Index` of the source: names only, cheap; :class:`~zoo.shared.errors.UserError` if empty."""
 
     @abc.abstractmethod
-    def read(self, info):
+    def read(self, info: schema.ClipInfo) -> schema.Clip:
         """The :class:`~tfrecords.schema.Clip` of one index entry; raises ``RejectedClip`` with the reason."""
 
 
@@ -106,7 +113,7 @@ class VideoSource(Source):
     """A dataset of recordings with skeletons beside them: pictures are cut out where the skeletons are.
 
     Either may be left out: ``parts=()`` stores poses alone; ``poses=False`` stores the video alone, whole, as a square
-    with black borders, because nothing says where in it the person is.
+    with black borders, because it is unknown where in it the person is.
 
     Args:
         folder: The download.
@@ -117,14 +124,16 @@ class VideoSource(Source):
     A subclass gives :meth:`recording` and :meth:`poses_of` besides what every source gives.
     """
 
-    def __init__(self, folder, *, parts=("full_body",), size=SIZE, poses=True):
+    def __init__(
+        self, folder: str | os.PathLike, *, parts: Sequence[str] = ("full_body",), size: int = SIZE, poses: bool = True
+    ):
         self.folder = pathlib.Path(folder)
         self.parts, self.size, self.with_poses = tuple(parts), size, poses
         if not poses:
             self.layout, self.persons = "", 0
 
     @classmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds ``--source``, ``--parts``, ``--size`` and ``--no-poses``."""
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         add_picture_arguments(parser)
@@ -133,35 +142,35 @@ class VideoSource(Source):
         )
 
     @classmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> VideoSource:
         """The source that parsed arguments describe."""
         return cls(require_folder(arguments.source), **cls.picture_options(arguments))
 
     @staticmethod
-    def picture_options(arguments):
+    def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
         """``parts``, ``size`` and ``poses`` from parsed arguments; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
         if arguments.no_poses and parts != ("full_body",):
             raise UserError(
-                f"--no-poses with --parts {arguments.parts}: without poses nothing says where hands are, and without "
+                f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
                 "pictures nothing is left: leave one of the two out"
             )
         return {"parts": parts, "size": size, "poses": not arguments.no_poses}
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """What is stored: parts, size, poses."""
         out = {"parts": list(self.parts), "poses": self.with_poses}
         return {**out, "size": self.size} if self.parts else out
 
     @abc.abstractmethod
-    def recording(self, info):
+    def recording(self, info: schema.ClipInfo) -> Recording:
         """The frames of a clip, a :class:`~tfrecords.converting.video.Video` or ``Pictures``.
 
         Raises ``RejectedClip`` or ``ValueError``.
         """
 
     @abc.abstractmethod
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
         """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
 
         Args:
@@ -170,7 +179,7 @@ class VideoSource(Source):
                 wanted.
         """
 
-    def filled(self, poses, name, longest=persons.LONGEST_GAP):
+    def filled(self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP) -> persons.Poses:
         """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
 
         Args:
@@ -185,18 +194,18 @@ class VideoSource(Source):
             raise RejectedClip(f"{name}: {reason}") from None
 
     @staticmethod
-    def projected(poses, recording, focal_length):
-        """The poses with the joints' places in a recording, seen by a pinhole camera.
+    def projected(poses: persons.Poses, recording: Recording, focal_length: float) -> persons.Poses:
+        """The poses with the joints' pixel coordinates in a recording, seen by a pinhole camera.
 
         Args:
             poses: :class:`~tfrecords.converting.persons.Poses`.
             recording: Whose frames they are.
             focal_length: Of the camera, in pixels of the recording.
         """
-        xy = crops.project(poses.xyz, focal_length, recording.width, recording.height)
+        xy = crops.project(np.asarray(poses.xyz), focal_length, recording.width, recording.height)
         return persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))  # NaN: absent, at the camera itself
 
-    def boxes(self, poses, recording):
+    def boxes(self, poses: persons.Poses | None, recording: Recording) -> dict[str, np.ndarray]:
         """Part -> where it is cut out.
 
         Args:
@@ -205,11 +214,11 @@ class VideoSource(Source):
 
         Returns:
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
-            where nothing says where the joints are in it.
+            where it is unknown where the joints are in it.
         """
         if poses is None or poses.xy is None:
             if self.parts != ("full_body",):
-                raise RejectedClip("its joints' places in the pictures are not known, so hands cannot be cut out")
+                raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
             return {"full_body": np.array([crops.whole_box(recording.width, recording.height)])}
         return crops.part_boxes(
             poses.xy,
@@ -222,7 +231,7 @@ class VideoSource(Source):
             xyz=poses.xyz,
         )
 
-    def read(self, info):
+    def read(self, info: schema.ClipInfo) -> schema.Clip:
         """One clip."""
         try:
             recording = self.recording(info) if self.parts else None
@@ -280,11 +289,11 @@ class PairedSource(VideoSource):
     poses_endings: tuple
     example: str
 
-    def __init__(self, folder, **options):
+    def __init__(self, folder: str | os.PathLike, **options: Any):
         super().__init__(folder, **options)
-        self._files = {}
+        self._files: dict[str, dict[str, pathlib.Path]] = {}
 
-    def index(self):
+    def index(self) -> Index:
         """Every clip that a video or a file of poses is there of."""
         self._files, rejected = self.find()
         ids = sorted(set().union(*self._files.values()))
@@ -294,13 +303,13 @@ class PairedSource(VideoSource):
             )
         return Index(tuple(self.parse_id(clip) for clip in ids), tuple(rejected))
 
-    def find(self):
+    def find(self) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
         """``"video"`` and ``"poses"`` -> clip's id -> path, as far as they are wanted; and what is rejected.
 
         Where a clip has poses under several endings, the first of :attr:`poses_endings` is taken.
         """
         found, rejected = find_files(self.folder, {e: e for e in self._endings()}, lambda stem: self.parse_id(stem).id)
-        files = {}
+        files: dict[str, dict[str, pathlib.Path]] = {}
         if self.with_poses:
             files["poses"] = {}
             for ending in reversed(self.poses_endings):
@@ -309,14 +318,14 @@ class PairedSource(VideoSource):
             files["video"] = found[self.video_ending]
         return files, rejected
 
-    def expected(self):
+    def expected(self) -> str:
         """How the files are called, for a message."""
         return " and ".join(f"{self.example}{ending}" for ending in self._endings())
 
     def _endings(self):
         return (*(self.poses_endings if self.with_poses else ()), *([self.video_ending] if self.parts else ()))
 
-    def path(self, info, kind):
+    def path(self, info: schema.ClipInfo, kind: str) -> pathlib.Path:
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
         path = self._files[kind].get(info.id)
         if path is None:
@@ -324,12 +333,12 @@ class PairedSource(VideoSource):
             raise RejectedClip(f"no {kind} of it ({hint})")
         return path
 
-    def recording(self, info):
+    def recording(self, info: schema.ClipInfo) -> Recording:
         """The video."""
         return video.Video(self.path(info, "video"))
 
 
-def add_picture_arguments(parser):
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--parts`` and ``--size``."""
     parser.add_argument(
         "--parts",
@@ -338,7 +347,7 @@ def add_picture_arguments(parser):
     parser.add_argument("--size", type=int, metavar="N", help=f"side of the stored pictures, pixels; default: {SIZE}")
 
 
-def picture_options(arguments):
+def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int]:
     """``(parts, size)`` from parsed arguments; :class:`~zoo.shared.errors.UserError` when they are wrong."""
     size = SIZE if arguments.size is None else arguments.size
     if not 1 <= size <= LARGEST_SIZE:
@@ -350,7 +359,9 @@ def picture_options(arguments):
     return tuple(part for part in schema.PARTS if part in parts), size
 
 
-def find_files(folder, endings, id_of):
+def find_files(
+    folder: pathlib.Path, endings: dict[str, str], id_of: Callable[[str], str]
+) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
     """Finds a dataset's files anywhere below a folder.
 
     Args:
@@ -362,7 +373,8 @@ def find_files(folder, endings, id_of):
         ``(found, rejected)``: what -> clip's id -> path; and ``(id, reason)`` of files that are no clip or are there
         twice.
     """
-    found, rejected = {what: {} for what in endings.values()}, {}
+    found: dict[str, dict[str, pathlib.Path]] = {what: {} for what in endings.values()}
+    rejected: dict[str, str] = {}
     for directory, names in walk(folder, rejected):
         for name in names:
             ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)
@@ -385,7 +397,7 @@ def find_files(folder, endings, id_of):
     return found, sorted(rejected.items())
 
 
-def walk(folder, rejected):
+def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathlib.Path, list[str]]]:
     """Folders below one and names of their files, sorted, each folder once; after them what symbolic links lead to.
 
     What a conversion into a folder below leaves there is passed over: hidden folders, and manifests.
@@ -402,7 +414,7 @@ def walk(folder, rejected):
         name = printable(os.path.relpath(error.filename, folder))
         rejected[name] = f"folder cannot be read ({error.strerror}), check its mode and owner"
 
-    begin, seen = [folder], set()
+    begin, seen = [os.fspath(folder)], set()
     for start in begin:  # which grows by the links that are found
         for directory, folders, names in os.walk(start, onerror=refuse):
             real = os.path.realpath(directory)
@@ -414,7 +426,7 @@ def walk(folder, rejected):
             yield pathlib.Path(directory), sorted(name for name in names if name != schema.MANIFEST)
 
 
-def read_text(path):
+def read_text(path: pathlib.Path) -> str:
     """A text file's contents; ``RejectedClip`` where it cannot be read or is none."""
     try:
         return path.read_text(encoding="utf-8")
@@ -424,7 +436,7 @@ def read_text(path):
         raise RejectedClip(f"{path.name}: not a text file") from None
 
 
-def require_counterparts(name, first, second):
+def require_counterparts(name: str, first: tuple[str, Collection[int]], second: tuple[str, Collection[int]]) -> None:
     """``RejectedClip`` unless nearly every frame of one stream has its counterpart in the other.
 
     Args:
@@ -438,7 +450,7 @@ def require_counterparts(name, first, second):
         raise RejectedClip(f"{name}: {counts}, {both} of the same number: one of the two is cut off")
 
 
-def parse_json(text, name):
+def parse_json(text: str, name: str) -> Any:
     """What a JSON file's text holds; ``RejectedClip``, beginning with the file's name, where it is no JSON."""
     try:
         return json.loads(text)
@@ -448,12 +460,12 @@ def parse_json(text, name):
         raise RejectedClip(f"{name}: not of the expected form (nested too deeply)") from None
 
 
-def printable(name):
+def printable(name: str) -> str:
     """A file's name as text that any file and terminal takes: bytes that are no UTF-8 become ``\\xNN``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def require_folder(path):
+def require_folder(path: pathlib.Path) -> pathlib.Path:
     """The path, if it is a readable folder; :class:`~zoo.shared.errors.UserError` otherwise."""
     try:
         next(path.iterdir(), None)

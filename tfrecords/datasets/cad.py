@@ -12,6 +12,9 @@ Koppula, Gupta, Saxena. Learning human activities and object affordances from RG
                 Subject1_rgbd_images/making_cereal/1204142055/RGB_1.png      640 x 480
 """
 
+from __future__ import annotations
+
+import pathlib
 import re
 
 import numpy as np
@@ -60,14 +63,14 @@ class CAD120(openni.OpenNISource):
     subject_folder = re.compile(r"subject([0-9])(_.*)?", re.IGNORECASE)
 
     name = "cad120"
-    labels = ACTIVITIES_120
+    labels: tuple[str, ...] = ACTIVITIES_120
     persons = 1
     fps = 30.0
     help = "CAD-120 (Koppula et al., IJRR 2013)"
     subjects = (1, 3, 4, 5)
 
     @classmethod
-    def parse_id(cls, clip_id):
+    def parse_id(cls, clip_id: str) -> schema.ClipInfo:
         """Reads ``a01_s1_1204142055``: activity, subject and the recording's number, which is its time."""
         match = _ID.fullmatch(clip_id)
         if not match:
@@ -80,16 +83,16 @@ class CAD120(openni.OpenNISource):
         return schema.ClipInfo(clip_id, activity - 1, subject)
 
     @staticmethod
-    def performance(info):
+    def performance(info: schema.ClipInfo) -> str:
         """A recording: an activity that a subject repeats is performed anew, often with another object."""
         return info.id
 
     @staticmethod
-    def stem_of(path):
+    def stem_of(path: pathlib.Path) -> pathlib.Path:
         """The path without ``.txt``."""
         return path.with_suffix("")
 
-    def clip_id(self, stem):
+    def clip_id(self, stem: pathlib.Path) -> str:
         """``a01_s1_1204142055`` from the names of a recording's file or folder and of those it lies in."""
         if not _RECORDING.fullmatch(stem.name):
             raise ValueError("pictures in a folder that is no recording, expected a name of ten digits")
@@ -98,7 +101,7 @@ class CAD120(openni.OpenNISource):
             raise ValueError(f"activity {activity!r} is none of the dataset's {len(self.labels)} classes")
         return self.parse_id(f"a{self.labels.index(activity) + 1:02d}_s{self._subject(stem)}_{stem.name}").id
 
-    def activity(self, stem):
+    def activity(self, stem: pathlib.Path) -> str:
         """What a recording shows: the name of the folder it lies in."""
         return stem.parent.name.replace("_", " ")
 
@@ -111,7 +114,7 @@ class CAD120(openni.OpenNISource):
         raise ValueError(f"in no subject's folder, expected a tree such as {self.tree}")
 
     @staticmethod
-    def parse_rows(text, name):
+    def parse_rows(text: str, name: str) -> dict[int, np.ndarray]:
         """The person in one skeleton text: frame number -> ``[1, 15, 4]``, metres and confidence.
 
         The tracker's own confidence is 1 or 0. Where it is 0 it has made the joint up from the others.
@@ -140,7 +143,7 @@ class CAD60(CAD120):
     help = "CAD-60 (Sung et al., ICRA 2012)"
     subjects = (1, 2, 3, 4)
 
-    def activity(self, stem):
+    def activity(self, stem: pathlib.Path) -> str:
         """What a recording shows: the word beside its number in ``activityLabel.txt``."""
         path = stem.parent / LABELS_FILE
         try:

@@ -1,4 +1,4 @@
-"""Clips of your own: any videos, with or without a file of poses each, and one CSV that says what they are.
+"""Clips of your own: any videos, with or without a file of poses each, and one CSV that describes them.
 
 ``docs/datasets/folder.md`` has an example from the first video to the served model::
 
@@ -7,10 +7,16 @@
                     kitchen/0002.mp4,kitchen/0002.npz,eat,4,test
 """
 
+from __future__ import annotations
+
+import argparse
 import csv
 import hashlib
+import os
 import pathlib
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +51,15 @@ class Folder(base.VideoSource):
     help = "videos and poses of your own, listed in a CSV"
 
     def __init__(
-        self, table, *, layout="", persons=1, fps=30.0, focal_length=0.0, parts=("full_body",), size=base.SIZE
+        self,
+        table: str | os.PathLike,
+        *,
+        layout: str = "",
+        persons: int = 1,
+        fps: float = 30.0,
+        focal_length: float = 0.0,
+        parts: Sequence[str] = ("full_body",),
+        size: int = base.SIZE,
     ):
         self.layout, self.persons = layout, persons
         super().__init__(pathlib.Path(table).parent, parts=parts, size=size, poses=bool(layout))
@@ -56,7 +70,7 @@ class Folder(base.VideoSource):
         self._validated = {column for column, split in used if split == "val"}
 
     @classmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds ``--csv`` and what a CSV does not say."""
         parser.add_argument("--csv", type=pathlib.Path, required=True, metavar="FILE", help="list of the clips")
         base.add_picture_arguments(parser)
@@ -67,11 +81,11 @@ class Folder(base.VideoSource):
         parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
         parser.add_argument(
             "--focal-length", type=float, default=0.0, metavar="PIXELS",
-            help="of the camera, where poses are in metres alone: says where in the pictures the joints are",
+            help="of the camera, where poses are in metres alone: projects the joints into the pictures",
         )  # fmt: skip
 
     @classmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> Folder:
         """The source that parsed arguments describe."""
         parts, size = base.picture_options(arguments)
         if arguments.layout:
@@ -95,7 +109,7 @@ class Folder(base.VideoSource):
             size=size,
         )
 
-    def parse_id(self, clip_id):
+    def parse_id(self, clip_id: str) -> schema.ClipInfo:  # type: ignore[override]
         """The :class:`~tfrecords.schema.ClipInfo` of a clip in the list; ``ValueError`` where there is none."""
         if clip_id not in self._rows:
             raise ValueError(f"{clip_id!r} is in no line of {self.table}")
@@ -103,19 +117,19 @@ class Folder(base.VideoSource):
         return schema.ClipInfo(clip_id, self.labels.index(row["label"]), **{name: row[name] for name in _NUMBERS})
 
     @staticmethod
-    def performance(info):
-        """As for every dataset where the list tells performances apart; else each clip is one."""
+    def performance(info: schema.ClipInfo) -> str:
+        """As for every dataset where the list distinguishes performances; else each clip is one."""
         known = info.subject or info.setup or info.repetition
         return base.Source.performance(info) if known else info.id
 
-    def protocols(self):
+    def protocols(self) -> dict[str, dict[str, Any]]:
         """The CSV's columns of splits."""
         return {
             name: {"description": f"column {column!r} of {self.table.name}"} for name, column in self._protocols.items()
         }
 
-    def splits_of(self, info):
-        """What the CSV says; where it names no validation clips, a tenth of the training performances."""
+    def splits_of(self, info: schema.ClipInfo) -> dict[str, str | None]:
+        """What the CSV states; where it names no validation clips, a tenth of the training performances."""
         splits = {}
         for name, column in self._protocols.items():
             split = self._rows[info.id][column]
@@ -124,20 +138,20 @@ class Folder(base.VideoSource):
             splits[name] = split or None
         return splits
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """All that the records depend on."""
         out = {"layout": self.layout, "persons": self.persons, "fps": self.fps, "focal_length": self.focal_length}
         return {**super().options(), **out, "csv": hashlib.sha256(self.table.read_bytes()).hexdigest()}
 
-    def index(self):
+    def index(self) -> base.Index:
         """Every line of the CSV."""
         return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(self._rows)))
 
-    def recording(self, info):
+    def recording(self, info: schema.ClipInfo) -> base.Recording:
         """The video."""
         return video.Video(self._path(info, "video"))
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
         path = self._path(info, "poses")
         try:

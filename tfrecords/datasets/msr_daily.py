@@ -9,6 +9,8 @@ Wang, Liu, Wu, Yuan. Mining actionlet ensemble for action recognition with depth
     a01_s01_e01_skeleton_proj.txt       a converted form: frame, joint, x, y, z
 """
 
+from __future__ import annotations
+
 import re
 
 import numpy as np
@@ -46,7 +48,7 @@ class MSRDaily(base.PairedSource):
     help = "MSR Daily Activity 3D (Wang et al., CVPR 2012)"
 
     @staticmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``a01_s01_e01``: activity, subject and which of the two performances it is."""
         match = _ID.fullmatch(clip_id)
         if not match:
@@ -60,7 +62,7 @@ class MSRDaily(base.PairedSource):
                 raise ValueError(f"{clip_id}: no {letter}{number:02d}, expected {letter}01 to {last}")
         return schema.ClipInfo(clip_id, activity - 1, subject, repetition=posture)
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The first body of every frame, as the dataset's authors take it."""
         path = self.path(info, "poses")
         parse = parse_skeleton if path.name.endswith(self.poses_endings[0]) else parse_converted
@@ -70,15 +72,15 @@ class MSRDaily(base.PairedSource):
             return persons.Poses(poses.xyz, poses.confidence)
         if parse is parse_converted:
             return self.projected(poses, recording, nucla.FOCAL_LENGTH * recording.width / nucla.FOCAL_WIDTH)
-        xy = poses.xy * np.array([recording.width, recording.height], np.float32)
+        xy = np.asarray(poses.xy) * np.array([recording.width, recording.height], np.float32)
         return persons.Poses(poses.xyz, poses.confidence, xy)
 
 
-def parse_skeleton(text, name):
+def parse_skeleton(text: str, name: str) -> np.ndarray:
     """The first body in each frame of one ``_skeleton.txt``.
 
     The first line holds the numbers of frames and joints. Each frame begins with its number of rows: 40 per body, two
-    per joint: x, y, z in metres; u, v as shares of the picture, and the depth. Every row ends with a confidence that
+    per joint: x, y, z in metres; u, v as fractions of the picture, and the depth. Every row ends with a confidence that
     the dataset's authors say is of no use.
 
     Args:
@@ -116,7 +118,7 @@ def parse_skeleton(text, name):
     return _with_confidence(joints)
 
 
-def parse_converted(text, name):
+def parse_converted(text: str, name: str) -> np.ndarray:
     """The body in one ``_skeleton_proj.txt``: rows ``frame joint x y z``, frames and joints from 1, metres.
 
     Args:

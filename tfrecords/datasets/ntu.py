@@ -9,8 +9,14 @@ Liu, Shahroudy, Perez, Wang, Duan, Kot. NTU RGB+D 120. TPAMI 2020.
     S001C001P001R001A001_rgb.avi       1920 x 1080, 30 frames per second
 """
 
+from __future__ import annotations
+
+import argparse
+import os
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +77,7 @@ class NTU60(base.PairedSource):
     example = "S001C001P001R001A001"
 
     name = "ntu60"
-    labels = ACTIONS[:60]
+    labels: tuple[str, ...] = ACTIONS[:60]
     layout = _LAYOUT.name
     persons = 2
     fps = 30.0
@@ -79,12 +85,12 @@ class NTU60(base.PairedSource):
     # Setups, cameras, persons, repetitions and actions go from 1 to these.
     limits = (17, 3, 40, 2, 60)
 
-    def __init__(self, folder, *, missing=(), **options):
+    def __init__(self, folder: str | os.PathLike, *, missing: Iterable[str] = (), **options: Any):
         super().__init__(folder, **options)
         self.missing = frozenset(missing)
 
     @classmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds what every dataset of videos has, and ``--missing-skeletons``."""
         super().add_arguments(parser)
         parser.add_argument(
@@ -93,7 +99,7 @@ class NTU60(base.PairedSource):
         )  # fmt: skip
 
     @classmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> NTU60:
         """The source that parsed arguments describe."""
         options = cls.picture_options(arguments)
         if arguments.missing_skeletons and arguments.no_poses:
@@ -102,7 +108,7 @@ class NTU60(base.PairedSource):
         return cls(base.require_folder(arguments.source), missing=missing, **options)
 
     @classmethod
-    def parse_id(cls, clip_id):
+    def parse_id(cls, clip_id: str) -> schema.ClipInfo:
         """Reads ``S001C001P001R001A001``: setup, camera, person, repetition, action."""
         match = _ID.fullmatch(clip_id)
         if not match:
@@ -114,11 +120,11 @@ class NTU60(base.PairedSource):
         setup, camera, subject, repetition, action = numbers
         return schema.ClipInfo(clip_id, action - 1, subject, camera, setup, repetition)
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """What every dataset of videos has, and the number of clips listed as missing."""
         return {**super().options(), "missing_skeletons": len(self.missing)}
 
-    def index(self):
+    def index(self) -> base.Index:
         """Every clip that a skeleton or a video is there of, but those listed as missing."""
         found = super().index()
         listed = {clip.id for clip in found.clips} & self.missing
@@ -126,13 +132,13 @@ class NTU60(base.PairedSource):
         rejected = [*found.rejected, *((clip, reason) for clip in listed)]
         return base.Index(tuple(clip for clip in found.clips if clip.id not in listed), tuple(sorted(rejected)))
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The two bodies that move most."""
         path = self.path(info, "poses")
         tracks, frames = parse_skeleton(base.read_text(path), path.name)
         poses = persons.join(persons.without_false_bodies(tracks), frames, self.persons, _JOINTS)
         poses = self.filled(poses, path.name)
-        if recording is not None:  # copies of the dataset in smaller pictures are common
+        if recording is not None and poses.xy is not None:  # copies of the dataset in smaller pictures are common
             poses.xy[...] *= recording.width / FRAME_WIDTH
         return poses
 
@@ -146,7 +152,7 @@ class NTU120(NTU60):
     limits = (32, 3, 106, 2, 120)
 
 
-def read_missing(path):
+def read_missing(path: pathlib.Path) -> set[str]:
     """Clip ids in one of the authors' lists of clips with missing skeletons.
 
     Args:
@@ -168,7 +174,7 @@ def read_missing(path):
     return ids
 
 
-def parse_skeleton(text, name):
+def parse_skeleton(text: str, name: str) -> tuple[list[persons.Track], int]:
     """The bodies in one ``.skeleton`` file.
 
     Args:
@@ -201,7 +207,7 @@ def parse_skeleton(text, name):
             raise RejectedClip(f"{name} line {position}: {field[:20]!r}, expected {what}")
         return int(field)
 
-    bodies = {}
+    bodies: dict[str, dict[int, np.ndarray]] = {}
     frames = number("the number of frames")
     for frame in range(frames):
         for _ in range(number("the number of bodies")):

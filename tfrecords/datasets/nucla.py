@@ -2,15 +2,20 @@
 
 Wang, Nie, Xia, Wu, Zhu. Cross-view action modeling, learning and recognition. CVPR 2014.
 
-Two forms are in circulation, told apart by the folder's contents; ``docs/datasets/nucla.md`` describes both::
+Two forms are in circulation, distinguished by the folder's contents; ``docs/datasets/nucla.md`` describes both::
 
     json       all_sqe/a01_s01_e00_v01.json          poses: file_name, label 1-10, skeletons [T][20][3]
     original   view_1/a01_s01_e00/frame_12_tc_48321_rgb.jpg          a picture per frame
                                   frame_12_tc_48321_skeletons.txt    joints per frame: x,y,z,state
 """
 
+from __future__ import annotations
+
+import argparse
 import os
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,18 +69,18 @@ class NUCLA(base.VideoSource):
     fps = 12.0
     help = "Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014)"
 
-    def __init__(self, folder, form, **options):
+    def __init__(self, folder: str | os.PathLike, form: str, **options: Any):
         super().__init__(folder, **{"parts": (), **options})
         self.form = form
 
     @classmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds what every dataset of videos has, and ``--form``."""
         super().add_arguments(parser)
         parser.add_argument("--form", choices=("json", "original"), help="which release; default: seen from the folder")
 
     @classmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> NUCLA:
         """The release found in ``--source``; ``UserError`` when there is none, both, or an option is wrong."""
         source = base.require_folder(arguments.source)
         found = {form: folder for form, folder in _releases(source) if arguments.form in (None, form)}
@@ -94,7 +99,7 @@ class NUCLA(base.VideoSource):
         return cls(folder, form, **cls.picture_options(arguments))
 
     @staticmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``a01_s01_e00_v01``: action, subject, repetition (episode) and view."""
         match = _CLIP.fullmatch(clip_id)
         if not match:
@@ -107,13 +112,14 @@ class NUCLA(base.VideoSource):
         label = list(ACTIONS).index(action)
         return schema.ClipInfo(clip_id, label, subject=subject, camera=view, repetition=repetition)
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """The form and, for the original one, what every dataset of videos has."""
         return {"form": self.form, **(super().options() if self.form == "original" else {})}
 
-    def index(self):
+    def index(self) -> base.Index:
         """Every clip by its file's or folder's name."""
-        clips, rejected = [], []
+        clips: list[schema.ClipInfo] = []
+        rejected: list[tuple[str, str]] = []
         if self.form == "json":
             names = [path.stem for path in self.folder.glob("*.json") if _CLIP.fullmatch(path.stem)]
         else:
@@ -138,7 +144,7 @@ class NUCLA(base.VideoSource):
             rejected.append((folder.name, f"folder cannot be read ({error.strerror}), check its mode and owner"))
             return []
 
-    def recording(self, info):
+    def recording(self, info: schema.ClipInfo) -> base.Recording:
         """The pictures of a clip of the original form."""
         folder, pictures, _ = self._frames(info)
         if not pictures:
@@ -148,7 +154,7 @@ class NUCLA(base.VideoSource):
         except ValueError as error:
             raise RejectedClip(f"{_shown(folder)}/{error}") from None
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The performer's poses."""
         if self.form == "json":
             return self._read_json(info)
@@ -221,7 +227,7 @@ def _releases(source):
             yield "original", folder
 
 
-def parse_skeletons(text, name):
+def parse_skeletons(text: str, name: str) -> list[np.ndarray]:
     """The persons in one ``frame_*_skeletons.txt``.
 
     Each person is a line with one number followed by 20 lines ``x,y,z,state``, metres and the sensor's tracking
@@ -237,25 +243,25 @@ def parse_skeletons(text, name):
     Raises:
         RejectedClip: A line is no number or no joint, a person has not 20 joints, or a coordinate is not finite.
     """
-    bodies = []
+    people: list[list[list[float]]] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        values = line.strip().rstrip(",").split(",")
-        if values == [""]:
+        fields = line.strip().rstrip(",").split(",")
+        if fields == [""]:
             continue
         try:
-            values = [float(value) for value in values]
+            values = [float(field) for field in fields]
         except ValueError:
             raise RejectedClip(f"{name} line {number}: {line.strip()[:40]!r} is no number") from None
         if len(values) == 1:
-            bodies.append([])
-        elif len(values) == 4 and bodies and values[3] in persons.KINECT_STATES:
-            bodies[-1].append([*values[:3], persons.KINECT_STATES[values[3]]])
+            people.append([])
+        elif len(values) == 4 and people and values[3] in persons.KINECT_STATES:
+            people[-1].append([*values[:3], persons.KINECT_STATES[int(values[3])]])
         else:
             raise RejectedClip(f"{name} line {number}: {line.strip()[:40]!r}, expected x,y,z,state")
-    for person in bodies:
-        if len(person) != _JOINTS:
-            raise RejectedClip(f"{name}: truncated, a person of {len(person)} joints, expected {_JOINTS}")
-    bodies = [np.array(person, np.float32) for person in bodies]
+    for joints in people:
+        if len(joints) != _JOINTS:
+            raise RejectedClip(f"{name}: truncated, a person of {len(joints)} joints, expected {_JOINTS}")
+    bodies = [np.array(joints, np.float32) for joints in people]
     if not all(np.isfinite(person).all() for person in bodies):
         raise RejectedClip(f"{name}: NaN or infinite coordinates")
     for person in bodies:
@@ -263,7 +269,7 @@ def parse_skeletons(text, name):
     return bodies
 
 
-def nearest_person(bodies):
+def nearest_person(bodies: Sequence[np.ndarray]) -> np.ndarray:
     """The person closest to the sensor: the dataset has one performer, others pass behind.
 
     Args:

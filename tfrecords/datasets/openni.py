@@ -8,10 +8,15 @@
 A picture and a row belong together where their numbers are equal.
 """
 
+from __future__ import annotations
+
 import abc
+import pathlib
+import re
 
 import numpy as np
 
+from tfrecords import schema
 from tfrecords.converting import persons, video
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
@@ -32,26 +37,31 @@ class OpenNISource(base.PairedSource):
     A subclass gives :meth:`stem_of`, :meth:`clip_id` and :meth:`parse_rows` besides what every source gives.
     """
 
+    picture_name: re.Pattern
+    poses_name: re.Pattern
+    tree: str
+
     layout = "nite_15"
 
     @staticmethod
     @abc.abstractmethod
-    def stem_of(path):
-        """The path whose names say which clip a text of poses belongs to; a folder of pictures says it itself."""
+    def stem_of(path: pathlib.Path) -> pathlib.Path:
+        """The path whose names identify the clip of a text of poses; of a folder of pictures it is the folder."""
 
     @abc.abstractmethod
-    def clip_id(self, stem):
+    def clip_id(self, stem: pathlib.Path) -> str:
         """The id of the clip a path stands for; ``ValueError`` where it is none."""
 
     @staticmethod
     @abc.abstractmethod
-    def parse_rows(text, name):
+    def parse_rows(text: str, name: str) -> dict[int, np.ndarray]:
         """Frame number -> ``[M, J, 4]``, metres and confidence, from a text of poses; ``RejectedClip``."""
 
-    def find(self):
+    def find(self) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
         """Texts of poses and folders of pictures below the source, as far as they are wanted; and what is rejected."""
         wanted = {"poses": self.with_poses, "video": bool(self.parts)}
-        files, rejected = {kind: {} for kind in wanted if wanted[kind]}, {}
+        files: dict[str, dict[str, pathlib.Path]] = {kind: {} for kind in wanted if wanted[kind]}
+        rejected: dict[str, str] = {}
         for kind, stem, path in self._candidates(rejected):
             if kind not in files:
                 continue
@@ -80,11 +90,11 @@ class OpenNISource(base.PairedSource):
     def _shown(self, path):
         return base.printable(str(path.relative_to(self.folder)))
 
-    def expected(self):
+    def expected(self) -> str:
         """How the files are called, for a message."""
         return self.tree
 
-    def recording(self, info):
+    def recording(self, info: schema.ClipInfo) -> base.Recording:
         """The pictures, in the order of their numbers: by name, ``RGB_10`` would come before ``RGB_9``."""
         folder = self.path(info, "video")
         pictures = {}
@@ -102,11 +112,12 @@ class OpenNISource(base.PairedSource):
     def _number(self, path):
         return int(self.picture_name.fullmatch(path.name).group(1))
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The rows of the recording's frames, or all rows where there is none."""
         path = self.path(info, "poses")
         rows = self.parse_rows(base.read_text(path), path.name)
-        frames = sorted(rows) if recording is None else [self._number(picture) for picture in recording.paths]
+        pictures = recording.paths if isinstance(recording, video.Pictures) else None
+        frames = sorted(rows) if pictures is None else [self._number(picture) for picture in pictures]
         base.require_counterparts(path.name, ("rows of poses", rows), ("pictures", frames))
         values = np.zeros((len(frames), self.persons, skeletons.get(self.layout).num_joints, 4), np.float32)
         for index, frame in enumerate(frames):
@@ -118,7 +129,7 @@ class OpenNISource(base.PairedSource):
         return self.projected(poses, recording, FOCAL_LENGTH * recording.width / FOCAL_WIDTH)
 
 
-def rows_of(text, name, values):
+def rows_of(text: str, name: str, values: int) -> dict[int, np.ndarray]:
     """The rows of a text: frame number -> values.
 
     Args:
@@ -155,7 +166,7 @@ def rows_of(text, name, values):
     return rows
 
 
-def measured(xyz, confidence):
+def measured(xyz: np.ndarray, confidence: np.ndarray | float) -> np.ndarray:
     """``[..., 4]`` of joints: metres and confidence, zeros where a joint was not measured.
 
     A joint the tracker has lost lies at the sensor itself or is NaN.

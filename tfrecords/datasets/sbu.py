@@ -9,6 +9,9 @@ instance learning. CVPR workshops 2012.
                   rgb_000350.png        640 x 480
 """
 
+from __future__ import annotations
+
+import pathlib
 import re
 
 import numpy as np
@@ -19,7 +22,7 @@ from tfrecords.datasets import openni
 from zoo import skeletons
 
 # By the number of their folder, 01 to 08. A list in which 04 is punching, 05 pushing, 07 shaking hands and 08
-# exchanging is in circulation; docs/datasets/sbu.md says what speaks against it.
+# exchanging is in circulation; docs/datasets/sbu.md has the reasons against it.
 INTERACTIONS = (
     "approaching", "departing", "kicking", "pushing", "shaking hands", "hugging", "exchanging object", "punching",
 )  # fmt: skip
@@ -48,7 +51,7 @@ class SBU(openni.OpenNISource):
     help = "SBU Kinect Interaction (Yun et al., CVPR workshops 2012)"
 
     @staticmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``s01s02_03_001``: the pair, the interaction, the repetition."""
         match = _ID.fullmatch(clip_id)
         if not match:
@@ -63,16 +66,16 @@ class SBU(openni.OpenNISource):
         return schema.ClipInfo(clip_id, interaction - 1, subject=pair, repetition=repetition)
 
     @staticmethod
-    def stem_of(path):
+    def stem_of(path: pathlib.Path) -> pathlib.Path:
         """The folder, ``s01s02/03/001``."""
         return path.parent
 
-    def clip_id(self, stem):
+    def clip_id(self, stem: pathlib.Path) -> str:
         """``s01s02_03_001`` from the last three folders' names."""
         return self.parse_id("_".join(stem.absolute().parts[-3:])).id
 
     @staticmethod
-    def parse_rows(text, name):
+    def parse_rows(text: str, name: str) -> dict[int, np.ndarray]:
         """The persons in one ``skeleton_pos.txt``: frame number -> ``[2, 15, 4]``, metres and confidence.
 
         The README's equations give millimetres, x to the right in the pictures and y upwards.

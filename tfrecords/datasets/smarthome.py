@@ -9,6 +9,8 @@ ICCV 2019.
     Cook.Cleandishes_p02_r00_v02_c03_pose3d.json    LCR-Net++ poses, 13 joints in pixels and in metres, per frame
 """
 
+from __future__ import annotations
+
 import re
 
 import numpy as np
@@ -51,12 +53,12 @@ class Smarthome(base.PairedSource):
     help = "Toyota Smarthome (Das et al., ICCV 2019)"
 
     @staticmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``Cook.Cleandishes_p02_r00_v02_c03``: activity, person, repetition, video, camera."""
         match = _ID.fullmatch(clip_id)
         if not match:
             raise ValueError(
-                f"{clip_id!r} is no clip id of Toyota Smarthome, expected Walk_p02_r00_v02_c03 or the like"
+                f"{clip_id!r} is no clip id of Toyota Smarthome, expected a form such as Walk_p02_r00_v02_c03"
             )
         activity = match.group(1)
         subject, repetition, recording, camera = (int(number) for number in match.groups()[1:])
@@ -68,7 +70,7 @@ class Smarthome(base.PairedSource):
             raise ValueError(f"no camera c{camera:02d}, expected c01 to c07")
         return schema.ClipInfo(clip_id, ACTIVITIES.index(activity), subject, camera, recording, repetition)
 
-    def poses_of(self, info, recording):
+    def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The person LCR-Net is surest of, frame by frame."""
         path = self.path(info, "poses")
         xyz, xy, confidence = parse_poses(base.read_text(path), path.name)
@@ -76,7 +78,7 @@ class Smarthome(base.PairedSource):
         return self.filled(poses, path.name)
 
 
-def parse_poses(text, name):
+def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The person in one ``_pose3d.json``.
 
     Args:
@@ -95,7 +97,7 @@ def parse_poses(text, name):
         frames = content["frames"]
         found = [max(frame, key=lambda person: person.get("cumscore", 0.0), default=None) for frame in frames]
         shapes = {"pose3d": 3, "pose2d": 2}
-        values = {
+        values: dict[str, np.ndarray] = {
             key: np.array([[0.0] * (n * _JOINTS) if p is None else p[key] for p in found], np.float64)
             for key, n in shapes.items()
         }

@@ -5,19 +5,24 @@ NTU RGB+D (Shahroudy et al., CVPR 2016, section 3): ``S001C001P001R001A001`` is 
 first time in setup 1, seen by camera 1. A performance is one motion in one room, whichever camera sees it.
 
 Activities come in twins, :data:`CONFUSABLE`. Twins of the same setup, person and repetition take place in the same
-room and share every draw of the motion, so that nothing but what names the pair tells them apart:
+room and share every draw of the motion, so that they differ only in what names the pair:
 
-* ``object``: the motion is the same to the last bit, only the object in the hand differs, so poses tell nothing;
-* ``motion``: the object is the same, the hand takes it to another place;
-* ``order``: the one is the other played backwards, so a set of frames without their order tells nothing.
+* ``object``: the motion is the same to the last bit, only the object in the hand differs, so poses are not enough;
+* ``motion``: the object is the same, the hand takes it to another target;
+* ``order``: the one is the other played backwards, so frames without their order are not enough.
 
 The room of both twins holds the same objects, at least one of each kind: the one that is not in the hand lies about.
-What tells ``object`` twins apart is therefore not which objects there are, but which one is in the hand.
+``object`` twins therefore differ not in which objects there are, but in which one is in the hand.
 
 :mod:`tfrecords.synthadl` holds the persons, rooms and motions, and draws them.
 """
 
+from __future__ import annotations
+
+import argparse
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +67,7 @@ def _confusable():
 
 
 CONFUSABLE = _confusable()
-"""What alone tells twins apart -> pairs of class names."""
+"""The only difference of twins -> pairs of class names."""
 
 JPEG_QUALITY = 92
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -120,12 +125,21 @@ class SynthADL(base.Source):
     fps = FPS
     help = "SynthADL: activities rendered on this machine, with exact poses; needs no download"
 
-    def __init__(self, *, seed=0, subjects=8, repetitions=4, frames=40, size=112, parts=("full_body",)):
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        subjects: int = 8,
+        repetitions: int = 4,
+        frames: int = 40,
+        size: int = 112,
+        parts: Sequence[str] = ("full_body",),
+    ):
         self.seed, self.subjects, self.repetitions = seed, subjects, repetitions
         self.frames, self.size, self.parts = frames, size, tuple(parts)
 
     @classmethod
-    def add_arguments(cls, parser):
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds the options that the generated clips depend on."""
         parser.add_argument("--seed", type=int, default=0, help="another seed gives other people, rooms and motions")
         parser.add_argument("--subjects", type=int, default=8, help="number of people; odd ones train in protocol cs")
@@ -141,7 +155,7 @@ class SynthADL(base.Source):
         )
 
     @classmethod
-    def from_arguments(cls, arguments):
+    def from_arguments(cls, arguments: argparse.Namespace) -> SynthADL:
         """The source that parsed arguments describe; :class:`~zoo.shared.errors.UserError` if one is out of range."""
         limits = {
             "seed": (0, 2**63 - 1),
@@ -158,11 +172,11 @@ class SynthADL(base.Source):
         unknown = [part for part in parts if part not in schema.PARTS]
         if unknown or len(set(parts)) != len(parts):
             raise UserError(f"--parts {arguments.parts}: expected some of {','.join(schema.PARTS)}, each once, or none")
-        parts = [part for part in schema.PARTS if part in parts]
-        return cls(parts=parts, **{option: getattr(arguments, option) for option in limits})
+        stored = [part for part in schema.PARTS if part in parts]
+        return cls(parts=stored, **{option: getattr(arguments, option) for option in limits})
 
     @staticmethod
-    def parse_id(clip_id):
+    def parse_id(clip_id: str) -> schema.ClipInfo:
         """The :class:`~tfrecords.schema.ClipInfo` of an id such as ``S001C001P001R001A001``; ``ValueError`` if none."""
         match = _ID.fullmatch(clip_id)
         setup, number, person, repetition, activity = map(int, match.groups()) if match else [0] * 5
@@ -174,11 +188,11 @@ class SynthADL(base.Source):
         return schema.ClipInfo(clip_id, activity - 1, person, number, setup, repetition)
 
     @staticmethod
-    def performance(info):
+    def performance(info: schema.ClipInfo) -> str:
         """Twins are kept together: a model that knows a room from one twin would take the other twin for it."""
         return f"{info.setup}/{twins(info)}/{info.subject}/{info.repetition}"
 
-    def options(self):
+    def options(self) -> dict[str, Any]:
         """All that the clips depend on."""
         return {
             "seed": self.seed,
@@ -189,7 +203,7 @@ class SynthADL(base.Source):
             "parts": list(self.parts),
         }
 
-    def index(self):
+    def index(self) -> base.Index:
         """Every clip; a subject's repetitions go through the setups, and subjects 1 and 2, 3 and 4, ... share them."""
         ids = [
             f"S{setup:03}C{number:03}P{person:03}R{repetition:03}A{activity:03}"
@@ -201,14 +215,14 @@ class SynthADL(base.Source):
         ]
         return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(ids)))
 
-    def read(self, info):
+    def read(self, info: schema.ClipInfo) -> schema.Clip:
         """Generates a clip."""
         performance = perform(self.seed, info, ACTIVITIES[info.label], self.frames)
         view = camera(self.seed, info.setup, info.camera)
         xyz = view.transform(performance.joints)  # [T, 25, 3]
         xy, depth = view.project(xyz), xyz[..., 2]
         boxes = {part: _part_box(part, xy, depth) for part in self.parts}
-        images = {part: [] for part in self.parts}
+        images: dict[str, list[bytes]] = {part: [] for part in self.parts}
         # Twins share the light too.
         key = (self.seed, info.setup, info.subject, info.repetition, twins(info), info.camera)
         frames = render(performance, view, generator("light", *key)) if boxes else ()

@@ -1,5 +1,7 @@
 """The cameras of SynthADL: where they stand and how they project."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
@@ -26,19 +28,19 @@ class Camera:
     position: np.ndarray
     axes: np.ndarray
 
-    def transform(self, points):
+    def transform(self, points: np.ndarray) -> np.ndarray:
         """Points ``[..., 3]`` of the room in the camera's coordinates."""
         return (points - self.position) @ self.axes.T
 
     @staticmethod
-    def project(points):
+    def project(points: np.ndarray) -> np.ndarray:
         """Pixels ``[..., 2]`` of points ``[..., 3]`` in the camera's coordinates."""
         x, y, z = np.moveaxis(points, -1, 0)
         width, height = FRAME_SIZE
         return np.stack([width / 2 + FOCAL_LENGTH * x / z, height / 2 - FOCAL_LENGTH * y / z], axis=-1)
 
 
-def camera(seed, setup, number):
+def camera(seed: int, setup: int, number: int) -> Camera:
     """The :class:`Camera` of that number in a setup: setups differ in the cameras' distance and height.
 
     Args:

@@ -3,19 +3,27 @@
 The room is drawn once per clip with a depth buffer, against which the person's depth is compared in every frame.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
-from tfrecords.synthadl.cameras import FOCAL_LENGTH, FRAME_SIZE
+from tfrecords.synthadl.cameras import FOCAL_LENGTH, FRAME_SIZE, Camera
 from tfrecords.synthadl.geometry import unit
-from tfrecords.synthadl.parts import body_parts, object_parts
+from tfrecords.synthadl.parts import Part, body_parts, object_parts
 from tfrecords.synthadl.room import BOX_FACES
+
+if TYPE_CHECKING:
+    from tfrecords.synthadl.performance import Performance
 
 _SHIFT = 3  # fractional bits of the coordinates given to OpenCV
 _CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], axis=-1)
 
 
-def render(performance, view, rng):
+def render(performance: Performance, view: Camera, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Draws a performance as a camera sees it.
 
     Args:
@@ -24,7 +32,7 @@ def render(performance, view, rng):
         rng: Random generator of what differs between cameras: the light.
 
     Yields:
-        A source frame ``[480, 640, 3]`` uint8, RGB, for every time; valid until the next one is asked for.
+        A source frame ``[480, 640, 3]`` uint8, RGB, for every time; valid until the next one is taken.
     """
     canvas = draw_room(performance, view, rng)
     parts = body_parts(performance)
@@ -58,13 +66,13 @@ def render(performance, view, rng):
                 hull = cv2.convexHull(points[time])
                 cv2.fillConvexPoly(frame, hull, colour, cv2.LINE_8, _SHIFT)
                 if layer == 0:
-                    cv2.fillConvexPoly(depth, hull, float(depths[time, number]), cv2.LINE_8, _SHIFT)
+                    cv2.fillConvexPoly(depth, hull, (float(depths[time, number]),), cv2.LINE_8, _SHIFT)
         hidden = cv2.compare(depth[window], room_depth, cv2.CMP_GT)
         cv2.copyTo(room, hidden, frame[window])
         yield frame
 
 
-def draw_room(performance, view, rng):
+def draw_room(performance: Performance, view: Camera, rng: np.random.Generator) -> Canvas:
     """The :class:`Canvas` with the room; the light of every camera is its own."""
     exposure = rng.uniform(0.85, 1.12) * rng.uniform(0.94, 1.06, size=3)
     canvas = Canvas(view, performance.light, exposure)
@@ -73,7 +81,7 @@ def draw_room(performance, view, rng):
     for corners, colour in performance.boxes:
         canvas.box(corners, colour)
     # Light falls unevenly into a room.
-    uneven = rng.uniform(0.82, 1.08, size=(4, 5, 1)).astype(np.float32).repeat(3, axis=2)
+    uneven: np.ndarray = rng.uniform(0.82, 1.08, size=(4, 5, 1)).astype(np.float32).repeat(3, axis=2)
     uneven = cv2.resize(uneven, FRAME_SIZE, interpolation=cv2.INTER_LINEAR)
     canvas.image = cv2.multiply(canvas.image, uneven, dtype=cv2.CV_8U)
     for kind, centre, axes in performance.lying:
@@ -91,16 +99,16 @@ class Canvas:
         exposure: ``[3]``, factor on the colours.
     """
 
-    def __init__(self, view, light, exposure):
+    def __init__(self, view: Camera, light: np.ndarray, exposure: np.ndarray):
         width, height = FRAME_SIZE
         self.view, self.light, self.exposure = view, light, exposure
-        self.image = np.zeros((height, width, 3), np.uint8)
-        self.depth = np.full((height, width), 1e3, np.float32)
+        self.image: np.ndarray = np.zeros((height, width, 3), np.uint8)
+        self.depth: np.ndarray = np.full((height, width), 1e3, np.float32)
         # A pixel at depth 1 is the point (x, y, 1) of the camera's coordinates.
         self.x = ((np.arange(width) - width / 2) / FOCAL_LENGTH).astype(np.float32)[None, :]
         self.y = ((height / 2 - np.arange(height)) / FOCAL_LENGTH).astype(np.float32)[:, None]
 
-    def face(self, corners, colour, stripes=0.0):
+    def face(self, corners: np.ndarray, colour: np.ndarray, stripes: float = 0.0) -> None:
         """Draws a convex polygon.
 
         Args:
@@ -122,19 +130,19 @@ class Canvas:
         with np.errstate(divide="ignore"):  # a plane seen edge-on covers no pixel there
             depth = np.float32(corners[0] @ normal) / _along(normal, x, y)
         mask = np.zeros(depth.shape, np.uint8)
-        cv2.fillConvexPoly(mask, outline - low, 1)
+        cv2.fillConvexPoly(mask, outline - low, (1,))
         mask = (mask > 0) & (depth < self.depth[window])
         shade = 0.72 + 0.28 * abs(self.view.axes.T @ normal @ self.light)
         colour = np.array(_to_bytes(colour * shade * self.exposure), np.uint8)
         _fill(self.image[window], mask, colour)
         if stripes:
             across = unit(corners[1] - corners[0])
-            place = np.where(mask, _along(across, x, y) * depth - np.float32(corners[0] @ across), 0)
-            dark = mask & (place % np.float32(stripes) < stripes / 2)
+            offset = np.where(mask, _along(across, x, y) * depth - np.float32(corners[0] @ across), 0)
+            dark = mask & (offset % np.float32(stripes) < stripes / 2)
             _fill(self.image[window], dark, np.rint(0.88 * colour))
         np.copyto(self.depth[window], depth, where=mask)
 
-    def box(self, corners, colour):
+    def box(self, corners: np.ndarray, colour: np.ndarray) -> None:
         """Draws the sides of a box ``[8, 3]`` that face the camera."""
         middle = corners.mean(axis=0)
         for face in BOX_FACES:
@@ -142,7 +150,7 @@ class Canvas:
             if (side.mean(axis=0) - middle) @ (side[0] - self.view.position) < 0:
                 self.face(side, colour)
 
-    def part(self, part):
+    def part(self, part: Part) -> None:
         """Draws a part that does not move, with one depth."""
         outline = cv2.convexHull(_outlines(self.view, part.centres, part.radii)[0])
         x, y, width, height = cv2.boundingRect(outline >> _SHIFT)
@@ -151,7 +159,7 @@ class Canvas:
             return
         window = slice(low[1], high[1]), slice(low[0], high[0])
         mask = np.zeros(self.depth[window].shape, np.uint8)
-        cv2.fillConvexPoly(mask, outline - (low << _SHIFT), 1, cv2.LINE_8, _SHIFT)
+        cv2.fillConvexPoly(mask, outline - (low << _SHIFT), (1,), cv2.LINE_8, _SHIFT)
         depth = np.float32(self.view.transform(part.centres)[..., 2].mean() - part.nearer)
         # An object stands on a surface whose front part is nearer than the object's middle.
         mask = (mask > 0) & (depth - np.float32(0.1) < self.depth[window])

@@ -1,18 +1,21 @@
 """How a person moves: the random numbers of a performance, and the joints over time."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 
 from tfrecords.synthadl import skeleton
 from tfrecords.synthadl.objects import OBJECTS
+from tfrecords.synthadl.people import Subject
 from tfrecords.synthadl.room import SEAT
 
 FPS = 15.0
 _SECONDS = {"mouth": 1.9, "ear": 1.9, "chest": 1.9, "sweep": 2.1, "reach": 1.7, "sit": 1.5}  # duration of a motion
 
 # Motion -> a joint and where the hand goes from there: outwards, up and backwards, in metres.
-_PLACES = {
+_TARGETS = {
     "mouth": ("head", (0.05, -0.19, -0.15)),
     "ear": ("head", (0.11, -0.09, -0.04)),
     "chest": ("spine_shoulder", (0.03, -0.12, -0.32)),
@@ -28,12 +31,12 @@ class Draws:
         count: Frames in the clip.
         duration: Factor on the duration of the motion.
         start: Where in the clip's spare time the motion starts, 0 .. 1.
-        rise: Share of the motion in which the hand goes to its place.
-        fall: Share of the motion in which it comes back.
+        rise: Fraction of the motion in which the hand goes to its target.
+        fall: Fraction of the motion in which it comes back.
         cycle: Frequency of a repeated movement in Hz.
         phase: Its phase in radians.
         sway: ``[6, 3]``: amplitude, frequency in Hz and phase in turns of the small movements of a standing person.
-        jitter: ``[3, 3]``: -1 .. 1, varies the places the hands go to.
+        jitter: ``[3, 3]``: -1 .. 1, varies the targets of the hands.
         bend: How far the resting arms are bent, 0 .. 1, acting arm first.
         preferred: Whether the preferred hand acts.
         kind: The object, where the activity leaves it open.
@@ -57,7 +60,7 @@ class Draws:
     position: np.ndarray
 
 
-def draw(rng, frames):
+def draw(rng: np.random.Generator, frames: int) -> Draws:
     """The :class:`Draws` of a performance in a dataset whose clips have ``frames`` frames on average."""
     return Draws(
         count=round(frames * rng.uniform(0.8, 1.2)),
@@ -77,10 +80,10 @@ def draw(rng, frames):
     )
 
 
-def weights(motion, person, draws, time):
+def weights(motion: str, person: Subject, draws: Draws, time: np.ndarray) -> dict[str, np.ndarray]:
     """How far a motion has gone at each time: ``{act, reach, carry, seat: [T]}`` in 0 .. 1.
 
-    ``act`` has the hand at the motion's place, ``reach`` on the table, ``carry`` in front of the body after it.
+    ``act`` has the hand at the motion's target, ``reach`` on the table, ``carry`` in front of the body after it.
     """
     clip = draws.count / FPS
     duration = min(_SECONDS[motion] * person.tempo * draws.duration, 0.92 * clip)
@@ -95,7 +98,17 @@ def weights(motion, person, draws, time):
     return {"act": there - back, "reach": none, "carry": none, "seat": none}
 
 
-def joints(motion, person, draws, sign, time, act, reach, carry, seat):
+def joints(
+    motion: str,
+    person: Subject,
+    draws: Draws,
+    sign: int,
+    time: np.ndarray,
+    act: np.ndarray,
+    reach: np.ndarray,
+    carry: np.ndarray,
+    seat: np.ndarray,
+) -> np.ndarray:
     """Joints ``[T, 25, 3]`` of a person who stands in the origin and faces -Z; ``sign`` is -1 for the left hand."""
     bones = person.bones
     sway = [a * np.sin(2 * np.pi * (frequency * time + turn)) for a, frequency, turn in draws.sway]  # 6 x [T]
@@ -116,12 +129,12 @@ def joints(motion, person, draws, sign, time, act, reach, carry, seat):
     table = np.array([0.40, 0.86, -0.36]) + np.array([0.05, 0.06, 0.04]) * draws.jitter[1]
     carried = np.array([0.06, 0.06, -0.32 * person.amplitude]) + 0.03 * draws.jitter[2]
     outwards = np.array([sign, 1, 1])
-    places = [(outwards * table, reach), (trunk["spine_mid"] + outwards * carried, carry)]
-    if motion in _PLACES:
-        places.append((_place(motion, person, draws, sign, trunk, time, act), act))
+    targets = [(outwards * table, reach), (trunk["spine_mid"] + outwards * carried, carry)]
+    if motion in _TARGETS:
+        targets.append((_target(motion, person, draws, sign, trunk, time, act), act))
     # The hand passes in front of the body.
     bulge = np.array([0, 0, -0.35]) * (act * (1 - act) + reach * (1 - reach))[:, None]
-    hand = rest + bulge + sum(weight[:, None] * (place - rest) for place, weight in places)
+    hand = rest + bulge + sum(weight[:, None] * (target - rest) for target, weight in targets)
     return skeleton.assemble(person, trunk, {active: hand, idle: _rest(bones, trunk, idle, draws.bend[1], seat)})
 
 
@@ -134,14 +147,14 @@ def _rest(bones, trunk, side, bend, seat):
     return standing + seat[:, None] * (trunk[f"{side}_hip"] + np.array([0, 0.10, -0.28]) - standing)
 
 
-def _place(motion, person, draws, sign, trunk, time, act):
-    """Where the hand is ``[T, 3]`` while it acts: at the motion's place, moving to and fro."""
-    joint, offset = _PLACES[motion]
+def _target(motion, person, draws, sign, trunk, time, act):
+    """Where the hand is ``[T, 3]`` while it acts: at the motion's target, moving to and fro."""
+    joint, offset = _TARGETS[motion]
     if joint == "shoulder":
         joint = "left_shoulder" if sign < 0 else "right_shoulder"
     varied = draws.jitter[0] * (0.015 if joint == "head" else 0.04)
     swing = np.sin(2 * np.pi * draws.cycle / person.tempo * time + draws.phase) * act
-    # A hand that keeps its place is never quite still.
+    # A hand that stays there is never quite still.
     extent = np.array([0.15, 0, 0.02]) * person.amplitude if motion == "sweep" else np.full(3, 0.006)
     return trunk[joint] + np.array([sign, 1, 1]) * (np.array(offset) + varied + swing[:, None] * extent)
 

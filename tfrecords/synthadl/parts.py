@@ -3,14 +3,20 @@
 Every part is the convex hull of a few spheres (points are spheres of radius 0), and so is its outline in the picture.
 """
 
+from __future__ import annotations
+
 import colorsys
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfrecords.synthadl.geometry import unit
 from tfrecords.synthadl.objects import OBJECTS
 from tfrecords.synthadl.skeleton import JOINTS
+
+if TYPE_CHECKING:
+    from tfrecords.synthadl.performance import Performance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +38,9 @@ class Part:
     round: bool = False
 
 
-def object_parts(kind, hues, centre, axes, nearer=0.0):
+def object_parts(
+    kind: str, hues: dict[str, float], centre: np.ndarray, axes: np.ndarray, nearer: float = 0.0
+) -> list[Part]:
     """Parts of an object with middle ``[T, 3]`` and axes ``[T, 3, 3]``."""
     parts = []
     for number, (spheres, hue, saturation, value) in enumerate(OBJECTS[kind].pieces):
@@ -54,7 +62,7 @@ _LIMBS = (
 )
 
 
-def body_parts(performance):
+def body_parts(performance: Performance) -> list[Part]:
     """Parts of the person."""
     person, joints = performance.person, performance.joints
 

@@ -1,5 +1,7 @@
 """The persons of SynthADL: their size, proportions, colours and ways to move."""
 
+from __future__ import annotations
+
 import dataclasses
 
 from tfrecords.synthadl.randomness import colour, generator
@@ -26,7 +28,7 @@ class Subject:
     colours: dict
 
 
-# Segment lengths as shares of the stature, after Drillis and Contini (1966); the trunk is cut at Kinect's joints.
+# Segment lengths as fractions of the stature, after Drillis and Contini (1966); the trunk is cut at Kinect's joints.
 _PROPORTIONS = {
     "ankle": 0.039, "shank": 0.246, "thigh": 0.245, "foot": 0.10, "hip": 0.080,
     "loin": 0.140, "chest": 0.130, "neck": 0.035, "head": 0.085, "shoulder": 0.112,
@@ -34,7 +36,7 @@ _PROPORTIONS = {
 }  # fmt: skip
 
 
-def subject(seed, number):
+def subject(seed: int, number: int) -> Subject:
     """The :class:`Subject` of that number.
 
     Args:
@@ -47,7 +49,7 @@ def subject(seed, number):
     rng = generator(seed, "subject", number)
     stature = rng.uniform(1.55, 1.92)
     arms, legs, shoulders = rng.uniform(0.94, 1.06), rng.uniform(0.95, 1.05), rng.uniform(0.92, 1.14)
-    bones = {name: share * stature for name, share in _PROPORTIONS.items()}
+    bones = {name: fraction * stature for name, fraction in _PROPORTIONS.items()}
     for name in ("upper_arm", "forearm"):
         bones[name] *= arms
     for name in ("thigh", "shank"):

@@ -1,10 +1,12 @@
 """A performance: one activity by one person in one room, before any camera sees it."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Optional
 
 import numpy as np
 
+from tfrecords import schema
 from tfrecords.synthadl import motion
 from tfrecords.synthadl.geometry import rotation, unit
 from tfrecords.synthadl.objects import OBJECTS
@@ -29,7 +31,7 @@ class Activity:
 
     label: str
     motion: str
-    object: Optional[str]
+    object: str | None
     reverse: bool = False
 
 
@@ -56,7 +58,7 @@ class Performance:
     person: Subject
     joints: np.ndarray
     hand: str
-    kind: Optional[str]
+    kind: str | None
     held: np.ndarray
     centre: np.ndarray
     axes: np.ndarray
@@ -67,12 +69,12 @@ class Performance:
     light: np.ndarray
 
 
-def twins(info):
+def twins(info: schema.ClipInfo) -> int:
     """Number of the pair of twins that a clip's class is one of: twins are neighbours among the classes."""
     return info.label // 2
 
 
-def perform(seed, info, activity, frames):
+def perform(seed: int, info: schema.ClipInfo, activity: Activity, frames: int) -> Performance:
     """The performance a clip shows, which does not depend on the clip's camera.
 
     Args:
@@ -95,7 +97,7 @@ def perform(seed, info, activity, frames):
     time = np.arange(draws.count) / motion.FPS
     weights = motion.weights(activity.motion, person, draws, time)
     joints = motion.joints(activity.motion, person, draws, sign, time, **weights)
-    # A hand on the table, done or not in this clip, says where the table stands.
+    # A hand on the table, done or not in this clip, determines where the table stands.
     moment = np.array([time[np.argmax(weights["reach"])]])
     nothing, wholly = np.zeros(1), np.ones(1)
     touching = motion.joints(

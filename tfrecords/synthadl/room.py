@@ -1,5 +1,10 @@
 """The room: furniture, walls, light, and the objects that lie about."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tfrecords.synthadl import randomness
@@ -10,14 +15,20 @@ SEAT = (0.45, 0.38)  # height of the chair's seat, and how far behind the standi
 BOX_FACES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))  # corners of _box
 
 
-def furnish(rng, support, sign, place, kind):
+def furnish(
+    rng: np.random.Generator,
+    support: np.ndarray,
+    sign: int,
+    to_room: Callable[[np.ndarray], np.ndarray],
+    kind: str | None,
+) -> dict[str, Any]:
     """Draws the room: chair, table within reach, cabinet, shelves, walls, and objects lying about.
 
     Args:
         rng: Random generator.
         support: ``[3]``, the point of the table top the hand reaches, in the person's coordinates.
         sign: -1 where the left hand acts.
-        place: Function from the person's to the room's coordinates.
+        to_room: Function from the person's to the room's coordinates.
         kind: Kind of the object that does not lie about because the activity uses it, or ``None``.
 
     Returns:
@@ -29,7 +40,7 @@ def furnish(rng, support, sign, place, kind):
         return randomness.colour(rng, hue=(0.04, 0.12), saturation=(0.15, 0.5), value=(0.3, 0.85))
 
     def add(low, high, colour):
-        boxes.append((_box(np.array(low), np.array(high), place), colour))
+        boxes.append((_box(np.array(low), np.array(high), to_room), colour))
 
     def legs(low, high, colour):
         """Four legs under the rectangle between two points at the height of its lower side."""
@@ -65,7 +76,7 @@ def furnish(rng, support, sign, place, kind):
     bag = [*OBJECTS, *rng.choice(tuple(OBJECTS), size=2)]  # at least one of each kind
     order, turns = rng.permutation(len(spots)), rotation(1, rng.uniform(0, 2 * np.pi, size=len(bag)))
     lying = [
-        (str(name), place(np.add(spots[spot], (0, OBJECTS[name].height / 2, 0))), turn)
+        (str(name), to_room(np.add(spots[spot], (0, OBJECTS[name].height / 2, 0))), turn)
         for name, spot, turn in zip(bag, order, turns)
     ]
     if kind is not None:
@@ -77,11 +88,11 @@ def furnish(rng, support, sign, place, kind):
     }  # fmt: skip
 
 
-def _box(low, high, place):
-    """Corners ``[8, 3]`` of an upright box between two points of the person's coordinates, put in its place."""
+def _box(low, high, to_room):
+    """Corners ``[8, 3]`` of an upright box between two points of the person's coordinates, in room coordinates."""
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
     low, high = np.minimum(low, high), np.maximum(low, high)
-    return place(low + corners * (high - low))
+    return to_room(low + corners * (high - low))
 
 
 def _walls(rng):

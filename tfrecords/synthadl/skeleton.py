@@ -1,15 +1,18 @@
-"""The joints of a person, from the trunk's posture and the places the hands go to."""
+"""The joints of a person, from the trunk's posture and the targets of the hands."""
+
+from __future__ import annotations
 
 import numpy as np
 
 from tfrecords.synthadl.geometry import rotation, unit
+from tfrecords.synthadl.people import Subject
 from zoo import skeletons
 
 LAYOUT = skeletons.get("kinect_v2_25")
 JOINTS = {name: index for index, name in enumerate(LAYOUT.joints)}
 
 
-def assemble(person, trunk, targets):
+def assemble(person: Subject, trunk: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> np.ndarray:
     """All joints ``[T, 25, 3]`` from the trunk and where the hands go ``{side: [T, 3]}``; feet stay where they are."""
     bones = person.bones
     joints = dict(trunk)
@@ -25,7 +28,14 @@ def assemble(person, trunk, targets):
     return np.stack([joints[name] for name in LAYOUT.joints], axis=1)
 
 
-def trunk(bones, pelvis, lean, twist, head_pitch, head_yaw):
+def trunk(
+    bones: dict[str, float],
+    pelvis: np.ndarray,
+    lean: np.ndarray,
+    twist: np.ndarray,
+    head_pitch: np.ndarray,
+    head_yaw: np.ndarray,
+) -> dict[str, np.ndarray]:
     """Trunk, neck and head ``{joint: [T, 3]}``; angles ``[T]`` in radians, forward and to the person's left positive.
 
     Half of the lean happens in the loins, all of it above them.

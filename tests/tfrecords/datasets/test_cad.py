@@ -197,6 +197,7 @@ def test_command_cad60(run_command, tmp_path):
     assert [found["protocols"][f"loso_{n}"]["clips"]["test"] for n in range(1, 5)] == [1, 1, 0, 0]
 
 
+@pytest.mark.slow
 def test_command_cad120(run_command, tmp_path):
     for subject, recording in ((1, "1204142055"), (3, "1204173536")):
         cad_files.write_120(tmp_path / "source", recording, subject=subject)

@@ -139,7 +139,7 @@ def test_videos(tmp_path, suffix):
     check()
 
 
-@pytest.mark.parametrize("form", [".png", ".jpg"])
+@pytest.mark.parametrize("form", [pytest.param(".png", marks=pytest.mark.slow), ".jpg"])
 def test_pictures(form):
     import cv2
 
