@@ -11,23 +11,33 @@ The options of a recipe's ``model`` are the flat names of :data:`zoo.fusion.opti
 nested ones (``pose__lstm_units``) are read as well.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import joblib
 import numpy as np
 from sklearn.model_selection import PredefinedSplit
 
-from recipes import run_directory
+from recipes.config import Recipe
 from recipes.reports import scoring
 from recipes.reports import tables as report
-from tfrecords import manifest
+from recipes.run_directory import RunDirectory
+from recipes.trainers import distribution
+from recipes.trainers.base import Prepared, Scored, Trainer
+from tfrecords import schema
 from tfrecords.converting import crops
-from tfrecords.reading import poses, random_access
+from tfrecords.reading import pipeline, poses, random_access
+from tfrecords.reading.pipeline import Records
 from zoo import ZooError, skeletons
 from zoo.fusion import Clip, TwoLevelFusion
 from zoo.fusion.options import nested_options
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 MODEL = "model.joblib"
@@ -37,11 +47,11 @@ _PART = {"upper_body": "full_body"}  # regions that are cut out of the pictures 
 _BELOW = ("hip", "knee", "ankle", "foot")  # joints that are not of the upper body
 
 
-def estimator(recipe, memory=FEATURES):
+def estimator(recipe: Recipe, memory: str = FEATURES) -> TwoLevelFusion:
     """The unfitted estimator of a recipe; ``UserError`` if an option is wrong.
 
     Args:
-        recipe: A :class:`recipes.config.Recipe`.
+        recipe: The recipe.
         memory: Folder of the cache.
     """
     data = recipe.data
@@ -56,93 +66,92 @@ def estimator(recipe, memory=FEATURES):
         raise UserError(f"recipe {recipe.name}: {error}") from None
 
 
-def inputs(recipe, records):
-    """What is read of a clip, as :class:`tfrecords.reading.pipeline.Inputs`: parts of the body and poses."""
-    chosen = estimator(recipe)
-    parts = {_PART.get(region, region) for region in (*(chosen.regions or ()), chosen.get_params()["motion__region"])}
-    unknown = sorted(parts - set(skeletons.PARTS))
-    if unknown:
-        stored = ", ".join((*skeletons.PARTS, *_PART))
-        raise UserError(f"recipe {recipe.name}: no converted dataset has region {unknown[0]!r}, expected of {stored}")
-    found = recipe.data.inputs(records)
-    # frames=1 means that pictures are read; those of every frame are.
-    return dataclasses.replace(found, frames=1, parts=tuple(part for part in skeletons.PARTS if part in parts))
+class FusionTrainer(Trainer):
+    """Trains a :class:`zoo.fusion.TwoLevelFusion`, in one process."""
 
+    has_layers = False
 
-def train(recipe, records, inputs, run):
-    """Trains the estimator of a recipe.
+    def check(self, recipe: Recipe, records: Records, strategy: Any) -> None:
+        """Raises ``UserError`` if the recipe is trained by several processes."""
+        if distribution.workers(strategy)[1] > 1:
+            raise UserError(f"{recipe.model.name} is trained by one process: leave {distribution.VARIABLE} out")
 
-    Args:
-        recipe: A :class:`recipes.config.Recipe`.
-        records: The converted dataset.
-        inputs: What :func:`inputs` gives.
-        run: Path of the run directory.
+    def prepare(self, recipe: Recipe, records: Records, strategy: Any = None) -> Prepared:
+        """Checks the options, and finds out which parts of the body are read."""
+        chosen = estimator(recipe)
+        regions = (*(chosen.regions or ()), chosen.get_params()["motion__region"])
+        parts = {_PART.get(region, region) for region in regions}
+        unknown = sorted(parts - set(skeletons.PARTS))
+        if unknown:
+            valid = ", ".join((*skeletons.PARTS, *_PART))
+            raise UserError(
+                f"recipe {recipe.name}: no converted dataset has region {unknown[0]!r}, expected of {valid}"
+            )
+        # frames=1 means that pictures are read; those of every frame are.
+        ordered = tuple(part for part in skeletons.PARTS if part in parts)
+        return Prepared(dataclasses.replace(recipe.data.inputs(records), frames=1, parts=ordered))
 
-    Raises:
-        UserError: The recipe does not fit the data.
-    """
-    if (run / MODEL).is_file():
-        print(f"{recipe.name}: finished before, not repeated", flush=True)
-        return
-    for split in ("train", "val"):
-        records.check(inputs, recipe.data.protocol, split)
-    parts = [clips(records, recipe.data.protocol, split, recipe) for split in ("train", "val")]
-    found = [clip for part in parts for clip in part[0]]
-    labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-    names = records.labels_of(recipe.data.protocol)
-    model = estimator(recipe, memory=str(run / FEATURES))
-    if "validation" not in recipe.model.options:
-        fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
-        model.set_params(validation=PredefinedSplit(fold))
-    try:
-        with command_line.progress(len(found), "features") as bar:
-            model.prepare(found, on_clip=bar.update)
-        print("fitting", flush=True)
-        model.fit(found, labels, groups=subjects)
-    except ZooError as error:
-        raise UserError(f"recipe {recipe.name}: {error}") from None
-    manifest.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
-    # The run directory may be moved: the cache's folder is set again when the model is read.
-    with run_directory.whole_file(run / MODEL) as partial:
-        joblib.dump(model.set_params(memory=None), partial)
-    print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
-    print(choices_text(model, names), flush=True)
+    def train(
+        self, recipe: Recipe, records: Records, prepared: Prepared, strategy: Any, run: str | os.PathLike
+    ) -> None:
+        """Trains, unless the run directory holds a trained estimator."""
+        run = pathlib.Path(run)
+        if (run / MODEL).is_file():
+            print(f"{recipe.name}: finished before, not repeated", flush=True)
+            return
+        for split in ("train", "val"):
+            records.check(prepared.inputs, recipe.data.protocol, split)
+        parts = [clips(records, recipe.data.protocol, split, recipe) for split in ("train", "val")]
+        found = [clip for part in parts for clip in part[0]]
+        labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
+        names = records.labels_of(recipe.data.protocol)
+        model = estimator(recipe, memory=str(run / FEATURES))
+        if "validation" not in recipe.model.options:
+            fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
+            model.set_params(validation=PredefinedSplit(fold))
+        try:
+            with command_line.progress(len(found), "features") as bar:
+                model.prepare(found, on_clip=bar.update)
+            print("fitting", flush=True)
+            model.fit(found, labels, groups=subjects)
+        except ZooError as error:
+            raise UserError(f"recipe {recipe.name}: {error}") from None
+        files.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
+        # The run directory may be moved: the cache's folder is set again when the model is read.
+        with files.whole_file(run / MODEL) as partial:
+            joblib.dump(model.set_params(memory=None), partial)
+        print(_cue_table(model.cue_scores_, f"validation on {len(model.validation_)} clips"))
+        print(choices_text(model, names), flush=True)
 
+    def load(self, run: RunDirectory) -> TwoLevelFusion:
+        """The trained estimator, with the run directory's cache; ``UserError`` while the training has not ended."""
+        path = run.path / MODEL
+        if not path.is_file():
+            raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
+        return joblib.load(path).set_params(memory=str(run.path / FEATURES))
 
-def score(run, records, protocol, split):
-    """Scores of a trained estimator.
+    def score(self, run: RunDirectory, records: Records, protocol: str, split: str) -> Scored:
+        """Scores the estimator; ``parts`` are its cues and levels. ``UserError`` if the clips lack something."""
+        model = self.load(run)
+        found, labels, _ = clips(records, protocol, split, run.recipe)
+        probabilities = {name: np.zeros((len(found), len(run.labels))) for name in model.cue_scores_}
+        try:
+            with command_line.progress(len(found), f"{protocol} {split}") as bar:
+                for number, clip in enumerate(found):
+                    for name, values in model.cue_probabilities([clip]).items():
+                        probabilities[name][number, model.classes_] = values[0]
+                    bar.update()
+        except ZooError as error:
+            raise UserError(f"{run.path}: {error}") from None
+        metrics = {name: scoring.Metrics(labels, values) for name, values in probabilities.items()}
+        cues = {name: values.top1 for name, values in metrics.items()}
+        print(_cue_table(cues, f"{protocol} {split}"))
+        print(choices_text(model, run.labels), flush=True)
+        return Scored(metrics["two_level_fusion"], cues)
 
-    Args:
-        run: A :class:`recipes.run_directory.RunDirectory`.
-        records: The converted dataset.
-        protocol: Evaluation protocol.
-        split: ``train``, ``val`` or ``test``.
-
-    Returns:
-        ``(metrics, cues)``: the :class:`recipes.reports.scoring.Metrics`, and name -> accuracy of every cue and level.
-
-    Raises:
-        UserError: The training has not ended, or the clips lack something.
-    """
-    path = run.path / MODEL
-    if not path.is_file():
-        raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
-    model = joblib.load(path).set_params(memory=str(run.path / FEATURES))
-    found, labels, _ = clips(records, protocol, split, run.recipe)
-    probabilities = {name: np.zeros((len(found), len(run.labels))) for name in model.cue_scores_}
-    try:
-        with command_line.progress(len(found), f"{protocol} {split}") as bar:
-            for number, clip in enumerate(found):
-                for name, values in model.cue_probabilities([clip]).items():
-                    probabilities[name][number, model.classes_] = values[0]
-                bar.update()
-    except ZooError as error:
-        raise UserError(f"{run.path}: {error}") from None
-    metrics = {name: scoring.Metrics(labels, values) for name, values in probabilities.items()}
-    cues = {name: values.top1 for name, values in metrics.items()}
-    print(_cue_table(cues, f"{protocol} {split}"))
-    print(choices_text(model, run.labels), flush=True)
-    return metrics["two_level_fusion"], cues
+    def views(self, recipe: Recipe) -> str:
+        """All frames."""
+        return "all frames of each"
 
 
 def _choices(model, labels):
@@ -157,7 +166,7 @@ def _choices(model, labels):
     }
 
 
-def choices_text(model, labels):
+def choices_text(model: TwoLevelFusion, labels: Sequence[str]) -> str:
     """What an estimator chose on validation: a line on region and a, and one for each similar pair."""
     lines = [f"appearance of {model.region_}; late fusion with a = {model.alpha_:.2f}"]
     if not model.pairs_:
@@ -180,29 +189,27 @@ def _cue_table(accuracies, where):
 # ------------------------------------------------------------------------------------------------------------- clips
 
 
-def clips(records, protocol, split, recipe):
+def clips(records: Records, protocol: str, split: str, recipe: Recipe) -> tuple[list[Clip], np.ndarray, np.ndarray]:
     """The clips of a split, pictures unread, their labels and subjects.
 
     Args:
-        records: A :class:`tfrecords.reading.pipeline.Records`.
+        records: The converted dataset.
         protocol: Evaluation protocol.
         split: Part of it.
-        recipe: The :class:`recipes.config.Recipe`, which states how poses are normalised.
+        recipe: The recipe, which states how poses are normalised.
 
     Returns:
-        ``(list of zoo.fusion.Clip, [N] int64, [N] int64)``, in the order of
+        ``(clips, [N] int64, [N] int64)``, in the order of
         :func:`tfrecords.reading.pipeline.clip_ids`; labels are numbered as the protocol does.
     """
-    from tfrecords.reading import pipeline
-
     # A clip of the same name has other pictures in another conversion.
     prefix = records.sha256[:16]
     by_id = {}
     for path in records.shards(protocol, split):
-        for place in random_access.places(path):
-            stored = place.read()
+        for location in random_access.locations(path):
+            stored = location.read()
             pose = poses.normalise(stored.pose_xyz, stored.layout, recipe.data.normalisation).numpy()
-            regions = {region: functools.partial(_frames, place, region) for region in _regions(stored)}
+            regions = {region: functools.partial(_frames, location, region) for region in _regions(stored)}
             by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info
     ordered = [by_id[clip_id] for clip_id in pipeline.clip_ids(records, protocol, split)]
     label_numbers = records.label_numbers(protocol)
@@ -219,13 +226,13 @@ def _regions(stored):
 
 
 @functools.lru_cache(maxsize=1)  # the regions of a clip are read one after the other
-def _read(place):
-    return place.read()
+def _read(location):
+    return location.read()
 
 
-def _frames(place, region):
+def _frames(location, region):
     """Pictures ``[T, H, W, 3]`` of a record's region."""
-    stored = _read(place)
+    stored = _read(location)
     frames = np.stack([crops.decode_jpeg(jpeg) for jpeg in stored.images[_PART.get(region, region)]])
     if region != "upper_body":
         return frames
@@ -233,7 +240,7 @@ def _frames(place, region):
     return frames[:, top:bottom, left:right]
 
 
-def upper_body_box(stored, shape):
+def upper_body_box(stored: schema.Clip, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """Box of the upper body in the pictures of the full body: a square that holds its joints in all frames.
 
     Args:

@@ -9,8 +9,8 @@ import joblib
 import numpy as np
 import pytest
 
-from recipes import evaluate, run_directory, train
-from recipes.config import sections as config
+from recipes import config, evaluate, run_directory, train
+from recipes.trainers import base
 from recipes.trainers import fusion as two_level_fusion
 from tfrecords import convert, schema
 from tfrecords.reading import pipeline
@@ -115,7 +115,8 @@ def test_resumed_it_repeats_nothing(run, recipe_path, hands, run_command):
 
 def test_a_finished_training_is_not_repeated(run, hands, capsys):
     directory = run_directory.RunDirectory(run)
-    two_level_fusion.train(directory.recipe, pipeline.Records(hands), directory.inputs, run)
+    prepared = base.Prepared(directory.inputs)
+    two_level_fusion.FusionTrainer().train(directory.recipe, pipeline.Records(hands), prepared, None, run)
     assert "finished before, not repeated" in capsys.readouterr().out
 
 
@@ -145,19 +146,19 @@ def test_keys_without_effect_are_refused(override, message, recipe_path):
     ("override", "message"),
     [
         ("model.gausians=3", "no option 'gausians', did you mean 'gaussians'"),
-        ("model.gaussians=many", "motion: gaussians is 'many', expected int"),
-        ("model.lstm_units=null", "lstm_units is None, expected int"),
+        ("model.gaussians=many", "motion: gaussians is 'many', expected a whole number"),
+        ("model.lstm_units=null", "lstm_units is None, expected a whole number"),
         ("model.validation=1.5", "validation is 1.5, expected a fraction"),
         ("model.pose_steps=3", "option pose_steps of two_level_fusion is set elsewhere in the recipe"),
         ("model.appearance__size=64", "option appearance__size of two_level_fusion is set elsewhere"),
-        ("model.svm=rbf", "svm 'rbf' is unknown"),
+        ("model.svm=rbf", "svm is 'rbf', expected one of linear, sgd"),
         ("model.motion_region=full_image", "no converted dataset has region 'full_image', expected of full_body"),
     ],
 )
 def test_options_that_are_wrong(override, message, recipe_path, hands):
     recipe = config.load(recipe_path, [override])
     with pytest.raises(UserError, match=message):
-        two_level_fusion.inputs(recipe, pipeline.Records(hands))
+        two_level_fusion.FusionTrainer().prepare(recipe, pipeline.Records(hands))
 
 
 def test_nested_names_are_options_too(recipe_path):
