@@ -54,18 +54,18 @@ def _index(methods: Sequence[str], results: dict[str, Any]) -> str:
     columns = ["method", "what it is", f"parameters ({CLASSES} classes)", "runs reproduced"]
     return f"""# Model cards
 
-One page per method: what its papers report, and what was reproduced with this zoo. The papers' figures are theirs;
-figures under "reproduced" were measured, and stand beside the commands that gave them.
+One page per method: what its papers report, and what was reproduced with this zoo. Each page gives the commands of the
+reproduced figures.
 
 {_table(columns, rows)}
 
-The pages are made from `results.json` by
+The pages are generated from `results.json`:
 
 ```
 python recipes/model_card.py --run runs/RUN ... --to docs/models
 ```
 
-which adds the figures of evaluated runs, or renders the pages again without `--run`.
+This adds the figures of evaluated runs; without `--run` it renders the pages again.
 """
 
 
@@ -88,7 +88,7 @@ def _card(name: str, results: dict[str, Any]) -> str:
 ## Figures
 
 Accuracies in percent. "Reported" is the papers' own figure; the rest was measured with this zoo on the test split, as
-mean over seeds with the standard deviation, the least and the largest.
+mean over seeds with standard deviation, minimum and maximum.
 
 {_figures(name, groups)}
 
@@ -150,9 +150,9 @@ def _reproduced(group: list[dict]) -> str:
         for one in group
     ]
     log = [[one["seed"], *stage.values()] for one in group for stage in one["log"]]
-    columns = ["seed", "stage", "epochs", "epoch taken", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
+    columns = ["seed", "stage", "epochs", "selected epoch", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
     both = run["resolved"]["data"].get("train_on") == "train_and_val"
-    after = " (validation clips were trained on, too)" if both else ""
+    after = " (validation clips were also used for training)" if both else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
     return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}
 
@@ -168,7 +168,7 @@ def _reproduced(group: list[dict]) -> str:
 | hardware | {_cell(run["hardware"])} |
 | SHA-256 of the data's manifest | `{run["manifest_sha256"]}` |
 
-The log at the epoch that was taken of every stage{after}:
+The log of the selected epoch of every stage{after}:
 
 {_table(columns, log) if log else "The method trains without epochs."}
 
