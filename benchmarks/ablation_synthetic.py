@@ -1,6 +1,6 @@
 """Do the methods' parts help, and in the papers' order? Ablations on SynthADL, in some two hours on a laptop.
 
-Every row is a method with one option changed. The rows of a seed share what they start from, as in the papers: an I3D
+Every row is a method with one option changed. The rows of a seed start from the same models, as in the papers: an I3D
 (one per body part), and a pose LSTM, each trained alone. Then each row is trained for the same number of epochs; the
 row of I3D itself too, so that no row has seen more clips of the full body. Every training is a recipe, run and
 evaluated by the commands a user runs, on people it has not seen. Seeds differ in weights, order and augmentation; the
@@ -27,7 +27,7 @@ import yaml
 
 from tfrecords.datasets.synthetic import CONFUSABLE
 from zoo import registry
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 METRICS = pathlib.Path("evaluation", "cs-test", "metrics.json")
@@ -86,10 +86,10 @@ ROWS = {
     "VPN": Training({"name": "vpn"}, init=("i3d",)),
     "P-I3D": Training({"name": "pi3d"}, init=(*_HANDS, "pose"), parts=PARTS),
     "P-I3D, attention off": Training({"name": "pi3d", "attention": False}, init=_HANDS, parts=PARTS),
-    "Separable STA, strategy sa": Training({"name": "separable_sta", "strategy": "sa"}),
-    "Separable STA, strategy ta": Training({"name": "separable_sta", "strategy": "ta"}),
-    "Separable STA, strategy joint": Training({"name": "separable_sta", "strategy": "joint"}),
-    "Separable STA, strategy none": Training({"name": "separable_sta", "strategy": "none"}, init=("i3d",)),
+    "Separable STA, strategy sa": Training({"name": "separable_sta", "attention": "sa"}),
+    "Separable STA, strategy ta": Training({"name": "separable_sta", "attention": "ta"}),
+    "Separable STA, strategy joint": Training({"name": "separable_sta", "attention": "joint"}),
+    "Separable STA, strategy none": Training({"name": "separable_sta", "attention": "none"}, init=("i3d",)),
     "VPN, pose backbone lstm": Training({"name": "vpn", "pose_backbone": "lstm"}),
     "VPN, coupler off": Training({"name": "vpn", "coupler": False}, init=("i3d",)),
     "VPN, attention spatial": Training({"name": "vpn", "attention": "spatial"}, init=("i3d",)),
@@ -202,8 +202,8 @@ def report(out):
         raise UserError(f"{out}: no row has ended yet, run without --report first")
     results = {name: results[name] for name in ROWS if name in results}
     table = _table(results)
-    _write(path, json.dumps(results, indent=1) + "\n")
-    _write(out / "table.md", table)
+    files.write_text(path, json.dumps(results, indent=1) + "\n")
+    files.write_text(out / "table.md", table)
     _plot(results, out / "accuracies.png")
     print(table, end="")
 
@@ -245,23 +245,16 @@ def _plot(results, path):
     figure = Figure((8, 1 + 0.35 * len(results)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for place, seeds in enumerate(results.values()):
+    for row, seeds in enumerate(results.values()):
         values = [100 * accuracies["all"] for accuracies in seeds.values()]
-        axes.barh(place, statistics.mean(values), color="tab:blue", alpha=0.4)
-        axes.plot(values, [place] * len(values), "o", color="tab:blue", markersize=4)
+        axes.barh(row, statistics.mean(values), color="tab:blue", alpha=0.4)
+        axes.plot(values, [row] * len(values), "o", color="tab:blue", markersize=4)
     axes.set_yticks(range(len(results)), results)
     axes.invert_yaxis()
     axes.set_xlabel("top-1 accuracy on SynthADL, unseen people, %: bars are means, dots seeds")
     axes.grid(axis="x", alpha=0.3)
-    partial = path.with_name(f"{path.stem}.tmp.png")
-    figure.savefig(partial, dpi=110)
-    partial.replace(path)
-
-
-def _write(path, text):
-    partial = path.with_name(f"{path.name}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with files.whole_file(path) as partial:
+        figure.savefig(partial, dpi=110)
 
 
 if __name__ == "__main__":

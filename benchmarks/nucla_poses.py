@@ -23,7 +23,7 @@ _NOTHING = "nothing"
 
 def main(argv=None):
     """The command line; returns the exit status."""
-    from recipes.config import sections as config
+    from recipes import config
 
     parser = command_line.ArgumentParser(
         prog="nucla_poses.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,7 +54,7 @@ def tried(runs, config):
                 recipe = _recipe(run, config)
                 key = (recipe.model.name, _changes(recipe, config), recipe.stages[-1].epochs)
                 groups.setdefault(key, {}).setdefault(protocol, []).append(_top1(metrics))
-    return sorted([*key, *_cells(found, HELD_OUT)] for key, found in groups.items())
+    return sorted([*key, *_values(found, HELD_OUT)] for key, found in groups.items())
 
 
 def tested(runs, config):
@@ -130,10 +130,10 @@ def _models(rows):
 
 
 def _by_protocol(model, rows):
-    return [model, *_cells({protocol: values for name, protocol, values in rows if name == model}, PROTOCOLS)]
+    return [model, *_values({protocol: values for name, protocol, values in rows if name == model}, PROTOCOLS)]
 
 
-def _cells(found, protocols):
+def _values(found, protocols):
     """What a row says of each protocol, from ``{protocol: accuracies in percent}``."""
     runs = {protocol: "1 run" if len(values) == 1 else f"{len(values)} runs" for protocol, values in found.items()}
     return [f"{_spread(found[p])}, {runs[p]}" if p in found else "not run" for p in protocols]

@@ -41,8 +41,8 @@ def main(argv=None):
     print(f"frames of view 1 to those of view 2: median {median:.2f}, 10 to 90 %: {least:.2f} to {most:.2f}")
     for label in (STANDING, SITTING):
         for view in VIEWS:
-            shares = [before_motion(clip.pose_xyz) for clip in of(clips, view) if clip.label_text == label]
-            print(f"{label}, view {view}: the head has not moved yet for {np.median(shares):.0%} of a clip (median)")
+            fractions = [before_motion(clip.pose_xyz) for clip in of(clips, view) if clip.label_text == label]
+            print(f"{label}, view {view}: the head has not moved yet for {np.median(fractions):.0%} of a clip (median)")
     for name, of_mean in (("of the first frame", False), ("of the mean pose and bone", True)):
         turns, sizes = zip(*(difference(first.pose_xyz, second.pose_xyz, of_mean) for first, second in pairs))
         turned = np.degrees(np.abs(turns))
@@ -80,7 +80,7 @@ def heads(xyz):
 
 
 def before_motion(xyz):
-    """The share of a clip before the head has moved by 0.3 of the way that it moves up and down."""
+    """The fraction of a clip before the head has moved by 0.3 of the way that it moves up and down."""
     height = heads(xyz)
     return np.argmax(np.abs(height - height[0]) > 0.3 * np.ptp(height)) / len(height)
 

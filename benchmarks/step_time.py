@@ -18,8 +18,8 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import environment
-from tfrecords import manifest, storage
-from zoo.shared import command_line
+from tfrecords import storage
+from zoo.shared import command_line, files
 
 WARM_UP = 5  # steps
 
@@ -34,7 +34,7 @@ def main(argv=None):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
     command_line.quiet_tensorflow()
-    from recipes.config import sections as config
+    from recipes import config
     from tfrecords.reading import pipeline
 
     recipe = config.load(arguments.recipe, arguments.set)
@@ -44,7 +44,7 @@ def main(argv=None):
     if arguments.json:
         described = environment.describe("tensorflow", "keras", "numpy")
         result = {"recipe": recipe.name, "set": arguments.set, "steps": arguments.steps, "milliseconds": stages}
-        manifest.write_json(arguments.json, {**result, **described})
+        files.write_json(arguments.json, {**result, **described})
     return 0
 
 
@@ -62,12 +62,12 @@ def measure(recipe, stage, records, steps):
     """
     import tensorflow as tf
 
-    from recipes.trainers import optimisation, stages
+    from recipes.trainers import keras, models, optimisation
     from tfrecords.reading import pipeline
 
-    model, inputs = stages.build_model(recipe, stage, records)
-    stages.freeze(model, stage)
-    stages.compile_model(model, stage, recipe, records)
+    model, inputs = models.build_model(recipe, stage, records)
+    models.freeze(model, stage)
+    keras.compile_model(model, stage, recipe, records)
     batch = stage.batch or recipe.batch
     epochs = -(-(steps + WARM_UP) // records.steps(recipe.data.protocol, "train", batch)) + 1
     options = {"augment": recipe.data.augment, "cache": recipe.data.cache, "balance": recipe.data.balance}

@@ -3,7 +3,7 @@
 Every way to compute it runs in a process of its own, which gives its peak memory; they take their steps in turn, so
 that all meet the same machine. I3D starts from the same weights, sees the same clips and is trained by SGD with
 momentum; the first losses must agree. Separable STA, which is I3D and little else, has no counterpart in PyTorch.
-With ``recompute`` a way computes activations again instead of keeping them (activation checkpointing).
+Ways that end in ``recompute`` use gradient checkpointing: activations are computed again instead of kept.
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --cases 64x224x4 --ways keras keras_recompute --steps 1    # batch 4 of full size
@@ -204,14 +204,16 @@ def _keras_model(name, case):
 def _keras_step(case, way):
     import tensorflow as tf
 
-    from zoo import gradient_checkpointing as recompute
+    from zoo import gradient_checkpointing
 
     model = _keras_model("separable_sta" if way == "separable_sta" else "i3d", case)
     rgb, labels = case.clips()
     fed, labels = {"rgb": tf.constant(rgb)}, tf.constant(labels)
     if "pose" in model.input:
         fed["pose"] = tf.random.normal((case.batch, *model.input["pose"].shape[1:]))
-    call = recompute.training_call(model) if way == "keras_recompute" else lambda x: model(x, training=True)
+    call = (
+        gradient_checkpointing.training_call(model) if way == "keras_recompute" else lambda x: model(x, training=True)
+    )
     optimizer = tf.keras.optimizers.SGD(RATE, MOMENTUM)
     optimizer.build(model.trainable_variables)
 
