@@ -55,8 +55,8 @@ def estimator(recipe: Recipe, memory: str = FEATURES) -> TwoLevelFusion:
         memory: Folder of the cache.
     """
     data = recipe.data
-    given = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch, "random_state": recipe.seed}
-    given["memory"] = memory
+    given: dict[str, Any] = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch}
+    given.update(random_state=recipe.seed, memory=memory)
     try:
         for option in recipe.model.options:
             if not nested_options({option: None}).keys().isdisjoint(nested_options(given)):
@@ -253,8 +253,9 @@ def upper_body_box(stored: schema.Clip, shape: tuple[int, int]) -> tuple[int, in
     height, width = shape
     joints = skeletons.get(stored.layout).joints
     upper = [i for i, joint in enumerate(joints) if not any(word in joint for word in _BELOW)]
-    present = (stored.pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
-    xy = np.where(present[..., np.newaxis, np.newaxis], stored.pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
+    pose_xyz, pose_xy = np.asarray(stored.pose_xyz), np.asarray(stored.pose_xy)
+    present = (pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
+    xy = np.where(present[..., np.newaxis, np.newaxis], pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
     box = stored.boxes["full_body"][:, np.newaxis, np.newaxis]  # [T, 1, 1, 4]
     xy = (xy - box[..., :2]) / (box[..., 2:] - box[..., :2]) * [width, height]
     left, top, right, bottom = crops.person_box(xy.reshape(-1, 2), width, height)

@@ -110,7 +110,8 @@ def extract(frames: np.ndarray, *, track_length: int = 15, sampling_step: int = 
         raise ZooError(f"track_length is {track_length}, expected a multiple of {TIME_CELLS}")
     count = 1 + int(np.log2(min(height, width) / PATCH) / -np.log2(SCALE_STEP))
     levels = [_Level(number, (height, width), track_length, sampling_step) for number in range(min(scales, count))]
-    motion, window = _Motion(), collections.deque()
+    motion = _Motion()
+    window: collections.deque = collections.deque()
     before = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)
     motion.start(before)
     for number, frame in enumerate(frames[1:]):

@@ -257,7 +257,9 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     # ---- fitting
 
-    def fit(self, X: Sequence[Clip], y: Sequence, groups: Optional[Sequence] = None) -> "TwoLevelFusion":
+    def fit(
+        self, X: Sequence[Clip], y: Union[Sequence, np.ndarray], groups: Union[Sequence, np.ndarray, None] = None
+    ) -> "TwoLevelFusion":
         """Trains the estimator.
 
         Args:

@@ -1,7 +1,7 @@
 """F3 of two-level fusion, long-term motion: the hidden vectors of a pose LSTM (AVSS18; PhD20 chapter 3)."""
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -60,7 +60,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """``ZooError`` names a parameter that is wrong."""
         check_parameters("pose", self)
 
-    def fit(self, X: Sequence[Clip], y: Sequence) -> "PoseFeatures":
+    def fit(self, X: Sequence[Clip], y: Union[Sequence, np.ndarray]) -> "PoseFeatures":
         """Trains the LSTM on clips and their classes, or reads the trained one."""
         import tensorflow as tf
 
