@@ -31,10 +31,12 @@ class Constraint:
     Attributes:
         words: The values that do, for messages.
         holds: Whether a value does.
+        choices: All such values, where they are few.
     """
 
     words: str
     holds: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
 
 
 Size = Annotated[int, Constraint("a whole number from 1", lambda value: value >= 1)]
@@ -45,7 +47,8 @@ Weight = Annotated[float, Constraint("a number of at least 0", lambda value: 0 <
 """The weight of a term of the training loss."""
 Multiplier = Annotated[float, Constraint("a number above 0", lambda value: 0 < value < math.inf)]
 """A factor, such as that of the number of filters."""
-Layout = Annotated[str, Constraint(f"one of {', '.join(skeletons.LAYOUTS)}", lambda value: value in skeletons.LAYOUTS)]
+_LAYOUTS = tuple(skeletons.LAYOUTS)
+Layout = Annotated[str, Constraint(f"one of {', '.join(_LAYOUTS)}", lambda value: value in _LAYOUTS, _LAYOUTS)]
 """Name of a skeleton layout."""
 Backbone = Literal["i3d", "resnext3d101"]
 """Name of a video backbone, a key of :data:`zoo.backbones.BACKBONES`."""
@@ -152,8 +155,9 @@ def _elements(value: Any, arguments: Sequence) -> list | None:
 def _nearest(value: Any, hint: Any) -> str:
     """``, did you mean x?`` for the choice nearest to a text, or to one inside a list."""
     kind, arguments = _parts(hint)
-    if kind is Literal:
-        return messages.nearest(value, arguments).partition(" Valid: ")[0].rstrip(".")
+    choices = arguments if kind is Literal else getattr(arguments[-1], "choices", ()) if kind is Annotated else ()
+    if choices:
+        return messages.nearest(value, choices).partition(" Valid: ")[0].rstrip(".")
     if kind is tuple and isinstance(value, (tuple, list)):
         return next((_nearest(each, arguments[0]) for each in value if not _fits(each, arguments[0])), "")
     if kind is Union:

@@ -31,7 +31,7 @@ def test_maps_are_drawn_over_and_under_the_frames():
 
 
 def test_a_map_that_changes_in_time_is_shown_as_it_is_at_each_frame():
-    model = tiny_models.build("separable_sta", strategy="joint")
+    model = tiny_models.build("separable_sta", attention="joint")
     features, _ = tiny_models.batch(model, clips=1)
     (value,) = zoo.attention_maps(model)(features, training=False)["spatio_temporal_attention"].numpy()
     _, overlays, bars = _axes(attention_plot.plot_attention(model, features, pictures=16))

@@ -1,11 +1,13 @@
 """Every model at a size that builds and steps within seconds."""
 
+import contextlib
 import functools
 
 import numpy as np
+import pytest
 
 import zoo
-from zoo import registry
+from zoo import layers, registry
 
 CLASSES = 3
 # One value per option name of the whole zoo: a builder gets those it has.
@@ -34,8 +36,13 @@ OPTIONS = {
 
 
 def options(name, **more):
-    """The small options a model has, and any others wanted."""
+    """The tiny options that a model has, and others."""
     return {**{key: value for key, value in OPTIONS.items() if key in registry.options(name)}, **more}
+
+
+def quick(values, *representatives):
+    """Parameters of a test, of which the quick run has the representatives alone."""
+    return [value if value in representatives else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def without_dropout(name):
@@ -44,7 +51,7 @@ def without_dropout(name):
 
 
 def build(name, **more):
-    """A small model with random weights everywhere, zeros included."""
+    """A tiny model with random weights everywhere, also where weights start at zero."""
     model = zoo.build(name, num_classes=CLASSES, **options(name, **more))
     randomize(model)
     return model
@@ -52,8 +59,32 @@ def build(name, **more):
 
 @functools.cache
 def shared(name):
-    """A small model that tests only read."""
+    """A tiny model built once for all tests; who changes its weights does so within :func:`restored`."""
     return build(name)
+
+
+@contextlib.contextmanager
+def restored(model):
+    """Gives a model its weights back in the end."""
+    weights = model.get_weights()
+    try:
+        yield model
+    finally:
+        model.set_weights(weights)
+
+
+@contextlib.contextmanager
+def dropout_off(model):
+    """Switches the dropout of a built model off."""
+    dropouts = [layer for layer in layers.every_layer(model) if isinstance(layer, layers.Dropout)]
+    rates = [layer.rate for layer in dropouts]
+    try:
+        for layer in dropouts:
+            layer.rate = 0.0
+        yield model
+    finally:
+        for layer, rate in zip(dropouts, rates):
+            layer.rate = rate
 
 
 def randomize(model, seed=0):
@@ -81,6 +112,6 @@ def batch(model, clips=2, seed=0):
 
 
 def training_loss(model, features, labels):
-    """What training minimises for a batch: cross-entropy and the model's own losses. Eager, as tracing takes longer."""
+    """The training loss of a batch: cross-entropy and the model's own losses. Eager, as tracing takes longer."""
     model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
     return model.evaluate(features, labels, batch_size=len(labels), verbose=0)

@@ -4,7 +4,7 @@ from typing import Literal, Optional, get_args
 
 import tensorflow as tf
 
-from zoo import factory, registry, skeletons
+from zoo import checks, factory, registry, skeletons
 from zoo.checks import Backbone, Layout, Multiplier, Rate, Size, ZooError
 from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES, Granularity
 from zoo.registry import register
@@ -130,6 +130,8 @@ def global_model(
             raise ZooError(f"base_model_options: {option} follows from {_FOLLOWS[option]} of global, set that")
         if option in shared:
             raise ZooError(f"base_model_options: {option} is an option of global itself, give it there")
+    current, _ = registry.current_options(base_model, own)  # the notices come when the model is built
+    checks.check_options(base_model, current, registry.hints(base_model))
     parts = [_part(base_model, num_classes, {**_known(shared, base_model), **own})]
     segments = {
         "granularities": granularities,

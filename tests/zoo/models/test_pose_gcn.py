@@ -1,5 +1,7 @@
 """The pose GCN, recomputed in NumPy from the layers' weights."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -94,7 +96,7 @@ def test_partitions_are_the_bones():
     assert not two[:, :13, 13:].any()
 
 
-@pytest.mark.parametrize("topology", pose_gcn.TOPOLOGIES)
+@pytest.mark.parametrize("topology", get_args(pose_gcn.Topology))
 def test_the_whole_network(topology):
     model = tiny_models.build("pose_gcn", topology=topology, pose_steps=9)
     batch, _ = tiny_models.batch(model, clips=2)
@@ -115,7 +117,7 @@ def test_topologies_start_from_the_skeleton():
     """Learned weights and refinements change nothing before training."""
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 13, 3, 4)).astype("float32"))
     found = []
-    for topology in pose_gcn.TOPOLOGIES:
+    for topology in get_args(pose_gcn.Topology):
         layer = pose_gcn.SkeletonConvolution(5, LAYOUT, 1, topology)
         layer.build(x.shape)
         layer.set_weights([np.arange(60).reshape(3, 4, 5) / 60, *layer.get_weights()[1:]])
@@ -133,7 +135,7 @@ def test_multiply_accumulates():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"streams": ("joints",)}, "streams 'joints' is unknown, did you mean 'joint'"),
+        ({"streams": ("joints",)}, "streams is .*, did you mean 'joint'"),
         ({"streams": ()}, "at least one of joint, bone"),
         ({"streams": ("bone", "bone")}, "each once"),
         ({"topology": "refine"}, "did you mean 'refined'"),

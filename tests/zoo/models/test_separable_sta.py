@@ -1,5 +1,7 @@
 """The equations of Separable STA (ICCV19 section 4), recomputed in NumPy from the layers' weights."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -12,17 +14,17 @@ SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
 DROPOUT = {"lstm_dropout": 0.0}
 
 
-def _build(strategy):
+def _build(attention):
     return tiny_models.build(
         "separable_sta",
-        strategy=strategy,
+        attention=attention,
         spatial_regularization=SPATIAL,
         temporal_regularization=TEMPORAL,
         **DROPOUT,
     )
 
 
-def _expected(model, strategy, g, h=None):
+def _expected(model, attention, g, h=None):
     """Predictions and penalty by the paper's equations."""
     batch, t, m, n, _ = g.shape
     penalty = 0.0
@@ -53,23 +55,23 @@ def _expected(model, strategy, g, h=None):
         "ta_sa": lambda: [spatial() * (temporal() * g)],
         "joint": lambda: [joint() * g],
         "separable": lambda: [spatial() * g, temporal() * g],
-    }[strategy]()
+    }[attention]()
     features = np.concatenate([x.mean(axis=(1, 2, 3)) for x in maps], axis=1)
     kernel, bias = model.get_layer("classifier").get_weights()
     return softmax(features @ kernel + bias), penalty
 
 
-@pytest.mark.parametrize("strategy", separable_sta.STRATEGIES)
-def test_predictions_and_training_loss(strategy):
-    model = _build(strategy)
+@pytest.mark.parametrize("attention", tiny_models.quick(get_args(separable_sta.Attention), "none", "separable"))
+def test_predictions_and_training_loss(attention):
+    model = _build(attention)
     features, labels = tiny_models.batch(model, clips=3)
-    names = ["Mixed_5c"] + (["pose_features"] if strategy != "none" else [])
+    names = ["Mixed_5c"] + (["pose_features"] if attention != "none" else [])
     g, *h = outputs(model, names, features)
-    expected, penalty = _expected(model, strategy, g, *h)
+    expected, penalty = _expected(model, attention, g, *h)
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
     loss = tiny_models.training_loss(model, features, labels)
     np.testing.assert_allclose(loss, cross_entropy(expected, labels) + penalty, rtol=1e-4)
-    assert strategy == "none" or penalty > 0.01
+    assert attention == "none" or penalty > 0.01
 
 
 def test_attention_maps():

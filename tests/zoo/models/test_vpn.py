@@ -1,5 +1,7 @@
 """The equations of VPN (ECCV20 section 3), recomputed in NumPy from the layers' weights."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -35,12 +37,16 @@ def _distance(kind, video, pose):
 
 @pytest.mark.parametrize(
     "choice",
-    [
-        *({"embedding": embedding} for embedding in vpn.EMBEDDINGS),
-        {"pose_backbone": "lstm"},
+    tiny_models.quick(
+        [
+            *({"embedding": embedding} for embedding in get_args(vpn.Embedding)),
+            {"pose_backbone": "lstm"},
+            {"coupler": False},
+            {"attention": "spatial"},
+        ],
+        {"embedding": "euclidean"},
         {"coupler": False},
-        {"attention": "spatial"},
-    ],
+    ),
     ids=str,
 )
 def test_predictions_and_training_loss(choice):
@@ -114,7 +120,7 @@ def test_an_absent_person_leaves_the_other_nodes_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"embedding": "kl"}, "embedding 'kl' is unknown"),
+        ({"embedding": "kl"}, "embedding is 'kl', expected one of none"),
         ({"pose_backbone": "gnc"}, "did you mean 'gcn'"),
         ({"backbone": "i3dd"}, "did you mean 'i3d'"),
         ({"layout": "kinect"}, "unknown skeleton layout"),
@@ -126,6 +132,7 @@ def test_choices_that_make_no_model(options, message):
         zoo.build("vpn", num_classes=3, **options)
 
 
+@pytest.mark.slow
 def test_another_backbone():
     """The feature map of 3D ResNeXt carries the same attention."""
     model = zoo.build(

@@ -67,7 +67,11 @@ def test_values_land_where_they_belong(tmp_path):
     ("name", "options", "has_its_classifier"),
     [
         ("temporal", {"backbone": "i3d", "frames": 24, "size": 32, "pose_steps": 6}, False),  # reads other features
-        ("global", {"basic": "i3d", "frames": 8, "size": 32}, True),  # that of the I3D; temporal's keeps its weights
+        (
+            "global",
+            {"base_model": "i3d", "frames": 8, "size": 32},
+            True,
+        ),  # the classifier of the I3D; that of temporal keeps its weights
     ],
 )
 def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_classifier):

@@ -14,7 +14,7 @@ import pytest
 import zoo
 from tests.zoo import tiny_models
 from tests.zoo.pretrained.test_i3d_checkpoint import checkpoint_shapes, write_checkpoint
-from zoo.pretrained import reading as weights
+from zoo.pretrained import fetching
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def _with_weights(model):
 
 @pytest.mark.parametrize("classes", [tiny_models.CLASSES, tiny_models.CLASSES + 2])
 def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
-    trained = tiny_models.build("separable_sta")
+    trained = tiny_models.shared("separable_sta")
     trained.save(tmp_path / "model.keras")
     options = tiny_models.options("separable_sta")
     model = zoo.build("separable_sta", num_classes=classes, weights=tmp_path / "model.keras", **options)
@@ -47,14 +47,14 @@ def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
     assert _equal(trained, model) == _with_weights(trained) - anew
 
 
-@pytest.mark.parametrize("shared", [0, 1])
+@pytest.mark.parametrize("shared", tiny_models.quick([0, 1], 1))
 def test_an_i3d_goes_to_the_full_body_tower(shared):
-    trained = tiny_models.build("i3d")
+    trained = tiny_models.shared("i3d")
     model = tiny_models.build("pi3d", aggregate_after=shared)
     last = "joined." if shared else "full_body."
     zoo.transfer_weights(trained, model)
-    for name, place in (("Conv3d_1a_7x7", "full_body."), ("Mixed_5c.Branch_0.Conv3d_0a_1x1", last)):
-        copied = model.get_layer(f"{place}{name}.conv_3d").get_weights()
+    for name, prefix in (("Conv3d_1a_7x7", "full_body."), ("Mixed_5c.Branch_0.Conv3d_0a_1x1", last)):
+        copied = model.get_layer(f"{prefix}{name}.conv_3d").get_weights()
         np.testing.assert_array_equal(copied, trained.get_layer(f"{name}.conv_3d").get_weights())
 
 
@@ -72,8 +72,8 @@ def test_a_weights_file_of_the_same_architecture(tmp_path):
 @pytest.mark.skipif(metadata.version("keras").startswith("2."), reason="Keras 2 keeps no names of layers")
 def test_a_weights_file_with_layers_of_the_same_shapes_in_another_order(tmp_path):
     path = tmp_path / "trained.weights.h5"
-    tiny_models.build("separable_sta", strategy="sa_ta").save_weights(path)
-    model = tiny_models.build("separable_sta", strategy="ta_sa")
+    tiny_models.build("separable_sta", attention="sa_ta").save_weights(path)
+    model = tiny_models.build("separable_sta", attention="ta_sa")
     before = model.get_weights()
     with pytest.raises(zoo.ZooError, match="a layer 'spatial_scores' in the place of 'temporal_scores'"):
         zoo.load_weights(model, path)
@@ -110,20 +110,12 @@ def published(published_once, tmp_path):
     return pathlib.Path(shutil.copytree(published_once, tmp_path / "published"))
 
 
-def _fetch(*arguments, cache):
-    return subprocess.run(
-        [sys.executable, "-m", "zoo.weights", *map(str, arguments)],
-        cwd=pathlib.Path(__file__).resolve().parents[3],
-        env={**os.environ, "XDG_CACHE_HOME": str(cache.parents[1])},
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_fetched_weights_are_kept_and_used(published, cache):
+def test_fetched_weights_are_kept_and_used(published, cache, run_command):
     data = next(published.glob("*.data*"))
-    result = _fetch("--source", published, "--sha256", hashlib.sha256(data.read_bytes()).hexdigest(), cache=cache)
-    assert result.returncode == 0, result.stderr
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    status, printed, errors = run_command(fetching.main, "--source", published, "--sha256", digest)
+    assert status == 0, errors
+    assert printed == f"read and kept in {cache}: zoo.build(..., weights='kinetics400')\n"
     assert {path.name for path in cache.iterdir()} == {data.name, "model.ckpt.index"}
     assert [path.name for path in cache.parent.iterdir()] == ["kinetics400"]
     size = {"frames": 8, "size": 32}
@@ -145,7 +137,7 @@ def test_what_is_not_as_published_is_not_kept(published, cache, spoil, arguments
     (cache / "model.ckpt.index").write_text("what was there before")
     spoil(published)
     with pytest.raises(zoo.ZooError, match=message):
-        weights.fetch(published, *arguments[1:])
+        fetching.fetch(published, *arguments[1:])
     assert [path.read_text() for path in cache.iterdir()] == ["what was there before"]
     assert [path.name for path in cache.parent.iterdir()] == ["kinetics400"]
 
@@ -157,9 +149,25 @@ def _flip_a_byte(path):
 
 
 def test_a_failed_command_is_one_line(tmp_path, cache):
-    result = _fetch("--source", tmp_path / "nothing", cache=cache)
+    result = subprocess.run(
+        [sys.executable, "-m", "zoo.weights", "--source", str(tmp_path / "nothing")],
+        cwd=pathlib.Path(__file__).resolve().parents[3],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache.parents[1])},
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     *_, message = result.stderr.splitlines()  # TensorFlow 2.21 prints lines of its own before it
     assert message.startswith("error: file://")
     assert "cannot be fetched" in message
+
+
+def test_functions_are_still_found_in_zoo_weights():
+    from zoo import weights
+    from zoo.pretrained import reading, transfer
+
+    assert weights.load_model is reading.load_model
+    assert weights.transfer_weights is transfer.transfer_weights
+    with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+        _ = weights.unknown

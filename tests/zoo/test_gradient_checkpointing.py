@@ -1,4 +1,4 @@
-"""Activation checkpointing: the step of a model that keeps everything, in less memory."""
+"""Gradient checkpointing: the step of a model that keeps all activations, in less memory."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,7 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import tiny_models
-from zoo import gradient_checkpointing as recompute
-from zoo import layers
+from zoo import gradient_checkpointing, layers
 from zoo.models import i3d
 
 
@@ -55,7 +54,7 @@ def both(model):
     generators = [layer.generator for layer in model.layers if isinstance(layer, layers.Dropout)]
     states = [generator.state.numpy() for generator in generators]
     found = []
-    for call in (lambda features: model(features, training=True), recompute.training_call(model)):
+    for call in (lambda features: model(features, training=True), gradient_checkpointing.training_call(model)):
         model.set_weights(weights)
         for generator, state in zip(generators, states):
             generator.state.assign(state)
@@ -82,7 +81,7 @@ def assert_equal(kept, again):
             np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * scale + 1e-7, err_msg=key)
 
 
-@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize("towers", tiny_models.quick([1, 2], 2))
 def test_the_step_is_that_of_a_model_that_keeps_everything(towers):
     """Loss with the layers' penalties, gradients, moving averages (moved once), and dropout's masks."""
     kept, again = both(network(towers))
@@ -106,7 +105,7 @@ def test_the_model_stays_as_it_was(tmp_path):
     """It is saved, checkpointed and loaded as if nothing had been done to it."""
     model, plain = (tiny_models.build("i3d", frames=8, size=32) for _ in range(2))
     features, _ = tiny_models.batch(model)
-    recompute.training_call(model)
+    gradient_checkpointing.training_call(model)
     assert [weight.name for weight in model.weights] == [weight.name for weight in plain.weights]
     model.save(tmp_path / "model.keras")
     expected = model(features).numpy()
@@ -121,18 +120,24 @@ def test_the_model_stays_as_it_was(tmp_path):
 def test_where_the_blocks_of_i3d_end():
     model = zoo.build("i3d", num_classes=3, frames=8, size=32)
     names = {id(layer.output): layer.name for layer in model.layers}
-    (ends,) = recompute.block_ends(model).values()
+    (ends,) = gradient_checkpointing.block_ends(model).values()
     pooled = ["MaxPool3d_2a_3x3", "MaxPool3d_3a_3x3", "Mixed_3b", "MaxPool3d_4a_3x3"]
     fourth = ["Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "MaxPool3d_5a_2x2"]
     assert [names[id(end)] for end in ends] == [*pooled, *fourth, "Mixed_5b", "Mixed_5c"]
 
 
-@pytest.mark.parametrize(("name", "blocks"), [("pi3d", 3 * 12), ("vpn", 12), ("resnext3d101", 6), ("i3d_nonlocal", 13)])
-def test_blocks_are_found_in_every_model_that_stands_upon_a_video_network(name, blocks):
-    assert sum(map(len, recompute.block_ends(tiny_models.shared(name)).values())) == blocks
+BLOCKS = {"pi3d": 3 * 12, "vpn": 12, "resnext3d101": 6, "i3d_nonlocal": 13}
+
+
+@pytest.mark.parametrize("name", tiny_models.quick(BLOCKS, "resnext3d101"))
+def test_blocks_are_found_in_every_model_built_on_a_video_network(name):
+    ends = gradient_checkpointing.block_ends(tiny_models.shared(name))
+    assert sum(map(len, ends.values())) == BLOCKS[name]
 
 
 @pytest.mark.parametrize("name", ["pose_lstm", "lrcn"])
 def test_a_model_without_blocks_is_refused(name):
-    with pytest.raises(zoo.ZooError, match=f"^{name} has no video network of its own .* leave recompute out$"):
-        recompute.training_call(tiny_models.shared(name))
+    with pytest.raises(
+        zoo.ZooError, match=f"^{name} has no video network among its own layers: leave gradient checkpointing out$"
+    ):
+        gradient_checkpointing.training_call(tiny_models.shared(name))
