@@ -62,7 +62,7 @@ def test_no_clip_can_be_converted(run_convert, tmp_path):
 
 def test_dry_run(source, run_convert, tmp_path):
     nucla_files.write_json(source, "a01_s01_e01_v03", skeletons=[])
-    status, printed, errors = run_convert("nucla", "--source", source, "--dry-run")
+    status, printed, errors = run_convert("nucla", "--source", source, "--dry-run", "--workers", 1)
     assert status == 0, errors
     assert printed.splitlines() == [
         "v3_12: train 10, val 2, test 5",
