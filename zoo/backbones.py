@@ -5,7 +5,7 @@ map before the classifier, and ``head(features, num_classes, dropout)`` the soft
 """
 
 import dataclasses
-from typing import Any, Callable
+from typing import Any, Callable, Literal
 
 from zoo.checks import check_choice
 from zoo.models import i3d, resnext3d101
@@ -20,6 +20,7 @@ class Backbone:
     head: Callable[..., Any]
 
 
+BackboneName = Literal["i3d", "resnext3d101"]
 BACKBONES: dict[str, Backbone] = {
     "i3d": Backbone(i3d.feature_map, i3d.pool, i3d.head),
     "resnext3d101": Backbone(resnext3d101.feature_map, resnext3d101.pool, resnext3d101.head),

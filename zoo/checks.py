@@ -50,8 +50,6 @@ Multiplier = Annotated[float, Constraint("a number above 0", lambda value: 0 < v
 _LAYOUTS = tuple(skeletons.LAYOUTS)
 Layout = Annotated[str, Constraint(f"one of {', '.join(_LAYOUTS)}", lambda value: value in _LAYOUTS, _LAYOUTS)]
 """Name of a skeleton layout."""
-Backbone = Literal["i3d", "resnext3d101"]
-"""Name of a video backbone, a key of :data:`zoo.backbones.BACKBONES`."""
 
 # Type of a hint -> the types of values that it accepts, and its words.
 _TYPES: dict[Any, tuple[Any, str]] = {

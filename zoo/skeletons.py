@@ -86,7 +86,7 @@ class Layout:
         along the tour covers connected joints, a wide one limbs and body parts.
 
         The paper states the length for the 25 joints of Kinect v2, 50, but not the walk. A walk over a tree that
-        passes every one of its 24 bones once in each direction has 48 steps, whatever its order, so the paper's passes
+        passes every one of its 24 bones once in each direction has 48 steps in any order, so the paper's passes
         one bone twice as often. Here it starts at the middle of the spine (or at the root, if no joint lies on the
         spine) and makes three loops: head and arms, the leg that the layout lists first, the other leg. The bones in
         both legs' loops, for Kinect v2 the one from spine_mid to spine_base, make it 50. Other layouts follow the same

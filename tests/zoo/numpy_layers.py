@@ -1,4 +1,4 @@
-"""What the equation tests share: normalisation, recurrent layers and pose scores in NumPy; values inside a model."""
+"""Shared by the equation tests: normalisation, recurrent layers and pose scores in NumPy; outputs of layers."""
 
 import numpy as np
 import tensorflow as tf

@@ -137,7 +137,5 @@ def test_blocks_are_found_in_every_model_built_on_a_video_network(name):
 
 @pytest.mark.parametrize("name", ["pose_lstm", "lrcn"])
 def test_a_model_without_blocks_is_refused(name):
-    with pytest.raises(
-        zoo.ZooError, match=f"^{name} has no video network among its own layers: leave gradient checkpointing out$"
-    ):
+    with pytest.raises(zoo.ZooError, match=f"^{name} has no video network among its own layers: leave gradient"):
         gradient_checkpointing.training_call(tiny_models.shared(name))

@@ -5,7 +5,8 @@ from typing import Literal, Optional, get_args
 import tensorflow as tf
 
 from zoo import checks, factory, registry, skeletons
-from zoo.checks import Backbone, Layout, Multiplier, Rate, Size, ZooError
+from zoo.backbones import BackboneName
+from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
 from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES, Granularity
 from zoo.registry import register
 
@@ -59,7 +60,7 @@ def global_model(
     pose_units: Size = 150,
     segment_attention: bool = True,
     granularity_attention: bool = True,
-    backbone: Optional[Backbone] = None,
+    backbone: Optional[BackboneName] = None,
     segment_frames: Size = 64,
     dropout: Rate = 0.0,
 ) -> tf.keras.Model:

@@ -167,7 +167,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         attention_units: Size of f's hidden layer; 0 for no attention: all weights are 1.
 
     Call arguments:
-        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]``; without s, f sees h_(t-1) alone.
+        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]``; without s, f has only h_(t-1).
 
     Returns:
         The hidden vectors ``[B, T, units]`` and the attention P ``[B, T, G]``.

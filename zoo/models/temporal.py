@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 import tensorflow as tf
 
 from zoo import backbones
-from zoo.checks import Backbone, Constraint, Multiplier, Rate, Size, ZooError, check_minimum
+from zoo.backbones import BackboneName
+from zoo.checks import Constraint, Multiplier, Rate, Size, ZooError, check_minimum
 from zoo.layers import (
     AttentionMap,
     Dropout,
@@ -144,7 +145,7 @@ def temporal(
     segment_attention: bool = True,
     granularity_attention: bool = True,
     dropout: Rate = 0.6,
-    backbone: Optional[Backbone] = None,
+    backbone: Optional[BackboneName] = None,
     frames: Size = 96,
     segment_frames: Size = 64,
     size: Size = 224,

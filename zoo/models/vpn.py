@@ -8,7 +8,8 @@ import tensorflow as tf
 from spektral.layers import GCNConv
 
 from zoo import backbones, skeletons
-from zoo.checks import Backbone, Layout, Multiplier, Rate, Size, Weight, ZooError
+from zoo.backbones import BackboneName
+from zoo.checks import Layout, Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
@@ -248,7 +249,7 @@ def vpn(
     pose_steps: Size = 20,
     persons: Size = 1,
     layout: Layout = "kinect_v2_25",
-    backbone: Backbone = "i3d",
+    backbone: BackboneName = "i3d",
     pose_backbone: PoseBackbone = "gcn",
     lstm_units: Size = 512,
     lstm_dropout: Rate = 0.5,

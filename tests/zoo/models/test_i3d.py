@@ -28,7 +28,7 @@ def test_unit_is_convolution_normalisation_relu():
 
 
 def test_head_pools_convolves_and_averages():
-    """Also for a map larger than the 2x7x7 pool, where the scores of all places are averaged."""
+    """Also for a map larger than the 2x7x7 pool, where the scores of all positions are averaged."""
     from zoo.models import i3d
 
     features = tf.keras.Input((3, 8, 7, 4))

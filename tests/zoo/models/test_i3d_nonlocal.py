@@ -12,17 +12,17 @@ def test_block_is_attention_of_every_place_to_every_other():
     model = tiny_models.build("i3d_nonlocal")
     features, _ = tiny_models.batch(model)
     x, z = outputs(model, ["Mixed_5c", "nonlocal"], features)
-    places = x.reshape(2, -1, x.shape[-1])  # [B, tmn, c]
+    positions = x.reshape(2, -1, x.shape[-1])  # [B, tmn, c]
 
     def convolved(name, value):
         kernel, bias = model.get_layer(f"nonlocal.{name}").get_weights()
         return value @ kernel[0, 0, 0] + bias
 
-    theta, phi, g = (convolved(name, places) for name in ("theta", "phi", "g"))
+    theta, phi, g = (convolved(name, positions) for name in ("theta", "phi", "g"))
     y = convolved("w", softmax(theta @ phi.transpose(0, 2, 1)) @ g)
     gamma, beta, mean, variance = model.get_layer("nonlocal.batch_norm").get_weights()
-    expected = places + gamma * (y - mean) / np.sqrt(variance + 1e-3) + beta
-    np.testing.assert_allclose(z.reshape(places.shape), expected, rtol=1e-3, atol=1e-4)
+    expected = positions + gamma * (y - mean) / np.sqrt(variance + 1e-3) + beta
+    np.testing.assert_allclose(z.reshape(positions.shape), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_block_starts_as_the_identity():

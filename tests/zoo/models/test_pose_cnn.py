@@ -15,9 +15,9 @@ def pose_tensor(pose, order):
     width = persons * len(order) * 3
     x = np.zeros((batch, steps, width, 3))
     for person in range(persons):
-        for place, joint in enumerate(order):
+        for index, joint in enumerate(order):
             for axis in range(3):
-                column = (person * len(order) + place) * 3 + axis
+                column = (person * len(order) + index) * 3 + axis
                 x[:, :, column, 0] = pose[:, :, person, joint, axis]
     for t in range(1, steps):
         x[:, t, :, 1] = x[:, t, :, 0] - x[:, t - 1, :, 0]

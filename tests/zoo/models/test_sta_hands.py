@@ -129,14 +129,14 @@ def test_glimpses_are_cut_around_the_hands_of_all_persons():
     joints[1, 2, 1, HANDS[1]] = np.nan
     glimpses = np.asarray(layer([frames, joints])).reshape(2, 3, 2, 2, 9, 9, 3)
     padded = np.pad(frames, ((0, 0), (0, 0), (4, 4), (4, 4), (0, 0)), constant_values=-1)
-    for place in np.ndindex(2, 3, 2, 2):
-        clip, step, person, hand = place
+    for index in np.ndindex(2, 3, 2, 2):
+        clip, step, person, hand = index
         x, y = joints[clip, step, person, HANDS[hand]]
         if np.isnan(x):
-            assert (glimpses[place] == -1).all()
+            assert (glimpses[index] == -1).all()
             continue
         expected = padded[clip, step, int(y) : int(y) + 9, int(x) : int(x) + 9]
-        np.testing.assert_allclose(glimpses[place], expected, atol=1e-4)
+        np.testing.assert_allclose(glimpses[index], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("glimpses", tiny_models.quick(get_args(sta_hands.Glimpses), "frames"))

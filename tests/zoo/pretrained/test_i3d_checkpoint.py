@@ -97,7 +97,7 @@ def test_another_number_of_classes_keeps_its_head(tmp_path, num_classes):
 
 
 def test_inception_v1_is_inflated(tmp_path):
-    """On a video of one still picture every unit away from the ends in time answers as the picture's network did."""
+    """Away from the ends in time, a video of one still picture has the values of the network of pictures."""
     width = tiny_models.OPTIONS["width"]
     shapes = checkpoint_shapes(11, width, INCEPTION_V1)
     assert shapes["InceptionV1/Mixed_5b/Branch_2/Conv2d_0a_3x3/weights"][:2] == (3, 3)
