@@ -165,6 +165,16 @@ def linear_version(tmp_path_factory, linear_run_folder):
 
 
 @pytest.fixture(scope="session")
+def linear_address(linear_version):
+    """Address of a running server of the linear model, called ``pose_lstm``."""
+    made = Manager("pose_lstm", linear_version.parent)
+    made.load_newest()
+    running = serving_of(made)
+    yield running.address
+    running.stop(grace=0)
+
+
+@pytest.fixture(scope="session")
 def signature_functions(base):
     """Signature name -> function of the exported ``separable_sta``, loaded without a server."""
     loaded = tf.saved_model.load(os.fspath(base / "separable_sta" / "1"))

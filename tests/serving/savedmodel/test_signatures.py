@@ -117,20 +117,31 @@ def inputs_of(model):
     return pipeline.Inputs(**values)
 
 
+def linear_model():
+    """A model of all parts, poses and their pixel coordinates."""
+    shapes = {"pose": (4, PERSONS, 25, 3), "pose_xy": (4, PERSONS, 25, 2)}
+    shapes.update({skeletons.input_name(part): (4, 16, 16, 3) for part in skeletons.PARTS})
+    takes = {name: tf.keras.Input(shape, name=name) for name, shape in shapes.items()}
+    flat = [tf.keras.layers.Flatten()(tensor) for tensor in takes.values()]
+    logits = tf.keras.layers.Dense(tiny_models.CLASSES, name="logits")(tf.keras.layers.Concatenate()(flat))
+    return tf.keras.Model(takes, tf.keras.layers.Softmax()(logits), name="linear")
+
+
 def whole_zoo():
-    """Model -> options with which it can be served, at small size; quick ones for each set of inputs."""
+    """Model -> options with which it can be served, at small size; a linear model has all inputs that there are."""
     for name in zoo.list_models():
         options = {"joints": 20} if "joints" in tiny_models.options(name) else {}
         if "granularities" in tiny_models.options(name):  # from frames: stored features cannot be served
             options.update(backbone="i3d", frames=12, segment_frames=8, pose_steps=12)
-        quick = name in ("separable_sta", "sta_hands", "resnext3d101", "pose_lstm", "pose_cnn", "pose_gcn")
+        quick = name in ("resnext3d101", "pose_lstm", "pose_cnn", "pose_gcn")
         yield pytest.param(name, options, id=name, marks=() if quick else pytest.mark.slow)
+    yield pytest.param("linear", {}, id="linear")
     yield pytest.param("sta_hands", {"glimpses": "frames"}, id="sta_hands of frames", marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("name", "options"), whole_zoo())
 def test_every_model_of_the_zoo_gives_the_same_through_every_signature(name, options):
-    model = tiny_models.build(name, **options)
+    model = linear_model() if name == "linear" else tiny_models.build(name, **options)
     inputs = inputs_of(model)
     attention = zoo.attention.attention_names(model)
     _, functions = signatures.build(model, inputs, [f"class {number}" for number in range(tiny_models.CLASSES)])

@@ -12,9 +12,9 @@ from tests.zoo import tiny_models
 
 
 @pytest.fixture
-def arguments(pose_run_folder, dataset, pose_address):
-    """Of a model of poses alone, which is quick."""
-    return {"--run": pose_run_folder, "--data": dataset, "--server": pose_address, "--model": "pose_lstm"}
+def arguments(linear_run_folder, dataset, linear_address):
+    """Options for a linear model, which is quick."""
+    return {"--run": linear_run_folder, "--data": dataset, "--server": linear_address, "--model": "pose_lstm"}
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_command(run, run_folder, dataset, address):
     assert "largest difference of probabilities: " in out
 
 
-def test_another_model_is_found_out(run, arguments, pose_run_folder, tmp_path):
-    other = zoo.load_model(pose_run_folder / "model.keras")
+def test_another_model_is_found_out(run, arguments, linear_run_folder, tmp_path):
+    other = zoo.load_model(linear_run_folder / "model.keras")
     tiny_models.randomize(other, seed=5)
     arguments["--run"] = write_run(tmp_path / "other", other, POSE_INPUTS)
     status, out, _ = run({**arguments, "--clips": 2})
@@ -57,16 +57,16 @@ def test_nothing_to_compare(run, arguments, change, message):
     assert message in line
 
 
-def test_server_with_other_classes(run, arguments, pose_run_folder, tmp_path):
-    arguments["--run"] = shutil.copytree(pose_run_folder, tmp_path / "run")
+def test_server_with_other_classes(run, arguments, linear_run_folder, tmp_path):
+    arguments["--run"] = shutil.copytree(linear_run_folder, tmp_path / "run")
     (tmp_path / "run" / "labels.txt").write_text("a\nb\nc\n")
     status, _, err = run(arguments)
     assert status == 2
     assert "has other classes than the run" in err
 
 
-def test_run_without_a_protocol(run, arguments, pose_run_folder, tmp_path):
-    arguments["--run"] = shutil.copytree(pose_run_folder, tmp_path / "run")
+def test_run_without_a_protocol(run, arguments, linear_run_folder, tmp_path):
+    arguments["--run"] = shutil.copytree(linear_run_folder, tmp_path / "run")
     (tmp_path / "run" / "recipe.yaml").write_text(json.dumps({"model": {}}))
     status, _, err = run(arguments)
     assert status == 2

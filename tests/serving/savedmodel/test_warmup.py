@@ -32,15 +32,18 @@ def test_records_replay_against_the_loaded_model(base, signature_functions):
     assert seen == set(signature_functions) == {"serving_default", "serve_jpeg", "serve_examples", "attention"}
 
 
-def test_every_batch_size_is_warmed_up_and_allowed(pose_base):
-    folder = pose_base / "pose_lstm" / "1"
-    loaded = servable.Servable("pose_lstm", 1, folder)
-    responses = [(r.model_spec.signature_name, loaded.predict(r).outputs["classes"]) for r in warmup.read(folder)]
+def test_every_batch_size_is_warmed_up_and_allowed(linear_version):
+    loaded = servable.Servable("pose_lstm", 1, linear_version)
+    responses = [
+        (r.model_spec.signature_name, loaded.predict(r).outputs["classes"]) for r in warmup.read(linear_version)
+    ]
     sizes = [(signature, classes.tensor_shape.dim[0].size) for signature, classes in responses]
-    assert sorted(sizes) == sorted((name, size) for name in loaded.signature_defs if name[0] == "s" for size in (1, 3))
-    parameters = batching_parameters.read(folder)
-    assert list(parameters.allowed_batch_sizes) == [1, 3]
-    assert parameters.max_batch_size.value == 3
+    assert sorted(sizes) == sorted(
+        (name, size) for name in loaded.signature_defs if name[0] == "s" for size in (1, 2, 4)
+    )
+    parameters = batching_parameters.read(linear_version)
+    assert list(parameters.allowed_batch_sizes) == [1, 2, 4]
+    assert parameters.max_batch_size.value == 4
 
 
 def test_abbreviated_tensors_mean_the_same_in_c_plus_plus():
