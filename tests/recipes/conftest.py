@@ -1,28 +1,44 @@
 """A small converted dataset, and the commands as a user runs them."""
 
+import contextlib
+import functools
+import io
 import pathlib
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
+
+from recipes import evaluate, extract_features, model_card, train
+from recipes.trainers import distribution
+from tfrecords import convert
+from zoo.shared import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Two stages of the smallest pose network; 10 epochs, so that a test can stop it in the middle.
+MAINS = {
+    "train.py": train.main,
+    "evaluate.py": evaluate.main,
+    "extract_features.py": extract_features.main,
+    "model_card.py": model_card.main,
+}
+
+# Two stages of the smallest pose network.
 TINY = """
 model: {name: pose_lstm, lstm_units: 4}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, augment: {rotation: 20, noise: 0.05}, cache: true}
 stages:
   - name: first
     model: pose_lstm
-    epochs: 10
+    epochs: 3
     optimizer: {name: sgd, learning_rate: 0.05, momentum: 0.9}
   - name: second
     init: [first]
-    epochs: 10
+    epochs: 3
     optimizer: {name: adam, learning_rate: 1e-2, clipnorm: 1}
     schedule: {name: plateau, patience: 2, factor: 0.5}
-    rates: [{layers: "lstm_*", factor: 0.5}]
+    layer_learning_rates: [{layers: "lstm_*", factor: 0.5}]
     accumulate: 3
     label_smoothing: 0.1
     average: {momentum: 0.9}
@@ -37,8 +53,7 @@ def dataset(tmp_path_factory):
     """SynthADL in 60 clips of 15 frames, pictures of 32 pixels: 36 train, 4 validate, 20 test in protocol cv."""
     folder = tmp_path_factory.mktemp("converted") / "synthetic"
     options = ["--subjects=5", "--repetitions=1", "--frames=15", "--size=32", "--workers=1"]
-    command = [sys.executable, "-m", "tfrecords.convert", "synthetic", "--out", folder, *options]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    assert convert.main(["synthetic", "--out", str(folder), *options]) == 0
     return folder
 
 
@@ -51,7 +66,7 @@ def recipe_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, dataset, recipe_file):
-    """A run directory: the recipe trained without a disturbance, by the command."""
+    """A run directory: the recipe trained from start to end. All modules share it: tests that write use a copy."""
     output = tmp_path_factory.mktemp("runs") / "undisturbed"
     result = command("train.py", "--recipe", recipe_file, "--data", dataset, "--output", output)
     assert result.returncode == 0, result.stderr
@@ -71,8 +86,36 @@ def start(script, *arguments, **options):
 
 
 def command(script, *arguments):
-    """Runs a script to its end."""
+    """Runs a script to its end in this process: a process of its own costs seconds to import TensorFlow.
+
+    Trainings run on one device, and without determinism, which would hold for all later tests.
+    """
+    arguments = [str(argument) for argument in arguments]
+    line = [f"recipes/{script}", *arguments]
+    if script == "train.py":
+        arguments += ["--set", "deterministic=false"]
+    out, err, policy = io.StringIO(), io.StringIO(), tf.keras.mixed_precision.global_policy()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", line)
+        patch.setattr(distribution, "local_strategy", one_device)
+        try:
+            status = command_line.run(MAINS[script], arguments)
+        except SystemExit as leaving:  # argparse's own errors
+            status = leaving.code
+        finally:
+            tf.keras.mixed_precision.set_global_policy(policy)
+    return subprocess.CompletedProcess(line, status, out.getvalue(), err.getvalue())
+
+
+def run_process(script, *arguments):
+    """Runs a script to its end in a process of its own."""
     return finished(start(script, *arguments))
+
+
+@functools.lru_cache(maxsize=1)
+def one_device():
+    """A strategy over one of the two logical processors."""
+    return tf.distribute.MirroredStrategy(["CPU:0"])
 
 
 def finished(process):

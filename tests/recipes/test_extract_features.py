@@ -3,17 +3,14 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from recipes import evaluate, extract_features, run_directory
-from recipes.config import sections as config
+from recipes import config, evaluate, extract_features, run_directory
 from recipes.reports import scoring
-from tests.recipes.conftest import ROOT, command, error_of, start
+from tests.recipes.conftest import command, error_of, start
 from tfrecords import inspect
 from tfrecords.reading import pictures, pipeline, poses
 from zoo.models.temporal import segment_features
@@ -34,7 +31,7 @@ stages: [{name: only, epochs: 2, optimizer: {name: adam, learning_rate: 5e-3}}]
 batch: 6
 """
 GLOBAL = """
-model: {name: global, basic: i3d, width: 0.0625, gru_units: 8, pose_units: 4}
+model: {name: global, base_model: i3d, width: 0.0625, gru_units: 8, pose_units: 4}
 data: {dataset: synthetic, protocol: cv, frames: 8, size: 32, granularities: [2, 3], segment_steps: 3}
 stages: [{name: fusion, epochs: 0, init: [BASIC, TEMPORAL], optimizer: {name: adam, learning_rate: 5e-4}}]
 batch: 12
@@ -154,17 +151,37 @@ def test_training_draws_pose_steps_from_their_segments(features):
     assert len(steps) > 3  # not always the same
 
 
-def test_inspect_shows_and_verifies_features(features):
-    shown = subprocess.run(
-        [sys.executable, "-m", "tfrecords.inspect", features, "--verify"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert shown.returncode == 0, shown.stderr
+def test_inspect_shows_and_verifies_features(features, capsys):
+    assert inspect.main([str(features), "--verify"]) == 0
     size = pipeline.Records(features).feature_size
-    assert f"features   {size} values for each of 2, 3 segments" in shown.stdout
+    assert f"features   {size} values for each of 2, 3 segments" in capsys.readouterr().out
     clip = inspect.find_clip(features, pipeline.Records(features).manifest, "S001C001P001R001A001")
     assert inspect.describe_clip(clip)["features/g3"]["shape"] == [3, size]
 
 
+def test_stopped_and_run_again_it_writes_the_same_files(basic, dataset, features, tmp_path, monkeypatch):
+    """The process goes on; that it can be killed is a slow test."""
+    arguments = ["--run", basic, "--data", dataset, "--out", tmp_path / "out", "--granularities", "2,3", "--batch", "7"]
+    records, done_shards = extract_features._records, []
+
+    def stop_after_one(*options):
+        if done_shards:
+            raise KeyboardInterrupt
+        done_shards.append(options[0])
+        return records(*options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract_features, "_records", stop_after_one)
+        assert command("extract_features.py", *arguments, "--keep-pictures").returncode == command_line.INTERRUPTED
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    other = command("extract_features.py", *arguments)
+    assert "holds another conversion (features_keep_pictures True, now False)" in error_of(other)
+    done("extract_features.py", *arguments, "--keep-pictures")
+    assert contents(tmp_path / "out") == contents(features)
+    assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
+
+
+@pytest.mark.slow
 def test_killed_and_run_again_it_writes_the_same_files(basic, dataset, features, tmp_path):
     arguments = ["--run", basic, "--data", dataset, "--out", tmp_path / "out", "--granularities", "2,3", "--batch", "7"]
     process = start("extract_features.py", *arguments, "--keep-pictures")

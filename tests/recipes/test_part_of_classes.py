@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes import run_directory
-from recipes.config import sections as config
+from recipes import config, run_directory
 from recipes.trainers import fusion as two_level_fusion
 from serving import export
 from tests.recipes.conftest import command, error_of

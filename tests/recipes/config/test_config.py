@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 import zoo
-from recipes.config import sections as config
+from recipes import config
 from recipes.trainers import fusion as two_level_fusion
-from recipes.trainers import optimisation, stages
+from recipes.trainers import models, optimisation
 from tests.recipes.conftest import TINY
 from tfrecords import protocols
 from zoo import registry
@@ -72,21 +72,30 @@ def structure(name):
 STRUCTURES = {structure(name): name for name in config.names() if config.load(name).stages}
 
 
-@pytest.mark.parametrize("name", STRUCTURES.values())
+QUICK = ("pose_lstm", "separable_sta", "sta_hands")  # one stage; three stages of three models; two streams
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if config.load(name).model.name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in STRUCTURES.values()
+    ],
+)
 def test_stages_fit_together(name):
     recipe = config.load(name, small(config.load(name)))
-    models = {}
+    built = {}
     for stage in recipe.stages:
-        models[stage.name], inputs = stages.build_model(recipe, stage, Records)
-        assert {k: tuple(v.shape[1:]) for k, v in models[stage.name].input.items()} == {
+        built[stage.name], inputs = models.build_model(recipe, stage, Records)
+        assert {k: tuple(v.shape[1:]) for k, v in built[stage.name].input.items()} == {
             key: tuple(spec.shape) for key, spec in inputs.signature().items()
         }
         earlier = {source for source in stage.init if not config.is_path(source)}
-        stages.initialise(models[stage.name], dataclasses.replace(stage, init=earlier), models.get)
-        stages.freeze(models[stage.name], stage)
+        models.initialise(built[stage.name], dataclasses.replace(stage, init=earlier), built.get)
+        models.freeze(built[stage.name], stage)
         if stage.epochs:
-            optimisation.make_optimizer(stage, models[stage.name])  # the patterns of its rates fit layers
-    assert models[recipe.stages[-1].name].name == recipe.model.name
+            optimisation.make_optimizer(stage, built[stage.name])  # the patterns of its rates fit layers
+    assert built[recipe.stages[-1].name].name == recipe.model.name
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean 'body'"]),
         ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
         ("stages.second.init=[third]", ["stages.second.init", "no earlier stage 'third'", "first"]),
-        ("stages.second.recompute=1", ["stages.second.recompute: expected true or false"]),
+        ("stages.second.gradient_checkpointing=1", ["stages.second.gradient_checkpointing: expected true or false"]),
         ("stages.second.model=i3d", ["stages.second.model", "last stage"]),
         ("stages.second.name=first", ["stages.first", "two stages"]),
         ("stages.second.name=a/b", ["folder", "letters"]),
@@ -180,10 +189,36 @@ def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):
         config.load("sta_hands_synthetic", ["stages.hands.class_weights=balanced"])
 
 
+def test_former_keys_are_read_with_a_notice(tiny, capsys):
+    former = ["stages.second.recompute=true", 'stages.second.rates=[{layers: "lstm_1", factor: 0.2}]']
+    second = config.load(tiny, former).stages[1]
+    assert (second.gradient_checkpointing, second.layer_learning_rates) == (True, (config.Rate("lstm_1", 0.2),))
+    assert capsys.readouterr().err.splitlines() == [
+        "notice: stages.second.recompute is now gradient_checkpointing",
+        "notice: stages.second.rates is now layer_learning_rates",
+    ]
+    model = config.load("global_synthetic", ["model.basic=vpn", "model.basic_options={width: 2.0}"]).model
+    assert (model.options["base_model"], model.options["base_model_options"]) == ("vpn", {"width": 2.0})
+    assert "basic" not in model.options
+    assert "notice: model.basic is now base_model" in capsys.readouterr().err
+    sta = config.load("separable_sta_synthetic", ["model.strategy=sa"])
+    assert sta.model.options["attention"] == "sa"
+
+
+def test_a_recipe_that_was_resolved_before_is_the_same(tiny):
+    """Run directories written earlier hold former keys; they are read without a notice."""
+    recipe = config.load(tiny)
+    values = recipe.to_dict()
+    for stage in values["stages"]:
+        stage["recompute"], stage["rates"] = stage.pop("gradient_checkpointing"), stage.pop("layer_learning_rates")
+    assert config.from_dict(values) == recipe
+
+
 @pytest.mark.parametrize("excluded", ["xla=true", "mixed_precision=bfloat16"])
 def test_what_activation_checkpointing_does_not_go_with(tiny, excluded):
-    with pytest.raises(UserError, match=r"stages.first.recompute: .*set (xla to false|mixed_precision to float32)$"):
-        config.load(tiny, ["stages.first.recompute=true", excluded])
+    reason = r"stages.first.gradient_checkpointing: .*set (xla to false|mixed_precision to float32)$"
+    with pytest.raises(UserError, match=reason):
+        config.load(tiny, ["stages.first.gradient_checkpointing=true", excluded])
 
 
 @pytest.mark.parametrize(
@@ -252,14 +287,14 @@ def test_differences_name_the_keys(tiny):
         ("model.lstm_unit=3", ["stages.second", "did you mean 'lstm_units'"]),
         ("model.name=pose_lstn", ["stages.second", "did you mean 'pose_lstm'"]),
         ("model.pose_steps=3", ["stages.second", "pose_steps", "data"]),
-        ("stages.second.recompute=true", ["stages.second", "pose_lstm has no video network", "leave recompute out"]),
+        ("stages.second.gradient_checkpointing=true", ["stages.second", "pose_lstm has no video network"]),
         ("model.name=separable_sta", ["separable_sta needs frames", "data.frames"]),
     ],
 )
 def test_options_are_the_zoos(tiny, override, words):
     recipe = config.load(tiny, [override])
     with pytest.raises(UserError) as error:
-        stages.build_model(recipe, recipe.stages[-1], Records)
+        models.build_model(recipe, recipe.stages[-1], Records)
     for word in words:
         assert word in str(error.value)
 
@@ -270,63 +305,63 @@ SMALL_HANDS = "name: sta_hands, network: mobilenet_v2, glimpse_size: 32, width: 
 def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
     hands = ["data.size=40", "data.parts=[left_hand, right_hand]", f"model={{{SMALL_HANDS}}}"]
     recipe = config.load(tiny, [*hands, "stages.first.model=pose_cnn", "data.frames=8"])
-    (pose, fed_poses), (whole, fed) = (stages.build_model(recipe, stage, Records) for stage in recipe.stages)
+    (pose, fed_poses), (whole, fed) = (models.build_model(recipe, stage, Records) for stage in recipe.stages)
     assert (fed.frames, fed.frames_at, fed.pose_steps, fed.parts) == (3, "pose_steps", 3, ("left_hand", "right_hand"))
     assert (fed_poses.frames, fed_poses.pose_steps, fed_poses.pose_xy) == (0, 3, False)
-    stages.initialise(whole, recipe.stages[1], {"first": pose}.get)
-    stages.freeze(whole, config.load(tiny, ["stages.second.freeze=[pose_*]"]).stages[1])
+    models.initialise(whole, recipe.stages[1], {"first": pose}.get)
+    models.freeze(whole, config.load(tiny, ["stages.second.freeze=[pose_*]"]).stages[1])
     trained = {layer.name for layer in whole.layers if layer.trainable_weights}
     assert trained == {"glimpse_lstm", "step_features", "temporal_hidden", "temporal_attention", "classifier"}
     places = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}, glimpses: frames}}"])
-    _, fed = stages.build_model(places, places.stages[-1], Records)
+    _, fed = models.build_model(places, places.stages[-1], Records)
     assert (fed.frames, fed.frames_at, fed.pose_xy, fed.parts) == (3, "pose_steps", True, ("full_body",))
 
 
 def test_parts_that_are_not_read(tiny):
     recipe = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}}}"])
     with pytest.raises(UserError, match="sta_hands reads pictures of left_hand, right_hand, add them"):
-        stages.build_model(recipe, recipe.stages[-1], Records)
+        models.build_model(recipe, recipe.stages[-1], Records)
 
 
 def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
     whole = "model={name: separable_sta, width: 0.0625, lstm_units: 5, dropout: 0.3}"
     shared = ["data.frames=8", "data.size=32", whole]
     recipe = config.load(tiny, shared)
-    pose, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    pose, _ = models.build_model(recipe, recipe.stages[0], Records)
     assert pose.get_layer("lstm_3").units == 5
     assert pose.get_layer("lstm_3_dropout").rate == 0.5  # its own dropout, not that of the whole model's head
     own = config.load(tiny, [*shared, "stages.first.model={name: pose_lstm, lstm_units: 7}"])
-    pose, _ = stages.build_model(own, own.stages[0], Records)
+    pose, _ = models.build_model(own, own.stages[0], Records)
     assert pose.get_layer("lstm_3").units == 7
-    whole, _ = stages.build_model(own, own.stages[1], Records)
+    whole, _ = models.build_model(own, own.stages[1], Records)
     with pytest.raises(UserError, match="lstm_1"):
-        stages.initialise(whole, own.stages[1], {"first": pose}.get)
+        models.initialise(whole, own.stages[1], {"first": pose}.get)
 
 
 def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
     recipe = config.load(tiny)
-    trained, _ = stages.build_model(recipe, recipe.stages[0], Records)
+    trained, _ = models.build_model(recipe, recipe.stages[0], Records)
     path = tmp_path / "trained.keras"
     trained.save(path)
     recipe = config.load(tiny, [f"stages.second.init=[{path}]"])
-    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
-    stages.initialise(model, recipe.stages[1], None)
+    model, _ = models.build_model(recipe, recipe.stages[1], Records)
+    models.initialise(model, recipe.stages[1], None)
     for before, after in zip(trained.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(before, after)
     other = config.load(tiny, [f"stages.first.model={{name: pose_lstm, lstm_units: 4, weights: {path}}}"])
-    model, _ = stages.build_model(other, other.stages[0], Records)
+    model, _ = models.build_model(other, other.stages[0], Records)
     for before, after in zip(trained.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(before, after)
     path.unlink()
     with pytest.raises(UserError, match=r"stages\.second\.init: .*trained.keras: no such file"):
-        stages.initialise(model, recipe.stages[1], None)
+        models.initialise(model, recipe.stages[1], None)
 
 
 def test_freezing_takes_patterns(tiny):
     recipe = config.load(tiny, ["stages.second.freeze=[lstm_*]"])
-    model, _ = stages.build_model(recipe, recipe.stages[1], Records)
-    stages.freeze(model, recipe.stages[1])
+    model, _ = models.build_model(recipe, recipe.stages[1], Records)
+    models.freeze(model, recipe.stages[1])
     assert len(model.trainable_variables) == 2  # the classifier's kernel and bias
     wrong = config.load(tiny, ["stages.second.freeze=[lstm_9]"]).stages[1]
     with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'lstm_"):
-        stages.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)
+        models.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)

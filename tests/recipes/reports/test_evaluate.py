@@ -20,6 +20,12 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
+def trained(trained, tmp_path_factory):
+    """A copy of the run that all modules share: evaluation writes into it."""
+    return shutil.copytree(trained, tmp_path_factory.mktemp("copied") / "run")
+
+
+@pytest.fixture(scope="module")
 def evaluated(trained):
     result = command("evaluate.py", "--run", trained)
     assert result.returncode == 0, result.stderr

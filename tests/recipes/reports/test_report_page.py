@@ -10,14 +10,13 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from recipes import evaluate, run_directory
-from recipes.config import sections as config
+from recipes import config, evaluate, run_directory
 from recipes.reports import attention as explain
 from recipes.reports import html as html_report
 from recipes.reports import plots
 from recipes.reports import tables as report
 from recipes.reports.scoring import Metrics
-from recipes.trainers import stages
+from recipes.trainers import models
 from tests.recipes.conftest import TINY, command, error_of
 from tests.zoo import tiny_models
 from tfrecords.reading import pipeline
@@ -88,9 +87,10 @@ def everything(trained, tmp_path_factory):
     """A run with awkward class names, evaluated with all there is for a model of poses; the command's output."""
     run = tmp_path_factory.mktemp("copied") / "tiny <i>"
     shutil.copytree(trained, run)
-    result = command("evaluate.py", "--run", trained)
+    other = shutil.copytree(trained, run.with_name("other"))
+    result = command("evaluate.py", "--run", other)
     assert result.returncode == 0, result.stderr
-    result = command("evaluate.py", "--run", run, "--compare", trained, "--tsne")
+    result = command("evaluate.py", "--run", run, "--compare", other, "--tsne")
     assert result.returncode == 0, result.stderr
     return run, run / "evaluation" / "cv-test"
 
@@ -172,7 +172,12 @@ def test_mistakes_are_one_line(trained, tmp_path):
         explain.tsne(np.zeros((2, 3)), seed=0)
 
 
-@pytest.mark.parametrize("name", zoo.list_models())
+QUICK = ("pose_lstm", "i3d", "global", "sta_hands")  # one input, video, two models, two streams
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.list_models()]
+)
 def test_features_of_every_model_are_what_it_classifies(name):
     model = tiny_models.shared(name)
     features, names = explain.penultimate(model)
@@ -193,7 +198,7 @@ def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     text = text.replace("cache: true", "frames: 8, stride: 1, size: 32")
     file.write_text(text + "stages: [{name: joint, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]")
     recipe, records = config.load(file), pipeline.Records(dataset)
-    model, inputs = stages.build_model(recipe, recipe.stages[0], records)
+    model, inputs = models.build_model(recipe, recipe.stages[0], records)
     environment = {"data": {"path": str(dataset), "manifest_sha256": ""}, "versions": {}, "devices": []}
     environment.update(dict.fromkeys(("command", "started", "seed", "platform"), ""))
     run.mkdir()

@@ -45,6 +45,19 @@ def ends(processes):
 
 
 @pytest.mark.skipif(not KERAS_2, reason="Keras 3 cannot be fed by several workers")
+def test_two_workers_train_one_run(tmp_path, recipe_file, dataset):
+    stage = "stages=[{name: only, epochs: 1, optimizer: {name: sgd, learning_rate: 0.05}}]"
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--set", stage]
+    results = ends(start_workers(*arguments))
+    assert [status for status, _, _ in results] == [0, 0], results
+    assert results[1][1] == "", "only the chief prints"
+    run = run_directory.RunDirectory(tmp_path / "run")
+    assert [(row["stage"], row["epoch"]) for row in run.history] == [("only", 1)]
+    assert run.environment["workers"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not KERAS_2, reason="Keras 3 cannot be fed by several workers")
 def test_a_lost_worker_stops_the_others_and_both_go_on(tmp_path, recipe_file, dataset):
     output = tmp_path / "run"
     arguments = ["--recipe", recipe_file, "--data", dataset, "--output", output, "--resume"]
@@ -96,7 +109,7 @@ def test_keras_3_says_that_it_cannot(tmp_path, recipe_file, dataset):
 def test_a_damaged_tf_config(monkeypatch, text, reason):
     monkeypatch.setenv(distribution.VARIABLE, text)
     with pytest.raises(UserError, match=f"TF_CONFIG: .*{reason}"):
-        distribution.strategy(lambda: None)
+        distribution.strategy()
 
 
 def test_job_files_name_what_there_is():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recipes.config import sections as config
+from recipes import config
 from recipes.trainers import optimisation
 from tests.recipes.conftest import TINY
 from zoo.models import i3d
@@ -20,8 +20,8 @@ X, Y = RANDOM.normal(size=(8, 5)).astype(np.float32), RANDOM.integers(0, 3, 8).a
 def a_stage(tmp_path, *overrides):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
-    recipe = config.load(path, ["stages.second.rates=[]", *(f"stages.second.{override}" for override in overrides)])
-    return recipe.stages[1]
+    changes = ["layer_learning_rates=[]", *overrides]
+    return config.load(path, [f"stages.second.{change}" for change in changes]).stages[1]
 
 
 def a_model():
@@ -31,7 +31,7 @@ def a_model():
     return tf.keras.Model(inputs, tf.keras.layers.Dense(3, activation="softmax", name="classifier")(hidden))
 
 
-@pytest.fixture(params=["one device", "two replicas"])
+@pytest.fixture(params=["one device", pytest.param("two replicas", marks=pytest.mark.slow)])
 def scope(request):
     """Where a model is built and trained: as it is, or in the strategy's scope."""
     if request.param == "one device":
@@ -62,7 +62,8 @@ ADAM = "optimizer={name: adam, learning_rate: 0.01, weight_decay: 0.1}"
 def test_a_layer_with_a_rate_of_its_own(tmp_path, scope, optimizer):
     """The first step is so many times as long; the other layers' is what it was."""
     plain, _ = steps_of(scope, a_stage(tmp_path, optimizer), steps=1)
-    rated, _ = steps_of(scope, a_stage(tmp_path, optimizer, 'rates=[{layers: "back*", factor: 0.25}]'), steps=1)
+    quarter = a_stage(tmp_path, optimizer, 'layer_learning_rates=[{layers: "back*", factor: 0.25}]')
+    rated, _ = steps_of(scope, quarter, steps=1)
     for layer, factor in ((0, 0.25), (1, 0.25), (2, 1), (3, 1)):
         step, full = rated[1][layer] - rated[0][layer], plain[1][layer] - plain[0][layer]
         np.testing.assert_allclose(step, factor * full, rtol=1e-3, atol=1e-7)
@@ -70,8 +71,9 @@ def test_a_layer_with_a_rate_of_its_own(tmp_path, scope, optimizer):
 
 
 def test_a_rate_of_no_layer(tmp_path):
-    stage = a_stage(tmp_path, 'rates=[{layers: "spine*", factor: 0.1}]')
-    with pytest.raises(UserError, match=r"stages\.second\.rates: no layer fits 'spine\*'. Valid: backbone, classifier"):
+    stage = a_stage(tmp_path, 'layer_learning_rates=[{layers: "spine*", factor: 0.1}]')
+    reason = r"stages\.second\.layer_learning_rates: no layer fits 'spine\*'. Valid: backbone, classifier"
+    with pytest.raises(UserError, match=reason):
         optimisation.make_optimizer(stage, a_model())
 
 
@@ -84,6 +86,15 @@ def test_a_batch_in_parts_is_the_batch(tmp_path, scope, parts):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(also["loss"], logs["loss"], rtol=1e-4)
     np.testing.assert_allclose(also["accuracy"], logs["accuracy"])
+
+
+def test_rates_and_parts_on_two_replicas(tmp_path, two_replicas):
+    """The representative of the tests above, which are slow on two replicas."""
+    stage = a_stage(tmp_path, SGD, 'layer_learning_rates=[{layers: "back*", factor: 0.25}]')
+    expected, _ = steps_of(contextlib.nullcontext, stage, steps=1)
+    found, _ = steps_of(two_replicas.scope, stage, steps=1, parts=2)
+    for one, two in zip(expected[-1], found[-1]):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("parts", [1, 2])
@@ -101,7 +112,7 @@ def test_a_training_that_computes_activations_again_ends_with_the_same_weights(t
             metrics = [tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
             model.compile(optimisation.make_optimizer(stage, model), optimisation.CrossEntropy(), metrics=metrics)
             if parts > 1 or recompute:
-                optimisation.save_memory(model, parts=parts, recompute=recompute)
+                optimisation.save_memory(model, parts=parts, gradient_checkpointing=recompute)
         videos = {"rgb": np.random.default_rng(0).normal(size=(8, 4, 8, 8, 3)).astype(np.float32)}
         logs = model.fit(videos, Y, batch_size=8, epochs=2, verbose=0, shuffle=False).history
         ended.append([*model.get_weights(), np.array(logs["loss"]), np.array(logs["accuracy"])])

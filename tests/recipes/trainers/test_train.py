@@ -13,17 +13,16 @@ import pytest
 import yaml
 
 import zoo
-from recipes import run_directory, train
-from recipes.config import sections as config
+from recipes import config, run_directory, train
 from recipes.reports import scoring
-from tests.recipes.conftest import ROOT, command, error_of, finished, start
+from tests.recipes.conftest import ROOT, command, error_of, finished, run_process, start
 from tfrecords.reading import pipeline
 from zoo.shared import command_line
 
 
 def test_the_run_directory_is_complete(trained, recipe_file, dataset):
     run = run_directory.RunDirectory(trained)
-    assert run.recipe == config.load(recipe_file)
+    assert run.recipe == config.load(recipe_file, ["deterministic=false"])
     assert run.inputs.frames == 0
     assert (run.inputs.pose_steps, run.inputs.persons, run.inputs.layout) == (3, 1, "kinect_v2_25")
     manifest = json.loads((dataset / "manifest.json").read_text())
@@ -33,7 +32,7 @@ def test_the_run_directory_is_complete(trained, recipe_file, dataset):
     assert environment["versions"]["tensorflow"]
     assert "recipes/train.py --recipe" in environment["command"]
     assert [(row["stage"], row["epoch"]) for row in run.history] == [
-        (stage, epoch) for stage in ("first", "second") for epoch in range(1, 11)
+        (stage, epoch) for stage in ("first", "second") for epoch in range(1, 4)
     ]
     assert list((trained / "logs" / "second").glob("events*"))
     assert run.model().output_shape == (None, 10)
@@ -43,7 +42,7 @@ def test_the_run_directory_is_complete(trained, recipe_file, dataset):
 
 def test_the_result_is_the_best_epoch_on_validation(trained, dataset):
     run = run_directory.RunDirectory(trained)
-    best = max(run.history[10:], key=lambda row: (row["val_accuracy"], row["epoch"]))
+    best = max(run.history[3:], key=lambda row: (row["val_accuracy"], row["epoch"]))
     ((features, labels, _),) = pipeline.evaluation(pipeline.Records(dataset), "cv", "val", run.inputs, batch=12)
     scores = run.model()(features).numpy()
     assert np.mean(scores.argmax(axis=1) == labels) == best["val_accuracy"]
@@ -68,8 +67,29 @@ def stop(process, folder, epoch, number):
     return stderr
 
 
-def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(trained, tmp_path, recipe_file, dataset):
-    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--resume"]
+def test_killed_and_resumed_it_ends_with_all_epochs(tmp_path, recipe_file, dataset):
+    """The process is killed; that the weights are the same to the last bit is a slow test."""
+    output, short = (
+        tmp_path / "run",
+        ["--set", "stages.first.epochs=10", "stages.second.epochs=1", "deterministic=false"],
+    )
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", output, *short, "--resume"]
+    stop(start("train.py", *arguments), output / "stages" / "first", 3, signal.SIGKILL)
+    result = command("train.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    history = run_directory.RunDirectory(output).history
+    assert [row["epoch"] for row in history] == [*range(1, 11), 1]
+    printed = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("first ")]
+    assert "1/10" not in printed  # it went on where it was
+
+
+@pytest.mark.slow
+def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(tmp_path, recipe_file, dataset):
+    long = ["--set", "stages.first.epochs=10", "stages.second.epochs=10"]  # time to stop it in the middle
+    complete = tmp_path / "complete"
+    result = run_process("train.py", "--recipe", recipe_file, "--data", dataset, "--output", complete, *long)
+    assert result.returncode == 0, result.stderr
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", *long, "--resume"]
     first, second = (tmp_path / "run" / "stages" / name for name in ("first", "second"))
     stop(start("train.py", *arguments), first, 3, signal.SIGKILL)
     stop(start("train.py", *arguments), second, 2, signal.SIGKILL)
@@ -83,16 +103,16 @@ def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(trained,
     assert interrupted.returncode == 130
     assert "Traceback" not in stderr
     assert "go on with --resume" in stderr
-    result = command("train.py", *arguments)
+    result = run_process("train.py", *arguments)
     assert result.returncode == 0, result.stderr
     assert "first: finished before, not repeated" in result.stdout
 
-    run, undisturbed = run_directory.RunDirectory(tmp_path / "run"), run_directory.RunDirectory(trained)
-    equal(run.model(), undisturbed.model())
+    run, expected_run = run_directory.RunDirectory(tmp_path / "run"), run_directory.RunDirectory(complete)
+    equal(run.model(), expected_run.model())
     timeless = ("stage", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-    for row, expected in zip(run.history, undisturbed.history):
+    for row, expected in zip(run.history, expected_run.history):
         assert {key: row[key] for key in timeless} == {key: expected[key] for key in timeless}
-    assert len(run.history) == len(undisturbed.history)
+    assert len(run.history) == len(expected_run.history)
 
 
 @pytest.mark.slow
@@ -104,12 +124,12 @@ def test_killed_in_each_stage_of_separable_sta(tmp_path, dataset):
     ]
     arguments = ["--recipe", "separable_sta_synthetic", "--data", dataset, "--set", *small, "--output"]
     undisturbed, output = tmp_path / "undisturbed", tmp_path / "run"
-    result = command("train.py", *arguments, undisturbed)
+    result = run_process("train.py", *arguments, undisturbed)
     assert result.returncode == 0, result.stderr
     for stage, epoch in (("backbone", 2), ("pose", 3), ("joint", 2)):
         process = start("train.py", *arguments, output, "--resume")
         stop(process, output / "stages" / stage, epoch, signal.SIGKILL)
-    result = command("train.py", *arguments, output, "--resume")
+    result = run_process("train.py", *arguments, output, "--resume")
     assert result.returncode == 0, result.stderr
     equal(run_directory.RunDirectory(output).model(), run_directory.RunDirectory(undisturbed).model())
 
@@ -160,14 +180,16 @@ def test_mistakes_are_one_line(tmp_path, dataset, capsys, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
-def test_list_and_print_as_a_module():
-    module = [sys.executable, "-m", "recipes.train"]
-    listed = subprocess.run([*module, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (line,) = [line for line in listed.splitlines() if line.startswith("separable_sta_nucla")]
+def test_list_and_print(capsys):
+    assert train.main(["--list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("separable_sta_nucla")]
     assert all(word in line for word in ("nucla/v3_12", "92.4 %", "backbone", "pose", "joint (30 epochs)"))
-    resolved = [*module, "--recipe", "i3d_synthetic", "--print", "--seed", "7", "--set", "batch=4"]
-    printed = subprocess.run(resolved, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    recipe = config.from_dict(yaml.safe_load(printed))
+
+
+def test_print_as_a_module():
+    line = [sys.executable, "-m", "recipes.train", "--recipe", "i3d_synthetic", "--print", "--seed", "7"]
+    done = subprocess.run([*line, "--set", "batch=4"], cwd=ROOT, capture_output=True, text=True, check=True)
+    recipe = config.from_dict(yaml.safe_load(done.stdout))
     assert recipe == config.load("i3d_synthetic", ["seed=7", "batch=4"])
 
 

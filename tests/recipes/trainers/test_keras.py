@@ -1,0 +1,183 @@
+"""What follows from the history of a stage, and a stage in which the loss is no longer finite."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recipes import config, run_directory, train
+from recipes.trainers import checkpoints as saved
+from recipes.trainers import distribution, history, keras
+from tests.recipes.conftest import TINY
+from zoo.shared import files
+from zoo.shared.errors import UserError
+
+
+def a_stage(tmp_path, *overrides):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return config.load(path, [f"stages.second.{override}" for override in overrides]).stages[1]
+
+
+def epochs(accuracies, losses=None):
+    losses = losses or [1.0] * len(accuracies)
+    return [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in zip(accuracies, losses)]
+
+
+def test_best_epoch():
+    rows = epochs([0.5, 0.7, 0.6, 0.7, 0.7, 0.1], [3.0, 2.0, 1.0, 1.5, 1.5, 9.0])
+    assert history.best_epoch(rows, "val_accuracy") == 5  # of equal ones the latest
+    assert history.last_improvement(rows, "val_accuracy") == 2
+    assert history.best_epoch(rows, "val_loss") == 3
+    assert history.best_epoch(rows, "last") == 6
+    assert history.best_epoch([], "val_loss") == 0
+
+
+def rates(stage, accuracies):
+    rows = epochs(accuracies, [1 - accuracy for accuracy in accuracies])
+    rate = stage.optimizer.learning_rate
+    return [rate * history.schedule_factor(stage, rows[:epoch]) for epoch in range(len(rows) + 1)]
+
+
+def test_schedules(tmp_path):
+    rate = "optimizer.learning_rate=0.8"
+    falling = [0.9 - 0.1 * epoch for epoch in range(6)]
+    assert rates(a_stage(tmp_path, rate, "schedule={name: constant}"), falling) == [0.8] * 7
+    step = a_stage(tmp_path, rate, "schedule={name: step, every: 3, factor: 0.5}")
+    assert rates(step, falling) == pytest.approx([0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2])
+    cosine = a_stage(tmp_path, rate, "epochs=4", "schedule={name: cosine, final: 0.5}")
+    quarter = 0.5**0.5  # cosine of a quarter of the way
+    expected = [0.8, 0.4 * (1.5 + 0.5 * quarter), 0.6, 0.4 * (1.5 - 0.5 * quarter), 0.4]
+    assert rates(cosine, falling[:4]) == pytest.approx(expected)
+    plateau = a_stage(tmp_path, rate, "schedule={name: plateau, patience: 2, factor: 0.5}")
+    # best in epoch 1; two epochs without a better one: halved, and again; epoch 6 is better; halved two epochs later
+    accuracies = [0.5, 0.4, 0.3, 0.3, 0.3, 0.6, 0.5, 0.5]
+    assert rates(plateau, accuracies) == pytest.approx([0.8, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.2, 0.1])
+
+
+def test_early_stopping(tmp_path):
+    stage = a_stage(tmp_path, "epochs=9", "early_stopping={patience: 2}")
+    assert not history.has_ended(stage, epochs([0.5, 0.4]))
+    assert history.has_ended(stage, epochs([0.5, 0.4, 0.4], [1.0, 1.0, 1.0]))
+    assert history.has_ended(stage, epochs([0.5, 0.4, 0.5], [1.0, 1.0, 0.9]))  # an equal accuracy is not a better one
+    assert not history.has_ended(stage, epochs([0.5, 0.4, 0.6], [1.0, 1.0, 0.9]))
+    assert history.has_ended(stage, epochs([0.1 * epoch for epoch in range(9)]))
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """A recipe of one stage for this process; function of overrides.
+
+    Not deterministic: determinism is for a whole process, and other tests must not get it.
+    """
+    path = tmp_path / "quick.yaml"
+    path.write_text(TINY)
+    stage = "{name: only, epochs: 3, optimizer: {name: sgd, learning_rate: 0.05}}"
+    return lambda *overrides: config.load(path, ["deterministic=false", f"stages=[{stage}]", *overrides])
+
+
+def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
+    quick, tmp_path, dataset, two_replicas, monkeypatch, capsys
+):
+    recipe, output, rate = quick(), tmp_path / "run", history.schedule_factor
+    with monkeypatch.context() as patch:
+        patch.setattr(distribution, "local_strategy", lambda: two_replicas)
+        patch.setattr(history, "schedule_factor", lambda stage, history: 1e39 if history else rate(stage, history))
+        with pytest.raises(UserError, match=r"stage only: the .*loss became .* in epoch 2, epoch 1 is kept.*--resume"):
+            train.train(recipe, data=dataset, output=output)
+    checkpoints = keras.stage_checkpoints(output, recipe.stages[0])
+    assert checkpoints.epochs() == [1]
+    assert len(run_directory.RunDirectory(output).environment["devices"]) == 2
+    one = tf.distribute.MirroredStrategy(["CPU:0"])  # a checkpoint does not depend on the devices
+    monkeypatch.setattr(distribution, "local_strategy", lambda: one)
+
+    smaller = quick("stages.only.optimizer.learning_rate=0.01")
+    with monkeypatch.context() as patch:  # stop before the stage is finished
+        patch.setattr(keras, "save_best", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train.train(smaller, data=dataset, output=output, resume=True)
+    assert "stages.only.optimizer.learning_rate differs" in capsys.readouterr().out
+    assert checkpoints.epochs()[-1] == 3
+
+    damaged = checkpoints.folder / "epoch-00003"
+    (weights,) = damaged.glob("weights.data*")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"epoch-00003: cannot be read .* remove it"):
+        train.train(smaller, data=dataset, output=output, resume=True)
+    shutil.rmtree(damaged)
+
+    run = train.train(smaller, data=dataset, output=output, resume=True)
+    assert [(row["epoch"], row["learning_rate"]) for row in run.history] == [(1, 0.05), (2, 0.01), (3, 0.01)]
+    assert run.recipe == smaller
+    assert all(np.isfinite(weight).all() for weight in run.model().get_weights())
+    assert not checkpoints.folder.exists()  # a finished stage keeps its model alone
+
+
+def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick, tmp_path, dataset, monkeypatch):
+    one, output, write = tf.distribute.MirroredStrategy(["CPU:0"]), tmp_path / "run", run_directory.write_history
+    monkeypatch.setattr(distribution, "local_strategy", lambda: one)
+    stage = ["epochs=2", "freeze=[lstm_1]", "average={momentum: 0.9}"]
+    recipe = quick(*(f"stages.only.{key}" for key in stage))
+
+    def killed(run, stage, rows):
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        write(run, stage, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_directory, "write_history", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(recipe, data=dataset, output=output)
+    run = train.train(recipe, data=dataset, output=output, resume=True)
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    biases = {name: run.model().get_layer(name).get_weights()[2] for name in ("lstm_1", "lstm_2")}
+    np.testing.assert_array_equal(biases["lstm_1"], np.repeat([0, 1, 0, 0], 4))  # as it began: the layer was frozen
+    assert np.abs(biases["lstm_2"] - biases["lstm_1"]).max() > 0
+    assert run.model().get_layer("lstm_1").trainable
+
+
+def test_two_writers_of_a_file_do_not_meet(tmp_path):
+    path = tmp_path / "file.txt"
+    with files.whole_file(path) as first, files.whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # renamed last
+
+
+def test_whole_files(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    files.write_text(path, "old")
+
+    def write_half():
+        with files.whole_file(path) as partial:
+            partial.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_history_holds_an_epoch_once(tmp_path):
+    run_directory.write_history(tmp_path, "pose", [{"epoch": 1, "loss": 0.1}])
+    run_directory.write_history(tmp_path, "joint", [{"epoch": 1, "loss": 0.2}])
+    run_directory.write_history(tmp_path, "joint", [{"epoch": 1, "loss": 0.2}, {"epoch": 2, "loss": 1 / 3}])
+    rows = run_directory.read_history(tmp_path)
+    assert [tuple(row.values()) for row in rows] == [("pose", 1, 0.1), ("joint", 1, 0.2), ("joint", 2, 1 / 3)]
+
+
+def test_a_newer_state_survives_json_exactly(tmp_path):
+    checkpoints = saved.Checkpoints(tmp_path)
+    history, variable = [], tf.Variable(0.0)
+    for epoch in range(1, 6):
+        history.append({"epoch": epoch, "loss": 1 / epoch, "val_loss": 0.1 * epoch, "val_accuracy": 0.1})
+        variable.assign(float(epoch))
+        checkpoints.save(history, keep={1, epoch - 1, epoch}, variable=variable)
+    assert checkpoints.epochs() == [1, 4, 5]
+    (tmp_path / "epoch-00006.tmp").mkdir()  # a kill while writing leaves this
+    assert saved.Checkpoints(tmp_path).history() == history == json.loads(json.dumps(history))
+    checkpoints.read(1, variable=variable)
+    assert variable.numpy() == 1.0
