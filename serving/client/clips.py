@@ -11,6 +11,7 @@ import numpy as np
 from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures
 from tfrecords import schema, storage
+from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,31 +111,33 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> np.ndarray | Non
     return None
 
 
-def read_poses(path: str | os.PathLike) -> np.ndarray:
-    """3D poses from a file.
+def read_poses(path: str | os.PathLike, fps: float | None = None) -> np.ndarray:
+    """3D poses from a file; joints that were not measured are filled as converters fill them.
 
     Args:
         path: A file in a format that :mod:`tfrecords.converting.pose_files` reads.
+        fps: Poses per second, where known: a body that is lost for long stays absent.
 
     Returns:
         ``[T, M, J, 3]`` float32.
 
     Raises:
-        UserError: No such file, an unknown format, or numbers that are not finite.
+        UserError: No such file, an unknown format, nobody in it, or a joint that was measured in no frame.
     """
-    from tfrecords.converting import pose_files
+    from tfrecords.converting import persons, pose_files
 
     try:
-        poses = pose_files.read(path).xyz
+        poses = pose_files.read(path)
+        if poses.xyz is not None:
+            longest = round(persons.LONGEST_GAP * (fps or persons.FPS))
+            return np.asarray(persons.fill_gaps(poses, longest=longest).xyz)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
-    if poses is None:
-        raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
-    if not np.isfinite(poses).all():
-        raise UserError(f"{path}: holds NaN or infinity, expected metres; an absent person is all zeros")
-    return poses
+    except RejectedClip as reason:
+        raise UserError(f"{path}: {reason}") from None
+    raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
 
 
 def read_records(path: str | os.PathLike, clip_ids: Sequence[str]) -> list[schema.Clip]:

@@ -14,6 +14,8 @@ import numpy as np
 from serving.client.clips import decode_jpeg, encode_jpeg
 from serving.savedmodel import signatures
 from tfrecords import schema
+from tfrecords.converting.persons import FPS, without_gaps
+from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -201,7 +203,7 @@ def _expected_frames(pictures: np.ndarray) -> str:
 
 
 def _poses(poses, expected: Sequence[int]) -> np.ndarray:
-    """``[Tp, M, J, 3]`` float32, absent persons added; ``expected`` is the model's [M, J, 3]."""
+    """``[Tp, M, J, 3]`` float32, lost joints filled and absent persons added; ``expected`` is the model's [M, J, 3]."""
     poses = np.asarray(poses, np.float32)
     if poses.ndim == 3:
         poses = poses[:, np.newaxis]  # [Tp, 1, J, 3]
@@ -210,5 +212,25 @@ def _poses(poses, expected: Sequence[int]) -> np.ndarray:
         raise UserError(f"poses have the shape {list(poses.shape)}, the model expects [Tp, {persons}, {joints[0]}, 3]")
     if poses.shape[1] > persons:
         raise UserError(f"poses have {poses.shape[1]} persons, the model takes {persons}: leave out the others")
+    poses = filled(poses)
     absent = np.zeros((len(poses), persons - poses.shape[1], *joints), np.float32)
     return np.concatenate([poses, absent], axis=1)
+
+
+def filled(poses: np.ndarray, fps: float | None = None) -> np.ndarray:
+    """Poses ``[T, M, J, 3]`` or ``[T, J, 3]`` with lost joints (zero or NaN) filled as converters fill them.
+
+    Args:
+        poses: Metres; an absent person is all zeros. Another shape is returned as it is.
+        fps: Poses per second, where known.
+
+    Raises:
+        UserError: A joint of a person was measured in no pose.
+    """
+    poses = np.asarray(poses, np.float32)
+    if poses.ndim not in (3, 4):
+        return poses
+    try:
+        return without_gaps(poses.reshape(len(poses), -1, *poses.shape[-2:]), fps or FPS).reshape(poses.shape)
+    except RejectedClip as reason:
+        raise UserError(f"poses: {reason}") from None

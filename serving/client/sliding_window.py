@@ -30,6 +30,7 @@ import numpy as np
 
 from serving.client.client import AsyncClient, Client
 from serving.client.clips import encode_jpeg
+from serving.client.request import filled
 from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.time_line import Row, RowBuilder
 from zoo.shared.errors import UserError
@@ -263,11 +264,14 @@ def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> I
     if frames is None:
         if poses is None:
             raise UserError("neither frames nor poses: there is nothing to classify")
+        poses = filled(poses, plan.fps)
         for first, held in windows(poses, plan.length, plan.stride):
             yield first / plan.fps, (first + len(held)) / plan.fps, None, np.stack(held)
         return
     if pose_fps is not None:
         _require_rate(pose_fps, "poses")
+    if poses is not None:
+        poses = filled(poses, pose_fps or plan.fps)  # as a whole: a window knows less of what was lost
     if encode:
         frames = ((time, frame if isinstance(frame, bytes) else encode_jpeg(frame)) for time, frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):

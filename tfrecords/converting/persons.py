@@ -27,6 +27,7 @@ KINECT_STATES = {2: TRACKED, 1: INFERRED, 0: ABSENT}
 SHORTEST_TRACK = 12  # frames: a body seen for 11 or fewer is noise
 WIDEST = 0.8  # times as wide as high: a frame in which a body is wider shows furniture
 MOST_WIDE_FRAMES = 0.69754  # fraction of such frames from which on the body is furniture
+FPS = 30.0  # of poses whose rate is not known
 LONGEST_GAP = 0.5  # seconds: what a person may do unseen in a longer one is not a straight line
 
 
@@ -154,7 +155,34 @@ def of_count(poses: Poses, persons: int) -> Poses:
     return Poses(fit(poses.xyz), fit(poses.confidence), fit(poses.xy))
 
 
-def fill_gaps(poses: Poses, layout: skeletons.Layout, longest: int | None = None) -> Poses:
+def measured(xyz: np.ndarray) -> np.ndarray:
+    """Which joints ``[T, M, J]`` of poses ``[T, M, J, D]`` were measured: those with finite numbers, not all zero."""
+    return np.isfinite(xyz).all(axis=-1) & (xyz != 0).any(axis=-1)
+
+
+def without_gaps(xyz: np.ndarray, fps: float = FPS) -> np.ndarray:
+    """Poses whose lost joints are filled by :func:`fill_gaps`, for those who have no confidences.
+
+    Args:
+        xyz: ``[T, M, J, 3]`` metres; a joint that was not measured is zero or NaN, an absent person all of it.
+        fps: Poses per second.
+
+    Returns:
+        ``[T, M, J, 3]`` float32; as given where nobody was measured.
+
+    Raises:
+        RejectedClip: A joint of a person was measured in no frame.
+    """
+    xyz = np.asarray(xyz, np.float32)
+    known = measured(xyz)
+    if known.all():
+        return xyz
+    if not known.any():
+        return np.zeros_like(xyz)
+    return np.asarray(fill_gaps(Poses(xyz, known * np.float32(TRACKED)), longest=round(LONGEST_GAP * fps)).xyz)
+
+
+def fill_gaps(poses: Poses, layout: skeletons.Layout | None = None, longest: int | None = None) -> Poses:
     """Puts joints that were not measured on the line between the nearest frames in which they were.
 
     A joint left at zero would lie in the sensor and pull the whole body there. A joint lost while others of the body
@@ -164,7 +192,7 @@ def fill_gaps(poses: Poses, layout: skeletons.Layout, longest: int | None = None
 
     Args:
         poses: :class:`Poses`; a confidence of 0 marks what was not measured.
-        layout: A :class:`zoo.skeletons.Layout`, for messages.
+        layout: A :class:`zoo.skeletons.Layout`, for messages; default: joints are named by their numbers.
         longest: Longest gap of a whole body that is filled, in frames; default: any, and beginning and end as well.
 
     Returns:
@@ -174,20 +202,21 @@ def fill_gaps(poses: Poses, layout: skeletons.Layout, longest: int | None = None
     Raises:
         RejectedClip: Nobody was measured in any frame, or a joint of a person who is there in none.
     """
-    measured = poses.confidence > 0  # [T, M, J]
-    if not measured.any():
+    known = poses.confidence > 0  # [T, M, J]
+    if not known.any():
         raise RejectedClip(f"no skeleton in any of its {len(poses)} frames")
     parts = [values for values in (poses.xyz, poses.xy) if values is not None]
     values = np.concatenate(parts, axis=-1).astype(np.float32)  # [T, M, J, 3 + 2]
     confidence = np.array(poses.confidence, np.float32)
     frames = np.arange(len(values))
-    for person in np.flatnonzero(measured.any(axis=(0, 2))):
-        never = np.flatnonzero(~measured[:, person].any(axis=0))
+    for person in np.flatnonzero(known.any(axis=(0, 2))):
+        never = np.flatnonzero(~known[:, person].any(axis=0))
         if never.size:
-            raise RejectedClip(f"joint {layout.joints[never[0]]} measured in no frame")
-        there = _there(measured[:, person].any(axis=1), longest)
+            name = layout.joints[never[0]] if layout else never[0]
+            raise RejectedClip(f"joint {name} measured in no frame")
+        there = _there(known[:, person].any(axis=1), longest)
         for joint in range(values.shape[2]):
-            seen = measured[:, person, joint]
+            seen = known[:, person, joint]
             lost = there & ~seen
             for axis in range(values.shape[3]):
                 values[lost, person, joint, axis] = np.interp(

@@ -74,10 +74,9 @@ def _poses(values):
     if len(set(shapes.values())) != 1:
         raise ValueError(f"arrays of unequal frames, persons or joints: {shapes}")
     positions = [arrays[name] for name in ("xyz", "xy") if name in arrays]
-    measured = np.all([np.isfinite(p).all(axis=-1) & (p != 0).any(axis=-1) for p in positions], axis=0)
     confidence = arrays.get("confidence")
     if confidence is None:
-        confidence = measured * np.float32(persons.TRACKED)
+        confidence = np.all([persons.measured(p) for p in positions], axis=0) * np.float32(persons.TRACKED)
     elif not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("confidence outside 0 to 1")
     confidence = np.where(np.all([np.isfinite(p).all(axis=-1) for p in positions], axis=0), confidence, persons.ABSENT)

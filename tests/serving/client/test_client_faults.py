@@ -343,7 +343,7 @@ def test_invalid_certificate_files(authorities, tmp_path):
 def test_command_over_mutual_tls(authorities, mutual_server, tmp_path, run_command):
     ours, _ = authorities
     certificate, key = ours.sign("command")
-    np.save(tmp_path / "poses.npy", POSES)
+    np.save(tmp_path / "poses.npy", POSES + 1)
     line = ["--server", mutual_server, "--model", "adl", "--pose", tmp_path / "poses.npy", "--format", "json"]
     line += ["--ca", ours.file]
     status, out, _ = run_command(main, *line, "--cert", certificate, "--key", key)

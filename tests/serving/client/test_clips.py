@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from serving.client.clips import read_poses, read_records, read_sampled, read_video
+from serving.client.request import filled
 from serving.savedmodel import signatures
 from tests.tfrecords.recording_files import write_video
+from tfrecords.converting import persons
 from tfrecords.reading.pipeline import Inputs
 from zoo.shared.errors import UserError
 
@@ -119,6 +121,34 @@ def test_read_poses(tmp_path):
     np.testing.assert_array_equal(read_poses(tmp_path / "a01_s01_e00_v01.json"), poses[:, np.newaxis])
 
 
+@pytest.mark.parametrize("lost_as", ["zero", "nan", "confidence"])
+def test_lost_joints_are_filled_as_converters_fill_them(tmp_path, lost_as):
+    """Whatever marks a joint as lost, a file and an array are read as a conversion reads them."""
+    rng = np.random.default_rng(0)
+    xyz = rng.normal(size=(12, 1, 25, 3)).astype(np.float32)
+    lost = rng.random((12, 1, 25)) < 0.15
+    lost[0, 0, 0], lost[5, 0, 0] = True, False
+    confidence = np.where(lost, 0, 1).astype(np.float32)
+    expected = persons.fill_gaps(persons.Poses(xyz, confidence)).xyz
+    given = np.where(lost[..., np.newaxis], {"zero": 0, "nan": np.nan, "confidence": 7}[lost_as], xyz)
+    if lost_as == "confidence":
+        np.savez(tmp_path / "poses.npz", xyz=given, confidence=confidence)
+    else:
+        np.savez(tmp_path / "poses.npz", xyz=given)
+        np.testing.assert_array_equal(filled(given), expected)
+        np.testing.assert_array_equal(filled(given[:, 0]), expected[:, 0])
+    np.testing.assert_array_equal(read_poses(tmp_path / "poses.npz"), expected)
+    assert (expected != xyz).any()
+
+
+def test_a_joint_that_was_never_measured_is_refused():
+    poses = np.ones((4, 1, 25, 3), np.float32)
+    poses[:, 0, 3] = 0
+    with pytest.raises(UserError, match="poses: joint 3 measured in no frame"):
+        filled(poses)
+    assert not filled(np.zeros((4, 2, 25, 3))).any()  # nobody is there
+
+
 @pytest.mark.real_data
 def test_read_real_nucla_poses(real_data):
     assert read_poses(real_data / "nucla" / "all_sqe" / "a01_s01_e00_v01.json").shape == (44, 1, 20, 3)
@@ -135,7 +165,7 @@ def test_read_real_nucla_poses(real_data):
         ("other.json", b'{"poses": []}', "neither xyz nor xy in it"),
         ("ragged.json", b'{"skeletons": [[[1, 2, 3]], [[1, 2]]]}', "damaged or not poses"),
         ("flat.json", b'{"skeletons": [1, 2, 3]}', r"has the shape \[3\]"),
-        ("nan.json", b'{"skeletons": [[[1, 2, NaN]]]}', "holds NaN"),
+        ("nan.json", b'{"skeletons": [[[1, 2, NaN]]]}', "no skeleton in any of its 1 frames"),
     ],
 )
 def test_poses_that_cannot_be_read(tmp_path, name, content, message):

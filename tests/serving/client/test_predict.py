@@ -97,7 +97,7 @@ def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_com
 )
 def test_nothing_to_predict(base, tmp_path, monkeypatch, run_command, line, message):
     monkeypatch.chdir(tmp_path)
-    np.save("pose.npy", np.zeros((9, 25, 3), np.float32))
+    np.save("pose.npy", np.ones((9, 25, 3), np.float32))
     status, _, err = run_command(predict.main, "--model", base / "separable_sta", *line)
     assert status == 2
     (printed,) = err.splitlines()
@@ -106,7 +106,7 @@ def test_nothing_to_predict(base, tmp_path, monkeypatch, run_command, line, mess
 
 @pytest.mark.usefixtures("loaded_once")
 def test_command_with_a_clip_that_does_not_fit(tmp_path, run_command):
-    np.save(tmp_path / "pose.npy", np.zeros((9, 25, 3), np.float32))
+    np.save(tmp_path / "pose.npy", np.ones((9, 25, 3), np.float32))
     status, _, err = run_command(predict.main, "--model", "any", "--pose", tmp_path / "pose.npy")
     assert status == 2
     (printed,) = err.splitlines()

@@ -323,17 +323,17 @@ def test_poses_alone_and_poses_beside_frames():
 
         return tf.make_ndarray(proto)
 
-    poses = np.zeros((20, 25, 3), np.float32)
-    poses[:, 0, 0] = np.arange(20)
+    poses = np.ones((20, 25, 3), np.float32)
+    poses[:, 0, 0] = np.arange(1, 21)
     with FakeServer(signature_map(serving_default=POSES), handle) as server:
         made = rows_sync(server.address, None, Plan(8, 6, 10.0), poses=poses)
         sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
-    assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 6, 12)]
+    assert sorted(sent) == [list(range(k, k + 8)) for k in (1, 7, 13)]
     assert [row.start for row in made] == [0.0, 0.6, 1.2]
     with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES}), handle) as server:
         rows_sync(server.address, numbered(40), Plan(16, 16, 40.0), poses=poses, pose_fps=20)
         sent = [tf_array(request.inputs["poses"])[0, :, 0, 0, 0].tolist() for request in server.requests]
-    assert sorted(sent) == [list(range(k, k + 8)) for k in (0, 8, 12)]  # half as many poses as frames
+    assert sorted(sent) == [list(range(k, k + 8)) for k in (1, 9, 13)]  # half as many poses as frames
 
 
 class TimedStream(list):
@@ -346,12 +346,12 @@ class TimedStream(list):
 
 @pytest.mark.parametrize(
     ("pose_fps", "expected"),
-    [(20, [[0, 1, 2, 3], list(range(4, 20))]), (None, [list(range(8)), list(range(8, 16))])],
+    [(20, [[1, 2, 3, 4], list(range(5, 21))]), (None, [list(range(1, 9)), list(range(9, 17))])],
 )
 def test_windows_begin_and_end_at_the_times_of_their_frames(pose_fps, expected):
     """8 frames at 40 per second, then 8 at 10: poses with a rate follow the times, poses without one the frames."""
-    poses = np.zeros((20, 1, 25, 3), np.float32)
-    poses[:, 0, 0, 0] = np.arange(20)
+    poses = np.ones((20, 1, 25, 3), np.float32)
+    poses[:, 0, 0, 0] = np.arange(1, 21)
     with FakeServer(signature_map(serve_jpeg={**JPEGS, **POSES})) as server:
         frames = TimedStream(numbered(16))
         made = rows_sync(server.address, frames, Plan(8, 8, 16.0), poses=poses, pose_fps=pose_fps)
