@@ -139,7 +139,7 @@ def test_multiply_accumulates():
         ({"streams": ()}, "at least one of joint, bone"),
         ({"streams": ("bone", "bone")}, "each once"),
         ({"topology": "refine"}, "did you mean 'refined'"),
-        ({"layout": "kinect"}, "unknown skeleton layout"),
+        ({"layout": "kinect"}, "layout is 'kinect', expected one of kinect_v1_20"),
     ],
 )
 def test_mistakes(options, message):

@@ -37,5 +37,5 @@ def test_grouped_convolution(strides):
 
 
 def test_blocks_must_be_four():
-    with pytest.raises(zoo.ZooError, match="expected 4 numbers"):
+    with pytest.raises(zoo.ZooError, match="expected a list of 4 values"):
         zoo.build("resnext3d101", num_classes=3, blocks=(3, 4, 6))

@@ -123,7 +123,7 @@ def test_an_absent_person_leaves_the_other_nodes_alone():
         ({"embedding": "kl"}, "embedding is 'kl', expected one of none"),
         ({"pose_backbone": "gnc"}, "did you mean 'gcn'"),
         ({"backbone": "i3dd"}, "did you mean 'i3d'"),
-        ({"layout": "kinect"}, "unknown skeleton layout"),
+        ({"layout": "kinect"}, "layout is 'kinect', expected one of kinect_v1_20"),
         ({"attention": "spatial", "coupler": False}, "coupler=False separates"),
     ],
 )
