@@ -32,7 +32,7 @@ PARTS = ("full_body", "left_hand", "right_hand")
             {"parts": ("left_hand", "right_hand")},
             {"parts": ("full_body",), "attention": False},
         ],
-        {},
+        {"parts": ("left_hand", "right_hand")},
         {"parts": ("full_body",), "attention": False},
     ),
 )

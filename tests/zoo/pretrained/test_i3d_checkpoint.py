@@ -67,11 +67,8 @@ def test_values_land_where_they_belong(tmp_path):
     ("name", "options", "has_its_classifier"),
     [
         ("temporal", {"backbone": "i3d", "frames": 24, "size": 32, "pose_steps": 6}, False),  # reads other features
-        (
-            "global",
-            {"base_model": "i3d", "frames": 8, "size": 32},
-            True,
-        ),  # the classifier of the I3D; that of temporal keeps its weights
+        # The classifier of the I3D is read; that of temporal keeps its weights.
+        pytest.param("global", {"base_model": "i3d", "frames": 8, "size": 32}, True, marks=pytest.mark.slow),
     ],
 )
 def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_classifier):
@@ -83,7 +80,9 @@ def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_c
     np.testing.assert_array_equal(first.get_weights()[0], values[f"{I3D.scope}/Conv3d_1a_7x7/conv_3d/w"])
 
 
-@pytest.mark.parametrize("num_classes", [tiny_models.CLASSES, tiny_models.CLASSES + 1])
+@pytest.mark.parametrize(
+    "num_classes", tiny_models.quick([tiny_models.CLASSES, tiny_models.CLASSES + 1], tiny_models.CLASSES + 1)
+)
 def test_another_number_of_classes_keeps_its_head(tmp_path, num_classes):
     values = write_checkpoint(
         tmp_path / "model.ckpt", checkpoint_shapes(tiny_models.CLASSES, tiny_models.OPTIONS["width"])

@@ -37,7 +37,9 @@ def _with_weights(model):
     return {layer.name for layer in model.layers if layer.weights}
 
 
-@pytest.mark.parametrize("classes", [tiny_models.CLASSES, tiny_models.CLASSES + 2])
+@pytest.mark.parametrize(
+    "classes", tiny_models.quick([tiny_models.CLASSES, tiny_models.CLASSES + 2], tiny_models.CLASSES + 2)
+)
 def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
     trained = tiny_models.shared("separable_sta")
     trained.save(tmp_path / "model.keras")
