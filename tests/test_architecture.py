@@ -1,4 +1,4 @@
-"""Imports form no cycle and run one way (serving, recipes -> tfrecords -> parts of zoo); public names have type hints."""
+"""Imports form no cycle and run one way (serving, recipes -> tfrecords -> parts of zoo); public names have hints."""
 
 from __future__ import annotations
 
