@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from recipes.trainers.base import Trainer
 
 KERAS = "recipes.trainers.keras.KerasTrainer"
-ESTIMATORS = {
-    "two_level_fusion": "recipes.trainers.fusion.FusionTrainer"
-}  # all other models are Keras models
+ESTIMATORS = {"two_level_fusion": "recipes.trainers.fusion.FusionTrainer"}  # all other models are Keras models
 
 
 def of(recipe: Recipe) -> Trainer:
