@@ -200,6 +200,7 @@ def test_killed_and_run_again_it_writes_the_same_files(basic, dataset, features,
     assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
 
 
+@pytest.mark.slow
 def test_a_model_file_in_bfloat16_without_pictures(basic, dataset, features, tmp_path):
     found, written = extract_features.extract(
         tmp_path, model=basic / "model.keras", data=dataset, granularities=[3], batch=50, precision="bfloat16"
@@ -301,6 +302,7 @@ def test_only_scores_of_the_same_clips_are_multiplied():
         evaluate._in_order(["a", "b"], ["c", "a"], others)
 
 
+@pytest.mark.slow
 def test_one_model_of_two_runs(basic, temporal, features, folder):
     text = GLOBAL.replace("BASIC", str(basic)).replace("TEMPORAL", str(temporal))
     fused = run_directory.RunDirectory(train(folder, "fused", text, features))

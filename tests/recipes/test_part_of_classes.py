@@ -81,6 +81,7 @@ def test_the_reader_numbers_them_as_the_protocol(records, recipe_path):
     assert (len(found), list(labels)) == (len(ids), expected)
 
 
+@pytest.mark.slow
 def test_trained_evaluated_and_exported_with_its_classes(trained, records, tmp_path):
     run = run_directory.RunDirectory(trained)
     assert run.labels == CLASSES

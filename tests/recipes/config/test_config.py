@@ -72,7 +72,7 @@ def structure(name):
 STRUCTURES = {structure(name): name for name in config.names() if config.load(name).stages}
 
 
-QUICK = ("pose_lstm", "separable_sta", "sta_hands")  # one stage; three stages of three models; two streams
+QUICK = ("pose_lstm", "separable_sta")  # one stage; three stages of three models
 
 
 @pytest.mark.parametrize(

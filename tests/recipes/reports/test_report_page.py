@@ -172,7 +172,7 @@ def test_mistakes_are_one_line(trained, tmp_path):
         explain.tsne(np.zeros((2, 3)), seed=0)
 
 
-QUICK = ("pose_lstm", "i3d", "global", "sta_hands")  # one input, video, two models, two streams
+QUICK = ("pose_lstm", "i3d", "sta_hands")  # one input, video, two streams
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,7 @@ def test_features_of_every_model_are_what_it_classifies(name):
         np.testing.assert_allclose(values @ kernel.reshape(-1, tiny_models.CLASSES) + bias, logits, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     file, run = tmp_path / "attentive.yaml", tmp_path / "attentive"
     text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "separable_sta, width: 0.1, lstm_units: 4")

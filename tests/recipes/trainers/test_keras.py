@@ -78,6 +78,7 @@ def quick(tmp_path):
     return lambda *overrides: config.load(path, ["deterministic=false", f"stages=[{stage}]", *overrides])
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
     quick, tmp_path, dataset, two_replicas, monkeypatch, capsys
 ):
