@@ -30,9 +30,9 @@ $(INSTALLED): setup.cfg pyproject.toml
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh
 
-# Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file stay in
-# one process, which shares their models.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file, and files
+# that share a trained run or an exported model (tests/conftest.py), stay in one process.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 test: setup
 	$(PYTEST) -m 'not slow'

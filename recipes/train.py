@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         train(recipe, data=data, output=output, resume=arguments.resume)
     except KeyboardInterrupt:
-        print(f"error: interrupted; {output} keeps the epochs that had ended, go on with --resume", file=sys.stderr)
+        print(f"error: interrupted; {output} keeps the epochs that had ended, continue with --resume", file=sys.stderr)
         return command_line.INTERRUPTED
     return 0
 
@@ -144,7 +144,7 @@ def _opened(
         elif resume:
             _check_resumed(output, recipe, records)
         else:
-            raise UserError(f"{output} holds a training already: go on with --resume, or give another --output")
+            raise UserError(f"{output} holds a training already: continue with --resume, or give another --output")
         distribution.wait(strategy)
         yield
 

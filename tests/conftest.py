@@ -30,14 +30,33 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+# Folders whose files share fixtures that take long (a trained run, an exported model): one process runs them all.
+SHARING = {
+    "tests/serving": "serving",
+    "tests/recipes/config": "recipes",
+    "tests/recipes/reports": "recipes",
+    "tests/recipes/trainers": "recipes",
+}
+
+
 def pytest_collection_modifyitems(items):
-    """Puts the files that take longest first, so that no worker is left with one of them at the end."""
-    seconds = json.loads(DURATIONS.read_text())
-    items.sort(key=lambda item: (-seconds.get(_file(item.nodeid), 0), _file(item.nodeid)))
+    """Groups the tests that one process runs, and puts the groups that take longest first."""
+    files = json.loads(DURATIONS.read_text())
+    seconds = collections.Counter()
+    for file in {_file(item.nodeid) for item in items}:
+        seconds[_group(file)] += files.get(file, 0)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(_file(item.nodeid))))
+    items.sort(key=lambda item: (-seconds[_group(_file(item.nodeid))], _group(_file(item.nodeid)), _file(item.nodeid)))
 
 
 def _file(nodeid):
     return nodeid.partition("::")[0]
+
+
+def _group(file):
+    """The file itself, or the name under which several share a process."""
+    return next((group for folder, group in SHARING.items() if file.startswith(f"{folder}/")), file)
 
 
 _measured = collections.Counter()  # file -> seconds

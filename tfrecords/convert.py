@@ -29,7 +29,7 @@ def _parser():
         source.add_arguments(command)
         group = command.add_argument_group("conversion")
         group.add_argument(
-            "--out", type=storage.folder, metavar="DIR", help="folder to write; needed but for --dry-run"
+            "--out", type=storage.folder, metavar="DIR", help="folder to write; not needed with --dry-run"
         )
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
         group.add_argument("--runner", metavar="NAME", help="convert by this runner of Apache Beam, on many machines")

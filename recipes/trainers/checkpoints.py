@@ -67,7 +67,7 @@ class Checkpoints:
         except tf.errors.OpError as error:
             self._clear(partial)
             reason = error.message.rsplit("; ", 1)[-1].strip()  # after where in the graph, and which file
-            raise UserError(f"{partial}: cannot be written ({reason}), make space and go on with --resume") from None
+            raise UserError(f"{partial}: cannot be written ({reason}), make space and continue with --resume") from None
         for file in partial.iterdir():
             files.sync(file)
         partial.rename(self._path(epoch))
@@ -83,7 +83,7 @@ class Checkpoints:
             status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = messages.one_line(error)
-            raise UserError(f"{path}: cannot be read ({reason}), remove it and go on with --resume") from None
+            raise UserError(f"{path}: cannot be read ({reason}), remove it and continue with --resume") from None
         status.expect_partial()
 
     def clear(self) -> None:

@@ -142,6 +142,6 @@ class Epochs(tf.keras.callbacks.Callback):
         done = len(self.history)
         kept = f"epoch {done} is kept" if done else "no epoch has ended yet"
         raise UserError(
-            f"stage {self.stage.name}: the {name} became {value} in epoch {done + 1}, {kept}: go on with --resume and "
-            f"a smaller --set stages.{self.stage.name}.optimizer.learning_rate=..., or clip gradients with clipnorm"
+            f"stage {self.stage.name}: the {name} became {value} in epoch {done + 1}, {kept}: continue with --resume "
+            f"and a smaller --set stages.{self.stage.name}.optimizer.learning_rate=..., or clip gradients with clipnorm"
         )

@@ -277,6 +277,7 @@ def scores_of(run, data):
     return {clip: scores[numbers == number].mean(axis=0) for number, clip in enumerate(ids)}
 
 
+@pytest.mark.slow
 def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
     printed = done("evaluate.py", "--run", temporal, "--fuse", basic)
     assert "temporal alone" in printed

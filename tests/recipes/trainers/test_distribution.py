@@ -44,6 +44,7 @@ def ends(processes):
     return [(process.returncode, *texts) for process, texts in zip(processes, outputs)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not KERAS_2, reason="Keras 3 cannot be fed by several workers")
 def test_two_workers_train_one_run(tmp_path, recipe_file, dataset):
     stage = "stages=[{name: only, epochs: 1, optimizer: {name: sgd, learning_rate: 0.05}}]"

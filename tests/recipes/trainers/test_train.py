@@ -97,12 +97,12 @@ def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(tmp_path
     full = start("train.py", *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, 15_000)))
     line = error_of(finished(full))
     assert re.search(r"second/checkpoints/epoch-\d+.tmp: cannot be written \(File too large", line)
-    assert "make space and go on with --resume" in line
+    assert "make space and continue with --resume" in line
     interrupted = start("train.py", *arguments)
     stderr = stop(interrupted, second, 5, signal.SIGINT)
     assert interrupted.returncode == 130
     assert "Traceback" not in stderr
-    assert "go on with --resume" in stderr
+    assert "continue with --resume" in stderr
     result = run_process("train.py", *arguments)
     assert result.returncode == 0, result.stderr
     assert "first: finished before, not repeated" in result.stdout
@@ -142,7 +142,7 @@ def test_a_second_training_in_the_same_folder_is_refused(trained, recipe_file, d
 
 def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_file, dataset):
     arguments = ["--recipe", recipe_file, "--data", dataset, "--output", trained]
-    assert "holds a training already: go on with --resume" in error_of(command("train.py", *arguments))
+    assert "holds a training already: continue with --resume" in error_of(command("train.py", *arguments))
     other = error_of(command("train.py", *arguments, "--resume", "--set", "model.lstm_units=5"))
     assert "started with another model.lstm_units" in other
     ended = error_of(command("train.py", *arguments, "--resume", "--set", "stages.first.epochs=30"))
