@@ -90,6 +90,16 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != ".lock"}
 
 
+def check_it_continues(arguments, out, expected):
+    """What was stopped has no manifest, takes no other options, and ends with the same files."""
+    assert not (out / "manifest.json").exists()
+    other = command("extract_features.py", *arguments)
+    assert "holds another conversion (features_keep_pictures True, now False)" in error_of(other)
+    done("extract_features.py", *arguments, "--keep-pictures")
+    assert contents(out) == contents(expected)
+    assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
+
+
 def middles(length, segments, steps):
     """The middle of each of ``segments * steps`` equal parts of a recording, by segment."""
     return ((np.arange(segments * steps) + 0.5) / (segments * steps) * length).astype(int).reshape(segments, steps)
@@ -173,12 +183,7 @@ def test_stopped_and_run_again_it_writes_the_same_files(basic, dataset, features
     with monkeypatch.context() as patch:
         patch.setattr(extract_features, "_records", stop_after_one)
         assert command("extract_features.py", *arguments, "--keep-pictures").returncode == command_line.INTERRUPTED
-    assert not (tmp_path / "out" / "manifest.json").exists()
-    other = command("extract_features.py", *arguments)
-    assert "holds another conversion (features_keep_pictures True, now False)" in error_of(other)
-    done("extract_features.py", *arguments, "--keep-pictures")
-    assert contents(tmp_path / "out") == contents(features)
-    assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
+    check_it_continues(arguments, tmp_path / "out", features)
 
 
 @pytest.mark.slow
@@ -192,12 +197,7 @@ def test_killed_and_run_again_it_writes_the_same_files(basic, dataset, features,
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (tmp_path / "out" / "manifest.json").exists()
-    other = command("extract_features.py", *arguments)
-    assert "holds another conversion (features_keep_pictures True, now False)" in error_of(other)
-    done("extract_features.py", *arguments, "--keep-pictures")
-    assert contents(tmp_path / "out") == contents(features)
-    assert "already complete" in done("extract_features.py", *arguments, "--keep-pictures")
+    check_it_continues(arguments, tmp_path / "out", features)
 
 
 @pytest.mark.slow
