@@ -48,11 +48,12 @@ def read(path: str | os.PathLike) -> persons.Poses:
     """
     path = pathlib.Path(path)
     readers = {".npy": _read_numpy, ".npz": _read_numpy, ".json": _read_json, ".csv": _read_csv}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         raise ValueError(f"unknown pose format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     data = path.read_bytes()
     try:
-        values = {name: np.asarray(value, np.float32) for name, value in readers[path.suffix](data).items()}
+        values = {name: np.asarray(value, np.float32) for name, value in readers[suffix](data).items()}
     except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
         raise ValueError(f"damaged or not poses ({messages.one_line(error)})") from None
     return _poses(values)

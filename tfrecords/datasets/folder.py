@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import io
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ DEFAULT_PROTOCOL = "default"
 _NUMBERS = ("subject", "camera", "setup", "repetition")
 _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
+_DELIMITERS = (",", ";", "\t")
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
 
@@ -188,36 +191,61 @@ def _require_in_front(poses, layout, name):
 def _read_table(path, *, with_poses, with_pictures):
     """Clip's id -> its line of the CSV, and protocol -> its column."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin a file with a mark
-            table = csv.DictReader(file, restval="")
-            rows = [(table.line_num, {(name or "").strip(): (value or "").strip() for name, value in row.items()
-                                      if not isinstance(value, list)}) for row in table]  # fmt: skip
-            columns = [(name or "").strip() for name in table.fieldnames or ()]
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
+        delimiter, columns = _header(text)
+        table = csv.DictReader(io.StringIO(text, newline=""), columns, restkey="", restval="", delimiter=delimiter)
+        next(table, None)  # the header
+        rows = [(table.line_num, _stripped(row)) for row in table]
+        rows = [(number, row) for number, row in rows if any(row.values())]  # spreadsheets write empty rows
     except OSError as error:
         raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"--csv {path}: no CSV file in UTF-8 ({error})") from None
     split_columns = [name for name in columns if name == "split" or name.startswith("split_")]
-    unknown = [name for name in columns if name not in _COLUMNS and name not in split_columns]
+    unknown = [name for name in columns if name and name not in _COLUMNS and name not in split_columns]
     needed = ["label", *(["poses"] if with_poses else []), *(["video"] if with_pictures else [])]
     lacking = [name for name in needed if name not in columns]
     if lacking or unknown or not split_columns:
         problems = [f"no column {name!r}" for name in lacking] + [f"unknown column {name!r}" for name in unknown]
         what = [*problems, "no column 'split'"][0]
+        found = f"found {', '.join(columns)} (separated by {delimiter!r})"
         expected = f"expected {', '.join(_COLUMNS)}, split_<protocol>; needed here: {', '.join(needed)}, one of splits"
-        raise UserError(f"--csv {path}: {what}; {expected}")
+        raise UserError(f"--csv {path}: {what}; {found}; {expected}")
     for name in split_columns:
         if not _SPLIT_COLUMN.fullmatch(name):
             raise UserError(f"--csv {path}: column {name!r}, expected split_<protocol> of letters, digits, _, . and -")
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
-    found = {}
+    clips = {}
     for number, row in rows:
         row = _checked(row, f"--csv {path} line {number}", needed, split_columns)
-        if row["id"] in found:
+        if row["id"] in clips:
             raise UserError(f"--csv {path} line {number}: the id {row['id']!r} is there twice, give a column 'id'")
-        found[row["id"]] = row
-    return found, {(name[len("split_") :] or DEFAULT_PROTOCOL): name for name in split_columns}
+        clips[row["id"]] = row
+    return clips, {(name[len("split_") :] or DEFAULT_PROTOCOL): name for name in split_columns}
+
+
+def _header(text):
+    """Delimiter and names of columns: of the delimiters of spreadsheets the one that gives most columns known here."""
+    first = text.partition("\n")[0]
+    found = []
+    for delimiter in _DELIMITERS:
+        names = next(csv.reader([first], delimiter=delimiter), [])
+        columns = [_column(name.strip()) for name in names]
+        found.append((sum(name in _COLUMNS or name.startswith("split") for name in columns), delimiter, columns))
+    _, delimiter, columns = max(found, key=lambda entry: entry[0])  # of equals the first, a comma
+    return delimiter, columns
+
+
+def _column(name):
+    """A column's name in small letters, but for the protocol in ``split_<protocol>``."""
+    lower = name.lower()
+    return lower[: len("split")] + name[len("split") :] if lower.startswith("split_") else lower
+
+
+def _stripped(row):
+    """The values of a row without white space around them; those of columns without a name are left out."""
+    return {name: (value or "").strip() for name, value in row.items() if name}
 
 
 def _checked(row, where, needed, split_columns):
@@ -225,6 +253,9 @@ def _checked(row, where, needed, split_columns):
     for name in needed:
         if not row[name]:
             raise UserError(f"{where}: no {name}, expected one")
+    row["label"] = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
+    if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
+        raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")
     for name in split_columns:
         if row[name] not in _SPLITS:
             raise UserError(f"{where}: {name} is {row[name]!r}, expected train, val, test or nothing")

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import difflib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +67,9 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
     Returns:
         The exit status: ``main``'s own, 2 after a user's error, 130 after ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a label need not fit into the encoding of a terminal or a log
+            stream.reconfigure(errors="backslashreplace")
     status: Any = BUG
     try:
         status = _run(main, argv)

@@ -108,9 +108,32 @@ def test_validation_is_drawn_where_the_list_names_none(table):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffvideo;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\n;;\r\nb.mp4;Ka\u0308se;test\r\n",
+        "Video\tLabel\tSplit\nmy videos/a 1.mp4\teat, drink\ttrain\n\nb.mp4\tK\u00e4se\ttest\n",
+        'VIDEO,label,split,,\nmy videos/a 1.mp4,"eat, drink",train,,\nb.mp4,K\u00e4se,test,,\n,,,,\n',
+    ],
+)
+def test_tables_of_spreadsheets(table, text):
+    table.write_bytes(text.encode())
+    opened = source(table)
+    assert [info.id for info in opened.index().clips] == ["b", "my videos.a 1"]
+    assert opened.labels == ("K\u00e4se", "eat, drink")  # however the accent is written
+
+
+@pytest.mark.parametrize("mark", ["\n", "\u2028", "\x85"])
+def test_a_label_with_a_line_break_is_refused(table, mark):
+    table.write_bytes(f'video,label,split\na.mp4,"eat{mark}soup",train\n'.encode())
+    with pytest.raises(UserError, match=r"line \d: the label .* holds a line break"):
+        source(table)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         (None, "cannot be read"),
+        ("film;class;split\na.mp4;x;train", r"no column 'label'; found film, class, split \(separated by ';'\)"),
         ("", "no column 'label'"),
         ("video,label\na.mp4,x", "no column 'split'"),
         ("video,label,splitt\na.mp4,x,train", "unknown column 'splitt'"),
