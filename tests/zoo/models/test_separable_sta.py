@@ -18,6 +18,7 @@ def _build(attention):
     return tiny_models.build(
         "separable_sta",
         attention=attention,
+        frames=24,  # three steps of the feature map: with two, the squares of beta and of 1 - beta have the same sum
         spatial_regularization=SPATIAL,
         temporal_regularization=TEMPORAL,
         **DROPOUT,
