@@ -18,7 +18,8 @@ def _build(attention):
     return tiny_models.build(
         "separable_sta",
         attention=attention,
-        frames=24,  # three steps of the feature map: with two, the squares of beta and of 1 - beta have the same sum
+        # Three steps of the feature map: with two, the squares of beta and of 1 - beta have the same sum.
+        frames=16 if attention == "none" else 24,
         spatial_regularization=SPATIAL,
         temporal_regularization=TEMPORAL,
         **DROPOUT,
