@@ -261,8 +261,11 @@ class HeldMetrics(metrics.Metrics):
 def is_closed(address):
     try:
         connect(address).close()
+    except ConnectionResetError:  # it is being closed
+        return False
     except ConnectionRefusedError:
         return True
+    return False
 
 
 def test_stopping_waits_for_requests_under_way():
