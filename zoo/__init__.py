@@ -7,10 +7,11 @@
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
 * :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
-TensorFlow is imported when a model is first used.
+TensorFlow is imported when a model is first used; imported before the zoo, its ``load_model`` knows the zoo's models.
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from zoo.attention import attention_maps
@@ -20,6 +21,8 @@ from zoo.registry import list_models
 
 if TYPE_CHECKING:
     import tensorflow as tf
+if "tensorflow" in sys.modules:
+    import zoo.built_model  # noqa: F401  tf.keras.models.load_model knows the class from here on
 
 __all__ = [
     "ZooError",

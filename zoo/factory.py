@@ -27,9 +27,9 @@ def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = No
         **chosen: Options of the model's builder (:func:`describe` lists them).
 
     Returns:
-        A functional ``tf.keras.Model`` named after the method. Inputs are a dictionary of ``rgb`` (B, T, H, W, 3) in
-        [-1, 1], ``pose`` (B, tp, M, J, 3), and of the temporal model ``features_g<G>`` and ``pose_g<G>``, whichever the
-        method uses; the output is a softmax (B, C).
+        A functional ``tf.keras.Model`` named after the method, a :class:`zoo.built_model.BuiltModel`. Inputs are a
+        dictionary of ``rgb`` (B, T, H, W, 3) in [-1, 1], ``pose`` (B, tp, M, J, 3), and of the temporal model
+        ``features_g<G>`` and ``pose_g<G>``, whichever the method uses; the output is a softmax (B, C).
 
     Raises:
         ZooError: Unknown model or option, options that do not fit together, or weights that cannot be read.
@@ -46,21 +46,14 @@ def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = No
     check_options(name, chosen, registry.hints(name))
     if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
-    model = registry.get(name).builder(
-        _plain(num_classes), **{option: _plain(value) for option, value in chosen.items()}
-    )
+    from zoo import built_model
+
+    model = built_model.built(name, num_classes, chosen)
     if weights is not None:
         from zoo.pretrained import reading
 
         reading.initialise(model, weights)
     return model
-
-
-def _plain(value: Any) -> Any:
-    """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
-    if isinstance(value, (tuple, list)):
-        return tuple(_plain(element) for element in value)
-    return value.item() if hasattr(value, "item") else value
 
 
 def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, Any]:

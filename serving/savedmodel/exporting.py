@@ -90,10 +90,13 @@ class Run:
 
     def model(self) -> tf.keras.Model:
         """The trained ``tf.keras.Model``; :class:`~zoo.shared.errors.UserError` if there is none."""
+        path = self.path / "model.keras"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, finish the training first")
         try:
-            return zoo.load_model(self.path / "model.keras")
+            return zoo.load_model(path)
         except zoo.ZooError as error:
-            raise UserError(f"{error}; finish the training first") from error
+            raise UserError(str(error)) from error
 
 
 def export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import zipfile
 import h5py
 import tensorflow as tf
 
-from zoo import registry
+from zoo import built_model, registry
 from zoo.checks import ZooError
 from zoo.pretrained import fetching, i3d_checkpoint
 from zoo.pretrained.transfer import transfer_weights
@@ -56,7 +57,7 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
 
 
 def load_model(path: str | os.PathLike) -> tf.keras.Model:
-    """The model saved in a ``.keras`` file.
+    """The model saved in a ``.keras`` file, under Keras 2 or Keras 3.
 
     Args:
         path: The file.
@@ -72,12 +73,25 @@ def load_model(path: str | os.PathLike) -> tf.keras.Model:
         raise ZooError(f"{path}: no such file, expected a model saved as .keras")
     try:
         with zipfile.ZipFile(path) as archive:
-            name = json.loads(archive.read("config.json"))["config"]["name"]
-        registry.get(name)  # the method's module defines the layers that the file names
+            saved, config = (json.loads(archive.read(name)) for name in ("metadata.json", "config.json"))
+        _check_version(saved["keras_version"], config["module"])
+        registry.get(config["config"]["name"])  # the method's module defines the layers that the file names
         return tf.keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = messages.one_line(error)
         raise ZooError(f"{path}: not a Keras model that can be read here: {reason}") from error
+
+
+def _check_version(saved, module):
+    """Raises ``ValueError`` if a model's graph of layers was written by the other Keras: before models knew how they
+    were built, the file held nothing else."""
+    major, running = saved.partition(".")[0], importlib.metadata.version("keras")
+    if module != built_model.__name__ and major != running.partition(".")[0]:
+        python = "3.11 or older" if major == "2" else "3.12 or newer"
+        raise ValueError(
+            f"an earlier version of the zoo saved it under Keras {saved}, and Keras {running} cannot read "
+            f"that: use it under Python {python}, or train again; models saved today open under both"
+        )
 
 
 def load_weights(model: tf.keras.Model, path: str | os.PathLike) -> tf.keras.Model:

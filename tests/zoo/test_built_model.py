@@ -1,0 +1,108 @@
+"""A saved model is built again from its name and options, under both versions of Keras."""
+
+import json
+import subprocess
+import zipfile
+from importlib import metadata
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from tests.conftest import REPOSITORY
+from tests.zoo import tiny_models
+
+KERAS = metadata.version("keras")[0]
+OPTIONS = {"joints": 5, "lstm_units": 4}
+LOAD = """
+import pathlib, sys
+import numpy as np
+import zoo
+for file in pathlib.Path(sys.argv[1]).glob("*.keras"):
+    stored = dict(np.load(file.with_suffix(".npz")))
+    expected = stored.pop("expected")
+    found = zoo.load_model(file)(stored, training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=file.name)
+    print(file.stem)
+"""
+
+
+def _rewrite(path, change):
+    """Changes the configuration and metadata in a .keras file: ``change(config, metadata)``."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    names = ("config.json", "metadata.json")
+    parts = [json.loads(content[name]) for name in names]
+    change(*parts)
+    content.update({name: json.dumps(part) for name, part in zip(names, parts)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+
+
+def test_what_a_model_was_built_as_goes_with_its_file(tmp_path):
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = zoo.build("pose_lstm", num_classes=3, **OPTIONS)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    model.get_layer("lstm_2").trainable = False
+    model.save(tmp_path / "model.keras")
+    again = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert again.built_as == model.built_as
+    assert again.built_as.options["dropout"] == 0.5, "the defaults of the day are kept too"
+    assert [layer.name for layer in again.layers if layer.weights and not layer.trainable] == ["lstm_2"]
+    assert again.get_layer("lstm_1").compute_dtype == "bfloat16"
+    assert again.get_layer("lstm_1").dtype == "float32"
+    np.testing.assert_array_equal(again.get_layer("classifier").kernel, model.get_layer("classifier").kernel)
+
+
+def test_a_clone_is_saved_as_any_functional_model(tmp_path):
+    model = zoo.build("pose_lstm", num_classes=3, **OPTIONS)
+    clone = tf.keras.models.clone_model(model)
+    clone.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(zoo.load_model(tmp_path / "model.keras").get_weights()[0], clone.get_weights()[0])
+
+
+def test_a_network_that_is_built_otherwise_today_is_refused(tmp_path):
+    zoo.build("pose_lstm", num_classes=3, **OPTIONS).save(tmp_path / "model.keras")
+    _rewrite(tmp_path / "model.keras", lambda config, _: config["config"]["built_as"]["layers"].insert(1, "lstm_9"))
+    with pytest.raises(zoo.ZooError, match=r"model\.keras: .*pose_lstm was saved by another version .*\(lstm_9\)"):
+        zoo.load_model(tmp_path / "model.keras")
+
+
+def test_a_graph_of_layers_of_the_other_keras_is_refused_in_one_true_line(tmp_path):
+    """As models were saved before they knew how they were built."""
+    model = zoo.build("pose_lstm", num_classes=3, **OPTIONS)
+    tf.keras.Model(model.input, model.output, name="pose_lstm").save(tmp_path / "model.keras")
+    other = {"2": "3.9.0", "3": "2.15.0"}[KERAS]
+    _rewrite(tmp_path / "model.keras", lambda _, metadata: metadata.update(keras_version=other))
+    with pytest.raises(zoo.ZooError, match=rf"saved it under Keras {other}, and Keras \d.* use it under Python 3\.1"):
+        zoo.load_model(tmp_path / "model.keras")
+
+
+@pytest.fixture
+def other_python():
+    """The Python of the other row of the stack, if the repository has a virtual environment of it."""
+    for candidate in sorted(REPOSITORY.glob(".venv*/bin/python")):
+        program = "from importlib import metadata; print(metadata.version('keras')[0])"
+        done = subprocess.run([candidate, "-c", program], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout.strip() != KERAS:
+            return candidate
+    pytest.skip("no virtual environment of the other row: make setup PYTHON=... VENV=.venv-other")
+
+
+@pytest.mark.parametrize("names", tiny_models.quick([["pose_gcn"], zoo.list_models()], ["pose_gcn"]))
+def test_the_other_row_opens_models(tmp_path, other_python, names):
+    for name in names:
+        model = tiny_models.shared(name)
+        model.save(tmp_path / f"{name}.keras")
+        features, _ = tiny_models.batch(model)
+        expected = model(features, training=False)
+        np.savez(tmp_path / f"{name}.npz", expected=expected, **{key: np.asarray(x) for key, x in features.items()})
+    done = subprocess.run(
+        [other_python, "-c", LOAD, tmp_path], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == names

@@ -1,0 +1,120 @@
+"""A model that knows how it was built, so that its file can be read by another version of Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from zoo import layers, registry
+from zoo.checks import ZooError
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What :func:`zoo.build` was told.
+
+    Attributes:
+        name: The method.
+        num_classes: Number of classes C.
+        options: All options of the method's builder, also those left at their defaults.
+        precision: Name of the global policy of ``tf.keras.mixed_precision`` at that time.
+    """
+
+    name: str
+    num_classes: int
+    options: dict[str, Any]
+    precision: str
+
+
+@tf.keras.utils.register_keras_serializable(package="adl_zoo")
+class BuiltModel(tf.keras.Model):
+    """A functional model of :func:`zoo.build`.
+
+    Its configuration also has its name and options, from which it is built again: the written form of the graph of
+    layers differs between Keras 2 and Keras 3. So a ``.keras`` file opens under both, with ``zoo.load_model`` and, once
+    the zoo is imported after TensorFlow, with ``tf.keras.models.load_model``.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("pose_lstm", num_classes=3, joints=13)
+        >>> model.built_as.name, model.built_as.options["lstm_units"]
+        ('pose_lstm', 512)
+    """
+
+    built_as: Build | None = None  # of a copy by Keras 3's clone_model, which is an ordinary functional model
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's configuration, what the model was built as, its layers with weights and which do not train."""
+        if self.built_as is None:
+            return super().get_config()
+        found = _with_weights(self)
+        own = {
+            **dataclasses.asdict(self.built_as),
+            "layers": [layer.name for layer in found],
+            "frozen": [layer.name for layer in found if not layer.trainable],
+        }
+        # Keras 3 shows the beginning of a configuration whose class it does not know.
+        return {"read_with": "import zoo; zoo.load_model", "built_as": own, **super().get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> BuiltModel:
+        """Builds the model again, with random weights.
+
+        Args:
+            config: A value of :meth:`get_config`.
+            custom_objects: Not needed; Keras gives it.
+
+        Raises:
+            ZooError: This version of the zoo builds another network from these options.
+        """
+        if "built_as" not in config:
+            return super().from_config(config, custom_objects)
+        config = config["built_as"]
+        policy = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy(config["precision"])
+        try:
+            options, _ = registry.current_options(config["name"], config["options"])
+            model = built(config["name"], config["num_classes"], options)
+        finally:
+            tf.keras.mixed_precision.set_global_policy(policy)
+        found = _with_weights(model)
+        names = [layer.name for layer in found]
+        if names != config["layers"]:
+            changed = sorted(set(names) ^ set(config["layers"])) or ["their order"]
+            raise ZooError(
+                f"{config['name']} was saved by another version of the zoo, which built it with other layers "
+                f"({', '.join(changed[:3])}): open it with that version"
+            )
+        for layer in found:
+            if layer.name in config["frozen"]:
+                layer.trainable = False
+        return model
+
+
+def built(name: str, num_classes: int, options: dict[str, Any]) -> BuiltModel:
+    """Calls a method's builder.
+
+    Args:
+        name: The method.
+        num_classes: Number of classes C.
+        options: Options of its builder; the others have their defaults.
+    """
+    entry = registry.get(name)
+    options = {option: _plain(value) for option, value in {**registry.options(name), **options}.items()}
+    model = entry.builder(_plain(num_classes), **options)
+    known = BuiltModel(model.input, model.output, name=model.name)
+    known.built_as = Build(name, _plain(num_classes), options, tf.keras.mixed_precision.global_policy().name)
+    return known
+
+
+def _plain(value):
+    """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(element) for element in value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _with_weights(model):
+    return [layer for layer in layers.every_layer(model) if layer.weights]
