@@ -27,6 +27,7 @@ from serving.client.request import Frames
 from serving.client.rest_client import AsyncRestConnection, RestConnection, is_address
 from serving.savedmodel import signatures
 from tfrecords import schema
+from tfrecords.converting.persons import FPS
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -257,6 +258,7 @@ class Client(_BaseClient):
         frames: Frames | Mapping[str, Frames] | None = None,
         poses: np.ndarray | None = None,
         outputs: Sequence[str] = (),
+        pose_fps: float = FPS,
     ) -> Prediction:
         """Classifies one clip.
 
@@ -264,8 +266,10 @@ class Client(_BaseClient):
             frames: The clip's pictures: ``[T, H, W, 3]`` uint8 RGB, or an iterable of such pictures or of JPEG files as
                 ``bytes``. For a model that takes several body parts, a dictionary from part to pictures.
             poses: ``[Tp, M, J, 3]`` (or ``[Tp, J, 3]``: one person) in metres, in the camera's coordinates; an absent
-                person is all zeros. If there are fewer persons than the model takes, absent ones are added.
+                person is all zeros. If there are fewer persons than the model takes, absent ones are added. A joint
+                that is zero or NaN was not measured and is filled, as is a person lost for half a second or less.
             outputs: Names of further outputs of the signature, such as attention maps.
+            pose_fps: Poses per second.
 
         Returns:
             A :class:`Prediction`.
@@ -274,13 +278,14 @@ class Client(_BaseClient):
             UserError: The clip lacks what the model needs, or does not fit it, or there is no such output.
             RequestFailed: The server did not respond, or refused the request.
         """
-        return self._predict_clips([(frames, poses)], outputs)[0]
+        return self._predict_clips([(frames, poses)], outputs, pose_fps)[0]
 
     def predict_batch(
         self,
         frames: Sequence[Frames | Mapping[str, Frames]] | np.ndarray | None = None,
         poses: Sequence[np.ndarray] | np.ndarray | None = None,
         outputs: Sequence[str] = (),
+        pose_fps: float = FPS,
     ) -> list[Prediction]:
         """Classifies several clips with one request.
 
@@ -289,6 +294,7 @@ class Client(_BaseClient):
                 where they are sent raw.
             poses: The ``poses`` of each clip, equally many in each.
             outputs: As for :meth:`predict`.
+            pose_fps: As for :meth:`predict`.
 
         Returns:
             A :class:`Prediction` of each.
@@ -296,7 +302,7 @@ class Client(_BaseClient):
         Raises:
             UserError: As :meth:`predict`; also clips that differ in length or size.
         """
-        return self._predict_clips(_pair_clips(frames, poses), outputs)
+        return self._predict_clips(_pair_clips(frames, poses), outputs, pose_fps)
 
     def predict_record(self, record: bytes, outputs: Sequence[str] = ()) -> Prediction:
         """Classifies a serialised record of a converted dataset with the signature ``serve_examples``.
@@ -331,9 +337,10 @@ class Client(_BaseClient):
         name, definition = self._definition(self.signatures())
         return self._predict(name, definition, _clip_tensors(definition, clip), 1, outputs)[0]
 
-    def _predict_clips(self, clips, outputs) -> list[Prediction]:
+    def _predict_clips(self, clips, outputs, pose_fps) -> list[Prediction]:
         name, definition = self._definition(self.signatures())
-        return self._predict(name, definition, request.clip_tensors(definition, clips), len(clips), outputs)
+        tensors = request.clip_tensors(definition, clips, pose_fps)
+        return self._predict(name, definition, tensors, len(clips), outputs)
 
     def _predict(self, name, definition, tensors, count, outputs) -> list[Prediction]:
         response = self._call("Predict", self._predict_request(name, definition, tensors, outputs))
@@ -390,18 +397,20 @@ class AsyncClient(_BaseClient):
         frames: Frames | Mapping[str, Frames] | None = None,
         poses: np.ndarray | None = None,
         outputs: Sequence[str] = (),
+        pose_fps: float = FPS,
     ) -> Prediction:
         """As :meth:`Client.predict`."""
-        return (await self._predict_clips([(frames, poses)], outputs))[0]
+        return (await self._predict_clips([(frames, poses)], outputs, pose_fps))[0]
 
     async def predict_batch(
         self,
         frames: Sequence[Frames | Mapping[str, Frames]] | np.ndarray | None = None,
         poses: Sequence[np.ndarray] | np.ndarray | None = None,
         outputs: Sequence[str] = (),
+        pose_fps: float = FPS,
     ) -> list[Prediction]:
         """As :meth:`Client.predict_batch`."""
-        return await self._predict_clips(_pair_clips(frames, poses), outputs)
+        return await self._predict_clips(_pair_clips(frames, poses), outputs, pose_fps)
 
     async def predict_record(self, record: bytes, outputs: Sequence[str] = ()) -> Prediction:
         """As :meth:`Client.predict_record`."""
@@ -413,9 +422,10 @@ class AsyncClient(_BaseClient):
         name, definition = self._definition(await self.signatures())
         return (await self._predict(name, definition, _clip_tensors(definition, clip), 1, outputs))[0]
 
-    async def _predict_clips(self, clips, outputs) -> list[Prediction]:
+    async def _predict_clips(self, clips, outputs, pose_fps) -> list[Prediction]:
         name, definition = self._definition(await self.signatures())
-        return await self._predict(name, definition, request.clip_tensors(definition, clips), len(clips), outputs)
+        tensors = request.clip_tensors(definition, clips, pose_fps)
+        return await self._predict(name, definition, tensors, len(clips), outputs)
 
     async def _predict(self, name, definition, tensors, count, outputs) -> list[Prediction]:
         response = await self._call("Predict", self._predict_request(name, definition, tensors, outputs))
@@ -448,4 +458,4 @@ def _clip_tensors(definition, clip: schema.Clip) -> dict[str, np.ndarray]:
         return request.record_tensors([schema.encode(clip)])
     frames = clip.images if request.takes_video(definition) else None
     poses = clip.pose_xyz if request.takes_poses(definition) else None
-    return request.clip_tensors(definition, [(frames, poses)])
+    return request.clip_tensors(definition, [(frames, poses)], clip.fps)

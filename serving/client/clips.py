@@ -111,12 +111,11 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> np.ndarray | Non
     return None
 
 
-def read_poses(path: str | os.PathLike, fps: float | None = None) -> np.ndarray:
+def read_poses(path: str | os.PathLike) -> np.ndarray:
     """3D poses from a file; joints that were not measured are filled as converters fill them.
 
     Args:
         path: A file in a format that :mod:`tfrecords.converting.pose_files` reads.
-        fps: Poses per second, where known: a body that is lost for long stays absent.
 
     Returns:
         ``[T, M, J, 3]`` float32.
@@ -129,8 +128,7 @@ def read_poses(path: str | os.PathLike, fps: float | None = None) -> np.ndarray:
     try:
         poses = pose_files.read(path)
         if poses.xyz is not None:
-            longest = round(persons.LONGEST_GAP * (fps or persons.FPS))
-            return np.asarray(persons.fill_gaps(poses, longest=longest).xyz)
+            return np.asarray(persons.fill_gaps(poses).xyz)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
     except ValueError as error:

@@ -98,12 +98,13 @@ def _bytes(tensor: np.ndarray) -> int:
     return sum(map(len, tensor.ravel())) if tensor.dtype == object else tensor.nbytes
 
 
-def clip_tensors(definition: SignatureDef, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+def clip_tensors(definition: SignatureDef, clips: Sequence[Clip], pose_fps: float = FPS) -> dict[str, np.ndarray]:
     """Input name -> array, for the inputs of a signature.
 
     Args:
         definition: The ``SignatureDef``.
         clips: ``(frames, poses)`` of each clip, as :meth:`serving.client.Client.predict` takes them.
+        pose_fps: Poses per second.
 
     Returns:
         Arrays with a batch axis of as many clips.
@@ -112,7 +113,7 @@ def clip_tensors(definition: SignatureDef, clips: Sequence[Clip]) -> dict[str, n
         UserError: A clip lacks what the signature needs, has what it does not take, or does not fit it; or the clips
             have different shapes.
     """
-    rows = [_clip_tensors(definition, frames, poses) for frames, poses in clips]
+    rows = [_clip_tensors(definition, frames, poses, pose_fps) for frames, poses in clips]
     if not rows:
         raise UserError("no clips to classify")
     tensors = {}
@@ -134,7 +135,7 @@ def record_tensors(records: Sequence[bytes]) -> dict[str, np.ndarray]:
     return {signatures.RECORDS: np.array(records, dtype=object)}
 
 
-def _clip_tensors(definition: SignatureDef, frames, poses) -> dict[str, np.ndarray]:
+def _clip_tensors(definition: SignatureDef, frames, poses, pose_fps) -> dict[str, np.ndarray]:
     """Input name -> array of one clip, without a batch axis."""
     frames = frames if isinstance(frames, dict) or frames is None else {"full_body": frames}
     tensors = {}
@@ -148,7 +149,7 @@ def _clip_tensors(definition: SignatureDef, frames, poses) -> dict[str, np.ndarr
         elif name == signatures.POSES:
             if poses is None:
                 raise UserError("the model needs poses: give a pose file")
-            tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]])
+            tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]], pose_fps)
         elif name == signatures.RECORDS:
             raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
         else:
@@ -202,7 +203,7 @@ def _expected_frames(pictures: np.ndarray) -> str:
     return f"frames are {pictures.dtype} [{shape}], expected uint8 [T, H, W, 3] with T > 0"
 
 
-def _poses(poses, expected: Sequence[int]) -> np.ndarray:
+def _poses(poses, expected: Sequence[int], fps: float) -> np.ndarray:
     """``[Tp, M, J, 3]`` float32, lost joints filled and absent persons added; ``expected`` is the model's [M, J, 3]."""
     poses = np.asarray(poses, np.float32)
     if poses.ndim == 3:
@@ -212,17 +213,17 @@ def _poses(poses, expected: Sequence[int]) -> np.ndarray:
         raise UserError(f"poses have the shape {list(poses.shape)}, the model expects [Tp, {persons}, {joints[0]}, 3]")
     if poses.shape[1] > persons:
         raise UserError(f"poses have {poses.shape[1]} persons, the model takes {persons}: leave out the others")
-    poses = filled(poses)
+    poses = filled(poses, fps)
     absent = np.zeros((len(poses), persons - poses.shape[1], *joints), np.float32)
     return np.concatenate([poses, absent], axis=1)
 
 
-def filled(poses: np.ndarray, fps: float | None = None) -> np.ndarray:
+def filled(poses: np.ndarray, fps: float = FPS) -> np.ndarray:
     """Poses ``[T, M, J, 3]`` or ``[T, J, 3]`` with lost joints (zero or NaN) filled as converters fill them.
 
     Args:
         poses: Metres; an absent person is all zeros. Another shape is returned as it is.
-        fps: Poses per second, where known.
+        fps: Poses per second.
 
     Raises:
         UserError: A joint of a person was measured in no pose.
@@ -231,6 +232,6 @@ def filled(poses: np.ndarray, fps: float | None = None) -> np.ndarray:
     if poses.ndim not in (3, 4):
         return poses
     try:
-        return without_gaps(poses.reshape(len(poses), -1, *poses.shape[-2:]), fps or FPS).reshape(poses.shape)
+        return without_gaps(poses.reshape(len(poses), -1, *poses.shape[-2:]), fps).reshape(poses.shape)
     except RejectedClip as reason:
         raise UserError(f"poses: {reason}") from None

@@ -205,10 +205,11 @@ def predict(
     encode = client.takes_jpegs()
     stopped = threading.Event()
     clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
+    rate = _pose_rate(frames, plan, pose_fps)
 
     def request(clip):
         start, end, pictures, joints = clip
-        return start, end, client.predict(pictures, joints, outputs=outputs)
+        return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     for start, end, prediction in _in_order(request, clips, in_flight, stopped):
         yield build_row(start, end, prediction)
@@ -232,9 +233,10 @@ async def predict_async(
     clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
     pending: asyncio.Queue = asyncio.Queue()
     free = asyncio.Semaphore(in_flight)
+    rate = _pose_rate(frames, plan, pose_fps)
 
     async def request(start, end, pictures, joints):
-        return start, end, await client.predict(pictures, joints, outputs=outputs)
+        return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     async def feed():
         while True:
@@ -261,34 +263,34 @@ async def predict_async(
 
 def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> Iterator[tuple]:
     """Start and end in seconds, frames and poses of each window; ``frames`` come with their seconds."""
+    rate = _pose_rate(frames, plan, pose_fps)
+    if poses is not None:
+        poses = filled(poses, rate)  # as a whole: a window knows less of what was lost
     if frames is None:
         if poses is None:
             raise UserError("neither frames nor poses: there is nothing to classify")
-        poses = filled(poses, plan.fps)
         for first, held in windows(poses, plan.length, plan.stride):
             yield first / plan.fps, (first + len(held)) / plan.fps, None, np.stack(held)
         return
-    if pose_fps is not None:
-        _require_rate(pose_fps, "poses")
-    if poses is not None:
-        poses = filled(poses, pose_fps or plan.fps)  # as a whole: a window knows less of what was lost
     if encode:
         frames = ((time, frame if isinstance(frame, bytes) else encode_jpeg(frame)) for time, frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):
         times, pictures = zip(*held)
-        start, end = first / plan.fps, (first + len(held)) / plan.fps
+        start, end = counted = first / plan.fps, (first + len(held)) / plan.fps
         if times[0] is not None:
             # The next frame's time is not known yet: the last frame is taken to last as long as the one before it.
             start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
-        if poses is None:
-            joints = None
-        elif pose_fps is None:  # a pose for each frame, whatever the frames' times
-            joints = poses_between(poses, first / plan.fps, (first + len(held)) / plan.fps, plan.fps)
-        elif times[0] is None:
-            joints = poses_between(poses, start, end, pose_fps)
-        else:
-            joints = poses_between(poses, start - _STAMP_ROUNDING, end - _STAMP_ROUNDING, pose_fps)
-        yield start, end, list(pictures), joints
+        # A pose for each frame goes by the frames' numbers, whatever their times.
+        span = counted if pose_fps is None else (start - _STAMP_ROUNDING, end - _STAMP_ROUNDING)
+        yield start, end, list(pictures), None if poses is None else poses_between(poses, *span, rate)
+
+
+def _pose_rate(frames, plan: Plan, pose_fps: float | None) -> float:
+    """Poses per second: as stated, or one for each frame; poses alone are the plan's frames."""
+    if frames is None or pose_fps is None:
+        return plan.fps
+    _require_rate(pose_fps, "poses")
+    return pose_fps
 
 
 def _until(stopped: threading.Event, frames: Iterable | None) -> Iterable | None:

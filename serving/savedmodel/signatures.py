@@ -5,13 +5,14 @@
     frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
                                                                  ├─► resize ─► [-1, 1] ─► rgb ──┐
     jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► outputs
-    poses [B,Tp,M,J,3] metres ─► normalise ─► middle of each sub-sequence ─► pose ──────────────┤
+    poses [B,Tp,M,J,3] metres ─► fill, normalise ─► middle of each sub-sequence ─► pose ────────┤
     examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
 
 The functions of the graph are those of the reader (:mod:`tfrecords.reading.sampling`,
 :mod:`tfrecords.reading.pictures`, :mod:`tfrecords.reading.poses`), so a served clip is prepared as evaluation prepares
 it with one window and one crop. Clips of any length and pictures of any size are accepted; poses need not have as many
-frames as the video.
+frames as the video. A joint that is zero while others of the person are not was not measured: it is filled
+(:func:`tfrecords.reading.poses.fill_lost_joints`).
 
 Signatures:
 
@@ -228,7 +229,8 @@ def _from_poses(xyz, inputs):
 
     def one_clip(xyz):
         positions = sampling.step_positions(inputs.pose_steps, 0.5)
-        return pipeline.pose_sequence(poses.normalise(xyz, inputs.layout, inputs.normalisation), positions, inputs)
+        normalised = poses.normalise(poses.fill_lost_joints(xyz), inputs.layout, inputs.normalisation)
+        return pipeline.pose_sequence(normalised, positions, inputs)
 
     spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
     return tf.map_fn(one_clip, xyz, fn_output_signature=spec)

@@ -179,10 +179,16 @@ def without_gaps(xyz: np.ndarray, fps: float = FPS) -> np.ndarray:
         return xyz
     if not known.any():
         return np.zeros_like(xyz)
-    return np.asarray(fill_gaps(Poses(xyz, known * np.float32(TRACKED)), longest=round(LONGEST_GAP * fps)).xyz)
+    return np.asarray(fill_gaps(Poses(xyz, known * np.float32(TRACKED)), fps=fps).xyz)
 
 
-def fill_gaps(poses: Poses, layout: skeletons.Layout | None = None, longest: int | None = None) -> Poses:
+def fill_gaps(
+    poses: Poses,
+    layout: skeletons.Layout | None = None,
+    *,
+    fps: float = FPS,
+    longest: float | None = LONGEST_GAP,
+) -> Poses:
     """Puts joints that were not measured on the line between the nearest frames in which they were.
 
     A joint left at zero would lie in the sensor and pull the whole body there. A joint lost while others of the body
@@ -193,7 +199,8 @@ def fill_gaps(poses: Poses, layout: skeletons.Layout | None = None, longest: int
     Args:
         poses: :class:`Poses`; a confidence of 0 marks what was not measured.
         layout: A :class:`zoo.skeletons.Layout`, for messages; default: joints are named by their numbers.
-        longest: Longest gap of a whole body that is filled, in frames; default: any, and beginning and end as well.
+        fps: Poses per second.
+        longest: Longest gap of a whole body that is filled, in seconds; ``None``: any, and beginning and end as well.
 
     Returns:
         :class:`Poses` without gaps in the bodies that are there; what was filled has the confidence
@@ -214,7 +221,7 @@ def fill_gaps(poses: Poses, layout: skeletons.Layout | None = None, longest: int
         if never.size:
             name = layout.joints[never[0]] if layout else never[0]
             raise RejectedClip(f"joint {name} measured in no frame")
-        there = _there(known[:, person].any(axis=1), longest)
+        there = _there(known[:, person].any(axis=1), None if longest is None else round(longest * fps))
         for joint in range(values.shape[2]):
             seen = known[:, person, joint]
             lost = there & ~seen
@@ -229,7 +236,7 @@ def fill_gaps(poses: Poses, layout: skeletons.Layout | None = None, longest: int
 
 
 def _there(seen, longest):
-    """Frames ``[T]`` in which a body counts as there: where it was seen, and gaps of up to ``longest`` between."""
+    """Frames ``[T]`` in which a body counts as there: where it was seen, and gaps of up to ``longest`` frames between."""
     if longest is None:
         return np.ones(len(seen), bool)
     there = seen.copy()

@@ -187,9 +187,8 @@ class VideoSource(Source):
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
         """
-        frames = None if longest is None else round(longest * self.fps)
         try:
-            return persons.fill_gaps(poses, skeletons.get(self.layout), longest=frames)
+            return persons.fill_gaps(poses, skeletons.get(self.layout), fps=self.fps, longest=longest)
         except RejectedClip as reason:
             raise RejectedClip(f"{name}: {reason}") from None
 

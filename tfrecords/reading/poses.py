@@ -54,6 +54,49 @@ def present(xyz: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any(tf.not_equal(xyz, 0.0), axis=[-2, -1])
 
 
+def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
+    """Puts each zero joint of a person who is present on the line between the nearest frames in which it is not zero.
+
+    The part of :func:`tfrecords.converting.persons.fill_gaps` that needs no rate, for requests in which a joint that
+    was not measured comes as zero. A person who is absent from a frame stays absent, and a joint that is zero in all
+    frames stays zero.
+
+    Args:
+        xyz: ``[T, M, J, 3]`` float32, metres.
+
+    Returns:
+        The same shape and type; before the first and after the last measurement of a joint the nearest one holds.
+
+    Example:
+        >>> import numpy as np
+        >>> xyz = np.ones((3, 1, 2, 3), np.float32)
+        >>> xyz[:, 0, 0, 0] = 1, 0, 3
+        >>> xyz[1, 0, 0, 1:] = 0  # joint 0 is lost in frame 1
+        >>> fill_lost_joints(xyz)[1, 0, 0].numpy()
+        array([2., 1., 1.], dtype=float32)
+    """
+    import tensorflow as tf
+
+    xyz = tf.convert_to_tensor(xyz, tf.float32)
+    frames = tf.shape(xyz)[0]
+    known = tf.reduce_any(tf.not_equal(xyz, 0.0), axis=-1)  # [T, M, J]
+    measured = tf.cast(tf.transpose(known, [1, 2, 0]), tf.int32)  # [M, J, T]
+    count = tf.reduce_sum(measured, axis=-1, keepdims=True)  # [M, J, 1]
+    # The frames in which a joint was measured, in order, before those in which it was not.
+    order = tf.argsort(1 - measured, axis=-1, stable=True)  # [M, J, T]
+    until = tf.cumsum(measured, axis=-1)  # [M, J, T]: measurements up to each frame
+    before = tf.gather(order, tf.maximum(until - 1, 0), batch_dims=2)  # [M, J, T]: frame of the last one up to here
+    after = tf.gather(order, tf.minimum(until, tf.maximum(count - 1, 0)), batch_dims=2)  # ... and of the next one
+    here = tf.broadcast_to(tf.range(frames), tf.shape(before))
+    passed = tf.cast(here - before, tf.float64) / tf.cast(tf.maximum(after - before, 1), tf.float64)
+    passed = tf.clip_by_value(passed, 0.0, 1.0)[..., tf.newaxis]  # [M, J, T, 1]
+    tracks = tf.cast(tf.transpose(xyz, [1, 2, 0, 3]), tf.float64)  # [M, J, T, 3]
+    start, end = (tf.gather(tracks, index, axis=2, batch_dims=2) for index in (before, after))
+    line = tf.transpose(tf.cast(start + passed * (end - start), tf.float32), [2, 0, 1, 3])
+    lost = present(xyz)[..., tf.newaxis] & ~known & tf.transpose(count > 0, [2, 0, 1])  # [T, M, J]
+    return tf.where(lost[..., tf.newaxis], line, xyz)
+
+
 def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None = None) -> tf.Tensor:
     """Normalises the poses of one clip.
 

@@ -360,6 +360,18 @@ def test_windows_begin_and_end_at_the_times_of_their_frames(pose_fps, expected):
     assert sorted(sent) == expected
 
 
+def test_how_long_a_person_may_be_lost_is_a_time():
+    """Half a second is 5 poses at 10 per second, in the recording as a whole and in each window of it."""
+    poses = np.ones((40, 1, 25, 3), np.float32)
+    poses[4:8] = 0  # filled
+    poses[20:28] = 0  # too long
+    with FakeServer(signature_map(serving_default=POSES)) as server:
+        rows_sync(server.address, None, Plan(40, 40, 10.0), poses=poses)
+        (request,) = server.requests
+    there = tf.make_ndarray(request.inputs["poses"])[0].any(axis=(1, 2, 3))
+    assert np.flatnonzero(~there).tolist() == list(range(20, 28))
+
+
 # --------------------------------------------------------------------------------------------- the command
 
 

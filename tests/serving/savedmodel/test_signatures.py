@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from serving.client.request import filled
 from serving.savedmodel import signatures, warmup
 from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
 from tests.zoo import tiny_models
@@ -58,6 +59,19 @@ def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
         "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
     }
     np.testing.assert_allclose(outputs["probabilities"], model(fed, training=False), atol=1e-6)
+
+
+def test_zero_joints_of_a_person_who_is_there_were_not_measured(function):
+    rng = np.random.default_rng(2)
+    frames = rng.integers(0, 256, (1, 16, 32, 32, 3), dtype=np.uint8)
+    xyz = rng.normal(size=(1, 16, PERSONS, 25, 3)).astype(np.float32)
+    lost = rng.random(xyz.shape[:4]) < 0.15
+    lost[0, [0, -1]] = False
+    xyz[lost] = 0
+    by_graph, by_client = (
+        function("serving_default", frames=frames, poses=sent)["probabilities"] for sent in (xyz, [filled(xyz[0])])
+    )
+    np.testing.assert_allclose(by_graph, by_client, atol=1e-6)
 
 
 @pytest.mark.parametrize(

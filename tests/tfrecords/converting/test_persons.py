@@ -62,18 +62,18 @@ def filled(measured, longest, joints=25):
     xy = recording_files.project(xyz)
     lost = confidence[:, np.newaxis, :, np.newaxis] == 0
     poses = persons.Poses(np.where(lost, 0, xyz), confidence[:, np.newaxis].astype(float), np.where(lost, 0, xy))
-    return persons.fill_gaps(poses, LAYOUT, longest), xyz, xy
+    return persons.fill_gaps(poses, LAYOUT, fps=4, longest=longest), xyz, xy
 
 
 def test_short_gaps_are_interpolated_and_marked():
-    out, xyz, xy = filled([1, 1, 0, 0, 1, 1], longest=2)
+    out, xyz, xy = filled([1, 1, 0, 0, 1, 1], longest=0.5)
     np.testing.assert_allclose(out.xyz, xyz, atol=1e-6)  # she walks in a straight line
     np.testing.assert_allclose(out.xy, xy, atol=1e-3)
     assert out.confidence[:, 0, 0].tolist() == [1, 1, 0.25, 0.25, 1, 1]
 
 
 def test_a_person_gone_for_longer_is_absent():
-    out, _, _ = filled([0, 1, 0, 0, 0, 1, 0], longest=2)
+    out, _, _ = filled([0, 1, 0, 0, 0, 1, 0], longest=0.5)
     assert out.confidence[:, 0, 0].tolist() == [0, 1, 0, 0, 0, 1, 0]
     assert not out.xyz[[0, 2, 3, 4, 6]].any()
     assert not out.xy[[0, 2, 3, 4, 6]].any()
@@ -88,7 +88,7 @@ def test_without_a_limit_the_nearest_measurement_holds_at_the_ends():
 def test_a_lost_joint_of_a_body_that_is_there_is_filled_however_long():
     measured = np.ones((20, 25))
     measured[2:18, 7] = 0
-    out, xyz, _ = filled(measured, longest=2)
+    out, xyz, _ = filled(measured, longest=0.5)
     np.testing.assert_allclose(out.xyz, xyz, atol=1e-6)
     assert out.confidence[2:18, 0, 7].tolist() == [0.25] * 16
 
@@ -102,7 +102,7 @@ def test_a_lost_joint_of_a_body_that_is_there_is_filled_however_long():
 )
 def test_what_cannot_be_filled(measured, reason):
     with pytest.raises(RejectedClip, match=reason):
-        filled(measured, longest=5)
+        filled(measured, longest=1)
 
 
 def test_so_many_persons():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tfrecords.converting import persons
 from tfrecords.reading import poses
 from zoo import skeletons
 
@@ -102,3 +103,23 @@ def test_no_person_at_all_is_not_a_number_nowhere():
 def test_unknown_choice(field, value):
     with pytest.raises(ValueError, match=f"pose {field} '{value}' is unknown, did you mean"):
         poses.Normalisation(**{field: value})
+
+
+@pytest.mark.parametrize("frames", [1, 2, 40])
+def test_lost_joints_are_filled_as_conversion_fills_them(frames):
+    rng = np.random.default_rng(frames)
+    xyz = rng.normal(size=(frames, 2, 5, 3)).astype(np.float32)
+    lost = rng.random((frames, 2, 5)) < 0.3
+    lost[0] = False  # each joint is measured in some frame
+    xyz[lost] = 0
+    xyz[frames // 2 + 1 :: 7, 1] = 0  # the second person is away at times
+    got = poses.fill_lost_joints(xyz).numpy()
+    np.testing.assert_allclose(got, persons.without_gaps(xyz, fps=0), rtol=1e-6)
+    measured = xyz.any(axis=-1)
+    np.testing.assert_array_equal(got[measured], xyz[measured])
+
+
+def test_a_joint_that_is_zero_in_all_frames_stays():
+    xyz = np.ones((4, 1, 3, 3), np.float32)
+    xyz[:, 0, 1] = 0  # such as the origin of coordinates that are relative to it
+    np.testing.assert_array_equal(poses.fill_lost_joints(xyz), xyz)
