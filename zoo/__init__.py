@@ -1,7 +1,8 @@
 """Keras models for activities of daily living: ``build``, ``list_models``, ``describe``.
 
 * :mod:`~zoo.models`: a file per method; :mod:`~zoo.fusion`: two-level fusion, a scikit-learn estimator.
-* :mod:`~zoo.registry`, :mod:`~zoo.factory`, :mod:`~zoo.checks`, :mod:`~zoo.papers`: look-up, building, options, papers.
+* :mod:`~zoo.registry`, :mod:`~zoo.factory`, :mod:`~zoo.checks`, :mod:`~zoo.papers`: look-up, building, options, papers;
+  :mod:`~zoo.built_model`: what was built, which knows its options.
 * :mod:`~zoo.pretrained`: weights to start from; ``python -m zoo.weights`` fetches published ones.
 * :mod:`~zoo.layers`, :mod:`~zoo.backbones`, :mod:`~zoo.skeletons`, :mod:`~zoo.skeleton_streams`: parts of models.
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.

@@ -236,7 +236,7 @@ def fill_gaps(
 
 
 def _there(seen, longest):
-    """Frames ``[T]`` in which a body counts as there: where it was seen, and gaps of up to ``longest`` frames between."""
+    """Frames ``[T]`` in which a body counts as there: where it was seen, and in gaps of up to ``longest`` frames."""
     if longest is None:
         return np.ones(len(seen), bool)
     there = seen.copy()

@@ -10,12 +10,14 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 
 import zoo
 from recipes import config, run_directory, train
 from recipes.reports import scoring
 from tests.recipes.conftest import ROOT, command, error_of, finished, run_process, start
+from tfrecords import schema
 from tfrecords.reading import pipeline
 from zoo.shared import command_line
 
@@ -38,6 +40,24 @@ def test_the_run_directory_is_complete(trained, recipe_file, dataset):
     assert run.model().output_shape == (None, 10)
     equal(run.model(), zoo.load_model(trained / "stages" / "second" / "model.keras"))
     assert not list(trained.rglob("*partial*"))
+
+
+def test_the_page_on_python_predicts_a_clip(trained, dataset, tmp_path, monkeypatch, capsys):
+    """The code of docs/python.md gives what evaluation gives."""
+    run = run_directory.RunDirectory(trained)
+    shard = next(dataset.rglob("*.tfrecord*"))
+    clip = schema.decode(next(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "pose_lstm_nucla").symlink_to(trained)
+    np.save(tmp_path / "clip.npy", clip.pose_xyz)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    defined = {}
+    exec(code, defined)  # noqa: S102  the page's own
+    view = pipeline.centre_view(schema.encode(clip), run.inputs)
+    expected = run.model()({name: tensor[np.newaxis] for name, tensor in view.items()}, training=False)[0]
+    np.testing.assert_allclose(defined["probabilities"], expected, atol=1e-6)
+    assert run.labels[int(np.argmax(expected))] in capsys.readouterr().out.splitlines()[0]
 
 
 def test_the_result_is_the_best_epoch_on_validation(trained, dataset):
