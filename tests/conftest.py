@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -89,6 +91,17 @@ def two_replicas():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def other_python():
+    """The Python of the other row of the stack, if the repository has a virtual environment of it."""
+    for candidate in sorted(REPOSITORY.glob(".venv*/bin/python")):
+        program = "from importlib import metadata; print(metadata.version('keras')[0])"
+        done = subprocess.run([candidate, "-c", program], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and done.stdout.strip() != metadata.version("keras")[0]:
+            return str(candidate)
+    return pytest.skip("no virtual environment of the other row: make setup PYTHON=... VENV=.venv-other")
 
 
 @pytest.fixture

@@ -82,17 +82,6 @@ def test_a_graph_of_layers_of_the_other_keras_is_refused_in_one_true_line(tmp_pa
         zoo.load_model(tmp_path / "model.keras")
 
 
-@pytest.fixture
-def other_python():
-    """The Python of the other row of the stack, if the repository has a virtual environment of it."""
-    for candidate in sorted(REPOSITORY.glob(".venv*/bin/python")):
-        program = "from importlib import metadata; print(metadata.version('keras')[0])"
-        done = subprocess.run([candidate, "-c", program], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.strip() != KERAS:
-            return candidate
-    pytest.skip("no virtual environment of the other row: make setup PYTHON=... VENV=.venv-other")
-
-
 @pytest.mark.parametrize("names", tiny_models.quick([["pose_gcn"], zoo.list_models()], ["pose_gcn"]))
 def test_the_other_row_opens_models(tmp_path, other_python, names):
     for name in names:

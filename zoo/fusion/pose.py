@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
+import dataclasses
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -32,6 +33,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     Attributes:
         pose_steps_: Steps tp of the network.
         architecture_: The network from poses to hidden vectors, as Keras's JSON.
+        built_as_: The options of the network it is part of; ``None`` for one whose file does not state them.
         weights_: Its weights.
     """
 
@@ -62,13 +64,10 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Sequence[Clip], y: Union[Sequence, np.ndarray]) -> "PoseFeatures":
         """Trains the LSTM on clips and their classes, or reads the trained one."""
-        import tensorflow as tf
-
-        from zoo.models import pose_lstm
-
         self.check_parameters()
         model = self._read(X[0]) if self.model is not None else self._train(X, y)
-        latents = tf.keras.Model(model.input, model.get_layer(f"lstm_{pose_lstm.LAYERS}").output)
+        latents = _latents(model)
+        self.built_as_ = dataclasses.asdict(model.built_as) if hasattr(model, "built_as") else None
         self.pose_steps_ = latents.output.shape[1]
         self.architecture_, self.weights_ = latents.to_json(), latents.get_weights()
         self._network = None
@@ -134,14 +133,28 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """The network as a function of poses ``[B, tp, M, J, 3]``, rebuilt after unpickling."""
         import tensorflow as tf
 
-        import zoo.layers  # noqa: F401 (registers what the architecture names)
+        import zoo
+        import zoo.layers  # registers what the architecture names
 
         if getattr(self, "_network", None) is None:
-            network = tf.keras.models.model_from_json(self.architecture_)
+            build = getattr(self, "built_as_", None)  # the JSON can only be read by the version of Keras that wrote it
+            if build:
+                network = _latents(zoo.build(build["name"], num_classes=build["num_classes"], **build["options"]))
+            else:
+                network = tf.keras.models.model_from_json(self.architecture_)
             network.set_weights(self.weights_)
             spec = tf.TensorSpec([None, *network.inputs[0].shape[1:]], tf.float32)  # one graph for all batch sizes
             self._network = tf.function(lambda poses: network({"pose": poses}, training=False), input_signature=[spec])
         return self._network
+
+
+def _latents(model):
+    """The part of a pose LSTM from poses to hidden vectors."""
+    import tensorflow as tf
+
+    from zoo.models import pose_lstm
+
+    return tf.keras.Model(model.input, model.get_layer(f"lstm_{pose_lstm.LAYERS}").output)
 
 
 def step_frames(num_frames: int, steps: int, offset: Any = 0.5) -> np.ndarray:

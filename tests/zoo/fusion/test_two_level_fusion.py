@@ -292,14 +292,16 @@ def test_it_learns(fitted, data):
 
 
 @pytest.mark.slow
-def test_dumped_and_loaded_by_another_process_it_predicts_the_same(fitted, data, tmp_path):
+@pytest.mark.parametrize("row", ["this", "other"])
+def test_dumped_and_loaded_by_another_process_it_predicts_the_same(fitted, data, tmp_path, request, row):
+    python = sys.executable if row == "this" else request.getfixturevalue("other_python")
     clips = [Clip(clip.id, {name: clip.frames(name) for name in clip.regions}, clip.poses) for clip in data[0][:3]]
     joblib.dump((fitted, clips), tmp_path / "fitted.joblib")
     program = (
         "import sys, joblib; fitted, clips = joblib.load(sys.argv[1]); "
         "joblib.dump(fitted.set_params(memory=None).predict_proba(clips), sys.argv[2])"
     )
-    subprocess.run([sys.executable, "-c", program, tmp_path / "fitted.joblib", tmp_path / "out.joblib"], check=True)
+    subprocess.run([python, "-c", program, tmp_path / "fitted.joblib", tmp_path / "out.joblib"], check=True)
     np.testing.assert_allclose(joblib.load(tmp_path / "out.joblib"), fitted.predict_proba(clips), atol=1e-5)
 
 
