@@ -1,9 +1,9 @@
 """F3 of two-level fusion, long-term motion: the hidden vectors of a pose LSTM (AVSS18; PhD20 chapter 3)."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
-import dataclasses
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted

@@ -53,7 +53,7 @@ def test_the_page_on_python_predicts_a_clip(trained, dataset, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
     defined = {}
-    exec(code, defined)  # noqa: S102  the page's own
+    exec(code, defined)
     view = pipeline.centre_view(schema.encode(clip), run.inputs)
     expected = run.model()({name: tensor[np.newaxis] for name, tensor in view.items()}, training=False)[0]
     np.testing.assert_allclose(defined["probabilities"], expected, atol=1e-6)
