@@ -12,8 +12,10 @@ TensorFlow is imported when a model is first used; imported before the zoo, its 
 """
 
 import os
+import pathlib
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 from zoo.attention import attention_maps
 from zoo.checks import ZooError
@@ -30,9 +32,11 @@ __all__ = [
     "attention_maps",
     "build",
     "describe",
+    "from_pretrained",
     "list_models",
     "load_model",
     "load_weights",
+    "save_pretrained",
     "transfer_weights",
 ]
 
@@ -56,3 +60,24 @@ def transfer_weights(source: "tf.keras.Model", target: "tf.keras.Model") -> list
     from zoo.pretrained import transfer
 
     return transfer.transfer_weights(source, target)
+
+
+def save_pretrained(
+    model: "tf.keras.Model",
+    folder: "str | os.PathLike",
+    *,
+    labels: Sequence[str] = (),
+    inputs: Optional[Mapping[str, Any]] = None,
+    card: Optional[str] = None,
+) -> pathlib.Path:
+    """Writes a model as a folder to publish; see :func:`zoo.pretrained.model_folder.save_pretrained`."""
+    from zoo.pretrained import model_folder
+
+    return model_folder.save_pretrained(model, folder, labels=labels, inputs=inputs, card=card)
+
+
+def from_pretrained(source: "str | os.PathLike", revision: Optional[str] = None) -> "tf.keras.Model":
+    """The model of such a folder, or of a model hub; see :func:`zoo.pretrained.model_folder.from_pretrained`."""
+    from zoo.pretrained import model_folder
+
+    return model_folder.from_pretrained(source, revision)

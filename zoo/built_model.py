@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from zoo import layers, registry
-from zoo.checks import ZooError
+from zoo.checks import ZooError, check_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,19 +95,25 @@ class BuiltModel(tf.keras.Model):
         return model
 
 
-def built(name: str, num_classes: int, options: dict[str, Any]) -> BuiltModel:
+def built(name: str, num_classes: int, options: Mapping[str, Any]) -> BuiltModel:
     """Calls a method's builder.
 
     Args:
         name: The method.
         num_classes: Number of classes C.
-        options: Options of its builder; the others have their defaults.
+        options: Options of its builder under their names of today; the others have their defaults.
+
+    Raises:
+        ZooError: Unknown model or option, or options that do not fit together.
     """
-    entry = registry.get(name)
-    options = {option: _plain(value) for option, value in {**registry.options(name), **options}.items()}
-    model = entry.builder(_plain(num_classes), **options)
+    chosen = {option: _plain(value) for option, value in options.items()}
+    check_options(name, chosen, registry.hints(name))
+    if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
+        raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
+    complete = {**registry.options(name), **chosen}
+    model = registry.get(name).builder(_plain(num_classes), **complete)
     known = BuiltModel(model.input, model.output, name=model.name)
-    known.built_as = Build(name, _plain(num_classes), options, tf.keras.mixed_precision.global_policy().name)
+    known.built_as = Build(name, _plain(num_classes), complete, tf.keras.mixed_precision.global_policy().name)
     return known
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.attention import attention_names
-from zoo.checks import ZooError, check_options
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,9 +41,6 @@ def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = No
     chosen, notices = registry.current_options(name, chosen)
     for notice in notices:
         warnings.warn(notice, FutureWarning, stacklevel=2)
-    check_options(name, chosen, registry.hints(name))
-    if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
-        raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
     from zoo import built_model
 
     model = built_model.built(name, num_classes, chosen)
