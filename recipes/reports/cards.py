@@ -46,6 +46,45 @@ def pages(results: dict[str, Any]) -> dict[str, str]:
     return {INDEX: _index(methods, results), **{f"{name}.md": _card(name, results) for name in methods}}
 
 
+def published(title: str, name: str, labels: Sequence[str], figures: Sequence[dict[str, Any]]) -> str:
+    """The card of a single trained model, to publish with it.
+
+    Args:
+        title: The model's title, which is the name of its folder.
+        name: The method.
+        labels: Class names.
+        figures: What :func:`recipes.model_card.figures_of` gives of its run; empty if it was not evaluated.
+    """
+    sections = "\n".join(_reproduced([run]) for run in figures) or "The model was not evaluated on a test split.\n"
+    classes = "\n".join(f"{number}. {label}" for number, label in enumerate(labels))
+    return f"""---
+library_name: keras
+pipeline_tag: video-classification
+tags: [activities-of-daily-living, {name}]
+---
+
+# {title}
+
+{_summary(name)}
+{_paper(name)}.
+
+```python
+import zoo
+
+model = zoo.from_pretrained("{title}")  # a tf.keras.Model; the folder, or OWNER/{title} of the hub
+```
+
+`python -m serving.export --pretrained {title} --to models` makes a SavedModel that takes videos and poses as they are.
+
+## Classes
+
+{classes}
+
+## Training and test
+
+{sections}"""
+
+
 def _index(methods: Sequence[str], results: dict[str, Any]) -> str:
     rows = [
         [f"[{name}]({name}.md)", _summary(name), _millions(name, results), len(_runs(name, results)) or _NOT_RUN]

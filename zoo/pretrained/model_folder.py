@@ -153,7 +153,7 @@ def save_pretrained(
     }
     with files.whole_folder(folder) as partial:
         files.write_json(partial / CONFIG, config)
-        values = {name: np.ascontiguousarray(weight.numpy()) for name, weight in named_weights(model).items()}
+        values = {name: np.asarray(weight.numpy(), order="C") for name, weight in named_weights(model).items()}
         arrays.save_file(values, partial / WEIGHTS, metadata={"format": "keras"})
         if labels:
             files.write_text(partial / LABELS, "".join(f"{label}\n" for label in labels))
