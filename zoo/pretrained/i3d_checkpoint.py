@@ -170,7 +170,8 @@ def write(path: str | os.PathLike, values: Mapping[str, np.ndarray]) -> None:
             tensors=[tf.constant(values[name]) for name in names],
         )
     except tf.errors.OpError as error:  # a full disk is no OSError in TensorFlow
-        raise ZooError(f"{path} cannot be written: {messages.one_line(error.message)}") from error
+        reason = re.sub(r"{{.*?}}|\[Op:.*?\]", "", error.message)  # without the names of TensorFlow's own parts
+        raise ZooError(f"{path} cannot be written: {messages.one_line(reason.rpartition(';')[2])}") from error
 
 
 def digest(path: str | os.PathLike) -> str:

