@@ -1,7 +1,10 @@
-"""Exports a trained run as a SavedModel that TF-Serving can serve; see :mod:`serving.savedmodel.exporting`.
+"""Exports a SavedModel that TF-Serving can serve; see :mod:`serving.savedmodel.exporting`.
 
-``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4] [--precision bfloat16]
-[--freeze] [--compute bfloat16]``
+A trained run: ``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4]
+[--precision bfloat16] [--freeze] [--compute bfloat16]``
+
+Published weights: ``python -m serving.export --pretrained kinetics400 --to BASE [--classes adl] [--frames T]
+[--size S]`` and the same further options.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from serving.savedmodel import freezing, warmup
-from serving.savedmodel.exporting import LABELS, TOLERANCES, Run, export, tolerance_of
+from serving.savedmodel import freezing, published, warmup
+from serving.savedmodel.exporting import LABELS, TOLERANCES, Exportable, Run, export, tolerance_of
 from zoo.shared import command_line
+from zoo.shared.errors import UserError
 
 __all__ = ["LABELS", "TOLERANCES", "Run", "export", "main"]
 
@@ -33,9 +37,20 @@ def _batch_size(text: str) -> int:
 
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
-        prog="python -m serving.export", description="Export a trained run as a SavedModel for TF-Serving."
+        prog="python -m serving.export",
+        description="Export a trained run, or published weights, as a SavedModel for TF-Serving.",
     )
-    parser.add_argument("--run", required=True, help="run directory of recipes/train.py")
+    origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--run", help="run directory of recipes/train.py")
+    origin.add_argument(
+        "--pretrained", metavar="NAME", help="published weights, such as kinetics400 (python -m zoo.weights lists them)"
+    )
+    parser.add_argument(
+        "--classes", choices=published.CLASSES, help="classes of --pretrained; adl: daily activities, the rest as other"
+    )
+    positive = command_line.positive(int)
+    parser.add_argument("--frames", type=positive, metavar="T", help="frames of a clip of --pretrained; default: 64")
+    parser.add_argument("--size", type=positive, metavar="S", help="pixels of a frame of --pretrained; default: 224")
     parser.add_argument("--to", required=True, metavar="BASE", help="folder of all models")
     parser.add_argument("--name", help="name of the model; default: the method's")
     parser.add_argument("--version", type=_version, metavar="N", help="version; default: the next")
@@ -55,12 +70,23 @@ def _parser() -> command_line.ArgumentParser:
     return parser
 
 
+def _exportable(arguments: argparse.Namespace) -> Exportable:
+    """What the arguments name: a run or published weights."""
+    chosen = {name: getattr(arguments, name) for name in ("classes", "frames", "size")}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if arguments.pretrained:
+        return published.Published(arguments.pretrained, **chosen)
+    if chosen:
+        raise UserError(f"--{next(iter(chosen))} is for --pretrained: a run has its own classes, frames and size")
+    return Run(arguments.run)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     arguments = _parser().parse_args(argv)
     folder, difference = export(
-        Run(arguments.run),
+        _exportable(arguments),
         arguments.to,
         name=arguments.name,
         version=arguments.version,

@@ -1,4 +1,4 @@
-"""Keras models for activities of daily living: ``build``, ``list_models``, ``describe``.
+"""Keras models for activities of daily living: ``build``, ``list_models``, ``describe``, ``list_pretrained``.
 
 * :mod:`~zoo.models`: a file per method; :mod:`~zoo.fusion`: two-level fusion, a scikit-learn estimator.
 * :mod:`~zoo.registry`, :mod:`~zoo.factory`, :mod:`~zoo.checks`, :mod:`~zoo.papers`: look-up, building, options, papers;
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from zoo.attention import attention_maps
 from zoo.checks import ZooError
 from zoo.factory import build, describe
+from zoo.pretrained.catalogue import list_pretrained
 from zoo.registry import list_models
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "describe",
     "from_pretrained",
     "list_models",
+    "list_pretrained",
     "load_model",
     "load_weights",
     "save_pretrained",

@@ -20,8 +20,8 @@ def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = No
     Args:
         name: One of :func:`list_models`.
         num_classes: Number of classes C.
-        weights: Weights to start from: ``None`` random ones, ``"kinetics400"`` published ones, or the path of a file,
-            see :func:`zoo.pretrained.reading.initialise`.
+        weights: Weights to start from: ``None`` random ones, a name of :func:`zoo.list_pretrained` such as
+            ``"kinetics400"`` published ones, or the path of a file, see :func:`zoo.pretrained.reading.initialise`.
         **chosen: Options of the model's builder (:func:`describe` lists them).
 
     Returns:

@@ -1,6 +1,7 @@
 """SavedModels, from a run directory to a loaded version.
 
-* :mod:`~serving.savedmodel.exporting`: a run directory becomes a version of a model.
+* :mod:`~serving.savedmodel.exporting`: a run directory or published weights become a version of a model.
+* :mod:`~serving.savedmodel.published`: published weights as something to export.
 * :mod:`~serving.savedmodel.signatures`, :mod:`~serving.savedmodel.freezing`: the graph; smaller weights.
 * :mod:`~serving.savedmodel.warmup`, :mod:`~serving.savedmodel.batching_parameters`: files of a version for TF-Serving.
 * :mod:`~serving.savedmodel.config_messages`: messages of TF-Serving's configuration files.

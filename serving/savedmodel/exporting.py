@@ -1,10 +1,11 @@
-"""Makes a version of a served model of a run directory.
+"""Makes a version of a served model of a run directory, or of published weights.
 
 ::
 
     BASE/<model>/<version>/saved_model.pb, variables/
                            assets/labels.txt, recipe.yaml, inputs.json, environment.json,
                                   evaluation/<protocol>-<split>/metrics.json
+                                  or labels.txt, inputs.json, pretrained.json of published weights
                            assets.extra/tf_serving_warmup_requests
                            batching_params.pbtxt    with --batch_sizes
 
@@ -21,7 +22,7 @@ import pathlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -43,6 +44,24 @@ _LOCK = ".export.lock"
 # Allowed differences of probabilities, SavedModel against Keras model. GPUs round convolutions to TF32; the mantissa of
 # a float16 has 11 bits, that of a bfloat16 has 8.
 TOLERANCES: dict[str, float] = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
+
+
+class Exportable(Protocol):
+    """What an export needs: a :class:`Run`, or a :class:`serving.savedmodel.published.Published`.
+
+    Attributes:
+        inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
+        labels: Class names, in the order of the softmax.
+    """
+
+    inputs: Inputs
+    labels: list[str]
+
+    def model(self) -> tf.keras.Model:
+        """The ``tf.keras.Model`` with its weights."""
+
+    def write_assets(self, folder: pathlib.Path) -> None:
+        """Writes the files that travel with the model into a folder."""
 
 
 class Run:
@@ -98,9 +117,17 @@ class Run:
         except zoo.ZooError as error:
             raise UserError(str(error)) from error
 
+    def write_assets(self, folder: pathlib.Path) -> None:
+        """Copies the files that travel with the model, of those that the run has."""
+        found = [self.path / name for name in _COPIED if (self.path / name).is_file()]
+        for file in found + sorted(self.path.glob(_METRICS)):
+            target = folder / file.relative_to(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+
 
 def export(
-    run: Run,
+    run: Exportable,
     base: str | os.PathLike,
     *,
     name: str | None = None,
@@ -113,7 +140,7 @@ def export(
     """Writes a new version of a model.
 
     Args:
-        run: A :class:`Run`.
+        run: A :class:`Run`, or a :class:`serving.savedmodel.published.Published`.
         base: Folder of all models.
         name: The model's name; default: the method's, such as ``separable_sta``.
         version: The version's number; default: one more than the highest there is.
@@ -148,7 +175,8 @@ def export(
         number = _free_version(folder, version)
         with files.whole_folder(folder / str(number)) as unfinished:
             _save(module, functions, unfinished)
-            _copy_assets(run.path, unfinished / "assets")
+            (unfinished / "assets").mkdir(exist_ok=True)
+            run.write_assets(unfinished / "assets")
             warmup.write(unfinished, requests)
             if set(batch_sizes) != {1}:
                 batching_parameters.write(unfinished, batching_parameters.fit(run.inputs, batch_sizes))
@@ -191,15 +219,6 @@ def _save(module: tf.Module, functions: dict[str, Callable], folder: pathlib.Pat
         tf.saved_model.save(module, os.fspath(folder), signatures=functions)
     except tf.errors.OpError as error:  # such as a full disk, which is no OSError in TensorFlow
         raise UserError(f"cannot write the SavedModel to {folder.parent}: {error.message.splitlines()[0]}") from error
-
-
-def _copy_assets(run: pathlib.Path, assets: pathlib.Path) -> None:
-    assets.mkdir(exist_ok=True)
-    found = [run / name for name in _COPIED if (run / name).is_file()] + sorted(run.glob(_METRICS))
-    for file in found:
-        target = assets / file.relative_to(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
 
 
 def _difference(

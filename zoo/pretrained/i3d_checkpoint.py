@@ -15,8 +15,10 @@ The variables of both are named after I3D's endpoints; our layers have the same 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -132,12 +134,7 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
     Raises:
         ZooError: No such checkpoint, a variable is missing, of another shape or not known; the model is unchanged.
     """
-    try:
-        reader = tf.train.load_checkpoint(str(path))
-        shapes = reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:
-        raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {messages.one_line(error)}") from error
-    shapes = {name: tuple(shape) for name, shape in shapes.items() if name not in _NOT_WEIGHTS}
+    reader, shapes = _open(path)
     naming = INCEPTION_V1 if any(name.startswith(f"{INCEPTION_V1.scope}/") for name in shapes) else I3D
     layers = [layer for layer in every_layer(model) if naming.variables(layer)]
     if not layers:
@@ -152,6 +149,60 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
     for layer, weights in values:
         layer.set_weights(weights)
     return bool(fitting)
+
+
+def write(path: str | os.PathLike, values: Mapping[str, np.ndarray]) -> None:
+    """Writes a checkpoint.
+
+    Args:
+        path: The checkpoint, without ``.index``; its folder exists.
+        values: Variable -> value.
+
+    Raises:
+        ZooError: The folder cannot be written, such as on a full disk.
+    """
+    names = sorted(values)
+    try:
+        tf.raw_ops.SaveV2(
+            prefix=os.fspath(path),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[tf.constant(values[name]) for name in names],
+        )
+    except tf.errors.OpError as error:  # a full disk is no OSError in TensorFlow
+        reason = re.sub(r"{{.*?}}|\[Op:.*?\]", "", error.message)  # without the names of TensorFlow's own parts
+        raise ZooError(f"{path} cannot be written: {messages.one_line(reason.rpartition(';')[2])}") from error
+
+
+def digest(path: str | os.PathLike) -> str:
+    """SHA-256 of all names, shapes and values of a checkpoint, whichever way its files are laid out.
+
+    Args:
+        path: The checkpoint, without ``.index``.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ZooError: No such checkpoint, or one that cannot be read.
+    """
+    reader, shapes = _open(path)
+    digest = hashlib.sha256()
+    for name in sorted(shapes):
+        value = _tensor(reader, name, path)
+        digest.update(f"{name} {list(value.shape)} {value.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _open(path):
+    """A reader of a checkpoint, and the shapes of its variables."""
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+        shapes = reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError) as error:
+        raise ZooError(f"{path}: not a TensorFlow checkpoint that can be read: {messages.one_line(error)}") from error
+    return reader, {name: tuple(shape) for name, shape in shapes.items() if name not in _NOT_WEIGHTS}
 
 
 def _values(layer, naming, reader, shapes, path):

