@@ -43,7 +43,9 @@ def _parser() -> command_line.ArgumentParser:
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--run", help="run directory of recipes/train.py")
     origin.add_argument(
-        "--pretrained", metavar="NAME", help="published weights, such as kinetics400 (python -m zoo.weights lists them)"
+        "--pretrained",
+        metavar="NAME|DIR",
+        help="published weights, such as kinetics400 (list: python -m zoo.weights), or a folder of recipes/publish.py",
     )
     parser.add_argument(
         "--classes", choices=published.CLASSES, help="classes of --pretrained; adl: daily activities, the rest as other"
@@ -75,7 +77,7 @@ def _exportable(arguments: argparse.Namespace) -> Exportable:
     chosen = {name: getattr(arguments, name) for name in ("classes", "frames", "size")}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if arguments.pretrained:
-        return published.Published(arguments.pretrained, **chosen)
+        return published.find(arguments.pretrained, **chosen)
     if chosen:
         raise UserError(f"--{next(iter(chosen))} is for --pretrained: a run has its own classes, frames and size")
     return Run(arguments.run)

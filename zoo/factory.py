@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.attention import attention_names
+from zoo.checks import ZooError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = None, **chosen: Any) -> tf.keras.Model:
+def build(
+    name: str, *, num_classes: int | None = None, weights: str | os.PathLike | None = None, **chosen: Any
+) -> tf.keras.Model:
     """Builds a model.
 
     Args:
         name: One of :func:`list_models`.
-        num_classes: Number of classes C.
+        num_classes: Number of classes C; default: that of weights of :func:`list_pretrained`.
         weights: Weights to start from: ``None`` random ones, a name of :func:`zoo.list_pretrained` such as
             ``"kinetics400"`` published ones, or the path of a file, see :func:`zoo.pretrained.reading.initialise`.
         **chosen: Options of the model's builder (:func:`describe` lists them).
@@ -43,12 +46,32 @@ def build(name: str, *, num_classes: int, weights: str | os.PathLike | None = No
         warnings.warn(notice, FutureWarning, stacklevel=2)
     from zoo import built_model
 
+    if weights is not None:
+        num_classes, chosen = _as_trained(name, weights, num_classes, chosen)
+    if num_classes is None:
+        raise ZooError(f"num_classes is missing: how many classes shall {name} tell apart?")
     model = built_model.built(name, num_classes, chosen)
     if weights is not None:
         from zoo.pretrained import reading
 
         reading.initialise(model, weights)
     return model
+
+
+def _as_trained(
+    name: str, weights: str | os.PathLike, num_classes: int | None, chosen: dict[str, Any]
+) -> tuple[int | None, dict[str, Any]]:
+    """Number of classes and options; those that are not chosen are those that the weights were trained with."""
+    from zoo.pretrained import catalogue
+
+    entry = catalogue.shipped(name, weights) or catalogue.list_pretrained().get(str(weights))
+    if entry is None:
+        return num_classes, chosen
+    if isinstance(entry, catalogue.Shipped) and entry.model == name:
+        from zoo.pretrained.model_folder import ModelFolder
+
+        chosen = {**ModelFolder(entry.folder).options, **chosen}
+    return (len(entry.labels) if num_classes is None else num_classes), chosen
 
 
 def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo.pretrained import catalogue
 from zoo.shared import files
+from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -17,6 +20,68 @@ if TYPE_CHECKING:
 ALL = "all"
 CLASSES = (ALL, catalogue.ADL)
 _STRIDE = 1  # the networks were trained on consecutive frames
+
+
+def find(source: str | os.PathLike, **chosen: Any) -> Published | PublishedFolder:
+    """What an export needs of published weights or of a published model.
+
+    Args:
+        source: A name of :func:`zoo.list_pretrained`, a folder of :func:`zoo.save_pretrained`, or a model of a hub.
+        **chosen: ``frames``, ``size`` and ``classes`` of :class:`Published`.
+
+    Raises:
+        UserError: There is no such model, or it cannot be given other frames, sizes or classes.
+    """
+    if isinstance(catalogue.list_pretrained().get(str(source)), catalogue.Pretrained):
+        return Published(str(source), **chosen)
+    folder = PublishedFolder(source)
+    if chosen:
+        raise UserError(f"--{next(iter(chosen))}: {source} has its own classes, frames and size, leave it out")
+    return folder
+
+
+class PublishedFolder:
+    """What an export needs of a folder of :func:`zoo.save_pretrained`.
+
+    Args:
+        source: What :func:`zoo.from_pretrained` takes.
+
+    Attributes:
+        inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
+        labels: Class names, in the order of the softmax.
+
+    Raises:
+        UserError: There is no such folder, or it does not say what the model is fed and which classes it has.
+    """
+
+    inputs: Inputs
+    labels: list[str]
+
+    def __init__(self, source: str | os.PathLike):
+        from tfrecords.reading.pipeline import Inputs
+        from zoo.pretrained import model_folder
+
+        self._folder = model_folder.ModelFolder(model_folder.find(source))
+        missing = model_folder.INPUTS if self._folder.inputs is None else model_folder.LABELS
+        if self._folder.inputs is None or not self._folder.labels:
+            raise UserError(f"{self._folder.path} has no {missing}: write the folder with recipes/publish.py")
+        try:
+            self.inputs = Inputs.from_dict(self._folder.inputs)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{self._folder.path / model_folder.INPUTS} is damaged: {error}; get it again") from error
+        self.labels = list(self._folder.labels)
+
+    def model(self) -> tf.keras.Model:
+        """The ``tf.keras.Model`` with its weights."""
+        return self._folder.model()
+
+    def write_assets(self, folder: pathlib.Path) -> None:
+        """Copies the files that travel with the model."""
+        from zoo.pretrained import model_folder
+
+        for name in (model_folder.LABELS, model_folder.INPUTS, model_folder.CARD):
+            if (self._folder.path / name).is_file():
+                shutil.copyfile(self._folder.path / name, folder / name)
 
 
 class Published:
@@ -42,7 +107,7 @@ class Published:
     def __init__(self, name: str, *, frames: int | None = None, size: int | None = None, classes: str = ALL):
         from tfrecords.reading.pipeline import Inputs
 
-        self._entry = catalogue.get(name)
+        self._entry = catalogue.get_published(name)
         self._kept = None if classes == ALL else self._entry.group(classes)
         self.inputs = Inputs(frames=frames or self._entry.frames, stride=_STRIDE, size=size or self._entry.size)
         self.labels = list(self._entry.labels) if self._kept is None else [*self._kept, catalogue.OTHER]

@@ -1,11 +1,13 @@
-"""The published weights that the zoo can fetch: what they are, where they come from, and how they are checked."""
+"""The weights that the zoo can fetch or has with it: what they are, where they come from, how they are checked."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
+from typing import Union
 
-from zoo.checks import check_choice
+from zoo.checks import ZooError, check_choice
 from zoo.papers import PAPERS
 
 ADL = "adl"
@@ -14,6 +16,7 @@ OTHER = "other"
 """The class that holds all classes outside a group."""
 
 _LABELS = pathlib.Path(__file__).with_name("labels")
+_SHIPPED = pathlib.Path(__file__).with_name("weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,11 +129,61 @@ class Pretrained:
         return _lines(f"{self.name}_{name}.txt")
 
 
+@dataclasses.dataclass(frozen=True)
+class Shipped:
+    """Weights of this project's own that are installed with it, as a :mod:`zoo.pretrained.model_folder`.
+
+    Attributes:
+        model: The zoo's model.
+        data: Dataset that it was trained on: ``zoo.build(model, weights=data)`` builds it.
+        trained_on: The dataset and its protocol in words.
+        paper: Key of the method's paper in :data:`zoo.papers.PAPERS`.
+        licence: Licence of the weights.
+        sha256: SHA-256 of ``model.safetensors``.
+    """
+
+    model: str
+    data: str
+    trained_on: str
+    paper: str
+    licence: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What ``zoo.build(weights=...)``, ``zoo.from_pretrained`` and ``serving.export --pretrained`` take."""
+        return f"{self.model}_{self.data}"
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder; :class:`ZooError` if its weights are not those that were installed."""
+        folder = _SHIPPED / self.name
+        try:
+            found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        except OSError:
+            found = ""
+        if found != self.sha256:
+            raise ZooError(f"{folder}: the weights are missing or damaged: install the project again")
+        return folder
+
+    @property
+    def citation(self) -> str:
+        """The paper to cite."""
+        return PAPERS[self.paper]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names, in the order of the softmax."""
+        return tuple((_SHIPPED / self.name / "labels.txt").read_text(encoding="utf-8").splitlines())
+
+
 def _lines(file: str) -> tuple[str, ...]:
     return tuple((_LABELS / file).read_text(encoding="utf-8").splitlines())
 
 
-_ENTRIES = {
+Entry = Union[Pretrained, Shipped]
+
+_ENTRIES: dict[str, Entry] = {
     entry.name: entry
     for entry in (
         Pretrained(
@@ -156,12 +209,28 @@ _ENTRIES = {
             values_sha256="5a19685b93cc2a70472cdb172f8e39eaa0a938217448aaa10c523ad11786dfe6",
             sanity=Sanity(frames=16, size=112, label="kitesurfing", probability=0.4436),
         ),
+        Shipped(
+            model="pose_gcn",
+            data="nucla",
+            trained_on="N-UCLA skeletons, views 1 and 2",
+            paper="STGCN18",
+            licence="Apache-2.0",
+            sha256="GCN",
+        ),
+        Shipped(
+            model="pose_lstm",
+            data="nucla",
+            trained_on="N-UCLA skeletons, views 1 and 2",
+            paper="AVSS18",
+            licence="Apache-2.0",
+            sha256="LSTM",
+        ),
     )
 }
 
 
-def list_pretrained() -> dict[str, Pretrained]:
-    """Name -> facts of all published weights that ``python -m zoo.weights`` fetches.
+def list_pretrained() -> dict[str, Entry]:
+    """Name -> facts of all weights: those that ``python -m zoo.weights`` fetches, and those installed with the zoo.
 
     Example:
         >>> import zoo
@@ -172,11 +241,32 @@ def list_pretrained() -> dict[str, Pretrained]:
     return dict(_ENTRIES)
 
 
-def get(name: str) -> Pretrained:
-    """The published weights of a name.
+def get(name: str) -> Entry:
+    """The weights of a name.
 
     Raises:
         ZooError: There are none; the message lists those that there are.
     """
     check_choice("weights", name, _ENTRIES)
     return _ENTRIES[name]
+
+
+def get_published(name: str) -> Pretrained:
+    """The weights of a name that have to be fetched; :class:`ZooError` if there are none or they are installed."""
+    entry = get(name)
+    if isinstance(entry, Shipped):
+        raise ZooError(f"weights {name!r} are installed with the zoo: there is nothing to fetch")
+    return entry
+
+
+def shipped(model: str, weights: object) -> Shipped | None:
+    """The installed weights that ``zoo.build(model, weights=weights)`` names by their data or by their full name.
+
+    Example:
+        >>> shipped("pose_gcn", "nucla").name, shipped("pose_gcn", "kinetics400")
+        ('pose_gcn_nucla', None)
+    """
+    if not isinstance(weights, str):
+        return None
+    entry = _ENTRIES.get(weights) or _ENTRIES.get(f"{model}_{weights}")
+    return entry if isinstance(entry, Shipped) else None

@@ -91,7 +91,7 @@ def fetch(name: str, source: str | os.PathLike | None = None, *, sha256: str | N
     Raises:
         ZooError: The weights cannot be fetched or are not the published ones; the cache is unchanged.
     """
-    entry = catalogue.get(name)
+    entry = catalogue.get_published(name)
     folder = cached(name)
     with _locked_cache(folder.parent):
         if source is None and _is_cached(name):
@@ -322,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_table())
         return 0
     folder = fetch(arguments.name, arguments.source, sha256=arguments.sha256)
-    entry = catalogue.get(arguments.name)
+    entry = catalogue.get_published(arguments.name)
     print(f"read and kept in {folder}: zoo.build({entry.model!r}, ..., weights={entry.name!r})")
     source = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["source"]
     print(f"from {source}, trained on {entry.trained_on}; licence {entry.licence}; cite {entry.citation}")
@@ -330,11 +330,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table() -> str:
-    """All published weights, a line each."""
+    """All weights, a line each."""
     rows = [("name", "model", "classes", "clip", "trained on", "licence", "here")]
     for name, entry in catalogue.list_pretrained().items():
-        clip = f"{entry.frames}x{entry.size}x{entry.size}"
-        here = "yes" if (cached(name) / _RECORD).is_file() else "no"
+        if isinstance(entry, catalogue.Shipped):
+            clip, here = "poses", "installed"
+        else:
+            clip = f"{entry.frames}x{entry.size}x{entry.size}"
+            here = "fetched" if (cached(name) / _RECORD).is_file() else "no"
         rows.append((name, entry.model, str(len(entry.labels)), clip, entry.trained_on, entry.licence, here))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -25,6 +25,7 @@ from safetensors import numpy as arrays
 
 from zoo import built_model, layers, registry
 from zoo.checks import ZooError
+from zoo.pretrained import catalogue
 from zoo.shared import files, messages
 
 CONFIG = "config.json"
@@ -167,8 +168,9 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None) -> t
     """The model of a folder, or of a model hub.
 
     Args:
-        source: A folder of :func:`save_pretrained`, or ``"owner/name"`` of such a folder in the Hugging Face hub, which
-            needs the package ``huggingface_hub`` (``pip install 'keras-adl-zoo[hub]'``) and the network.
+        source: A folder of :func:`save_pretrained`; weights installed with the zoo, such as ``"pose_gcn_nucla"``; or
+            ``"owner/name"`` of a folder in the Hugging Face hub, which needs the package ``huggingface_hub``
+            (``pip install 'keras-adl-zoo[hub]'``) and the network.
         revision: Branch, tag or commit in the hub.
 
     Returns:
@@ -184,6 +186,12 @@ def find(source: str | os.PathLike, revision: str | None = None) -> pathlib.Path
     """The local folder of what :func:`from_pretrained` takes; a model of the hub is downloaded into the hub's cache."""
     path = pathlib.Path(source)
     text = os.fspath(source)
+    if shipped := catalogue.shipped("", text):
+        return shipped.folder
+    if not path.exists() and "/" not in text:
+        raise ZooError(
+            f"{text}: no such folder and no such weights{messages.nearest(text, catalogue.list_pretrained())}"
+        )
     if path.is_dir() or text.count("/") != 1 or text.startswith((".", "/", "~")):
         return path
     try:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from zoo import built_model, registry
 from zoo.checks import ZooError
-from zoo.pretrained import catalogue, fetching, i3d_checkpoint
+from zoo.pretrained import catalogue, fetching, i3d_checkpoint, model_folder
 from zoo.pretrained.transfer import transfer_weights
 from zoo.shared import messages
 
@@ -30,6 +30,8 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
             * a name of :func:`zoo.list_pretrained`, such as ``"kinetics400"``: published weights, from the cache
               (``python -m zoo.weights kinetics400`` puts them there). Every tower of their network is filled, and the
               classifier too where it has the published classes and features; it expects RGB in [-1, 1];
+            * weights installed with the zoo, such as ``"nucla"`` for a ``pose_gcn`` or ``pose_lstm``;
+            * a folder of :func:`zoo.save_pretrained`, of a model that this one contains;
             * a TensorFlow checkpoint of I3D or, to be inflated, of Inception-v1: its path without ``.index``, see
               :mod:`zoo.pretrained.i3d_checkpoint`;
             * a ``.keras`` model of this zoo that this one contains, see :func:`transfer_weights`;
@@ -40,8 +42,10 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
     """
     if not isinstance(weights, (str, os.PathLike)):
         raise ZooError(f"weights is {weights!r}, expected {_published()} or the path of a file")
-    path = fetching.checkpoint(str(weights)) if weights in catalogue.list_pretrained() else pathlib.Path(weights)
-    if path.suffix == ".keras":
+    path = _path(model.name, weights)
+    if path.is_dir():
+        transfer_weights(model_folder.from_pretrained(path), model)
+    elif path.suffix == ".keras":
         transfer_weights(load_model(path), model)
     elif path.suffix == ".h5":
         load_weights(model, path)
@@ -49,9 +53,16 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
         i3d_checkpoint.load(model, path)
     else:
         raise ZooError(
-            f"weights {str(weights)!r} are neither {_published()} nor a file: expected a .keras model, a .weights.h5 "
-            "file or a TensorFlow checkpoint without its .index"
+            f"weights {str(weights)!r} are neither {_published()} nor a file: expected a .keras model, a folder of "
+            "zoo.save_pretrained, a .weights.h5 file or a TensorFlow checkpoint without its .index"
         )
+
+
+def _path(name: str, weights: str | os.PathLike) -> pathlib.Path:
+    """Where the weights for a model of a name are."""
+    if shipped := catalogue.shipped(name, weights):
+        return shipped.folder
+    return fetching.checkpoint(str(weights)) if weights in catalogue.list_pretrained() else pathlib.Path(weights)
 
 
 def _published() -> str:

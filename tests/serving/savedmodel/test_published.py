@@ -28,7 +28,7 @@ def test_labels_and_inputs_are_those_of_the_catalogue():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--pretrained", "kinetics40"], "'kinetics40' is unknown, did you mean 'kinetics400'"),
+        (["--pretrained", "kinetics40"], "kinetics40: no such folder and no such weights, did you mean 'kinetics400'"),
         (["--pretrained", NAME], "not in .*: fetch them with python -m zoo.weights kinetics400"),
         (["--run", "runs/i3d", "--classes", "adl"], "--classes is for --pretrained"),
         (["--run", "runs/i3d", "--pretrained", NAME], "not allowed with argument"),
