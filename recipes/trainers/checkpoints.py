@@ -7,12 +7,15 @@ import os
 import pathlib
 import shutil
 import tempfile
+from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
 
 from zoo.shared import files, messages
 from zoo.shared.errors import UserError
+
+_KERAS = metadata.version("keras")
 
 
 class Checkpoints:
@@ -63,7 +66,7 @@ class Checkpoints:
         partial.mkdir(parents=True)
         try:
             tf.train.Checkpoint(**objects).write(str(partial / self._WEIGHTS))
-            files.write_json(partial / self._STATE, {"epoch": epoch, "history": history})
+            files.write_json(partial / self._STATE, {"epoch": epoch, "history": history, "keras": _KERAS})
         except tf.errors.OpError as error:
             self._clear(partial)
             reason = error.message.rsplit("; ", 1)[-1].strip()  # after where in the graph, and which file
@@ -78,6 +81,12 @@ class Checkpoints:
     def read(self, epoch: int, **objects: Any) -> None:
         """Restores an epoch's checkpoint into objects whose variables exist."""
         path = self._path(epoch)
+        written = json.loads((path / self._STATE).read_text(encoding="utf-8")).get("keras", _KERAS)
+        if written.partition(".")[0] != _KERAS.partition(".")[0]:
+            raise UserError(
+                f"{path}: was written under Keras {written}, a stage cannot go on under Keras {_KERAS}: "
+                f"continue with that version, or remove {self.folder} to begin the stage again"
+            )
         try:
             status = tf.train.Checkpoint(**objects).read(str(path / self._WEIGHTS))
             status.assert_existing_objects_matched()

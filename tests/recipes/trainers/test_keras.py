@@ -182,3 +182,13 @@ def test_a_newer_state_survives_json_exactly(tmp_path):
     assert saved.Checkpoints(tmp_path).history() == history == json.loads(json.dumps(history))
     checkpoints.read(1, variable=variable)
     assert variable.numpy() == 1.0
+
+
+def test_an_unfinished_stage_goes_on_under_the_same_keras_alone(tmp_path, monkeypatch):
+    checkpoints, variable = saved.Checkpoints(tmp_path), tf.Variable(0.0)
+    checkpoints.save([{"epoch": 1}], keep={1}, variable=variable)
+    monkeypatch.setattr(saved, "_KERAS", "9.1.0")
+    with pytest.raises(
+        UserError, match=r"epoch-00001: was written under Keras [23]\..*a stage cannot go on under Keras 9\.1\.0"
+    ):
+        checkpoints.read(1, variable=variable)
