@@ -49,7 +49,8 @@ def build(
     if weights is not None:
         num_classes, chosen = _as_trained(name, weights, num_classes, chosen)
     if num_classes is None:
-        raise ZooError(f"num_classes is missing: how many classes shall {name} tell apart?")
+        asked = f", and weights {str(weights)!r} do not state it" if weights is not None else ""
+        raise ZooError(f"num_classes is missing{asked}: how many classes shall {name} tell apart?")
     model = built_model.built(name, num_classes, chosen)
     if weights is not None:
         from zoo.pretrained import reading

@@ -74,7 +74,7 @@ import zoo
 model = zoo.from_pretrained("{title}")  # a tf.keras.Model; the folder, or OWNER/{title} of the hub
 ```
 
-`python -m serving.export --pretrained {title} --to models` makes a SavedModel that takes videos and poses as they are.
+`python -m serving.export --pretrained {title} --to models` makes a SavedModel that prepares its input itself.
 
 ## Classes
 

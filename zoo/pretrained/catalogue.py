@@ -215,7 +215,7 @@ _ENTRIES: dict[str, Entry] = {
             trained_on="N-UCLA skeletons, views 1 and 2",
             paper="STGCN18",
             licence="Apache-2.0",
-            sha256="GCN",
+            sha256="8a92060cbcbaf636b728bffad09f3f4829de7b30537bb209c9edb7afeedb0389",
         ),
         Shipped(
             model="pose_lstm",
@@ -223,7 +223,7 @@ _ENTRIES: dict[str, Entry] = {
             trained_on="N-UCLA skeletons, views 1 and 2",
             paper="AVSS18",
             licence="Apache-2.0",
-            sha256="LSTM",
+            sha256="594f9c9498a71fe01d32dc656129370e970f025b79eecf1bb9772eff0d933fd5",
         ),
     )
 }

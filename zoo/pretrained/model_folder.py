@@ -156,6 +156,7 @@ def save_pretrained(
         files.write_json(partial / CONFIG, config)
         values = {name: np.asarray(weight.numpy(), order="C") for name, weight in named_weights(model).items()}
         arrays.save_file(values, partial / WEIGHTS, metadata={"format": "keras"})
+        (partial / WEIGHTS).chmod(0o644)  # as the other files: it is meant for others
         if labels:
             files.write_text(partial / LABELS, "".join(f"{label}\n" for label in labels))
         if inputs is not None:
