@@ -94,7 +94,7 @@ class VideoFrames:
         try:
             return read()
         except ValueError as error:
-            where = self._path.parent / str(error)
+            where = messages.without_password(str(self._path.parent / str(error)))  # an address given as a file
             raise UserError(f"{where}, expected a whole video file such as .mp4 or .avi") from None
 
 
