@@ -133,7 +133,7 @@ class FolderFrames:
 
         taken: set[str] = set()
         last: str | None = None
-        size: tuple[int, int] | None = None
+        size: tuple[int, ...] | None = None
         unread: tuple | None = None
         deadline = time.monotonic() + self._idle
         while True:
@@ -149,7 +149,7 @@ class FolderFrames:
                     reason = str(error)
                     break
                 size = size or picture.shape[:2]
-                yield data if data and picture.shape[:2] == size else crops.scaled(picture, *size)
+                yield data if data and picture.shape[:2] == size else crops.scaled(picture, size)
                 taken.add(name)
                 last = name
                 deadline = time.monotonic() + self._idle
@@ -231,7 +231,7 @@ class CameraFrames:
                 if not success:
                     break
                 size = size or picture.shape[:2]
-                yield crops.scaled(picture, *size)[..., ::-1]  # BGR -> RGB
+                yield crops.scaled(picture, size)[..., ::-1]  # BGR -> RGB
         finally:
             self._capture.release()
         if not size:

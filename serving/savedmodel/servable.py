@@ -173,7 +173,10 @@ class Servable:
         try:
             outputs = self._loaded.signatures[signature](**tensors)
         except tf.errors.OpError as error:
-            raise ServingError(_status_code(error.error_code), _reason(error.message) + _damaged(tensors)) from None
+            reason = _reason(error.message)
+            if "JPEG" in reason and not reason.startswith("frame"):
+                reason += _damaged(tensors)
+            raise ServingError(_status_code(error.error_code), reason) from None
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
@@ -255,7 +258,7 @@ def _shape(sizes):
 
 
 def _damaged(tensors):
-    """Which frame of a request that failed is no whole JPEG file, which TensorFlow does not report; else nothing."""
+    """Which frame of a request is no whole JPEG file, which TensorFlow does not report; else nothing."""
     from tfrecords.converting import crops
 
     for name in sorted(tensors.keys() & _JPEGS):

@@ -367,8 +367,9 @@ def whole_jpeg(data: bytes) -> bytes:
     raise IncompletePicture("not a whole JPEG file")
 
 
-def scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A picture ``[H, W, 3]`` uint8 in the size of the first of its recording, as a player scales it."""
+def scaled(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A picture ``[H, W, 3]`` uint8 in another height and width, stretched as a player does."""
+    height, width = size
     if image.shape[:2] == (height, width):
         return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

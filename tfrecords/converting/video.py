@@ -235,7 +235,7 @@ class Frame:
         """The whole frame as it is shown; converted once."""
         if self._whole is None:
             picture = self._orientation.apply(self._frame.to_ndarray(format="rgb24"))
-            self._whole = crops.scaled(picture, *self._shown)
+            self._whole = crops.scaled(picture, self._shown)
         return self._whole
 
     @property
@@ -282,7 +282,7 @@ class Pictures:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
-            yield crops.scaled(_picture(path), self.height, self.width)
+            yield crops.scaled(_picture(path), (self.height, self.width))
 
 
 def _picture(path):
