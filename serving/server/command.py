@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for servable in manager.servables():
         print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
     if server.rest_address:
-        print(f"REST on {'https' if arguments.ssl_config_file else 'http'}://{server.rest_address}", flush=True)
+        print(f"REST on {server.rest_address}", flush=True)
     _watch(manager, arguments, stopping)
     signals.wait()
     stopping.set()
