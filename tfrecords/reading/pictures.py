@@ -107,7 +107,7 @@ def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: 
     """
     chosen, where = tf.unique(indices)
     jpegs = tf.gather(jpegs, chosen)
-    sizes = tf.map_fn(_stored_size, [jpegs, chosen], fn_output_signature=tf.TensorSpec([2], tf.int32))
+    sizes = _stored_sizes(jpegs, chosen)
     if not turned:
         return tf.gather(_decode(jpegs, _window(sizes, chosen, window)), where)
     marks = _marks(jpegs)
@@ -119,12 +119,13 @@ def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: 
     return tf.gather(pictures, where)
 
 
-def _stored_size(jpeg_and_number):
-    """Height and width ``[2]``."""
-    jpeg, number = jpeg_and_number
-    reason = tf.strings.format("frame {} is no JPEG file", number)
-    with tf.control_dependencies([tf.debugging.Assert(tf.io.is_jpeg(jpeg), [reason])]):
-        return tf.io.extract_jpeg_shape(jpeg)[:2]
+def _stored_sizes(jpegs, numbers):
+    """Height and width ``[T, 2]``."""
+    is_jpeg = tf.equal(tf.strings.substr(jpegs, 0, 3), b"\xff\xd8\xff")
+    reason = tf.strings.format("frame {} is no JPEG file", numbers[tf.argmin(tf.cast(is_jpeg, tf.int32))])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_jpeg), [reason])]):
+        jpegs = tf.identity(jpegs)
+    return tf.map_fn(tf.io.extract_jpeg_shape, jpegs, fn_output_signature=tf.TensorSpec([3], tf.int32))[:, :2]
 
 
 def _window(sizes, numbers, window):
