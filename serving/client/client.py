@@ -28,6 +28,7 @@ from serving.client.rest_client import AsyncRestConnection, RestConnection, is_a
 from serving.savedmodel import signatures
 from tfrecords import schema
 from tfrecords.converting.persons import FPS
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _BaseClient:
         if not timeout <= LONGEST_TIMEOUT:
             raise UserError(f"a timeout of {timeout:g} s: expected at most {LONGEST_TIMEOUT}")
         if tls and address.startswith("http://"):
-            raise UserError(f"{address}: TLS is https://, use that")
+            raise UserError(f"{messages.without_password(address)}: TLS is https://, use that")
         self.address = address
         self.model = model
         self.signature = signature
@@ -156,7 +157,8 @@ class _BaseClient:
     def _invalid_response(self, reason: str) -> RequestFailed:
         import grpc
 
-        text = f"INTERNAL: {self.address} gave no prediction of a model made by serving.export: {reason}"
+        where = messages.without_password(self.address)
+        text = f"INTERNAL: {where} gave no prediction of a model made by serving.export: {reason}"
         return RequestFailed(text, grpc.StatusCode.INTERNAL)
 
     def _failed(self, error: TransportError) -> RequestFailed:
@@ -187,7 +189,7 @@ class _BaseClient:
         """Status code -> what it means for this client and what to do."""
         import grpc
 
-        where, what = self.address, self.model
+        where, what = messages.without_password(self.address), self.model
         if self.version is not None or self.version_label is not None:
             what += f" version {self.version if self.version is not None else self.version_label}"
         return {

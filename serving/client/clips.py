@@ -36,14 +36,14 @@ def encode_jpeg(picture: np.ndarray) -> bytes:
     return crops.encode_jpeg(np.ascontiguousarray(picture))
 
 
-def decode_jpeg(jpeg: bytes) -> np.ndarray:
-    """The RGB picture ``[H, W, 3]`` uint8 of a JPEG file's bytes; ``UserError`` if it is not a complete one."""
+def decode_jpeg(jpeg: bytes, number: int) -> np.ndarray:
+    """The RGB picture ``[H, W, 3]`` uint8 of the JPEG file of a frame; ``UserError`` if it is not a complete one."""
     from tfrecords.converting import crops
 
     try:
         return crops.decode_jpeg(jpeg)
     except ValueError as error:
-        raise UserError(f"a frame cannot be decoded: {error}") from None
+        raise UserError(f"frame {number} cannot be decoded: {error}") from None
 
 
 def read_video(path: str | os.PathLike) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.client.credentials import Tls
 from zoo.shared import messages
+from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
     import grpc
@@ -117,15 +118,40 @@ def proxy_to(address: str) -> str | None:
     Args:
         address: ``HOST:PORT``.
     """
-    host = host_of(address)
-    try:
-        is_local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = host in ("localhost", "")
-    if is_local:
+    if _is_local(host_of(address)):
         return None
     found = (os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy"))
     return next((messages.without_password(address) for address in found if address), None)
+
+
+def _is_local(host: str) -> bool:
+    """Whether a host is this machine, by its address or as a name that is reserved for it."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("", "localhost", "ip6-localhost") or host.endswith(".localhost")
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_loopback or ip.is_unspecified
+
+
+def _require_address(address: str) -> None:
+    """Raises ``UserError`` for an address of gRPC whose IPv6 address is not in brackets: it would get another port."""
+    host, _, port = address.rpartition(":")
+    if _is_ipv6(host) and port.isdecimal():
+        example = f"[{host}]:{port}"
+    elif _is_ipv6(address):
+        example = f"[{address}]:8500"
+    else:
+        return
+    raise UserError(f"{address}: expected an IPv6 address in brackets, such as {example}")
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def host_of(address: str) -> str:
@@ -167,11 +193,15 @@ class GrpcConnection:
         address: ``HOST:PORT``.
         tls: A :class:`serving.client.credentials.Tls`, or ``None``.
         limit: Largest message in bytes, either way.
+
+    Raises:
+        UserError: An IPv6 address is not in brackets.
     """
 
     def __init__(self, address: str, tls: Tls | None, limit: int):
         import grpc
 
+        _require_address(address)
         self._limit = limit
         self._channel = _channel(grpc, address, tls, limit)
         # Bytes both ways: gRPC itself would log a traceback for what it cannot parse.
@@ -205,6 +235,7 @@ class AsyncGrpcConnection:
     """:class:`GrpcConnection` for ``asyncio``; it belongs to the event loop of its first call."""
 
     def __init__(self, address: str, tls: Tls | None, limit: int):
+        _require_address(address)
         self._address, self._tls, self._limit = address, tls, limit
         self._channel: Any = None  # made in the event loop
 

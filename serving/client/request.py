@@ -172,10 +172,15 @@ def _raw(pictures: Frames) -> np.ndarray:
     if isinstance(pictures, np.ndarray) and pictures.ndim == 4:
         _frame(next(_each(pictures)))
         return pictures
-    frames = [decode_jpeg(p) if isinstance(p, bytes) else _frame(p) for p in _each(pictures)]
-    shapes = {frame.shape for frame in frames}
-    if len(shapes) > 1:
-        raise UserError(f"frames of one clip must be equally large, these are {sorted(shapes)}")
+    frames = [
+        decode_jpeg(picture, number) if isinstance(picture, bytes) else _frame(picture)
+        for number, picture in enumerate(_each(pictures))
+    ]
+    height, width, _ = frames[0].shape
+    for number, frame in enumerate(frames):
+        if frame.shape != frames[0].shape:
+            size = f"{frame.shape[1]} x {frame.shape[0]} pixels, the first {width} x {height}"
+            raise UserError(f"frame {number} has {size}: frames of one clip must be equally large, scale them")
     return np.stack(frames)
 
 

@@ -69,13 +69,16 @@ class RestConnection:
     """
 
     def __init__(self, address: str, tls: Tls | None, limit: int):
-        parts = urllib.parse.urlsplit(address)
         try:
+            parts = urllib.parse.urlsplit(address)
             host, self._port = parts.hostname, parts.port
-        except ValueError:
+        except ValueError:  # a bracket alone, or a port that is no number
             host = None
-        if parts.scheme not in SCHEMES or not host or parts.query or parts.fragment:
-            raise UserError(f"{address}: expected http://HOST:PORT or https://HOST:PORT")
+        if not host or parts.scheme not in SCHEMES or parts.query or parts.fragment:
+            raise UserError(
+                f"{messages.without_password(address)}: expected http://HOST:PORT or https://HOST:PORT, with an IPv6 "
+                "address in brackets"
+            )
         self._host = host
         self._prefix = parts.path.rstrip("/")
         self._context = (tls or Tls()).context() if parts.scheme == "https" else None

@@ -94,7 +94,7 @@ class VideoFrames:
         try:
             return read()
         except ValueError as error:
-            where = self._path.parent / str(error)
+            where = messages.without_password(str(self._path.parent / str(error)))  # an address given as a file
             raise UserError(f"{where}, expected a whole video file such as .mp4 or .avi") from None
 
 
@@ -102,16 +102,17 @@ class FolderFrames:
     """The pictures of a folder, in the order of their names, and those added while it is read.
 
     Numbers in the names count as numbers: ``frame_10`` comes after ``frame_9``. A picture that is still being written
-    is read when it is complete.
+    is read when it is complete; one of another size than the first is scaled to it.
 
     Args:
-        path: The folder, with JPEG or PNG files; JPEG files are yielded as bytes. Other files are ignored.
+        path: The folder, with JPEG or PNG files; JPEG files of the first one's size are yielded as bytes. Other files
+            are ignored.
         fps: Frames per second.
         idle: Seconds without a new picture after which the stream ends.
 
     Raises:
-        UserError: No such folder; while iterating: a picture that is never completed, or one that appears later than
-            its successor.
+        UserError: No such folder; while iterating: a picture that is never completed or cannot be decoded, or one that
+            appears later than its successor.
 
     Example:
         >>> for frame in FolderFrames("incoming", fps=25, idle=5):  # doctest: +SKIP
@@ -128,26 +129,36 @@ class FolderFrames:
             raise UserError(f"{path}: no such folder, expected one with the frames as .jpg or .png files")
 
     def __iter__(self) -> Iterator[np.ndarray | bytes]:
+        from tfrecords.converting import crops
+
         taken: set[str] = set()
         last: str | None = None
+        size: tuple[int, ...] | None = None
+        unread: tuple | None = None
         deadline = time.monotonic() + self._idle
         while True:
             present = self._names()
             taken &= present  # names of pictures that were removed need not be remembered
-            incomplete = None
+            reason = None
             for name in sorted(present - taken, key=_natural):
                 if last is not None and _natural(name) < _natural(last):
                     raise UserError(f"{self._path / name} appeared after {last}: frames must appear in their order")
-                frame, incomplete = self._read(name)
-                if frame is None:
+                try:
+                    data, picture = self._read(name)
+                except ValueError as error:
+                    reason = str(error)
                     break
-                yield frame
+                size = size or picture.shape[:2]
+                yield data if data and picture.shape[:2] == size else crops.scaled(picture, size)
                 taken.add(name)
                 last = name
                 deadline = time.monotonic() + self._idle
+            if reason and self._state(name) != unread:  # it is being written
+                unread = self._state(name)
+                deadline = time.monotonic() + self._idle
             if time.monotonic() >= deadline:
-                if incomplete:
-                    raise UserError(f"{self._path / name}: {incomplete}, and it is no longer being written")
+                if reason:
+                    raise UserError(f"{self._path / name}: {reason}")
                 return
             time.sleep(POLL_SECONDS)
 
@@ -157,18 +168,26 @@ class FolderFrames:
         except OSError as error:
             raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
 
-    def _read(self, name: str) -> tuple[np.ndarray | bytes | None, str | None]:
-        """A frame and ``None``, or ``None`` and why the file is no complete picture."""
+    def _read(self, name: str) -> tuple[bytes | None, np.ndarray]:
+        """The bytes of a JPEG file, or ``None``, and the picture; ``ValueError`` if there is none, or none yet."""
         from tfrecords.converting import crops
 
         try:
             data = (self._path / name).read_bytes()
             picture = crops.decode_picture(data)
         except OSError as error:
-            return None, f"cannot be read ({error.strerror})"
-        except ValueError as error:
-            return None, str(error)
-        return (data if data.startswith(b"\xff\xd8") else picture), None
+            raise ValueError(f"cannot be read ({error.strerror})") from None
+        except crops.IncompletePicture as error:
+            raise ValueError(f"{error}, and it is no longer being written") from None
+        return (data if data.startswith(b"\xff\xd8") else None), picture
+
+    def _state(self, name: str) -> tuple[str, int, int] | None:
+        """What changes while a file is being written."""
+        try:
+            status = (self._path / name).stat()
+        except OSError:
+            return None
+        return name, status.st_size, status.st_mtime_ns
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -177,7 +196,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 class CameraFrames:
-    """The frames of a camera, until it ends or is unplugged.
+    """The frames of a camera, until it ends or is unplugged; all in the size of the first.
 
     Args:
         source: A number (0 is the first camera of this machine) or an address such as ``rtsp://...``.
@@ -203,16 +222,18 @@ class CameraFrames:
         self._source = text
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        count = 0
+        from tfrecords.converting import crops
+
+        size = None
         try:
             while True:
                 success, picture = self._capture.read()
                 if not success:
                     break
-                count += 1
-                yield picture[..., ::-1]  # BGR -> RGB
+                size = size or picture.shape[:2]
+                yield crops.scaled(picture, size)[..., ::-1]  # BGR -> RGB
         finally:
             self._capture.release()
-        if not count:
+        if not size:
             shown = messages.without_password(self._source)
             raise UserError(f"camera {shown} yields no picture: does another program use it?")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 
-from serving.savedmodel import versions, warmup
+from serving.savedmodel import signatures, versions, warmup
+from zoo import skeletons
 from zoo.shared.messages import one_line
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # what TF-Serving accepts
 SERVE_TAG = "serve"
+_JPEGS = {signatures.pictures_name(signatures.JPEG, part) for part in skeletons.PARTS}  # inputs
 _STRING_BYTES = 24  # of a string in a TensorFlow tensor, without its characters
 
 
@@ -171,7 +173,10 @@ class Servable:
         try:
             outputs = self._loaded.signatures[signature](**tensors)
         except tf.errors.OpError as error:
-            raise ServingError(_status_code(error.error_code), _reason(error.message)) from None
+            reason = _reason(error.message)
+            if "JPEG" in reason and not reason.startswith("frame"):
+                reason += _damaged(tensors)
+            raise ServingError(_status_code(error.error_code), reason) from None
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
@@ -252,6 +257,20 @@ def _shape(sizes):
     return "[" + ",".join("?" if size is None else str(size) for size in sizes) + "]"
 
 
+def _damaged(tensors):
+    """Which frame of a request is no whole JPEG file, which TensorFlow does not report; else nothing."""
+    from tfrecords.converting import crops
+
+    for name in sorted(tensors.keys() & _JPEGS):
+        for clip, jpegs in enumerate(tensors[name].numpy()):
+            for frame, jpeg in enumerate(jpegs):
+                try:
+                    crops.decode_jpeg(jpeg)
+                except ValueError as error:
+                    return f" (input {name}, clip {clip}, frame {frame}: {error})"
+    return ""
+
+
 def _status_code(number):
     """The ``grpc.StatusCode`` of TensorFlow's error code; both use the same numbers."""
     return next(code for code in grpc.StatusCode if code.value[0] == number)
@@ -259,6 +278,6 @@ def _status_code(number):
 
 def _reason(message):
     """The reason in TensorFlow's message, without the path through the graph."""
-    message = re.sub(r"\s*\[\[\{\{node .*", "", message, flags=re.DOTALL)
+    message = re.sub(r"\s*\[\[\{\{(function_)?node .*", "", message, flags=re.DOTALL)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown error"
+    return re.sub(r".*assertion failed: \[(.*)\]", r"\1", lines[-1]) if lines else "unknown error"

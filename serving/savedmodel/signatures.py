@@ -211,7 +211,7 @@ def _from_jpegs(jpegs, inputs):
     indices = frame_indices(tf.shape(jpegs)[1], inputs)
 
     def one_clip(jpegs):
-        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square)
+        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square, turned=True)
         frames = pictures.prepare(frames, inputs.size)
         return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
 

@@ -2,7 +2,8 @@
 
 * :mod:`~serving.server.server`: ``Server``, gRPC and REST; :mod:`~serving.server.command`: the command line.
 * :mod:`~serving.server.manager`: the models, their versions and labels.
-* :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: HTTP and JSON.
+* :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: HTTP and JSON;
+  :mod:`~serving.server.bodies`: bodies in chunks and with gzip; :mod:`~serving.server.addresses`: IPv4, IPv6 and names.
 * :mod:`~serving.server.batching`: requests joined to batches.
 * :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
 """

@@ -98,7 +98,9 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument("--model_config_file", metavar="FILE", help="several models: a ModelServerConfig as text")
     parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
     parser.add_argument("--rest_api_port", type=int, metavar="PORT", help="REST and metrics; 0 takes a free port")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on, such as ::1; 0.0.0.0 or :: for all networks"
+    )
     parser.add_argument(
         "--file_system_poll_wait_seconds", type=float, default=1.0, metavar="S", help="look for versions; 0: never"
     )

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from serving.savedmodel.servable import ServingError, invalid_argument
-from serving.server import metrics
+from serving.server import addresses, bodies, metrics
+from serving.server.bodies import HttpError
 from serving.server.services import SIGNATURE_FIELD
 from zoo.shared.errors import UserError
 from zoo.shared.messages import one_line
@@ -57,14 +58,6 @@ _BYTES = "_bytes"  # an output with this ending is binary
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it, UTF-8 cannot
 
 _log = logging.getLogger(__name__)
-
-
-class _HttpError(Exception):
-    """A request that fails with an HTTP status before it comes to the model."""
-
-    def __init__(self, status, message):
-        super().__init__(message)
-        self.status = status
 
 
 # ------------------------------------------------------------------------------------------- JSON and tensors
@@ -107,6 +100,8 @@ def predict_request(
 
 
 def _document(body):
+    if body.startswith(b"\x1f\x8b"):
+        raise invalid_argument("the body is gzip data, expected the header Content-Encoding: gzip")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -254,6 +249,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     services: Services  # set in the subclass that a server makes
     max_bytes: int
     body_unread = False
+    protocol_version = "HTTP/1.1"  # a body in chunks, or after "100 Continue", is none of 1.0
 
     def setup(self):
         """Sets up the connection and starts the time limit of the request."""
@@ -276,7 +272,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, body = 200, json.dumps(make())
         except ServingError as error:
             status, body = _HTTP.get(error.code, 500), _error(error)
-        except _HttpError as error:
+        except HttpError as error:
             status, body = error.status, _error(error)
         except OSError:  # of the connection: the client has gone
             raise
@@ -308,7 +304,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _parts(self, *allowed):
         match = _PATH.fullmatch(self.path)
         if not match or match["what"] not in allowed:
-            raise _HttpError(
+            raise HttpError(
                 404 if not self.path.startswith("/v1/") else 400, f"Malformed request: {self.command} {self.path}"
             )
         return match
@@ -346,24 +342,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return predict_json(self.services.call("predict", request, "REST"), rows)
 
     def _body(self):
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdecimal():
-            raise _HttpError(411, "a Content-Length is needed")
-        # Compared by its digits first: Python reads no number of thousands of them.
-        length = length.lstrip("0") or "0"
-        if len(length) > len(str(self.max_bytes)) or int(length) > self.max_bytes:
-            raise _HttpError(413, f"the body is longer than the {self.max_bytes} bytes that are accepted")
-        body = bytearray()
-        while len(body) < int(length):
-            try:
-                part = self.rfile.read1(min(65536, int(length) - len(body)))
-            except socket.timeout:
-                raise _HttpError(408, f"the request took longer than {READ_SECONDS:g} s") from None
-            if not part:
-                raise _HttpError(400, "the body is shorter than its Content-Length")
-            body += part
+        body = bodies.Body(self.headers, self.max_bytes)
+        if self.headers.get("Expect", "").lower() == "100-continue" and self.request_version != "HTTP/1.0":
+            self.send_response_only(100)
+            self.end_headers()
+        try:
+            data = body.read(self.rfile)
+        except socket.timeout:
+            raise HttpError(408, f"the request took longer than {READ_SECONDS:g} s") from None
         self.body_unread = False
-        return bytes(body)
+        return data
+
+    def handle_expect_100(self) -> bool:
+        """Leaves the answer to :meth:`_body`: a request that fails before it need not send its body."""
+        return True
+
+    def send_error(self, *arguments: Any, **options: Any) -> None:
+        """Responds to a request that is no GET or POST, or not HTTP."""
+        super().send_error(*arguments, **options)
+        self._discard()
 
     def log_message(self, template, *values):
         _log.debug("rest=%s %s", self.client_address[0], template % values)
@@ -401,7 +398,7 @@ class RestServer(http.server.ThreadingHTTPServer):
 
     Args:
         services: The :class:`~serving.server.services.Services`.
-        host: Address to listen on.
+        host: Address to listen on, without brackets, or a name.
         port: Port; 0 takes a free one.
         max_bytes: Longest body.
         tls: A :class:`~serving.server.tls.Tls`, or ``None`` for plain HTTP.
@@ -410,7 +407,7 @@ class RestServer(http.server.ThreadingHTTPServer):
         UserError: The port is not free.
 
     Attributes:
-        address: ``HOST:PORT``.
+        address: ``HOST:PORT``, with an IPv6 address in brackets.
     """
 
     daemon_threads = False  # Python must not end while one of them is in TensorFlow
@@ -424,13 +421,20 @@ class RestServer(http.server.ThreadingHTTPServer):
         self._open: set[socket.socket] = set()  # connections
         self._closed = threading.Condition()  # notified when a connection closes; its lock guards the set
         handler = type("Handler", (_Handler,), {"services": services, "max_bytes": max_bytes})
+        self.address_family = addresses.family(host)
         try:
             super().__init__((host, port), handler)
         except OSError as error:
             raise UserError(
-                f"cannot listen on {host}:{port}: it is in use or not an address of this machine"
+                f"cannot listen on {addresses.with_port(host, port)}: it is in use or not an address of this machine"
             ) from error
-        self.address = f"{host}:{self.server_address[1]}"
+        self.address = addresses.with_port(host, self.server_address[1])
+
+    def server_bind(self) -> None:
+        """Takes the port; on ``::`` for IPv4 as well, as gRPC does."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """The next connection; its TLS handshake is left to the thread that serves it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from serving.savedmodel.servable import MAX_MESSAGE_BYTES, ServingError
-from serving.server import rest
+from serving.server import addresses, rest
 from serving.server.metrics import Metrics
 from serving.server.services import Services
 from zoo.shared.errors import UserError
@@ -78,7 +78,7 @@ class Server:
 
     Args:
         manager: The :class:`~serving.server.manager.Manager`.
-        host: Address to listen on.
+        host: Address to listen on, IPv4 or IPv6 (with or without brackets), or a name.
         port: gRPC port; 0 takes a free one.
         threads: Requests handled at the same time; TensorFlow's own threads are shared by all.
         rest_port: REST port; 0 takes a free one, ``None`` is no REST.
@@ -88,11 +88,11 @@ class Server:
         metrics: The :class:`~serving.server.metrics.Metrics` to fill.
 
     Raises:
-        UserError: A port is not free, or not valid.
+        UserError: There is no such address, or a port is not free or not valid.
 
     Attributes:
-        address: ``HOST:PORT`` of gRPC.
-        rest_address: ``HOST:PORT`` of REST, or ``None``.
+        address: ``HOST:PORT`` of gRPC, with an IPv6 address in brackets.
+        rest_address: Likewise of REST, or ``None``.
     """
 
     address: str
@@ -113,11 +113,12 @@ class Server:
     ):
         from grpc_health.v1 import health, health_pb2_grpc
 
+        host = addresses.without_brackets(host)
         for number in (port, rest_port):
             if number is not None and not 0 <= number <= LAST_PORT:  # gRPC would take it modulo 65536
-                raise UserError(
-                    f"cannot listen on {host}:{number}: a port is 0 to {LAST_PORT}, where 0 takes a free one"
-                )
+                where = addresses.with_port(host, number)
+                raise UserError(f"cannot listen on {where}: a port is 0 to {LAST_PORT}, where 0 takes a free one")
+        addresses.family(host)  # gRPC would not say which of the two is wrong, the host or the port
         services = Services(manager, metrics or Metrics())
         self._grpc = grpc.server(
             concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="request"),
@@ -132,7 +133,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         self._set_health(serving=False)
         self._grpc.add_generic_rpc_handlers(_grpc_handlers(services))
-        self.address = f"{host}:{self._bind(f'{host}:{port}', tls)}"
+        self.address = addresses.with_port(host, self._bind(addresses.with_port(host, port), tls))
         self._rest = None
         if rest_port is not None:
             self._rest = rest.RestServer(services, host, rest_port, max_message_bytes, tls)

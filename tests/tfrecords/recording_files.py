@@ -1,8 +1,10 @@
 """Writes recordings as datasets hold them: videos, NTU skeletons, LCR-Net poses, with made-up content."""
 
 import json
+import struct
 
 import av
+import cv2
 import numpy as np
 
 from zoo import skeletons
@@ -70,6 +72,51 @@ def write_video(path, frames, rate=25, codec="mpeg4"):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def with_exif(jpeg, mark, *, order="<", kind=3, offset=8, xmp=False):
+    """A JPEG file with an EXIF mark of orientation, as telephones and cameras write it.
+
+    ``order``: the byte order; ``kind``: 3 is a short number, 4 a long one; ``offset``: where the entries begin;
+    ``xmp``: other metadata come first.
+    """
+    entries = [
+        (0x10F, 2, 4, b"Me\0\0"),
+        (0x112, kind, 1, struct.pack(order + {3: "HH", 4: "I"}[kind], *[mark, 0][: 5 - kind])),
+    ]
+    data = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", offset) + bytes(offset - 8)
+    data += struct.pack(f"{order}H", len(entries))
+    data += b"".join(struct.pack(f"{order}HHI", *entry[:3]) + entry[3] for entry in entries) + bytes(4)
+    segments = [b"http://ns.adobe.com/xap/1.0/\0<xmpmeta/>"] * xmp + [b"Exif\0\0" + data]
+    return jpeg[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(s) + 2) + s for s in segments) + jpeg[2:]
+
+
+def shown(picture, mark):
+    """What a viewer makes of a stored picture ``[H, W, 3]`` with an EXIF mark: the eight cases of the EXIF standard."""
+    return {
+        1: lambda: picture,
+        2: lambda: picture[:, ::-1],
+        3: lambda: np.rot90(picture, 2),
+        4: lambda: picture[::-1],
+        5: lambda: np.rot90(picture[:, ::-1]),
+        6: lambda: np.rot90(picture, -1),
+        7: lambda: np.rot90(picture[:, ::-1], -1),
+        8: lambda: np.rot90(picture),
+    }[mark if 1 <= mark <= 8 else 1]()
+
+
+EXIF_MARKS = [
+    *({"mark": mark, "order": order} for mark in range(10) for order in "<>"),
+    {"mark": 6, "order": ">", "kind": 4},
+    {"mark": 8, "offset": 20},
+    {"mark": 5, "xmp": True},
+]
+
+
+def patches(height, width, seed=0):
+    """A smooth picture of which no two turned or mirrored copies are alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def ntu_text(bodies, frames=None, scale=1920 / FRAME[0]):

@@ -10,6 +10,8 @@ every network a square. A square box keeps the person's proportions, which resiz
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Sequence
 
 import cv2
@@ -26,7 +28,16 @@ HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an 
 # body that is known in pixels alone. Either looks shorter when turned towards the camera, seldom both.
 TORSO, SHOULDERS = 0.5, 0.36
 FARTHEST_HAND = 4  # longer sides of the frame: as far off it as a hand's square goes, and as large as one becomes
-_END_OF_IMAGE = b"\xff\xd9"
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_MARKER = re.compile(rb"\xff+([^\x00\xff])")  # between the segments of a JPEG file, and never in coded pixels
+_END_OF_IMAGE = b"\xd9"
+_EXIF_WITHIN = 65536  # bytes at the beginning of a JPEG file that hold its EXIF data
+_ORIENTATION, _NUMBERS = 0x112, {3: "H", 4: "I"}  # a tag of EXIF, and types with their codes
+_WITHOUT_LENGTH = [bytes([marker]) for marker in (0x01, *range(0xD0, 0xD9))]
+
+
+class IncompletePicture(ValueError):
+    """The beginning of a picture file, whose rest may still be written."""
 
 
 def project(xyz: np.ndarray, focal_length: float, width: int, height: int) -> np.ndarray:
@@ -260,7 +271,10 @@ def _resize(square, size):
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """The picture of a PNG or JPEG file's bytes.
+    """The picture of a PNG or JPEG file's bytes, as a viewer shows it.
+
+    It is turned by the file's EXIF mark, and converted to 8 bits and RGB from any other depth and colour space;
+    transparency is left out. Bytes after the picture's end, such as a telephone's second picture, are ignored.
 
     Args:
         data: Bytes.
@@ -269,17 +283,28 @@ def decode_picture(data: bytes) -> np.ndarray:
         ``[H, W, 3]`` uint8, RGB.
 
     Raises:
-        ValueError: The bytes are no such file or not the whole of one.
+        ValueError: The bytes are no such file, or (:class:`IncompletePicture`) not the whole of one.
     """
-    if not data.startswith(b"\x89PNG"):
+    if data.startswith(_JPEG) or not data:
         return decode_jpeg(data)
-    if b"IEND" not in data[-1024:]:  # as with JPEG, OpenCV reports nothing
-        raise ValueError("not a whole PNG file")
+    if not data.startswith(_PNG):
+        raise ValueError("neither a JPEG nor a PNG file")
+    if not _is_whole_png(data):  # as with JPEG, OpenCV reports nothing
+        raise IncompletePicture("not a whole PNG file")
     return _decode(data, "PNG")
 
 
+def _is_whole_png(data):
+    position = len(_PNG)
+    while position < len(data):
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int.from_bytes(data[position : position + 4], "big")  # length, type, ..., checksum
+    return False
+
+
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """The picture of a JPEG file's bytes.
+    """The picture of a JPEG file's bytes, as :func:`decode_picture`.
 
     Args:
         data: Bytes.
@@ -288,17 +313,71 @@ def decode_jpeg(data: bytes) -> np.ndarray:
         ``[H, W, 3]`` uint8, RGB.
 
     Raises:
-        ValueError: The bytes are no JPEG file or not the whole of one.
+        ValueError: The bytes are no JPEG file, or (:class:`IncompletePicture`) not the whole of one.
     """
-    # OpenCV fills the missing part of a truncated file with grey and reports nothing.
-    if not data.startswith(b"\xff\xd8") or _END_OF_IMAGE not in data[-1024:]:
-        raise ValueError("not a whole JPEG file")
-    return _decode(data, "JPEG")
+    data = whole_jpeg(data)
+    # OpenCV itself overlooks a mark that comes after other metadata.
+    image = _decode(data, "JPEG", cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    mark = exif_orientation(data)
+    if mark >= 5:
+        image = image.transpose(1, 0, 2)
+    return np.ascontiguousarray(image[:: -1 if mark in (3, 4, 7, 8) else 1, :: -1 if mark in (2, 3, 6, 7) else 1])
 
 
-def _decode(data, name):
+def exif_orientation(jpeg: bytes) -> int:
+    """The mark in a JPEG file's EXIF data that says how its picture is turned: 1 (as it is stored) to 8; 1 without one.
+
+    :func:`tfrecords.reading.pictures.decode_frames` reads it alike.
+    """
+    _, found, exif = jpeg[:_EXIF_WITHIN].partition(b"Exif\0\0")
+    if not found:
+        return 1
+    order = "<" if exif.startswith(b"I") else ">"
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            if tag == _ORIENTATION and kind in _NUMBERS:
+                (mark,) = struct.unpack_from(order + _NUMBERS[kind], exif, entry + 8)
+                return mark if 1 <= mark <= 8 else 1
+    except struct.error:  # damaged: viewers show the picture as it is stored
+        pass
+    return 1
+
+
+def whole_jpeg(data: bytes) -> bytes:
+    """A JPEG file's bytes up to the picture's end.
+
+    OpenCV fills the missing part of a truncated file with grey and reports nothing; and a preview inside a file has an
+    end of its own. So the file's segments are followed.
+
+    Raises:
+        ValueError: The bytes are no JPEG file, or (:class:`IncompletePicture`) not the whole of one.
+    """
+    if data[: len(_JPEG)] != _JPEG[: len(data)]:
+        raise ValueError("a PNG file" if data.startswith(_PNG) else "no JPEG file")
+    end = len(_JPEG)
+    while match := _MARKER.search(data, end):
+        end = match.end()
+        if match[1] == _END_OF_IMAGE:
+            return data[:end]
+        if match[1] not in _WITHOUT_LENGTH:
+            end += int.from_bytes(data[end : end + 2], "big")
+    raise IncompletePicture("not a whole JPEG file")
+
+
+def scaled(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A picture ``[H, W, 3]`` uint8 in another height and width, stretched as a player does."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _decode(data, name, flags=cv2.IMREAD_COLOR):
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # a damaged header that promises more pixels than OpenCV decodes
         image = None
     if image is None:

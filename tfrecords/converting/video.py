@@ -235,9 +235,7 @@ class Frame:
         """The whole frame as it is shown; converted once."""
         if self._whole is None:
             picture = self._orientation.apply(self._frame.to_ndarray(format="rgb24"))
-            if picture.shape[:2] != self._shown:
-                picture = cv2.resize(picture, self._shown[::-1], interpolation=cv2.INTER_LINEAR)
-            self._whole = picture
+            self._whole = crops.scaled(picture, self._shown)
         return self._whole
 
     @property
@@ -267,7 +265,7 @@ class Frame:
 
 
 class Pictures:
-    """A recording kept as one picture file per frame.
+    """A recording kept as one picture file per frame, each as a viewer shows it, scaled to the size of the first.
 
     Args:
         paths: Paths of the pictures, JPEG or PNG, in order.
@@ -280,14 +278,17 @@ class Pictures:
         self.paths, self.fps = tuple(paths), fps
         if not self.paths:
             raise ValueError("no pictures")
-        self.height, self.width = next(iter(self)).shape[:2]
+        self.height, self.width = _picture(self.paths[0]).shape[:2]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
-            try:
-                data = path.read_bytes()
-                yield crops.decode_picture(data)
-            except OSError as error:
-                raise ValueError(f"{path.name}: cannot be read ({error.strerror})") from None
-            except ValueError as error:
-                raise ValueError(f"{path.name}: {error}") from None
+            yield crops.scaled(_picture(path), (self.height, self.width))
+
+
+def _picture(path):
+    try:
+        return crops.decode_picture(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path.name}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None

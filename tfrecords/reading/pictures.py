@@ -9,6 +9,11 @@ import tensorflow as tf
 CORNER_CROP = 0.875  # side of the corner crops, as a fraction of the picture's shorter side: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
 ANTIALIAS_ABOVE = 1.25  # pictures that shrink by a larger factor are smoothed
+EXIF_WITHIN = 65536  # bytes at the beginning of a JPEG file that hold its EXIF data
+_ORIENTATION, _SHORT, _LONG = 0x112, 3, 4  # a tag and types of EXIF
+_MIRRORED, _FLIPPED = [2, 3, 6, 7], [3, 4, 7, 8]  # marks; of 5 to 8 after rows and columns are exchanged
+
+_PICTURE = tf.TensorSpec([None, None, 3], tf.uint8)
 
 Window = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (height, width) of a picture -> top, left, height, width
 
@@ -83,27 +88,127 @@ def random_square(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Te
     return tf.concat([corner, [side, side]], axis=0)
 
 
-def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window) -> tf.Tensor:
+def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: bool = False) -> tf.Tensor:
     """Decodes the chosen frames of a clip, and of each only the window.
 
     Args:
         jpegs: ``[frames in the recording]`` strings.
         indices: ``[T]`` int32, the frames to decode; one that comes twice is decoded once.
         window: Function (height, width) -> ``[4]`` int32: top, left, height, width.
+        turned: Whether a JPEG file's EXIF mark may say that its picture is shown turned, as those of telephones do; in
+            the records of converted datasets none does. TensorFlow's decoder ignores the mark.
 
     Returns:
         ``[T, h, w, 3]`` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: (when run) a frame that is no JPEG file, or of another size than the first: only
+            its upper left corner would be seen.
     """
     chosen, where = tf.unique(indices)
     jpegs = tf.gather(jpegs, chosen)
-    shape = tf.io.extract_jpeg_shape(jpegs[0])
-    cut = window(shape[0], shape[1])
-    pictures = tf.map_fn(
-        lambda jpeg: tf.io.decode_and_crop_jpeg(jpeg, cut, channels=3, dct_method="INTEGER_FAST"),
-        jpegs,
-        fn_output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+    sizes = _stored_sizes(jpegs, chosen)
+    if not turned:
+        return tf.gather(_decode(jpegs, _window(sizes, chosen, window)), where)
+    marks = _marks(jpegs)
+    sizes = tf.where(_is_transposed(marks)[:, tf.newaxis], sizes[:, ::-1], sizes)
+    cut = _window(sizes, chosen, window)
+    pictures = tf.cond(
+        tf.reduce_any(marks > 1), lambda: _decode_turned(jpegs, marks, sizes[0], cut), lambda: _decode(jpegs, cut)
     )
     return tf.gather(pictures, where)
+
+
+def _stored_sizes(jpegs, numbers):
+    """Height and width ``[T, 2]``."""
+    is_jpeg = tf.equal(tf.strings.substr(jpegs, 0, 3), b"\xff\xd8\xff")
+    reason = tf.strings.format("frame {} is no JPEG file", numbers[tf.argmin(tf.cast(is_jpeg, tf.int32))])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_jpeg), [reason])]):
+        jpegs = tf.identity(jpegs)
+    return tf.map_fn(tf.io.extract_jpeg_shape, jpegs, fn_output_signature=tf.TensorSpec([3], tf.int32))[:, :2]
+
+
+def _window(sizes, numbers, window):
+    """The window of all frames, given their sizes ``[T, 2]``, which must be equal."""
+    differ = tf.reduce_any(tf.not_equal(sizes, sizes[0]), axis=1)
+    other = tf.argmax(differ)  # the first; 0 if there is none
+    reason = tf.strings.format(
+        "frame {} has {} pixels (height and width), frame {} has {}: all frames of a clip must be of one size",
+        [numbers[other], sizes[other], numbers[0], sizes[0]],
+    )
+    with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(tf.reduce_any(differ)), [reason])]):
+        return window(sizes[0, 0], sizes[0, 1])
+
+
+def _decode(jpegs, window):
+    return tf.map_fn(lambda jpeg: _decode_window(jpeg, window), jpegs, fn_output_signature=_PICTURE)
+
+
+def _decode_window(jpeg, window):
+    return tf.io.decode_and_crop_jpeg(jpeg, window, channels=3, dct_method="INTEGER_FAST")
+
+
+def _decode_turned(jpegs, marks, size, window):
+    """The window, in pixels of the pictures as they are shown, of JPEG files that may be stored turned or mirrored."""
+    top, left, height, width = tf.unstack(window)
+
+    def decode(jpeg_and_mark):
+        jpeg, mark = jpeg_and_mark
+        is_transposed = _is_transposed(mark)
+        is_mirrored, is_flipped = (tf.reduce_any(mark == marks) for marks in (_MIRRORED, _FLIPPED))
+        y = tf.where(is_flipped, size[0] - top - height, top)
+        x = tf.where(is_mirrored, size[1] - left - width, left)
+        stored = tf.where(is_transposed, tf.stack([x, y, width, height]), tf.stack([y, x, height, width]))
+        picture = _decode_window(jpeg, stored)
+        picture = tf.cond(is_transposed, lambda: tf.transpose(picture, [1, 0, 2]), lambda: picture)
+        picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
+        return tf.cond(is_flipped, lambda: picture[::-1], lambda: picture)
+
+    return tf.map_fn(decode, [jpegs, marks], fn_output_signature=_PICTURE)
+
+
+def _is_transposed(mark):
+    """Whether rows are stored as columns."""
+    return mark >= 5
+
+
+def _marks(jpegs):
+    """The EXIF marks of orientation ``[T]`` of JPEG files: 1 (shown as it is stored, also without a mark) to 8."""
+    heads = tf.strings.substr(jpegs, 0, EXIF_WITHIN)
+    has_exif = tf.strings.regex_full_match(heads, r"\C*Exif\x00\x00\C*")
+
+    def mark(head):
+        parts = tf.strings.split(head, "Exif\0\0", maxsplit=1)
+        return tf.cond(tf.size(parts) > 1, lambda: _mark(parts[1]), lambda: 1)
+
+    spec = tf.TensorSpec([], tf.int32)
+    return tf.cond(
+        tf.reduce_any(has_exif),
+        lambda: tf.map_fn(mark, heads, fn_output_signature=spec),
+        lambda: tf.ones_like(has_exif, tf.int32),
+    )
+
+
+def _mark(exif):
+    """The orientation in EXIF data (TIFF 6.0: entries of 12 bytes, each a tag, a type, a count and a value)."""
+    data = tf.cast(tf.io.decode_raw(exif, tf.uint8), tf.int64)
+    data = tf.concat([data, tf.zeros([8], tf.int64)], axis=0)
+    is_little_endian = data[0] == ord("I")
+
+    def number(position, size):
+        """The numbers of so many bytes at positions ``[n]``; what is outside the data counts as zero."""
+        positions = position[..., tf.newaxis] + tf.range(size, dtype=tf.int64)
+        digits = tf.gather(data, tf.minimum(positions, tf.size(data, tf.int64) - 1))
+        digits = tf.where(is_little_endian, digits, tf.reverse(digits, [-1]))
+        return tf.reduce_sum(digits * [256**digit for digit in range(size)], axis=-1)
+
+    start = number(tf.constant(4, tf.int64), 4)
+    entries = start + 2 + 12 * tf.range(number(start, 2))
+    tags, types = number(entries, 2), number(entries + 2, 2)
+    values = tf.where(types == _LONG, number(entries + 8, 4), number(entries + 8, 2))
+    values = tf.boolean_mask(values, (tags == _ORIENTATION) & ((types == _SHORT) | (types == _LONG)))
+    mark = tf.cast(tf.concat([values, [1]], axis=0)[0], tf.int32)
+    return tf.where((mark >= 1) & (mark <= 8), mark, 1)
 
 
 def pixels_in_window(xy: tf.Tensor, boxes: tf.Tensor, shape: tf.Tensor, window: Window, size: int) -> tf.Tensor:

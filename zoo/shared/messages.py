@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:/+[^:]*|[^/:]*):.*@", re.IGNORECASE | re.DOTALL)
+_QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:pass|pwd|pw|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
 
 
@@ -35,8 +37,13 @@ def one_line(error: object) -> str:
 def without_password(address: str) -> str:
     """An address that may be printed: the password in it, if there is one, is left out.
 
+    A password is often written as it is, with characters that end the host of an address: all before the last ``@``
+    counts as one.
+
     Example:
-        >>> without_password("rtsp://admin:secret@10.0.0.5:554/stream")
+        >>> without_password("rtsp://admin:a/b@c#d?@10.0.0.5:554/stream")
         'rtsp://admin:***@10.0.0.5:554/stream'
+        >>> without_password("http://10.0.0.5/video.cgi?user=admin&pwd=secret")
+        'http://10.0.0.5/video.cgi?user=admin&pwd=***'
     """
-    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", r"\1:***@", address)
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1:***@", address))

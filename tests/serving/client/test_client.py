@@ -17,8 +17,10 @@ from serving.client import AsyncClient, Client, RequestFailed
 from serving.client.command import main
 from tests.serving import fake_server
 from tests.serving.conftest import LABELS, PERSONS
+from tests.tfrecords import recording_files
 from tests.tfrecords.recording_files import write_video
 from tfrecords import schema
+from tfrecords.converting import crops
 from zoo.shared.errors import UserError
 
 
@@ -211,6 +213,24 @@ def test_server_that_never_responds():
         with Client(address, "adl", timeout=0.2) as client, pytest.raises(RequestFailed) as failure:
             client.signatures()
     assert str(failure.value).startswith(f"DEADLINE_EXCEEDED: no response from {address} in 0.2 s")
+
+
+def test_turned_pictures_by_either_signature(address, clips):
+    pictures = []
+    for mark in range(1, 9):
+        stored = recording_files.patches(*((64, 48) if mark >= 5 else (48, 64)), seed=mark)  # all are shown in 64 x 48
+        pictures += 2 * [recording_files.with_exif(crops.encode_jpeg(stored, 98), mark) + bytes(3000)]
+    poses, found = clips["square"].pose_xyz, {}
+    upright = crops.encode_jpeg(recording_files.patches(64, 48))
+    for signature in ("serve_jpeg", "serving_default"):
+        with Client(address, "separable_sta", signature=signature) as client:
+            prediction = client.predict(pictures, poses)
+            found[signature] = dict(zip(prediction.labels, prediction.probabilities))
+            for unlike in (upright, pictures[0][:300], b"\x89PNG"):
+                with pytest.raises(UserError, match=r"frame 6\b"):
+                    client.predict([*pictures[:6], unlike, *pictures[7:]], poses)
+    for label, probability in found["serving_default"].items():
+        assert found["serve_jpeg"][label] == pytest.approx(probability, abs=0.01)
 
 
 def test_error_of_the_server_is_reported(client, clips):

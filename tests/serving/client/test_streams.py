@@ -9,7 +9,9 @@ import pytest
 from serving.client import streams
 from serving.client.clips import encode_jpeg, read_video
 from serving.client.streams import CameraFrames, FolderFrames, VideoFrames
+from tests.tfrecords import recording_files
 from tests.tfrecords.recording_files import write_video
+from tfrecords.converting import crops
 from zoo.shared.errors import UserError
 
 
@@ -58,6 +60,17 @@ def test_pictures_of_a_folder_in_natural_order(tmp_path):
     np.testing.assert_array_equal(frames[4], picture(11))
 
 
+def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path):
+    for number, (height, width) in enumerate([(12, 16), (24, 32), (16, 12)]):
+        (tmp_path / f"{number}.jpg").write_bytes(encode_jpeg(recording_files.patches(height, width)))
+    turned = recording_files.with_exif((tmp_path / "2.jpg").read_bytes(), 6)  # shown with 12 rows of 16 pixels
+    (tmp_path / "3.jpg").write_bytes(turned + bytes(2000))
+    first, scaled, stretched, last = FolderFrames(tmp_path, fps=25, idle=0.05)
+    assert (first, last) == ((tmp_path / "0.jpg").read_bytes(), (tmp_path / "3.jpg").read_bytes())
+    assert stretched.shape == scaled.shape == (12, 16, 3)
+    assert np.abs(scaled.astype(int) - crops.decode_jpeg(first)).mean() < 12
+
+
 def test_pictures_that_appear_and_one_that_is_written_slowly(tmp_path):
     put(tmp_path, "a1.jpg", 1)
     whole = encode_jpeg(picture(2))
@@ -84,6 +97,9 @@ def test_folders_that_cannot_be_read(tmp_path):
     assert list(FolderFrames(tmp_path, fps=25, idle=0.02)) == []
     (tmp_path / "b1.jpg").write_bytes(encode_jpeg(picture(1))[:100])
     with pytest.raises(UserError, match=r"b1.jpg: not a whole JPEG file, and it is no longer being written"):
+        list(FolderFrames(tmp_path, fps=25, idle=0.02))
+    (tmp_path / "b1.jpg").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"b1.jpg: neither a JPEG nor a PNG file$"):
         list(FolderFrames(tmp_path, fps=25, idle=0.02))
     put(tmp_path, "b1.jpg", 1)
     frames = iter(FolderFrames(tmp_path, fps=25, idle=30))

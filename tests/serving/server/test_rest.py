@@ -1,12 +1,14 @@
 """The server's REST interface: odd names, invalid requests, clients that are slow or never end."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import socket
 import struct
 import threading
 import time
+import zlib
 
 import pytest
 import tensorflow as tf
@@ -16,6 +18,7 @@ from tensorflow_serving.apis import model_management_pb2
 from serving.client import Client
 from serving.server import Server, metrics, rest
 from serving.server.manager import Manager
+from zoo.shared.errors import UserError
 
 NAME = "my model: ä/1"
 LABEL = "stable/1 %"
@@ -144,6 +147,159 @@ def test_an_error_of_the_server_is_logged_and_reported(running, monkeypatch, cap
     assert (record.levelname, record.exc_info[0]) == ("ERROR", KeyError)
 
 
+# ----------------------------------------------------------------------------------------------------- bodies
+
+BODY = b'{"inputs": [["a", "bc"]]}'
+ZIPPED = gzip.compress(BODY)
+GZIP, CHUNKED = b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n"
+
+
+def chunked(body, size):
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%X;x=y\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nTrailer: 1\r\n\r\n"
+
+
+def post(address, headers, body, *, end=True):
+    """``(status, body)`` of a request that is sent byte by byte as given; ``end``: nothing follows."""
+    with connect(address) as connection:
+        request = f"POST {PATH}:predict HTTP/1.1\r\nHost: x\r\n".encode() + headers + b"\r\n" + body
+        with contextlib.suppress(ConnectionError):  # the rest of a refused body need not be read
+            connection.sendall(request)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.getheader("Connection") == "close"
+        return response.status, response.read().decode()
+
+
+def sized(headers, body):
+    return headers + b"Content-Length: %d\r\n" % len(body), body
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        sized(GZIP, ZIPPED),
+        sized(
+            b"content-encoding: identity\r\nCONTENT-ENCODING: X-GZIP\r\n",
+            gzip.compress(BODY[:9]) + gzip.compress(BODY[9:]),
+        ),
+        sized(b"Content-Encoding: identity\r\n", BODY),
+        (CHUNKED, chunked(BODY, 7)),
+        (CHUNKED + b"Content-Length: 3\r\n", chunked(BODY, 1000)),  # the length counts for nothing
+        (GZIP + CHUNKED, chunked(ZIPPED, 1)),
+    ],
+)
+def test_bodies_in_chunks_and_with_gzip(running, headers, body):
+    assert post(running.rest_address, headers, body, end=False) == (200, '{"outputs": [[1, 2]]}')
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "reason"),
+    [
+        (*sized(b"", ZIPPED), 400, "expected the header Content-Encoding: gzip"),
+        (*sized(GZIP, BODY), 400, "no valid gzip data"),
+        (*sized(GZIP, ZIPPED[:-1]), 400, "gzip data is cut off"),
+        (*sized(GZIP, ZIPPED[:-8] + bytes(8)), 400, "no valid gzip data"),
+        (*sized(GZIP, zlib.compress(BODY)), 400, "no valid gzip data"),
+        (*sized(GZIP, b""), 400, "gzip data is cut off"),
+        (*sized(b"Content-Encoding: br\r\n", BODY), 415, "Content-Encoding br is not supported, only gzip"),
+        (*sized(GZIP + GZIP, ZIPPED), 415, "Content-Encoding gzip, gzip is not supported"),
+        (b"", BODY, 411, "Transfer-Encoding: chunked"),
+        (b"Transfer-Encoding: gzip, chunked\r\n", BODY, 501, "Transfer-Encoding gzip, chunked is not supported"),
+        (CHUNKED, BODY + b"\n", 400, "is no size of a chunk"),
+        (CHUNKED, b"-1\r\n", 400, "is no size of a chunk"),
+        (CHUNKED, b"5\r\n" + BODY + b"\n", 400, "a chunk is longer than its size"),
+        (CHUNKED, chunked(BODY, 7)[:20], 400, "cut off"),
+        (CHUNKED, b"ff\r\n" + BODY, 400, "shorter than its last chunk"),
+        (CHUNKED, b"1;" + b"x" * 10000, 400, "a line is too long"),
+        (CHUNKED, b"0\r\n" + b"a: b\r\n" * 100, 400, "more than 64 trailers"),
+    ],
+)  # fmt: skip
+def test_invalid_bodies(running, headers, body, status, reason):
+    got, text = post(running.rest_address, headers, body)
+    assert (got, reason in json.loads(text)["error"]) == (status, True), text
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        sized(GZIP, gzip.compress(bytes(10**6))),  # 1 kB
+        sized(GZIP, gzip.compress(gzip.compress(b"")) * 100),
+        (CHUNKED, chunked(bytes(2000), 100)),
+        (CHUNKED, b"FFFFFFFFFFFFFFFF\r\n"),
+        (GZIP + CHUNKED, chunked(gzip.compress(bytes(10**6)), 50)),
+    ],
+)
+def test_a_body_above_the_limit_in_any_encoding(running, monkeypatch, headers, body):
+    (handler,) = {running._rest.RequestHandlerClass}
+    monkeypatch.setattr(handler, "max_bytes", 1500)
+    status, text = post(running.rest_address, headers, body)
+    assert (status, json.loads(text)) == (413, {"error": "the body is longer than the 1500 bytes that are accepted"})
+
+
+def test_a_client_that_asks_before_it_sends_a_large_body(running):
+    begun = f"POST {PATH}:predict HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: ".encode()
+    with connect(running.rest_address) as connection:
+        connection.sendall(begun + b"%d\r\n\r\n" % len(BODY))
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(BODY)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+    with connect(running.rest_address) as connection:
+        connection.sendall(begun + b"99999999999\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_method_that_is_not_supported(running):
+    body = bytes(10**6)
+    with connect(running.rest_address) as connection:
+        connection.sendall(b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 501 ")
+
+
+# -------------------------------------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "clients"),
+    [
+        ("::1", "[::1]", ["[::1]"]),
+        ("[::1]", "[::1]", ["[::1]"]),
+        ("::", "[::]", ["[::]", "[::1]", "127.0.0.1"]),
+        ("localhost", "localhost", ["localhost"]),
+    ],
+)
+def test_hosts(monkeypatch, host, shown, clients):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    made = Server(Manager(), host=host, port=0, rest_port=0)
+    made.start()
+    try:
+        assert {made.address.rpartition(":")[0], made.rest_address.rpartition(":")[0]} == {shown}
+        for client in clients:
+            port, rest_port = (address.rpartition(":")[2] for address in (made.address, made.rest_address))
+            for address in (f"{client}:{port}", f"http://{client}:{rest_port}"):
+                with Client(address, "none", timeout=GUARD) as asking, pytest.raises(UserError, match=r"^NOT_FOUND"):
+                    asking.signatures()
+    finally:
+        made.stop(grace=0)
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "127.0.0.1:8500", "[::1", "", "http://127.0.0.1", "a" * 70])
+def test_hosts_that_are_none(host):
+    with pytest.raises(UserError, match="no address or name of this machine, expected one such as"):
+        Server(Manager(), host=host, port=0)
+
+
+def test_an_ipv6_port_in_use():
+    made = Server(Manager(), host="::1", port=0, rest_port=0)
+    made.start()
+    for options in ({"port": int(made.address.rpartition(":")[2])}, {"port": 0, "rest_port": made._rest.server_port}):
+        with pytest.raises(UserError, match=r"cannot listen on \[::1\]:\d+: it is in use"):
+            Server(Manager(), host="::1", **options)
+    made.stop(grace=0)
+
+
 # ----------------------------------------------------------------------------------------------- slow clients
 
 
@@ -170,7 +326,7 @@ def drip(connection):
     [
         (b"GET /v1/models/", 0.3, b""),
         (b"GET / HTTP/1.1\r\nHost: ", 0.3, b""),
-        (b"POST /v1/models/adl:predict HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", 0.3, b"HTTP/1.0 408 "),
+        (b"POST /v1/models/adl:predict HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", 0.3, b"HTTP/1.1 408 "),
     ],
 )
 def test_a_request_that_is_sent_too_slowly_is_disconnected(empty, monkeypatch, begun, seconds, response):

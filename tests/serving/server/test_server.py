@@ -180,7 +180,7 @@ REJECTED = {
     "cut JPEG": (
         lambda r: spoil(r, r.inputs["jpegs"].string_val[6][:300]),
         Code.INVALID_ARGUMENT,
-        "Invalid JPEG data or crop window.",
+        "Invalid JPEG data, size 300 (input jpegs, clip 0, frame 6: not a whole JPEG file)",
     ),
     "unknown output": (
         lambda r: r.output_filter.append("scores"),

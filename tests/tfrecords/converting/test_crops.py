@@ -1,7 +1,11 @@
 """Boxes around joints and pictures cut from frames."""
 
+import io
+
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.tfrecords import recording_files
 from tfrecords.converting import crops
@@ -74,6 +78,76 @@ def test_damaged_jpeg(damage):
 
 
 # ------------------------------------------------------------------------------------------- boxes of whole clips
+
+
+def file_of(picture, kind="JPEG", **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("exif", recording_files.EXIF_MARKS, ids=str)
+def test_a_picture_with_an_exif_mark_is_turned(exif):
+    stored = recording_files.patches(41, 64)
+    jpeg = crops.encode_jpeg(stored, 98)
+    expected = recording_files.shown(crops.decode_jpeg(jpeg), exif["mark"])
+    np.testing.assert_array_equal(crops.decode_picture(recording_files.with_exif(jpeg, **exif)), expected)
+
+
+@pytest.mark.parametrize("cut", [40, 50, 60])
+def test_damaged_exif_data_turn_nothing(cut):
+    jpeg = crops.encode_jpeg(recording_files.patches(41, 64))
+    marked = bytearray(recording_files.with_exif(jpeg, 6))
+    marked[14:18] = cut.to_bytes(4, "little")  # the entries begin beyond the end, or are no entries
+    assert crops.decode_picture(bytes(marked)).shape == (41, 64, 3)
+
+
+def test_every_kind_of_picture_is_8_bit_rgb():
+    picture = recording_files.patches(41, 64)
+    image = Image.fromarray(picture)
+    ink = Image.fromarray(np.dstack([255 - picture, np.zeros((41, 64), np.uint8)]), "CMYK")
+    exif = Image.Exif()
+    exif[0x112] = 3
+    grey = np.asarray(image.convert("L"))
+    cases = {
+        "progressive": (file_of(image, quality=98, progressive=True), picture),
+        "CMYK": (file_of(ink, quality=98), picture),
+        "grey": (file_of(image.convert("L"), quality=98), np.dstack([grey] * 3)),
+        "PNG of 16 bits": (cv2.imencode(".png", picture[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), picture),
+        "grey PNG of 16 bits": (cv2.imencode(".png", grey.astype(np.uint16) * 257)[1].tobytes(), np.dstack([grey] * 3)),
+        "alpha": (file_of(Image.fromarray(np.dstack([picture, grey])), "PNG"), picture),
+        "turned PNG": (file_of(image, "PNG", exif=exif), picture[::-1, ::-1]),
+        "PNG with bytes after it": (file_of(image, "PNG") + bytes(5000), picture),
+    }
+    for name, (data, expected) in cases.items():
+        decoded = crops.decode_picture(data)
+        assert (decoded.dtype, decoded.shape) == (np.uint8, expected.shape), name
+        assert np.abs(decoded.astype(int) - expected).mean() < 5, name
+
+
+def test_bytes_after_a_jpeg_are_ignored():
+    jpeg, second = (crops.encode_jpeg(recording_files.patches(41, 64, seed)) for seed in range(2))
+    for rest in (bytes(5000), second, second[:-100], b"\0\0\0\x18ftypmp42" + bytes(3000)):
+        assert crops.whole_jpeg(jpeg + rest) == jpeg
+        np.testing.assert_array_equal(crops.decode_picture(jpeg + rest), crops.decode_jpeg(jpeg))
+
+
+def test_the_beginning_of_a_picture_is_incomplete():
+    image = Image.fromarray(recording_files.patches(41, 64))
+    preview = Image.Exif()
+    preview[0x10E] = crops.encode_jpeg(np.zeros((8, 8, 3), np.uint8)).decode("latin1")  # it has an end of its own
+    for data in (file_of(image), file_of(image, progressive=True), file_of(image, exif=preview), file_of(image, "PNG")):
+        for end in (8, len(data) // 3, len(data) // 2, len(data) - 2 - 10 * data.startswith(b"\x89")):
+            with pytest.raises(crops.IncompletePicture, match="not a whole"):
+                crops.decode_picture(data[:end])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"GIF89a", "neither a JPEG nor a PNG"), (b"RIFF0000WEBP", "neither a JPEG")]
+)
+def test_another_format(data, reason):
+    with pytest.raises(ValueError, match=reason):
+        crops.decode_picture(data)
 
 
 def boxes(

@@ -65,6 +65,14 @@ def test_pictures(tmp_path):
     np.testing.assert_array_equal(frames[:3], FRAMES[:3])
     np.testing.assert_allclose(frames[3], FRAMES[3], atol=12)
 
+    turned = recording_files.with_exif(crops.encode_jpeg(np.rot90(FRAMES[4]), quality=98), 6)  # shown upright
+    (tmp_path / "4.jpg").write_bytes(turned + bytes(5000))
+    cv2.imwrite(str(tmp_path / "5.png"), np.repeat(np.repeat(FRAMES[5], 2, axis=0), 2, axis=1)[..., ::-1])
+    last = list(video.Pictures(sorted(tmp_path.iterdir()), 12.0))[4:]
+    np.testing.assert_allclose(last[0], FRAMES[4], atol=12)
+    assert last[1].shape == (48, 80, 3)
+    assert np.abs(last[1].astype(int) - FRAMES[5]).mean() < 2
+
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:-200])
     with pytest.raises(ValueError, match=r"1\.png: not a whole PNG file"):
         list(opened)
