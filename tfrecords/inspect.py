@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfrecords import manifest, protocols, schema, storage
+from tfrecords.converting import plausibility
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         shown, text = found, _text
     print(json.dumps(shown, indent=1) if arguments.json else text(shown))
+    plausibility.warn(arguments.directory, found.get("poses", {}), found["skeleton_layout"])
     if arguments.verify:
         # On stderr beside JSON, which must stay alone on stdout.
         print(
