@@ -45,7 +45,7 @@ def _parser():
         if issubclass(source, base.VideoSource):
             group.add_argument(
                 "--preview", type=pathlib.Path, metavar="FILE",
-                help="convert nothing, but draw boxes and joints over frames of some clips: a .png or .jpg file",
+                help="convert nothing, but draw boxes and joints of some clips, over frames if any: a .png or .jpg",
             )  # fmt: skip
             group.add_argument("--clip", metavar="ID", help="preview this clip alone")
     return parser

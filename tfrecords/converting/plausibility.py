@@ -42,43 +42,45 @@ _ADULT = (0.9, 2.2)  # metres: the median size of a clip in the right unit, adul
 _UNITS = {"millimetres": 1000, "centimetres": 100}  # name -> in a metre
 
 
-def measure(
-    xyz: np.ndarray, confidence: np.ndarray | None = None, layout: skeletons.Layout | None = None
-) -> dict[str, Any] | None:
+def measure(xyz: np.ndarray | None, confidence: np.ndarray | None = None, layout: str = "") -> list[dict[str, Any]]:
     """What decides whether the poses of a clip are plausible.
 
     Args:
-        xyz: ``[T, M, J, 3]`` metres; an absent person is all zeros.
+        xyz: ``[T, M, J, 3]`` metres; an absent person is all zeros. ``None``: the clip has no poses in metres.
         confidence: ``[T, M, J]``, 0 where a joint was not measured; default: all joints of a person that is there were.
-        layout: Their :class:`zoo.skeletons.Layout`; ``None`` if it is not known: size and distance alone are measured.
+        layout: Name of the skeleton layout; empty if it is not known: size and distance alone are measured.
 
     Returns:
-        Medians over frames and persons, as JSON values; ``None`` where no person has all joints.
+        A list of one dictionary, the medians over frames and persons as JSON values; empty where no person has all
+        joints.
 
     Example:
         >>> poses = np.zeros((1, 1, 3, 3))
         >>> poses[0, 0, :, 1] = 0, 0.85, 1.7
         >>> measure(poses)
-        {'size': 1.7, 'distance': 0.85}
+        [{'size': 1.7, 'distance': 0.85}]
     """
+    if xyz is None:
+        return []
     seen = (xyz != 0).any(axis=(2, 3)) if confidence is None else (confidence > 0).all(axis=2)  # [T, M]
     bodies = np.asarray(xyz, np.float64)[seen]  # [N, J, 3]
     if not len(bodies):
-        return None
+        return []
     bodies = bodies[np.linspace(0, len(bodies) - 1, min(len(bodies), _FRAMES)).astype(int)]
     distances = np.linalg.norm(bodies[:, :, np.newaxis] - bodies[:, np.newaxis], axis=-1)  # [N, J, J]
     size = np.median(distances.max(axis=(1, 2)))
     found = {"size": size, "distance": np.median(np.linalg.norm(bodies.mean(axis=1), axis=-1))}
-    if layout is not None:
-        feet = bodies[:, list(layout.feet)].mean(axis=1)  # [N, 3]
-        upwards = np.median(bodies[:, layout.head] - feet, axis=0) / max(size, 1e-9)
+    if layout:
+        skeleton = skeletons.get(layout)
+        feet = bodies[:, list(skeleton.feet)].mean(axis=1)  # [N, 3]
+        upwards = np.median(bodies[:, skeleton.head] - feet, axis=0) / max(size, 1e-9)
         found.update(head_above_feet=upwards[1], head_behind_feet=upwards[2], feet_z=np.median(feet[:, 2]))
         # The length that is exceeded in a tenth of the frames: a bone keeps its length, joints that touch now and then
         # do not.
-        found["detour"] = _detour(np.quantile(distances, 0.9, axis=0), layout)
-        parents, children = np.transpose(layout.bones)
+        found["detour"] = _detour(np.quantile(distances, 0.9, axis=0), skeleton)
+        parents, children = np.transpose(skeleton.bones)
         found["bones"] = np.median(distances[:, parents, children], axis=0)
-    return {name: np.round(value, 4).tolist() for name, value in found.items()}
+    return [{name: np.round(value, 4).tolist() for name, value in found.items()}]
 
 
 def _detour(distances: np.ndarray, layout: skeletons.Layout) -> float:
@@ -101,12 +103,12 @@ def _detour(distances: np.ndarray, layout: skeletons.Layout) -> float:
     return float(longer[-3:].sum() / max(shorter.sum(), 1e-9))
 
 
-def summary(clips: Sequence[Mapping[str, Any]], layout: skeletons.Layout | None = None) -> dict[str, Any]:
+def summary(clips: Sequence[Mapping[str, Any]], layout: str = "") -> dict[str, Any]:
     """The medians of clips.
 
     Args:
-        clips: Results of :func:`measure`.
-        layout: Their :class:`zoo.skeletons.Layout`, as there.
+        clips: Results of :func:`measure`, in one list.
+        layout: As there.
 
     Returns:
         JSON values: ``clips``, their number; the medians; by name, the lengths of the bones in metres. Empty without a
@@ -115,13 +117,11 @@ def summary(clips: Sequence[Mapping[str, Any]], layout: skeletons.Layout | None 
     if not clips:
         return {}
     medians = {name: np.round(np.median([clip[name] for clip in clips], axis=0), 4).tolist() for name in clips[0]}
-    if layout is not None:
-        medians["bones"] = {_bone(layout, number): length for number, length in enumerate(medians["bones"])}
+    if layout:
+        skeleton = skeletons.get(layout)
+        names = ["-".join(skeleton.joints[joint] for joint in bone) for bone in skeleton.bones]
+        medians["bones"] = dict(zip(names, medians["bones"]))
     return {"clips": len(clips), **medians}
-
-
-def _bone(layout, number):
-    return "-".join(layout.joints[joint] for joint in layout.bones[number])
 
 
 def doubts(found: Mapping[str, Any], layout: str = "") -> str:
@@ -159,10 +159,8 @@ def warn_of_clip(name: object, xyz: np.ndarray, confidence: np.ndarray) -> None:
         xyz: ``[T, M, J, 3]``.
         confidence: ``[T, M, J]``.
     """
-    layout = next((known for known in skeletons.LAYOUTS.values() if known.num_joints == xyz.shape[2]), None)
-    found = measure(xyz, confidence, layout)
-    if found is not None:
-        warn(name, summary([found], layout), layout.name if layout else "")
+    layout = next((known.name for known in skeletons.LAYOUTS.values() if known.num_joints == xyz.shape[2]), "")
+    warn(name, summary(measure(xyz, confidence, layout), layout), layout)
 
 
 def _units(found):

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from tfrecords import protocols, schema
 from tfrecords.converting import plausibility
 from tfrecords.errors import RejectedClip
-from zoo import skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
@@ -133,7 +132,7 @@ def write_shard(
                 report["clips"] += 1
                 report["frames"] += clip.num_frames
                 report["parts"] = [part for part in report["parts"] if part in clip.images]
-                report["poses"] += _measured(clip)
+                report["poses"] += plausibility.measure(clip.pose_xyz, clip.pose_confidence, clip.layout)
                 counts["per_class"][clip.label_text] += 1
                 counts["per_subject"][str(info.subject)] += 1
                 counts["per_camera"][str(info.camera)] += 1
@@ -147,14 +146,6 @@ def write_shard(
     if directory is not None:
         save_report(directory, report)
     return report
-
-
-def _measured(clip):
-    """The measures of a clip's 3D poses, if it has any: a list of one or none."""
-    if clip.pose_xyz is None:
-        return []
-    found = plausibility.measure(clip.pose_xyz, clip.pose_confidence, skeletons.get(clip.layout))
-    return [] if found is None else [found]
 
 
 def write_records(path: pathlib.Path, records: Iterable[bytes]) -> dict[str, Any]:

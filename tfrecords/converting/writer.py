@@ -217,7 +217,7 @@ def _manifest(source, index, identity, plan, reports):
         "joints": layout.num_joints if layout else 0,
         "parts": [part for part in schema.PARTS if part in parts],
         "fps": source.fps,
-        "poses": plausibility.summary(poses, layout),
+        "poses": plausibility.summary(poses, source.layout),
         "cells": cells,
         "protocols": {name: _protocol(name, facts, cells) for name, facts in source.protocols().items()},
         "counts": {

@@ -45,9 +45,8 @@ def _head_first(xyz):
 
 def doubts(poses, layout):
     """What is said of clips ``[T, M, J, 3]``."""
-    skeleton = skeletons.get(layout)
-    measures = [plausibility.measure(xyz, layout=skeleton) for xyz in poses]
-    return plausibility.doubts(plausibility.summary([m for m in measures if m], skeleton), layout)
+    measures = [found for xyz in poses for found in plausibility.measure(xyz, layout=layout)]
+    return plausibility.doubts(plausibility.summary(measures, layout), layout)
 
 
 def walk(layout="kinect_v1_20"):
@@ -75,10 +74,10 @@ def test_every_layout(layout):
 
 def test_few_wrong_clips_among_others_and_nobody():
     assert doubts([walk(), walk(), walk() * 1000], "kinect_v1_20") == ""
-    assert plausibility.measure(np.zeros((4, 2, 20, 3), np.float32)) is None
+    assert plausibility.measure(np.zeros((4, 2, 20, 3), np.float32)) == plausibility.measure(None) == []
     assert plausibility.doubts(plausibility.summary([])) == ""
     unknown = walk()[:, :, :17] * 1000  # no layout has 17 joints
-    assert "0.001" in plausibility.doubts(plausibility.summary([plausibility.measure(unknown)]))
+    assert "0.001" in plausibility.doubts(plausibility.summary(plausibility.measure(unknown)))
 
 
 def _in_process(source, todo, directory, *_):
