@@ -112,6 +112,8 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
     records = pipeline.Records(data)
     _check(recipe, records)
     trainer.check(recipe, records, strategy)
+    if distribution.is_chief(strategy):
+        records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
     _configure(recipe, strategy)
     prepared = trainer.prepare(recipe, records, strategy)
     with _opened(output, recipe, prepared.inputs, records, strategy, resume):

@@ -197,9 +197,11 @@ def _manifest(source, index, identity, plan, reports):
         report = reports[shard.file]
         cell = cells.setdefault(
             shard.group,
-            {"splits": source.splits_of(shard.clips[0]), "clips": 0, "shards": []},
+            {"splits": source.splits_of(shard.clips[0]), "clips": 0, "per_class": {}, "shards": []},
         )
         cell["clips"] += report["clips"]
+        for label, clips in report["counts"]["per_class"].items():
+            cell["per_class"][label] = cell["per_class"].get(label, 0) + clips
         cell["shards"].append({key: report[key] for key in ("file", "clips", "bytes", "sha256") if key in report})
         frames += report["frames"]
         poses += report.get("poses", [])  # a conversion that was begun by an earlier version has none

@@ -28,6 +28,18 @@ def nearest(word: object, valid: Iterable) -> str:
     return f"{hint} Valid: {', '.join(valid)}"
 
 
+def first_of(names: Iterable, count: int = 5) -> str:
+    """The first of some names, and how many more there are.
+
+    Example:
+        >>> first_of("abcdefg", 3)
+        'a, b, c and 4 more'
+    """
+    names = [str(name) for name in names]
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
 def one_line(error: object) -> str:
     """The text of an error in one line, cut where it is long.
 
