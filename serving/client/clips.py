@@ -114,8 +114,6 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> np.ndarray | Non
 def read_poses(path: str | os.PathLike, fps: float | None = None) -> np.ndarray:
     """3D poses from a file; joints that were not measured are filled as converters fill them.
 
-    Poses that cannot be right, such as millimetres, are read all the same, and a line on stderr says what was seen.
-
     Args:
         path: A file in a format that :mod:`tfrecords.converting.pose_files` reads.
         fps: Poses per second, where known: a body that is lost for long stays absent.
@@ -126,16 +124,13 @@ def read_poses(path: str | os.PathLike, fps: float | None = None) -> np.ndarray:
     Raises:
         UserError: No such file, an unknown format, nobody in it, or a joint that was measured in no frame.
     """
-    from tfrecords.converting import persons, plausibility, pose_files
+    from tfrecords.converting import persons, pose_files
 
     try:
         poses = pose_files.read(path)
         if poses.xyz is not None:
             longest = round(persons.LONGEST_GAP * (fps or persons.FPS))
-            filled = persons.fill_gaps(poses, longest=longest)
-            xyz = np.asarray(filled.xyz)
-            plausibility.warn_of_clip(path, xyz, filled.confidence)
-            return xyz
+            return np.asarray(persons.fill_gaps(poses, longest=longest).xyz)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
     except ValueError as error:

@@ -151,16 +151,15 @@ def warn(name: object, found: Mapping[str, Any], layout: str = "") -> None:
         messages.warn(f"{name}: its poses cannot be right: {problems}")
 
 
-def warn_of_clip(name: object, xyz: np.ndarray, confidence: np.ndarray) -> None:
+def warn_of_clip(name: object, xyz: np.ndarray) -> None:
     """:func:`warn` for one clip, whose layout is the one that has as many joints.
 
     Args:
         name: Of its file.
-        xyz: ``[T, M, J, 3]``.
-        confidence: ``[T, M, J]``.
+        xyz: ``[T, M, J, 3]`` without gaps; an absent person is all zeros.
     """
     layout = next((known.name for known in skeletons.LAYOUTS.values() if known.num_joints == xyz.shape[2]), "")
-    warn(name, summary(measure(xyz, confidence, layout), layout), layout)
+    warn(name, summary(measure(xyz, layout=layout), layout), layout)
 
 
 def _units(found):
