@@ -168,7 +168,10 @@ class _Scored:
 
     @property
     def title(self) -> str:
-        data = f"{self.recipe.data.dataset} {self.protocol} {self.split}"
+        from recipes.reports import tables
+
+        dataset = self.recipe.data.dataset
+        data = f"{dataset} {self.protocol} {self.split}{tables.fold_note(dataset, self.protocol)}"
         return f"{self.recipe.name}, {data}: {self.metrics.top1:.1%}"
 
     @property

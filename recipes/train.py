@@ -112,6 +112,8 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
     records = pipeline.Records(data)
     _check(recipe, records)
     trainer.check(recipe, records, strategy)
+    if distribution.is_chief(strategy):
+        records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
     _configure(recipe, strategy)
     prepared = trainer.prepare(recipe, records, strategy)
     with _opened(output, recipe, prepared.inputs, records, strategy, resume):
@@ -235,7 +237,9 @@ def _list() -> str:
         key = f"{recipe.data.dataset}/{recipe.data.protocol}"
         reported = tables.reported(recipe.data.dataset, recipe.data.protocol).get(recipe.model.name)
         trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages) or "-"
-        rows.append([name, recipe.model.name, key, "-" if reported is None else f"{reported:.1f} %", trained])
+        note = tables.mean_note(recipe.data.dataset, recipe.data.protocol)
+        papers = "-" if reported is None else f"{reported:.1f} %{note}"
+        rows.append([name, recipe.model.name, key, papers, trained])
     return tables.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
 
 

@@ -1,7 +1,7 @@
 """Exports a SavedModel that TF-Serving can serve; see :mod:`serving.savedmodel.exporting`.
 
 A trained run: ``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4]
-[--precision bfloat16] [--freeze] [--compute bfloat16]``
+[--precision bfloat16] [--freeze] [--compute bfloat16] [--new-labels]``
 
 Published weights: ``python -m serving.export --pretrained kinetics400 --to BASE [--classes adl] [--frames T]
 [--size S]`` and the same further options.
@@ -69,6 +69,9 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument(
         "--compute", choices=freezing.COMPUTED, default="float32", help="type of a frozen graph's convolutions"
     )
+    parser.add_argument(
+        "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"
+    )
     return parser
 
 
@@ -96,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         precision=arguments.precision,
         freeze=arguments.freeze,
         compute=arguments.compute,
+        new_labels=arguments.new_labels,
     )
     offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
     tolerance = tolerance_of(arguments.precision, arguments.compute)

@@ -22,6 +22,7 @@ from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
+from tfrecords.converting import plausibility
 from zoo.shared import command_line
 from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
@@ -173,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         poses = clips.read_poses(arguments.pose) if arguments.pose else None
         predicted = Predictor(arguments.model).predict_files(arguments.video, poses)
+        if poses is not None:  # once the model has taken them: an error is one line
+            plausibility.warn_of_clip(arguments.pose, poses)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)
     return 0
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from tfrecords import datasets, storage
-from tfrecords.converting import beam, preview, writer
+from tfrecords.converting import beam, plausibility, preview, writer
 from tfrecords.datasets import base
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
@@ -45,7 +45,7 @@ def _parser():
         if issubclass(source, base.VideoSource):
             group.add_argument(
                 "--preview", type=pathlib.Path, metavar="FILE",
-                help="convert nothing, but draw boxes and joints over frames of some clips: a .png or .jpg file",
+                help="convert nothing, but draw boxes and joints of some clips, over frames if any: a .png or .jpg",
             )  # fmt: skip
             group.add_argument("--clip", metavar="ID", help="preview this clip alone")
     return parser
@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: " + ", ".join(f"{split} {n}" for split, n in protocol["clips"].items()))
         rejected = writer.summary_of_rejected(found["rejected"])
         print(f"{found['counts']['clips']} clips can be converted, {rejected}; nothing written")
+        plausibility.warn(source.name, found["poses"], source.layout)
         return 0 if found["counts"]["clips"] else command_line.USER_ERROR
     found, written = writer.convert(
         source,
@@ -105,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done = "" if written else "already complete: "
     rejected = writer.summary_of_rejected(found["rejected"])
     print(f"{done}{found['counts']['clips']} clips in {shards} shards, {rejected}: {arguments.out}")
+    plausibility.warn(arguments.out, found.get("poses", {}), source.layout)
     return 0
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfrecords import manifest, protocols, schema, storage
+from tfrecords.converting import plausibility
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         shown, text = found, _text
     print(json.dumps(shown, indent=1) if arguments.json else text(shown))
+    plausibility.warn(arguments.directory, found.get("poses", {}), found["skeleton_layout"])
+    manifest.warn_of_classes(arguments.directory, _without_training_clips(found))
     if arguments.verify:
         # On stderr beside JSON, which must stay alone on stdout.
         print(
@@ -56,6 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr if arguments.json else sys.stdout,
         )
     return 0
+
+
+def _without_training_clips(found):
+    """Protocol -> its classes without a clip to train on, for protocols that train and datasets that were counted."""
+    lacking = {}
+    for name, protocol in found["protocols"].items():
+        counted = manifest.class_counts(found, name, ("train",))
+        if counted:
+            lacking[name] = [label for label in protocol.get("labels", found["labels"]) if label not in counted]
+    return lacking
 
 
 def verify(directory: str | os.PathLike, found: dict[str, Any]) -> None:

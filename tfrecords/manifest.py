@@ -5,14 +5,16 @@ Without ``manifest.json`` a folder is no dataset, however many shards it holds. 
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import json
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfrecords import schema, storage
-from zoo.shared import files
+from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
 SPLIT_GROUPS = "cells"  # the manifest's key of the split groups: name -> splits, clips and shards
@@ -87,6 +89,40 @@ def save(directory: str | os.PathLike, manifest: dict[str, Any]) -> None:
         manifest: The manifest as a dictionary.
     """
     files.write_json(pathlib.Path(directory) / schema.MANIFEST, manifest)
+
+
+def class_counts(manifest: Mapping[str, Any], protocol: str, splits: Sequence[str]) -> dict[str, int] | None:
+    """Class -> clips in some splits of a protocol; a class without a clip is not in it.
+
+    Args:
+        manifest: The manifest.
+        protocol: One of its protocols.
+        splits: Some of ``train``, ``val`` and ``test``.
+
+    Returns:
+        A dictionary; ``None`` where an earlier version converted the dataset and did not count.
+    """
+    found: collections.Counter = collections.Counter()
+    for group in (manifest[SPLIT_GROUPS][name] for split in splits for name in manifest["protocols"][protocol][split]):
+        if "per_class" not in group:
+            return None
+        found.update(group["per_class"])
+    return dict(found)
+
+
+def warn_of_classes(directory: object, lacking: Mapping[str, Sequence[str]]) -> None:
+    """Prints one line on stderr where classes have no clip to train on.
+
+    Args:
+        directory: The dataset's folder.
+        lacking: Protocol -> those classes.
+    """
+    protocols = collections.defaultdict(list)  # the same classes under several protocols are named once
+    for protocol, labels in lacking.items():
+        protocols[messages.first_of(labels)].append(protocol)
+    text = "; ".join(f"{labels} under {messages.first_of(names)}" for labels, names in protocols.items() if labels)
+    if text:
+        messages.warn(f"{directory}: no clip to train on of the classes {text}: a model cannot learn them")
 
 
 def shards(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -118,6 +118,8 @@ SBU_FOLDS = (
     (102, 304, 502, 604), (203, 207, 305, 503), (103, 107, 701, 703), (201, 206, 302, 306), (402, 403, 406, 602, 603),
 )  # fmt: skip
 
+_FAMILIES = ("loso", "fold")  # beginnings of the names of protocols over which papers report the mean
+
 PROTOCOLS = {
     "ntu60": {
         "cs": _cross_subject(_NTU60_TRAIN, "train 20 of 40 subjects, test the others"),
@@ -172,6 +174,25 @@ PROTOCOLS = {
 def names(dataset: str) -> tuple[str, ...]:
     """Names of a dataset's protocols."""
     return tuple(PROTOCOLS[dataset])
+
+
+def folds(dataset: str, protocol: str) -> tuple[str, ...]:
+    """The protocols over which papers report the mean, where a protocol is one of them.
+
+    Args:
+        dataset: A dataset's name.
+        protocol: One of its protocols.
+
+    Returns:
+        The protocols that leave a subject out, or all folds; empty for a protocol that is reported by itself.
+
+    Example:
+        >>> folds("sbu", "fold_2"), folds("ntu60", "cs")
+        (('fold_1', 'fold_2', 'fold_3', 'fold_4', 'fold_5'), ())
+    """
+    family = protocol.partition("_")[0]
+    members = tuple(name for name in PROTOCOLS.get(dataset, ()) if name.partition("_")[0] == family)
+    return members if family in _FAMILIES and protocol in members else ()
 
 
 def split_of(dataset: str, protocol: str, clip_id: str) -> str | None:

@@ -70,6 +70,18 @@ class Layout:
         return len(self.joints)
 
     @property
+    def head(self) -> int:
+        """Joint of the head."""
+        return self.joints.index("head")
+
+    @property
+    def feet(self) -> tuple[int, ...]:
+        """Lowest joints of both legs: the feet, or the ankles where no feet are measured."""
+        lowest = ("foot", "ankle")
+        found = [tuple(i for i, joint in enumerate(self.joints) if joint.endswith(f"_{name}")) for name in lowest]
+        return found[0] or found[1]
+
+    @property
     def mirrored(self) -> tuple[int, ...]:
         """Joint order after a horizontal flip: index of each joint's mirror image (itself on the body's axis)."""
         order = list(range(self.num_joints))

@@ -156,8 +156,10 @@ def _figures(name, groups):
     figures = registry.reported(name)
     rows = []
     for key in sorted(keys | (set(figures) - covered)):
-        reported = figures.get(tables.reported_key(*key.split("/")))
-        first = [key, "-" if reported is None else f"{reported:.1f}"]
+        of = key.split("/")
+        reported = figures.get(tables.reported_key(*of))
+        papers = "-" if reported is None else f"{reported:.1f}{tables.mean_note(*of)}"
+        first = [f"{key}{tables.fold_note(*of)}", papers]
         own = [group for group in groups if f"{group[0]['dataset']}/{group[0]['protocol']}" == key]
         rows += [[*first, _spread(g, "top1"), _spread(g, "mean_class_accuracy"), _seeds(g)] for g in own] or [
             [*first, _NOT_RUN, _NOT_RUN, "-"]
@@ -193,7 +195,8 @@ def _reproduced(group: list[dict]) -> str:
     both = run["resolved"]["data"].get("train_on") == "train_and_val"
     after = " (validation clips were also used for training)" if both else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
-    return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}
+    fold = tables.fold_note(run["dataset"], run["protocol"])
+    return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}{fold}
 
 {_table(["seed", "test clips", "top-1 %", "mean per class %", "top-5 %"], measured)}
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recipes.reports import tables
+
 if TYPE_CHECKING:
     from recipes.config import Recipe
     from recipes.run_directory import RunDirectory
@@ -91,10 +93,13 @@ def _figures(recipe, summary):
     own = {key: f"{summary[key]:.1%}" for key in ("top1", "mean_class_accuracy", "top5")}
     reported, model = summary["reported_percent"], recipe.model.name
     papers = {name: f"{figure:.1f}%" for name, figure in reported.items()}
-    columns = ("method", "top-1", "mean per class", "top-5", "reported by its paper, not measured here")
+    of = summary["dataset"], summary["protocol"]
+    source = f"reported by its paper{tables.mean_note(*of)}, not measured here"
+    columns = ("method", "top-1", "mean per class", "top-5", source)
     lines = [(f"{model}, this run", *own.values(), papers.pop(model, "-"))]
     lines += [(name, "", "", "", figure) for name, figure in papers.items()]
-    measured = f"{summary['dataset']}, protocol {summary['protocol']}, {summary['split']}: {summary['clips']} clips."
+    protocol = f"{summary['protocol']}{tables.fold_note(*of)}"
+    measured = f"{summary['dataset']}, protocol {protocol}, {summary['split']}: {summary['clips']} clips."
     return f"<p>{_text(measured)}</p>\n" + _table([dict(zip(columns, line)) for line in lines])
 
 

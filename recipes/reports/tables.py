@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfrecords import protocols
 from zoo import registry
 from zoo.papers import OTHERS_REPORTED
 from zoo.shared.errors import UserError
@@ -33,14 +35,26 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def reported_key(dataset: str, protocol: str) -> str:
     """``<dataset>/<protocol>`` of the registry, which has means over subjects or folds, without their number."""
-    family = protocol.partition("_")[0]
-    return f"{dataset}/{family if family in ('loso', 'fold') else protocol}"
+    return f"{dataset}/{protocol.partition('_')[0] if protocols.folds(dataset, protocol) else protocol}"
+
+
+def fold_note(dataset: str, protocol: str) -> str:
+    """`` (one of 5 folds)`` after the name of a protocol over whose like papers report the mean, else nothing."""
+    folds = protocols.folds(dataset, protocol)
+    return f" (one of {len(folds)} folds)" if folds else ""
+
+
+def mean_note(dataset: str, protocol: str) -> str:
+    """`` (mean of 5 folds)`` after the figures that papers report for such a protocol, else nothing."""
+    folds = protocols.folds(dataset, protocol)
+    return f" (mean of {len(folds)} folds)" if folds else ""
 
 
 def reported(dataset: str, protocol: str) -> dict[str, float]:
     """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
 
-    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them.
+    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them, and
+    :func:`mean_note` says so.
     """
     key = reported_key(dataset, protocol)
     figures = {name: registry.reported(name).get(key) for name in (*registry.list_models(), *registry.ESTIMATORS)}
@@ -65,8 +79,9 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
     model = recipe.model.name
     rows = [[f"{model}, this run", *own, f"{figures[model]:.1f}%" if model in figures else "-"]]
     rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
-    header = [f"{recipe.data.dataset}/{protocol}", "top-1", "mean per class", "top-5", "reported by its paper"]
-    return table(header, rows)
+    dataset = recipe.data.dataset
+    tested, papers = f"{dataset}/{protocol}{fold_note(dataset, protocol)}", f"its paper{mean_note(dataset, protocol)}"
+    return table([tested, "top-1", "mean per class", "top-5", f"reported by {papers}"], rows)
 
 
 def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:
@@ -78,6 +93,7 @@ def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], me
         "dataset": recipe.data.dataset,
         "protocol": protocol,
         "split": split,
+        "folds": list(protocols.folds(recipe.data.dataset, protocol)),
         "clips": len(metrics.labels),
         "views": dataclasses.asdict(recipe.evaluate),
         "top1": metrics.top1,
@@ -169,13 +185,23 @@ def stored_predictions(run: RunDirectory, protocol: str, split: str) -> list[dic
     Raises:
         UserError: It was not evaluated on that split.
     """
-    path = run.path / "evaluation" / f"{protocol}-{split}" / "predictions.csv"
+    with open(_stored(run, protocol, split, "predictions.csv"), newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def stored_metrics(run: RunDirectory, protocol: str, split: str) -> dict[str, Any]:
+    """The ``metrics.json`` of a run that was evaluated before; arguments and errors as :func:`stored_predictions`."""
+    return json.loads(_stored(run, protocol, split, "metrics.json").read_text(encoding="utf-8"))
+
+
+def _stored(run, protocol, split, name):
+    """Path of a file that an evaluation wrote; ``UserError`` with the command that writes it where it is not there."""
+    path = run.path / "evaluation" / f"{protocol}-{split}" / name
     if not path.is_file():
         options = ["--run", str(run.path), "--protocol", protocol, "--split", split]
         command = f"python recipes/evaluate.py {shlex.join(options)}"
         raise UserError(f"{run.path} was not evaluated on {protocol} {split}: make {path.name} with {command}")
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return path
 
 
 def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from serving.client import clips, printing, sliding_window, smoothing, streams, time_line
 from serving.client.client import RETRIES, TIMEOUT, Client
 from serving.client.credentials import Tls
+from tfrecords.converting import plausibility
 from zoo.shared import command_line
 from zoo.shared.command_line import not_negative, positive
 from zoo.shared.errors import UserError
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             printer.prediction(client.predict(frames, poses, outputs))
         else:
             _predict_windows(client, frames, poses, arguments, outputs, printer)
+    if poses is not None:  # once the model has taken them: an error is one line
+        plausibility.warn_of_clip(arguments.pose, poses)
     return 0
 
 

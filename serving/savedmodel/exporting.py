@@ -28,7 +28,7 @@ import numpy as np
 
 import zoo
 from serving.savedmodel import batching_parameters, signatures, versions, warmup
-from zoo.shared import files
+from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def export(
     precision: str = "float32",
     freeze: bool = False,
     compute: str = "float32",
+    new_labels: bool = False,
 ) -> tuple[pathlib.Path, float]:
     """Writes a new version of a model.
 
@@ -149,14 +150,16 @@ def export(
         precision: How weights are stored, see :mod:`serving.savedmodel.freezing`; the computation keeps its precision.
         freeze: Whether weights become constants of a graph that is optimised for a CPU.
         compute: Type that the convolutions of such a graph are computed in, ``float32`` or ``bfloat16``.
+        new_labels: Whether the classes may differ from those of the newest version there is: servers give clients the
+            newest version, and a client that knows classes by their numbers would take one for another.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
         probabilities that the SavedModel and the Keras model give for random clips, over all signatures.
 
     Raises:
-        UserError: The version exists already, another export is under way, the run cannot be exported, or the
-            difference is above the tolerance, :data:`TOLERANCES`.
+        UserError: The version exists already, another export is under way, the run cannot be exported, its classes are
+            not those of the newest version, or the difference is above the tolerance, :data:`TOLERANCES`.
     """
     if compute != "float32" and not freeze:
         raise UserError(f"--compute {compute} is for frozen graphs alone: add --freeze")
@@ -166,6 +169,8 @@ def export(
     name = name or model.name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise UserError(f"--name {name!r}: expected letters, digits, '_', '-' and '.', as in {model.name}")
+    if not new_labels:
+        _require_same_labels(pathlib.Path(base) / name, run)
     module, functions = signatures.build(
         model, run.inputs, run.labels, precision=precision, freeze=freeze, compute=compute
     )
@@ -210,6 +215,26 @@ def _free_version(folder: pathlib.Path, version: int | None) -> int:
     if version in existing:
         raise UserError(f"{existing[version]} exists already, versions are never overwritten: use --version {free}")
     return free if version is None else version
+
+
+def _require_same_labels(folder: pathlib.Path, run: Run) -> None:
+    """``UserError`` where the newest version, of those that state their labels, has others or another order."""
+    stated = [path for path in versions.find(folder).values() if (path / LABELS).is_file()]
+    if not stated:
+        return
+    newest = stated[-1]
+    served = (newest / LABELS).read_text(encoding="utf-8").splitlines()
+    if served == run.labels:
+        return
+    gone, added = ([label for label in a if label not in b] for a, b in ((served, run.labels), (run.labels, served)))
+    only = [
+        f"{messages.first_of(labels)} only {where}" for labels, where in ((gone, "there"), (added, "here")) if labels
+    ]
+    differences = ", ".join(only) or "in another order"
+    raise UserError(
+        f"{newest} has other labels than {run.path} ({differences}), and clients of the model {folder.name} "
+        "would get the new ones: give another --name, or --new-labels if they may"
+    )
 
 
 def _save(module: tf.Module, functions: dict[str, Callable], folder: pathlib.Path) -> None:

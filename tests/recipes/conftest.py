@@ -10,7 +10,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from recipes import evaluate, extract_features, model_card, train
+from recipes import average, evaluate, extract_features, model_card, train
 from recipes.trainers import distribution
 from tfrecords import convert
 from zoo.shared import command_line
@@ -18,6 +18,7 @@ from zoo.shared import command_line
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 MAINS = {
+    "average.py": average.main,
     "train.py": train.main,
     "evaluate.py": evaluate.main,
     "extract_features.py": extract_features.main,

@@ -1,7 +1,9 @@
 """A contact sheet of a dataset before it is converted: boxes and joints over frames, and what is cut out.
 
 Each clip is a row of frames, evenly spread over its length, and under it the pictures that would be stored of them. A
-mirrored picture, joints of another camera or a wrong order of joints cannot be missed in it.
+mirrored picture, joints of another camera or a wrong order of joints cannot be missed in it. Poses whose pixel
+coordinates are not known, or that are stored without pictures, are drawn as the camera sees them, all frames of a clip
+at the same scale, with a bar of 1 m.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tfrecords.converting import crops
+from tfrecords.converting import crops, plausibility
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
 from zoo.shared import files
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from tfrecords.datasets.base import VideoSource
 
 CLIPS, FRAMES = 6, 5
-HEIGHT = 240  # of a frame on the sheet, pixels
+HEIGHT, WIDTH = 240, 320  # of a frame on the sheet, pixels; the width is that of a skeleton without a picture
+MARGIN = 24  # around a skeleton, pixels
 _LETTERS = cv2.FONT_HERSHEY_SIMPLEX
 # RGB; left is green and right is red, as on ships.
 _LEFT, _RIGHT, _MIDDLE = (60, 220, 90), (240, 70, 60), (250, 220, 80)
@@ -33,7 +36,7 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
     """Draws a contact sheet.
 
     Args:
-        source: A :class:`~tfrecords.datasets.base.VideoSource` that stores pictures.
+        source: A :class:`~tfrecords.datasets.base.VideoSource`.
         path: The picture to write, ``.png`` or ``.jpg``.
         clip: Id of the only clip to draw; default: :data:`CLIPS` clips of classes as different as there are.
 
@@ -41,22 +44,22 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
         ``(clips, frames)``: how many clips there are on it, and frames of each.
 
     Raises:
-        UserError: The source stores no pictures, there is no such clip, none can be read, or the picture cannot be
-            written.
+        UserError: There is no such clip, none can be read, or the picture cannot be written.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--preview {path}: expected the name of a .png or .jpg file")
-    if not source.parts:
-        raise UserError("--preview draws over pictures, and --parts none has none: leave one of the two out")
     infos = list(source.index().clips)
     if clip is not None:
         infos = [info for info in infos if info.id == clip]
         if not infos:
             raise UserError(f"--clip {clip}: no such clip in the source")
-    rows, reasons = [], []
+    rows, reasons, measures = [], [], []
     for info in _spread(infos):
         try:
-            rows.append(_row(source, info))
+            row, poses = _row(source, info)
+            rows.append(row)
+            if poses is not None:
+                measures += plausibility.measure(poses.xyz, poses.confidence, source.layout)
         except (RejectedClip, ValueError) as reason:
             reasons.append(f"{info.id}: {reason}")
         if len(rows) == CLIPS:
@@ -66,6 +69,7 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
     width = max(row.shape[1] for row in rows)
     sheet = np.concatenate([np.pad(row, ((0, 8), (0, width - row.shape[1]), (0, 0))) for row in rows])
     _write(path, sheet)
+    plausibility.warn(source.name, plausibility.summary(measures, source.layout), source.layout)
     return len(rows), FRAMES
 
 
@@ -79,12 +83,24 @@ def _spread(infos):
 
 
 def _row(source, info):
-    """Frames of a clip with boxes and joints, over the pictures cut out of them."""
-    recording = source.recording(info)
+    """Frames of a clip with boxes and joints, over the pictures cut out of them; and its poses."""
+    recording = source.recording(info) if source.parts else None
     poses = source.poses_of(info, recording) if source.with_poses else None
-    boxes = source.boxes(poses, recording)
     count = len(poses) if poses is not None else sum(1 for _ in recording)
     chosen = {round((step + 0.5) * count / FRAMES - 0.5) for step in range(FRAMES)}
+    if recording is None:
+        columns = [_skeletons(poses, number, source.layout, HEIGHT, WIDTH) for number in sorted(chosen)]
+    else:
+        columns = _frames(source, recording, poses, chosen)
+    picture = np.concatenate(columns, axis=1)
+    text = f"{info.id}  {source.labels[info.label]}  {count} frames"
+    _print(picture, text, (6, 18), (255, 255, 255))
+    return picture, poses
+
+
+def _frames(source, recording, poses, chosen):
+    """The chosen frames of a recording with what is drawn over and under them."""
+    boxes = source.boxes(poses, recording)
     columns = []
     for number, frame in enumerate(recording):
         if number in chosen:
@@ -92,11 +108,7 @@ def _row(source, info):
             columns.append(_column(source, frame, poses, number, at))
         if number >= max(chosen):
             break
-    picture = np.concatenate(columns, axis=1)
-    text = f"{info.id}  {source.labels[info.label]}  {count} frames"
-    cv2.putText(picture, text, (6, 18), _LETTERS, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(picture, text, (6, 18), _LETTERS, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return picture
+    return columns
 
 
 def _column(source, frame, poses, number, boxes):
@@ -106,14 +118,37 @@ def _column(source, frame, poses, number, boxes):
     for part, box in boxes.items():
         x0, y0, x1, y1 = (round(float(value) * scale) for value in box)
         cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), _BOXES[part], 1)
-    if poses is not None and poses.xy is not None and number < len(poses):
+    there = poses is not None and number < len(poses)
+    if there and poses.xy is not None:
         _draw_joints(picture, poses.xy[number] * scale, poses.confidence[number] > 0, skeletons.get(source.layout))
     cuts = [crops.decode_jpeg(crops.encode_jpeg(crops.cut(frame, box, source.size))) for box in boxes.values()]
     side = min(HEIGHT // 2, picture.shape[1] // len(cuts))
     cuts = np.concatenate([cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA) for cut in cuts], axis=1)
     under = np.zeros((side, picture.shape[1], 3), np.uint8)
     under[:, : cuts.shape[1]] = cuts
+    beside = picture.shape[1] - cuts.shape[1]
+    if there and poses.xy is None and beside > 4 * MARGIN:
+        under[:, cuts.shape[1] :] = _skeletons(poses, number, source.layout, side, beside)
     return np.concatenate([picture, under])
+
+
+def _skeletons(poses, number, layout, height, width):
+    """The persons of one frame ``[height, width, 3]`` from the front; every frame of the clip fits at this scale."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    in_metres = poses.xyz is not None
+    seen = poses.confidence > 0  # [T, M, J]
+    xy = poses.xyz[..., :2] * np.float32([1, -1]) if in_metres else poses.xy  # rows of a picture go down
+    if not seen.any():
+        return picture
+    low, high = xy[seen].min(axis=0), xy[seen].max(axis=0)
+    scale = float(((np.array([width, height]) - 2 * MARGIN) / np.maximum(high - low, 1e-6)).min())
+    centred = (xy[number] - (low + high) / 2) * scale + np.array([width, height]) / 2
+    _draw_joints(picture, centred, seen[number], skeletons.get(layout))
+    if in_metres:
+        end = MARGIN // 2 + int(min(max(scale, 1), width))
+        cv2.line(picture, (MARGIN // 2, height - 8), (end, height - 8), (160, 160, 160), 1)
+        _print(picture, "1 m", (MARGIN // 2, height - 12), (160, 160, 160), 0.35)
+    return picture
 
 
 def _draw_joints(picture, xy, visible, layout):
@@ -126,6 +161,12 @@ def _draw_joints(picture, xy, visible, layout):
                     cv2.line(picture, person[first], person[joint], colour, 1, cv2.LINE_AA)
             if seen[joint]:
                 cv2.circle(picture, person[joint], 2, colour, -1, cv2.LINE_AA)
+
+
+def _print(picture, text, where, colour, size=0.5):
+    """Letters with a dark rim, which can be read on any picture."""
+    for shade, width in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(picture, text, where, _LETTERS, size, shade, width, cv2.LINE_AA)
 
 
 def _write(path, picture):

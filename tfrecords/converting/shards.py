@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tfrecords import protocols, schema
+from tfrecords.converting import plausibility
 from tfrecords.errors import RejectedClip
 from zoo.shared import files
 from zoo.shared.errors import UserError
@@ -112,10 +113,11 @@ def write_shard(
 
     Returns:
         The shard's report, from which the manifest is made: ``file``, ``clips``, ``bytes``, ``sha256``, ``frames``,
-        ``parts``, ``counts`` per class, subject and camera, and ``rejected``.
+        ``parts``, ``counts`` per class, subject and camera, ``poses`` (of each clip what
+        :func:`tfrecords.converting.plausibility.measure` gives) and ``rejected``.
     """
     report: dict[str, Any] = {
-        "file": shard.file, "clips": 0, "frames": 0, "parts": list(schema.PARTS), "rejected": [],
+        "file": shard.file, "clips": 0, "frames": 0, "parts": list(schema.PARTS), "poses": [], "rejected": [],
     }  # fmt: skip
     counts: dict[str, collections.Counter] = {name: collections.Counter() for name in COUNTS}
 
@@ -130,6 +132,7 @@ def write_shard(
                 report["clips"] += 1
                 report["frames"] += clip.num_frames
                 report["parts"] = [part for part in report["parts"] if part in clip.images]
+                report["poses"] += plausibility.measure(clip.pose_xyz, clip.pose_confidence, clip.layout)
                 counts["per_class"][clip.label_text] += 1
                 counts["per_subject"][str(info.subject)] += 1
                 counts["per_camera"][str(info.camera)] += 1

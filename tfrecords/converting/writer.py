@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfrecords import manifest, protocols, schema, storage
+from tfrecords.converting import plausibility, state
 from tfrecords.converting import shards as shard_files
-from tfrecords.converting import state
 from tfrecords.converting import workers as worker_processes
 from tfrecords.converting.shards import CLIPS_PER_SHARD
 from zoo import skeletons
@@ -191,17 +191,20 @@ def _manifest(source, index, identity, plan, reports):
     cells = {}  # split groups, under the key that manifests have
     totals = {name: collections.Counter() for name in shard_files.COUNTS}
     parts = set(schema.PARTS)
-    frames = 0
+    frames, poses = 0, []
     rejected = [{"id": clip, "reason": reason} for clip, reason in index.rejected]
     for shard in plan:
         report = reports[shard.file]
         cell = cells.setdefault(
             shard.group,
-            {"splits": source.splits_of(shard.clips[0]), "clips": 0, "shards": []},
+            {"splits": source.splits_of(shard.clips[0]), "clips": 0, "per_class": {}, "shards": []},
         )
         cell["clips"] += report["clips"]
+        for label, clips in report["counts"]["per_class"].items():
+            cell["per_class"][label] = cell["per_class"].get(label, 0) + clips
         cell["shards"].append({key: report[key] for key in ("file", "clips", "bytes", "sha256") if key in report})
         frames += report["frames"]
+        poses += report.get("poses", [])  # a conversion that was begun by an earlier version has none
         rejected += report["rejected"]
         for name, total in totals.items():
             total.update(report["counts"][name])
@@ -216,6 +219,7 @@ def _manifest(source, index, identity, plan, reports):
         "joints": layout.num_joints if layout else 0,
         "parts": [part for part in schema.PARTS if part in parts],
         "fps": source.fps,
+        "poses": plausibility.summary(poses, source.layout),
         "cells": cells,
         "protocols": {name: _protocol(name, facts, cells) for name, facts in source.protocols().items()},
         "counts": {

@@ -103,10 +103,21 @@ class Records:
         return sum(group["clips"] for group in self._split_groups(protocol, split))
 
     def class_counts(self, protocol: str, split: str) -> np.ndarray:
-        """Clips of each of :meth:`labels_of` in one split; reads a few bytes of every record."""
+        """Clips of each of :meth:`labels_of` in one split."""
+        splits = ("train", "val") if split == TRAIN_AND_VAL else (split,)
+        counted = manifest.class_counts(self.manifest, protocol, splits)
+        if counted is not None:
+            return np.array([counted.get(label, 0) for label in self.labels_of(protocol)])
+        # Converted by an earlier version: a few bytes of every record are read.
         stored = order.Index.of(self.shards(protocol, split)).label
         numbers = np.asarray(self.label_numbers(protocol))[stored]
         return np.bincount(numbers, minlength=len(self.labels_of(protocol)))
+
+    def warn_of_classes(self, protocol: str, split: str) -> None:
+        """Prints one line on stderr that names the classes without a clip in the split that is trained on."""
+        clips = self.class_counts(protocol, split)
+        lacking = [label for label, count in zip(self.labels_of(protocol), clips) if not count]
+        manifest.warn_of_classes(self.directory, {protocol: lacking})
 
     def shard_counts(self, protocol: str, split: str) -> list[int]:
         """Clips in each of :meth:`shards`."""

@@ -1,14 +1,20 @@
-"""Parts of messages: the nearest valid name, another library's error in one line, an address without its password."""
+"""Messages: warnings, the nearest valid name, another library's error in one line, an address without its password."""
 
 from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:/+[^:]*|[^/:]*):.*@", re.IGNORECASE | re.DOTALL)
 _QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:pass|pwd|pw|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
+
+
+def warn(text: str) -> None:
+    """Prints ``warning: `` and the text in one line on stderr: something is likely wrong, and the work goes on."""
+    print(f"warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def nearest(word: object, valid: Iterable) -> str:
@@ -22,6 +28,18 @@ def nearest(word: object, valid: Iterable) -> str:
     match = difflib.get_close_matches(str(word), valid, n=1)
     hint = f", did you mean {match[0]!r}?" if match else "."
     return f"{hint} Valid: {', '.join(valid)}"
+
+
+def first_of(names: Iterable, count: int = 5) -> str:
+    """The first of some names, and how many more there are.
+
+    Example:
+        >>> first_of("abcdefg", 3)
+        'a, b, c and 4 more'
+    """
+    names = [str(name) for name in names]
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def one_line(error: object) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,16 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_f
     assert "started with another model.lstm_units" in other
     ended = error_of(command("train.py", *arguments, "--resume", "--set", "stages.first.epochs=30"))
     assert "stage first has ended" in ended
+
+
+def test_a_class_without_a_training_clip_is_named(trained, recipe_file, dataset, tmp_path):
+    copied = shutil.copytree(dataset, tmp_path / "data")
+    found = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**found, "labels": [*found["labels"], "sleep"]}))
+    result = command("train.py", "--recipe", recipe_file, "--data", copied, "--output", trained)
+    warning = f"warning: {copied}: no clip to train on of the classes sleep under cv: a model cannot learn them"
+    assert result.stderr.splitlines()[0] == warning
+    assert "holds a training already" in error_of(result)
 
 
 @pytest.mark.parametrize(

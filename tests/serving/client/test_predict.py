@@ -73,10 +73,12 @@ def test_command(base, dataset, run_command):
 
 def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_command):
     folder, _ = export.export(export.Run(pose_run_folder), tmp_path, name="adl", version=4)
-    np.save(tmp_path / "pose.npy", np.random.default_rng(0).normal(size=(9, 25, 3)).astype(np.float32))
+    poses = 1000 * np.random.default_rng(0).normal(size=(9, 25, 3))
+    np.save(tmp_path / "pose.npy", poses.astype(np.float32))
     line = ["--model", folder, "--pose", tmp_path / "pose.npy"]
-    status, out, _ = run_command(predict.main, *line)
+    status, out, err = run_command(predict.main, *line)
     assert status == 0
+    assert err.startswith(f"warning: {tmp_path / 'pose.npy'}: its poses cannot be right: a body of ")
     head, _, *rows = out.splitlines()
     assert head == "adl version 4, serving_default"
     assert len(rows) == len(LABELS)

@@ -151,6 +151,24 @@ def test_run_that_cannot_be_exported(linear_run_folder, tmp_path, run_command, d
     assert message in line
 
 
+def test_labels_other_than_those_of_the_newest_version(linear_run_folder, linear_version, tmp_path, run_command):
+    folder = tmp_path / "pose_lstm"
+    shutil.copytree(linear_version, folder / "2")
+    (folder / "3").mkdir()  # a model of another origin, which states no labels
+    line = ["--run", linear_run_folder, "--to", tmp_path]
+    for stated, difference in (
+        (LABELS[::-1], "in another order"),
+        ([*LABELS[1:], "fly"], f"fly only there, {LABELS[0]} only here"),
+    ):
+        (folder / "2" / export.LABELS).write_text("".join(f"{label}\n" for label in stated), encoding="utf-8")
+        status, _, errors = run_command(export.main, *line)
+        assert (status, errors.count("\n")) == (2, 1)
+        assert f"{folder / '2'} has other labels than {linear_run_folder} ({difference})" in errors
+    assert sorted(visible(folder)) == ["2", "3"]
+    assert run_command(export.main, *line, "--new-labels")[0] == 0
+    assert "4" in visible(folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -56,13 +56,28 @@ def test_one_clip(source, tmp_path):
     [
         ("sheet.gif", ("full_body",), "expected the name of a .png or .jpg file"),
         ("none/sheet.png", ("full_body",), "cannot be written"),
-        ("sheet.png", (), "--preview draws over pictures"),
     ],
 )
 def test_mistakes_of_the_user(source, tmp_path, name, parts, reason):
     source.parts = parts
     with pytest.raises(UserError, match=reason):
         preview.contact_sheet(source, tmp_path / name)
+
+
+def test_poses_without_pictures(source, tmp_path, capsys):
+    source.parts = ()
+    assert preview.contact_sheet(source, tmp_path / "sheet.png", "S001C001P005R001A050") == (1, 5)
+    assert capsys.readouterr().err == ""  # nothing is wrong with these poses
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1].astype(int)
+    assert sheet.shape == (preview.HEIGHT + 8, 5 * preview.WIDTH, 3)
+    across = []  # where the left and the right arm and leg are, in the first frame and the last
+    for column in (0, 4):
+        frame = sheet[25 : preview.HEIGHT, column * preview.WIDTH : (column + 1) * preview.WIDTH]
+        sides = [np.argwhere(np.abs(frame - colour).max(axis=-1) < 30) for colour in (preview._LEFT, preview._RIGHT)]
+        assert all(preview.HEIGHT - 100 < np.ptp(pixels[:, 0]) < preview.HEIGHT - 48 for pixels in sides)
+        across += [pixels[:, 1].mean() for pixels in sides]
+    assert across[0] < across[1]  # x to the right
+    assert across[0] < across[2]  # the person walks to the right, at the same scale
 
 
 def test_nothing_to_draw(source, tmp_path):

@@ -1,0 +1,115 @@
+"""Averages the folds of a cross-validation: ``python recipes/average.py runs/pose_lstm_sbu_fold_1 runs/... ...``.
+
+Each run is one recipe trained under one fold (``--recipe pose_lstm_sbu_fold_2``) and evaluated. Papers report the mean
+over all folds, and so does this command, with the standard deviation between folds; the folds count equally, however
+many clips they have.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import pathlib
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from tfrecords import protocols
+from zoo.shared import command_line
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from recipes.run_directory import RunDirectory
+
+METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
+# Keys of a recipe in which the runs may differ; a stage may start from another training of the same fold.
+_OF_A_FOLD = ("name", "seed", "data.protocol", "stages.*.init")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = command_line.ArgumentParser(prog="average.py", description="Average the folds of a cross-validation.")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", metavar="RUN", help="evaluated run directory of a fold")
+    parser.add_argument("--split", choices=protocols.SPLITS, default="test", help="part of the protocol")
+    arguments = parser.parse_args(argv)
+    command_line.quiet_tensorflow()
+    print(average(arguments.runs, arguments.split))
+    return 0
+
+
+def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
+    """A table of the accuracies of every fold, their mean and their standard deviation.
+
+    Args:
+        paths: Run directories, one for each fold, evaluated under the protocol that they were trained under.
+        split: The split that they were evaluated on.
+
+    Returns:
+        Text.
+
+    Raises:
+        UserError: Fewer than two runs, two of the same fold or of different recipes, a protocol that is no fold
+            of the others' cross-validation, or a run that was not evaluated.
+    """
+    from recipes import run_directory
+    from recipes.reports import tables
+
+    runs = [run_directory.RunDirectory(path) for path in paths]
+    _check(runs)
+    recipe = runs[0].recipe
+    dataset, protocol = recipe.data.dataset, recipe.data.protocol
+    measured = {run.recipe.data.protocol: tables.stored_metrics(run, run.recipe.data.protocol, split) for run in runs}
+    rows: list[list[Any]] = [
+        [fold, metrics["clips"], *(f"{metrics[name]:.1%}" for name in METRICS)] for fold, metrics in measured.items()
+    ]
+    values = [[metrics[name] for metrics in measured.values()] for name in METRICS]
+    rows.append(["mean", "", *(f"{statistics.mean(column):.1%}" for column in values)])
+    rows.append(["standard deviation", "", *(f"{statistics.stdev(column):.1%}" for column in values)])
+    folds = protocols.folds(dataset, protocol)
+    lacking = [fold for fold in folds if fold not in measured]
+    count = f"{len(runs)} of {len(folds)} folds, without {', '.join(lacking)}" if lacking else f"{len(runs)} folds"
+    lines = [
+        f"{recipe.model.name}, {dataset} {split}: mean over {count}",
+        tables.table(["fold", "clips", *METRICS.values()], rows),
+    ]
+    reported = tables.reported(dataset, protocol).get(recipe.model.name) if split == "test" and folds else None
+    if reported is not None:
+        lines.append(f"reported by its paper, mean over {len(folds)} folds: {reported:.1f}%")
+    return "\n".join(lines)
+
+
+def _check(runs: Sequence[RunDirectory]) -> None:
+    """``UserError`` unless the runs are of one recipe, each of another fold."""
+    from recipes import config
+
+    first = runs[0]
+    if len(runs) < 2:
+        raise UserError(f"{first.path} is one run, expected one of each fold")
+    seen: dict[str, RunDirectory] = {}
+    for run in runs:
+        different = [
+            key
+            for key in config.differences(first.recipe, run.recipe)
+            if not any(fnmatch.fnmatchcase(key, pattern) for pattern in _OF_A_FOLD)
+        ]
+        if different:
+            raise UserError(
+                f"{run.path} differs from {first.path} in {different[0]}, expected runs of one recipe that differ in "
+                "data.protocol alone"
+            )
+        fold, dataset = run.recipe.data.protocol, run.recipe.data.dataset
+        if fold in seen:
+            raise UserError(f"{run.path} and {seen[fold].path} are both of {fold}, expected one run of each fold")
+        seen[fold] = run
+        if protocols.folds(dataset, fold) != protocols.folds(dataset, first.recipe.data.protocol):
+            raise UserError(
+                f"{fold} of {run.path} and {first.recipe.data.protocol} are no folds of one cross-validation"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,201 @@
+"""Whether poses can be those of a human body in metres, y upwards, in the joint order of their layout.
+
+Files of poses from other tools are often in millimetres, have y downwards as pictures do, or order the joints in their
+own way. A model trains on such numbers without an error, and so does one that is sent them. A few medians show it:
+
+==============================  ====================================================================================
+median                          what is plausible, and why
+==============================  ====================================================================================
+size: the distance of the two   0.4 to 3 m. A newborn is 0.5 m long; a man of 2 m with a raised arm measures 2.6 m,
+joints farthest apart           and sitting or partly seen he still measures more than 0.4 m.
+height of the head above the    more than -0.5. A standing person has 0.9, a lying one 0; -0.5 is a person who stands
+feet, as a fraction of size     on the head, and not for a frame but in the median.
+the same along z                below 0.6 where the head is not above the feet and these are at z = 0: there is the
+                                camera, or, with z upwards, the floor.
+detour: bones that lead past    below 0.14. The joints nearest to a joint are its neighbours along the bones, so that
+other joints, see               bones in a wrong order lead past joints between their ends. The largest value of
+:func:`_detour`                 1,484 clips of N-UCLA is 0.135; with its joints in another order, head first, 0.22.
+distance from the origin        below 100 m, where no camera sees joints.
+==============================  ====================================================================================
+
+The medians are over frames and persons of a clip, and then over clips: a fall, a headstand or a frame that is wrong
+among others is no reason to doubt a dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo import skeletons
+from zoo.shared import messages
+
+SMALLEST, LARGEST = 0.4, 3.0  # metres
+FARTHEST = 100.0  # metres
+UPSIDE_DOWN = -0.5  # fraction of the size
+UPRIGHT_Z = 0.6  # fraction of the size
+LONGEST_DETOUR = 0.14  # fraction of all bones
+_FRAMES = 32  # of a clip, evenly spread
+_ADULT = (0.9, 2.2)  # metres: the median size of a clip in the right unit, adults and older children
+_UNITS = {"millimetres": 1000, "centimetres": 100}  # name -> in a metre
+
+
+def measure(xyz: np.ndarray | None, confidence: np.ndarray | None = None, layout: str = "") -> list[dict[str, Any]]:
+    """What decides whether the poses of a clip are plausible.
+
+    Args:
+        xyz: ``[T, M, J, 3]`` metres; an absent person is all zeros. ``None``: the clip has no poses in metres.
+        confidence: ``[T, M, J]``, 0 where a joint was not measured; default: all joints of a person that is there were.
+        layout: Name of the skeleton layout; empty if it is not known: size and distance alone are measured.
+
+    Returns:
+        A list of one dictionary, the medians over frames and persons as JSON values; empty where no person has all
+        joints.
+
+    Example:
+        >>> poses = np.zeros((1, 1, 3, 3))
+        >>> poses[0, 0, :, 1] = 0, 0.85, 1.7
+        >>> measure(poses)
+        [{'size': 1.7, 'distance': 0.85}]
+    """
+    if xyz is None:
+        return []
+    seen = (xyz != 0).any(axis=(2, 3)) if confidence is None else (confidence > 0).all(axis=2)  # [T, M]
+    bodies = np.asarray(xyz, np.float64)[seen]  # [N, J, 3]
+    if not len(bodies):
+        return []
+    bodies = bodies[np.linspace(0, len(bodies) - 1, min(len(bodies), _FRAMES)).astype(int)]
+    distances = np.linalg.norm(bodies[:, :, np.newaxis] - bodies[:, np.newaxis], axis=-1)  # [N, J, J]
+    size = np.median(distances.max(axis=(1, 2)))
+    found = {"size": size, "distance": np.median(np.linalg.norm(bodies.mean(axis=1), axis=-1))}
+    if layout:
+        skeleton = skeletons.get(layout)
+        feet = bodies[:, list(skeleton.feet)].mean(axis=1)  # [N, 3]
+        upwards = np.median(bodies[:, skeleton.head] - feet, axis=0) / max(size, 1e-9)
+        found.update(head_above_feet=upwards[1], head_behind_feet=upwards[2], feet_z=np.median(feet[:, 2]))
+        # The length that is exceeded in a tenth of the frames: a bone keeps its length, joints that touch now and then
+        # do not.
+        found["detour"] = _detour(np.quantile(distances, 0.9, axis=0), skeleton)
+        parents, children = np.transpose(skeleton.bones)
+        found["bones"] = np.median(distances[:, parents, children], axis=0)
+    return [{name: np.round(value, 4).tolist() for name, value in found.items()}]
+
+
+def _detour(distances: np.ndarray, layout: skeletons.Layout) -> float:
+    """How much longer the three worst bones are than the steps of a way past other joints.
+
+    Args:
+        distances: ``[J, J]`` metres between joints.
+        layout: A :class:`zoo.skeletons.Layout`.
+
+    Returns:
+        Sum of the differences over the three bones for which it is largest, as a fraction of the sum over all bones of
+        the shorter lengths.
+    """
+    steps = distances.copy()  # [J, J] the longest step on the way with the shortest steps
+    for joint in range(len(steps)):
+        steps = np.minimum(steps, np.maximum(steps[:, joint, np.newaxis], steps[joint]))
+    parents, children = np.transpose(layout.bones)
+    shorter = steps[parents, children]
+    longer = np.sort(distances[parents, children] - shorter)
+    return float(longer[-3:].sum() / max(shorter.sum(), 1e-9))
+
+
+def summary(clips: Sequence[Mapping[str, Any]], layout: str = "") -> dict[str, Any]:
+    """The medians of clips.
+
+    Args:
+        clips: Results of :func:`measure`, in one list.
+        layout: As there.
+
+    Returns:
+        JSON values: ``clips``, their number; the medians; by name, the lengths of the bones in metres. Empty without a
+        clip.
+    """
+    if not clips:
+        return {}
+    medians = {name: np.round(np.median([clip[name] for clip in clips], axis=0), 4).tolist() for name in clips[0]}
+    if layout:
+        skeleton = skeletons.get(layout)
+        names = ["-".join(skeleton.joints[joint] for joint in bone) for bone in skeleton.bones]
+        medians["bones"] = dict(zip(names, medians["bones"]))
+    return {"clips": len(clips), **medians}
+
+
+def doubts(found: Mapping[str, Any], layout: str = "") -> str:
+    """What is not plausible in a result of :func:`summary`, in one line; empty where nothing is.
+
+    Args:
+        found: The medians; those that are not there are not judged.
+        layout: Name of the skeleton layout.
+
+    Returns:
+        Text that begins with what was seen.
+
+    Example:
+        >>> doubts({"size": 1630.0, "distance": 2400.0})
+        'a body of 1,630 m from end to end, 2,400 m from the camera: multiply xyz by 0.001 (they look like millimetres)'
+    """
+    if not found:
+        return ""
+    problems = [_units(found), _order(found, layout) or _upwards(found)]
+    return "; ".join(filter(None, problems))
+
+
+def warn(name: object, found: Mapping[str, Any], layout: str = "") -> None:
+    """Prints one line on stderr where :func:`doubts` has some; ``name`` is that of the dataset or the file."""
+    problems = doubts(found, layout)
+    if problems:
+        messages.warn(f"{name}: its poses cannot be right: {problems}")
+
+
+def warn_of_clip(name: object, xyz: np.ndarray) -> None:
+    """:func:`warn` for one clip, whose layout is the one that has as many joints.
+
+    Args:
+        name: Of its file.
+        xyz: ``[T, M, J, 3]`` without gaps; an absent person is all zeros.
+    """
+    layout = next((known.name for known in skeletons.LAYOUTS.values() if known.num_joints == xyz.shape[2]), "")
+    warn(name, summary(measure(xyz, layout=layout), layout), layout)
+
+
+def _units(found):
+    size, distance = found["size"], found["distance"]
+    seen = f"a body of {_metres(size)} from end to end"
+    if found.get("bones"):
+        seen += f", bones of {_metres(np.median(list(found['bones'].values())))}"
+    if distance > FARTHEST:
+        seen += f", {_metres(distance)} from the camera"
+    if SMALLEST <= size <= LARGEST:
+        return f"{seen}: give xyz in the camera's coordinates" if distance > FARTHEST else ""
+    for name, in_a_metre in _UNITS.items():
+        if _ADULT[0] <= size / in_a_metre <= _ADULT[1]:
+            return f"{seen}: multiply xyz by {1 / in_a_metre:g} (they look like {name})"
+    return f"{seen}: give xyz in metres, a person measures {SMALLEST:g} to {LARGEST:g} m"
+
+
+def _metres(length):
+    return f"{length:,.0f} m" if length >= 100 else f"{length:.3g} m"
+
+
+def _order(found, layout):
+    if found.get("detour", 0.0) <= LONGEST_DETOUR:
+        return ""
+    name, length = max(found["bones"].items(), key=lambda bone: bone[1])
+    return (
+        f"the bone {name} measures {length / max(found['size'], 1e-9):.0%} of the body: the joints seem in another "
+        f"order than that of the layout {layout}, zoo.skeletons.get({layout!r}).joints"
+    )
+
+
+def _upwards(found):
+    height = found.get("head_above_feet", 1.0)
+    if height < UPSIDE_DOWN:
+        return f"the head below the feet by {-height:.0%} of the body: y must point upwards, multiply it by -1"
+    floor = found.get("feet_z", 1.0) < 0.2 * found["size"]
+    if floor and abs(height) < 0.5 and found.get("head_behind_feet", 0.0) > UPRIGHT_Z:
+        return "the head behind the feet, which are at the camera: z seems to point upwards, give (x, z, y) as xyz"
+    return ""
