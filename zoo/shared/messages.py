@@ -1,12 +1,18 @@
-"""Parts of messages: the nearest valid name, another library's error in one line, an address without its password."""
+"""Messages: warnings, the nearest valid name, another library's error in one line, an address without its password."""
 
 from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
+
+
+def warn(text: str) -> None:
+    """Prints ``warning: `` and the text in one line on stderr: something is likely wrong, and the work goes on."""
+    print(f"warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def nearest(word: object, valid: Iterable) -> str:
