@@ -58,7 +58,8 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
         metrics: The :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        Text. The papers' figures stand in a column of their own: they were not measured here.
+        Text. The papers' figures stand in a column of their own: they were not measured here. A last line states
+        where no paper reports one for this run's model.
     """
     figures = reported(recipe.data.dataset, protocol) if split == "test" else {}
     own = [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
@@ -66,7 +67,13 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
     rows = [[f"{model}, this run", *own, f"{figures[model]:.1f}%" if model in figures else "-"]]
     rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
     header = [f"{recipe.data.dataset}/{protocol}", "top-1", "mean per class", "top-5", "reported by its paper"]
-    return table(header, rows)
+    if model in figures:
+        return table(header, rows)
+    what = f"an accuracy of {model} on {recipe.data.dataset}/{protocol}"
+    missing = (
+        f"no paper reports {what}" if split == "test" else f"papers report accuracies on test clips, not on {split}"
+    )
+    return f"{table(header, rows)}\n{missing}"
 
 
 def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:
