@@ -114,12 +114,12 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
     strategy = distribution.strategy()
     records = pipeline.Records(data)
     _check(recipe, records)
-    if distribution.is_chief(strategy):
-        _warn_of_few_validation_clips(recipe, records)
     trainer.check(recipe, records, strategy)
     _configure(recipe, strategy)
     prepared = trainer.prepare(recipe, records, strategy)
     with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
+        if distribution.is_chief(strategy):
+            _warn_of_few_validation_clips(recipe, records)
         trainer.train(recipe, records, prepared, strategy, output)
     return run_directory.RunDirectory(output)
 

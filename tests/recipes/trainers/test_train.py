@@ -205,13 +205,15 @@ def test_mistakes_are_one_line(tmp_path, dataset, capsys, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
-def test_too_few_validation_clips(tmp_path, recipe_file, run_command, small_synthadl):
+def test_too_few_validation_clips(tmp_path, recipe_file, run_command, small_synthadl, capsys):
     data = small_synthadl(subjects=3, parts="none")
-    inputs = ["--recipe", recipe_file, "--data", data, "--output", tmp_path / "run"]
-    status, _, err = run_command(train.main, *inputs, "--set", "batch=1000")
-    assert status == 2
-    assert "3 validation clips in cv, few to choose on: convert again with more --subjects or --repetitions" in err
-    status, _, err = run_command(train.main, *inputs, "--set", "data.protocol=cs")
+    capsys.readouterr()
+    train._warn_of_few_validation_clips(config.load(recipe_file), pipeline.Records(data))
+    expected = "has 4 validation clips in cv, few to choose on: convert again with more --subjects or --repetitions"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{expected}, or --set stages.first.monitor=last" in line
+    arguments = ["--recipe", recipe_file, "--data", data, "--output", tmp_path / "run", "--set", "data.protocol=cs"]
+    status, _, err = run_command(train.main, *arguments)
     assert status == 2
     assert "has no validation clips in protocol cs: convert again with more --subjects or --repetitions" in err
 
