@@ -206,7 +206,7 @@ def test_mistakes_are_one_line(tmp_path, dataset, capsys, arguments, words):
 
 
 def test_too_few_validation_clips(tmp_path, recipe_file, run_command, small_synthadl, capsys):
-    data = small_synthadl(subjects=3, parts="none")
+    data = small_synthadl(subjects=2, parts="none")
     capsys.readouterr()
     train._warn_of_few_validation_clips(config.load(recipe_file), pipeline.Records(data))
     expected = "has 4 validation clips in cv, few to choose on: convert again with more --subjects or --repetitions"
