@@ -1,6 +1,7 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
 #   make test     the quick tests, in some minutes
+#   make smoke    a minute of them: every model; a small dataset converted, trained on, exported and served
 #   make test-all every test: also processes killed and resumed, all recipes, full-size networks
 #   make lint     style, and the types of public names
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
@@ -11,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test test-slow test-all lint bench clean
+.PHONY: help setup demo test smoke test-slow test-all lint bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,6 +37,13 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorde
 
 test: setup
 	$(PYTEST) -m 'not slow'
+
+# For one more Python of a row that is tested on another.
+SMOKE := tests/zoo/models/test_harness.py::test_output_is_a_distribution tests/tfrecords/converting/test_video.py \
+  tests/recipes/test_part_of_classes.py tests/serving/server/test_client_and_server.py::test_every_signature_of_a_label
+
+smoke: setup
+	$(PYTEST) $(SMOKE)
 
 test-slow: setup
 	$(PYTEST) -m slow

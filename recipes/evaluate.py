@@ -43,17 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data", type=storage.location, metavar="DIR", help="converted dataset (default: the training's)"
     )
     parser.add_argument("--protocol", help="evaluation protocol (default: the training's)")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="part of the protocol")
-    fused = "other runs, whose scores are fused with this one's"
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="split of the protocol")
+    fused = "other runs whose scores are combined with those of --run"
     parser.add_argument("--fuse", type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=fused)
     parser.add_argument(
-        "--fuse-data", type=storage.location, metavar="DIR", help="their dataset (default: that of their training)"
+        "--fuse-data",
+        type=storage.location,
+        metavar="DIR",
+        help="converted dataset of the runs of --fuse (default: that of their training)",
     )
-    how = "how scores are fused: their product (default), or their mean"
+    how = "how --fuse combines scores"
     parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
-    compared = "another run, evaluated before: the gain of every class over it"
+    compared = "another run, evaluated before: show how much better each class is recognised"
     parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
-    drawn = "draw the attention of N clips, wrong and right ones; reads the split once more"
+    drawn = "draw the attention maps of N clips, of wrong and right predictions; reads the split once more"
     parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
     parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
     arguments = parser.parse_args(argv)
@@ -143,6 +146,9 @@ def evaluate(
 
     print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
     print(tables.comparison(scored.recipe, protocol, split, scored.metrics))
+    if gains is not None and compared_rows is not None:
+        other = sum(int(row["correct"]) for row in compared_rows) / len(compared_rows)
+        print(f"top-1 of {summary['compared_with']}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
     print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
     return scored.metrics
 

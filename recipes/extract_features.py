@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=storage.folder, required=True, metavar="DIR", help="folder to write")
     cuts = "numbers of segments a clip is cut into"
     parser.add_argument("--granularities", default="2,3,4", metavar="G[,G]", help=cuts)
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="segments that the network sees at once")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="batch size, in segments")
     parser.add_argument("--mixed-precision", choices=PRECISIONS, default="float32", help="what the network computes in")
     parser.add_argument("--keep-pictures", action="store_true", help="store the pictures too, as training global needs")
     arguments = parser.parse_args(argv)
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.batch < 1:
         raise UserError(f"--batch {arguments.batch}: expected at least 1")
     if arguments.model and not arguments.data:
-        raise UserError("--data is missing: a model alone does not say which dataset to read")
+        raise UserError("--data is missing: expected the converted dataset that --model reads")
     found, written = extract(
         arguments.out,
         run=arguments.run,

@@ -8,7 +8,7 @@
         environment.json   versions, seed, command, devices, data
         history.csv        one row per stage and epoch
         logs/<stage>/      TensorBoard
-        stages/<stage>/    checkpoints while a stage trains, its best model.keras afterwards
+        stages/<stage>/    checkpoints until the next stage begins; the best model.keras once it has ended
         model.keras        the result: the best model of the last stage; written last
         evaluation/<protocol>-<split>/
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfrecords import storage
-from zoo.shared import command_line, files
+from tfrecords import datasets, protocols, storage
+from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from recipes.config import Recipe
     from recipes.run_directory import RunDirectory
+    from recipes.trainers.base import Trainer
     from tfrecords.reading.pipeline import Inputs, Records
 
 # Keys that a resumed training may change: they affect how it goes on, not the epochs before.
@@ -81,7 +82,9 @@ def _parser() -> command_line.ArgumentParser:
     change = "change the recipe, such as stages.pose.epochs=50"
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=change)
     parser.add_argument("--seed", type=int, help="short for --set seed=SEED")
-    parser.add_argument("--resume", action="store_true", help="go on with the training in the run directory, if any")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the training in the run directory, if there is one"
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument("--print", action="store_true", help="print the resolved recipe and exit")
     return parser
@@ -116,7 +119,9 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
         records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
     _configure(recipe, strategy)
     prepared = trainer.prepare(recipe, records, strategy)
-    with _opened(output, recipe, prepared.inputs, records, strategy, resume):
+    with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
+        if distribution.is_chief(strategy):
+            _warn_of_few_validation_clips(recipe, records)
         trainer.train(recipe, records, prepared, strategy, output)
     return run_directory.RunDirectory(output)
 
@@ -125,6 +130,7 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
 def _opened(
     output: pathlib.Path,
     recipe: Recipe,
+    trainer: Trainer,
     inputs: Inputs,
     records: Records,
     strategy: tf.distribute.Strategy,
@@ -144,7 +150,7 @@ def _opened(
             labels = records.labels_of(recipe.data.protocol)
             run_directory.create(output, recipe=recipe, inputs=inputs, labels=labels, environment=environment)
         elif resume:
-            _check_resumed(output, recipe, records)
+            _resume(output, recipe, trainer, records)
         else:
             raise UserError(f"{output} holds a training already: continue with --resume, or give another --output")
         distribution.wait(strategy)
@@ -161,7 +167,22 @@ def _check(recipe: Recipe, records: Records) -> None:
     if data.protocol not in records.protocols:
         raise UserError(f"data.protocol: {config.unknown('unknown protocol', data.protocol, records.protocols)}")
     if not records.count(data.protocol, "val"):
-        raise UserError(f"{records.directory} has no clips to validate on in {data.protocol}: convert more clips")
+        more = datasets.get(data.dataset).more_validation
+        raise UserError(f"{records.directory} has no validation clips in protocol {data.protocol}: {more}")
+
+
+def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
+    """Where the best epoch of a stage, or a parameter of an estimator, is chosen on them."""
+    protocol = recipe.data.protocol
+    clips = {split: records.count(protocol, split) for split in ("train", "val")}
+    chosen = [stage.name for stage in recipe.stages if stage.monitor != "last"]
+    few = protocols.few_validation_clips(clips, len(records.labels_of(protocol)))
+    if few and (chosen or recipe.is_estimator):
+        instead = f", or --set stages.{chosen[0]}.monitor=last" if chosen else ""
+        more = datasets.get(recipe.data.dataset).more_validation
+        messages.warn(
+            f"{records.directory} has {clips['val']} validation clips in {protocol}, few to choose on: {more}{instead}"
+        )
 
 
 def _configure(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
@@ -180,20 +201,19 @@ def _configure(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _check_resumed(output: pathlib.Path, recipe: Recipe, records: Records) -> None:
+def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Records) -> None:
     """A resumed training has the same data and recipe; only keys in :data:`_CHANGEABLE` may differ."""
     from recipes import config, run_directory
 
     run = run_directory.RunDirectory(output)
-    for key in config.differences(run.recipe, recipe):
+    changed = config.differences(run.recipe, recipe)
+    for key in changed:
         if not any(fnmatch.fnmatchcase(key, pattern) for pattern in _CHANGEABLE):
             raise UserError(f"{output} was started with another {key}, which cannot change now: give another --output")
         print(f"{key} differs from what the training was started with", flush=True)
-        for stage in recipe.stages:
-            if run_directory.stage_is_finished(output, stage.name) and key.startswith(f"stages.{stage.name}."):
-                raise UserError(f"stage {stage.name} has ended in {output}, {key} cannot change: give another --output")
     if run.environment["data"]["manifest_sha256"] != records.sha256:
         raise UserError(f"{output} was started on other data than {records.directory} holds: give another --output")
+    trainer.change(recipe, changed, output)
     files.write_text(output / run_directory.RECIPE, recipe.to_yaml())
 
 

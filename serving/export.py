@@ -53,21 +53,28 @@ def _parser() -> command_line.ArgumentParser:
     positive = command_line.positive(int)
     parser.add_argument("--frames", type=positive, metavar="T", help="frames of a clip of --pretrained; default: 64")
     parser.add_argument("--size", type=positive, metavar="S", help="pixels of a frame of --pretrained; default: 224")
-    parser.add_argument("--to", required=True, metavar="BASE", help="folder of all models")
-    parser.add_argument("--name", help="name of the model; default: the method's")
-    parser.add_argument("--version", type=_version, metavar="N", help="version; default: the next")
+    parser.add_argument("--to", required=True, metavar="BASE", help="folder to export to, as BASE/<name>/<version>")
+    parser.add_argument("--name", help="name of the model; default: that of its method, such as vpn")
+    parser.add_argument(
+        "--version", type=_version, metavar="N", help="version number; default: one more than the newest"
+    )
     parser.add_argument(
         "--batch_sizes",
         type=_batch_size,
         nargs="+",
         default=[1],
         metavar="B",
-        help="numbers of clips that a server may join to a batch",
+        help="batch sizes (numbers of clips) that a server may use",
     )
     parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
-    parser.add_argument("--freeze", action="store_true", help="make weights constants, the graph optimised for a CPU")
     parser.add_argument(
-        "--compute", choices=freezing.COMPUTED, default="float32", help="type of a frozen graph's convolutions"
+        "--freeze", action="store_true", help="freeze the graph: weights become constants, folded for CPUs"
+    )
+    parser.add_argument(
+        "--compute",
+        choices=freezing.COMPUTED,
+        default="float32",
+        help="with --freeze: type in which convolutions are computed",
     )
     parser.add_argument(
         "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"

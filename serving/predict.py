@@ -156,12 +156,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.ArgumentParser(
         prog="python -m serving.predict", description="Classify a clip with a SavedModel, without a server."
     )
-    parser.add_argument("--model", required=True, metavar="PATH", help="BASE/<model> (its newest version) or a version")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="PATH",
+        help="SavedModel: BASE/<model>/<version>, or BASE/<model> for its newest version",
+    )
     parser.add_argument("--video", metavar="FILE", help="video file")
     parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .csv or N-UCLA's .json")
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
-    parser.add_argument("--top", type=positive(int), default=5, help="how many classes to show")
+    parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")
     parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
     arguments = parser.parse_args(argv)
     if bool(arguments.record) != bool(arguments.clip):

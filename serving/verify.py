@@ -95,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--server", required=True, metavar="HOST:PORT", help="address of the server")
     parser.add_argument("--model", required=True, metavar="NAME", help="name of the model")
     parser.add_argument(
-        "--clips", type=positive(int), default=8, metavar="N", help="number of clips, the first of the split"
+        "--clips",
+        type=positive(int),
+        default=8,
+        metavar="N",
+        help="number of clips to compare, from the start of the split",
     )
     parser.add_argument("--protocol", help="evaluation protocol; default: the run's")
     parser.add_argument("--split", default="test", help="split of the protocol")

@@ -13,10 +13,10 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from tfrecords import datasets, storage
+from tfrecords import datasets, protocols, storage
 from tfrecords.converting import beam, plausibility, preview, writer
 from tfrecords.datasets import base
-from zoo.shared import command_line
+from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 
@@ -32,14 +32,31 @@ def _parser():
             "--out", type=storage.folder, metavar="DIR", help="folder to write; not needed with --dry-run"
         )
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
-        group.add_argument("--runner", metavar="NAME", help="convert by this runner of Apache Beam, on many machines")
         group.add_argument(
-            "--runner-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of the runner's own"
+            "--runner",
+            metavar="NAME",
+            help="convert on many machines, with this runner of Apache Beam, such as DataflowRunner",
+        )
+        group.add_argument(
+            "--runner-option",
+            action="append",
+            default=[],
+            metavar="--NAME=VALUE",
+            help="an option of that runner; may be given several times",
         )
         sharding = group.add_mutually_exclusive_group()
-        sharding.add_argument("--shards", type=int, metavar="N", help="shards per split group")
         sharding.add_argument(
-            "--clips-per-shard", type=int, metavar="N", default=writer.CLIPS_PER_SHARD, help="clips in a shard, at most"
+            "--shards",
+            type=int,
+            metavar="N",
+            help="TFRecord files (shards) per combination of splits; default: see --clips-per-shard",
+        )
+        sharding.add_argument(
+            "--clips-per-shard",
+            type=int,
+            metavar="N",
+            default=writer.CLIPS_PER_SHARD,
+            help="most clips in one TFRecord file",
         )
         group.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
         if issubclass(source, base.VideoSource):
@@ -47,7 +64,7 @@ def _parser():
                 "--preview", type=pathlib.Path, metavar="FILE",
                 help="convert nothing, but draw boxes and joints of some clips, over frames if any: a .png or .jpg",
             )  # fmt: skip
-            group.add_argument("--clip", metavar="ID", help="preview this clip alone")
+            group.add_argument("--clip", metavar="ID", help="with --preview: draw this clip only")
     return parser
 
 
@@ -71,14 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{clips} clips, {frames} frames each: {arguments.preview}")
         return 0
     if getattr(arguments, "clip", None):
-        raise UserError("--clip chooses what --preview FILE draws, which is not given")
+        raise UserError("--clip is an option of --preview: give --preview FILE too")
     if not arguments.out and not arguments.dry_run:
         raise UserError("--out DIR is needed: the folder to write (or --dry-run to write nothing)")
     source = datasets.get(arguments.dataset).from_arguments(arguments)
     if arguments.runner_option and not arguments.runner:
-        raise UserError("--runner-option is of a runner of Apache Beam: name one with --runner")
+        raise UserError("--runner-option needs a runner of Apache Beam: name it with --runner")
     if arguments.runner and arguments.dry_run:
-        raise UserError("--dry-run reads on this machine: leave --runner out")
+        raise UserError("--dry-run does not run on Apache Beam: leave --runner out")
     if arguments.runner:
         beam.check(arguments.runner)
 
@@ -92,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rejected = writer.summary_of_rejected(found["rejected"])
         print(f"{found['counts']['clips']} clips can be converted, {rejected}; nothing written")
         plausibility.warn(source.name, found["poses"], source.layout)
+        _warn_of_few_validation_clips(source, found)
         return 0 if found["counts"]["clips"] else command_line.USER_ERROR
     found, written = writer.convert(
         source,
@@ -107,7 +125,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     rejected = writer.summary_of_rejected(found["rejected"])
     print(f"{done}{found['counts']['clips']} clips in {shards} shards, {rejected}: {arguments.out}")
     plausibility.warn(arguments.out, found.get("poses", {}), source.layout)
+    _warn_of_few_validation_clips(source, found)
     return 0
+
+
+def _warn_of_few_validation_clips(source, found):
+    few = []
+    for name, protocol in found["protocols"].items():
+        clips = protocol["clips"]
+        if protocols.few_validation_clips(clips, len(protocol.get("labels", found["labels"]))):
+            few.append(f"{name} {clips['val']} of {clips['train'] + clips['val']}")
+    if few:
+        messages.warn(
+            f"few validation clips, which choose the best epoch of a training: {', '.join(few)}; "
+            f"{source.more_validation}, or train with monitor: last"
+        )
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from zoo.shared.errors import UserError
 def _parser():
     parser = command_line.ArgumentParser(prog="python -m tfrecords.inspect", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "directory", type=storage.location, metavar="DIR", help="what tfrecords.convert wrote: folder, s3://"
+        "directory", type=storage.location, metavar="DIR", help="converted dataset: a folder, or s3://BUCKET/FOLDER"
     )
     parser.add_argument("--verify", action="store_true", help="check every shard's SHA-256 and decode every record")
-    parser.add_argument("--clip", metavar="ID", help="show one clip's fields")
-    parser.add_argument("--json", action="store_true", help="JSON for machines")
+    parser.add_argument("--clip", metavar="ID", help="show the fields of this clip")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

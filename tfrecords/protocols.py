@@ -22,6 +22,7 @@ from tfrecords.schema import ClipInfo
 
 SPLITS = ("train", "val", "test")
 VALIDATION_FRACTION = 0.1
+FEW_VALIDATION_CLIPS = 10  # fewer make an accuracy that moves in steps of more than 10 %
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +237,20 @@ def train_or_val(performance: str) -> str:
         performance: Text that names the performance.
     """
     return "val" if _hash(performance) < VALIDATION_FRACTION else "train"
+
+
+def few_validation_clips(clips: Mapping[str, int], classes: int) -> bool:
+    """Whether a protocol's validation clips are too few to choose an epoch on: under 10, or not one for each class.
+
+    Args:
+        clips: Split -> number of clips.
+        classes: Number of classes.
+
+    Example:
+        >>> few_validation_clips({"train": 28, "val": 2}, classes=3)
+        True
+    """
+    return clips.get("train", 0) > 0 and clips.get("val", 0) < max(FEW_VALIDATION_CLIPS, classes)
 
 
 def splits_of(dataset: str, clip_id: str) -> dict[str, str | None]:

@@ -72,7 +72,8 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
         metrics: The :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        Text. The papers' figures stand in a column of their own: they were not measured here.
+        Text. The papers' figures stand in a column of their own: they were not measured here. A last line states
+        where no paper reports one for this run's model.
     """
     figures = reported(recipe.data.dataset, protocol) if split == "test" else {}
     own = [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
@@ -81,7 +82,14 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
     rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
     dataset = recipe.data.dataset
     tested, papers = f"{dataset}/{protocol}{fold_note(dataset, protocol)}", f"its paper{mean_note(dataset, protocol)}"
-    return table([tested, "top-1", "mean per class", "top-5", f"reported by {papers}"], rows)
+    header = [tested, "top-1", "mean per class", "top-5", f"reported by {papers}"]
+    if model in figures:
+        return table(header, rows)
+    what = f"an accuracy of {model} on {dataset}/{protocol}"
+    missing = (
+        f"no paper reports {what}" if split == "test" else f"papers report accuracies on test clips, not on {split}"
+    )
+    return f"{table(header, rows)}\n{missing}"
 
 
 def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:

@@ -8,6 +8,7 @@ A new trainer is a subclass of :class:`Trainer` in a module of its own, and one 
     trainer.check(recipe, records, strategy)                     # UserError: the recipe does not fit data or machine
     prepared = trainer.prepare(recipe, records, strategy)        # models and inputs; mistakes show before hours
     with ...:                                                    # the run directory is made or checked, and locked
+        trainer.change(recipe, keys, run)                        # if an earlier call had other values of these keys
         trainer.train(recipe, records, prepared, strategy, run)  # goes on where an earlier call was stopped
 
 and ``evaluate.py``, for a run directory::
@@ -23,6 +24,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from recipes.config import Recipe
@@ -87,6 +89,18 @@ class Trainer(abc.ABC):
 
         Raises:
             UserError: The recipe does not fit the data, or a file cannot be read or written.
+        """
+
+    def change(self, recipe: Recipe, keys: Sequence[str], run: pathlib.Path) -> None:  # noqa: B027
+        """Lets a run go on with other values of some keys of its recipe, those that a resumed training may change.
+
+        Args:
+            recipe: The recipe with the new values.
+            keys: The keys that differ.
+            run: Path of the run directory, which is locked.
+
+        Raises:
+            UserError: What a key determines is done already.
         """
 
     @abc.abstractmethod

@@ -75,8 +75,7 @@ class Checkpoints:
             files.sync(file)
         partial.rename(self._path(epoch))
         files.sync(self.folder)
-        for epoch in set(self.epochs()) - set(keep):
-            self._clear(self._path(epoch))
+        self.keep(keep)
 
     def read(self, epoch: int, **objects: Any) -> None:
         """Restores an epoch's checkpoint into objects whose variables exist."""
@@ -94,6 +93,11 @@ class Checkpoints:
             reason = messages.one_line(error)
             raise UserError(f"{path}: cannot be read ({reason}), remove it and continue with --resume") from None
         status.expect_partial()
+
+    def keep(self, epochs: set[int]) -> None:
+        """Removes the checkpoints of all other epochs."""
+        for epoch in set(self.epochs()) - epochs:
+            self._clear(self._path(epoch))
 
     def clear(self) -> None:
         """Removes all checkpoints."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,12 +74,15 @@ class KerasTrainer(Trainer):
     ) -> None:
         """Trains all stages; the model of the last one is the run's."""
         is_chief = distribution.is_chief(strategy)
-        for stage in recipe.stages:
+        for number, stage in enumerate(recipe.stages):
             saved = run_directory.stage_folder(run, stage.name) / run_directory.MODEL
             distribution.wait(strategy)
             if saved.is_file():
                 _print(f"{stage.name}: finished before, not repeated", is_chief)
                 continue
+            if is_chief:
+                for earlier in recipe.stages[:number]:  # from here on they cannot be trained further
+                    stage_checkpoints(run, earlier).clear()
             model, inputs = prepared.models.pop(stage.name)
             _initialise(model, stage, run, strategy)
             best = train_stage(
@@ -94,6 +97,13 @@ class KerasTrainer(Trainer):
             with files.whole_file(run / run_directory.MODEL) as partial:
                 shutil.copyfile(saved, partial)
         distribution.wait(strategy)
+
+    def change(self, recipe: Recipe, keys: Sequence[str], run: pathlib.Path) -> None:
+        """A stage that has ended goes on where the new values give it more epochs and no later stage has begun."""
+        for number, stage in enumerate(recipe.stages):
+            changed = [key for key in keys if key.startswith(f"stages.{stage.name}.")]
+            if changed and run_directory.stage_is_finished(run, stage.name):
+                _reopen(run, stage, changed[0], later=recipe.stages[number + 1 :])
 
     def load(self, run: RunDirectory) -> tf.keras.Model:
         """The trained model, in float32."""
@@ -158,6 +168,26 @@ def _initialise(model: tf.keras.Model, stage: Stage, run: pathlib.Path, strategy
     folder = run_directory.stage_folder(run, stage.name).parent
     with strategy.scope():
         models.initialise(model, stage, lambda source: zoo.load_model(folder / source / run_directory.MODEL))
+
+
+def _reopen(run: pathlib.Path, stage: Stage, key: str, later: Sequence[Stage]) -> None:
+    """Makes of a finished stage one that was stopped after its last epoch: its models are removed."""
+    ended, instead = f"stage {stage.name} has ended in {run}", f"{key} cannot change now: give another --output"
+    for other in later:
+        if run_directory.stage_folder(run, other.name).exists():
+            raise UserError(f"{ended} and {other.name} has begun, {instead}")
+    rows = stage_checkpoints(run, stage).history()
+    if not rows:
+        begin = f"--set stages.{stage.name}.init=[{run}] begins with its weights"
+        raise UserError(f"{ended} and keeps no checkpoint, {instead} ({begin})")
+    if len(rows) >= stage.epochs:
+        raise UserError(f"{ended} after {len(rows)} epochs: set stages.{stage.name}.epochs to more, or {instead}")
+    if history.has_ended(stage, rows):
+        patience = f"stages.{stage.name}.early_stopping"
+        raise UserError(f"{ended}, stopped early after {len(rows)} epochs: set {patience} to null or more patience")
+    _print(f"{stage.name}: goes on after epoch {len(rows)}; evaluate and export the run again afterwards", True)
+    for folder in (run, run_directory.stage_folder(run, stage.name)):
+        (folder / run_directory.MODEL).unlink(missing_ok=True)
 
 
 def _print(text: str, is_chief: bool) -> None:
@@ -303,7 +333,9 @@ def save_best(
     records: pipeline.Records,
     run: pathlib.Path,
 ) -> None:
-    """Saves a stage's model with the weights of its best epoch and removes its checkpoints: the stage is finished.
+    """Saves a stage's model with the weights of its best epoch: the stage is finished.
+
+    Of its checkpoints the best and the newest stay, so that it can go on to more epochs until the next stage begins.
 
     The saved model computes in float32, whatever precision it was trained in, so that it runs on every device.
 
@@ -329,7 +361,7 @@ def save_best(
         model.set_weights(trained.get_weights())
     with files.whole_file(run_directory.stage_folder(run, stage.name) / run_directory.MODEL) as partial:
         model.save(partial)
-    checkpoints.clear()
+    checkpoints.keep({epoch, *checkpoints.epochs()[-1:]})
 
 
 def stage_checkpoints(run: pathlib.Path, stage: Stage, writes: bool = True) -> Checkpoints:

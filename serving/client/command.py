@@ -67,17 +67,23 @@ def _add_server_options(group) -> None:
     group.add_argument("--model", required=True, metavar="NAME", help="name of the model")
     group.add_argument("--version", type=int, metavar="N", help="version; by default the newest")
     group.add_argument("--version-label", metavar="LABEL", help="label of a version, such as stable")
-    group.add_argument("--signature", metavar="NAME", help="by default serve_jpeg where the model has it")
+    group.add_argument(
+        "--signature", metavar="NAME", help="signature to call; by default serve_jpeg where the model has it"
+    )
     group.add_argument("--tls", action="store_true", help="use TLS; the next three options imply it")
     group.add_argument("--ca", metavar="FILE", help="certificate of the authority that signed the server's (PEM)")
     group.add_argument("--cert", metavar="FILE", help="the client's own certificate (PEM)")
     group.add_argument("--key", metavar="FILE", help="the private key of --cert (PEM)")
     group.add_argument("--timeout", type=positive(float), default=TIMEOUT, help="seconds to wait for a response")
     group.add_argument(
-        "--retries", type=not_negative, default=RETRIES, metavar="N", help="further attempts after UNAVAILABLE"
+        "--retries", type=not_negative, default=RETRIES, metavar="N", help="retries when the server is unavailable"
     )
     group.add_argument(
-        "--max-message-mb", type=positive(float), default=LARGEST_MB, metavar="MB", help="largest message, either way"
+        "--max-message-mb",
+        type=positive(float),
+        default=LARGEST_MB,
+        metavar="MB",
+        help="largest request or response in MB",
     )
 
 
@@ -89,12 +95,20 @@ def _add_clip_options(group) -> None:
 
 
 def _add_stream_options(group) -> None:
-    group.add_argument("--frames", metavar="FOLDER", help="folder to which pictures are added, instead of --video")
+    group.add_argument(
+        "--frames", metavar="FOLDER", help="folder that pictures are being written to, instead of --video"
+    )
     group.add_argument("--camera", metavar="SOURCE", help="number or address of a camera, instead of --video")
-    group.add_argument("--window", metavar="LENGTH", help="slide a window over it: frames such as 64, or seconds: 2.5s")
-    group.add_argument("--stride", metavar="LENGTH", help="from window to window; by default half a window")
+    group.add_argument(
+        "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
+    )
+    group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
     # No defaults here: these options are refused without --window.
-    group.add_argument("--smooth", metavar="HOW", help="none (the default), mean:WINDOWS or exponential:WEIGHT")
+    group.add_argument(
+        "--smooth",
+        metavar="HOW",
+        help="smooth the scores over windows: none (the default), mean:WINDOWS or exponential:WEIGHT",
+    )
     group.add_argument("--fps", type=positive(float), help="frames (or poses alone) per second; by default the file's")
     group.add_argument("--pose-fps", type=positive(float), help="poses per second; by default as many as frames")
     group.add_argument(
@@ -112,10 +126,15 @@ def _add_stream_options(group) -> None:
 
 
 def _add_output_options(group) -> None:
-    group.add_argument("--top", type=positive(int), default=5, metavar="N", help="how many classes")
-    group.add_argument("--format", choices=printing.FORMATS, default="table", help="JSON has a line per prediction")
+    group.add_argument("--top", type=positive(int), default=5, metavar="N", help="number of classes to print")
     group.add_argument(
-        "--outputs", default="", metavar="NAMES", help="further outputs, comma-separated; JSON has their values"
+        "--format", choices=printing.FORMATS, default="table", help="format of the output; JSON: a line per prediction"
+    )
+    group.add_argument(
+        "--outputs",
+        default="",
+        metavar="NAMES",
+        help="further outputs of the model, comma-separated; --format json prints their values",
     )
 
 

@@ -54,7 +54,7 @@ def write(
         out: Folder to write to; existing files are replaced, one at a time.
         tls: Folder of keys and certificates for :func:`serving.deploy.tf_serving.ssl_config`, or ``None``.
         verify: Whether clients must present a certificate.
-        memory: GiB a server may use; default: an estimate of what the models need.
+        memory: GiB a server may use; memory of a server; default: estimated from the models.
         cpus: Processors a server may use.
         replicas: Servers in Kubernetes.
 
@@ -110,16 +110,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.ArgumentParser(
         prog="python -m serving.config", description="Write TF-Serving's configuration for exported models."
     )
-    parser.add_argument("--models", required=True, metavar="BASE", help="folder of all models")
-    parser.add_argument("--out", required=True, metavar="DEPLOY", help="folder to write to")
-    for label, which in (("stable", "default: the newest but the canary"), ("canary", "default: none")):
+    parser.add_argument("--models", required=True, metavar="BASE", help="folder of the exported models")
+    parser.add_argument("--out", required=True, metavar="DEPLOY", help="folder to write the configuration to")
+    for label, which in (("stable", "default: the newest that is not the canary"), ("canary", "default: none")):
         parser.add_argument(
-            f"--{label}", type=_labelled, action="append", default=[], metavar="MODEL=N", help=f"its version; {which}"
+            f"--{label}",
+            type=_labelled,
+            action="append",
+            default=[],
+            metavar="MODEL=N",
+            help=f"version of a model with the label {label}; {which}",
         )
     parser.add_argument("--tls", metavar="FOLDER", help="folder with server.key and server.crt, to encrypt gRPC")
     parser.add_argument("--verify_clients", action="store_true", help="clients need a certificate of FOLDER/ca.crt")
     parser.add_argument(
-        "--memory", type=positive(int), metavar="GIB", help="default: an estimate of what the models need"
+        "--memory", type=positive(int), metavar="GIB", help="memory of a server; default: estimated from the models"
     )
     parser.add_argument("--cpus", type=positive(int), default=2, help="processors of a server")
     parser.add_argument("--replicas", type=positive(int), default=2, help="servers in Kubernetes")

@@ -217,7 +217,7 @@ def _free_version(folder: pathlib.Path, version: int | None) -> int:
     return free if version is None else version
 
 
-def _require_same_labels(folder: pathlib.Path, run: Run) -> None:
+def _require_same_labels(folder: pathlib.Path, run: Exportable) -> None:
     """``UserError`` where the newest version, of those that state their labels, has others or another order."""
     stated = [path for path in versions.find(folder).values() if (path / LABELS).is_file()]
     if not stated:
@@ -232,7 +232,7 @@ def _require_same_labels(folder: pathlib.Path, run: Run) -> None:
     ]
     differences = ", ".join(only) or "in another order"
     raise UserError(
-        f"{newest} has other labels than {run.path} ({differences}), and clients of the model {folder.name} "
+        f"{newest} has other labels than this export ({differences}), and clients of the model {folder.name} "
         "would get the new ones: give another --name, or --new-labels if they may"
     )
 

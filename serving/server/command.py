@@ -93,27 +93,41 @@ def _watch(manager: Manager, arguments: argparse.Namespace, stopping: threading.
 
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(prog="python -m serving.server", description="Serve models.")
-    parser.add_argument("--model_base_path", help="folder BASE/<model> with the version folders")
+    parser.add_argument("--model_base_path", help="folder of one model, BASE/<model>, with a folder for each version")
     parser.add_argument("--model_name", help="name of the model for clients")
-    parser.add_argument("--model_config_file", metavar="FILE", help="several models: a ModelServerConfig as text")
+    parser.add_argument(
+        "--model_config_file", metavar="FILE", help="text file with a ModelServerConfig: several models"
+    )
     parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
     parser.add_argument("--rest_api_port", type=int, metavar="PORT", help="REST and metrics; 0 takes a free port")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, such as ::1; 0.0.0.0 or :: for all networks"
     )
     parser.add_argument(
-        "--file_system_poll_wait_seconds", type=float, default=1.0, metavar="S", help="look for versions; 0: never"
+        "--file_system_poll_wait_seconds",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds between searches for new versions; 0: never",
     )
     parser.add_argument(
-        "--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="read it again; 0: never"
+        "--model_config_file_poll_wait_seconds",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds between reads of --model_config_file; 0: never",
     )
-    parser.add_argument("--enable_batching", action="store_true", help="join requests that arrive together")
-    parser.add_argument("--batching_parameters_file", metavar="FILE", help="BatchingParameters as text")
-    parser.add_argument("--ssl_config_file", metavar="FILE", help="SSLConfig as text: TLS on every port")
-    parser.add_argument("--max_message_bytes", type=int, default=MAX_MESSAGE_BYTES, metavar="N", help="longest request")
-    parser.add_argument("--max_requests", type=int, default=MAX_REQUESTS, metavar="N", help="gRPC requests at a time")
-    parser.add_argument("--log_json", action="store_true", help="one JSON object per line of the log")
-    parser.add_argument("--verbose", action="store_true", help="a line of the log for every request")
+    parser.add_argument("--enable_batching", action="store_true", help="join concurrent requests into batches")
+    parser.add_argument("--batching_parameters_file", metavar="FILE", help="text file with BatchingParameters")
+    parser.add_argument("--ssl_config_file", metavar="FILE", help="text file with an SSLConfig: TLS on every port")
+    parser.add_argument(
+        "--max_message_bytes", type=int, default=MAX_MESSAGE_BYTES, metavar="N", help="size of the largest request"
+    )
+    parser.add_argument(
+        "--max_requests", type=int, default=MAX_REQUESTS, metavar="N", help="gRPC requests handled at the same time"
+    )
+    parser.add_argument("--log_json", action="store_true", help="log JSON, one object per line")
+    parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser
 
 

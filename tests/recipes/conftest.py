@@ -50,12 +50,26 @@ seed: 3
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory):
-    """SynthADL in 60 clips of 15 frames, pictures of 32 pixels: 36 train, 4 validate, 20 test in protocol cv."""
-    folder = tmp_path_factory.mktemp("converted") / "synthetic"
-    options = ["--subjects=5", "--repetitions=1", "--frames=15", "--size=32", "--workers=1"]
-    assert convert.main(["synthetic", "--out", str(folder), *options]) == 0
-    return folder
+def small_synthadl(tmp_path_factory):
+    """Converts small sets of SynthADL: ``small_synthadl(subjects=5)`` gives the folder of 30 clips for each subject.
+
+    Clips have about 15 frames and pictures of 32 pixels; the options are those of ``python -m tfrecords.convert``.
+    """
+
+    def converted(**options):
+        folder = tmp_path_factory.mktemp("converted") / "synthetic"
+        options = {"repetitions": 1, "frames": 15, "size": 32, "workers": 1, **options}
+        line = ["synthetic", "--out", str(folder), *(f"--{name}={value}" for name, value in options.items())]
+        assert convert.main(line) == 0
+        return folder
+
+    return converted
+
+
+@pytest.fixture(scope="session")
+def dataset(small_synthadl):
+    """SynthADL in 150 clips: 88 train, 12 validate, 50 test in protocol cv."""
+    return small_synthadl(subjects=5)
 
 
 @pytest.fixture(scope="session")

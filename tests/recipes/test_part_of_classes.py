@@ -13,7 +13,6 @@ from recipes.trainers import fusion as two_level_fusion
 from serving import export
 from tests.recipes.conftest import command, error_of
 from tfrecords import inspect, protocols
-from tfrecords.converting import writer
 from tfrecords.datasets.synthetic import SynthADL
 from tfrecords.reading import pipeline
 
@@ -27,12 +26,11 @@ batch: 6
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("part") / "synthetic"
+def records(small_synthadl):
     part = dataclasses.replace(protocols.PROTOCOLS["synthetic"]["cv"], labels=CLASSES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(protocols.PROTOCOLS["synthetic"], "part", part)
-        writer.convert(SynthADL(subjects=5, repetitions=1, frames=15, parts=()), folder, workers=1)
+        folder = small_synthadl(subjects=5, parts="none")
     return pipeline.Records(folder)
 
 

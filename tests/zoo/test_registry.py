@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from tests.zoo import tiny_models
+from zoo import __main__ as zoo_command
 from zoo import models, registry
 
 
@@ -42,6 +43,24 @@ from zoo import models, registry
 def test_errors_name_what_is_valid(name, options, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.build(name, **{"num_classes": 3, **options})
+
+
+def test_one_model_on_the_command_line(run_command):
+    status, out, _ = run_command(zoo_command.main, "pose_lstm")
+    assert status == 0
+    assert out.startswith("pose_lstm: ")
+    known = zoo.describe("pose_lstm")
+    stated = (
+        known["paper"],
+        "smarthome/cs 42.5 %",
+        f"pose {'x'.join(map(str, known['inputs']['pose']))}",
+        f"{known['parameters'] / 1e6:.3f} M for 60 classes",
+    )
+    assert all(fact in out for fact in stated)
+    assert {line.split(" = ")[0].strip() for line in out.splitlines() if " = " in line} == set(known["options"])
+    status, out, err = run_command(zoo_command.main, "pose_lstm", "pose_lstn")
+    assert (status, out) == (2, "")
+    assert "did you mean 'pose_lstm'" in err
 
 
 def test_former_names_of_options_are_still_taken():

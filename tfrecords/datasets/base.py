@@ -50,6 +50,7 @@ class Source(abc.ABC):
         persons: Persons M a pose holds.
         fps: Frames per second.
         help: One line for the command line.
+        more_validation: How a user gets more validation clips; to be read after "too few: ".
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source(abc.ABC):
     persons: int
     fps: float
     help: str
+    more_validation = "convert more recordings"
 
     @classmethod
     @abc.abstractmethod

@@ -52,6 +52,7 @@ class Folder(base.VideoSource):
 
     name = "folder"
     help = "videos and poses of your own, listed in a CSV"
+    more_validation = "mark more clips as val in the CSV's column of splits, and convert again"
 
     def __init__(
         self,
@@ -74,17 +75,30 @@ class Folder(base.VideoSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--csv`` and what a CSV does not say."""
-        parser.add_argument("--csv", type=pathlib.Path, required=True, metavar="FILE", help="list of the clips")
+        """Adds ``--csv`` and what a CSV does not state."""
+        parser.add_argument(
+            "--csv",
+            type=pathlib.Path,
+            required=True,
+            metavar="FILE",
+            help="table of the clips: columns video, poses, label, split, ...",
+        )
         base.add_picture_arguments(parser)
         parser.add_argument(
-            "--layout", help=f"skeleton of the files of poses, one of {', '.join(skeletons.LAYOUTS)}; default: no poses"
+            "--layout",
+            help=f"skeleton of the pose files, one of {', '.join(skeletons.LAYOUTS)}; default: no poses",
         )
-        parser.add_argument("--persons", type=int, default=1, metavar="M", help="persons to store of each pose")
+        parser.add_argument(
+            "--persons",
+            type=int,
+            default=1,
+            metavar="M",
+            help="persons stored per frame: the first M",
+        )
         parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
         parser.add_argument(
             "--focal-length", type=float, default=0.0, metavar="PIXELS",
-            help="of the camera, where poses are in metres alone: projects the joints into the pictures",
+            help="focal length of the camera, to find the joints in the pictures where pose files hold metres alone",
         )  # fmt: skip
 
     @classmethod
@@ -97,7 +111,7 @@ class Folder(base.VideoSource):
             except ValueError as error:
                 raise UserError(f"--layout: {error}") from None
         elif parts != ("full_body",):
-            raise UserError(f"--parts {arguments.parts} needs poses: say with --layout what skeleton they are of")
+            raise UserError(f"--parts {arguments.parts} needs poses: name their skeleton with --layout")
         for option, least in (("persons", 1), ("fps", 1e-3), ("focal_length", 0.0)):
             value = getattr(arguments, option)
             if not least <= value < 1e6:
@@ -216,9 +230,11 @@ def _read_table(path, *, with_poses, with_pictures):
             raise UserError(f"--csv {path}: column {name!r}, expected split_<protocol> of letters, digits, _, . and -")
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
-    clips = {}
     for number, row in rows:
-        row = _checked(row, f"--csv {path} line {number}", needed, split_columns)
+        _check(row, f"--csv {path} line {number}", needed, split_columns)
+    clips = {}
+    for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
+        row["id"] = row.get("id") or default
         if row["id"] in clips:
             raise UserError(f"--csv {path} line {number}: the id {row['id']!r} is there twice, give a column 'id'")
         clips[row["id"]] = row
@@ -248,8 +264,8 @@ def _stripped(row):
     return {name: (value or "").strip() for name, value in row.items() if name}
 
 
-def _checked(row, where, needed, split_columns):
-    """A line with its numbers as such and its id."""
+def _check(row, where, needed, split_columns):
+    """Checks a line; makes numbers of its text."""
     for name in needed:
         if not row[name]:
             raise UserError(f"{where}: no {name}, expected one")
@@ -264,6 +280,17 @@ def _checked(row, where, needed, split_columns):
         if not (value.isascii() and value.isdigit() and len(value) < 10):
             raise UserError(f"{where}: {name} is {value!r}, expected a whole number from 0")
         row[name] = int(value)
-    source = row.get("video") or row.get("poses") or ""
-    row["id"] = row.get("id") or pathlib.PurePath(source).with_suffix("").as_posix().replace("/", ".")
-    return row
+
+
+def _default_ids(rows, folder):
+    """Ids of clips: the paths of their files, without what differs from machine to machine.
+
+    A path in the CSV's folder counts from there; all others count from the folder that they have in common.
+    """
+    folder = os.path.abspath(folder)
+    paths = [os.path.abspath(os.path.join(folder, row.get("video") or row["poses"])) for row in rows]
+    outside = [path for path in paths if os.path.commonpath([folder, path]) != folder]
+    common = os.path.commonpath([os.path.dirname(path) for path in outside]) if outside else folder
+    bases = dict.fromkeys(outside, common)
+    relative = (os.path.relpath(path, bases.get(path, folder)) for path in paths)
+    return [pathlib.PurePath(path).with_suffix("").as_posix().replace("/", ".") for path in relative]

@@ -77,7 +77,9 @@ class NUCLA(base.VideoSource):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds what every dataset of videos has, and ``--form``."""
         super().add_arguments(parser)
-        parser.add_argument("--form", choices=("json", "original"), help="which release; default: seen from the folder")
+        parser.add_argument(
+            "--form", choices=("json", "original"), help="release of the dataset; default: recognised by its files"
+        )
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> NUCLA:

@@ -124,6 +124,7 @@ class SynthADL(base.Source):
     persons = 1
     fps = FPS
     help = "SynthADL: activities rendered on this machine, with exact poses; needs no download"
+    more_validation = "convert again with more --subjects or --repetitions"
 
     def __init__(
         self,
@@ -141,14 +142,16 @@ class SynthADL(base.Source):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds the options that the generated clips depend on."""
-        parser.add_argument("--seed", type=int, default=0, help="another seed gives other people, rooms and motions")
+        parser.add_argument("--seed", type=int, default=0, help="random seed of people, rooms and motions")
         parser.add_argument("--subjects", type=int, default=8, help="number of people; odd ones train in protocol cs")
         parser.add_argument(
             "--repetitions", type=int, default=4, metavar="R",
             help=f"performances per activity and subject; {len(cls.labels)} activities x subjects x {len(CAMERAS)} "
             "cameras x R clips in all",
         )  # fmt: skip
-        parser.add_argument("--frames", type=int, default=40, help="mean frames of a clip, at 15 per second")
+        parser.add_argument(
+            "--frames", type=int, default=40, help="mean number of frames of a clip (15 frames per second)"
+        )
         parser.add_argument("--size", type=int, default=112, metavar="N", help="store pictures of N x N pixels")
         parser.add_argument(
             "--parts", default="full_body", metavar="PART[,PART]", help=f"some of {','.join(schema.PARTS)}, or none"

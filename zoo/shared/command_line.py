@@ -26,7 +26,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Help that states defaults, where there are any to state."""
 
     def _get_help_string(self, action):
-        said = action.default in (None, False) or "default: " in action.help
+        said = action.default in (None, False, "") or action.default == [] or "default: " in action.help
         return action.help if said else super()._get_help_string(action)
 
 

@@ -92,6 +92,8 @@ def everything(trained, tmp_path_factory):
     assert result.returncode == 0, result.stderr
     result = command("evaluate.py", "--run", run, "--compare", other, "--tsne")
     assert result.returncode == 0, result.stderr
+    assert "top-1 of other: " in result.stdout
+    assert "a gain of +0.0%" in result.stdout
     return run, run / "evaluation" / "cv-test"
 
 

@@ -113,7 +113,8 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
     assert [(row["epoch"], row["learning_rate"]) for row in run.history] == [(1, 0.05), (2, 0.01), (3, 0.01)]
     assert run.recipe == smaller
     assert all(np.isfinite(weight).all() for weight in run.model().get_weights())
-    assert not checkpoints.folder.exists()  # a finished stage keeps its model alone
+    best = history.best_epoch(run.history, "val_accuracy")
+    assert checkpoints.epochs() == sorted({best, 3})  # what more epochs need
 
 
 def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick, tmp_path, dataset, monkeypatch):
@@ -137,6 +138,15 @@ def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick,
     np.testing.assert_array_equal(biases["lstm_1"], np.repeat([0, 1, 0, 0], 4))  # as it began: the layer was frozen
     assert np.abs(biases["lstm_2"] - biases["lstm_1"]).max() > 0
     assert run.model().get_layer("lstm_1").trainable
+
+
+def test_a_finished_stage_that_cannot_go_on(tmp_path):
+    stage = a_stage(tmp_path, "epochs=9", "early_stopping={patience: 2}")
+    with pytest.raises(UserError, match=r"keeps no checkpoint.*give another --output \(--set stages.second.init=\["):
+        keras._reopen(tmp_path, stage, "stages.second.epochs", later=())
+    keras.stage_checkpoints(tmp_path, stage).save(epochs([0.5, 0.4, 0.4]), {3}, variable=tf.Variable(0.0))
+    with pytest.raises(UserError, match=r"stopped early after 3 epochs: set stages.second.early_stopping to null"):
+        keras._reopen(tmp_path, stage, "stages.second.epochs", later=())
 
 
 def test_two_writers_of_a_file_do_not_meet(tmp_path):

@@ -110,7 +110,7 @@ def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(tmp_path
     complete = tmp_path / "complete"
     result = run_process("train.py", "--recipe", recipe_file, "--data", dataset, "--output", complete, *long)
     assert result.returncode == 0, result.stderr
-    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", *long, "--resume"]
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--resume", *long]
     first, second = (tmp_path / "run" / "stages" / name for name in ("first", "second"))
     stop(start("train.py", *arguments), first, 3, signal.SIGKILL)
     stop(start("train.py", *arguments), second, 2, signal.SIGKILL)
@@ -124,9 +124,12 @@ def test_killed_in_each_stage_and_resumed_it_ends_with_the_same_weights(tmp_path
     assert interrupted.returncode == 130
     assert "Traceback" not in stderr
     assert "continue with --resume" in stderr
-    result = run_process("train.py", *arguments)
+    result = run_process("train.py", *arguments, "stages.second.epochs=7")
     assert result.returncode == 0, result.stderr
     assert "first: finished before, not repeated" in result.stdout
+    result = run_process("train.py", *arguments)  # it goes on after its end
+    assert result.returncode == 0, result.stderr
+    assert "second: goes on after epoch 7" in result.stdout
 
     run, expected_run = run_directory.RunDirectory(tmp_path / "run"), run_directory.RunDirectory(complete)
     equal(run.model(), expected_run.model())
@@ -168,6 +171,28 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_f
     assert "started with another model.lstm_units" in other
     ended = error_of(command("train.py", *arguments, "--resume", "--set", "stages.first.epochs=30"))
     assert "stage first has ended" in ended
+    assert "and second has begun" in ended
+    less = error_of(command("train.py", *arguments, "--resume", "--set", "stages.second.epochs=2"))
+    assert "after 3 epochs: set stages.second.epochs to more" in less
+
+
+def test_a_training_that_has_ended_goes_on_to_more_epochs(tmp_path, recipe_file, dataset):
+    """That it ends as if it had had them from the start is a part of a slow test."""
+    output = tmp_path / "run"
+
+    def train_for(epochs):
+        stage = f"{{name: only, epochs: {epochs}, optimizer: {{name: adam, learning_rate: 0.01}}}}"
+        arguments = ["--recipe", recipe_file, "--data", dataset, "--output", output, "--resume"]
+        result = command("train.py", *arguments, "--set", f"stages=[{stage}]")
+        assert result.returncode == 0, result.stderr
+        return result.stdout, run_directory.RunDirectory(output).history
+
+    _, before = train_for(2)
+    printed, after = train_for(3)
+    assert "only: goes on after epoch 2" in printed
+    assert after[:2] == before
+    assert len(after) == 3
+    assert "only: finished before" in train_for(3)[0]
 
 
 def test_a_class_without_a_training_clip_is_named(trained, recipe_file, dataset, tmp_path):
@@ -209,6 +234,19 @@ def test_mistakes_are_one_line(tmp_path, dataset, capsys, arguments, words):
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
     assert not (tmp_path / "run").exists()
+
+
+def test_too_few_validation_clips(tmp_path, recipe_file, run_command, small_synthadl, capsys):
+    data = small_synthadl(subjects=2, parts="none")
+    capsys.readouterr()
+    train._warn_of_few_validation_clips(config.load(recipe_file), pipeline.Records(data))
+    expected = "has 4 validation clips in cv, few to choose on: convert again with more --subjects or --repetitions"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{expected}, or --set stages.first.monitor=last" in line
+    arguments = ["--recipe", recipe_file, "--data", data, "--output", tmp_path / "run", "--set", "data.protocol=cs"]
+    status, _, err = run_command(train.main, *arguments)
+    assert status == 2
+    assert "has no validation clips in protocol cs: convert again with more --subjects or --repetitions" in err
 
 
 def test_list_and_print(capsys):

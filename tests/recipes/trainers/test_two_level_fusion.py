@@ -12,7 +12,7 @@ import pytest
 from recipes import config, evaluate, run_directory, train
 from recipes.trainers import base
 from recipes.trainers import fusion as two_level_fusion
-from tfrecords import convert, schema
+from tfrecords import schema
 from tfrecords.reading import pipeline
 from zoo import skeletons
 from zoo.fusion import Pair
@@ -36,12 +36,9 @@ batch: 16
 
 
 @pytest.fixture(scope="module")
-def hands(tmp_path_factory):
+def hands(small_synthadl):
     """SynthADL in 60 clips: 36 train, 4 validate, 20 test in protocol cv; with pictures of the right hand."""
-    folder = tmp_path_factory.mktemp("converted") / "synthetic"
-    options = ["--subjects=2", "--repetitions=1", "--frames=15", "--size=64", "--parts=full_body,right_hand"]
-    convert.main(["synthetic", "--out", str(folder), *options, "--workers=1"])
-    return folder
+    return small_synthadl(subjects=2, size=64, parts="full_body,right_hand")
 
 
 @pytest.fixture(scope="module")

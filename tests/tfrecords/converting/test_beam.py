@@ -59,8 +59,8 @@ def test_a_failing_worker_leaves_what_is_complete(source, tmp_path, monkeypatch)
     ("options", "reason"),
     [
         (["--runner", "Nobody"], "--runner Nobody: no runner of Apache Beam"),
-        (["--runner-option=--x=1"], "--runner-option is of a runner of Apache Beam"),
-        (["--runner", "DirectRunner", "--dry-run"], "--dry-run reads on this machine"),
+        (["--runner-option=--x=1"], "--runner-option needs a runner of Apache Beam"),
+        (["--runner", "DirectRunner", "--dry-run"], "--dry-run does not run on Apache Beam"),
     ],
 )
 def test_mistakes_of_the_user(source, tmp_path, options, reason):

@@ -47,7 +47,7 @@ def test_one_clip(source, tmp_path):
     assert not list(tmp_path.glob(".*"))
     with pytest.raises(UserError, match="no such clip"):
         convert.main([*command, "--clip", "S001C001P001R001A050"])
-    with pytest.raises(UserError, match="--clip chooses what --preview FILE draws"):
+    with pytest.raises(UserError, match="--clip is an option of --preview"):
         convert.main(["ntu60", "--source", str(source.folder), "--dry-run", "--clip", "S001C001P005R001A050"])
 
 

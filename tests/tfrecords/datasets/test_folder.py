@@ -45,6 +45,8 @@ def test_the_whole_way(table, run_command, tmp_path):
     options = ["--focal-length", recording_files.FOCAL_LENGTH, "--size", 32, "--out", tmp_path / "out", "--workers", 1]
     status, _, errors = run_command(convert.main, "folder", "--csv", table, "--layout", LAYOUT, *options)
     assert status == 0, errors
+    (warning,) = [line for line in errors.splitlines() if line.startswith("warning: few validation clips")]
+    assert "default 1 of 2, cv 0 of 1; mark more clips as val" in warning
     found = manifest.load(tmp_path / "out")
     assert found["labels"] == ["drink", "eat"]
     assert {name: p["clips"] for name, p in found["protocols"].items()} == {
@@ -122,6 +124,21 @@ def test_tables_of_spreadsheets(table, text):
     assert opened.labels == ("K\u00e4se", "eat, drink")  # however the accent is written
 
 
+@pytest.mark.parametrize("mount", ["/home/ann/disk", "/mnt"])
+@pytest.mark.parametrize(
+    ("videos", "ids"),
+    [
+        (["{mount}/day1/a.mp4", "{mount}/day2/a.mp4", "b.mp4"], ["b", "day1.a", "day2.a"]),
+        (["{mount}/a.mp4"], ["a"]),
+        (["../other/a.mp4", "{folder}/c/a.mp4", "./c/b.mp4"], ["a", "c.a", "c.b"]),
+    ],
+)
+def test_ids_do_not_depend_on_where_the_files_are(table, mount, videos, ids):
+    rows = [f"{video.format(mount=mount, folder=table.parent)},x,train" for video in videos]
+    table.write_text("\n".join(["video,label,split", *rows]))
+    assert [info.id for info in source(table).index().clips] == ids
+
+
 @pytest.mark.parametrize("mark", ["\n", "\u2028", "\x85"])
 def test_a_label_with_a_line_break_is_refused(table, mark):
     table.write_bytes(f'video,label,split\na.mp4,"eat{mark}soup",train\n'.encode())
@@ -160,7 +177,7 @@ def test_lists_that_are_refused(table, text, reason):
     ("options", "reason"),
     [
         (["--layout", "lcrnet"], "unknown skeleton layout 'lcrnet', did you mean 'lcrnet_13'"),
-        (["--parts", "none"], "--parts none needs poses: say with --layout"),
+        (["--parts", "none"], "--parts none needs poses: name their skeleton with --layout"),
         (["--persons", "0"], "--persons 0"),
         (["--focal-length", "-3"], "--focal-length -3"),
     ],
