@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import zoo
-from recipes import evaluate, model_card, run_directory
+from recipes import evaluate, model_card, publish, run_directory
 from recipes.reports import cards
+from serving.savedmodel import published
 from tests.recipes.conftest import ROOT, command, error_of
 from zoo import complexity, registry
 
@@ -39,6 +41,22 @@ def test_the_pages_in_the_project_are_what_the_command_renders():
     small = {name: complexity.parameters(zoo.build(name, num_classes=cards.CLASSES)) for name in ("pose_lstm", "i3d")}
     assert small.items() <= results["parameters"].items()
     assert set(results["parameters"]) == set(zoo.list_models())
+
+
+def test_a_published_run_is_the_model_and_its_card_and_nothing_of_the_machine(evaluated, tmp_path, run_command):
+    status, out, errors = run_command(publish.main, "--run", evaluated, "--to", tmp_path / "kitchen")
+    assert status == 0, errors
+    assert "zoo.from_pretrained" in out
+    found, run = published.find(tmp_path / "kitchen"), run_directory.RunDirectory(evaluated)
+    for weight, expected in zip(found.model().get_weights(), run.model().get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    assert (found.inputs, found.labels) == (run.inputs, list(run.labels))
+    metrics = json.loads((evaluated / "evaluation" / "cv-test" / "metrics.json").read_text())
+    card = (tmp_path / "kitchen" / "README.md").read_text()
+    assert f"| {run.recipe.seed} | {metrics['clips']} | {100 * metrics['top1']:.1f} |" in card
+    texts = [path.read_text() for path in (tmp_path / "kitchen").iterdir() if path.suffix != ".safetensors"]
+    assert not [text for text in texts if str(evaluated.parent) in text]
+    assert run_command(publish.main, "--run", evaluated, "--to", tmp_path / "kitchen")[0] == 2, "it exists"
 
 
 def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_path_factory):
