@@ -70,6 +70,10 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
+# A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
+_OPENING = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 class Video:
     """A video file, as a player shows it.
 
@@ -113,12 +117,12 @@ class Video:
             with self._open() as container:
                 packets = container.demux(self._stream(container))
                 return sum(1 for packet in packets if packet.size and not packet.is_discard)
-        except (av.error.FFmpegError, ValueError):
+        except (av.error.FFmpegError, ValueError, IndexError):
             return 0  # whoever decodes them finds out what is wrong
 
     def _open(self):
         # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
-        return av.open(f"file:{self.path}")
+        return av.open(f"file:{self.path}", **_OPENING)
 
     def _stream(self, container):
         """The stream of moving pictures: the cover of a piece of music is none."""
@@ -154,6 +158,11 @@ class Video:
             else:
                 reason = "damaged or no video file"
             raise ValueError(f"{self.path.name}: {reason}") from None
+        except IndexError:  # of PyAV, for a packet of a stream that the beginning of a transport stream does not have
+            copy = f"ffmpeg -i {self.path.name} -map 0:v:0 -c copy copy.mp4"
+            raise ValueError(
+                f"{self.path.name}: a further stream begins after frame {count}, copy it: {copy}"
+            ) from None
         if not count:
             raise ValueError(f"{self.path.name}: has no frames")
 

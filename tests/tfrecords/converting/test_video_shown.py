@@ -168,3 +168,16 @@ def test_the_cover_of_music_is_no_video(tmp_path):
         container.mux(sound.encode())
     with pytest.raises(ValueError, match=r"song\.mp3: has no moving picture"):
         video.Video(path)
+
+
+def test_a_title_that_is_no_utf8_is_no_fault(tmp_path):
+    path = tmp_path / "old.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "kitchen"
+        stream = container.add_stream("mpeg4", 10)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for number in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b"kitchen", "küche ".encode("latin-1") + b"!"))
+    assert len(list(video.Video(path))) == 3
