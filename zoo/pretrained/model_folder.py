@@ -25,7 +25,7 @@ from safetensors import numpy as arrays
 
 from zoo import built_model, layers, registry
 from zoo.checks import ZooError
-from zoo.pretrained import catalogue
+from zoo.pretrained import catalogue, fetching, i3d_checkpoint
 from zoo.shared import files, messages
 
 CONFIG = "config.json"
@@ -169,9 +169,10 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None) -> t
     """The model of a folder, or of a model hub.
 
     Args:
-        source: A folder of :func:`save_pretrained`; weights installed with the zoo, such as ``"pose_gcn_nucla"``; or
-            ``"owner/name"`` of a folder in the Hugging Face hub, which needs the package ``huggingface_hub``
-            (``pip install 'keras-adl-zoo[hub]'``) and the network.
+        source: A folder of :func:`save_pretrained`; a name of :func:`zoo.list_pretrained`, such as
+            ``"pose_gcn_nucla"`` or, once fetched, ``"kinetics400"``; or ``"owner/name"`` of a folder in the Hugging
+            Face hub, which needs the package ``huggingface_hub`` (``pip install 'keras-adl-zoo[hub]'``) and the
+            network.
         revision: Branch, tag or commit in the hub.
 
     Returns:
@@ -180,6 +181,11 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None) -> t
     Raises:
         ZooError: There is no such folder, the hub cannot be reached, or what is there is no model of this zoo.
     """
+    entry = catalogue.list_pretrained().get(str(source))
+    if isinstance(entry, catalogue.Pretrained):
+        model = built_model.built(entry.model, len(entry.labels), {})
+        i3d_checkpoint.load(model, fetching.checkpoint(entry.name))
+        return model
     return ModelFolder(find(source, revision)).model()
 
 
