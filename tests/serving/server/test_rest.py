@@ -150,7 +150,7 @@ def test_an_error_of_the_server_is_logged_and_reported(running, monkeypatch, cap
 # ----------------------------------------------------------------------------------------------------- bodies
 
 BODY = b'{"inputs": [["a", "bc"]]}'
-ZIPPED = gzip.compress(BODY)
+ZIPPED = gzip.compress(BODY, mtime=0)
 GZIP, CHUNKED = b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n"
 
 
@@ -183,7 +183,7 @@ def sized(headers, body):
         sized(GZIP, ZIPPED),
         sized(
             b"content-encoding: identity\r\nCONTENT-ENCODING: X-GZIP\r\n",
-            gzip.compress(BODY[:9]) + gzip.compress(BODY[9:]),
+            gzip.compress(BODY[:9], mtime=0) + gzip.compress(BODY[9:], mtime=0),
         ),
         sized(b"Content-Encoding: identity\r\n", BODY),
         (CHUNKED, chunked(BODY, 7)),
@@ -225,11 +225,11 @@ def test_invalid_bodies(running, headers, body, status, reason):
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        sized(GZIP, gzip.compress(bytes(10**6))),  # 1 kB
-        sized(GZIP, gzip.compress(gzip.compress(b"")) * 100),
+        sized(GZIP, gzip.compress(bytes(10**6), mtime=0)),  # 1 kB
+        sized(GZIP, gzip.compress(gzip.compress(b"", mtime=0), mtime=0) * 100),
         (CHUNKED, chunked(bytes(2000), 100)),
         (CHUNKED, b"FFFFFFFFFFFFFFFF\r\n"),
-        (GZIP + CHUNKED, chunked(gzip.compress(bytes(10**6)), 50)),
+        (GZIP + CHUNKED, chunked(gzip.compress(bytes(10**6), mtime=0), 50)),
     ],
 )
 def test_a_body_above_the_limit_in_any_encoding(running, monkeypatch, headers, body):
