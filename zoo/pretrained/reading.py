@@ -43,7 +43,7 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
     if not isinstance(weights, (str, os.PathLike)):
         raise ZooError(f"weights is {weights!r}, expected {_published()} or the path of a file")
     path = _path(model.name, weights)
-    if path.is_dir():
+    if os.fspath(weights) and path.is_dir():
         transfer_weights(model_folder.from_pretrained(path), model)
     elif path.suffix == ".keras":
         transfer_weights(load_model(path), model)

@@ -163,7 +163,7 @@ def test_labels_other_than_those_of_the_newest_version(linear_run_folder, linear
         (folder / "2" / export.LABELS).write_text("".join(f"{label}\n" for label in stated), encoding="utf-8")
         status, _, errors = run_command(export.main, *line)
         assert (status, errors.count("\n")) == (2, 1)
-        assert f"{folder / '2'} has other labels than {linear_run_folder} ({difference})" in errors
+        assert f"{folder / '2'} has other labels than this export ({difference})" in errors
     assert sorted(visible(folder)) == ["2", "3"]
     assert run_command(export.main, *line, "--new-labels")[0] == 0
     assert "4" in visible(folder)
