@@ -1,5 +1,6 @@
 # One command each; every one sets up what it needs in a private virtual environment.
-#   make demo     the whole way on a synthetic dataset: convert, train, evaluate, export, serve, query
+#   make demo     the whole way on a generated dataset: convert, train, evaluate, export, serve, query
+#   make demo VIDEO=my.mp4   the activity in a video of yours, with published weights, and a picture of it
 #   make test     the quick tests, in some minutes
 #   make smoke    a minute of them: every model; a small dataset converted, trained on, exported and served
 #   make test-all every test: also processes killed and resumed, all recipes, full-size networks
@@ -28,8 +29,12 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(BIN)/python -m pip check
 	@touch $@
 
+# The name of a file is passed on as it was given, whatever characters are in it.
+unexport VIDEO
+quote = '$(subst ','\'',$(1))'
+
 demo: setup
-	PATH="$(abspath $(BIN)):$$PATH" ./demo.sh
+	@PATH="$(abspath $(BIN)):$$PATH" VIDEO=$(call quote,$(value VIDEO)) ./demo.sh
 
 # Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file, and files
 # that share a trained run or an exported model (tests/conftest.py), stay in one process.

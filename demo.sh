@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# All steps on a synthetic dataset: convert, train, evaluate, export, serve, query. `make demo` sets up and runs it.
-# It writes everything to demo/ and starts from scratch every time.
+# `make demo` sets up and runs it; everything it writes is in demo/.
+# Without VIDEO: all steps on a generated dataset, from scratch: convert, train, evaluate, export, serve, query.
+# With VIDEO=FILE: what I3D with its published weights recognises in that file, and a picture of it.
 set -euo pipefail
+video=${VIDEO:-}
+case "$video" in
+  "" | /*) ;;
+  "~/"*) video=$HOME/${video#"~/"} ;; # not every shell expands it after "VIDEO="
+  *) video=$PWD/$video ;;
+esac
 cd "$(dirname "$0")"
 out=demo
 name=separable_sta
@@ -12,7 +19,22 @@ begin=$SECONDS
 
 step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - begin)); }
 
-rm -rf "$out"
+if [ -n "$video" ]; then
+  models=$out/pretrained # is kept: a second video needs no second export
+  # What is no video is refused here, not after the export.
+  python -c 'import sys; from serving.client.streams import VideoFrames; from zoo.shared import command_line
+sys.exit(command_line.run(lambda files: VideoFrames(*files) and 0, sys.argv[1:]))' "$video"
+  step "fetch the published weights, unless they are in the cache"
+  python -m zoo.weights kinetics400
+  step "export I3D with the 400 classes of Kinetics, unless it is in $models"
+  [ -e $models/i3d/1 ] || python -m serving.export --pretrained kinetics400 --to $models
+  step "predict"
+  python -m serving.predict --model $models/i3d "--video=$video" "--picture=$out/$(basename "$video").png"
+  step "done: the picture is $out/$(basename "$video").png"
+  exit
+fi
+
+rm -rf $out/{data,run,models,server.log}
 step "convert: 720 clips of SynthADL, rendered on this machine"
 python -m tfrecords.convert synthetic --out $out/data --repetitions 3 --size 80
 step "inspect"
@@ -42,3 +64,4 @@ wait "$server" || true
 server=
 step "done: the run directory is $out/run, with these plots"
 find $out/run -name '*.png'
+printf '\nTo recognise the activity in a video of yours: make demo VIDEO=my.mp4\n'

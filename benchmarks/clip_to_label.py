@@ -151,7 +151,7 @@ def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict
         of_message = timed("message", message)
         if of_file != of_message:
             raise ValueError(f"the two ways differ: {of_file} and {of_message}")
-        frames = timed("decode", clips.read_sampled, video, inputs)
+        frames = timed("decode", clips.read_sampled, video, inputs).frames
         arrays = timed("arrays", request.clip_tensors, definition, [(frames, None)])
         tensor = timed("tensor", tf.constant, arrays["frames"])
         timed("prepare", lambda tensor: prepare(tensor)["rgb"].numpy(), tensor)

@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn = "draw the attention maps of N clips, of wrong and right predictions; reads the split once more"
     parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
     parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
+    parser.add_argument("--stages", action="store_true", help="score the models of the earlier stages too")
     arguments = parser.parse_args(argv)
     command_line.quiet_tensorflow()
     evaluate(
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compare=arguments.compare,
         attention=arguments.attention,
         tsne=arguments.tsne,
+        stages=arguments.stages,
     )
     return 0
 
@@ -95,6 +97,7 @@ def evaluate(
     compare: str | os.PathLike | None = None,
     attention: int = 0,
     tsne: bool = False,
+    stages: bool = False,
 ) -> Metrics:
     """Evaluates a run, or several fused, writes the results and prints them.
 
@@ -109,6 +112,7 @@ def evaluate(
         compare: Another run directory, evaluated there before: the gain of every class over it.
         attention: Number of clips whose attention is drawn, wrong and right ones in turn.
         tsne: Draw a t-SNE of the features the model classifies, one dot per clip.
+        stages: Score the models of the earlier stages too: what the parts of the model reach alone.
 
     Returns:
         The :class:`recipes.reports.scoring.Metrics`.
@@ -125,6 +129,7 @@ def evaluate(
     compared = None if compare is None else run_directory.RunDirectory(compare)
     compared_rows = None if compared is None else tables.stored_predictions(compared, protocol, split)
     model = _explained(run, fuse, attention, tsne) if attention or tsne else None
+    of_stages = _score_stages(run, data, protocol, split, fuse) if stages else {}
     scored = _score(run, data, protocol, split)
     if others:
         scored = _fuse([scored, *(_score(other, fuse_data, protocol, split) for other in others)], fusion)
@@ -133,6 +138,8 @@ def evaluate(
     pictures: dict[str, list] = {}
     if scored.cues:
         summary["cues"] = scored.cues
+    if of_stages:
+        summary["stages"] = {name: {"top1": metrics.top1} for name, metrics in of_stages.items()}
     gains = None if compared_rows is None else tables.gain(rows, compared_rows)
     scored.folder.mkdir(parents=True, exist_ok=True)
     if compared is not None and gains is not None:
@@ -145,7 +152,7 @@ def evaluate(
     _write(scored, rows, summary, pictures)
 
     print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
-    print(tables.comparison(scored.recipe, protocol, split, scored.metrics))
+    print(tables.comparison(scored.recipe, protocol, split, scored.metrics, of_stages))
     if gains is not None and compared_rows is not None:
         other = sum(int(row["correct"]) for row in compared_rows) / len(compared_rows)
         print(f"top-1 of {summary['compared_with']}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
@@ -327,6 +334,22 @@ def _score(run: RunDirectory, data: str | os.PathLike | None, protocol: str, spl
     scored = trainer.score(run, records, protocol, split)
     ids, name, seen = pipeline.clip_ids(records, protocol, split), f"{protocol}-{split}", trainer.views(run.recipe)
     return _Scored(run, run.recipe, records, protocol, split, name, seen, ids, scored.metrics, scored.parts)
+
+
+def _score_stages(
+    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, fuse: Sequence
+) -> dict[str, Metrics]:
+    """Stage -> metrics of its own model, for the stages before the last; ``UserError`` if there is none."""
+    from recipes.trainers import keras
+    from tfrecords.reading import pipeline
+
+    if fuse:
+        raise UserError("--stages: of one run only, leave --fuse out")
+    if len(run.recipe.stages) < 2:
+        raise UserError(f"--stages: {run.path} was not trained in several stages, leave it out")
+    records = pipeline.Records(data or run.environment["data"]["path"])
+    _check(run, records, protocol, split)
+    return keras.KerasTrainer().score_stages(run, records, protocol, split)
 
 
 def _in_order(ids: Sequence[str], other_ids: Sequence[str], scores: np.ndarray) -> np.ndarray:

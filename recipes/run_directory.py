@@ -89,11 +89,16 @@ class RunDirectory:
         """Rows of the training's epochs, as dictionaries of numbers (``stage`` is text)."""
         return read_history(self.path)
 
+    @property
+    def model_path(self) -> pathlib.Path:
+        """The trained model's file."""
+        return self.path / MODEL
+
     def model(self) -> tf.keras.Model:
         """The trained model, a float32 ``tf.keras.Model``; ``UserError`` while training has not ended."""
         import zoo
 
-        path = self.path / MODEL
+        path = self.model_path
         if self.recipe.is_estimator:
             raise UserError(f"{self.path} holds a scikit-learn estimator, expected a Keras model's run")
         if not path.is_file():

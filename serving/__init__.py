@@ -1,8 +1,8 @@
 """Serving: SavedModels for TF-Serving, a client, and a server of the same API for a laptop.
 
 * :mod:`serving.savedmodel`: export, signatures, loading. Command: :mod:`serving.export`.
-* :mod:`serving.client`: gRPC and REST, clips, streams. Commands: ``serving.client``, :mod:`serving.predict`,
-  :mod:`serving.verify`.
+* :mod:`serving.client`: gRPC and REST, clips, streams. Commands: ``serving.client``, :mod:`serving.predict`
+  with :mod:`serving.picture`, :mod:`serving.verify`.
 * :mod:`serving.server`: the server. Command: ``serving.server``.
 * :mod:`serving.deploy`: files for TF-Serving, compose and Kubernetes. Command: :mod:`serving.config`.
 * :mod:`serving.live`, :mod:`serving.runtimes`: empty so far.

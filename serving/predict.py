@@ -1,6 +1,6 @@
 """Classifies a clip without a server: from a SavedModel, with the graph that a server would run.
 
-``python -m serving.predict --model BASE/<model>[/<version>] --video FILE --pose FILE``
+``python -m serving.predict --model BASE/<model>[/<version>] --video FILE --pose FILE [--picture FILE.png]``
 
 A clip is checked as :mod:`serving.client` and :mod:`serving.server` check it. But no message is built, the frames of a
 video are not compressed to JPEG first, and a video file is read only as far as the model needs it.
@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving import picture
 from serving.client import clips, prediction, printing, request
+from serving.client.clips import Sampled
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
+from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from tfrecords.converting import plausibility
@@ -65,7 +68,7 @@ class Predictor:
             folder = list(versions.require(folder).values())[-1]
         version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a SavedModel outside a version folder
         try:
-            self.servable = Servable(folder.absolute().parent.name, version, folder)
+            self.servable = Servable(folder.absolute().parent.name, version, folder, warm_up=False)
         except ValueError as error:
             raise UserError(f"{error}; export the model again") from error
         self.inputs = _inputs(folder)
@@ -105,10 +108,25 @@ class Predictor:
         Raises:
             UserError: The file cannot be read, or as for :meth:`predict`.
         """
-        takes_video = request.takes_video(self._definition(signatures.DEFAULT))
-        if video is None or not takes_video or self.inputs is None:
-            return self.predict(clips.read_video(video) if video else None, poses)
-        return self.predict(clips.read_sampled(video, self.inputs), poses)
+        return self.predict(None if video is None else self.read_video(video).frames, poses)
+
+    def read_video(self, path: str | os.PathLike) -> Sampled:
+        """Reads a video file, only as far as the model needs it.
+
+        Args:
+            path: The file's path.
+
+        Returns:
+            A :class:`serving.client.clips.Sampled`, whose ``frames`` :meth:`predict` takes; of an export without its
+            inputs, all frames.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        if self.inputs is not None and request.takes_video(self._definition(signatures.DEFAULT)):
+            return clips.read_sampled(path, self.inputs)
+        frames = clips.read_video(path)
+        return Sampled(frames, np.arange(len(frames)), first=0, count=len(frames))
 
     def predict_clip(self, clip: schema.Clip) -> Prediction:
         """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation does.
@@ -150,6 +168,19 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
         return None  # a SavedModel of another origin: its videos are read whole
 
 
+def _of_files(model: str, video: str | None, pose: str | None) -> tuple[Prediction, Sampled | None]:
+    """The prediction for files, and what was sampled of the video; files are opened before the model is loaded."""
+    poses = clips.read_poses(pose) if pose else None
+    if video:
+        VideoFrames(video)  # refuses what is no video
+    predictor = Predictor(model)
+    sampled = predictor.read_video(video) if video else None
+    predicted = predictor.predict(None if sampled is None else sampled.frames, poses)
+    if poses is not None:  # once the model has taken them: an error is one line
+        plausibility.warn_of_clip(pose, poses)
+    return predicted, sampled
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
@@ -168,20 +199,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
     parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")
     parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
+    parser.add_argument("--picture", metavar="FILE", help="draw frames of --video and the classes shown, as .png")
     arguments = parser.parse_args(argv)
     if bool(arguments.record) != bool(arguments.clip):
         raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
     if bool(arguments.record) == bool(arguments.video or arguments.pose):
         raise UserError("give a clip: either --video and/or --pose, or --record and --clip")
+    if arguments.picture:
+        if not arguments.video:
+            raise UserError("--picture draws frames of a video: give --video")
+        picture.check(arguments.picture)
     if arguments.record:
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
-        predicted = Predictor(arguments.model).predict_clip(clip)
+        predicted, sampled = Predictor(arguments.model).predict_clip(clip), None
     else:
-        poses = clips.read_poses(arguments.pose) if arguments.pose else None
-        predicted = Predictor(arguments.model).predict_files(arguments.video, poses)
-        if poses is not None:  # once the model has taken them: an error is one line
-            plausibility.warn_of_clip(arguments.pose, poses)
+        predicted, sampled = _of_files(arguments.model, arguments.video, arguments.pose)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)
+    if sampled is None:
+        return 0
+    if sampled.window:
+        print(
+            f"notice: {arguments.video} is longer than a clip, this is the prediction of its middle: {sampled.window}; "
+            "for all of it run a server and `python -m serving.client --window`",
+            file=sys.stderr,
+        )
+    if arguments.picture:
+        title = ", ".join(filter(None, (pathlib.Path(arguments.video).name, sampled.window)))
+        picture.save(picture.draw(sampled.seen, predicted, top=arguments.top, title=title), arguments.picture)
     return 0
 
 

@@ -62,7 +62,9 @@ def reported(dataset: str, protocol: str) -> dict[str, float]:
     return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
 
 
-def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> str:
+def comparison(
+    recipe: Recipe, protocol: str, split: str, metrics: Metrics, stages: Mapping[str, Metrics] | None = None
+) -> str:
     """A table of this run's figures and those the zoo's papers report for the same dataset and protocol.
 
     Args:
@@ -70,15 +72,16 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
         protocol: The protocol that was evaluated.
         split: The split that was evaluated; papers report on ``test``.
         metrics: The :class:`recipes.reports.scoring.Metrics`.
+        stages: Earlier stages, whose own models stand below the run's, and their metrics.
 
     Returns:
         Text. The papers' figures stand in a column of their own: they were not measured here. A last line states
         where no paper reports one for this run's model.
     """
     figures = reported(recipe.data.dataset, protocol) if split == "test" else {}
-    own = [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
     model = recipe.model.name
-    rows = [[f"{model}, this run", *own, f"{figures[model]:.1f}%" if model in figures else "-"]]
+    rows = [[f"{model}, this run", *_figures(metrics), f"{figures[model]:.1f}%" if model in figures else "-"]]
+    rows += [[f"its stage {name} alone", *_figures(own), ""] for name, own in (stages or {}).items()]
     rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
     dataset = recipe.data.dataset
     tested, papers = f"{dataset}/{protocol}{fold_note(dataset, protocol)}", f"its paper{mean_note(dataset, protocol)}"
@@ -90,6 +93,10 @@ def comparison(recipe: Recipe, protocol: str, split: str, metrics: Metrics) -> s
         f"no paper reports {what}" if split == "test" else f"papers report accuracies on test clips, not on {split}"
     )
     return f"{table(header, rows)}\n{missing}"
+
+
+def _figures(metrics: Metrics) -> list[str]:
+    return [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
 
 
 def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:

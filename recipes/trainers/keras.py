@@ -113,11 +113,38 @@ class KerasTrainer(Trainer):
         """Scores every clip in the views of the recipe."""
         return Scored(scoring.Metrics(*outputs(run, records, protocol, split, run.recipe.evaluate.pool)))
 
+    def score_stages(
+        self, run: RunDirectory, records: pipeline.Records, protocol: str, split: str
+    ) -> dict[str, scoring.Metrics]:
+        """Stage -> metrics of its own model, for the stages before the last: what the parts reach alone."""
+        pool = run.recipe.evaluate.pool
+        stages = [_StageRun(run, stage, records) for stage in run.recipe.stages[:-1]]
+        return {stage.name: scoring.Metrics(*outputs(stage, records, protocol, split, pool)) for stage in stages}
+
     def views(self, recipe: Recipe) -> str:
         """Windows, crops and how their scores are pooled."""
         views = recipe.evaluate
         parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
         return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
+
+
+class _StageRun(RunDirectory):
+    """A run directory with the model of an earlier stage in place of the last one's."""
+
+    def __init__(self, run: RunDirectory, stage: Stage, records: pipeline.Records) -> None:
+        super().__init__(run.path)
+        self.name = stage.name
+        self._inputs = models.inputs_of(self.model(), self.recipe.data.inputs(records))
+
+    @property
+    def inputs(self) -> pipeline.Inputs:
+        """What the stage's model is fed."""
+        return self._inputs
+
+    @property
+    def model_path(self) -> pathlib.Path:
+        """The stage's model."""
+        return run_directory.stage_folder(self.path, self.name) / run_directory.MODEL
 
 
 def outputs(

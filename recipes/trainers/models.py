@@ -40,7 +40,7 @@ def build_model(recipe: Recipe, stage: Stage, records: pipeline.Records) -> tupl
         _check_inputs(built, inputs)
         if stage.gradient_checkpointing:
             gradient_checkpointing.block_ends(built)
-        return built, _inputs_of(built, inputs)
+        return built, inputs_of(built, inputs)
     except zoo.ZooError as error:
         raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
 
@@ -88,7 +88,7 @@ def _sees_pose_steps(model: tf.keras.Model) -> bool:
     return "frames" not in registry.options(model.name)
 
 
-def _inputs_of(model: tf.keras.Model, inputs: pipeline.Inputs) -> pipeline.Inputs:
+def inputs_of(model: tf.keras.Model, inputs: pipeline.Inputs) -> pipeline.Inputs:
     """The part of the recipe's inputs that a model reads, found by the names of the model's inputs."""
     names = set(model.input)
     wanted = tuple(part for part in skeletons.PARTS if skeletons.input_name(part) in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -63,18 +64,47 @@ def read_video(path: str | os.PathLike) -> np.ndarray:
     return np.stack(list(VideoFrames(path)))
 
 
-def read_sampled(path: str | os.PathLike, inputs: Inputs) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """The frames of a video file that a model samples.
+
+    Attributes:
+        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the centred squares
+            of the sampled frames; those between them are black.
+        indices: Which of ``frames`` the model sees, in their order.
+        first: Number of the video's frame that ``frames`` begin with, from 0.
+        count: Frames of the whole video.
+    """
+
+    frames: np.ndarray
+    indices: np.ndarray
+    first: int
+    count: int
+
+    @property
+    def seen(self) -> np.ndarray:
+        """The sampled frames, ``[T, side, side, 3]``."""
+        return self.frames[self.indices]
+
+    @property
+    def window(self) -> str:
+        """Which part of the video the clip is, in words; nothing if it is all of it."""
+        length = len(self.frames)
+        return f"frames {self.first + 1} to {self.first + length} of {self.count}" if length < self.count else ""
+
+
+def read_sampled(path: str | os.PathLike, inputs: Inputs) -> Sampled:
     """The frames of a video file that a model samples, for the signature ``serving_default``.
 
     The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
-    sampled frame, and only the centred square of sampled frames is converted to RGB. The frames between them are black.
+    sampled frame, and only the centred square of sampled frames is converted to RGB.
 
     Args:
         path: Any file FFmpeg's libraries read.
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
 
     Returns:
-        ``[T, side, side, 3]`` uint8, RGB.
+        A :class:`Sampled`.
 
     Raises:
         UserError: No such file, no video, damaged, or without frames.
@@ -93,21 +123,21 @@ def _count(video: VideoFrames) -> int:
     return sum(1 for _ in video.frames())
 
 
-def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> np.ndarray | None:
+def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> Sampled | None:
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = 0, count
     if inputs.has_window and inputs.frames * inputs.stride <= count:
-        first, length = indices[0], inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
+        first, length = int(indices[0]), inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
     wanted, last = set(indices.tolist()), indices.max()
     side = min(video.height, video.width)
     rows, columns = (slice((size - side) // 2, (size - side) // 2 + side) for size in (video.height, video.width))
-    sampled = np.zeros((length, side, side, 3), np.uint8)
+    frames = np.zeros((length, side, side, 3), np.uint8)
     for number, frame in enumerate(video.frames()):
         if number in wanted:
-            sampled[number - first] = frame[rows, columns]
+            frames[number - first] = frame[rows, columns]
         if number == last:
-            return sampled
+            return Sampled(frames, indices - first, first, count)
     return None
 
 

@@ -63,6 +63,8 @@ class Servable:
         version: The version's number.
         folder: The SavedModel's folder.
         batcher: Wraps the function that runs a signature, to join requests; by default every request is run alone.
+        warm_up: Whether to run the warm-up requests, so that the first request takes no longer than others. For a
+            single prediction they take longer than they save.
 
     Raises:
         ValueError: The folder holds no SavedModel that can be loaded, or a warm-up request fails.
@@ -81,7 +83,15 @@ class Servable:
     version: int
     signature_defs: dict[str, meta_graph_pb2.SignatureDef]
 
-    def __init__(self, name: str, version: int, folder: str | os.PathLike, batcher: Callable[[Run], Run] | None = None):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        folder: str | os.PathLike,
+        batcher: Callable[[Run], Run] | None = None,
+        *,
+        warm_up: bool = True,
+    ):
         import tensorflow as tf
 
         self.name = name
@@ -92,7 +102,8 @@ class Servable:
         except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
             raise ValueError(f"{folder} is not a SavedModel that can be loaded: {one_line(error)}") from error
         self._run: Run = self._run_alone
-        self._warm_up(folder)
+        if warm_up:
+            self._warm_up(folder)
         if batcher:
             self._run = batcher(self._run_alone)
 

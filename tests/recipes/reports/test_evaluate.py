@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+import zoo
 from recipes import evaluate, run_directory
 from tests.recipes.conftest import command, error_of
 from tfrecords.reading import pipeline
@@ -32,19 +33,23 @@ def evaluated(trained):
     return result.stdout
 
 
+def scored(model, inputs, records, split):
+    """Classes and pooled scores of a split's clips, computed view by view."""
+    views = list(pipeline.evaluation(records, "cv", split, inputs, batch=7, clips=2))
+    scores = np.concatenate([model(features).numpy() for features, _, _ in views])
+    labels, numbers = (np.concatenate([view[part] for view in views]) for part in (1, 2))
+    clips = range(records.count("cv", split))
+    pooled = np.array([scores[numbers == number].mean(axis=0) for number in clips])
+    return np.array([labels[numbers == number][0] for number in clips]), pooled
+
+
 def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
     folder = trained / "evaluation" / "cv-test"
     metrics = json.loads((folder / "metrics.json").read_text())
     run = run_directory.RunDirectory(trained)
     records = pipeline.Records(dataset)
-    count = records.count("cv", "test")
-    views = list(pipeline.evaluation(records, "cv", "test", run.inputs, batch=7, clips=2))
-    model = run.model()
-    scores = np.concatenate([model(features).numpy() for features, _, _ in views])
-    labels, numbers = (np.concatenate([view[part] for view in views]) for part in (1, 2))
-    pooled = np.array([scores[numbers == number].mean(axis=0) for number in range(count)])
-    truth = np.array([labels[numbers == number][0] for number in range(count)])
-    assert metrics["clips"] == count == 50
+    truth, pooled = scored(run.model(), run.inputs, records, "test")
+    assert metrics["clips"] == len(truth) == 50
     assert metrics["top1"] == np.mean(pooled.argmax(axis=1) == truth)
 
     predictions = rows(folder / "predictions.csv")
@@ -54,7 +59,7 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
     np.testing.assert_allclose([float(row["score"]) for row in predictions], pooled.max(axis=1), atol=1e-5)
 
     confusion = np.array([[int(row[label]) for label in run.labels] for row in rows(folder / "confusion.csv")])
-    assert confusion.sum() == count
+    assert confusion.sum() == len(truth)
     assert np.trace(confusion) == sum(int(row["correct"]) for row in rows(folder / "per_class.csv"))
     for picture in (folder / "confusion.png", trained / "curves.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
@@ -63,10 +68,19 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
     assert "no paper reports an accuracy of pose_lstm on synthetic/cv" in evaluated
 
 
-def test_other_splits_have_a_folder_of_their_own(trained):
-    evaluate.evaluate(trained, split="val")
+def test_stages_alone_on_another_split(trained, dataset, capsys):
+    evaluate.evaluate(trained, split="val", stages=True)
     metrics = json.loads((trained / "evaluation" / "cv-val" / "metrics.json").read_text())
     assert (metrics["split"], metrics["clips"], metrics["reported_percent"]) == ("val", 12, {})
+    first = zoo.load_model(run_directory.stage_folder(trained, "first") / "model.keras")
+    inputs = run_directory.RunDirectory(trained).inputs  # both stages are fed the same
+    truth, pooled = scored(first, inputs, pipeline.Records(dataset), "val")
+    alone = np.mean(pooled.argmax(axis=1) == truth)
+    assert metrics["stages"] == {"first": {"top1": alone}}
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("its stage first alone"))
+    assert row.split()[4] == f"{alone:.1%}"
+    with pytest.raises(UserError, match="--stages: of one run only, leave --fuse out"):
+        evaluate.evaluate(trained, stages=True, fuse=[trained])
 
 
 def test_mistakes_are_one_line(trained, tmp_path):

@@ -68,17 +68,20 @@ def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
         return signatures.features("serving_default", inputs, request)["rgb"].numpy()
 
     sampled, whole = read_sampled(video[0], inputs), read_video(video[0])
-    np.testing.assert_array_equal(fed(sampled), fed(whole))
-    not_black = sampled.reshape(len(sampled), -1).any(axis=1)
-    assert sampled.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
-    assert not_black.sum() == len(np.unique(signatures.frame_indices(20, inputs)))
+    np.testing.assert_array_equal(fed(sampled.frames), fed(whole))
+    not_black = sampled.frames.reshape(len(sampled.frames), -1).any(axis=1)
+    assert sampled.frames.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
+    indices = signatures.frame_indices(20, inputs).numpy()
+    assert not_black.sum() == len(np.unique(indices))
+    np.testing.assert_array_equal(sampled.seen, whole[indices, :, 16:80])
+    assert sampled.window == ("frames 5 to 16 of 20" if inputs.stride == 3 else "")
 
 
 def test_a_video_without_a_number_of_frames_is_sampled_as_one_with_it(video, tmp_path):
     inputs = Inputs(frames=4, stride=3, size=32)
     stream = tmp_path / "stream.ts"
     write_video(stream, video[1], codec="mpeg2video")
-    sampled, whole = read_sampled(stream, inputs), read_video(stream)
+    sampled, whole = read_sampled(stream, inputs).frames, read_video(stream)
     assert sampled.shape == (12, 64, 64, 3)
     first = signatures.frame_indices(20, inputs).numpy()[0]
     np.testing.assert_array_equal(sampled[0], whole[first, :, (whole.shape[2] - 64) // 2 :][:, :64])

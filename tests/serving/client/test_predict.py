@@ -3,6 +3,7 @@
 import copy
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,6 +72,26 @@ def test_command(base, dataset, run_command):
     assert sorted(row["class"] for row in printed["predictions"]) == sorted(LABELS)
 
 
+@pytest.mark.usefixtures("loaded_once")
+def test_command_with_a_picture_of_a_video(tmp_path, clips, run_command):
+    frames = np.full((40, 48, 64, 3), (200, 30, 30), np.uint8)
+    frames[:12] = frames[28:] = 0  # outside of the middle window of 16 frames
+    video = write_video(tmp_path / "one 'odd' $name$.mp4", frames)
+    np.save(tmp_path / "pose.npy", clips["long"].pose_xyz)
+    made = tmp_path / "new folder" / "picture.png"
+    line = ["--model", "any", "--video", video, "--pose", tmp_path / "pose.npy", "--picture", made]
+    status, out, err = run_command(predict.main, *line)
+    assert (status, len(out.splitlines())) == (0, 2 + len(LABELS))
+    (notice,) = err.splitlines()
+    assert "longer than a clip" in notice
+    assert "frames 13 to 28 of 40" in notice
+    picture = cv2.imread(str(made)).astype(int)
+    is_red = np.abs(picture - (30, 30, 200)).max(axis=-1) < 20
+    assert is_red.mean() > 0.4  # the strip shows frames of the window alone
+    assert not (picture.max(axis=-1) < 10)[: is_red.any(axis=1).nonzero()[0][-1]].mean() > 0.01
+    assert [file.name for file in made.parent.iterdir()] == ["picture.png"]
+
+
 def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_command):
     folder, _ = export.export(export.Run(pose_run_folder), tmp_path, name="adl", version=4)
     poses = 1000 * np.random.default_rng(0).normal(size=(9, 25, 3))
@@ -95,6 +116,9 @@ def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_com
         (["--record", "x"], "--record and --clip belong together"),
         (["--model", "missing", "--pose", "pose.npy"], "missing: no such folder"),
         (["--pose", "no.npy"], "no.npy: cannot be read"),
+        (["--model", "missing", "--video", "pose.npy"], "pose.npy: damaged or no video file"),  # seen before the model
+        (["--pose", "pose.npy", "--picture", "x.png"], "--picture draws frames of a video: give --video"),
+        (["--video", "x.mp4", "--picture", "x.gif"], "--picture x.gif: expected the name of a .png file"),
     ],
 )
 def test_nothing_to_predict(base, tmp_path, monkeypatch, run_command, line, message):
