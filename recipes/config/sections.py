@@ -219,7 +219,10 @@ class Stage:
         monitor: The validation figure that decides which epoch is best; among equal epochs it is the latest. ``last``:
             the last epoch is taken.
         early_stopping: When to stop before all epochs.
-        freeze: Patterns of the names of layers that are not trained, such as ``lstm_*``.
+        freeze: Patterns of the names of layers that are not trained, such as ``lstm_*``. Frozen batch normalisation
+            uses its moving averages in training too.
+        cache_frozen: Store the output of the frozen layers before the first trained one, of this many augmented views
+            of each clip, and train the rest from it; 0: compute them anew in every step.
     """
 
     name: str
@@ -239,6 +242,7 @@ class Stage:
     monitor: Literal["val_accuracy", "val_loss", "last"] = "val_accuracy"
     early_stopping: Optional[EarlyStopping] = None
     freeze: tuple[str, ...] = ()
+    cache_frozen: int = _number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)
