@@ -29,7 +29,7 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
 
     Returns:
         Symbolic tensors, in the order in which they are read: outputs of frozen layers, and inputs of the model that
-        trained layers read themselves.
+        trained layers read themselves. What layers without weights make of these is not among them.
 
     Raises:
         ZooError: No layer before the trained ones is frozen, none is trained, or a layer is used several times.
@@ -44,7 +44,7 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
     names = {layer.name for layer in frozen}
     later: set[int] = set()  # ids of the tensors that depend on a trained or a random layer
     found: dict[int, tf.Tensor] = {}
-    computed = False
+    fixed = []
     for layer in _run_once(model):
         read, made = tf.nest.flatten(layer.input), tf.nest.flatten(layer.output)
         is_trained = layer.trainable_weights and layer.name not in names
@@ -53,12 +53,24 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
             later.update(map(id, made))
             found.update((id(tensor), tensor) for tensor in read if id(tensor) not in later)
         else:
-            computed = computed or bool(layer.weights)
+            fixed.append(layer)
     if not later & {id(tensor) for tensor in tf.nest.flatten(model.output)}:
         raise ZooError(f"{model.name} has no trained layer: freeze fewer")
-    if not computed:
+    if not any(layer.weights for layer in fixed):
         raise ZooError(f"{model.name} has no frozen layer before the first trained or random one: freeze more")
+    _leave_out(found, fixed)
     return list(found.values())
+
+
+def _leave_out(found, fixed):
+    """Leaves out of a cut what layers without weights, such as a pooling, make of its other tensors."""
+    known = set(found)
+    for layer in fixed:
+        made = {id(tensor) for tensor in tf.nest.flatten(layer.output)}
+        if not layer.weights and all(id(tensor) in known for tensor in tf.nest.flatten(layer.input)):
+            known |= made
+            for key in made & set(found):
+                del found[key]
 
 
 def split(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> tuple[tf.keras.Model, tf.keras.Model]:
