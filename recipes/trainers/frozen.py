@@ -274,4 +274,5 @@ def _stored_type(kind: tf.DType) -> tf.DType:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+    unit, name = next(((10**n, name) for n, name in ((9, "GB"), (6, "MB")) if count >= 10 ** (n - 1)), (1000, "kB"))
+    return f"{count / unit:.2f} {name}"

@@ -117,4 +117,4 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe_file, dataset
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     result = command("train.py", "--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run")
     assert result.returncode == 2
-    assert "are to be stored, but 0.00 MB are free: make space, or set stages.top.cache_frozen" in result.stderr
+    assert "are to be stored, but 1.00 kB are free: make space, or set stages.top.cache_frozen" in result.stderr
