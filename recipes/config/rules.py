@@ -97,6 +97,10 @@ def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
     if stage.class_weights != "none" and model.name == "sta_hands":
         exact = "the loss of both streams is exact without them alone"
         raise Invalid(f"{path}.class_weights", f"{exact}: leave them out")
+    if stage.cache_frozen and not stage.freeze:
+        raise Invalid(f"{path}.cache_frozen", "stores the output of frozen layers, name them in freeze")
+    if stage.cache_frozen and stage.gradient_checkpointing:
+        raise Invalid(f"{path}.cache_frozen", "does not go with gradient_checkpointing: set one of them")
     if not stage.epochs and not stage.init:
         raise Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
 

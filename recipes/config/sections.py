@@ -35,6 +35,7 @@ class Data:
             them then: stages monitor ``last``, and their validation figures are those of training clips.
         frames: Frames T of a video clip; 0: no video is read.
         stride: Distance of two sampled frames.
+        short_clips: A clip shorter than ``frames * stride`` starts again (``loop``), or is sampled evenly (``spread``).
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are read.
         pose_steps: Steps tp of a pose sequence; 0: no poses are read.
@@ -52,6 +53,7 @@ class Data:
     train_on: Literal["train", "train_and_val"] = "train"
     frames: int = _number(0, at_least=0)
     stride: int = _number(2, at_least=1)
+    short_clips: Literal["loop", "spread"] = "loop"
     size: int = _number(224, at_least=1)
     parts: tuple[str, ...] = ("full_body",)
     pose_steps: int = _number(0, at_least=0)
@@ -219,7 +221,10 @@ class Stage:
         monitor: The validation figure that decides which epoch is best; among equal epochs it is the latest. ``last``:
             the last epoch is taken.
         early_stopping: When to stop before all epochs.
-        freeze: Patterns of the names of layers that are not trained, such as ``lstm_*``.
+        freeze: Patterns of the names of layers that are not trained, such as ``lstm_*``. Frozen batch normalisation
+            uses its moving averages in training too.
+        cache_frozen: Store the output of the frozen layers before the first trained one, of this many augmented views
+            of each clip, and train the rest from it; 0: compute them anew in every step.
     """
 
     name: str
@@ -239,6 +244,7 @@ class Stage:
     monitor: Literal["val_accuracy", "val_loss", "last"] = "val_accuracy"
     early_stopping: Optional[EarlyStopping] = None
     freeze: tuple[str, ...] = ()
+    cache_frozen: int = _number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)

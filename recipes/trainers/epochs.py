@@ -31,6 +31,7 @@ class Epochs(tf.keras.callbacks.Callback):
         clips: Training clips in an epoch.
         validate: Function that returns the labels and scores of the validation clips.
         rate: Learning rate before the schedule.
+        model: The whole model, whose weights are saved; what is trained may be a part of it.
         average: The moving average of the weights, if the stage uses it.
     """
 
@@ -44,12 +45,14 @@ class Epochs(tf.keras.callbacks.Callback):
         clips: int,
         validate: Callable[[], tuple[np.ndarray, np.ndarray]],
         rate: float,
+        model: tf.keras.Model,
         average: optimisation.WeightAverage | None = None,
     ) -> None:
         super().__init__()
         self.strategy = strategy
         self.is_chief = distribution.is_chief(strategy)
         self.rate = rate
+        self.whole_model = model
         self.average = average
         self.stage = stage
         self.history = rows
@@ -109,7 +112,7 @@ class Epochs(tf.keras.callbacks.Callback):
         self.history.append(row)
         keep = history.epochs_to_keep(self.history, self.stage.monitor)
         average = {"average": self.average} if self.average else {}
-        self.checkpoints.save(self.history, keep, model=self.model, optimizer=self.model.optimizer, **average)
+        self.checkpoints.save(self.history, keep, model=self.whole_model, optimizer=self.model.optimizer, **average)
         if self.is_chief:
             self._log(row)
             run_directory.write_history(self.run, self.stage.name, self.history)

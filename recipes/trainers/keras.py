@@ -21,7 +21,7 @@ from recipes import run_directory
 from recipes.config import Recipe, Stage
 from recipes.reports import scoring
 from recipes.run_directory import RunDirectory
-from recipes.trainers import distribution, epochs, history, models, optimisation
+from recipes.trainers import distribution, epochs, frozen, history, models, optimisation
 from recipes.trainers.base import Prepared, Scored, Trainer
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
@@ -40,6 +40,8 @@ class KerasTrainer(Trainer):
         replicas = strategy.num_replicas_in_sync
         for stage in recipe.stages:
             _check_batch(recipe, stage, clips, replicas)
+            if stage.cache_frozen and distribution.workers(strategy)[1] > 1:
+                raise UserError(f"stages.{stage.name}.cache_frozen: works on one machine only, set it to 0")
         if recipe.xla and replicas > 1:
             raise UserError(f"xla does not work on {replicas} devices: set it to false")
         if recipe.mixed_precision == "float16" and not distribution.on_gpu(strategy):
@@ -59,6 +61,7 @@ class KerasTrainer(Trainer):
                 model, inputs = models.build_model(recipe, stage, records)
                 models.initialise(model, stage, lambda source: planned[source][0])
                 models.frozen_layers(model, stage)  # its patterns match layers
+                frozen.check(model, stage)
             for split in ("train", "val"):
                 records.check(inputs, recipe.data.protocol, split)
             planned[stage.name] = model, inputs
@@ -78,6 +81,7 @@ class KerasTrainer(Trainer):
             saved = run_directory.stage_folder(run, stage.name) / run_directory.MODEL
             distribution.wait(strategy)
             if saved.is_file():
+                frozen.clear(run, stage)  # a kill may have come before this
                 _print(f"{stage.name}: finished before, not repeated", is_chief)
                 continue
             if is_chief:
@@ -90,6 +94,7 @@ class KerasTrainer(Trainer):
             )
             if is_chief:
                 save_best(stage, best, trained=model, recipe=recipe, records=records, run=run)
+                frozen.clear(run, stage)
             why = "the last" if stage.monitor == "last" else "the best on validation"
             which = f"epoch {best} is {why}" if best else "put together, not trained"
             _print(f"{stage.name}: {which}, saved as {saved}", is_chief)
@@ -262,21 +267,41 @@ def train_stage(
     with strategy.scope():
         average = _average(model, stage)  # of frozen weights too, which stay: save_best's model has none frozen
         models.freeze(model, stage)
-        compile_model(model, stage, recipe, records)
+        stored = None
+        if stage.cache_frozen:
+            seed = stage_seed(recipe, stage)
+            stored = frozen.StoredFeatures(
+                stage, recipe=recipe, model=model, inputs=inputs, records=records, run=run, seed=seed
+            )
+        trained = stored.model if stored else model
+        compile_model(trained, stage, recipe, records, model)
         if rows:
-            checkpoints.read(len(rows), model=model, optimizer=model.optimizer, **average)
-    data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(rows))
-    validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
-    validate = scoring.Scorer(model, strategy, validation, count=records.count(protocol, "val"), batch=batch)
+            checkpoints.read(len(rows), model=model, optimizer=trained.optimizer, **average)
     steps = records.steps(protocol, recipe.data.train_on, batch)
+    if stored:
+        stored.store()
+        data, validation = stored.training(steps, first_epoch=len(rows)), stored.validation()
+    else:
+        data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(rows))
+        validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
+    validate = scoring.Scorer(trained, strategy, validation, count=records.count(protocol, "val"), batch=batch)
     rate = optimisation.base_learning_rate(stage, recipe)
     callback = epochs.Epochs(
-        stage, rows, checkpoints, run, strategy, clips=steps * batch, validate=validate, rate=rate, **average
+        stage,
+        rows,
+        checkpoints,
+        run,
+        strategy,
+        clips=steps * batch,
+        validate=validate,
+        rate=rate,
+        model=model,
+        **average,
     )
     if not history.has_ended(stage, rows):
         try:
             with distribution.together():
-                model.fit(
+                trained.fit(
                     data,
                     initial_epoch=len(rows),
                     epochs=stage.epochs,
@@ -329,13 +354,27 @@ def _training_data(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def compile_model(model: tf.keras.Model, stage: Stage, recipe: Recipe, records: pipeline.Records) -> None:
-    """Gives a model its optimizer, whose variables exist from here on, its loss and its metric."""
+def compile_model(
+    model: tf.keras.Model,
+    stage: Stage,
+    recipe: Recipe,
+    records: pipeline.Records,
+    whole: tf.keras.Model | None = None,
+) -> None:
+    """Gives a model its optimizer, whose variables exist from here on, its loss and its metric.
+
+    Args:
+        model: What is trained.
+        stage: The stage.
+        recipe: Its recipe.
+        records: The converted dataset.
+        whole: The model whose layers the stage names, where ``model`` is a part of it.
+    """
     weights = None
     if stage.class_weights == "balanced":
         weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, recipe.data.train_on))
     model.compile(
-        optimisation.make_optimizer(stage, model),  # its learning rate is set at every epoch's beginning
+        optimisation.make_optimizer(stage, whole or model),  # its learning rate is set at every epoch's beginning
         loss=optimisation.CrossEntropy(stage.label_smoothing, weights),
         metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=recipe.xla,  # on CPU it slows 3D convolutions down

@@ -177,7 +177,8 @@ def frame_indices(num_frames: tf.Tensor | int, inputs: Inputs) -> tf.Tensor:
     if not inputs.has_window:
         return sampling.middle_steps(num_frames, inputs.frames)
     start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, clips=1)[0]
-    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+    spread = 0.5 if inputs.short_clips == "spread" else None
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, spread=spread)
 
 
 def _from_frames(frames, inputs):

@@ -37,6 +37,9 @@ def overrides(recipe, data):
         known, changes = FLAT_OPTIONS, {**SMALL, "weights": None}
     else:
         known, changes = registry.options(recipe.model.name), SMALL
+    if "weights" in recipe.model.options:
+        changes = {**changes, "weights": None}
+        known = {*known, "weights"}
     made = {f"model.{option}": value for option, value in changes.items() if option in known}
     sizes = {key: value for key, value in SIZES.items() if getattr(recipe.data, key)}
     if not recipe.data.frames:

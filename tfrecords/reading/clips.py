@@ -155,7 +155,8 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
     if inputs.has_window:
         start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, views.clips)[window]
-        frames = sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start)
+        spread = 0.5 if inputs.short_clips == "spread" else None
+        frames = sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, spread=spread)
     else:
         frames = _frames_at(num_frames, steps, inputs)
 
@@ -197,7 +198,8 @@ def _drawn_frames(num_frames, inputs, augment, seeds):
     shift = 0
     if augment.temporal_jitter:
         shift = tf.random.stateless_uniform([inputs.frames], seeds["jitter"], 0, inputs.stride, tf.int32)
-    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift)
+    spread = tf.random.stateless_uniform([], seeds["start"]) if inputs.short_clips == "spread" else None
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift, spread)
 
 
 def _steps_of_view(num_frames, inputs, window, views):

@@ -13,6 +13,7 @@ from tfrecords.reading import poses
 from zoo import skeletons
 
 FRAMES_AT = ("stride", "pose_steps")
+SHORT_CLIPS = ("loop", "spread")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Inputs:
         stride: Distance of two sampled frames in the recording.
         frames_at: Which frames are sampled. ``stride``: every ``stride``-th of a window. ``pose_steps``: those of the
             pose sequence, so that a frame and a pose of the same step show the same moment; there are as many of both.
+        short_clips: What becomes of a recording shorter than a window. ``loop``: it starts again. ``spread``: the
+            frames are spread evenly over all of it, some of them twice.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are fed, some of :data:`tfrecords.schema.PARTS`.
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
@@ -46,6 +49,7 @@ class Inputs:
     frames: int = 0
     stride: int = 2
     frames_at: str = "stride"
+    short_clips: str = "loop"
     size: int = 224
     parts: tuple[str, ...] = ("full_body",)
     pose_steps: int = 0
@@ -68,6 +72,8 @@ class Inputs:
             raise ValueError("a model needs frames, pose_steps or granularities, but none is given")
         if self.frames_at not in FRAMES_AT:
             raise ValueError(f"frames_at is {self.frames_at!r}, expected one of {', '.join(FRAMES_AT)}")
+        if self.short_clips not in SHORT_CLIPS:
+            raise ValueError(f"short_clips is {self.short_clips!r}, expected one of {', '.join(SHORT_CLIPS)}")
         if self.frames_at == "pose_steps" and self.frames != self.pose_steps:
             raise ValueError(
                 f"frames_at pose_steps: frames and pose_steps must be equal, they are {self.frames} and "

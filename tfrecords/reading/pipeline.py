@@ -46,6 +46,7 @@ __all__ = [
     "pose_sequence",
     "segments",
     "training",
+    "training_view",
 ]
 
 BALANCES = ("none", "classes")
@@ -143,6 +144,49 @@ def training(
         deterministic=deterministic,
     )
     return data.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def training_view(
+    records: Records,
+    protocol: str,
+    inputs: Inputs,
+    *,
+    split: str = "train",
+    batch: int,
+    seed: int,
+    view: int,
+    augment: augmentation.Augmentation,
+    first: int = 0,
+) -> tf.data.Dataset:
+    """One augmented view of every training clip, in the order of the shards, to be stored and seen several times.
+
+    Args:
+        records: A :class:`Records`.
+        protocol: One of its protocols.
+        inputs: What the model is fed.
+        split: Which part of the protocol; :data:`TRAIN_AND_VAL` is both.
+        batch: Clips per batch; the last one may be smaller.
+        seed: Integer; with the view's and the clip's number it determines the augmentation.
+        view: Number of the view.
+        augment: An :class:`tfrecords.reading.augmentation.Augmentation`.
+        first: Clips to leave out at the beginning.
+
+    Returns:
+        A ``tf.data.Dataset`` of ``(features, label)`` as :func:`training`.
+
+    Raises:
+        UserError: The dataset cannot feed the model.
+    """
+    records.check(inputs, protocol, split)
+    label_numbers = records.label_numbers(protocol)
+
+    def load(number, record):
+        key = tf.random.experimental.stateless_fold_in(tf.constant([seed, view], tf.int64), number)
+        return training_clip(record, key, inputs, augment, label_numbers)
+
+    data = order.read(_shards(records, protocol, split)).enumerate().skip(first)
+    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
 def _shuffled_epochs(records, protocol, split, length, shard, cache, deterministic):

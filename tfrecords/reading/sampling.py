@@ -13,7 +13,12 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of the golden ratio, modulo 1, are 
 
 
 def sample_frames(
-    num_frames: tf.Tensor, frames: int, stride: int, start: tf.Tensor, shift: tf.Tensor | int = 0
+    num_frames: tf.Tensor,
+    frames: int,
+    stride: int,
+    start: tf.Tensor,
+    shift: tf.Tensor | int = 0,
+    spread: tf.Tensor | float | None = None,
 ) -> tf.Tensor:
     """Indices of a clip's frames (PhD20 section 4.6.1): every ``stride``-th from ``start``; a short clip loops.
 
@@ -23,6 +28,8 @@ def sample_frames(
         stride: Distance of two frames.
         start: First frame.
         shift: How many frames later each is taken, ``[T]`` or one for all; from 0 to ``stride - 1`` it keeps the order.
+        spread: Instead of looping, a clip shorter than the window is cut into T equal parts, and of each the frame at
+            this position, in [0, 1), is taken.
 
     Returns:
         ``[T]`` int32.
@@ -30,7 +37,13 @@ def sample_frames(
     Example:
         >>> sample_frames(5, 4, 2, 0).numpy().tolist()
         [0, 2, 4, 1]
+        >>> sample_frames(5, 4, 2, 0, spread=0.5).numpy().tolist()
+        [0, 1, 3, 4]
     """
+    if spread is not None:
+        whole = step_frames(num_frames, step_positions(frames, spread))
+        in_window = sample_frames(num_frames, frames, stride, start, shift)
+        return tf.where(num_frames < frames * stride, whole, in_window)
     return tf.math.floormod(start + stride * tf.range(frames) + shift, tf.maximum(tf.cast(num_frames, tf.int32), 1))
 
 

@@ -69,6 +69,16 @@ def test_training_windows_start_in_the_first_half_and_loop_only_if_they_must(rec
     assert lengths == {3, 15, 27}
 
 
+def test_a_clip_shorter_than_the_window_can_be_spread_over_it(records):
+    """The clips have 3, 15 and 27 frames, a window spans 8."""
+    spread = dataclasses.replace(VIDEO, short_clips="spread")
+    shown = [_frame_numbers(features["rgb"][0]).tolist() for features, _ in _train(records, spread, batch=1, epochs=2)]
+    assert all(frames == sorted(frames) for frames in shown)  # none starts again
+    short = [frames for frames in shown if frames[-1] < 3]
+    assert short
+    assert all(frames[0] == 0 and frames[-1] == 2 for frames in short)
+
+
 def _is_sampled_from(frames, length):
     start = frames[0]
     return start <= max(min(length // 2, length - 8), 0) and list(frames) == [

@@ -1,0 +1,278 @@
+"""Stored features: the output of a stage's frozen part, computed once for each clip and view (``cache_frozen``).
+
+::
+
+    view v of clip n ─► frozen part, once ─► stages/<stage>/frozen/train-00v/ ─► trained part, every epoch
+
+A view is what training would see of a clip: window, crop and colours drawn from (seed, view, clip). An epoch draws
+one of a clip's views each time the clip comes. Blocks of clips appear whole, by being renamed, so a
+training that was stopped computes only those that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from recipes import run_directory
+from recipes.config import Recipe, Stage
+from recipes.trainers import models
+from tfrecords.reading import order, pipeline
+from zoo import ZooError, frozen_part
+from zoo.shared import command_line, files
+from zoo.shared.errors import UserError
+
+_BLOCK_BYTES = 1 << 27  # of features that are computed before they are written
+_BLOCK_CLIPS = 64
+_SPARE_BYTES = 1 << 28  # left free for checkpoints and logs
+_SOURCE = "source.json"
+
+
+def check(model: tf.keras.Model, stage: Stage) -> None:
+    """Raises ``UserError`` unless the frozen part of a stage's model can be cut off."""
+    if not stage.cache_frozen:
+        return
+    try:
+        frozen_part.cut(model, models.frozen_layers(model, stage))
+    except ZooError as error:
+        raise UserError(f"stages.{stage.name}.cache_frozen: {error}") from None
+
+
+def folder(run: pathlib.Path, stage: Stage) -> pathlib.Path:
+    """Where a stage's features are stored while it trains."""
+    return run_directory.stage_folder(run, stage.name) / "frozen"
+
+
+def clear(run: pathlib.Path, stage: Stage) -> None:
+    """Removes the stored features of a stage."""
+    shutil.rmtree(folder(run, stage), ignore_errors=True)
+
+
+class StoredFeatures:
+    """What the trained part of a stage's model is fed, stored on disk.
+
+    Args:
+        stage: A stage with ``cache_frozen``.
+        recipe: Its recipe.
+        model: The stage's model, its frozen layers not trainable.
+        inputs: What the model is fed.
+        records: The converted dataset.
+        run: Path of the run directory.
+        seed: The stage's seed.
+
+    Attributes:
+        model: The trained part; it shares its layers with the whole model.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        recipe: Recipe,
+        model: tf.keras.Model,
+        inputs: pipeline.Inputs,
+        records: pipeline.Records,
+        run: pathlib.Path,
+        seed: int,
+    ) -> None:
+        frozen = models.frozen_layers(model, stage)
+        self._cut = frozen_part.cut(model, frozen)
+        self._before, self.model = frozen_part.split(model, frozen)
+        self._stage, self._recipe, self._inputs, self._records = stage, recipe, inputs, records
+        self._seed, self._folder = seed, folder(run, stage)
+        self._batch = stage.batch or recipe.batch
+        self._shapes = [tuple(tensor.shape[1:]) for tensor in self._cut]
+        self._types = [tf.as_dtype(tensor.dtype) for tensor in self._cut]
+        self._compute = tf.function(lambda features: self._before(features, training=False))
+        clip_bytes = sum(math.prod(shape) * _stored_type(kind).size for shape, kind in zip(self._shapes, self._types))
+        self._clip_bytes = clip_bytes
+        batches = min(_BLOCK_CLIPS, max(_BLOCK_BYTES // clip_bytes, 1)) // self._batch
+        self._block = max(batches, 1) * self._batch
+
+    # ---------------------------------------------------------------------------------------------------- storing
+
+    def store(self) -> None:
+        """Computes and stores what is not stored yet.
+
+        Raises:
+            UserError: The disk has no space for it.
+        """
+        self._check_source()
+        views = self._views()
+        missing = [(name, count, data) for name, count, data in views if self._stored(name) < count]
+        clips = sum(count - self._stored(name) for name, count, _ in missing)
+        if not clips:
+            return
+        self._announce(views)
+        self._require_space(clips * self._clip_bytes)
+        with command_line.progress(clips, f"{self._stage.name}: frozen part") as bar:
+            for name, _, data in missing:
+                self._store(name, data(self._stored(name)), bar.update)
+
+    def _views(self) -> list[tuple[str, int, Callable[[int], tf.data.Dataset]]]:
+        """Name, number of clips, and batches from a clip on, of every view of every split."""
+        recipe, records = self._recipe, self._records
+        protocol, split = recipe.data.protocol, recipe.data.train_on
+
+        def training(view):
+            return lambda first: pipeline.training_view(
+                records, protocol, self._inputs, split=split, batch=self._batch, seed=self._seed, view=view,
+                augment=recipe.data.augment, first=first,
+            )  # fmt: skip
+
+        def validation(first):
+            data = pipeline.evaluation(records, protocol, "val", self._inputs, batch=self._batch)
+            return data.map(lambda features, label, _: (features, label)).skip(first // self._batch)
+
+        count = records.count(protocol, split)
+        found = [(f"train-{view:03d}", count, training(view)) for view in range(self._stage.cache_frozen)]
+        return [*found, ("val", records.count(protocol, "val"), validation)]
+
+    def _store(self, name: str, data: tf.data.Dataset, on_clips: Callable[[int], Any]) -> None:
+        rows: list[tuple] = []
+        clips = 0
+        for features, labels in data:
+            cut = self._compute(features)
+            values = [tf.cast(cut[f"cut_{n}"], _stored_type(kind)).numpy() for n, kind in enumerate(self._types)]
+            rows.append((labels.numpy(), *values))
+            clips += len(labels)
+            on_clips(len(labels))
+            if clips == self._block:
+                self._write(name, rows)
+                rows, clips = [], 0
+        if rows:
+            self._write(name, rows)
+
+    def _write(self, name: str, rows: list[tuple]) -> None:
+        path = self._folder / name / f"{len(self._blocks(name)):05d}"
+        try:
+            with files.whole_folder(path) as partial:
+                for number, arrays in enumerate(zip(*rows)):
+                    np.save(partial / f"{number}.npy", np.concatenate(arrays))
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}), make space and continue with --resume"
+            ) from None
+
+    def _blocks(self, name: str) -> list[pathlib.Path]:
+        return sorted((self._folder / name).glob("[0-9]*"))
+
+    def _stored(self, name: str) -> int:
+        """Clips of a view that are stored: whole blocks, and a last one that is smaller."""
+        blocks = self._blocks(name)
+        if not blocks:
+            return 0
+        return (len(blocks) - 1) * self._block + len(np.load(blocks[-1] / "0.npy", mmap_mode="r"))
+
+    def _check_source(self) -> None:
+        """Removes features of other weights or views than this stage's."""
+        weights = hashlib.sha256()
+        for value in self._before.get_weights():
+            weights.update(np.ascontiguousarray(value).tobytes())
+        shapes = [list(shape) for shape in self._shapes]
+        source = {"frozen_weights": weights.hexdigest(), "shapes": shapes, "clips_in_a_block": self._block}
+        path = self._folder / _SOURCE
+        if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != source:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            files.write_json(path, source)
+        for part in self._folder.iterdir():
+            files.remove_partial(part)
+
+    def _announce(self, views: list) -> None:
+        clips = sum(count for _, count, _ in views)
+        print(
+            f"{self._stage.name}: the frozen part is computed once for {views[0][1]} clips in "
+            f"{self._stage.cache_frozen} views and {views[-1][1]} validation clips, its output is stored: "
+            f"{_size(clips * self._clip_bytes)}, {_size(self._clip_bytes)} each",
+            flush=True,
+        )
+
+    def _require_space(self, needed: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if needed + _SPARE_BYTES > free:
+            raise UserError(
+                f"{self._folder}: {_size(needed)} are to be stored, but {_size(free)} are free: make space, or set "
+                f"stages.{self._stage.name}.cache_frozen smaller or to 0"
+            )
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    def training(self, steps: int, first_epoch: int) -> tf.data.Dataset:
+        """Batches ``(features, label)`` of all epochs of the stage, from ``first_epoch`` on; a function of the seed."""
+        views = [_View(self._blocks(f"train-{view:03d}")) for view in range(self._stage.cache_frozen)]
+        labels, length = views[0].labels, steps * self._batch
+        is_balanced = self._recipe.data.balance == "classes"
+
+        def one_epoch(epoch):
+            key = tf.stack([tf.cast(self._seed, tf.int64), epoch])
+            if is_balanced:
+                clips = order.balanced(labels, length, key)
+            else:
+                clips = tf.random.experimental.stateless_shuffle(tf.range(len(labels)), key)[:length]
+            key = tf.random.experimental.stateless_fold_in(key, 2)  # 0 and 1 are those of the order
+            drawn = tf.random.stateless_uniform([length], key, 0, len(views), tf.int32)
+            return tf.data.Dataset.from_tensor_slices((drawn, tf.cast(clips, tf.int32))).batch(self._batch)
+
+        data = tf.data.Dataset.range(first_epoch, self._stage.epochs).flat_map(one_epoch)
+        data = data.map(lambda drawn, clips: self._read(views, drawn, clips), num_parallel_calls=2, deterministic=True)
+        return data.prefetch(2)
+
+    def validation(self) -> tf.data.Dataset:
+        """Batches ``(features, label, clip_number)`` of the validation clips."""
+        view = _View(self._blocks("val"))
+        clips = tf.data.Dataset.range(len(view.labels)).batch(self._batch)
+
+        def read(numbers):
+            features, labels = self._read([view], tf.zeros_like(numbers, tf.int32), tf.cast(numbers, tf.int32))
+            return features, labels, numbers
+
+        return clips.map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+    def _read(self, views, drawn, clips):
+        """``(features, labels)`` of some clips, each in one of the views."""
+
+        def rows(drawn, clips):
+            chosen = [views[view].row(clip) for view, clip in zip(drawn, clips)]
+            labels, *values = (np.stack(arrays) for arrays in zip(*chosen))
+            return (labels, *values)
+
+        types = [tf.int32, *map(_stored_type, self._types)]
+        labels, *values = tf.numpy_function(rows, [drawn, clips], types)
+        features = {
+            f"cut_{n}": tf.ensure_shape(tf.cast(value, kind), (None, *shape))
+            for n, (value, kind, shape) in enumerate(zip(values, self._types, self._shapes))
+        }
+        return features, tf.ensure_shape(labels, [None])
+
+
+class _View:
+    """The stored features of one view of every clip, read from disk where they are needed."""
+
+    def __init__(self, blocks: list[pathlib.Path]) -> None:
+        self._blocks = [
+            [np.load(block / f"{n}.npy", mmap_mode="r") for n in range(len(list(block.iterdir())))] for block in blocks
+        ]
+        self.labels = np.concatenate([block[0] for block in self._blocks])
+
+    def row(self, clip: int) -> list[np.ndarray]:
+        """Label and features of a clip."""
+        size = len(self._blocks[0][0])
+        return [array[clip % size] for array in self._blocks[clip // size]]
+
+
+def _stored_type(kind: tf.DType) -> tf.DType:
+    """``.npy`` has no bfloat16; float32 holds its values exactly."""
+    return tf.float32 if kind == tf.bfloat16 else kind
+
+
+def _size(count: int) -> str:
+    unit, name = next(((10**n, name) for n, name in ((9, "GB"), (6, "MB")) if count >= 10 ** (n - 1)), (1000, "kB"))
+    return f"{count / unit:.2f} {name}"
