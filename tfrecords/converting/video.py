@@ -133,7 +133,7 @@ class Video:
 
     def _decode(self, size):
         """The frames; all are given the displayed size of the first, or a size that is known already."""
-        count, frame = 0, None
+        count, frame, rotation, orientation = 0, None, None, UPRIGHT
         try:
             with self._open() as container:
                 stream = self._stream(container)
@@ -144,7 +144,10 @@ class Video:
                 if self._threads:
                     stream.thread_type = "AUTO"
                 for frame in container.decode(stream):
-                    made = Frame(frame, _time(frame, start, count, self.fps), aspect or 1, size)
+                    if frame.rotation != rotation:  # of the first, and where it changes
+                        # Not of every frame: side data that were read keep it in memory until garbage is collected.
+                        rotation, orientation = frame.rotation, Orientation.of(frame)
+                    made = Frame(frame, _time(frame, start, count, self.fps), aspect or 1, size, orientation)
                     size = size or made.shape[:2]
                     yield made
                     count += 1
@@ -210,12 +213,20 @@ class Frame:
         time: Seconds on a player's clock at which it is shown.
         aspect: Width of a pixel divided by its height.
         size: Height and width that it is scaled to, as a player scales a picture unlike the first; default: its own.
+        orientation: How it is turned and mirrored.
     """
 
-    def __init__(self, frame: av.VideoFrame, time: float, aspect: float = 1, size: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        frame: av.VideoFrame,
+        time: float,
+        aspect: float = 1,
+        size: tuple[int, int] | None = None,
+        orientation: Orientation = UPRIGHT,
+    ):
         self.time = time
         self._frame = frame
-        self._orientation = Orientation.of(frame)
+        self._orientation = orientation
         self._stored = frame.height, frame.width
         square = frame.height, max(round(frame.width * aspect), 1)
         shown = square[::-1] if self._orientation.transposed else square
