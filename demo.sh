@@ -35,15 +35,14 @@ sys.exit(command_line.run(lambda files: VideoFrames(*files) and 0, sys.argv[1:])
 fi
 
 rm -rf $out/{data,run,models,server.log}
-step "convert: 720 clips of SynthADL, rendered on this machine"
-python -m tfrecords.convert synthetic --out $out/data --repetitions 3 --size 80
+step "convert: 1440 clips of SynthADL, 24 people, rendered on this machine"
+python -m tfrecords.convert synthetic --out $out/data --subjects 24 --repetitions 2 --frames 32 --size 72
 step "inspect"
 python -m tfrecords.inspect $out/data
 step "train: I3D backbone, pose LSTM, then Separable STA"
-python recipes/train.py --recipe separable_sta_synthetic --data $out/data --output $out/run \
-  --set data.size=64 stages.backbone.epochs=6 stages.pose.epochs=20 stages.joint.epochs=10
-step "evaluate on people that training did not see"
-python recipes/evaluate.py --run $out/run --data $out/data
+python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run
+step "evaluate on people that training did not see, and beside it I3D and the pose LSTM alone"
+python recipes/evaluate.py --run $out/run --data $out/data --stages
 step "export for TF-Serving"
 python -m serving.export --run $out/run --to $out/models --name $name
 step "serve"
