@@ -34,6 +34,7 @@ _BLOCK_BYTES = 1 << 27  # of features that are computed before they are written
 _BLOCK_CLIPS = 64
 _SPARE_BYTES = 1 << 28  # left free for checkpoints and logs
 _SOURCE = "source.json"
+_LABELS = "labels.npy"
 
 
 def check(model: tf.keras.Model, stage: Stage) -> None:
@@ -155,8 +156,10 @@ class StoredFeatures:
         path = self._folder / name / f"{len(self._blocks(name)):05d}"
         try:
             with files.whole_folder(path) as partial:
-                for number, arrays in enumerate(zip(*rows)):
-                    np.save(partial / f"{number}.npy", np.concatenate(arrays))
+                labels, *values = (np.concatenate(arrays) for arrays in zip(*rows))
+                np.save(partial / _LABELS, labels)
+                for clip in range(len(labels)):
+                    (partial / f"{clip:05d}").write_bytes(b"".join(value[clip].tobytes() for value in values))
         except OSError as error:
             raise UserError(
                 f"{path}: cannot be written ({error.strerror}), make space and continue with --resume"
@@ -170,7 +173,7 @@ class StoredFeatures:
         blocks = self._blocks(name)
         if not blocks:
             return 0
-        return (len(blocks) - 1) * self._block + len(np.load(blocks[-1] / "0.npy", mmap_mode="r"))
+        return (len(blocks) - 1) * self._block + len(np.load(blocks[-1] / _LABELS))
 
     def _check_source(self) -> None:
         """Removes features of other weights or views than this stage's."""
@@ -207,65 +210,49 @@ class StoredFeatures:
 
     def training(self, steps: int, first_epoch: int) -> tf.data.Dataset:
         """Batches ``(features, label)`` of all epochs of the stage, from ``first_epoch`` on; a function of the seed."""
-        views = [_View(self._blocks(f"train-{view:03d}")) for view in range(self._stage.cache_frozen)]
-        labels, length = views[0].labels, steps * self._batch
+        views = [self._clips(f"train-{view:03d}") for view in range(self._stage.cache_frozen)]
+        labels, length = views[0][1], steps * self._batch
+        paths = tf.constant([paths for paths, _ in views])  # [views, clips]
         is_balanced = self._recipe.data.balance == "classes"
 
         def one_epoch(epoch):
             key = tf.stack([tf.cast(self._seed, tf.int64), epoch])
             if is_balanced:
-                clips = order.balanced(labels, length, key)
+                clips = tf.cast(order.balanced(labels, length, key), tf.int32)
             else:
                 clips = tf.random.experimental.stateless_shuffle(tf.range(len(labels)), key)[:length]
             key = tf.random.experimental.stateless_fold_in(key, 2)  # 0 and 1 are those of the order
             drawn = tf.random.stateless_uniform([length], key, 0, len(views), tf.int32)
-            return tf.data.Dataset.from_tensor_slices((drawn, tf.cast(clips, tf.int32))).batch(self._batch)
+            chosen = tf.gather_nd(paths, tf.stack([drawn, clips], axis=1)), tf.gather(labels, clips)
+            return tf.data.Dataset.from_tensor_slices(chosen)
 
         data = tf.data.Dataset.range(first_epoch, self._stage.epochs).flat_map(one_epoch)
-        data = data.map(lambda drawn, clips: self._read(views, drawn, clips), num_parallel_calls=2, deterministic=True)
-        return data.prefetch(2)
+        data = data.map(lambda path, label: (self._read(path), label), num_parallel_calls=4, deterministic=True)
+        return data.batch(self._batch, drop_remainder=True).prefetch(2)
 
     def validation(self) -> tf.data.Dataset:
         """Batches ``(features, label, clip_number)`` of the validation clips."""
-        view = _View(self._blocks("val"))
-        clips = tf.data.Dataset.range(len(view.labels)).batch(self._batch)
+        paths, labels = self._clips("val")
+        data = tf.data.Dataset.from_tensor_slices((paths, labels, np.arange(len(labels))))
+        data = data.map(lambda path, *clip: (self._read(path), *clip), num_parallel_calls=4, deterministic=True)
+        return data.batch(self._batch).prefetch(2)
 
-        def read(numbers):
-            features, labels = self._read([view], tf.zeros_like(numbers, tf.int32), tf.cast(numbers, tf.int32))
-            return features, labels, numbers
+    def _clips(self, name: str) -> tuple[list[str], np.ndarray]:
+        """Paths of the clips of a view, and their labels."""
+        blocks = [(block, np.load(block / _LABELS)) for block in self._blocks(name)]
+        paths = [str(block / f"{clip:05d}") for block, labels in blocks for clip in range(len(labels))]
+        return paths, np.concatenate([labels for _, labels in blocks])
 
-        return clips.map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
-
-    def _read(self, views, drawn, clips):
-        """``(features, labels)`` of some clips, each in one of the views."""
-
-        def rows(drawn, clips):
-            chosen = [views[view].row(clip) for view, clip in zip(drawn, clips)]
-            labels, *values = (np.stack(arrays) for arrays in zip(*chosen))
-            return (labels, *values)
-
-        types = [tf.int32, *map(_stored_type, self._types)]
-        labels, *values = tf.numpy_function(rows, [drawn, clips], types)
-        features = {
-            f"cut_{n}": tf.ensure_shape(tf.cast(value, kind), (None, *shape))
-            for n, (value, kind, shape) in enumerate(zip(values, self._types, self._shapes))
-        }
-        return features, tf.ensure_shape(labels, [None])
-
-
-class _View:
-    """The stored features of one view of every clip, read from disk where they are needed."""
-
-    def __init__(self, blocks: list[pathlib.Path]) -> None:
-        self._blocks = [
-            [np.load(block / f"{n}.npy", mmap_mode="r") for n in range(len(list(block.iterdir())))] for block in blocks
-        ]
-        self.labels = np.concatenate([block[0] for block in self._blocks])
-
-    def row(self, clip: int) -> list[np.ndarray]:
-        """Label and features of a clip."""
-        size = len(self._blocks[0][0])
-        return [array[clip % size] for array in self._blocks[clip // size]]
+    def _read(self, path: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the trained part is fed of a clip."""
+        content, first, features = tf.io.read_file(path), 0, {}
+        for number, (kind, shape) in enumerate(zip(self._types, self._shapes)):
+            stored = _stored_type(kind)
+            size = math.prod(shape) * stored.size
+            values = tf.io.decode_raw(tf.strings.substr(content, first, size), stored)
+            features[f"cut_{number}"] = tf.cast(tf.reshape(values, shape), kind)
+            first += size
+        return features
 
 
 def _stored_type(kind: tf.DType) -> tf.DType:
