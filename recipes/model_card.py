@@ -89,6 +89,11 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     raise UserError(f"{path} is not what this command wrote, restore it or move it away")
 
 
+def evaluations(run: RunDirectory) -> list[pathlib.Path]:
+    """The ``metrics.json`` of a run's evaluations on test splits."""
+    return sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+
+
 def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str, Any]]:
     """What is kept of a run: one dictionary for every protocol whose test split it was evaluated on.
 
@@ -99,7 +104,7 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
     Raises:
         UserError: It was not evaluated on a test split.
     """
-    found = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+    found = evaluations(run)
     if not found:
         command = f"python recipes/evaluate.py --run {shlex.quote(str(run.path))}"
         raise UserError(f"{run.path} was not evaluated on its test split: do so with {command}")

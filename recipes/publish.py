@@ -48,8 +48,7 @@ def publish(run: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     from recipes.reports import cards
 
     trained = run_directory.RunDirectory(run)
-    evaluated = any((trained.path / "evaluation").glob(f"*-{model_card.SPLIT}/metrics.json"))
-    figures = model_card.figures_of(trained) if evaluated else []
+    figures = model_card.figures_of(trained) if model_card.evaluations(trained) else []
     card = cards.published(folder.name, trained.recipe.model.name, trained.labels, figures)
     return zoo.save_pretrained(
         trained.model(), folder, labels=trained.labels, inputs=trained.inputs.to_dict(), card=card

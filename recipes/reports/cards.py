@@ -55,25 +55,12 @@ def published(title: str, name: str, labels: Sequence[str], figures: Sequence[di
         labels: Class names.
         figures: What :func:`recipes.model_card.figures_of` gives of its run; empty if it was not evaluated.
     """
+    from zoo.pretrained import model_folder
+
     sections = "\n".join(_reproduced([run]) for run in figures) or "The model was not evaluated on a test split.\n"
     classes = "\n".join(f"{number}. {label}" for number, label in enumerate(labels))
-    return f"""---
-library_name: keras
-pipeline_tag: video-classification
-tags: [activities-of-daily-living, {name}]
----
-
-# {title}
-
-{_summary(name)}
-{_paper(name)}.
-
-```python
-import zoo
-
-model = zoo.from_pretrained("{title}")  # a tf.keras.Model; the folder, or OWNER/{title} of the hub
-```
-
+    head = model_folder.card_head(title, name, f"{_summary(name)}\n{_paper(name)}.")
+    return f"""{head}
 `python -m serving.export --pretrained {title} --to models` makes a SavedModel that prepares its input itself.
 
 ## Classes

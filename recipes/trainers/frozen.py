@@ -85,13 +85,13 @@ class StoredFeatures:
         seed: int,
     ) -> None:
         frozen = models.frozen_layers(model, stage)
-        self._cut = frozen_part.cut(model, frozen)
         self._before, self.model = frozen_part.split(model, frozen)
         self._stage, self._recipe, self._inputs, self._records = stage, recipe, inputs, records
         self._seed, self._folder = seed, folder(run, stage)
         self._batch = stage.batch or recipe.batch
-        self._shapes = [tuple(tensor.shape[1:]) for tensor in self._cut]
-        self._types = [tf.as_dtype(tensor.dtype) for tensor in self._cut]
+        cut = [self._before.output[f"cut_{n}"] for n in range(len(self._before.output))]
+        self._shapes = [tuple(tensor.shape[1:]) for tensor in cut]
+        self._types = [tf.as_dtype(tensor.dtype) for tensor in cut]
         self._compute = tf.function(lambda features: self._before(features, training=False))
         clip_bytes = sum(math.prod(shape) * _stored_type(kind).size for shape, kind in zip(self._shapes, self._types))
         self._clip_bytes = clip_bytes
@@ -108,15 +108,16 @@ class StoredFeatures:
         """
         self._check_source()
         views = self._views()
-        missing = [(name, count, data) for name, count, data in views if self._stored(name) < count]
-        clips = sum(count - self._stored(name) for name, count, _ in missing)
+        stored = {name: self._stored(name) for name, _, _ in views}
+        missing = [(name, data) for name, count, data in views if stored[name] < count]
+        clips = sum(count - stored[name] for name, count, _ in views)
         if not clips:
             return
         self._announce(views)
         self._require_space(clips * self._clip_bytes)
         with command_line.progress(clips, f"{self._stage.name}: frozen part") as bar:
-            for name, _, data in missing:
-                self._store(name, data(self._stored(name)), bar.update)
+            for name, data in missing:
+                self._store(name, data(stored[name]), bar.update)
 
     def _views(self) -> list[tuple[str, int, Callable[[int], tf.data.Dataset]]]:
         """Name, number of clips, and batches from a clip on, of every view of every split."""

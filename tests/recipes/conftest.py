@@ -73,19 +73,39 @@ def dataset(small_synthadl):
 
 
 @pytest.fixture(scope="session")
-def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(TINY)
-    return path
+def written_recipe(tmp_path_factory):
+    """A function ``(name, text)`` that writes a recipe's file."""
+
+    def write(name, text):
+        path = tmp_path_factory.mktemp("recipe") / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, dataset, recipe_file):
+def trained_to_the_end(tmp_path_factory):
+    """A function ``(name, recipe_file, data)`` that trains; it gives the run directory and what was printed."""
+
+    def train_whole(name, recipe_file, data):
+        output = tmp_path_factory.mktemp("runs") / name
+        result = command("train.py", "--recipe", recipe_file, "--data", data, "--output", output)
+        assert result.returncode == 0, result.stderr
+        return output, result.stdout
+
+    return train_whole
+
+
+@pytest.fixture(scope="session")
+def recipe_file(written_recipe):
+    return written_recipe("tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def trained(trained_to_the_end, dataset, recipe_file):
     """A run directory: the recipe trained from start to end. All modules share it: tests that write use a copy."""
-    output = tmp_path_factory.mktemp("runs") / "undisturbed"
-    result = command("train.py", "--recipe", recipe_file, "--data", dataset, "--output", output)
-    assert result.returncode == 0, result.stderr
-    return output
+    return trained_to_the_end("undisturbed", recipe_file, dataset)[0]
 
 
 def start(script, *arguments, **options):

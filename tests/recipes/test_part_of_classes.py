@@ -35,18 +35,13 @@ def records(small_synthadl):
 
 
 @pytest.fixture(scope="module")
-def recipe_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "part.yaml"
-    path.write_text(RECIPE)
-    return path
+def recipe_path(written_recipe):
+    return written_recipe("part", RECIPE)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, records, recipe_path):
-    output = tmp_path_factory.mktemp("runs") / "part"
-    result = command("train.py", "--recipe", recipe_path, "--data", records.directory, "--output", output)
-    assert result.returncode == 0, result.stderr
-    return output
+def trained(trained_to_the_end, records, recipe_path):
+    return trained_to_the_end("part", recipe_path, records.directory)[0]
 
 
 def _class_of(clip_id):

@@ -66,7 +66,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """Trains the LSTM on clips and their classes, or reads the trained one."""
         self.check_parameters()
         model = self._read(X[0]) if self.model is not None else self._train(X, y)
-        latents = _latents(model)
+        latents = _up_to_hidden_vectors(model)
         self.built_as_ = dataclasses.asdict(model.built_as) if hasattr(model, "built_as") else None
         self.pose_steps_ = latents.output.shape[1]
         self.architecture_, self.weights_ = latents.to_json(), latents.get_weights()
@@ -139,7 +139,9 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         if getattr(self, "_network", None) is None:
             build = getattr(self, "built_as_", None)  # the JSON can only be read by the version of Keras that wrote it
             if build:
-                network = _latents(zoo.build(build["name"], num_classes=build["num_classes"], **build["options"]))
+                network = _up_to_hidden_vectors(
+                    zoo.build(build["name"], num_classes=build["num_classes"], **build["options"])
+                )
             else:
                 network = tf.keras.models.model_from_json(self.architecture_)
             network.set_weights(self.weights_)
@@ -148,7 +150,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         return self._network
 
 
-def _latents(model):
+def _up_to_hidden_vectors(model):
     """The part of a pose LSTM from poses to hidden vectors."""
     import tensorflow as tf
 

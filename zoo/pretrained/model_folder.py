@@ -257,21 +257,32 @@ def _fill(model, stored):
         weight.assign(stored[name])
 
 
-def _card(build, title):
-    paper = registry.get(build.name).paper
+def card_head(title: str, name: str, about: str) -> str:
+    """The beginning of a card: what a hub reads, the title, what the model is, and how to load it.
+
+    Args:
+        title: The name of the folder.
+        name: The method.
+        about: What the model is, Markdown.
+    """
     return f"""---
 library_name: keras
 pipeline_tag: video-classification
-tags: [activities-of-daily-living, {build.name}]
+tags: [activities-of-daily-living, {name}]
 ---
 
 # {title}
 
-`{build.name}` with {build.num_classes} classes ({paper}).
+{about}
 
 ```python
 import zoo
 
-model = zoo.from_pretrained("{title}")
+model = zoo.from_pretrained("{title}")  # a tf.keras.Model; the folder, or OWNER/{title} of the hub
 ```
 """
+
+
+def _card(build, title):
+    paper = registry.get(build.name).paper
+    return card_head(title, build.name, f"`{build.name}` with {build.num_classes} classes ({paper}).")

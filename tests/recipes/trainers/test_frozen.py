@@ -27,19 +27,14 @@ batch: 12
 
 
 @pytest.fixture(scope="module")
-def recipe_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(RECIPE)
-    return path
+def recipe_file(written_recipe):
+    return written_recipe("tiny", RECIPE)
 
 
 @pytest.fixture(scope="module")
-def stored(recipe_file, dataset, tmp_path_factory):
+def stored(recipe_file, dataset, trained_to_the_end):
     """A run trained from stored features, and what it printed."""
-    output = tmp_path_factory.mktemp("runs") / "stored"
-    result = command("train.py", "--recipe", recipe_file, "--data", dataset, "--output", output)
-    assert result.returncode == 0, result.stderr
-    return output, result.stdout
+    return trained_to_the_end("stored", recipe_file, dataset)
 
 
 def weights(run):

@@ -42,10 +42,8 @@ def hands(small_synthadl):
 
 
 @pytest.fixture(scope="module")
-def recipe_path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "fusion.yaml"
-    path.write_text(RECIPE)
-    return path
+def recipe_path(written_recipe):
+    return written_recipe("fusion", RECIPE)
 
 
 @pytest.fixture(scope="module")
