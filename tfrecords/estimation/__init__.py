@@ -1,1 +1,9 @@
-"""Poses from plain video: estimators of joints, and the tracks of persons from frame to frame. Empty so far."""
+"""Poses from plain video.
+
+::
+
+    frames ─► estimator: persons of each frame ─► tracking: persons over time ─► poses of M persons, gaps filled
+
+* ``estimator``: the interface to estimators of poses, and their registry.
+* ``blazepose``: MediaPipe's Pose Landmarker.
+"""
