@@ -66,6 +66,7 @@ class Estimator(abc.ABC):
             A list of :class:`Person`; empty where nobody is found.
         """
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Frees what the estimator holds."""
 
