@@ -23,8 +23,8 @@ class LiveEstimator:
     """Estimates, follows and smooths the persons of a stream, frame after frame; a context manager.
 
     A person keeps his index among the M persons while he is seen, and for
-    :data:`~tfrecords.estimation.tracking.LONGEST_LOSS` seconds after; whoever comes then takes the first free index, the
-    largest first. Where a person is lost for up to :data:`~tfrecords.converting.persons.LONGEST_GAP` seconds, his
+    :data:`~tfrecords.estimation.tracking.LONGEST_LOSS` seconds after; whoever comes then takes the first free index,
+    the largest first. Where a person is lost for up to :data:`~tfrecords.converting.persons.LONGEST_GAP` seconds, his
     last pose stays, with the confidence :data:`~tfrecords.converting.persons.INTERPOLATED`.
 
     Args:
