@@ -238,7 +238,7 @@ class VideoSource(Source):
             recording = self.recording(info) if self.parts else None
             poses = self.poses_of(info, recording) if self.with_poses else None
             if recording is None:
-                return self._clip(info, poses, self.fps)
+                return self._clip(info, poses, self.fps_of(info, recording))
             boxes = self.boxes(poses, recording)
             images, length = self._cut(recording, boxes, len(poses) if poses is not None else None)
         except ValueError as error:
@@ -246,7 +246,11 @@ class VideoSource(Source):
         boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
         boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
         poses = None if poses is None else poses.first(length)
-        return self._clip(info, poses, recording.fps or self.fps, images=images, boxes=boxes)
+        return self._clip(info, poses, self.fps_of(info, recording), images=images, boxes=boxes)
+
+    def fps_of(self, info: schema.ClipInfo, recording: Recording | None) -> float:
+        """Frames per second of a clip: its recording's, the dataset's where there is none or it states none."""
+        return (recording.fps if recording is not None else 0) or self.fps
 
     def _clip(self, info, poses, fps, **pictures):
         if poses is not None:

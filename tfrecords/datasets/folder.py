@@ -44,7 +44,7 @@ class Folder(base.VideoSource):
         table: Path of the CSV; the paths in it are relative to its folder.
         layout: Skeleton layout of the files of poses; empty without poses.
         persons: Persons M to store of each pose; those that a file has more of are left out.
-        fps: Frames per second of clips without a video.
+        fps: Frames per second of clips without a video, where their files of poses state none.
         focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
             pictures can be cut out around them.
         pictures: ``parts`` and ``size`` as :class:`~tfrecords.datasets.base.VideoSource`.
@@ -95,7 +95,12 @@ class Folder(base.VideoSource):
             metavar="M",
             help="persons stored per frame: the first M",
         )
-        parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
+        parser.add_argument(
+            "--fps",
+            type=float,
+            default=30.0,
+            help="frames per second of clips without a video, where pose files state none",
+        )
         parser.add_argument(
             "--focal-length", type=float, default=0.0, metavar="PIXELS",
             help="focal length of the camera, to find the joints in the pictures where pose files hold metres alone",
@@ -170,14 +175,10 @@ class Folder(base.VideoSource):
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
-        path = self._path(info, "poses")
-        try:
-            found = pose_files.read(path)
-        except OSError as error:
-            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise RejectedClip(f"{path.name}: {error}") from None
+        path, found = self._read_poses(info)
         layout = skeletons.get(self.layout)
+        if found.layout not in ("", self.layout):
+            raise RejectedClip(f"{path.name}: poses of the layout {found.layout}, --layout is {self.layout}")
         if found.confidence.shape[2] != layout.num_joints:
             joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
             raise RejectedClip(f"{path.name}: {joints}")
@@ -186,6 +187,21 @@ class Folder(base.VideoSource):
             _require_in_front(poses, layout, path.name)
             return self.projected(poses, recording, self.focal_length)
         return poses
+
+    def fps_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> float:
+        """The video's rate; without one that of the file of poses, and ``--fps`` where it states none."""
+        stated = 0.0 if recording is not None else self._read_poses(info)[1].fps
+        return stated or super().fps_of(info, recording)
+
+    def _read_poses(self, info):
+        """Path of a clip's file of poses, and what it holds."""
+        path = self._path(info, "poses")
+        try:
+            return path, pose_files.read(path)
+        except OSError as error:
+            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise RejectedClip(f"{path.name}: {error}") from None
 
     def _path(self, info, kind):
         return self.folder / self._rows[info.id][kind]
