@@ -13,7 +13,7 @@ only where a recording has more than one body.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -102,8 +102,14 @@ def without_false_bodies(tracks: Sequence[Track]) -> list[Track]:
     return list(tracks)
 
 
-def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Poses:
-    """Puts tracks together into persons, the most moving body first.
+def join(
+    tracks: Sequence[Track],
+    frames: int,
+    persons: int,
+    joints: int,
+    relevance: Callable[[Track], float] = lambda track: track.motion,
+) -> Poses:
+    """Puts tracks together into persons, the most relevant body first.
 
     A sensor that loses a body finds it again under another number, so a track goes to the first person that has none
     of its frames. A person so stays the same one over the recording.
@@ -113,6 +119,7 @@ def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Pos
         frames: Frames T of the recording.
         persons: Persons M wanted.
         joints: Joints J.
+        relevance: Of a track; default: how much it moves.
 
     Returns:
         :class:`Poses`.
@@ -122,7 +129,7 @@ def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Pos
     confidence = np.zeros((frames, persons, joints), np.float32)
     xy = np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None
     taken = np.zeros((persons, frames), bool)
-    for track in sorted(tracks, key=lambda track: -track.motion):  # stable: of equals the first
+    for track in sorted(tracks, key=lambda track: -relevance(track)):  # stable: of equals the first
         free = [person for person in range(persons) if not taken[person, track.frames].any()]
         if not free:
             continue
