@@ -162,6 +162,32 @@ def of_count(poses: Poses, persons: int) -> Poses:
     return Poses(fit(poses.xyz), fit(poses.confidence), fit(poses.xy))
 
 
+def onto(poses: Poses, source: str, target: str) -> Poses:
+    """Poses with the joints of another skeleton layout, see :mod:`zoo.skeletons.maps`.
+
+    Args:
+        poses: :class:`Poses` in the layout ``source``.
+        source: Name of their layout.
+        target: Name of the layout wanted.
+
+    Returns:
+        :class:`Poses`; a joint that is a mean of one that was not measured (confidence 0) is zero, with confidence 0.
+
+    Raises:
+        ValueError: There is no map between the two layouts.
+    """
+    if source == target:
+        return poses
+    confidence = skeletons.map_confidence(poses.confidence, source, target)
+
+    def mapped(values):
+        if values is None:
+            return None
+        return np.where(confidence[..., np.newaxis] > 0, skeletons.map_joints(values, source, target), np.float32(0))
+
+    return Poses(mapped(poses.xyz), confidence, mapped(poses.xy))
+
+
 def measured(xyz: np.ndarray) -> np.ndarray:
     """Which joints ``[T, M, J]`` of poses ``[T, M, J, D]`` were measured: those with finite numbers, not all zero."""
     return np.isfinite(xyz).all(axis=-1) & (xyz != 0).any(axis=-1)
