@@ -1,4 +1,4 @@
-"""JHMDB: 21 actions in 928 clips of films and of the web, 15 to 40 frames each.
+"""JHMDB: 21 actions in 928 clips of films and of the web, at most 40 frames each.
 
 Jhuang, Gall, Zuffi, Schmid, Black. Towards understanding action recognition. ICCV 2013.
 
