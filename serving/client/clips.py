@@ -69,8 +69,8 @@ class Sampled:
     """The frames of a video file that a model samples.
 
     Attributes:
-        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the centred squares
-            of the sampled frames; those between them are black.
+        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the squares that the
+            model is fed of the sampled frames; those between them are black.
         indices: Which of ``frames`` the model sees, in their order.
         first: Number of the video's frame that ``frames`` begin with, from 0.
         count: Frames of the whole video.
@@ -97,7 +97,7 @@ def read_sampled(path: str | os.PathLike, inputs: Inputs) -> Sampled:
     """The frames of a video file that a model samples, for the signature ``serving_default``.
 
     The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
-    sampled frame, and only the centred square of sampled frames is converted to RGB.
+    sampled frame, and only what the model is fed of sampled frames is converted to RGB.
 
     Args:
         path: Any file FFmpeg's libraries read.
@@ -125,17 +125,20 @@ def _count(video: VideoFrames) -> int:
 
 def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> Sampled | None:
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
+    from tfrecords.reading import pictures
+
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = 0, count
     if inputs.has_window and inputs.frames * inputs.stride <= count:
         first, length = int(indices[0]), inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
     wanted, last = set(indices.tolist()), indices.max()
-    side = min(video.height, video.width)
-    rows, columns = (slice((size - side) // 2, (size - side) // 2 + side) for size in (video.height, video.width))
+    top, left, side, _ = pictures.framed(inputs.framing)(video.height, video.width).numpy()
     frames = np.zeros((length, side, side, 3), np.uint8)
+    within = frames[:, max(-top, 0) : video.height - top, max(-left, 0) : video.width - left]
+    rows, columns = (slice(max(low, 0), low + side) for low in (top, left))
     for number, frame in enumerate(video.frames()):
         if number in wanted:
-            frames[number - first] = frame[rows, columns]
+            within[number - first] = frame[rows, columns]
         if number == last:
             return Sampled(frames, indices - first, first, count)
     return None

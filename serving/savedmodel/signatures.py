@@ -2,9 +2,9 @@
 
 ::
 
-    frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
-                                                                 ├─► resize ─► [-1, 1] ─► rgb ──┐
-    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► outputs
+    frames [B,T,H,W,3] uint8 ─► choose frames ─► square ─────┐
+                                                             ├─► resize ─► [-1, 1] ─► rgb ──────┐
+    jpegs [B,T] string ─► choose frames ─► decode a square ──┘                                  ├─► network ─► outputs
     poses [B,Tp,M,J,3] metres ─► fill, normalise ─► middle of each sub-sequence ─► pose ────────┤
     examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
 
@@ -189,12 +189,12 @@ def _from_frames(frames, inputs):
 
     shape = tf.shape(frames)
     indices = frame_indices(shape[1], inputs)
-    top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
+    window = pictures.framed(inputs.framing)(shape[2], shape[3])
 
     def one_frame(index):
         clip, frame = index
-        picture = frames[clip, frame, top : top + height, left : left + width]
-        return pictures.prepare(picture[tf.newaxis], inputs.size)[0]
+        picture = pictures.cut(frames[clip, frame][tf.newaxis], window)
+        return pictures.prepare(picture, inputs.size)[0]
 
     # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
     spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
@@ -212,7 +212,7 @@ def _from_jpegs(jpegs, inputs):
     indices = frame_indices(tf.shape(jpegs)[1], inputs)
 
     def one_clip(jpegs):
-        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square, turned=True)
+        frames = pictures.decode_frames(jpegs, indices, pictures.framed(inputs.framing), turned=True)
         frames = pictures.prepare(frames, inputs.size)
         return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
 
