@@ -18,8 +18,13 @@ _HEIGHTS = {
     "head": 0.62, "neck": 0.5, "shoulder_centre": 0.42, "spine_shoulder": 0.42, "spine": 0.1, "spine_mid": 0.2,
     "torso": 0.2, "hip_centre": 0.0, "spine_base": 0.0, "shoulder": 0.38, "elbow": 0.12, "wrist": -0.1, "hand": -0.17,
     "hand_tip": -0.22, "thumb": -0.15, "hip": -0.06, "knee": -0.48, "ankle": -0.85, "foot": -0.9,
+    "nose": 0.58, "eye_inner": 0.62, "eye": 0.62, "eye_outer": 0.62, "ear": 0.61, "mouth": 0.54,
+    "pinky": -0.19, "index": -0.2, "heel": -0.9, "foot_index": -0.92,
 }  # fmt: skip
-_WIDTHS = {"shoulder": 0.18, "elbow": 0.24, "wrist": 0.26, "hand": 0.27, "hand_tip": 0.27, "thumb": 0.23}
+_WIDTHS = {
+    "shoulder": 0.18, "elbow": 0.24, "wrist": 0.26, "hand": 0.27, "hand_tip": 0.27, "thumb": 0.23, "pinky": 0.28,
+    "index": 0.25, "eye_inner": 0.02, "eye": 0.03, "eye_outer": 0.04, "ear": 0.07, "mouth": 0.02,
+}  # fmt: skip
 
 
 def standing(layout):

@@ -47,7 +47,8 @@ def test_tour_is_a_closed_walk_along_the_bones(layout):
 def test_length_of_the_tour():
     """BMVC18: 20 x 300 x 3 values, of two persons with three coordinates of 50 joints each."""
     lengths = {name: len(layout.tour) for name, layout in skeletons.LAYOUTS.items()}
-    assert lengths == {"kinect_v1_20": 40, "kinect_v2_25": 50, "nite_15": 28, "lcrnet_13": 28}
+    sensors = {"kinect_v1_20": 40, "kinect_v2_25": 50, "nite_15": 28, "lcrnet_13": 28}
+    assert lengths == {**sensors, "blazepose_33": 68, "coco_17": 36}
 
 
 @layouts
@@ -72,12 +73,17 @@ def test_sizes_and_sensor_orders():
         "kinect_v2_25": 25,
         "nite_15": 15,
         "lcrnet_13": 13,
+        "blazepose_33": 33,
+        "coco_17": 17,
     }
     assert order["kinect_v2_25"][20] == "spine_shoulder"  # NTU's 21st joint
     assert order["kinect_v2_25"][23] == "right_hand_tip"
     assert order["kinect_v1_20"][11] == "right_hand"
     assert order["lcrnet_13"][-1] == "head"
     assert order["nite_15"][2] == "torso"
+    assert order["blazepose_33"][15] == "left_wrist"
+    assert order["blazepose_33"][32] == "right_foot_index"
+    assert order["coco_17"][16] == "right_ankle"
 
 
 def test_unknown_layout():

@@ -13,7 +13,7 @@ only where a recording has more than one body.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -102,8 +102,14 @@ def without_false_bodies(tracks: Sequence[Track]) -> list[Track]:
     return list(tracks)
 
 
-def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Poses:
-    """Puts tracks together into persons, the most moving body first.
+def join(
+    tracks: Sequence[Track],
+    frames: int,
+    persons: int,
+    joints: int,
+    relevance: Callable[[Track], float] = lambda track: track.motion,
+) -> Poses:
+    """Puts tracks together into persons, the most relevant body first.
 
     A sensor that loses a body finds it again under another number, so a track goes to the first person that has none
     of its frames. A person so stays the same one over the recording.
@@ -113,6 +119,7 @@ def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Pos
         frames: Frames T of the recording.
         persons: Persons M wanted.
         joints: Joints J.
+        relevance: Of a track; default: how much it moves.
 
     Returns:
         :class:`Poses`.
@@ -122,7 +129,7 @@ def join(tracks: Sequence[Track], frames: int, persons: int, joints: int) -> Pos
     confidence = np.zeros((frames, persons, joints), np.float32)
     xy = np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None
     taken = np.zeros((persons, frames), bool)
-    for track in sorted(tracks, key=lambda track: -track.motion):  # stable: of equals the first
+    for track in sorted(tracks, key=lambda track: -relevance(track)):  # stable: of equals the first
         free = [person for person in range(persons) if not taken[person, track.frames].any()]
         if not free:
             continue
@@ -153,6 +160,32 @@ def of_count(poses: Poses, persons: int) -> Poses:
         return np.pad(values, [(0, 0), (0, persons - values.shape[1])] + [(0, 0)] * (values.ndim - 2))
 
     return Poses(fit(poses.xyz), fit(poses.confidence), fit(poses.xy))
+
+
+def onto(poses: Poses, source: str, target: str) -> Poses:
+    """Poses with the joints of another skeleton layout, see :mod:`zoo.skeletons.maps`.
+
+    Args:
+        poses: :class:`Poses` in the layout ``source``.
+        source: Name of their layout.
+        target: Name of the layout wanted.
+
+    Returns:
+        :class:`Poses`; a joint that is a mean of one that was not measured (confidence 0) is zero, with confidence 0.
+
+    Raises:
+        ValueError: There is no map between the two layouts.
+    """
+    if source == target:
+        return poses
+    confidence = skeletons.map_confidence(poses.confidence, source, target)
+
+    def mapped(values):
+        if values is None:
+            return None
+        return np.where(confidence[..., np.newaxis] > 0, skeletons.map_joints(values, source, target), np.float32(0))
+
+    return Poses(mapped(poses.xyz), confidence, mapped(poses.xy))
 
 
 def measured(xyz: np.ndarray) -> np.ndarray:

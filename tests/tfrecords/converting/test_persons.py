@@ -110,3 +110,20 @@ def test_so_many_persons():
     assert persons.of_count(poses, 2).xyz.shape == (4, 2, 25, 3)
     more = persons.of_count(poses, 5)
     assert more.confidence.sum(axis=(0, 2)).tolist() == [100, 100, 100, 0, 0]
+
+
+def test_poses_of_another_layout():
+    xyz = np.stack([recording_files.walk(LAYOUT.name, 3), np.zeros((3, 25, 3), np.float32)], axis=1)
+    confidence = np.array([1.0, 0.0], np.float32)[:, np.newaxis] * np.ones((3, 2, 25), np.float32)
+    confidence[1, 0, LAYOUT.joints.index("left_foot")] = 0.0
+    mapped = persons.onto(persons.Poses(xyz, confidence, xyz[..., :2]), LAYOUT.name, "nite_15")
+    foot = skeletons.get("nite_15").joints.index("left_foot")
+    assert (mapped.xyz[1, 0, foot] == 0).all()
+    assert (mapped.xy[1, 0, foot] == 0).all()
+    assert mapped.confidence[1, 0].tolist() == [float(joint != foot) for joint in range(15)]
+    assert not mapped.xyz[:, 1].any()
+    np.testing.assert_allclose(mapped.xyz[0, 0, 4], xyz[0, 0, LAYOUT.joints.index("left_elbow")])
+    assert mapped.xyz.dtype == mapped.xy.dtype == np.float32
+    same = persons.Poses(None, confidence)
+    assert persons.onto(same, LAYOUT.name, LAYOUT.name) is same
+    assert persons.onto(same, LAYOUT.name, "nite_15").xyz is None

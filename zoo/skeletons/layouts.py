@@ -5,12 +5,9 @@ body's coordinate system (PhD20 section 3.3.1). A point that a sensor does not d
 does deliver, so points are tuples of joint indices.
 
 Example:
-    >>> from zoo import skeletons
-    >>> layout = skeletons.get("kinect_v1_20")
-    >>> layout.num_joints, layout.joints[layout.left_hand]
-    (20, 'left_hand')
+    >>> layout = get("nite_15")
     >>> [layout.joints[joint] for joint in layout.hip_centre]
-    ['hip_centre']
+    ['left_hip', 'right_hip']
 """
 
 from __future__ import annotations
@@ -49,6 +46,9 @@ class Layout:
         spine: Joints whose mean is the middle of the spine (upper body where no spine is measured).
         left_hand: Joint at the centre of the left-hand crop.
         right_hand: Joint at the centre of the right-hand crop.
+        is_mirrored: Whether the sensor delivers a mirror image: of a person who faces it, the joints named left are on
+            the left, in its pictures and at smaller x. (A person of whom a camera takes a picture has them on the
+            right.)
     """
 
     name: str
@@ -63,6 +63,7 @@ class Layout:
     spine: tuple[int, ...]
     left_hand: int
     right_hand: int
+    is_mirrored: bool = False
 
     @property
     def num_joints(self) -> int:
@@ -71,15 +72,17 @@ class Layout:
 
     @property
     def head(self) -> int:
-        """Joint of the head."""
-        return self.joints.index("head")
+        """Joint of the head, or the nose where no head is measured."""
+        return self.joints.index("head" if "head" in self.joints else "nose")
 
     @property
     def feet(self) -> tuple[int, ...]:
         """Lowest joints of both legs: the feet, or the ankles where no feet are measured."""
-        lowest = ("foot", "ankle")
-        found = [tuple(i for i, joint in enumerate(self.joints) if joint.endswith(f"_{name}")) for name in lowest]
-        return found[0] or found[1]
+        for name in ("foot", "foot_index", "ankle"):
+            found = tuple(i for i, joint in enumerate(self.joints) if joint in (f"left_{name}", f"right_{name}"))
+            if found:
+                return found
+        raise ValueError(f"layout {self.name} has neither feet nor ankles")
 
     @property
     def mirrored(self) -> tuple[int, ...]:
@@ -106,16 +109,15 @@ class Layout:
 
         Example:
             >>> {name: len(layout.tour) for name, layout in LAYOUTS.items()}
-            {'kinect_v1_20': 40, 'kinect_v2_25': 50, 'nite_15': 28, 'lcrnet_13': 28}
+            {'kinect_v1_20': 40, 'kinect_v2_25': 50, 'nite_15': 28, 'lcrnet_13': 28, 'blazepose_33': 68, 'coco_17': 36}
         """
         centre = self.spine[0] if len(self.spine) == 1 else self.root
         parents = {parent for parent, _ in self.bones}
         ends = [child for _, child in self.bones if child not in parents]
-        legs = [end for end in ends if {self.left_hip, self.right_hip} & set(self._path(centre, end))]
-        upper_body = [end for end in ends if end not in legs]
-        stops = [centre, *upper_body, centre]
-        for leg in legs:
-            stops += [leg, centre]
+        hips = {end: {self.left_hip, self.right_hip} & set(self._path(centre, end)) for end in ends}
+        stops = [centre, *(end for end in ends if not hips[end]), centre]
+        for leg in dict.fromkeys(hip for end in ends for hip in hips[end]):
+            stops += [*(end for end in ends if leg in hips[end]), centre]
         return tuple(joint for a, b in zip(stops, stops[1:]) for joint in self._path(a, b)[:-1])
 
     def joint_order(self, order: str) -> tuple[int, ...]:
@@ -156,7 +158,7 @@ class Layout:
         return up + down[:-1][::-1]
 
 
-def _layout(name, joints, bones, *, root, hip_centre, spine_base, spine, hands="hand"):
+def _layout(name, joints, bones, *, root, hip_centre, spine_base, spine, hands="hand", is_mirrored=False):
     """A layout from joint and bone names; ``left_x``/``right_x`` names make the mirrored pairs."""
     joints = tuple(joints.split())
     index = {joint: i for i, joint in enumerate(joints)}
@@ -177,6 +179,7 @@ def _layout(name, joints, bones, *, root, hip_centre, spine_base, spine, hands="
         spine=point(spine),
         left_hand=index[f"left_{hands}"],
         right_hand=index[f"right_{hands}"],
+        is_mirrored=is_mirrored,
     )
 
 
@@ -194,6 +197,7 @@ _KINECT_V1 = _layout(
     hip_centre="hip_centre",
     spine_base="hip_centre",
     spine="spine",
+    is_mirrored=True,
 )
 
 # Kinect for Windows SDK 2.0, JointType order: NTU RGB+D 60 and 120.
@@ -213,6 +217,7 @@ _KINECT_V2 = _layout(
     hip_centre="spine_base",
     spine_base="spine_base",
     spine="spine_mid",
+    is_mirrored=True,
 )
 
 # OpenNI/NITE tracker, in the order of SBU Kinect Interaction. CAD-60/120 files order the same joints differently;
@@ -228,6 +233,7 @@ _NITE = _layout(
     hip_centre="left_hip right_hip",
     spine_base="left_hip right_hip",
     spine="torso",
+    is_mirrored=True,
 )
 
 # LCR-Net++ 3D poses of Toyota Smarthome. No joint lies on the spine: the hips' and shoulders' means stand in.
@@ -245,7 +251,51 @@ _LCRNET = _layout(
     hands="wrist",
 )
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (_KINECT_V1, _KINECT_V2, _NITE, _LCRNET)}
+# MediaPipe's Pose Landmarker (BlazePose), in its order. As with LCR-Net++, no joint lies on the spine. Of a hand's
+# joints, the index finger's knuckle lies nearest to its centre.
+_BLAZEPOSE = _layout(
+    "blazepose_33",
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+    "left_mouth right_mouth left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
+    "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee "
+    "left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index",
+    "nose-left_eye_inner left_eye_inner-left_eye left_eye-left_eye_outer left_eye_outer-left_ear "
+    "nose-right_eye_inner right_eye_inner-right_eye right_eye-right_eye_outer right_eye_outer-right_ear "
+    "nose-left_mouth nose-right_mouth "
+    "nose-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist "
+    "left_wrist-left_pinky left_wrist-left_index left_wrist-left_thumb "
+    "nose-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist "
+    "right_wrist-right_pinky right_wrist-right_index right_wrist-right_thumb "
+    "left_shoulder-left_hip left_hip-left_knee left_knee-left_ankle left_ankle-left_heel left_ankle-left_foot_index "
+    "right_shoulder-right_hip right_hip-right_knee right_knee-right_ankle right_ankle-right_heel "
+    "right_ankle-right_foot_index",
+    root="nose",
+    hip_centre="left_hip right_hip",
+    spine_base="left_hip right_hip",
+    spine="left_shoulder right_shoulder",
+    hands="index",
+)
+
+# The keypoints of COCO, in its order: most estimators of 2D poses.
+_COCO = _layout(
+    "coco_17",
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+    "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle",
+    "nose-left_eye left_eye-left_ear nose-right_eye right_eye-right_ear "
+    "nose-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist "
+    "nose-right_shoulder right_shoulder-right_elbow right_elbow-right_wrist "
+    "left_shoulder-left_hip left_hip-left_knee left_knee-left_ankle "
+    "right_shoulder-right_hip right_hip-right_knee right_knee-right_ankle",
+    root="nose",
+    hip_centre="left_hip right_hip",
+    spine_base="left_hip right_hip",
+    spine="left_shoulder right_shoulder",
+    hands="wrist",
+)
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout for layout in (_KINECT_V1, _KINECT_V2, _NITE, _LCRNET, _BLAZEPOSE, _COCO)
+}
 
 
 def get(name: str) -> Layout:

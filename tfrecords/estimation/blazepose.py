@@ -1,0 +1,168 @@
+"""BlazePose: the Pose Landmarker of MediaPipe.
+
+Bazarevsky et al., "BlazePose: On-device Real-time Body Pose Tracking", 2020, arXiv:2006.10204.
+
+It runs on the machine alone; ``docs/poses_from_video.md`` says what MediaPipe could send.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfrecords.estimation import model_files
+from tfrecords.estimation.estimator import Estimator, Person, register
+from zoo.shared import messages
+from zoo.shared.errors import UserError
+
+_AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away from the camera in both
+
+
+@register("blazepose")
+class BlazePose(Estimator):
+    """Poses of 33 joints by MediaPipe's Pose Landmarker, on a CPU.
+
+    A frame's persons are followed from frame to frame: the slower detector runs only where fewer than ``persons`` are
+    being followed.
+
+    Args:
+        model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
+            of a ``.task`` file.
+        persons: The most persons found in a frame.
+        detection: Least confidence, 0 to 1, that a person is detected.
+        presence: Least confidence that a followed person is still there; below it the detector runs again.
+        tracking: Least confidence, of the joints, with which a person is followed into the next frame.
+        still: Whether frames are pictures that do not follow one another: each is detected anew.
+
+    Raises:
+        UserError: MediaPipe or the model file is missing, or that file is not one of this network.
+
+    Example:
+        >>> with BlazePose(persons=2) as estimator:  # doctest: +SKIP
+        ...     persons = estimator.persons(frame, seconds=0.0)
+    """
+
+    layout = "blazepose_33"
+
+    def __init__(
+        self,
+        *,
+        model: str | os.PathLike = "full",
+        persons: int = 1,
+        detection: float = 0.5,
+        presence: float = 0.5,
+        tracking: float = 0.5,
+        still: bool = False,
+    ):
+        _check(persons, detection=detection, presence=presence, tracking=tracking)
+        path = model_files.find(model)
+        self._still = still
+        self._milliseconds = -1  # of the frame before
+        self._warned = False  # whether MediaPipe has written what it writes of its first person
+        with _quiet():
+            self._mediapipe, vision = _import()
+            options = vision.PoseLandmarkerOptions(
+                base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
+                running_mode=vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO,
+                num_poses=persons,
+                min_pose_detection_confidence=detection,
+                min_pose_presence_confidence=presence,
+                min_tracking_confidence=tracking,
+            )
+            try:
+                self._landmarker = vision.PoseLandmarker.create_from_options(options)
+            except (ValueError, RuntimeError, OSError) as error:
+                raise UserError(
+                    f"{path}: MediaPipe cannot read this model ({messages.one_line(error)}): expected the .task "
+                    "file of a Pose Landmarker"
+                ) from error
+
+    def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
+        """The persons in the next frame; see :meth:`Estimator.persons`.
+
+        Times that do not grow are taken as a millisecond after the frame before: MediaPipe would refuse them.
+        """
+        height, width = frame.shape[:2]
+        picture = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame, np.uint8)
+        )
+        with contextlib.nullcontext() if self._warned else _quiet():
+            found = self._detect(picture, seconds)
+        self._warned = self._warned or bool(found.pose_landmarks)
+        return [
+            _person(world, points, width, height)
+            for world, points in zip(found.pose_world_landmarks, found.pose_landmarks)
+        ]
+
+    def _detect(self, picture: Any, seconds: float) -> Any:
+        if self._still:
+            return self._landmarker.detect(picture)
+        self._milliseconds = max(self._milliseconds + 1, round(seconds * 1000))
+        return self._landmarker.detect_for_video(picture, self._milliseconds)
+
+    def close(self) -> None:
+        """Ends MediaPipe's threads and frees the networks."""
+        with _quiet():
+            self._landmarker.close()
+
+
+def _check(persons: int, **thresholds: float) -> None:
+    """Raises an error for arguments out of range."""
+    if persons < 1:
+        raise UserError(f"persons is {persons}, expected 1 or more")
+    for name, value in thresholds.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"{name} is {value}, expected a confidence from 0 to 1")
+
+
+def _person(world: list, points: list, width: int, height: int) -> Person:
+    """A person of MediaPipe's landmarks.
+
+    ``world`` has metres from the middle of the hips, ``points`` parts of the frame's width and height. A joint is as
+    certain as it is both visible and inside the picture.
+    """
+    xyz = np.array([(joint.x, joint.y, joint.z) for joint in world], np.float32)  # [J, 3]
+    xy = np.array([(joint.x, joint.y) for joint in points], np.float32)  # [J, 2]
+    confidence = np.array([min(joint.visibility, joint.presence) for joint in points], np.float32)  # [J]
+    return Person(xyz * _AXES, xy * np.array([width, height], np.float32), np.clip(confidence, 0, 1))
+
+
+def _import() -> tuple[Any, Any]:
+    """MediaPipe and its vision tasks."""
+    try:
+        import mediapipe
+        from mediapipe.tasks.python import vision
+    except ModuleNotFoundError as error:
+        if error.name != "mediapipe":
+            raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
+        raise UserError(
+            "estimating poses needs the package mediapipe: pip install 'keras-adl-zoo[poses]', or mediapipe"
+        ) from error
+    except ImportError as error:  # a library of the system that its binaries need
+        raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
+    return mediapipe, vision
+
+
+_stderr = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drops what is written to stderr meanwhile: MediaPipe's C++ libraries log there and have no switch for it."""
+    with _stderr:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        try:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,127 @@
+"""Poses of a live stream: of each frame when it comes, without waiting for the next."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+
+from tfrecords.converting import persons
+from tfrecords.converting.persons import Poses
+from tfrecords.estimation import camera, recordings, smoothing, tracking
+from tfrecords.estimation.estimator import Person
+from zoo import skeletons
+
+# Slowest cut-off, its rise with speed and the speed's own cut-off; speeds are in sizes of the body. The whole body's
+# place is a mean over all joints, which trembles little. Its distance from the camera, in the logarithm, trembles most.
+_JOINTS = (1.5, 20.0, 3.0)
+_PLACE = (5.0, 40.0, 3.0)
+_DEPTH = (0.5, 5.0, 1.0)
+
+
+class LiveEstimator:
+    """Estimates, follows and smooths the persons of a stream, frame after frame; a context manager.
+
+    A person keeps his index among the M persons while he is seen, and for
+    :data:`~tfrecords.estimation.tracking.LONGEST_LOSS` seconds after; whoever comes then takes the first free index,
+    the largest first. Where a person is lost for up to :data:`~tfrecords.converting.persons.LONGEST_GAP` seconds, his
+    last pose stays, with the confidence :data:`~tfrecords.converting.persons.INTERPOLATED`.
+
+    Args:
+        settings: The :class:`~tfrecords.estimation.recordings.Settings`.
+        width: Of the frames, pixels.
+        height: Likewise.
+        fps: Frames per second.
+
+    Raises:
+        UserError: No such estimator, or what it needs is missing.
+    """
+
+    def __init__(self, settings: recordings.Settings, width: int, height: int, fps: float) -> None:
+        self._settings, self._width, self._height = settings, width, height
+        self._focal = camera.focal_length(settings.focal_length, width)
+        self._network = settings.create()
+        self._joints = skeletons.get(self._network.layout).num_joints
+        self._tracker = tracking.Tracker()
+        self._shown: list[_Shown | None] = [None] * settings.persons
+        self._step = 1 / (fps or persons.FPS)
+        self._seconds = -self._step
+
+    def poses(self, frame: np.ndarray, seconds: float) -> Poses:
+        """The poses in the next frame.
+
+        Args:
+            frame: ``[H, W, 3]`` uint8, RGB.
+            seconds: When it was taken, from any beginning; a time not later than the frame before counts as one frame
+                later than it.
+
+        Returns:
+            :class:`~tfrecords.converting.persons.Poses` of this frame, ``[1, M, J, ...]``; as of
+            :func:`tfrecords.estimation.recordings.estimate`.
+        """
+        seconds = seconds if seconds > self._seconds else self._seconds + self._step
+        self._seconds = seconds
+        everyone = self._network.persons(frame, seconds)
+        plausible = [one for one in everyone if tracking.is_plausible(one, self._width, self._height)]
+        self._assign(self._tracker.update(plausible, seconds), seconds)
+        shape = (1, len(self._shown), self._joints)
+        xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
+        confidence = np.zeros(shape, np.float32)
+        for index, shown in enumerate(self._shown):
+            if shown is None or seconds - shown.seconds > persons.LONGEST_GAP:
+                continue
+            xyz[0, index], xy[0, index] = shown.xyz, shown.xy
+            confidence[0, index] = shown.confidence if shown.seconds == seconds else persons.INTERPOLATED
+        return self._settings.onto_layout(Poses(xyz, confidence, xy))
+
+    def _assign(self, found, seconds):
+        """Updates the persons at their indices; those who are new take the free ones, the largest first."""
+        for index, shown in enumerate(self._shown):
+            if shown is not None and seconds - shown.seconds > tracking.LONGEST_LOSS:
+                self._shown[index] = None
+        known = {shown.number: shown for shown in self._shown if shown is not None}
+        for number in sorted(found, key=lambda number: -tracking.size_of(found[number].xy)):
+            if number not in known:
+                if None not in self._shown:
+                    continue
+                known[number] = _Shown(number)
+                self._shown[self._shown.index(None)] = known[number]
+            known[number].update(found[number], seconds, self._width, self._height, self._focal)
+
+    def close(self) -> None:
+        """Frees what the estimator holds."""
+        self._network.close()
+
+    def __enter__(self) -> LiveEstimator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Shown:
+    """A person at one of the M indices, smoothed."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seconds = 0.0
+        self.xyz = self.xy = self.confidence = np.zeros(0, np.float32)
+        self._body = smoothing.OneEuro(*_JOINTS)
+        self._pixels = smoothing.OneEuro(*_JOINTS)
+        self._place = smoothing.OneEuro(*_PLACE)
+        self._depth = smoothing.OneEuro(*_DEPTH)
+
+    def update(self, person: Person, seconds: float, width: int, height: int, focal: float) -> None:
+        """Takes the person of a new frame."""
+        size = tracking.size_of(person.xy)
+        metres = max(float(np.linalg.norm(np.ptp(person.xyz, axis=0))), 1e-3)
+        self.seconds = seconds
+        self.confidence = np.maximum(person.confidence, recordings.LEAST_CONFIDENCE)
+        place = person.xy.mean(axis=0)
+        self.xy = self._pixels(person.xy - place, seconds, size) + self._place(place, seconds, size)
+        xyz = self._body(person.xyz, seconds, metres)[np.newaxis]
+        weights, rays = self.confidence[np.newaxis], camera.rays_of(self.xy, width, height, focal)[np.newaxis]
+        depths = self._depth(np.log(camera.depths(xyz, rays, weights)), seconds)
+        self.xyz = camera.positions(xyz, rays, weights, np.exp(depths))[0]

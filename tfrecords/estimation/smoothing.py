@@ -1,0 +1,80 @@
+"""Smoothing of poses over time: symmetric for whole recordings, causal for live ones.
+
+An estimator looks at each frame by itself, so its joints tremble by a few pixels. A whole recording is smoothed by
+:func:`symmetric`, which uses the frames after as well as those before and so delays nothing. A live one has only those
+before: :class:`OneEuro` smooths a resting body much and a moving one little, as lag is seen in movement alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import signal
+
+
+def symmetric(values: np.ndarray, fps: float, seconds: float, order: int) -> np.ndarray:
+    """Polynomials fitted to the values around each frame (Savitzky and Golay, Analytical Chemistry 36, 1964).
+
+    Args:
+        values: ``[T, ...]``, without gaps.
+        fps: Frames per second.
+        seconds: Length of the window; a shorter recording is its own window.
+        order: Of the polynomials: 1 keeps what moves evenly, 2 also turns and stops.
+
+    Returns:
+        ``[T, ...]``, as given where the window is too short for the order.
+
+    Example:
+        >>> symmetric(np.arange(5.0), fps=30, seconds=0.1, order=1).round(6).tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    window = min(2 * round(seconds * fps / 2) + 1, len(values) - (len(values) + 1) % 2)  # odd
+    if window <= order + 1:
+        return values
+    return signal.savgol_filter(values, window, order, axis=0).astype(values.dtype)
+
+
+class OneEuro:
+    """The One Euro filter (Casiez, Roussel and Vogel, CHI 2012) for values of one kind.
+
+    A low pass whose cut-off frequency rises with speed: :math:`f_c = f_{min} + \\beta |v|`.
+
+    Args:
+        slowest: Cut-off frequency at rest, Hz.
+        beta: How much it rises, Hz per unit of speed.
+        speed_cutoff: Cut-off frequency of the low pass of the speed, Hz.
+    """
+
+    def __init__(self, slowest: float, beta: float, speed_cutoff: float = 1.0):
+        self._slowest, self._beta, self._speed_cutoff = slowest, beta, speed_cutoff
+        self._values: np.ndarray | None = None
+        self._speed: np.ndarray | float = 0.0
+        self._seconds = 0.0
+
+    def __call__(self, values: np.ndarray, seconds: float, scale: float = 1.0) -> np.ndarray:
+        """The next values, smoothed.
+
+        Args:
+            values: Of any shape, the same at each call; points are ``[..., D]``, whose speed is their distance's.
+            seconds: Their time, later than before.
+            scale: Length of a unit of speed, as the body's size in pixels is for joints in a picture.
+
+        Returns:
+            Values of the same shape.
+        """
+        if self._values is None or seconds <= self._seconds:
+            self._values, self._seconds = values, max(seconds, self._seconds)
+            return values
+        step = seconds - self._seconds
+        change = (values - self._values) / (step * scale)
+        self._speed = self._speed + _weight(self._speed_cutoff, step) * (change - self._speed)
+        cutoff = self._slowest + self._beta * np.linalg.norm(self._speed, axis=-1, keepdims=True)
+        self._values = self._values + _weight(cutoff, step) * (values - self._values)
+        self._seconds = seconds
+        return self._values
+
+
+def _weight(cutoff, step):
+    """Weight of a new value in a low pass of this cut-off frequency."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff * step))

@@ -1,0 +1,181 @@
+"""Persons over time: which person of a frame is which of the frame before.
+
+::
+
+    persons of a frame ─► implausible ones out ─► assigned to tracks (predicted joints and boxes, Hungarian method)
+        ─► doubles of a tracked body out ─► the others begin tracks
+
+All lengths are measured in sizes of the body in the picture, all times in seconds: a tracker works the same at any size
+of the picture and any frame rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import optimize
+
+from tfrecords.estimation.estimator import Person
+
+LONGEST_LOSS = 1.0  # seconds after which a person who is lost is not found again under the same number
+DOUBLE = 0.12  # body sizes, mean over the joints: a person nearer to a tracked one is the same body found twice
+_REACH, _REACH_PER_SECOND = 0.3, 1.0  # body sizes by which a person may differ from the prediction
+_SIZES_DIFFER = 2.0  # times by which the size may, as bodies that bend and turn do
+_NO_OVERLAP = 0.3  # body sizes that boxes without overlap cost on top of the joints' distance
+_LOST = 0.2  # body sizes per second that a lost person costs: who was seen just now is preferred
+_MEMORY = 0.15  # seconds: time constant of the mean speed
+_GLIDE = 0.4  # seconds: a person who is lost goes on so long at his speed
+_FLOOR = 0.1  # weight of a joint of confidence 0
+_SEEN = 0.5  # confidence from which on a joint counts as seen
+
+
+def size_of(xy: np.ndarray) -> float:
+    """Size of a body in the picture, pixels: the diagonal of the box around its joints ``[J, 2]``."""
+    return max(math.hypot(*np.ptp(xy, axis=0)), 1e-6)
+
+
+def is_plausible(person: Person, width: int, height: int) -> bool:
+    """Whether enough of a person is seen in the picture to call it a pose.
+
+    An estimator gives all joints of a body also where a face or a hand fills the picture, and invents those that are
+    not there. It gives them a low confidence, or positions outside the picture.
+
+    Args:
+        person: The person.
+        width: Of the picture, pixels.
+        height: Likewise.
+
+    Returns:
+        Whether at least :data:`FEWEST_SEEN` of the joints are seen, inside the picture, and the numbers are finite.
+    """
+    if not (np.isfinite(person.xy).all() and np.isfinite(person.xyz).all()):
+        return False
+    inside = ((person.xy >= 0) & (person.xy <= (width, height))).all(axis=-1)
+    return float((inside & (person.confidence >= _SEEN)).mean()) >= FEWEST_SEEN
+
+
+FEWEST_SEEN = 0.25  # fraction of the joints
+
+
+@dataclasses.dataclass
+class _Followed:
+    """A person who is followed: where he was last, and how fast his body moves in the picture."""
+
+    number: int
+    person: Person
+    seconds: float
+    speed: np.ndarray  # [2] pixels per second
+    size: float
+    began: float
+
+    def predicted(self, seconds: float) -> np.ndarray:
+        """Joints ``[J, 2]`` at a time: moved on at constant speed, less and less while he is lost."""
+        glide = _GLIDE * (1 - math.exp(-(seconds - self.seconds) / _GLIDE))
+        return self.person.xy + self.speed * glide
+
+    def update(self, person: Person, seconds: float) -> None:
+        """Takes the person of a new frame."""
+        step = seconds - self.seconds
+        moved = np.median(person.xy - self.person.xy, axis=0)
+        weight = 1 - math.exp(-step / _MEMORY) if self.seconds > self.began else 1.0
+        self.speed = self.speed + weight * (moved / step - self.speed)
+        self.size += (1 - math.exp(-step / _MEMORY)) * (size_of(person.xy) - self.size)
+        self.person, self.seconds = person, seconds
+
+
+class Tracker:
+    """Gives persons numbers that they keep from frame to frame.
+
+    A person who is lost, behind another or for the estimator, gets his number back where he is found again within
+    :data:`LONGEST_LOSS` seconds near where he would have gone.
+
+    Example:
+        >>> tracker, body = Tracker(), np.random.default_rng(0).uniform(0, 100, (13, 2)).astype("float32")
+        >>> def person(x):
+        ...     return Person(np.zeros((13, 3), "float32"), body + (x, 0), np.ones(13, "float32"))
+        >>> list(tracker.update([person(0), person(500)], 0.0))
+        [0, 1]
+        >>> list(tracker.update([person(490), person(5)], 0.1))
+        [1, 0]
+    """
+
+    def __init__(self) -> None:
+        self._followed: list[_Followed] = []
+        self._count = 0
+
+    def update(self, persons: Sequence[Person], seconds: float) -> dict[int, Person]:
+        """Assigns the persons of the next frame.
+
+        Args:
+            persons: The persons found, in any order; implausible ones are already left out.
+            seconds: When the frame was taken, later than the one before.
+
+        Returns:
+            Number of each person -> the person, in the order of ``persons``; doubles are left out.
+        """
+        self._followed = [one for one in self._followed if seconds - one.seconds <= LONGEST_LOSS]
+        numbers: dict[int, int] = {}  # index of a person -> number
+        for row, column in _assignment(self._followed, persons, seconds):
+            self._followed[row].update(persons[column], seconds)
+            numbers[column] = self._followed[row].number
+        kept = [persons[column] for column in numbers]
+        rest = [index for index in range(len(persons)) if index not in numbers]
+        for index in sorted(rest, key=lambda index: -float(persons[index].confidence.mean())):
+            person = persons[index]
+            if any(are_double(person, other) for other in kept):
+                continue
+            kept.append(person)
+            numbers[index] = self._count
+            size = size_of(person.xy)
+            self._followed.append(_Followed(self._count, person, seconds, np.zeros(2), size, seconds))
+            self._count += 1
+        return {numbers[index]: persons[index] for index in sorted(numbers)}
+
+    def lost(self, seconds: float) -> dict[int, np.ndarray]:
+        """Number -> predicted joints ``[J, 2]`` of the persons who are followed and were not in the last frame."""
+        return {one.number: one.predicted(seconds) for one in self._followed if one.seconds < seconds}
+
+
+def are_double(first: Person, second: Person) -> bool:
+    """Whether two persons of one frame are one body found twice."""
+    size = min(size_of(first.xy), size_of(second.xy))
+    return _distance(first.xy, second.xy, first.confidence, second.confidence) < DOUBLE * size
+
+
+def _assignment(followed, persons, seconds):
+    """Pairs (index of a followed one, index of a person) of the least sum of costs, without those out of reach."""
+    if not followed or not persons:
+        return []
+    costs = np.array([[_cost(one, person, seconds) for person in persons] for one in followed])
+    reachable = np.isfinite(costs)
+    rows, columns = optimize.linear_sum_assignment(np.where(reachable, costs, 1e3))
+    return [(row, column) for row, column in zip(rows, columns) if reachable[row, column]]
+
+
+def _cost(one, person, seconds):
+    """How unlike the person is to the followed one at that time, in body sizes; infinite out of reach."""
+    size, unseen = size_of(person.xy), seconds - one.seconds
+    if max(size / one.size, one.size / size) > _SIZES_DIFFER:
+        return math.inf
+    predicted = one.predicted(seconds)
+    distance = _distance(predicted, person.xy, one.person.confidence, person.confidence) / max(size, one.size)
+    if distance > _REACH + _REACH_PER_SECOND * unseen:
+        return math.inf
+    return distance + _NO_OVERLAP * (1 - _overlap(predicted, person.xy)) + _LOST * unseen
+
+
+def _distance(first, second, first_confidence, second_confidence):
+    """Mean distance of the joints, pixels, weighted by the lower of their confidences."""
+    weights = np.minimum(first_confidence, second_confidence) + _FLOOR
+    return float(np.average(np.linalg.norm(first - second, axis=-1), weights=weights))
+
+
+def _overlap(first, second):
+    """Intersection over union of the boxes around joints ``[J, 2]``."""
+    low, high = np.maximum(first.min(0), second.min(0)), np.minimum(first.max(0), second.max(0))
+    common = np.prod(np.maximum(high - low, 0.0))
+    both = np.prod(np.ptp(first, axis=0)) + np.prod(np.ptp(second, axis=0)) - common
+    return float(common / max(both, 1e-6))

@@ -1,0 +1,28 @@
+"""Skeletons: :mod:`~zoo.skeletons.layouts`, the joints that a sensor or an estimator delivers, and
+:mod:`~zoo.skeletons.maps`, the joints of one layout from those of another.
+
+Example:
+    >>> from zoo import skeletons
+    >>> layout = skeletons.get("kinect_v1_20")
+    >>> layout.num_joints, layout.joints[layout.left_hand]
+    (20, 'left_hand')
+    >>> skeletons.targets("kinect_v1_20")
+    ('lcrnet_13', 'nite_15')
+"""
+
+from zoo.skeletons.layouts import JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
+from zoo.skeletons.maps import map_confidence, map_joints, targets
+
+__all__ = [
+    "JOINT_ORDERS",
+    "LAYOUTS",
+    "PARTS",
+    "JointOrder",
+    "Layout",
+    "Part",
+    "get",
+    "input_name",
+    "map_confidence",
+    "map_joints",
+    "targets",
+]
