@@ -31,6 +31,8 @@ Each has the inputs the network needs and no other; the pictures of a hand are `
 * ``probabilities`` [B, C] float32: the network's softmax.
 * ``classes`` [B, C] string: the label of each column.
 * ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
+* ``person_crops`` [B] bool, true: only of a model that was trained on pictures cut out around persons, in signatures
+  that take pictures. So a client learns from the metadata that it should send such.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ ATTENTION = "attention"
 POSES = "poses"
 RECORDS = "examples"  # input of EXAMPLES
 OUTPUTS = ("probabilities", "classes", "logits")
+PERSON_CROPS = "person_crops"
 
 _PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
 
@@ -313,6 +316,8 @@ def build(
             computed = network(features(signature, inputs, request))
             clips = tf.shape(computed["probabilities"])[0]
             kept = {name: computed[name] for name in computed if name not in maps or signature == ATTENTION}
+            if inputs.framing == "person" and inputs.frames and request_of(signature, inputs) != EXAMPLES:
+                kept[PERSON_CROPS] = tf.ones([clips], tf.bool)
             return {**kept, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
         return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
