@@ -8,29 +8,34 @@ video are not compressed to JPEG first, and a video file is read only as far as 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving import picture
 from serving.client import clips, prediction, printing, request
 from serving.client.clips import Sampled
+from serving.client.estimation import SIZE, Estimation, add_arguments, from_arguments
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from tfrecords.converting import plausibility
+from tfrecords.converting.persons import FPS
 from zoo.shared import command_line
 from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
     from serving.savedmodel.servable import Servable
     from tfrecords.reading.pipeline import Inputs
 
@@ -79,6 +84,7 @@ class Predictor:
         poses: np.ndarray | None = None,
         *,
         signature: str = signatures.DEFAULT,
+        pose_fps: float = FPS,
     ) -> Prediction:
         """Classifies a clip.
 
@@ -86,6 +92,7 @@ class Predictor:
             frames: The clip's pictures, as for :meth:`serving.client.Client.predict`.
             poses: Its poses, as there.
             signature: ``serving_default`` or ``serve_jpeg``.
+            pose_fps: Poses per second.
 
         Returns:
             A :class:`serving.client.Prediction`.
@@ -93,28 +100,77 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs, or does not fit it.
         """
-        return self._predict(signature, request.clip_tensors(self._definition(signature), [(frames, poses)]))
+        tensors = request.clip_tensors(self.definition(signature), [(frames, poses)], pose_fps)
+        return self._predict(signature, tensors)
 
     def predict_files(self, video: str | os.PathLike | None = None, poses: np.ndarray | None = None) -> Prediction:
         """Classifies a clip whose pictures are in a video file, which is read only as far as the model needs it.
 
         Args:
             video: The file's path.
-            poses: As for :meth:`predict`.
+            poses: As for :meth:`predict`; where the model needs some and none are given, they are estimated.
 
         Returns:
             A :class:`serving.client.Prediction`.
 
         Raises:
-            UserError: The file cannot be read, or as for :meth:`predict`.
+            UserError: The file cannot be read, nobody is in it and the model takes poses alone, the estimator is not
+                installed, or as for :meth:`predict`.
         """
-        return self.predict(None if video is None else self.read_video(video).frames, poses)
+        if video is None:
+            return self.predict(None, poses)
+        return self.predict_video(video, self.estimation(poses_given=poses is not None), poses)[0]
 
-    def read_video(self, path: str | os.PathLike) -> Sampled:
+    def estimation(self, **options: Any) -> Estimation | None:
+        """What has to be estimated of a video for this model.
+
+        Args:
+            **options: ``poses_given``, ``crop``, ``model`` and ``persons`` of
+                :meth:`serving.client.estimation.Estimation.of`.
+
+        Returns:
+            An :class:`~serving.client.estimation.Estimation`; ``None`` if nothing has to be.
+        """
+        return Estimation.of(self.definition(signatures.DEFAULT), inputs=self.inputs, **options)
+
+    def predict_video(
+        self, path: str | os.PathLike, estimation: Estimation | None, poses: np.ndarray | None = None
+    ) -> tuple[Prediction, Sampled | None]:
+        """Classifies a video file; what is estimated for it is said by :meth:`estimation`.
+
+        Args:
+            path: The file's path.
+            estimation: What is estimated, or ``None``.
+            poses: Poses that are given.
+
+        Returns:
+            ``(prediction, sampled)``: the prediction, and what was read of the video where the model takes pictures.
+
+        Raises:
+            UserError: As :meth:`predict_files`.
+        """
+        if estimation is None:
+            sampled = self.read_video(path)
+            return self.predict(sampled.frames, poses), sampled
+        video = VideoFrames(path, threads=True)
+        found, boxes = estimation.of_video(video, path)
+        rate = FPS
+        if estimation.poses:
+            poses, rate = found.xyz, video.known_fps or FPS
+        if not estimation.takes_video:
+            return self.predict(None, poses, pose_fps=rate), None
+        sampled = self.read_video(path, boxes, estimation.size)
+        return self.predict(sampled.frames, poses, pose_fps=rate), sampled
+
+    def read_video(
+        self, path: str | os.PathLike, boxes: Mapping[str, np.ndarray] | None = None, size: int = SIZE
+    ) -> Sampled:
         """Reads a video file, only as far as the model needs it.
 
         Args:
             path: The file's path.
+            boxes: As for :func:`serving.client.clips.read_sampled`.
+            size: As there.
 
         Returns:
             A :class:`serving.client.clips.Sampled`, whose ``frames`` :meth:`predict` takes; of an export without its
@@ -123,10 +179,11 @@ class Predictor:
         Raises:
             UserError: The file cannot be read.
         """
-        if self.inputs is not None and request.takes_video(self._definition(signatures.DEFAULT)):
-            return clips.read_sampled(path, self.inputs)
-        frames = clips.read_video(path)
-        return Sampled(frames, np.arange(len(frames)), first=0, count=len(frames))
+        if self.inputs is not None and request.takes_video(self.definition(signatures.DEFAULT)):
+            return clips.read_sampled(path, self.inputs, boxes, size)
+        frames = clips.read_cut(path, boxes, size) if boxes else clips.read_video(path)
+        length = len(next(iter(frames.values())) if isinstance(frames, dict) else frames)
+        return Sampled(frames, np.arange(length), first=0, count=length)
 
     def predict_clip(self, clip: schema.Clip) -> Prediction:
         """Classifies a clip of a converted dataset, a :class:`tfrecords.schema.Clip`, as evaluation does.
@@ -139,7 +196,8 @@ class Predictor:
         """
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
-    def _definition(self, signature: str):
+    def definition(self, signature: str = signatures.DEFAULT) -> SignatureDef:
+        """The ``SignatureDef`` of a signature; ``UserError`` if there is none of that name."""
         offered = self.servable.signature_defs
         if signature not in offered:
             raise UserError(
@@ -168,16 +226,19 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
         return None  # a SavedModel of another origin: its videos are read whole
 
 
-def _of_files(model: str, video: str | None, pose: str | None) -> tuple[Prediction, Sampled | None]:
+def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None]:
     """The prediction for files, and what was sampled of the video; files are opened before the model is loaded."""
-    poses = clips.read_poses(pose) if pose else None
-    if video:
-        VideoFrames(video)  # refuses what is no video
-    predictor = Predictor(model)
-    sampled = predictor.read_video(video) if video else None
-    predicted = predictor.predict(None if sampled is None else sampled.frames, poses)
+    poses = clips.read_poses(arguments.pose) if arguments.pose else None
+    if arguments.video:
+        VideoFrames(arguments.video)  # refuses what is no video
+    predictor = Predictor(arguments.model)
+    if arguments.video:
+        needed = from_arguments(arguments, predictor.definition(), predictor.inputs)
+        predicted, sampled = predictor.predict_video(arguments.video, needed, poses)
+    else:
+        predicted, sampled = predictor.predict(None, poses), None
     if poses is not None:  # once the model has taken them: an error is one line
-        plausibility.warn_of_clip(pose, poses)
+        plausibility.warn_of_clip(arguments.pose, poses)
     return predicted, sampled
 
 
@@ -197,6 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .csv or N-UCLA's .json")
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
+    add_arguments(parser)
     parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")
     parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
     parser.add_argument("--picture", metavar="FILE", help="draw frames of --video and the classes shown, as .png")
@@ -213,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
         predicted, sampled = Predictor(arguments.model).predict_clip(clip), None
     else:
-        predicted, sampled = _of_files(arguments.model, arguments.video, arguments.pose)
+        predicted, sampled = _of_files(arguments)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)
     if sampled is None:
         return 0

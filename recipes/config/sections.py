@@ -68,7 +68,10 @@ class Data:
     def inputs(self, records: pipeline.Records) -> pipeline.Inputs:
         """The :class:`~tfrecords.reading.pipeline.Inputs` of this recipe on a converted dataset."""
         reads_poses = self.pose_steps or self.segment_steps
-        stored: dict[str, Any] = {"persons": records.persons, "layout": records.layout} if reads_poses else {}
+        framing = records.framing(self.protocol, self.train_on, self.parts[0]) if self.frames else "centre"
+        stored: dict[str, Any] = {"framing": framing}
+        if reads_poses or framing == "person":
+            stored.update(persons=max(records.persons, 1), layout=records.layout)
         if self.granularities:
             stored["feature_size"] = records.feature_size
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(pipeline.Inputs)

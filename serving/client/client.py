@@ -251,9 +251,13 @@ class Client(_BaseClient):
             self._signature_defs = self._signatures_of(self._call("GetModelMetadata", self._metadata_request()))
         return self._signature_defs
 
+    def definition(self) -> SignatureDef:
+        """The ``SignatureDef`` of the signature that is used."""
+        return self._definition(self.signatures())[1]
+
     def takes_jpegs(self) -> bool:
         """Whether the signature takes pictures as JPEG files."""
-        return request.takes_jpegs(self._definition(self.signatures())[1])
+        return request.takes_jpegs(self.definition())
 
     def predict(
         self,
@@ -390,9 +394,13 @@ class AsyncClient(_BaseClient):
             self._signature_defs = self._signatures_of(response)
         return self._signature_defs
 
+    async def definition(self) -> SignatureDef:
+        """As :meth:`Client.definition`."""
+        return self._definition(await self.signatures())[1]
+
     async def takes_jpegs(self) -> bool:
         """As :meth:`Client.takes_jpegs`."""
-        return request.takes_jpegs(self._definition(await self.signatures())[1])
+        return request.takes_jpegs(await self.definition())
 
     async def predict(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,11 @@ from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
+    from tfrecords.converting.video import Frame
     from tfrecords.reading.pipeline import Inputs
+
+    Boxes = Mapping[str, np.ndarray]
+    Write = Callable[[int, int, Frame], None]  # a picture's index, its frame's number, the frame
 
 
 def encode_jpeg(picture: np.ndarray) -> bytes:
@@ -64,44 +68,63 @@ def read_video(path: str | os.PathLike) -> np.ndarray:
     return np.stack(list(VideoFrames(path)))
 
 
+def read_cut(path: str | os.PathLike, boxes: Boxes, size: int) -> dict[str, np.ndarray]:
+    """Part -> pictures ``[T, size, size, 3]`` cut out of all frames of a video file; as :func:`read_sampled`."""
+    length = max(map(len, boxes.values()))
+    frames, write = _cut_out(length, boxes, size)
+    for number, frame in zip(range(length), VideoFrames(path, threads=True).frames()):
+        write(number, number, frame)
+    return frames
+
+
 @dataclasses.dataclass(frozen=True)
 class Sampled:
     """The frames of a video file that a model samples.
 
     Attributes:
-        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the centred squares
-            of the sampled frames; those between them are black.
+        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the squares that the
+            model is fed of the sampled frames; those between them are black. For a model of several body parts, or of
+            hands, a dictionary from part to such pictures.
         indices: Which of ``frames`` the model sees, in their order.
         first: Number of the video's frame that ``frames`` begin with, from 0.
         count: Frames of the whole video.
     """
 
-    frames: np.ndarray
+    frames: np.ndarray | dict[str, np.ndarray]
     indices: np.ndarray
     first: int
     count: int
 
     @property
     def seen(self) -> np.ndarray:
-        """The sampled frames, ``[T, side, side, 3]``."""
-        return self.frames[self.indices]
+        """The sampled frames, ``[T, side, side, 3]``, of the first body part."""
+        return self._first_part[self.indices]
+
+    @property
+    def _first_part(self) -> np.ndarray:
+        return next(iter(self.frames.values())) if isinstance(self.frames, dict) else self.frames
 
     @property
     def window(self) -> str:
         """Which part of the video the clip is, in words; nothing if it is all of it."""
-        length = len(self.frames)
+        length = len(self._first_part)
         return f"frames {self.first + 1} to {self.first + length} of {self.count}" if length < self.count else ""
 
 
-def read_sampled(path: str | os.PathLike, inputs: Inputs) -> Sampled:
+def read_sampled(
+    path: str | os.PathLike, inputs: Inputs, boxes: Mapping[str, np.ndarray] | None = None, size: int = 256
+) -> Sampled:
     """The frames of a video file that a model samples, for the signature ``serving_default``.
 
     The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
-    sampled frame, and only the centred square of sampled frames is converted to RGB.
+    sampled frame, and only what the model is fed of sampled frames is converted to RGB.
 
     Args:
         path: Any file FFmpeg's libraries read.
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
+        boxes: Part -> ``[T, 4]``, where its pictures are cut out of the frames, as
+            :func:`tfrecords.converting.crops.part_boxes` gives them; default: as ``inputs.framing`` states.
+        size: Side of pictures that are cut out of boxes.
 
     Returns:
         A :class:`Sampled`.
@@ -111,9 +134,9 @@ def read_sampled(path: str | os.PathLike, inputs: Inputs) -> Sampled:
     """
     video = VideoFrames(path, threads=True)
     count = video.count or _count(video)
-    clip = _sampled(video, count, inputs)
+    clip = _sampled(video, count, inputs, boxes, size)
     if clip is None:  # a container may claim more frames than are shown: they are counted, in time but not in memory
-        clip = _sampled(video, _count(video), inputs)
+        clip = _sampled(video, _count(video), inputs, boxes, size)
     if clip is None:
         raise UserError(f"{path}: changes while it is read, expected a whole video file")
     return clip
@@ -123,22 +146,48 @@ def _count(video: VideoFrames) -> int:
     return sum(1 for _ in video.frames())
 
 
-def _sampled(video: VideoFrames, count: int, inputs: Inputs) -> Sampled | None:
+def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None, size: int) -> Sampled | None:
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = 0, count
     if inputs.has_window and inputs.frames * inputs.stride <= count:
         first, length = int(indices[0]), inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
+    frames, write = _cut_out(length, boxes, size) if boxes else _framed(length, video, inputs)
     wanted, last = set(indices.tolist()), indices.max()
-    side = min(video.height, video.width)
-    rows, columns = (slice((size - side) // 2, (size - side) // 2 + side) for size in (video.height, video.width))
-    frames = np.zeros((length, side, side, 3), np.uint8)
     for number, frame in enumerate(video.frames()):
         if number in wanted:
-            frames[number - first] = frame[rows, columns]
+            write(number - first, number, frame)
         if number == last:
             return Sampled(frames, indices - first, first, count)
     return None
+
+
+def _framed(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
+    """Black pictures ``[length, side, side, 3]``, and what writes a frame's part that the model is fed into one."""
+    from tfrecords.reading import pictures
+
+    top, left, side, _ = pictures.framed(inputs.framing)(video.height, video.width).numpy()
+    frames = np.zeros((length, side, side, 3), np.uint8)
+    within = frames[:, max(-top, 0) : video.height - top, max(-left, 0) : video.width - left]
+    rows, columns = (slice(max(low, 0), low + side) for low in (top, left))
+
+    def write(index: int, _: int, frame: Frame) -> None:
+        within[index] = frame[rows, columns]
+
+    return frames, write
+
+
+def _cut_out(length: int, boxes: Boxes, size: int) -> tuple[dict[str, np.ndarray], Write]:
+    """Part -> black pictures ``[length, size, size, 3]``, and what cuts a frame's boxes out into one of each."""
+    from tfrecords.converting import crops
+
+    frames = {part: np.zeros((length, size, size, 3), np.uint8) for part in boxes}
+
+    def write(index: int, number: int, frame: Frame) -> None:
+        for part, box in boxes.items():
+            frames[part][index] = crops.cut(np.asarray(frame), box[min(number, len(box) - 1)], size)
+
+    return frames, write
 
 
 def read_poses(path: str | os.PathLike) -> np.ndarray:

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.client import clips, printing, sliding_window, smoothing, streams, time_line
+from serving.client import clips, estimation, printing, sliding_window, smoothing, streams, time_line
 from serving.client.client import RETRIES, TIMEOUT, Client
 from serving.client.credentials import Tls
+from serving.client.estimation import Estimation
+from serving.client.prediction import Prediction
 from tfrecords.converting import plausibility
+from tfrecords.converting.persons import FPS
 from zoo.shared import command_line
 from zoo.shared.command_line import not_negative, positive
 from zoo.shared.errors import UserError
@@ -40,10 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         poses = clips.read_poses(arguments.pose) if arguments.pose else None
         frames = _stream(arguments)
-        if arguments.window is None:
-            printer.prediction(client.predict(frames, poses, outputs))
+        needed = None if frames is None else estimation.from_arguments(arguments, client.definition())
+        if arguments.window is not None:
+            _predict_windows(client, frames, poses, arguments, outputs, printer, needed)
+        elif needed is not None and isinstance(frames, streams.VideoFrames):
+            printer.prediction(_predict_estimated(client, frames, poses, arguments.video, outputs, needed))
         else:
-            _predict_windows(client, frames, poses, arguments, outputs, printer)
+            printer.prediction(client.predict(frames, poses, outputs))
     if poses is not None:  # once the model has taken them: an error is one line
         plausibility.warn_of_clip(arguments.pose, poses)
     return 0
@@ -92,6 +98,7 @@ def _add_clip_options(group) -> None:
     group.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .json or .csv")
     group.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     group.add_argument("--clip", metavar="ID", help="id of the clip in --record")
+    estimation.add_arguments(group)
 
 
 def _add_stream_options(group) -> None:
@@ -187,6 +194,23 @@ def _stream(arguments: argparse.Namespace) -> streams.Stream | None:
     return None
 
 
+def _predict_estimated(
+    client: Client,
+    video: streams.VideoFrames,
+    poses: np.ndarray | None,
+    name: str,
+    outputs: Sequence[str],
+    needed: Estimation,
+) -> Prediction:
+    """The prediction of a video whose poses, or persons, are found first."""
+    found, boxes = needed.of_video(video, name)
+    rate = FPS
+    if needed.poses:
+        poses, rate = found.xyz, video.known_fps or FPS
+    pictures = needed.pictures(video, boxes) if boxes else video if needed.takes_video else None
+    return client.predict(pictures, poses, outputs, pose_fps=rate)
+
+
 def _predict_windows(
     client: Client,
     frames: streams.Stream | None,
@@ -194,6 +218,7 @@ def _predict_windows(
     arguments: argparse.Namespace,
     outputs: Sequence[str],
     printer: printing.Printer,
+    needed: Estimation | None,
 ) -> None:
     """Prints each window when its response arrives, and at the end the time line, also after ctrl-C or an error."""
     plan = sliding_window.Plan.of(arguments.window, arguments.stride, fps=frames.fps if frames else arguments.fps)
@@ -203,6 +228,7 @@ def _predict_windows(
         plan,
         poses=poses,
         pose_fps=arguments.pose_fps,
+        estimation=needed,
         smooth=None if arguments.smooth is None else smoothing.parse(arguments.smooth),
         in_flight=arguments.in_flight or sliding_window.IN_FLIGHT,
         outputs=outputs,

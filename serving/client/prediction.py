@@ -34,6 +34,11 @@ class Prediction:
     probabilities: tuple[float, ...]
     outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
+    @property
+    def top(self) -> tuple[str, float]:
+        """The most probable class and its probability."""
+        return self.labels[0], self.probabilities[0]
+
     def reordered(self, probabilities: Mapping[str, float]) -> Prediction:
         """The same prediction with other probabilities (label -> probability), the most probable first."""
         labels = sorted(probabilities, key=lambda label: -probabilities[label])

@@ -11,6 +11,7 @@ from serving.client.prediction import Prediction
 from serving.client.time_line import Row, Segment
 
 FORMATS = ("table", "json", "csv")
+NOBODY = "nobody found"  # in place of a class
 
 
 class Printer(Protocol):
@@ -65,11 +66,15 @@ class _Table:
             self._print(f"{name}: {list(value.shape)}")
 
     def row(self, row: Row) -> None:
+        if row.prediction is None or row.smoothed is None:
+            self._print(f"{row.start:9.2f} {row.end:9.2f} {'-':>12}  ({NOBODY})")
+            return
         if not self._begun:
             self._head(row.prediction)
             self._print("  start s     end s  probability  class")
             self._begun = True
-        self._span(row.start, row.end, row.smoothed.probabilities[0], row.smoothed.labels[0])
+        label, probability = row.smoothed.top
+        self._span(row.start, row.end, probability, label)
 
     def segments(self, segments: Sequence[Segment]) -> None:
         self._print("\ntime line\n  start s     end s  probability  class")
@@ -106,6 +111,9 @@ class _Json:
 
     def row(self, row: Row) -> None:
         span = {"window": row.index, "start": row.start, "end": row.end}
+        if row.prediction is None or row.smoothed is None:
+            self._print({**span, "predictions": [], "reason": NOBODY})
+            return
         self._print({**span, **self._content(row.prediction), "smoothed": self._classes(row.smoothed)})
 
     def segments(self, segments: Sequence[Segment]) -> None:
@@ -126,7 +134,7 @@ class _Csv:
         self._writer.writerows((*head, *row) for row in _top(prediction, self._top))
 
     def row(self, row: Row) -> None:
-        self._spans("window", [(row.start, row.end, row.smoothed.labels[0], row.smoothed.probabilities[0])])
+        self._spans("window", [(row.start, row.end, *(row.smoothed.top if row.smoothed else ("", "")))])
 
     def segments(self, segments: Sequence[Segment]) -> None:
         self._spans("segment", [(s.start, s.end, s.label, s.probability) for s in segments])

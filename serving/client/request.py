@@ -29,6 +29,7 @@ LARGEST = 2**31 - 1  # bytes of a message, of gRPC and of protocol buffers
 
 _RAW = {signatures.pictures_name(signatures.DEFAULT, part): part for part in schema.PARTS}
 _JPEGS = {signatures.pictures_name(signatures.JPEG, part): part for part in schema.PARTS}
+_PART_OF = (*_RAW.items(), *_JPEGS.items())
 
 
 def takes_video(definition: SignatureDef) -> bool:
@@ -44,6 +45,11 @@ def takes_jpegs(definition: SignatureDef) -> bool:
 def takes_poses(definition: SignatureDef) -> bool:
     """Whether a signature takes poses."""
     return signatures.POSES in definition.inputs
+
+
+def parts(definition: SignatureDef) -> tuple[str, ...]:
+    """The body parts whose pictures a signature takes."""
+    return tuple(part for part in schema.PARTS if any(n in definition.inputs and p == part for n, p in _PART_OF))
 
 
 def takes_records(definition: SignatureDef) -> bool:

@@ -9,6 +9,7 @@
     responses    probabilities ─► smoothed ─► time line of segments
 
 Frames are read one by one, encoded once where the model takes JPEG, and dropped when no window needs them any more.
+Poses that a model needs are estimated once for each frame (:mod:`serving.client.estimation`), and go with their window.
 Several requests are in flight at once; predictions come in the order of the windows. Smoothing and the time line are in
 :mod:`serving.client.smoothing` and :mod:`serving.client.time_line`.
 """
@@ -30,6 +31,7 @@ import numpy as np
 
 from serving.client.client import AsyncClient, Client
 from serving.client.clips import encode_jpeg
+from serving.client.estimation import Estimation, of_window
 from serving.client.request import filled
 from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.time_line import Row, RowBuilder
@@ -171,6 +173,7 @@ def predict(
     *,
     poses: np.ndarray | None = None,
     pose_fps: float | None = None,
+    estimation: Estimation | None = None,
     smooth: Smoothing | None = None,
     in_flight: int = IN_FLIGHT,
     outputs: Sequence[str] = (),
@@ -184,6 +187,8 @@ def predict(
         plan: The :class:`Plan`.
         poses: ``[T, M, J, 3]`` of the whole recording, if the model takes them; each window gets those of its time.
         pose_fps: Poses per second; default: there is a pose for each frame.
+        estimation: What is to be estimated of the frames for the model, ``Estimation.of(client.definition())`` of
+            :mod:`serving.client.estimation`; default: nothing.
         smooth: A :class:`~serving.client.smoothing.MovingAverage` or :class:`~serving.client.smoothing.Exponential`;
             default: none.
         in_flight: Requests at the same time.
@@ -204,11 +209,13 @@ def predict(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
+    clips = _clips(_of_stream(stopped, frames, plan, estimation, encode), plan, poses, pose_fps, encode, estimation)
     rate = _pose_rate(frames, plan, pose_fps)
 
     def request(clip):
         start, end, pictures, joints = clip
+        if _is_empty(pictures, joints, estimation):
+            return start, end, None
         return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     for start, end, prediction in _in_order(request, clips, in_flight, stopped):
@@ -222,6 +229,7 @@ async def predict_async(
     *,
     poses: np.ndarray | None = None,
     pose_fps: float | None = None,
+    estimation: Estimation | None = None,
     smooth: Smoothing | None = None,
     in_flight: int = IN_FLIGHT,
     outputs: Sequence[str] = (),
@@ -230,12 +238,14 @@ async def predict_async(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = await client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_until(stopped, frames), plan, poses, pose_fps, encode)
+    clips = _clips(_of_stream(stopped, frames, plan, estimation, encode), plan, poses, pose_fps, encode, estimation)
     pending: asyncio.Queue = asyncio.Queue()
     free = asyncio.Semaphore(in_flight)
     rate = _pose_rate(frames, plan, pose_fps)
 
     async def request(start, end, pictures, joints):
+        if _is_empty(pictures, joints, estimation):
+            return start, end, None
         return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     async def feed():
@@ -261,7 +271,24 @@ async def predict_async(
             pending.get_nowait().cancel()
 
 
-def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> Iterator[tuple]:
+def _of_stream(
+    stopped: threading.Event, frames: Iterable | None, plan: Plan, estimation: Estimation | None, encode: bool
+) -> Iterable | None:
+    """The frames of a stream with their seconds, until an event is set; where something is estimated, its moments."""
+    timed = _until(stopped, frames)
+    if timed is None or estimation is None:
+        return timed
+    return estimation.follow(timed, plan.fps, live=getattr(frames, "live", False), encode=encode)
+
+
+def _is_empty(pictures, joints, estimation: Estimation | None) -> bool:
+    """Whether a window has nothing to classify: no pictures are sent, and nobody was found."""
+    return estimation is not None and pictures is None and not joints.any()
+
+
+def _clips(
+    frames, plan: Plan, poses, pose_fps: float | None, encode: bool, estimation: Estimation | None
+) -> Iterator[tuple]:
     """Start and end in seconds, frames and poses of each window; ``frames`` come with their seconds."""
     rate = _pose_rate(frames, plan, pose_fps)
     if poses is not None:
@@ -272,7 +299,7 @@ def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> I
         for first, held in windows(poses, plan.length, plan.stride):
             yield first / plan.fps, (first + len(held)) / plan.fps, None, np.stack(held)
         return
-    if encode:
+    if encode and estimation is None:
         frames = ((time, frame if isinstance(frame, bytes) else encode_jpeg(frame)) for time, frame in frames)
     for first, held in windows(frames, plan.length, plan.stride):
         times, pictures = zip(*held)
@@ -282,7 +309,12 @@ def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> I
             start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
         # A pose for each frame goes by the frames' numbers, whatever their times.
         span = counted if pose_fps is None else (start - _STAMP_ROUNDING, end - _STAMP_ROUNDING)
-        yield start, end, list(pictures), None if poses is None else poses_between(poses, *span, rate)
+        joints = None if poses is None else poses_between(poses, *span, rate)
+        if estimation is None:
+            yield start, end, list(pictures), joints
+        else:
+            cut, estimated = of_window(pictures, estimation)
+            yield start, end, cut, joints if estimated is None else estimated
 
 
 def _pose_rate(frames, plan: Plan, pose_fps: float | None) -> float:

@@ -69,6 +69,11 @@ class VideoFrames:
         return self._fps
 
     @property
+    def known_fps(self) -> float:
+        """Frames per second; 0 if the file does not give it."""
+        return self._fps
+
+    @property
     def count(self) -> int:
         """Number of frames without decoding them; 0 if the file does not give it."""
         return self._checked(lambda: self._video.count)
@@ -206,6 +211,7 @@ class CameraFrames:
         UserError: The camera cannot be opened, yields no frame, or has no rate.
     """
 
+    live = True  # its frames come whether they are taken or not
     fps: float
 
     def __init__(self, source: int | str, fps: float | None = None):

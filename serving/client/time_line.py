@@ -22,7 +22,7 @@ class Row:
         index: Number of the window, from 0.
         start: Its start in seconds.
         end: Its end in seconds.
-        prediction: The model's prediction.
+        prediction: The model's prediction; ``None`` where nobody is there and the model takes poses alone.
         smoothed: The same with smoothed probabilities.
         centre: The time that the smoothed probabilities stand for, in seconds.
     """
@@ -30,8 +30,8 @@ class Row:
     index: int
     start: float
     end: float
-    prediction: Prediction
-    smoothed: Prediction
+    prediction: Prediction | None
+    smoothed: Prediction | None
     centre: float
 
 
@@ -47,8 +47,13 @@ class RowBuilder:
         self._labels: list[str] | None = None
         self._count = 0
 
-    def __call__(self, start: float, end: float, prediction: Prediction) -> Row:
-        """The row of the next window."""
+    def __call__(self, start: float, end: float, prediction: Prediction | None) -> Row:
+        """The row of the next window; one without a prediction is not smoothed over."""
+        if prediction is None:
+            self._smooth.reset()
+            row = Row(self._count, start, end, None, None, (start + end) / 2)
+            self._count += 1
+            return row
         probability_of = dict(zip(prediction.labels, prediction.probabilities))
         labels = sorted(probability_of)
         if labels != self._labels:  # the first window, or a new version of the model has other classes
@@ -101,7 +106,7 @@ class TimeLine:
 
     def add(self, row: Row) -> None:
         """Adds the next window."""
-        label, probability = row.smoothed.labels[0], row.smoothed.probabilities[0]
+        label, probability = ("", 0.0) if row.smoothed is None else row.smoothed.top
         if self._last is None:
             self._start = row.start
         elif label != self._label:
@@ -117,5 +122,6 @@ class TimeLine:
         return Segment(self._start, end, self._label, self._total / self._windows)
 
     def segments(self) -> list[Segment]:
-        """The segments so far; the last one ends where the last window does."""
-        return [*self._finished, *([self._segment(self._last.end)] if self._last else [])]
+        """The segments so far; the last one ends where the last window does. Where nobody is there is none."""
+        found = [*self._finished, *([self._segment(self._last.end)] if self._last else [])]
+        return [segment for segment in found if segment.label]

@@ -2,9 +2,9 @@
 
 ::
 
-    frames [B,T,H,W,3] uint8 ─► choose frames ─► centred square ─┐
-                                                                 ├─► resize ─► [-1, 1] ─► rgb ──┐
-    jpegs [B,T] string ─► choose frames ─► decode that square ───┘                              ├─► network ─► outputs
+    frames [B,T,H,W,3] uint8 ─► choose frames ─► square ─────┐
+                                                             ├─► resize ─► [-1, 1] ─► rgb ──────┐
+    jpegs [B,T] string ─► choose frames ─► decode a square ──┘                                  ├─► network ─► outputs
     poses [B,Tp,M,J,3] metres ─► fill, normalise ─► middle of each sub-sequence ─► pose ────────┤
     examples [B] string ─► parse, and all of the above ─────────────────────────────────────────┘
 
@@ -31,6 +31,8 @@ Each has the inputs the network needs and no other; the pictures of a hand are `
 * ``probabilities`` [B, C] float32: the network's softmax.
 * ``classes`` [B, C] string: the label of each column.
 * ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
+* ``person_crops`` [B] bool, true: only of a model that was trained on pictures cut out around persons, in signatures
+  that take pictures. So a client learns from the metadata that it should send such.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ ATTENTION = "attention"
 POSES = "poses"
 RECORDS = "examples"  # input of EXAMPLES
 OUTPUTS = ("probabilities", "classes", "logits")
+PERSON_CROPS = "person_crops"
 
 _PICTURES = {DEFAULT: "frames", JPEG: "jpegs"}
 
@@ -189,12 +192,12 @@ def _from_frames(frames, inputs):
 
     shape = tf.shape(frames)
     indices = frame_indices(shape[1], inputs)
-    top, left, height, width = tf.unstack(pictures.centre_square(shape[2], shape[3]))
+    window = pictures.framed(inputs.framing)(shape[2], shape[3])
 
     def one_frame(index):
         clip, frame = index
-        picture = frames[clip, frame, top : top + height, left : left + width]
-        return pictures.prepare(picture[tf.newaxis], inputs.size)[0]
+        picture = pictures.cut(frames[clip, frame][tf.newaxis], window)
+        return pictures.prepare(picture, inputs.size)[0]
 
     # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
     spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
@@ -212,7 +215,7 @@ def _from_jpegs(jpegs, inputs):
     indices = frame_indices(tf.shape(jpegs)[1], inputs)
 
     def one_clip(jpegs):
-        frames = pictures.decode_frames(jpegs, indices, pictures.centre_square, turned=True)
+        frames = pictures.decode_frames(jpegs, indices, pictures.framed(inputs.framing), turned=True)
         frames = pictures.prepare(frames, inputs.size)
         return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
 
@@ -313,6 +316,8 @@ def build(
             computed = network(features(signature, inputs, request))
             clips = tf.shape(computed["probabilities"])[0]
             kept = {name: computed[name] for name in computed if name not in maps or signature == ATTENTION}
+            if inputs.framing == "person" and inputs.frames and request_of(signature, inputs) != EXAMPLES:
+                kept[PERSON_CROPS] = tf.ones([clips], tf.bool)
             return {**kept, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
         return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))

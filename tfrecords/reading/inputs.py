@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrecords import schema
-from tfrecords.reading import poses
+from tfrecords.reading import pictures, poses
 from zoo import skeletons
 
 FRAMES_AT = ("stride", "pose_steps")
@@ -29,8 +29,10 @@ class Inputs:
             frames are spread evenly over all of it, some of them twice.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are fed, some of :data:`tfrecords.schema.PARTS`.
+        framing: Which part of a recording's frame a picture shows, one of :data:`tfrecords.reading.pictures.FRAMINGS`:
+            as in the training. Stored pictures were cut so already.
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
-        persons: Persons M in a pose.
+        persons: Persons M in a pose, and around whom pictures of persons are cut.
         layout: Skeleton layout; needed with poses.
         normalisation: How poses are normalised.
         interpolate: Poses between two frames are interpolated linearly, so that a sequence of more steps than the clip
@@ -52,6 +54,7 @@ class Inputs:
     short_clips: str = "loop"
     size: int = 224
     parts: tuple[str, ...] = ("full_body",)
+    framing: str = "centre"
     pose_steps: int = 0
     persons: int = 1
     layout: str = ""
@@ -74,6 +77,8 @@ class Inputs:
             raise ValueError(f"frames_at is {self.frames_at!r}, expected one of {', '.join(FRAMES_AT)}")
         if self.short_clips not in SHORT_CLIPS:
             raise ValueError(f"short_clips is {self.short_clips!r}, expected one of {', '.join(SHORT_CLIPS)}")
+        if self.framing not in pictures.FRAMINGS:
+            raise ValueError(f"framing is {self.framing!r}, expected one of {', '.join(pictures.FRAMINGS)}")
         if self.frames_at == "pose_steps" and self.frames != self.pose_steps:
             raise ValueError(
                 f"frames_at pose_steps: frames and pose_steps must be equal, they are {self.frames} and "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+FRAMINGS = ("centre", "whole", "person")
 CORNER_CROP = 0.875  # side of the corner crops, as a fraction of the picture's shorter side: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
 ANTIALIAS_ABOVE = 1.25  # pictures that shrink by a larger factor are smoothed
@@ -72,6 +73,24 @@ def centre_square(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     return tf.stack([(height - side) // 2, (width - side) // 2, side, side])
 
 
+def whole_square(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Window of the square around a whole frame, as :func:`tfrecords.converting.crops.whole_box`."""
+    side = 2 * tf.maximum(tf.cast(tf.round(tf.cast(tf.maximum(height, width), tf.float32) / 2), tf.int32), 1)
+    top, left = (tf.where(side <= size, 0, (size - side) // 4 * 2) for size in (height, width))
+    return tf.stack([top, left, side, side])
+
+
+def framed(framing: str) -> Window:
+    """The window of a recording's frame that a picture shows.
+
+    Args:
+        framing: One of :data:`FRAMINGS`. ``centre``: the largest centred square. ``whole``: all of the frame, in a
+            square with black borders. ``person``: the square around the persons, which whoever sends a frame has cut
+            out; of a frame that is no square the centred one.
+    """
+    return whole_square if framing == "whole" else centre_square
+
+
 def corner_square(height: tf.Tensor, width: tf.Tensor, corner: tf.Tensor) -> tf.Tensor:
     """Window of the crop at the top left (``corner`` 0) or at the bottom right (1)."""
     side = tf.cast(CORNER_CROP * tf.cast(tf.minimum(height, width), tf.float32), tf.int32)
@@ -88,13 +107,34 @@ def random_square(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Te
     return tf.concat([corner, [side, side]], axis=0)
 
 
+def cut(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """The window of pictures ``[T, H, W, 3]``, black where it leaves them."""
+    shape = tf.shape(images)
+    top, left, height, width = tf.unstack(_inside(window, shape[1:3]))
+    return _bordered(images[:, top : top + height, left : left + width], window, shape[1:3])
+
+
+def _inside(window, size):
+    """The part of a window that lies in a picture of a size ``[2]``."""
+    low, high = tf.maximum(window[:2], 0), tf.minimum(window[:2] + window[2:], size)
+    return tf.concat([low, high - low], axis=0)
+
+
+def _bordered(images, window, size):
+    """Pictures ``[T, h, w, 3]``, which show :func:`_inside` of a window, with black borders around it."""
+    before = tf.maximum(-window[:2], 0)
+    after = tf.maximum(window[:2] + window[2:] - size, 0)
+    borders = tf.pad(tf.stack([before, after], axis=1), [[1, 1], [0, 0]])  # [4, 2]
+    return tf.cond(tf.reduce_any(borders > 0), lambda: tf.pad(images, borders), lambda: images)
+
+
 def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: bool = False) -> tf.Tensor:
     """Decodes the chosen frames of a clip, and of each only the window.
 
     Args:
         jpegs: ``[frames in the recording]`` strings.
         indices: ``[T]`` int32, the frames to decode; one that comes twice is decoded once.
-        window: Function (height, width) -> ``[4]`` int32: top, left, height, width.
+        window: Function (height, width) -> ``[4]`` int32: top, left, height, width. Black where it leaves the picture.
         turned: Whether a JPEG file's EXIF mark may say that its picture is shown turned, as those of telephones do; in
             the records of converted datasets none does. TensorFlow's decoder ignores the mark.
 
@@ -109,14 +149,17 @@ def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: 
     jpegs = tf.gather(jpegs, chosen)
     sizes = _stored_sizes(jpegs, chosen)
     if not turned:
-        return tf.gather(_decode(jpegs, _window(sizes, chosen, window)), where)
+        wanted = _window(sizes, chosen, window)
+        pictures = _decode(jpegs, _inside(wanted, sizes[0]))
+        return tf.gather(_bordered(pictures, wanted, sizes[0]), where)
     marks = _marks(jpegs)
     sizes = tf.where(_is_transposed(marks)[:, tf.newaxis], sizes[:, ::-1], sizes)
-    cut = _window(sizes, chosen, window)
+    wanted = _window(sizes, chosen, window)
+    inside = _inside(wanted, sizes[0])
     pictures = tf.cond(
-        tf.reduce_any(marks > 1), lambda: _decode_turned(jpegs, marks, sizes[0], cut), lambda: _decode(jpegs, cut)
+        tf.reduce_any(marks > 1), lambda: _decode_turned(jpegs, marks, sizes[0], inside), lambda: _decode(jpegs, inside)
     )
-    return tf.gather(pictures, where)
+    return tf.gather(_bordered(pictures, wanted, sizes[0]), where)
 
 
 def _stored_sizes(jpegs, numbers):

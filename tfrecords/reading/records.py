@@ -8,12 +8,14 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfrecords import manifest, protocols, schema, storage
 from tfrecords.reading import order
 from tfrecords.reading.inputs import Inputs
 from zoo.shared.errors import UserError
 
+_FRAMED_CLIPS = 64  # of a split: among so many persons one is found
 TRAIN_AND_VAL = "train_and_val"  # both splits as one: to train on once nothing is chosen any more
 
 
@@ -70,6 +72,24 @@ class Records:
     def protocols(self) -> tuple[str, ...]:
         """Names of the evaluation protocols."""
         return tuple(self.manifest["protocols"])
+
+    def framing(self, protocol: str, split: str, part: str = "full_body") -> str:
+        """How the pictures of a body part were cut out of the frames, one of :data:`.pictures.FRAMINGS`.
+
+        The boxes of the split's first clips show it: a whole frame's is the same in all of a clip and begins at the
+        frame's corner or beyond. Whole frames among persons are clips in which nobody was found.
+        """
+        spec = {f"box/{part}": tf.io.FixedLenSequenceFeature([4], tf.float32, allow_missing=True)}
+        shards = [str(path) for path in self.shards(protocol, split)]
+        clips = order.read(shards).take(_FRAMED_CLIPS) if shards else ()
+        found = "centre"  # where no box is stored, nothing is known
+        for record in clips:
+            boxes = tf.io.parse_single_sequence_example(record, {}, spec)[1][f"box/{part}"].numpy()
+            if len(boxes):
+                found = "whole"
+                if (boxes[:, :2] > 0).any() or (boxes != boxes[0]).any():
+                    return "person"
+        return found
 
     def _protocol(self, protocol: str) -> dict[str, Any]:
         if protocol not in self.manifest["protocols"]:

@@ -58,6 +58,7 @@ def test_rotated_video_is_turned_upright(video, tmp_path, a, b, c, d):
         Inputs(frames=4, stride=3, size=32),  # a window of 12 of the 20 frames
         Inputs(frames=8, stride=4, size=32),  # 32 frames: a short clip loops
         Inputs(frames=5, size=32, frames_at="pose_steps", pose_steps=5, layout="kinect_v2_25"),
+        Inputs(frames=4, stride=3, size=32, framing="whole"),
     ],
 )
 def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
@@ -70,10 +71,12 @@ def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
     sampled, whole = read_sampled(video[0], inputs), read_video(video[0])
     np.testing.assert_array_equal(fed(sampled.frames), fed(whole))
     not_black = sampled.frames.reshape(len(sampled.frames), -1).any(axis=1)
-    assert sampled.frames.shape == (12 if inputs.stride == 3 else 20, 64, 64, 3)
+    side = 96 if inputs.framing == "whole" else 64
+    assert sampled.frames.shape == (12 if inputs.stride == 3 else 20, side, side, 3)
     indices = signatures.frame_indices(20, inputs).numpy()
     assert not_black.sum() == len(np.unique(indices))
-    np.testing.assert_array_equal(sampled.seen, whole[indices, :, 16:80])
+    seen = sampled.seen[:, 16:80] if side == 96 else sampled.seen  # without borders
+    np.testing.assert_array_equal(seen, whole[indices, :, (96 - side) // 2 : (96 + side) // 2])
     assert sampled.window == ("frames 5 to 16 of 20" if inputs.stride == 3 else "")
 
 

@@ -10,8 +10,10 @@ import zoo
 from serving.client.request import filled
 from serving.savedmodel import signatures, warmup
 from tests.serving.conftest import INPUTS, LABELS, PERSONS, POSE_INPUTS
+from tests.tfrecords.recording_files import patches
 from tests.zoo import tiny_models
 from tfrecords import schema
+from tfrecords.converting import crops
 from tfrecords.reading import pictures, pipeline, poses
 from zoo import skeletons
 from zoo.shared.errors import UserError
@@ -59,6 +61,22 @@ def test_frames_signature_equals_evaluation_of_the_same_pixels(function, model):
         "pose": np.stack([tf.gather(poses.normalise(clip, INPUTS.layout), steps) for clip in xyz]),
     }
     np.testing.assert_allclose(outputs["probabilities"], model(fed, training=False), atol=1e-6)
+
+
+def test_whole_frames_are_prepared_as_the_record_of_a_conversion():
+    frames = np.stack([patches(41, 64, seed) for seed in range(9)])
+    jpegs = [crops.encode_jpeg(frame) for frame in frames]
+    box = crops.whole_box(64, 41)
+    stored = np.stack([crops.cut(frame, box, 64) for frame in frames])
+    inputs = pipeline.Inputs(frames=4, stride=2, size=32, framing="whole")
+    indices = signatures.frame_indices(len(frames), inputs)
+    expected = pictures.prepare(tf.gather(stored, indices), 32)
+    fed = signatures.features("serving_default", inputs, {"frames": frames[np.newaxis]})["rgb"][0]
+    np.testing.assert_allclose(fed, expected, atol=1e-6)
+    of_jpegs = signatures.features("serve_jpeg", inputs, {"jpegs": tf.constant([jpegs])})["rgb"][0]
+    assert np.abs(of_jpegs - expected).mean() < 0.03
+    as_stored = signatures.features("serving_default", inputs, {"frames": stored[np.newaxis]})["rgb"][0]
+    np.testing.assert_array_equal(as_stored, fed)  # a square stays one
 
 
 def test_zero_joints_of_a_person_who_is_there_were_not_measured(function):

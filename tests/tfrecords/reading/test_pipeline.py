@@ -402,6 +402,25 @@ def test_inputs_round_trip():
 
 
 @pytest.mark.parametrize(
+    ("clips", "expected"),
+    [
+        ([[]], "centre"),  # nothing is stored
+        ([[[0, -40, 320, 280]] * 3, [[-40, 0, 280, 320]] * 3], "whole"),
+        ([[[0, -40, 320, 280]] * 3, [[10, 0, 90, 80]] * 3], "person"),  # nobody was found in the first
+        ([[[-2, -2, 90, 90], [-4, -2, 88, 90]]], "person"),
+    ],
+)
+def test_boxes_show_how_pictures_were_cut(records, monkeypatch, tmp_path, clips, expected):
+    with tf.io.TFRecordWriter(str(tmp_path / "shard")) as writer:
+        for boxes in clips:
+            stored = {"full_body": np.array(boxes, np.float32)} if boxes else {}
+            clip = schema.Clip(schema.ClipInfo("a", 0), "made_up", "sit", 30.0, boxes=stored, length=3)
+            writer.write(schema.encode(clip))
+    monkeypatch.setattr(records, "shards", lambda protocol, split: [tmp_path / "shard"])
+    assert records.framing("v3_12", "train") == expected
+
+
+@pytest.mark.parametrize(
     ("inputs", "options", "message"),
     [
         (pipeline.Inputs(pose_steps=3, layout="nite_15"), {}, "has kinect_v1_20 skeletons, the model expects nite_15"),
@@ -433,6 +452,7 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
         ({}, "needs frames, pose_steps or granularities"),
         ({"frames": 8, "parts": ("feet",)}, "unknown body parts"),
         ({"frames": 8, "stride": 0}, "stride is 0"),
+        ({"frames": 8, "framing": "face"}, "framing is 'face', expected one of centre, whole, person"),
         ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
         ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "must be equal, they are 8 and 4"),
         ({"pose_steps": 4, "pose_xy": True}, "pose_xy are pixel coordinates in pictures"),
