@@ -68,7 +68,7 @@ class Settings:
         source = estimators.get(self.estimator).layout
         if not self.layout or self.layout == source:
             return poses
-        return persons.onto(poses, source, self.layout)  # type: ignore[attr-defined]
+        return persons.onto(poses, source, self.layout)
 
 
 def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:

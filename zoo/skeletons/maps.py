@@ -129,7 +129,7 @@ def map_joints(values: np.ndarray, source: str, target: str) -> np.ndarray:
     """The joints of one layout from those of another.
 
     Args:
-        values: ``[..., J, D]`` coordinates of any kind. A joint of zeros counts as a point like others; a person of zeros
+        values: ``[..., J, D]`` coordinates of any kind. Zeros count as a point like others; a person of zeros
             stays so.
         source: Name of the layout of ``values``.
         target: Name of the layout wanted.
