@@ -166,7 +166,7 @@ def find_clip(directory: str | os.PathLike, found: dict[str, Any], clip_id: str)
         if entry["id"] == clip_id:
             raise UserError(f"clip {clip_id} was rejected: {entry['reason']}")
     groups = list(found["cells"])
-    if found["dataset"] in protocols.PROTOCOLS:  # an id gives the split group
+    if protocols.follow_from_ids(found["dataset"]):  # an id gives the split group
         try:
             groups = [protocols.split_group_name(protocols.splits_of(found["dataset"], clip_id))]
         except ValueError as error:

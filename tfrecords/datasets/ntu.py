@@ -56,6 +56,7 @@ ACTIONS = (
     "exchange things with other person", "support somebody with hand", "finger-guessing game (rock-paper-scissors)",
 )  # fmt: skip
 FRAME_WIDTH = 1920  # of the colour frames that the files' pixels refer to
+FOCAL_LENGTH = 1057  # pixels of these frames: the slope of the files' pixels over y / z
 
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 _LAYOUT = skeletons.get("kinect_v2_25")
@@ -81,6 +82,7 @@ class NTU60(base.PairedSource):
     layout = _LAYOUT.name
     persons = 2
     fps = 30.0
+    focal_per_width = FOCAL_LENGTH / FRAME_WIDTH
     help = "NTU RGB+D 60 (Shahroudy et al., CVPR 2016)"
     # Setups, cameras, persons, repetitions and actions go from 1 to these.
     limits = (17, 3, 40, 2, 60)
@@ -102,8 +104,11 @@ class NTU60(base.PairedSource):
     def from_arguments(cls, arguments: argparse.Namespace) -> NTU60:
         """The source that parsed arguments describe."""
         options = cls.picture_options(arguments)
-        if arguments.missing_skeletons and arguments.no_poses:
-            raise UserError("--missing-skeletons with --no-poses: without poses no clip is left out, choose one")
+        for option, given in (("--no-poses", arguments.no_poses), ("--poses estimate", options["estimation"])):
+            if arguments.missing_skeletons and given:
+                raise UserError(
+                    f"--missing-skeletons with {option}: no clip is left out where skeletons are not read, choose one"
+                )
         missing = read_missing(arguments.missing_skeletons) if arguments.missing_skeletons else ()
         return cls(base.require_folder(arguments.source), missing=missing, **options)
 

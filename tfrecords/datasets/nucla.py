@@ -67,6 +67,7 @@ class NUCLA(base.VideoSource):
     persons = 1
     # Neither form states it. In `walk around` the hips move 0.08 m per frame (upper quartile): 1 m/s at 12 fps.
     fps = 12.0
+    focal_per_width = FOCAL_LENGTH / FOCAL_WIDTH
     help = "Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014)"
 
     def __init__(self, folder: str | os.PathLike, form: str, **options: Any):
@@ -95,8 +96,9 @@ class NUCLA(base.VideoSource):
             raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
         ((form, folder),) = found.items()
         if form == "json":
-            if arguments.size or arguments.parts or arguments.no_poses:
-                raise UserError("--size, --parts, --no-poses: the JSON release holds no pictures, leave them out")
+            if arguments.size or arguments.parts or arguments.no_poses or cls.estimation_of(arguments):
+                options = "--size, --parts, --no-poses, --poses estimate"
+                raise UserError(f"{options}: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
         return cls(folder, form, **cls.picture_options(arguments))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tfrecords import schema
 from tfrecords.converting import persons
-from tfrecords.datasets import base
+from tfrecords.datasets import base, nucla
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
 
@@ -50,6 +50,7 @@ class Smarthome(base.PairedSource):
     layout = _LAYOUT.name
     persons = 1
     fps = 20.0
+    focal_per_width = nucla.FOCAL_LENGTH / nucla.FOCAL_WIDTH  # of the same sensor
     help = "Toyota Smarthome (Das et al., ICCV 2019)"
 
     @staticmethod

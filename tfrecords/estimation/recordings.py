@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
+import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -47,7 +49,7 @@ class Settings:
 
     Attributes:
         estimator: Name of a registered estimator.
-        model: Which of its models.
+        model: Which of its models, or a file with one.
         layout: Skeleton layout of the poses; empty: the estimator's own.
         persons: Persons M wanted.
         focal_length: Of the camera, pixels; 0: a camera with a horizontal view of 60 degrees.
@@ -60,8 +62,12 @@ class Settings:
     focal_length: float = 0.0
 
     def options(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return dataclasses.asdict(self)
+        """The settings as JSON values; a model that is a file by its name and contents, wherever it lies."""
+        path = pathlib.Path(self.model)
+        if not path.is_file():
+            return dataclasses.asdict(self)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
     def create(self) -> estimators.Estimator:
         """The estimator for one recording."""
