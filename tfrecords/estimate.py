@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tfrecords import schema, storage
-from tfrecords.converting import persons, pose_files, preview, video, workers, writer
+from tfrecords.converting import persons, pose_files, preview, state, video, workers, writer
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
@@ -42,7 +42,6 @@ SUFFIXES = (
     ".ogv",
 )  # fmt: skip
 _LOCK = ".lock"
-_LOCK_PATIENCE = 2.0  # seconds a killed command's workers may take to end
 
 
 def _parser():
@@ -183,7 +182,7 @@ def estimate(
     """
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"{directory}: another command is writing there, wait for it or use another --out"
-    with files.locked(directory / _LOCK, busy, _LOCK_PATIENCE) as lock:
+    with files.locked(directory / _LOCK, busy, state.LOCK_PATIENCE) as lock:
         _claim(directory, videos, settings)
         for folder in {(directory / file).parent for file in videos}:
             files.remove_partial(folder)
@@ -241,19 +240,10 @@ def _work(todo, directory, settings, count, progress, lock):
     frames = {task: _frames(task.video) for task in todo} if progress else {}
     # The longest first: the last ones to end should be short.
     todo = sorted(todo, key=lambda task: -frames.get(task, 0))
-    bar = progress(sum(frames.values())) if progress and todo else None
-    try:
-        work = functools.partial(_estimate, directory, settings)
-        done = workers.each(work, todo, count, bar or _NoBar(), lock, "complete files of poses")
-    finally:
-        if bar:
-            bar.close()
+    work = functools.partial(_estimate, directory, settings)
+    with state.progress_bar(progress if todo else None, sum(frames.values())) as bar:
+        done = workers.each(work, todo, count, bar, lock, "complete files of poses")
     return {task.file: result for task, result in done.items()}
-
-
-class _NoBar:
-    def update(self, _):
-        pass
 
 
 def _frames(path):
