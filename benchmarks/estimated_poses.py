@@ -4,12 +4,12 @@ Usage::
 
     python -m tfrecords.estimate VIDEOS --out poses
 
-    python benchmarks/estimated_poses.py sensor --poses poses/CLIP_rgb.npz --skeleton CLIP.skeleton --picture joints.png
+    python -m benchmarks.estimated_poses sensor --poses poses/CLIP_rgb.npz --skeleton CLIP.skeleton --picture joints.png
 
     python -m serving.export --pretrained pose_gcn_nucla --to models
-    python benchmarks/estimated_poses.py activities --poses poses --model models/pose_gcn
+    python -m benchmarks.estimated_poses activities --poses poses --model models/pose_gcn
 
-    python benchmarks/estimated_poses.py lists --source nucla/all_sqe --layout lcrnet_13 --out lists
+    python -m benchmarks.estimated_poses lists --source nucla/all_sqe --layout lcrnet_13 --out lists
     python -m tfrecords.convert folder --csv lists/clips.csv --layout lcrnet_13 --parts none --out data/nucla_lcrnet
 
 ``sensor`` takes a clip of your own copy of NTU RGB+D. ``activities`` takes JHMDB's videos, in folders named after the
