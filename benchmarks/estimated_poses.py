@@ -4,12 +4,12 @@ Usage::
 
     python -m tfrecords.estimate VIDEOS --out poses
 
-    python benchmarks/estimated_poses.py sensor --poses poses/CLIP_rgb.npz --skeleton CLIP.skeleton --picture joints.png
+    python -m benchmarks.estimated_poses sensor --poses poses/CLIP_rgb.npz --skeleton CLIP.skeleton --picture joints.png
 
     python -m serving.export --pretrained pose_gcn_nucla --to models
-    python benchmarks/estimated_poses.py activities --poses poses --model models/pose_gcn
+    python -m benchmarks.estimated_poses activities --poses poses --model models/pose_gcn
 
-    python benchmarks/estimated_poses.py lists --source nucla/all_sqe --layout lcrnet_13 --out lists
+    python -m benchmarks.estimated_poses lists --source nucla/all_sqe --layout lcrnet_13 --out lists
     python -m tfrecords.convert folder --csv lists/clips.csv --layout lcrnet_13 --parts none --out data/nucla_lcrnet
 
 ``sensor`` takes a clip of your own copy of NTU RGB+D. ``activities`` takes JHMDB's videos, in folders named after the
@@ -40,6 +40,7 @@ ACTIVITIES = {
     "throw": ("throw",),
     "walk": ("walk around",),
 }
+_MAPS = "maps: zoo.skeletons.maps; unexchanged: left stays left; named: joints of the same names and plain means"
 SIDED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     activities = commands.add_parser("activities", help="accuracy of an N-UCLA network on JHMDB's videos")
     activities.add_argument("--poses", type=pathlib.Path, required=True, help="folder with <class>/<name>.npz")
     activities.add_argument("--model", type=pathlib.Path, required=True, help="exported model")
+    activities.add_argument("--map", choices=("maps", "unexchanged", "named"), default="maps", help=_MAPS)
     lists = commands.add_parser("lists", help="N-UCLA's skeletons with the joints of another layout")
     lists.add_argument("--source", type=pathlib.Path, required=True, help="folder of the JSON release")
     lists.add_argument("--layout", default="lcrnet_13")
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "sensor":
         compare_with_sensor(arguments.poses, arguments.skeleton, arguments.without, arguments.picture)
     elif arguments.command == "activities":
-        measure_activities(arguments.poses, arguments.model)
+        measure_activities(arguments.poses, arguments.model, arguments.map)
     else:
         write_lists(arguments.source, arguments.layout, arguments.out)
     return 0
@@ -147,7 +149,7 @@ def draw(path: pathlib.Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> 
 # ---------------------------------------------------------------------------------------------------- with a network
 
 
-def measure_activities(folder: pathlib.Path, model: pathlib.Path) -> None:
+def measure_activities(folder: pathlib.Path, model: pathlib.Path, how: str) -> None:
     """Prints the accuracy of an N-UCLA network on JHMDB's clips; a clip without a pose counts as wrong."""
     from serving.predict import Predictor
 
@@ -160,7 +162,7 @@ def measure_activities(folder: pathlib.Path, model: pathlib.Path) -> None:
     for activity, right in ACTIVITIES.items():
         counts = np.zeros(4, int)
         for path in sorted((folder / activity).glob("*.npz")):
-            found = _classify(predictor, path)
+            found = _classify(predictor, path, how)
             best = [max(found, key=found.get), max(matching, key=found.get)] if found else []
             counts += [1, not found, *(name in right for name in best)] if found else [1, 1, 0, 0]
         total += counts
@@ -169,14 +171,37 @@ def measure_activities(folder: pathlib.Path, model: pathlib.Path) -> None:
     print(f"of all classes {100 * total[2] / total[0]:.1f} %, of the matching ones {100 * total[3] / total[0]:.1f} %")
 
 
-def _classify(predictor, path):
+def _classify(predictor, path, how):
     """Class -> probability of a file of poses; empty where nobody is found in it."""
     poses = pose_files.read(path)
     if not poses.confidence.any():
         return {}
-    poses = persons.fill_gaps(persons.onto(poses, ESTIMATOR, predictor.inputs.layout), longest=None)
-    prediction = predictor.predict(poses=persons.of_count(poses, predictor.inputs.persons).xyz)
+    layout = predictor.inputs.layout
+    xyz = persons.fill_gaps(poses, longest=None).xyz[:, : predictor.inputs.persons]
+    if how == "named":
+        xyz = _as_named(xyz, layout)
+    else:
+        xyz = skeletons.map_joints(xyz, ESTIMATOR, layout)
+        if how == "unexchanged":
+            xyz = xyz[..., skeletons.get(layout).mirrored, :]
+    prediction = predictor.predict(poses=xyz)
     return dict(zip(prediction.labels, prediction.probabilities))
+
+
+def _as_named(xyz, layout):
+    """Joints of the same names ``[..., J, 3]``; the others are the middle of hips, shoulders, knuckles and so on."""
+    joints = skeletons.get(ESTIMATOR).joints
+    middle = {"hip_centre": ["hip"], "spine": ["hip", "shoulder"], "shoulder_centre": ["shoulder"], "head": ["ear"]}
+    others = {"hand": ["index", "pinky"], "foot": ["foot_index"]}
+
+    def sources(joint):
+        side, _, name = joint.partition("_")
+        if name in others:
+            return [f"{side}_{part}" for part in others[name]]
+        return [f"{side}_{part}" for part in middle.get(joint, ()) for side in ("left", "right")] or [joint]
+
+    named = [[joints.index(source) for source in sources(joint)] for joint in skeletons.get(layout).joints]
+    return np.stack([xyz[..., indices, :].mean(axis=-2) for indices in named], axis=-2)
 
 
 def write_lists(source: pathlib.Path, layout: str, out: pathlib.Path) -> None:
