@@ -137,6 +137,8 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
+        if self.inputs is not None and self.inputs.poses_alone and not np.any(clip.pose_xyz):
+            raise request.NobodySeen
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
     def _definition(self, signature: str):

@@ -85,7 +85,7 @@ def _spread(infos):
 def _row(source, info):
     """Frames of a clip with boxes and joints, over the pictures cut out of them; and its poses."""
     recording = source.recording(info) if source.parts else None
-    poses = source.poses_of(info, recording) if source.with_poses else None
+    poses = source.known_poses(info, recording)
     count = len(poses) if poses is not None else sum(1 for _ in recording)
     chosen = {round((step + 0.5) * count / FRAMES - 0.5) for step in range(FRAMES)}
     if recording is None:
@@ -94,6 +94,7 @@ def _row(source, info):
         columns = _frames(source, recording, poses, chosen)
     picture = np.concatenate(columns, axis=1)
     text = f"{info.id}  {source.labels[info.label]}  {count} frames"
+    text += "  no pose" if source.with_poses and poses is None else ""
     _print(picture, text, (6, 18), (255, 255, 255))
     return picture, poses
 

@@ -15,12 +15,13 @@ import numpy as np
 
 from tfrecords import protocols, schema
 from tfrecords.converting import crops, persons, video
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
+MISSING_POSES = ("reject", "keep")
 Recording = Union[video.Video, video.Pictures]
 Poses = persons.Poses
 
@@ -122,26 +123,36 @@ class VideoSource(Source):
         parts: Body parts to store, some of :data:`tfrecords.schema.PARTS`.
         size: Side of the stored pictures in pixels.
         poses: Read and store the skeletons.
+        missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
+            stores poses that are all zeros, with confidence 0, and the frames whole, also as the pictures of hands.
 
     A subclass gives :meth:`recording` and :meth:`poses_of` besides what every source gives.
     """
 
     def __init__(
-        self, folder: str | os.PathLike, *, parts: Sequence[str] = ("full_body",), size: int = SIZE, poses: bool = True
+        self,
+        folder: str | os.PathLike,
+        *,
+        parts: Sequence[str] = ("full_body",),
+        size: int = SIZE,
+        poses: bool = True,
+        missing_poses: str = "reject",
     ):
         self.folder = pathlib.Path(folder)
         self.parts, self.size, self.with_poses = tuple(parts), size, poses
+        self.keeps_missing_poses = missing_poses == "keep"
         if not poses:
             self.layout, self.persons = "", 0
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--source``, ``--parts``, ``--size`` and ``--no-poses``."""
+        """Adds ``--source``, ``--parts``, ``--size``, ``--no-poses`` and ``--missing-poses``."""
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         add_picture_arguments(parser)
         parser.add_argument(
             "--no-poses", action="store_true", help="video alone: skeletons are not read, frames are stored whole"
         )
+        add_missing_poses_argument(parser)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> VideoSource:
@@ -150,18 +161,21 @@ class VideoSource(Source):
 
     @staticmethod
     def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
-        """``parts``, ``size`` and ``poses`` from parsed arguments; :class:`UserError` where they go not together."""
+        """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
         if arguments.no_poses and parts != ("full_body",):
             raise UserError(
                 f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
                 "pictures nothing is left: leave one of the two out"
             )
-        return {"parts": parts, "size": size, "poses": not arguments.no_poses}
+        missing = missing_poses(arguments, poses=not arguments.no_poses, parts=parts)
+        return {"parts": parts, "size": size, "poses": not arguments.no_poses, "missing_poses": missing}
 
     def options(self) -> dict[str, Any]:
-        """What is stored: parts, size, poses."""
-        out = {"parts": list(self.parts), "poses": self.with_poses}
+        """What is stored: parts, size, poses, and whether clips without poses are."""
+        out: dict[str, Any] = {"parts": list(self.parts), "poses": self.with_poses}
+        if self.keeps_missing_poses:
+            out["missing_poses"] = "keep"
         return {**out, "size": self.size} if self.parts else out
 
     @abc.abstractmethod
@@ -173,7 +187,9 @@ class VideoSource(Source):
 
     @abc.abstractmethod
     def poses_of(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
-        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
+        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps.
+
+        Raises ``MissingPoses`` where nobody's is known; ``RejectedClip`` or ``ValueError``.
 
         Args:
             info: The clip.
@@ -189,10 +205,24 @@ class VideoSource(Source):
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
         """
+        layout = skeletons.get(self.layout)
+        if self.keeps_missing_poses:
+            poses = persons.with_all_joints(poses, layout)
         try:
-            return persons.fill_gaps(poses, skeletons.get(self.layout), fps=self.fps, longest=longest)
+            return persons.fill_gaps(poses, layout, fps=self.fps, longest=longest)
         except RejectedClip as reason:
-            raise RejectedClip(f"{name}: {reason}") from None
+            raise type(reason)(f"{name}: {reason}") from None
+
+    def known_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses | None:
+        """:meth:`poses_of`, or ``None``: poses are not wanted, or nobody's is known and such clips are kept."""
+        if not self.with_poses:
+            return None
+        try:
+            return self.poses_of(info, recording)
+        except MissingPoses:
+            if not self.keeps_missing_poses:
+                raise
+            return None
 
     @staticmethod
     def projected(poses: persons.Poses, recording: Recording, focal_length: float) -> persons.Poses:
@@ -217,10 +247,13 @@ class VideoSource(Source):
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
             where it is unknown where the joints are in it.
         """
-        if poses is None or poses.xy is None:
+        whole = np.array([crops.whole_box(recording.width, recording.height)])
+        if poses is None:
+            return dict.fromkeys(self.parts, whole)
+        if poses.xy is None:
             if self.parts != ("full_body",):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
-            return {"full_body": np.array([crops.whole_box(recording.width, recording.height)])}
+            return {"full_body": whole}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
@@ -236,7 +269,7 @@ class VideoSource(Source):
         """One clip."""
         try:
             recording = self.recording(info) if self.parts else None
-            poses = self.poses_of(info, recording) if self.with_poses else None
+            poses = self.known_poses(info, recording)
             if recording is None:
                 return self._clip(info, poses, self.fps)
             boxes = self.boxes(poses, recording)
@@ -245,7 +278,10 @@ class VideoSource(Source):
             raise RejectedClip(str(error)) from None
         boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
         boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
-        poses = None if poses is None else poses.first(length)
+        if poses is not None:
+            poses = poses.first(length)
+        elif self.with_poses:
+            poses = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
         return self._clip(info, poses, recording.fps or self.fps, images=images, boxes=boxes)
 
     def _clip(self, info, poses, fps, **pictures):
@@ -330,13 +366,34 @@ class PairedSource(VideoSource):
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
         path = self._files[kind].get(info.id)
         if path is None:
-            hint = "--parts none converts poses alone" if kind == "video" else "--no-poses converts videos alone"
-            raise RejectedClip(f"no {kind} of it ({hint})")
+            if kind == "poses":
+                raise MissingPoses("no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)")
+            raise RejectedClip(f"no {kind} of it (--parts none converts poses alone)")
         return path
 
     def recording(self, info: schema.ClipInfo) -> Recording:
         """The video."""
         return video.Video(self.path(info, "video"))
+
+
+def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--missing-poses``."""
+    parser.add_argument(
+        "--missing-poses",
+        choices=MISSING_POSES,
+        default=MISSING_POSES[0],
+        help="clips in which nobody's pose is known: leave them out, as the papers do, or keep them, poses all zeros",
+    )
+
+
+def missing_poses(arguments: argparse.Namespace, *, poses: bool, parts: tuple[str, ...]) -> str:
+    """``--missing-poses``; :class:`~zoo.shared.errors.UserError` where it does not go with what is stored."""
+    if arguments.missing_poses == "keep" and not (poses and parts):
+        raise UserError(
+            "--missing-poses keep is for videos with poses: of a clip without a pose the video is left, and without "
+            "poses none are missing: leave it out"
+        )
+    return arguments.missing_poses
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from tfrecords import protocols, schema
 from tfrecords.converting import persons, pose_files, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -48,6 +48,7 @@ class Folder(base.VideoSource):
         focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
             pictures can be cut out around them.
         pictures: ``parts`` and ``size`` as :class:`~tfrecords.datasets.base.VideoSource`.
+        missing_poses: As there; with ``keep`` a line of the CSV may name no file of poses.
     """
 
     name = "folder"
@@ -64,11 +65,19 @@ class Folder(base.VideoSource):
         focal_length: float = 0.0,
         parts: Sequence[str] = ("full_body",),
         size: int = base.SIZE,
+        missing_poses: str = "reject",
     ):
         self.layout, self.persons = layout, persons
-        super().__init__(pathlib.Path(table).parent, parts=parts, size=size, poses=bool(layout))
+        super().__init__(
+            pathlib.Path(table).parent, parts=parts, size=size, poses=bool(layout), missing_poses=missing_poses
+        )
         self.table, self.fps, self.focal_length = pathlib.Path(table), fps, focal_length
-        self._rows, self._protocols = _read_table(self.table, with_poses=bool(layout), with_pictures=bool(parts))
+        self._rows, self._protocols = _read_table(
+            self.table,
+            with_poses=bool(layout),
+            with_pictures=bool(parts),
+            may_lack=("poses",) if self.keeps_missing_poses else (),
+        )
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
         self._validated = {column for column, split in used if split == "val"}
@@ -95,6 +104,7 @@ class Folder(base.VideoSource):
             metavar="M",
             help="persons stored per frame: the first M",
         )
+        base.add_missing_poses_argument(parser)
         parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
         parser.add_argument(
             "--focal-length", type=float, default=0.0, metavar="PIXELS",
@@ -124,6 +134,7 @@ class Folder(base.VideoSource):
             focal_length=arguments.focal_length,
             parts=parts,
             size=size,
+            missing_poses=base.missing_poses(arguments, poses=bool(arguments.layout), parts=parts),
         )
 
     def parse_id(self, clip_id: str) -> schema.ClipInfo:  # type: ignore[override]
@@ -170,6 +181,8 @@ class Folder(base.VideoSource):
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
+        if not self._rows[info.id]["poses"]:
+            raise MissingPoses("no file of poses in the CSV")
         path = self._path(info, "poses")
         try:
             found = pose_files.read(path)
@@ -202,8 +215,15 @@ def _require_in_front(poses, layout, name):
         )
 
 
-def _read_table(path, *, with_poses, with_pictures):
-    """Clip's id -> its line of the CSV, and protocol -> its column."""
+def _read_table(path, *, with_poses, with_pictures, may_lack):
+    """Clip's id -> its line of the CSV, and protocol -> its column.
+
+    Args:
+        path: Of the CSV.
+        with_poses: Whether the column of poses is needed.
+        with_pictures: Whether the column of videos is.
+        may_lack: Columns that are needed, but may be empty.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
         delimiter, columns = _header(text)
@@ -231,7 +251,8 @@ def _read_table(path, *, with_poses, with_pictures):
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
     for number, row in rows:
-        _check(row, f"--csv {path} line {number}", needed, split_columns)
+        filled = [name for name in needed if name not in may_lack]
+        _check(row, f"--csv {path} line {number}", filled, split_columns)
     clips = {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
@@ -268,7 +289,8 @@ def _check(row, where, needed, split_columns):
     """Checks a line; makes numbers of its text."""
     for name in needed:
         if not row[name]:
-            raise UserError(f"{where}: no {name}, expected one")
+            hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
+            raise UserError(f"{where}: no {name}, expected one{hint}")
     row["label"] = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
     if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
         raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")
