@@ -1,0 +1,273 @@
+"""Poses and pictures of persons, estimated where a model needs them."""
+
+import itertools
+import json
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving import export, predict
+from serving.client import Client, Plan, VideoFrames, sliding_window
+from serving.client import estimation as client_estimation
+from serving.client.command import main
+from serving.client.estimation import Estimation
+from serving.savedmodel import signatures
+from tests.serving.conftest import LABELS, write_run
+from tests.serving.fake_poses import FPS, HEIGHT, WIDTH, BarPoses, bar_video, middle_of_bar
+from tests.serving.fake_server import FRAMES, JPEGS, POSES, FakeServer, signature_map
+from tests.tfrecords.recording_files import write_video
+from tfrecords.estimation import estimator
+from tfrecords.reading import pipeline
+from zoo.shared.errors import UserError
+
+WALK = list(range(8, 80, 3))  # columns of a bar, frame after frame
+
+
+@pytest.fixture(autouse=True)
+def bar_poses(monkeypatch):
+    """The estimator of the tests in place of BlazePose."""
+    monkeypatch.setitem(estimator._REGISTERED, "blazepose", BarPoses)
+    monkeypatch.setattr(BarPoses, "times", [])
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("video") / "walk.mp4", bar_video(WALK), rate=FPS)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("video") / "empty.mp4", bar_video([None] * 12), rate=FPS)
+
+
+def crops_of(**inputs):
+    """The signatures of a model that was trained on pictures of persons."""
+    found = signature_map(**inputs)
+    for definition in found.signature_def.values():
+        definition.outputs[signatures.PERSON_CROPS].name = "crops:0"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("inputs", "crops", "options", "expected"),
+    [
+        (JPEGS, False, {}, None),
+        (JPEGS, False, {"crop": True, "persons": 2}, (False, ("full_body",), "", 2)),
+        (JPEGS, True, {}, (False, ("full_body",), "", 1)),
+        (JPEGS, True, {"crop": False}, None),
+        ({**FRAMES, **POSES}, False, {}, (True, (), "kinect_v2_25", 2)),
+        ({**FRAMES, **POSES}, False, {"poses_given": True}, None),
+        ({**JPEGS, **POSES}, True, {"poses_given": True}, (False, ("full_body",), "kinect_v2_25", 2)),
+        ({"frames_left_hand": FRAMES["frames"]}, False, {}, (False, ("left_hand",), "", 1)),
+        (POSES, False, {"crop": True}, (True, (), "kinect_v2_25", 2)),
+    ],
+)
+def test_what_a_signature_needs(inputs, crops, options, expected):
+    definition = (crops_of if crops else signature_map)(one=inputs).signature_def["one"]
+    found = Estimation.of(definition, **options)
+    assert (found and (found.poses, found.parts, found.settings.layout, found.settings.persons)) == expected
+
+
+def test_what_cannot_be_estimated(monkeypatch):
+    takes_poses = signature_map(one=POSES).signature_def["one"]
+    of_other = signature_map(one={"poses": (tf.float32, [None, None, 1, 7, 3])}).signature_def["one"]
+    with pytest.raises(UserError, match="poses of 7 joints, of no skeleton that can be estimated: give --pose"):
+        Estimation.of(of_other)
+
+    def not_installed(self, **_):
+        raise UserError("pip install 'keras-adl-zoo[poses]'")
+
+    monkeypatch.setattr(BarPoses, "__init__", not_installed)
+    with pytest.raises(UserError, match=r"this model needs poses: give --pose, or .*keras-adl-zoo\[poses\]"):
+        Estimation.of(takes_poses)
+    with pytest.raises(UserError, match=r"trained on pictures of persons: give --no-crop .*keras-adl-zoo\[poses\]"):
+        Estimation.of(crops_of(one=JPEGS).signature_def["one"])
+
+
+def sent_by(server):
+    """The clips that a server was sent: decoded pictures and poses, of each request."""
+    found = []
+    for request in sorted(server.requests, key=lambda request: request.inputs["jpegs"].string_val[0]):
+        jpegs = request.inputs["jpegs"].string_val
+        pictures = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs]
+        poses = tf.make_ndarray(request.inputs["poses"])[0] if "poses" in request.inputs else None
+        found.append((pictures, poses))
+    return found
+
+
+def test_a_video_is_estimated_and_cut_around_the_person(walk, run_command):
+    with FakeServer(crops_of(serve_jpeg={**JPEGS, **POSES})) as server:
+        line = ["--server", server.address, "--model", "adl", "--video", walk]
+        assert run_command(main, *line)[0] == 0
+        assert len(BarPoses.times) == len(WALK)
+        assert run_command(main, *line, "--no-crop")[0] == 0
+        first, second = server.requests
+        (cut, poses), (whole, same) = (sent_by(type("One", (), {"requests": [r]}))[0] for r in (first, second))
+    assert {picture.shape for picture in cut} == {(256, 256, 3)}
+    assert {picture.shape for picture in whole} == {(HEIGHT, WIDTH, 3)}
+    middles = [middle_of_bar(picture) for picture in cut[4:-4]]
+    assert np.abs(np.array(middles) - 0.5).max() < 0.15  # in the frames it goes from 0.1 to 0.85
+    assert poses.shape == (len(WALK), 2, 25, 3)
+    assert poses[:, 0].any(axis=(1, 2)).all()
+    assert not poses[:, 1].any()
+    assert (np.diff(poses[:, 0, :, 0].mean(axis=1)) > 0).mean() > 0.8  # it walks to the right
+    np.testing.assert_array_equal(poses, same)
+
+
+def test_nobody_in_a_video(empty, run_command):
+    with FakeServer(signature_map(serving_default=POSES)) as server:
+        line = ["--server", server.address, "--model", "adl", "--video", empty]
+        status, _, err = run_command(main, *line)
+        assert status == 2
+        assert err.splitlines()[-1].endswith("nobody is found in it, and the model takes poses alone: no prediction")
+        status, out, _ = run_command(main, *line, "--window", 8, "--format", "json")
+        assert status == 0
+        assert [json.loads(row)["reason"] for row in out.splitlines()] == ["nobody found"] * 2
+        assert not server.requests
+    with FakeServer(crops_of(serve_jpeg={**JPEGS, **POSES})) as server:
+        status, out, err = run_command(main, "--server", server.address, "--model", "adl", "--video", empty)
+        assert (status, len(server.requests)) == (0, 1)
+        assert "nobody is found in it, the prediction is from its pictures alone" in err
+
+
+def test_windows_of_somebody_and_of_nobody(tmp_path, run_command):
+    positions = [20] * 12 + [None] * 24 + [60] * 12
+    video = write_video(tmp_path / "left.mp4", bar_video(positions), rate=FPS)
+    with FakeServer(signature_map(serving_default=POSES)) as server:
+        line = ["--server", server.address, "--model", "adl", "--video", video, "--window", 6, "--stride", 6]
+        status, out, _ = run_command(main, *line)
+    assert status == 0
+    assert len(BarPoses.times) == len(positions)
+    rows, _, segments = out.partition("\ntime line\n")
+    shown = ["nobody" in row for row in rows.splitlines()[2:]]
+    assert shown[:2] + shown[-2:] == [False] * 4
+    assert shown.count(True) >= 2
+    assert len(segments.splitlines()) == 3  # a title, and what comes before and after
+
+
+def test_each_frame_is_estimated_once_and_goes_with_its_windows(walk):
+    with (
+        FakeServer(crops_of(serve_jpeg={**JPEGS, **POSES})) as server,
+        Client(server.address, "adl") as client,
+    ):
+        estimation = Estimation.of(client.definition())
+        made = list(sliding_window.predict(client, VideoFrames(walk), Plan(12, 3, FPS), estimation=estimation))
+        clips = sent_by(server)
+    assert len(made) == 5
+    assert len(BarPoses.times) == len(WALK)
+    for pictures, poses in clips:
+        assert len(pictures) == len(poses) == 12
+        assert np.abs(np.array([middle_of_bar(picture) for picture in pictures[4:]]) - 0.5).max() < 0.2
+    by_start = sorted((poses[0, 0, :, 0].mean(), poses) for _, poses in clips)
+    np.testing.assert_allclose(by_start[0][1][3:], by_start[1][1][:-3], atol=1e-5)  # the same poses, three later
+
+
+def followed(frames, *, live, **options):
+    definition = crops_of(serve_jpeg={**JPEGS, **POSES}).signature_def["serve_jpeg"]
+    estimation = Estimation.of(definition, **options)
+    return estimation.follow(frames, FPS, live=live, encode=False)
+
+
+def test_frames_that_come_during_an_estimate_lie_between_two(monkeypatch):
+    """Every fourth frame is the newest when it is taken."""
+    taken = lambda frames, waiting: ((n % 4 == 0, frame) for n, frame in enumerate(frames))  # noqa: E731
+    monkeypatch.setattr(client_estimation, "_with_newest", taken)
+    columns = [8 + 3 * (number // 4 * 4) for number in range(17)]  # as if the others were not looked at
+    frames = enumerate(bar_video(columns))
+    moments = [moment for _, moment in followed(((n / FPS, frame) for n, frame in frames), live=True)]
+    assert BarPoses.times == [0.0, 0.4, 0.8, 1.2, 1.6]
+    x = np.array([moment.poses.xy[0, 0, :, 0].mean() for moment in moments])
+    np.testing.assert_allclose(x, np.interp(np.arange(17), np.arange(0, 17, 4), x[::4]), atol=1e-2)
+    assert (np.diff(x) > 0).all()
+    confidence = np.array([moment.poses.confidence.max() for moment in moments])
+    assert (np.diff(confidence.reshape(-1)[:4]) != 0).any()  # what was not measured says so
+    assert all(set(moment.pictures) == {"full_body"} for moment in moments)
+
+
+def test_however_far_behind_a_frame_is_estimated_every_half_second(monkeypatch):
+    monkeypatch.setattr(client_estimation, "_with_newest", lambda frames, waiting: ((False, f) for f in frames))
+    assert len(list(followed(((None, frame) for frame in bar_video([20] * 20)), live=True))) == 20
+    assert BarPoses.times == pytest.approx([0.0, 0.4, 0.9, 1.4, 1.9])
+
+
+def test_the_newest_frame_of_a_camera_is_known():
+    come, go_on = threading.Event(), threading.Event()
+
+    def camera():
+        yield from range(5)
+        come.set()
+        assert go_on.wait(20)
+        yield 5
+
+    taken = client_estimation._with_newest(camera(), 10)
+    first = next(taken)  # whether it was the newest depends on the threads
+    assert come.wait(20)
+    assert first[1] == 0
+    assert [next(taken) for _ in range(4)] == [(False, 1), (False, 2), (False, 3), (True, 4)]
+    go_on.set()
+    assert [frame for _, frame in taken] == [5]
+
+
+def test_few_frames_of_a_camera_wait():
+    taken = []
+
+    def camera():
+        for number in itertools.count():
+            taken.append(number)
+            yield None, bar_video([20])[0]
+
+    moments = followed(camera(), live=True)
+    next(moments)
+    threading.Event().wait(0.3)  # nobody asks for the next
+    assert len(taken) <= 2 * FPS + 2
+    moments.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
+
+
+def test_a_camera_that_fails_is_named():
+    def camera():
+        yield None, bar_video([20])[0]
+        raise UserError("the camera is gone")
+
+    with pytest.raises(UserError, match="the camera is gone"):
+        list(followed(camera(), live=True))
+
+
+@pytest.fixture(scope="module")
+def person_model(tmp_path_factory):
+    """An exported linear model of pictures of persons, with a name that the zoo knows."""
+    rgb = tf.keras.Input((4, 16, 16, 3), name="rgb")
+    logits = tf.keras.layers.Dense(len(LABELS), name="logits")(tf.keras.layers.Flatten()(rgb))
+    made = tf.keras.Model({"rgb": rgb}, tf.keras.layers.Softmax()(logits), name="i3d")
+    inputs = pipeline.Inputs(frames=4, stride=2, size=16, framing="person")
+    folder = tmp_path_factory.mktemp("person")
+    return export.export(export.Run(write_run(folder / "run", made, inputs)), folder)[0]
+
+
+def test_an_export_states_that_it_was_trained_on_persons(person_model, walk, run_command):
+    model = predict.Predictor(person_model)
+    assert signatures.PERSON_CROPS in model.definition("serve_jpeg").outputs
+    assert signatures.PERSON_CROPS not in model.definition("serve_examples").outputs
+    estimation = model.estimation()
+    assert (estimation.poses, estimation.parts) == (False, ("full_body",))
+    _, sampled = model.predict_video(walk, estimation)
+    assert {part: pictures.shape for part, pictures in sampled.frames.items()} == {"full_body": (8, 256, 256, 3)}
+    assert np.abs(np.array([middle_of_bar(picture) for picture in sampled.seen]) - 0.5).max() < 0.15
+    line = ["--model", person_model, "--video", walk, "--format", "json"]
+    cut, whole = (json.loads(run_command(predict.main, *line, *more)[1]) for more in ([], ["--no-crop"]))
+    assert cut != whole
+    assert cut["predictions"][0]["probability"] == pytest.approx(model.predict_files(walk).probabilities[0])
+
+
+def test_poses_of_a_video_for_a_model_of_poses_alone(pose_base, walk, empty, run_command):
+    model = predict.Predictor(pose_base / "pose_lstm")
+    prediction, sampled = model.predict_video(walk, model.estimation())
+    assert sampled is None
+    assert prediction.labels[0] in LABELS
+    assert len(BarPoses.times) == len(WALK)
+    status, _, err = run_command(predict.main, "--model", pose_base / "pose_lstm", "--video", empty)
+    assert status == 2
+    assert "nobody is found in it" in err.splitlines()[-1]
