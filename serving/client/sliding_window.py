@@ -196,7 +196,7 @@ def predict(
 
     Yields:
         A :class:`~serving.client.time_line.Row` per window, as soon as its response and those before it have arrived.
-        Where no person is seen and the model sees poses alone, it has no prediction, and smoothing starts anew after it.
+        Where no person is seen and the model sees poses alone, there is no prediction, and smoothing starts anew.
 
     Raises:
         UserError: As :meth:`serving.client.Client.predict`, or as the stream.

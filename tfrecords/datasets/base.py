@@ -460,7 +460,7 @@ def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--missing-poses",
         choices=MISSING_POSES,
-        help="clips in which nobody's pose is known: leave them out (default for skeletons that are read, as the papers "
+        help="clips in which nobody's pose is known: leave them out (default for skeletons that are read, as papers "
         "do), or keep them with poses all zeros (default for estimated poses)",
     )
 
