@@ -194,7 +194,8 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
-        if self.inputs is not None and self.inputs.poses_alone and (clip.pose_xyz is None or not clip.pose_xyz.any()):
+        sees_poses_alone = self.inputs is not None and self.inputs.poses_alone
+        if sees_poses_alone and clip.pose_xyz is not None and not clip.pose_xyz.any():
             raise request.NobodySeen
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
