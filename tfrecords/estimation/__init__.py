@@ -6,4 +6,5 @@
 
 * ``estimator``: the interface to estimators of poses, and their registry.
 * ``blazepose``: MediaPipe's Pose Landmarker.
+* ``model_files``, ``tflite_metadata``: its model file, and how that is put together.
 """
