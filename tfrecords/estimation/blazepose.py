@@ -39,7 +39,8 @@ class BlazePose(Estimator):
         model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
             of a ``.task`` file.
         persons: The most persons found in a frame.
-        detection: Least confidence, 0 to 1, that a person is detected.
+        detection: Least confidence, 0 to 1, that a person is detected. It is low, as ``presence`` then decides on the
+            joints that were found: people who lie, turn their backs or are cut by the picture's edge have little.
         presence: Least confidence that a followed person is still there; below it the detector runs again.
         tracking: Least confidence, of the joints, with which a person is followed into the next frame.
         still: Whether frames are pictures that do not follow one another: each is detected anew.
@@ -59,7 +60,7 @@ class BlazePose(Estimator):
         *,
         model: str | os.PathLike = "full",
         persons: int = 1,
-        detection: float = 0.5,
+        detection: float = 0.2,
         presence: float = 0.5,
         tracking: float = 0.5,
         still: bool = False,
