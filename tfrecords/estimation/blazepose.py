@@ -32,17 +32,19 @@ _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away
 class BlazePose(Estimator):
     """Poses of 33 joints by MediaPipe's Pose Landmarker, on a CPU.
 
-    A frame's persons are followed from frame to frame: the slower detector runs only where fewer than ``persons`` are
-    being followed.
+    A single person is followed from frame to frame, and the slower detector runs only where he is lost. Several are
+    detected anew in each frame: MediaPipe's own following often stays with one of them.
 
     Args:
         model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
             of a ``.task`` file.
         persons: The most persons found in a frame.
-        detection: Least confidence, 0 to 1, that a person is detected.
+        detection: Least confidence, 0 to 1, that a person is detected. It is low, as ``presence`` then decides on the
+            joints that were found: people who lie, turn their backs or are cut by the picture's edge have little.
         presence: Least confidence that a followed person is still there; below it the detector runs again.
         tracking: Least confidence, of the joints, with which a person is followed into the next frame.
-        still: Whether frames are pictures that do not follow one another: each is detected anew.
+        still: Whether each frame is searched by itself, as pictures are that do not follow one another; default: where
+            several persons are wanted.
 
     Raises:
         UserError: MediaPipe or the model file is missing, or that file is not one of this network.
@@ -59,13 +61,13 @@ class BlazePose(Estimator):
         *,
         model: str | os.PathLike = "full",
         persons: int = 1,
-        detection: float = 0.5,
+        detection: float = 0.2,
         presence: float = 0.5,
         tracking: float = 0.5,
-        still: bool = False,
+        still: bool | None = None,
     ):
         _check(persons, detection=detection, presence=presence, tracking=tracking)
-        self._still = still
+        self._still = persons > 1 if still is None else still
         self._milliseconds = -1  # of the frame before
         self._warned = False  # whether MediaPipe has written what it writes of its first person
         with _quiet():
@@ -74,7 +76,7 @@ class BlazePose(Estimator):
         with _quiet():
             options = vision.PoseLandmarkerOptions(
                 base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
-                running_mode=vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO,
+                running_mode=vision.RunningMode.IMAGE if self._still else vision.RunningMode.VIDEO,
                 num_poses=persons,
                 min_pose_detection_confidence=detection,
                 min_pose_presence_confidence=presence,

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfrecords.converting import persons
 from tfrecords.converting.persons import Poses, Track
-from tfrecords.estimation import camera, smoothing, tracking
+from tfrecords.estimation import camera, search, smoothing, tracking
 from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
 
@@ -69,9 +69,9 @@ class Settings:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
-    def create(self) -> estimators.Estimator:
-        """The estimator for one recording."""
-        return estimators.create(self.estimator, model=self.model, persons=self.persons)
+    def search(self, width: int, height: int) -> search.Search:
+        """The search for persons in the frames of one recording."""
+        return search.Search(self.estimator, width, height, model=self.model, persons=self.persons)
 
     def onto_layout(self, poses: Poses) -> Poses:
         """Poses in the estimator's layout as poses in the wanted one."""
@@ -100,63 +100,48 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
         ValueError: The recording cannot be read.
     """
     fps = recording.fps or persons.FPS
-    layout = skeletons.get(estimators.get(settings.estimator).layout)
-    found = _Detection(recording, settings, layout, fps).everyone()
+    joints = skeletons.get(estimators.get(settings.estimator).layout).num_joints
+    found = _search(recording, settings, fps)
     tracks = without_short(_follow(found, fps), len(found), fps)
     finished = [_finish(track, recording, settings.focal_length, fps) for track in tracks]
-    poses = persons.join(finished, len(found), settings.persons, layout.num_joints, relevance)
+    poses = persons.join(finished, len(found), settings.persons, joints, relevance)
     if poses.xy is None:
         poses = dataclasses.replace(poses, xy=np.zeros((*poses.confidence.shape, 2), np.float32))
     return settings.onto_layout(poses)
 
 
-class _Detection:
-    """Finds the persons in each frame of a recording, forwards and, where nobody was found, once more backwards.
+def _search(recording, settings, fps):
+    """The plausible persons in each frame, found forwards and, where nobody was, once more backwards.
 
-    An estimator finds a body more easily where it knows it from the frame before. Frames without a person are kept;
-    when somebody is found, a second estimator goes back through them from there.
+    An estimator finds a body more easily where it knows it from the frame before. Frames without a person are kept, as
+    far as memory allows; when somebody is found, another search goes back through them from there.
     """
+    found: list[list[estimators.Person]] = []
+    missing: collections.deque[np.ndarray] = collections.deque()  # the last frames, in which nobody was found
+    with settings.search(recording.width, recording.height) as forwards:
+        for frame in recording:
+            picture = np.asarray(frame)
+            found.append(forwards.persons(picture, len(found) / fps))
+            if not found[-1]:
+                missing.append(picture)
+                if len(missing) * picture.nbytes > BACKWARDS_BYTES:
+                    missing.popleft()
+            elif missing:
+                with settings.search(recording.width, recording.height) as backwards:
+                    backwards.persons(picture, 0.0)
+                    _go_back(backwards, missing, found, fps)
+                missing.clear()
+    return found
 
-    def __init__(self, recording: Recording, settings: Settings, layout: skeletons.Layout, fps: float):
-        self._recording, self._settings, self._layout, self._fps = recording, settings, layout, fps
-        self._found: list[list[estimators.Person]] = []
-        self._missing: collections.deque[np.ndarray] = collections.deque()  # the last frames, in which nobody was found
 
-    def everyone(self) -> list[list[estimators.Person]]:
-        """The plausible persons in each frame."""
-        with self._settings.create() as network:
-            for frame in self._recording:
-                picture = np.asarray(frame)
-                self._found.append(self._persons(network, picture, len(self._found) / self._fps))
-                if not self._found[-1]:
-                    self._keep(picture)
-                elif self._missing:
-                    self._go_back(picture)
-        return self._found
-
-    def _persons(self, network, picture, seconds):
-        width, height = self._recording.width, self._recording.height
-        everyone = network.persons(picture, seconds)
-        return [person for person in everyone if tracking.is_plausible(person, self._layout, width, height)]
-
-    def _keep(self, picture):
-        """Keeps a frame without a person, as far as memory allows."""
-        self._missing.append(picture)
-        while len(self._missing) * picture.nbytes > BACKWARDS_BYTES:
-            self._missing.popleft()
-
-    def _go_back(self, picture):
-        """Looks for the persons of the last frame in those before it, until they are lost."""
-        with self._settings.create() as network:
-            self._persons(network, picture, 0.0)
-            lost = 0
-            for number in range(1, len(self._missing) + 1):
-                index = len(self._found) - 1 - number
-                self._found[index] = self._persons(network, self._missing[-number], number / self._fps)
-                lost = 0 if self._found[index] else lost + 1
-                if lost > BACKWARDS_LOST:
-                    break
-        self._missing.clear()
+def _go_back(backwards, missing, found, fps):
+    """Searches the missing frames before the last one, from late to early, until the persons are lost."""
+    lost = 0
+    for number, picture in enumerate(reversed(missing), start=1):
+        found[-1 - number] = backwards.persons(picture, number / fps)
+        lost = 0 if found[-1 - number] else lost + 1
+        if lost > BACKWARDS_LOST:
+            return
 
 
 def _follow(found, fps):

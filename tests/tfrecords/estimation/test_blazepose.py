@@ -75,7 +75,7 @@ def test_a_persons_axes_pixels_and_confidence(fake):
     assert {value.dtype for value in vars(person).values()} == {np.dtype("float32")}
     assert len(person.xyz) == len(person.xy) == len(person.confidence) == JOINTS
     assert (options["num_poses"], options["min_pose_detection_confidence"]) == (2, 0.3)
-    assert (options["running_mode"], options["base_options"][-9:]) == ("video", "full.task")
+    assert (options["running_mode"], options["base_options"][-9:]) == ("image", "full.task")
 
 
 def test_time_stamps_grow_and_pictures_have_none(fake):
@@ -143,7 +143,7 @@ def test_a_package_that_is_missing_or_broken(module, message, monkeypatch):
 def real():
     """The real landmarker; skipped without the package or its model."""
     try:
-        with blazepose.BlazePose(persons=2) as poses:
+        with blazepose.BlazePose() as poses:
             yield poses
     except UserError as error:
         pytest.skip(str(error))
