@@ -73,11 +73,15 @@ def test_every_layout(layout):
 
 @pytest.mark.parametrize("layout", ["lcrnet_13", "blazepose_33", "coco_17"])
 def test_arms_beside_a_trunk_without_a_spine(layout):
+    """A person who sits, hands on the hips, knees drawn up."""
     poses, joints = walk(layout), skeletons.get(layout).joints
     for side in ("left", "right"):
-        shoulder, elbow, wrist, hip = (joints.index(f"{side}_{name}") for name in ("shoulder", "elbow", "wrist", "hip"))
+        names = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        shoulder, elbow, wrist, hip, knee, ankle = (joints.index(f"{side}_{name}") for name in names)
         poses[:, :, elbow] = (poses[:, :, shoulder] + poses[:, :, hip]) / 2
         poses[:, :, wrist] = poses[:, :, hip] + 0.01
+        poses[:, :, knee] = poses[:, :, hip] + [0, 0.1, -0.2]
+        poses[:, :, ankle] = poses[:, :, hip] + [0, -0.1, -0.25]
     assert doubts([poses], layout) == ""
 
 
