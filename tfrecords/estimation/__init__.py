@@ -6,6 +6,8 @@
 
 * ``estimator``: the interface to estimators of poses, and their registry.
 * ``blazepose``: MediaPipe's Pose Landmarker.
+* ``model_files``, ``tflite_metadata``: its model file, and how that is put together.
+* ``search``: the plausible persons of a frame, upright or lying.
 * ``tracking``: which person of a frame is which of the frame before.
 * ``smoothing``, ``camera``: less trembling; from the hips to positions before the camera.
 * ``recordings``, ``live``: poses of whole recordings, and of a stream's frames as they come.

@@ -2,16 +2,18 @@
 
 Bazarevsky et al., "BlazePose: On-device Real-time Body Pose Tracking", 2020, arXiv:2006.10204.
 
-It runs on the machine alone; ``docs/poses_from_video.md`` says what MediaPipe could send.
+It runs on the machine alone: versions of MediaPipe that send data about their use are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from tfrecords.estimation.estimator import Estimator, Person, register
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
+_INSTALL = "pip install 'mediapipe>=0.10.30,<0.10.32', as the extra keras-adl-zoo[poses] does"
+_REPORTING = (0, 10, 34)  # the first version from which MediaPipe sends data about its use
 _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away from the camera in both
 
 
@@ -28,17 +32,19 @@ _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away
 class BlazePose(Estimator):
     """Poses of 33 joints by MediaPipe's Pose Landmarker, on a CPU.
 
-    A frame's persons are followed from frame to frame: the slower detector runs only where fewer than ``persons`` are
-    being followed.
+    A single person is followed from frame to frame, and the slower detector runs only where he is lost. Several are
+    detected anew in each frame: MediaPipe's own following often stays with one of them.
 
     Args:
         model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
             of a ``.task`` file.
         persons: The most persons found in a frame.
-        detection: Least confidence, 0 to 1, that a person is detected.
+        detection: Least confidence, 0 to 1, that a person is detected. It is low, as ``presence`` then decides on the
+            joints that were found: people who lie, turn their backs or are cut by the picture's edge have little.
         presence: Least confidence that a followed person is still there; below it the detector runs again.
         tracking: Least confidence, of the joints, with which a person is followed into the next frame.
-        still: Whether frames are pictures that do not follow one another: each is detected anew.
+        still: Whether each frame is searched by itself, as pictures are that do not follow one another; default: where
+            several persons are wanted.
 
     Raises:
         UserError: MediaPipe or the model file is missing, or that file is not one of this network.
@@ -55,21 +61,22 @@ class BlazePose(Estimator):
         *,
         model: str | os.PathLike = "full",
         persons: int = 1,
-        detection: float = 0.5,
+        detection: float = 0.2,
         presence: float = 0.5,
         tracking: float = 0.5,
-        still: bool = False,
+        still: bool | None = None,
     ):
         _check(persons, detection=detection, presence=presence, tracking=tracking)
-        path = model_files.find(model)
-        self._still = still
+        self._still = persons > 1 if still is None else still
         self._milliseconds = -1  # of the frame before
         self._warned = False  # whether MediaPipe has written what it writes of its first person
         with _quiet():
             self._mediapipe, vision = _import()
+        path = model_files.find(model)
+        with _quiet():
             options = vision.PoseLandmarkerOptions(
                 base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
-                running_mode=vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO,
+                running_mode=vision.RunningMode.IMAGE if self._still else vision.RunningMode.VIDEO,
                 num_poses=persons,
                 min_pose_detection_confidence=detection,
                 min_pose_presence_confidence=presence,
@@ -134,19 +141,34 @@ def _person(world: list, points: list, width: int, height: int) -> Person:
 
 
 def _import() -> tuple[Any, Any]:
-    """MediaPipe and its vision tasks."""
+    """MediaPipe and its vision tasks; a version that would report its use is not even loaded."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        installed = metadata.version("mediapipe")
+        if _numbers(installed) >= _REPORTING:
+            raise UserError(
+                f"mediapipe {installed} reports its use to its makers over the network and cannot be kept from it: "
+                f"install one that does not, {_INSTALL}"
+            )
     try:
         import mediapipe
         from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
         if error.name != "mediapipe":
             raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
-        raise UserError(
-            "estimating poses needs the package mediapipe: pip install 'keras-adl-zoo[poses]', or mediapipe"
-        ) from error
+        raise UserError(f"estimating poses needs the package mediapipe: {_INSTALL}") from error
     except ImportError as error:  # a library of the system that its binaries need
         raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
     return mediapipe, vision
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, up to what is none.
+
+    Example:
+        >>> _numbers("0.10.21rc1")
+        (0, 10, 21)
+    """
+    return tuple(int(digits) for digits in re.findall(r"(?:^|\.)(\d+)", version))
 
 
 _stderr = threading.Lock()

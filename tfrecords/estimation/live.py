@@ -10,7 +10,6 @@ from tfrecords.converting import persons
 from tfrecords.converting.persons import Poses
 from tfrecords.estimation import camera, recordings, smoothing, tracking
 from tfrecords.estimation.estimator import Person
-from zoo import skeletons
 
 # Slowest cut-off, its rise with speed and the speed's own cut-off; speeds are in sizes of the body. The whole body's
 # place is a mean over all joints, which trembles little. Its distance from the camera, in the logarithm, trembles most.
@@ -40,8 +39,7 @@ class LiveEstimator:
     def __init__(self, settings: recordings.Settings, width: int, height: int, fps: float) -> None:
         self._settings, self._width, self._height = settings, width, height
         self._focal = camera.focal_length(settings.focal_length, width)
-        self._network = settings.create()
-        self._joints = skeletons.get(self._network.layout).num_joints
+        self._search = settings.search(width, height)
         self._tracker = tracking.Tracker()
         self._shown: list[_Shown | None] = [None] * settings.persons
         self._step = 1 / (fps or persons.FPS)
@@ -61,10 +59,9 @@ class LiveEstimator:
         """
         seconds = seconds if seconds > self._seconds else self._seconds + self._step
         self._seconds = seconds
-        everyone = self._network.persons(frame, seconds)
-        plausible = [one for one in everyone if tracking.is_plausible(one, self._width, self._height)]
-        self._assign(self._tracker.update(plausible, seconds), seconds)
-        shape = (1, len(self._shown), self._joints)
+        found = self._search.persons(frame, seconds)
+        self._assign(self._tracker.update(found, seconds), seconds)
+        shape = (1, len(self._shown), self._search.layout.num_joints)
         xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
         confidence = np.zeros(shape, np.float32)
         for index, shown in enumerate(self._shown):
@@ -90,7 +87,7 @@ class LiveEstimator:
 
     def close(self) -> None:
         """Frees what the estimator holds."""
-        self._network.close()
+        self._search.close()
 
     def __enter__(self) -> LiveEstimator:
         return self

@@ -2,12 +2,16 @@
 
 ::
 
-    frames ─► estimator ─► tracks ─► each: short gaps filled, smoothed, before the camera ─► M most relevant persons
+    frames ─► estimator, forwards and backwards ─► tracks ─► each: short gaps filled, smoothed, before the camera
+        ─► the M most relevant persons
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
+import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,15 +19,17 @@ import numpy as np
 
 from tfrecords.converting import persons
 from tfrecords.converting.persons import Poses, Track
-from tfrecords.estimation import camera, smoothing, tracking
+from tfrecords.estimation import camera, search, smoothing, tracking
 from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
 
-EXTRA_PERSONS = 1  # looked for in each frame beyond those wanted: the most relevant may not be the most certain
+BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
+BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
 SMOOTHED = 0.2  # seconds of a recording to which a parabola is fitted at each frame
 DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from the body's size, and trembles most
 SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
 SHORTEST_FRACTION = 0.25  # of the recording, where this is shorter
+FLASH = 0.1  # seconds
 LEAST_CONFIDENCE = 0.01  # confidence of a joint whose position the estimator gives, however unsure
 
 
@@ -43,7 +49,7 @@ class Settings:
 
     Attributes:
         estimator: Name of a registered estimator.
-        model: Which of its models.
+        model: Which of its models, or a file with one.
         layout: Skeleton layout of the poses; empty: the estimator's own.
         persons: Persons M wanted.
         focal_length: Of the camera, pixels; 0: a camera with a horizontal view of 60 degrees.
@@ -56,12 +62,16 @@ class Settings:
     focal_length: float = 0.0
 
     def options(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return dataclasses.asdict(self)
+        """The settings as JSON values; a model that is a file by its name and contents, wherever it lies."""
+        path = pathlib.Path(self.model)
+        if not path.is_file():
+            return dataclasses.asdict(self)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
-    def create(self) -> estimators.Estimator:
-        """The estimator for one recording."""
-        return estimators.create(self.estimator, model=self.model, persons=self.persons + EXTRA_PERSONS)
+    def search(self, width: int, height: int) -> search.Search:
+        """The search for persons in the frames of one recording."""
+        return search.Search(self.estimator, width, height, model=self.model, persons=self.persons)
 
     def onto_layout(self, poses: Poses) -> Poses:
         """Poses in the estimator's layout as poses in the wanted one."""
@@ -90,31 +100,58 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
         ValueError: The recording cannot be read.
     """
     fps = recording.fps or persons.FPS
-    with settings.create() as network:
-        joints = skeletons.get(network.layout).num_joints
-        tracks, frames = _follow(recording, network, fps)
-    tracks = without_short(tracks, frames, fps)
+    joints = skeletons.get(estimators.get(settings.estimator).layout).num_joints
+    found = _search(recording, settings, fps)
+    tracks = without_short(_follow(found, fps), len(found), fps)
     finished = [_finish(track, recording, settings.focal_length, fps) for track in tracks]
-    poses = persons.join(finished, frames, settings.persons, joints, relevance)
+    poses = persons.join(finished, len(found), settings.persons, joints, relevance)
     if poses.xy is None:
         poses = dataclasses.replace(poses, xy=np.zeros((*poses.confidence.shape, 2), np.float32))
     return settings.onto_layout(poses)
 
 
-def _follow(recording, network, fps):
-    """The tracks of the persons, xyz from the hips; and how many frames there are."""
+def _search(recording, settings, fps):
+    """The plausible persons in each frame, found forwards and, where nobody was, once more backwards.
+
+    An estimator finds a body more easily where it knows it from the frame before. Frames without a person are kept, as
+    far as memory allows; when somebody is found, another search goes back through them from there.
+    """
+    found: list[list[estimators.Person]] = []
+    missing: collections.deque[np.ndarray] = collections.deque()  # the last frames, in which nobody was found
+    with settings.search(recording.width, recording.height) as forwards:
+        for frame in recording:
+            picture = np.asarray(frame)
+            found.append(forwards.persons(picture, len(found) / fps))
+            if not found[-1]:
+                missing.append(picture)
+                if len(missing) * picture.nbytes > BACKWARDS_BYTES:
+                    missing.popleft()
+            elif missing:
+                with settings.search(recording.width, recording.height) as backwards:
+                    backwards.persons(picture, 0.0)
+                    _go_back(backwards, missing, found, fps)
+                missing.clear()
+    return found
+
+
+def _go_back(backwards, missing, found, fps):
+    """Searches the missing frames before the last one, from late to early, until the persons are lost."""
+    lost = 0
+    for number, picture in enumerate(reversed(missing), start=1):
+        found[-1 - number] = backwards.persons(picture, number / fps)
+        lost = 0 if found[-1 - number] else lost + 1
+        if lost > BACKWARDS_LOST:
+            return
+
+
+def _follow(found, fps):
+    """The tracks of the persons in all frames, xyz from the hips."""
     tracker = tracking.Tracker()
-    found: dict[int, list[tuple[int, estimators.Person]]] = {}
-    frames = 0
-    for frame in recording:
-        picture = np.ascontiguousarray(frame)
-        seconds = frames / fps
-        everyone = network.persons(picture, seconds)
-        plausible = [one for one in everyone if tracking.is_plausible(one, recording.width, recording.height)]
-        for number, person in tracker.update(plausible, seconds).items():
-            found.setdefault(number, []).append((frames, person))
-        frames += 1
-    return [_track(seen) for seen in found.values()], frames
+    tracks: dict[int, list[tuple[int, estimators.Person]]] = {}
+    for frame, everyone in enumerate(found):
+        for number, person in tracker.update(everyone, frame / fps).items():
+            tracks.setdefault(number, []).append((frame, person))
+    return [_track(seen) for seen in tracks.values()]
 
 
 def _track(seen):
@@ -129,9 +166,13 @@ def _track(seen):
 
 
 def without_short(tracks: Sequence[Track], frames: int, fps: float) -> list[Track]:
-    """Leaves out bodies that are seen too shortly for a person, unless none would remain."""
+    """Leaves out bodies that are seen too shortly for a person.
+
+    A flash of :data:`FLASH` seconds is never a person, whatever a sensor's longer limit is for those beside others.
+    """
+    tracks = [track for track in tracks if len(track.frames) >= min(FLASH * fps, frames)]
     shortest = min(SHORTEST * fps, SHORTEST_FRACTION * frames)
-    return [track for track in tracks if len(track.frames) >= shortest] or list(tracks)
+    return [track for track in tracks if len(track.frames) >= shortest] or tracks
 
 
 def relevance(track: Track) -> float:

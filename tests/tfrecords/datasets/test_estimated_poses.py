@@ -132,6 +132,15 @@ def test_another_layout_is_mapped(table):
     assert (clip.layout, clip.pose_xyz.shape) == ("nite_15", (14, 1, 15, 3))
 
 
+def test_another_model_in_the_same_file_is_another_conversion(table, tmp_path):
+    options = []
+    for content in (b"1", b"2"):
+        (tmp_path / "own.task").write_bytes(content)
+        options.append(source("folder", table, "--poses=estimate", f"--model={tmp_path}/own.task").options())
+    assert options[0]["model"] == options[1]["model"] == "own.task"
+    assert options[0]["model_sha256"] != options[1]["model_sha256"]
+
+
 def test_a_contact_sheet(table, tmp_path):
     opened = source("folder", table, "--poses=estimate")
     assert preview.contact_sheet(opened, tmp_path / "sheet.png")[0] == 2

@@ -3,27 +3,29 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.tfrecords.estimation.fake_estimator import FOCAL, FPS, HEIGHT, WIDTH, Fake, Recording, person
+from tests.tfrecords.estimation.fake_estimator import FOCAL, FPS, HEIGHT, STANDING, WIDTH, Fake, Recording, person
 from tfrecords.converting import persons
 from tfrecords.estimation import estimator, live, recordings
 
+LYING = STANDING[:, [1, 0, 2]]  # the head to the right: upright in a frame turned counter-clockwise
 SETTINGS = recordings.Settings(estimator="fake_of_recordings", persons=2, focal_length=FOCAL)
 
 
 @pytest.fixture(autouse=True)
 def fake():
     estimator.register("fake_of_recordings")(Fake)
+    Fake.found_turned = []
     yield
     estimator._REGISTERED.pop("fake_of_recordings")
 
 
 def estimate(found, settings=SETTINGS):
-    Fake.found = found
+    Fake.found = Fake.found_when_known = found
     return recordings.estimate(Recording(len(found)), settings)
 
 
 def live_poses(found, settings=SETTINGS):
-    Fake.found = found
+    Fake.found = Fake.found_when_known = found
     with live.LiveEstimator(settings, WIDTH, HEIGHT, FPS) as stream:
         return [stream.poses(frame, number / FPS) for number, frame in enumerate(Recording(len(found)))]
 
@@ -81,6 +83,34 @@ def test_invented_bodies_are_no_poses():
     close = person((0, -0.5, 0.4))
     unsure = person((0, 0, 3), confidence=0.2)
     assert not estimate([[close, unsure]] * 5).confidence.any()
+
+
+def test_frames_without_a_person_are_searched_once_more_backwards():
+    """An estimator that knows a body from the frame before finds it more easily."""
+    body = [person((0, 0, 3))]
+    Fake.found = [[]] * 10 + [body] * 20
+    Fake.found_when_known = [[]] * 4 + [body] * 26
+    poses = recordings.estimate(Recording(30), SETTINGS)
+    np.testing.assert_array_equal(poses.confidence[:, 0].any(axis=1), [False] * 4 + [True] * 26)
+    assert (poses.confidence[4:, 0] == np.float32(0.9)).all()
+
+
+def test_frames_without_a_person_are_searched_turned():
+    lying = person((0.2, -0.5, 3), LYING)
+    x, y, z = lying.xyz.T
+    column, row = lying.xy.T
+    upright = dataclasses.replace(lying, xyz=np.stack([-y, x, z], -1), xy=np.stack([row, WIDTH - column], -1))
+    assert upright.xyz[-1, 1] > 0.5
+    assert upright.xy[-1, 1] < upright.xy[0, 1]
+    Fake.found_turned = [[upright]] * 10
+    for poses in (estimate([[]] * 10), persons_of(live_poses([[]] * 10))):
+        np.testing.assert_allclose(poses.xy[5, 0], lying.xy, atol=0.1)
+        np.testing.assert_allclose(poses.xyz[5, 0], np.add(LYING, (0.2, -0.5, 3)), atol=0.01)
+
+
+def test_flashes_are_no_persons():
+    found = [[person((0, 0, 3))] if frame == 10 else [] for frame in range(20)]
+    assert not estimate(found).confidence.any()
 
 
 def test_trembling_becomes_less_and_nothing_comes_late():

@@ -1,0 +1,73 @@
+"""The plausible persons in each frame of a recording, upright or lying.
+
+Detectors of persons know people who stand and sit better than those who lie. Where nobody is found in a frame, it is
+searched once more turned by 90 degrees.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+
+from tfrecords.estimation import estimator, tracking
+from tfrecords.estimation.estimator import Estimator, Person
+from zoo import skeletons
+
+
+class Search:
+    """Searches frames one after another; a context manager.
+
+    Args:
+        name: Of a registered estimator.
+        width: Of the frames, pixels.
+        height: Likewise.
+        options: The estimator's.
+    """
+
+    def __init__(self, name: str, width: int, height: int, **options: object) -> None:
+        self.layout = skeletons.get(estimator.get(name).layout)
+        self._name, self._options = name, options
+        self._width, self._height = width, height
+        self._upright = estimator.create(name, **options)
+        self._turned: Estimator | None = None  # made when it is needed: it follows persons by itself
+
+    def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
+        """The plausible persons in the next frame.
+
+        Args:
+            frame: ``[H, W, 3]`` uint8, RGB.
+            seconds: As of :meth:`Estimator.persons`.
+
+        Returns:
+            A list of :class:`Person`.
+        """
+        found = self._plausible(self._upright.persons(frame, seconds))
+        if found:
+            return found
+        if self._turned is None:
+            self._turned = estimator.create(self._name, **self._options)
+        turned = self._turned.persons(np.ascontiguousarray(np.rot90(frame)), seconds)
+        return self._plausible([self._turned_back(person) for person in turned])
+
+    def _turned_back(self, person):
+        """A person of a frame that was turned counter-clockwise: its up was right, and its left was up."""
+        (x, y, z), (column, row) = person.xyz.T, person.xy.T
+        return Person(np.stack([y, -x, z], axis=-1), np.stack([self._width - row, column], axis=-1), person.confidence)
+
+    def _plausible(self, everyone):
+        return [one for one in everyone if tracking.is_plausible(one, self.layout, self._width, self._height)]
+
+    def close(self) -> None:
+        """Frees what the estimators hold."""
+        self._upright.close()
+        if self._turned is not None:
+            self._turned.close()
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
