@@ -92,14 +92,16 @@ def _detour(distances: np.ndarray, layout: skeletons.Layout) -> float:
 
     Returns:
         Sum of the differences over the three bones for which it is largest, as a fraction of the sum over all bones of
-        the shorter lengths.
+        the shorter lengths. Bones from shoulder to hip, of layouts without a joint on the spine, are not among the
+        three: the arms of a sitting person lead past them.
     """
     steps = distances.copy()  # [J, J] the longest step on the way with the shortest steps
     for joint in range(len(steps)):
         steps = np.minimum(steps, np.maximum(steps[:, joint, np.newaxis], steps[joint]))
     parents, children = np.transpose(layout.bones)
     shorter = steps[parents, children]
-    longer = np.sort(distances[parents, children] - shorter)
+    flanks = [layout.joints[a].endswith("shoulder") and layout.joints[b].endswith("hip") for a, b in layout.bones]
+    longer = np.sort(np.where(flanks, 0.0, distances[parents, children] - shorter))
     return float(longer[-3:].sum() / max(shorter.sum(), 1e-9))
 
 

@@ -71,6 +71,20 @@ def test_every_layout(layout):
     assert "multiply it by -1" in doubts([walk(layout) * np.float32([1, -1, 1])], layout)
 
 
+@pytest.mark.parametrize("layout", ["lcrnet_13", "blazepose_33", "coco_17"])
+def test_arms_beside_a_trunk_without_a_spine(layout):
+    """A person who sits, hands on the hips, knees drawn up."""
+    poses, joints = walk(layout), skeletons.get(layout).joints
+    for side in ("left", "right"):
+        names = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        shoulder, elbow, wrist, hip, knee, ankle = (joints.index(f"{side}_{name}") for name in names)
+        poses[:, :, elbow] = (poses[:, :, shoulder] + poses[:, :, hip]) / 2
+        poses[:, :, wrist] = poses[:, :, hip] + 0.01
+        poses[:, :, knee] = poses[:, :, hip] + [0, 0.1, -0.2]
+        poses[:, :, ankle] = poses[:, :, hip] + [0, -0.1, -0.25]
+    assert doubts([poses], layout) == ""
+
+
 def test_few_wrong_clips_among_others_and_nobody():
     assert doubts([walk(), walk(), walk() * 1000], "kinect_v1_20") == ""
     assert plausibility.measure(np.zeros((4, 2, 20, 3), np.float32)) == plausibility.measure(None) == []
