@@ -137,6 +137,9 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
+        unseen = clip.pose_xyz is None or not np.any(clip.pose_xyz)
+        if self.inputs is not None and self.inputs.poses_alone and unseen:
+            raise request.NobodySeen
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
     def _definition(self, signature: str):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
 
+NOBODY = "nobody"  # in place of a class, in a stream: no person is seen, and the model sees poses alone
+
+
 @dataclasses.dataclass(frozen=True)
 class Prediction:
     """A model's prediction for a clip.
@@ -33,6 +36,11 @@ class Prediction:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     outputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+
+    @classmethod
+    def nobody(cls, model: str, signature: str) -> Prediction:
+        """Of a clip that a model of poses alone cannot classify: :data:`NOBODY`, with probability 0."""
+        return cls(model, None, signature, (NOBODY,), (0.0,))
 
     def reordered(self, probabilities: Mapping[str, float]) -> Prediction:
         """The same prediction with other probabilities (label -> probability), the most probable first."""

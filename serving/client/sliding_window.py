@@ -30,9 +30,11 @@ import numpy as np
 
 from serving.client.client import AsyncClient, Client
 from serving.client.clips import encode_jpeg
-from serving.client.request import filled
+from serving.client.prediction import Prediction
+from serving.client.request import NobodySeen, filled
 from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.time_line import Row, RowBuilder
+from serving.savedmodel import signatures
 from zoo.shared.errors import UserError
 
 IN_FLIGHT = 4
@@ -191,6 +193,8 @@ def predict(
 
     Yields:
         A :class:`~serving.client.time_line.Row` per window, as soon as its response and those before it have arrived.
+        Where no person is seen and the model sees poses alone, the window's class is
+        :data:`~serving.client.prediction.NOBODY`, and smoothing starts anew after it.
 
     Raises:
         UserError: As :meth:`serving.client.Client.predict`, or as the stream.
@@ -209,7 +213,10 @@ def predict(
 
     def request(clip):
         start, end, pictures, joints = clip
-        return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        try:
+            return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        except NobodySeen:
+            return start, end, _nobody(client)
 
     for start, end, prediction in _in_order(request, clips, in_flight, stopped):
         yield build_row(start, end, prediction)
@@ -236,7 +243,10 @@ async def predict_async(
     rate = _pose_rate(frames, plan, pose_fps)
 
     async def request(start, end, pictures, joints):
-        return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        try:
+            return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        except NobodySeen:
+            return start, end, _nobody(client)
 
     async def feed():
         while True:
@@ -259,6 +269,11 @@ async def predict_async(
         feeding.cancel()
         while not pending.empty():
             pending.get_nowait().cancel()
+
+
+def _nobody(client: Client | AsyncClient) -> Prediction:
+    """The prediction of a window without a person, which is not sent."""
+    return Prediction.nobody(client.model, client.signature or signatures.DEFAULT)
 
 
 def _clips(frames, plan: Plan, poses, pose_fps: float | None, encode: bool) -> Iterator[tuple]:

@@ -96,7 +96,7 @@ def _spread(infos):
 def _row(source, info):
     """Frames of a clip with boxes and joints, over the pictures cut out of them; and its poses."""
     recording = source.recording(info) if source.reads_recordings else None
-    poses = source.clip_poses(info, recording) if source.with_poses else None
+    poses = source.known_poses(info, recording)
     count = len(poses) if poses is not None else sum(1 for _ in recording)
     chosen = {round((step + 0.5) * count / FRAMES - 0.5) for step in range(FRAMES)}
     if recording is None or not source.parts:
@@ -105,6 +105,7 @@ def _row(source, info):
         columns = _frames(source, recording, poses, chosen)
     picture = np.concatenate(columns, axis=1)
     text = f"{info.id}  {source.labels[info.label]}  {count} frames"
+    text += "  no pose" if source.with_poses and poses is None else ""
     _print(picture, text, (6, 18), (255, 255, 255))
     return picture, poses
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfrecords import protocols, schema
 from tfrecords.converting import crops, persons, video
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
 from tfrecords.estimation import estimator, recordings
 from zoo import skeletons
@@ -23,6 +23,7 @@ from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
+MISSING_POSES = ("reject", "keep")
 Recording = Union[video.Video, video.Pictures]
 Poses = persons.Poses
 
@@ -126,6 +127,8 @@ class VideoSource(Source):
         size: Side of the stored pictures in pixels.
         poses: Store skeletons.
         estimation: How they are estimated; default: they are read.
+        missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
+            stores poses that are all zeros, with confidence 0, and the frames whole, also as the pictures of hands.
 
     Class attributes:
         has_pose_files: Whether the dataset has skeletons to read.
@@ -145,9 +148,11 @@ class VideoSource(Source):
         size: int = SIZE,
         poses: bool = True,
         estimation: recordings.Settings | None = None,
+        missing_poses: str = "reject",
     ):
         self.folder = pathlib.Path(folder)
         self.parts, self.size, self.with_poses, self.estimation = tuple(parts), size, poses, estimation
+        self.keeps_missing_poses = missing_poses == "keep"
         if estimation:
             self.layout = estimation.layout or estimator.get(estimation.estimator).layout
             self.persons = estimation.persons
@@ -166,7 +171,7 @@ class VideoSource(Source):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--source``, ``--parts``, ``--size``, ``--no-poses``, ``--poses`` and the options of estimation."""
+        """Adds ``--source``, what is stored of pictures and poses, and the options of estimation."""
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         add_picture_arguments(parser)
         poses = parser.add_mutually_exclusive_group()
@@ -174,6 +179,7 @@ class VideoSource(Source):
             "--no-poses", action="store_true", help="video alone: skeletons are not read, frames are stored whole"
         )
         add_poses_argument(poses, cls.has_pose_files)
+        add_missing_poses_argument(parser)
         estimation_arguments.add(parser.add_argument_group("with --poses estimate"))
 
     @classmethod
@@ -183,9 +189,7 @@ class VideoSource(Source):
 
     @classmethod
     def picture_options(cls, arguments: argparse.Namespace) -> dict[str, Any]:
-        """``parts``, ``size``, ``poses`` and ``estimation`` from parsed arguments; :class:`UserError` where they go not
-        together.
-        """
+        """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
         if arguments.no_poses and parts != ("full_body",):
             raise UserError(
@@ -193,7 +197,9 @@ class VideoSource(Source):
                 "pictures nothing is left: leave one of the two out"
             )
         estimation = cls.estimation_of(arguments)
-        return {"parts": parts, "size": size, "poses": not arguments.no_poses, "estimation": estimation}
+        poses = not arguments.no_poses
+        missing = missing_poses(arguments, poses=poses, parts=parts, estimated=estimation is not None)
+        return {"parts": parts, "size": size, "poses": poses, "estimation": estimation, "missing_poses": missing}
 
     @classmethod
     def estimation_of(cls, arguments: argparse.Namespace) -> recordings.Settings | None:
@@ -206,10 +212,12 @@ class VideoSource(Source):
         return estimation_arguments.settings(arguments, layout=cls.layout, persons=cls.persons)
 
     def options(self) -> dict[str, Any]:
-        """What is stored: parts, size, poses and how they are estimated."""
+        """What is stored: parts, size, poses, how they are estimated, and whether clips without poses are."""
         out: dict[str, Any] = {"parts": list(self.parts), "poses": self.with_poses}
         if self.estimation:
             out.update(self.estimation.options(), poses="estimate", layout=self.layout)
+        if self.keeps_missing_poses:
+            out["missing_poses"] = "keep"
         return {**out, "size": self.size} if self.parts else out
 
     @abc.abstractmethod
@@ -221,7 +229,9 @@ class VideoSource(Source):
 
     @abc.abstractmethod
     def poses_of(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
-        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
+        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps.
+
+        Raises ``MissingPoses`` where nobody's is known; ``RejectedClip`` or ``ValueError``.
 
         Args:
             info: The clip.
@@ -230,14 +240,17 @@ class VideoSource(Source):
         """
 
     def clip_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
-        """The poses of a clip: estimated from its recording, or :meth:`poses_of` it."""
+        """The poses of a clip: estimated from its recording, or :meth:`poses_of` it; raises what that raises."""
         if self.estimation is None:
             return self.poses_of(info, recording)
         assert recording is not None  # reads_recordings
         settings = self.estimation
         if not settings.focal_length:
             settings = dataclasses.replace(settings, focal_length=self.focal_per_width * recording.width)
-        return recordings.estimate(recording, settings)
+        poses = recordings.estimate(recording, settings)
+        if not poses.confidence.any():
+            raise MissingPoses(f"nobody found in any of its {len(poses)} frames")
+        return poses
 
     def filled(self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP) -> persons.Poses:
         """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
@@ -247,10 +260,24 @@ class VideoSource(Source):
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
         """
+        layout = skeletons.get(self.layout)
+        if self.keeps_missing_poses:
+            poses = persons.with_all_joints(poses, layout)
         try:
-            return persons.fill_gaps(poses, skeletons.get(self.layout), fps=self.fps, longest=longest)
+            return persons.fill_gaps(poses, layout, fps=self.fps, longest=longest)
         except RejectedClip as reason:
-            raise RejectedClip(f"{name}: {reason}") from None
+            raise type(reason)(f"{name}: {reason}") from None
+
+    def known_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses | None:
+        """:meth:`clip_poses`, or ``None``: poses are not wanted, or nobody's is known and such clips are kept."""
+        if not self.with_poses:
+            return None
+        try:
+            return self.clip_poses(info, recording)
+        except MissingPoses:
+            if not self.keeps_missing_poses:
+                raise
+            return None
 
     @staticmethod
     def projected(poses: persons.Poses, recording: Recording, focal_length: float) -> persons.Poses:
@@ -275,10 +302,13 @@ class VideoSource(Source):
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
             where it is unknown where the joints are in it.
         """
-        if poses is None or poses.xy is None:
+        whole = np.array([crops.whole_box(recording.width, recording.height)])
+        if poses is None:
+            return dict.fromkeys(self.parts, whole)
+        if poses.xy is None:
             if self.parts != ("full_body",):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
-            return {"full_body": np.array([crops.whole_box(recording.width, recording.height)])}
+            return {"full_body": whole}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
@@ -294,7 +324,7 @@ class VideoSource(Source):
         """One clip."""
         try:
             recording = self.recording(info) if self.reads_recordings else None
-            poses = self.clip_poses(info, recording) if self.with_poses else None
+            poses = self.known_poses(info, recording)
             if recording is None or not self.parts:
                 return self._clip(info, poses, self.fps_of(info, recording))
             boxes = self.boxes(poses, recording)
@@ -303,7 +333,10 @@ class VideoSource(Source):
             raise RejectedClip(str(error)) from None
         boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
         boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
-        poses = None if poses is None else poses.first(length)
+        if poses is not None:
+            poses = poses.first(length)
+        elif self.with_poses:
+            poses = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
         return self._clip(info, poses, self.fps_of(info, recording), images=images, boxes=boxes)
 
     def fps_of(self, info: schema.ClipInfo, recording: Recording | None) -> float:
@@ -395,8 +428,9 @@ class PairedSource(VideoSource):
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
         path = self._files[kind].get(info.id)
         if path is None:
-            hint = "--parts none converts poses alone" if kind == "video" else "--no-poses converts videos alone"
-            raise RejectedClip(f"no {kind} of it ({hint})")
+            if kind == "poses":
+                raise MissingPoses("no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)")
+            raise RejectedClip(f"no {kind} of it (--parts none converts poses alone)")
         return path
 
     def recording(self, info: schema.ClipInfo) -> Recording:
@@ -414,6 +448,26 @@ def add_poses_argument(parser: argparse._ActionsContainer, has_pose_files: bool)
         default=choices[0],
         help="; ".join(f"{choice}: {what[choice]}" for choice in choices),
     )
+
+
+def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--missing-poses``."""
+    parser.add_argument(
+        "--missing-poses",
+        choices=MISSING_POSES,
+        help="clips in which nobody's pose is known: leave them out, as the papers do, or keep them, poses all zeros; "
+        "default: reject, or with --poses estimate keep",
+    )
+
+
+def missing_poses(arguments: argparse.Namespace, *, poses: bool, parts: tuple[str, ...], estimated: bool) -> str:
+    """``--missing-poses``; :class:`~zoo.shared.errors.UserError` where it does not go with what is stored."""
+    if arguments.missing_poses == "keep" and not (poses and parts):
+        raise UserError(
+            "--missing-poses keep is for videos with poses: of a clip without a pose the video is left, and without "
+            "poses none are missing: leave it out"
+        )
+    return arguments.missing_poses or ("keep" if estimated and parts else "reject")
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from tfrecords import protocols, schema
 from tfrecords.converting import persons, pose_files, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
 from tfrecords.estimation import recordings
 from zoo import skeletons
@@ -50,6 +50,7 @@ class Folder(base.VideoSource):
         focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
             pictures can be cut out around them.
         pictures: ``parts``, ``size`` and ``estimation`` as :class:`~tfrecords.datasets.base.VideoSource`.
+        missing_poses: As there; with ``keep`` a line of the CSV may name no file of poses.
     """
 
     name = "folder"
@@ -67,13 +68,23 @@ class Folder(base.VideoSource):
         parts: Sequence[str] = ("full_body",),
         size: int = base.SIZE,
         estimation: recordings.Settings | None = None,
+        missing_poses: str = "reject",
     ):
         self.layout, self.persons = layout, persons
-        poses = bool(layout or estimation)
-        super().__init__(pathlib.Path(table).parent, parts=parts, size=size, poses=poses, estimation=estimation)
+        super().__init__(
+            pathlib.Path(table).parent,
+            parts=parts,
+            size=size,
+            poses=bool(layout or estimation),
+            estimation=estimation,
+            missing_poses=missing_poses,
+        )
         self.table, self.fps, self.focal_length = pathlib.Path(table), fps, focal_length
         self._rows, self._protocols = _read_table(
-            self.table, with_poses=self.reads_poses, with_pictures=self.reads_recordings
+            self.table,
+            with_poses=self.reads_poses,
+            with_pictures=self.reads_recordings,
+            may_lack=("poses",) if self.keeps_missing_poses else (),
         )
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
@@ -103,6 +114,7 @@ class Folder(base.VideoSource):
             metavar="M",
             help="persons stored per frame: the first M",
         )
+        base.add_missing_poses_argument(parser)
         parser.add_argument(
             "--fps",
             type=float,
@@ -149,6 +161,9 @@ class Folder(base.VideoSource):
             parts=parts,
             size=size,
             estimation=estimation,
+            missing_poses=base.missing_poses(
+                arguments, poses=bool(arguments.layout or estimation), parts=parts, estimated=estimation is not None
+            ),
         )
 
     def parse_id(self, clip_id: str) -> schema.ClipInfo:  # type: ignore[override]
@@ -195,6 +210,8 @@ class Folder(base.VideoSource):
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
+        if not self._rows[info.id]["poses"]:
+            raise MissingPoses("no file of poses in the CSV")
         path, found = self._read_poses(info)
         layout = skeletons.get(self.layout)
         if found.layout not in ("", self.layout):
@@ -238,8 +255,15 @@ def _require_in_front(poses, layout, name):
         )
 
 
-def _read_table(path, *, with_poses, with_pictures):
-    """Clip's id -> its line of the CSV, and protocol -> its column."""
+def _read_table(path, *, with_poses, with_pictures, may_lack):
+    """Clip's id -> its line of the CSV, and protocol -> its column.
+
+    Args:
+        path: Of the CSV.
+        with_poses: Whether the column of poses is needed.
+        with_pictures: Whether the column of videos is.
+        may_lack: Columns that are needed, but may be empty.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
         delimiter, columns = _header(text)
@@ -267,7 +291,8 @@ def _read_table(path, *, with_poses, with_pictures):
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
     for number, row in rows:
-        _check(row, f"--csv {path} line {number}", needed, split_columns)
+        filled = [name for name in needed if name not in may_lack]
+        _check(row, f"--csv {path} line {number}", filled, split_columns)
     clips = {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
@@ -304,7 +329,8 @@ def _check(row, where, needed, split_columns):
     """Checks a line; makes numbers of its text."""
     for name in needed:
         if not row[name]:
-            raise UserError(f"{where}: no {name}, expected one")
+            hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
+            raise UserError(f"{where}: no {name}, expected one{hint}")
     row["label"] = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
     if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
         raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")

@@ -23,7 +23,7 @@ import numpy as np
 from tfrecords import schema
 from tfrecords.converting import persons
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -59,6 +59,7 @@ FRAME_WIDTH = 1920  # of the colour frames that the files' pixels refer to
 FOCAL_LENGTH = 1057  # pixels of these frames: the slope of the files' pixels over y / z
 
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+_LISTED = "listed by the authors: skeleton missing or incomplete"
 _LAYOUT = skeletons.get("kinect_v2_25")
 _JOINTS = _LAYOUT.num_joints
 
@@ -97,7 +98,7 @@ class NTU60(base.PairedSource):
         super().add_arguments(parser)
         parser.add_argument(
             "--missing-skeletons", type=pathlib.Path, metavar="FILE",
-            help="the authors' list of clips with missing or incomplete skeletons, which are then left out",
+            help="the authors' list of clips with missing or incomplete skeletons, which count as clips without poses",
         )  # fmt: skip
 
     @classmethod
@@ -130,15 +131,16 @@ class NTU60(base.PairedSource):
         return {**super().options(), "missing_skeletons": len(self.missing)}
 
     def index(self) -> base.Index:
-        """Every clip that a skeleton or a video is there of, but those listed as missing."""
+        """Every clip that a skeleton or a video is there of, but those listed as missing unless they are kept."""
         found = super().index()
-        listed = {clip.id for clip in found.clips} & self.missing
-        reason = "listed by the authors: skeleton missing or incomplete"
-        rejected = [*found.rejected, *((clip, reason) for clip in listed)]
+        listed = set() if self.keeps_missing_poses else {clip.id for clip in found.clips} & self.missing
+        rejected = [*found.rejected, *((clip, _LISTED) for clip in listed)]
         return base.Index(tuple(clip for clip in found.clips if clip.id not in listed), tuple(sorted(rejected)))
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The two bodies that move most."""
+        if info.id in self.missing:
+            raise MissingPoses(_LISTED)
         path = self.path(info, "poses")
         tracks, frames = parse_skeleton(base.read_text(path), path.name)
         poses = persons.join(persons.without_false_bodies(tracks), frames, self.persons, _JOINTS)

@@ -22,7 +22,7 @@ import numpy as np
 from tfrecords import schema
 from tfrecords.converting import persons, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -96,8 +96,9 @@ class NUCLA(base.VideoSource):
             raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
         ((form, folder),) = found.items()
         if form == "json":
-            if arguments.size or arguments.parts or arguments.no_poses or cls.estimation_of(arguments):
-                options = "--size, --parts, --no-poses, --poses estimate"
+            poses = arguments.no_poses or arguments.missing_poses == "keep" or cls.estimation_of(arguments)
+            if arguments.size or arguments.parts or poses:
+                options = "--size, --parts, --no-poses, --missing-poses keep, --poses estimate"
                 raise UserError(f"{options}: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
         return cls(folder, form, **cls.picture_options(arguments))
@@ -163,6 +164,8 @@ class NUCLA(base.VideoSource):
         if self.form == "json":
             return self._read_json(info)
         folder, pictures, texts = self._frames(info)
+        if not texts:
+            raise MissingPoses(f"{_shown(folder)}: no skeleton files frame_*_skeletons.txt")
         if recording is not None:
             base.require_counterparts(_shown(folder), ("pictures", pictures), ("skeleton files", texts))
         numbers = sorted(texts if recording is None else pictures)  # by number: frame_10 comes after frame_9

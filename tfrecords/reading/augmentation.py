@@ -26,6 +26,7 @@ _RANGES = {
     "saturation": (0, 1),
     "hue": (0, 0.5),
     "pose_pad": (0, 10),
+    "pose_missing": (0, 1),
     "time_warp": (1, 100),
 }
 _GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
@@ -61,6 +62,9 @@ class Augmentation:
             the last pose stay. Some recordings are cut closer to the action than others.
         time_warp: Largest factor by which each quarter of the steps' time is faster or slower than the others. 1: all
             are equally fast.
+        pose_missing: Fraction of the clips that lose their poses, for models of video and poses: all zeros, as a clip
+            in which nobody's pose is known. The model learns to answer from the video then. Models of poses alone are
+            trained without it.
 
     Raises:
         ValueError: A number is negative, not finite, or too large or small.
@@ -87,6 +91,7 @@ class Augmentation:
     pose_crop: float = 1.0
     pose_pad: float = 0.0
     time_warp: float = 1.0
+    pose_missing: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (smallest, largest) in _RANGES.items():

@@ -17,6 +17,8 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_shape_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.client import (
     AsyncClient,
@@ -29,6 +31,7 @@ from serving.client import (
     TimeLine,
     VideoFrames,
     encode_jpeg,
+    request,
     sliding_window,
     smoothing,
 )
@@ -54,6 +57,34 @@ def test_windows_cover_every_frame_in_order(count, length, stride):
     assert {frame for _, frames in made for frame in frames} == set(range(count))
     assert made[-1][1][-1] == count - 1
     assert len({first for first, _ in made}) == len(made)  # none twice
+
+
+def test_a_window_in_which_nobody_is_seen_goes_on():
+    """A model of poses alone is not called for it, smoothing starts anew, and the time line has a segment of it."""
+    spec = tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in (-1, -1, 1, 4, 3)])
+    definition = meta_graph_pb2.SignatureDef(inputs={"poses": meta_graph_pb2.TensorInfo(tensor_shape=spec)})
+
+    class PoseClient:
+        model, signature = "gcn", None
+
+        def takes_jpegs(self):
+            return False
+
+        def predict(self, frames, poses, outputs, pose_fps):
+            request.clip_tensors(definition, [(frames, poses)], pose_fps)
+            return Prediction("gcn", 3, "serving_default", ("sit", "stand"), (0.75, 0.25))
+
+    poses = np.ones((8, 1, 4, 3), np.float32)
+    poses[2:6] = 0
+    rows = list(sliding_window.predict(PoseClient(), None, Plan(2, 2, 1.0), poses=poses, smooth=MovingAverage(4)))
+    assert [row.smoothed.labels[0] for row in rows] == ["sit", "nobody", "nobody", "sit"]
+    assert [row.smoothed.probabilities[0] for row in rows] == [0.75, 0.0, 0.0, 0.75]
+    line = TimeLine()
+    for row in rows:
+        line.add(row)
+    assert [segment.label for segment in line.segments()] == ["sit", "nobody", "sit"]
+    with pytest.raises(UserError, match="no person was seen in the clip"):
+        PoseClient().predict(None, poses[2:4], (), 1.0)
 
 
 def test_a_window_does_not_wait_for_the_next_frame():

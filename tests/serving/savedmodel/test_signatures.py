@@ -231,3 +231,17 @@ def test_only_the_inputs_the_model_has():
 def test_parts_that_do_not_fit_together(model, inputs, labels, message):
     with pytest.raises(UserError, match=message):
         signatures.build(model, inputs, labels)
+
+
+def test_a_network_of_poses_takes_all_classes_for_equal_without_a_pose():
+    inputs = pipeline.Inputs(pose_steps=2, layout="kinect_v1_20")
+    model = zoo.build("pose_lstm", num_classes=3, pose_steps=2, joints=20, lstm_units=4)
+    tiny_models.randomize(model)
+    _, functions = signatures.build(model, inputs, ["a", "b", "c"])
+    xyz = np.random.default_rng(0).normal(size=(2, 5, 1, 20, 3)).astype(np.float32)
+    xyz[1] = 0
+    outputs = functions["serving_default"](poses=tf.constant(xyz))
+    assert np.ptp(outputs["probabilities"][0]) > 0
+    np.testing.assert_allclose(outputs["probabilities"][1], [1 / 3] * 3)
+    assert not np.any(outputs["logits"][1])
+    assert outputs["logits"].dtype == tf.float32
