@@ -137,8 +137,8 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
-        unseen = clip.pose_xyz is None or not np.any(clip.pose_xyz)
-        if self.inputs is not None and self.inputs.poses_alone and unseen:
+        sees_poses_alone = self.inputs is not None and self.inputs.poses_alone
+        if sees_poses_alone and clip.pose_xyz is not None and not clip.pose_xyz.any():
             raise request.NobodySeen
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 

@@ -281,9 +281,7 @@ def train_stage(
     clips = records.count(protocol, recipe.data.train_on)
     without = clips - records.count(protocol, recipe.data.train_on, inputs)
     if without:
-        text = (
-            f"{stage.name}: {without} of {clips} training clips have no pose, the network of poses is trained without"
-        )
+        text = f"{stage.name}: {without} of {clips} training clips have no pose: trained without them"
         _print(text, distribution.is_chief(strategy))
     if stored:
         stored.store()

@@ -87,7 +87,10 @@ def test_either_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("ending", "reason"),
-    [(".skeleton", "no poses of it (--no-poses converts videos alone)"), ("_rgb.avi", "no video of it (--parts none")],
+    [
+        (".skeleton", "no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)"),
+        ("_rgb.avi", "no video of it (--parts none"),
+    ],
 )
 def test_one_of_the_two_is_missing(tmp_path, ending, reason):
     write(tmp_path)

@@ -232,7 +232,14 @@ def test_a_pairs_svm_decides_between_its_classes_alone():
         ]
     )
     expected = np.array([[0.1, 0.6, 0.2, 0.1], [0.1, 0.2, 0.6, 0.1], [0.1, 0.3, 0.1, 0.5], [0.3, 0.5, 0.1, 0.1]])
-    np.testing.assert_array_equal(estimator._discriminate(scores, features), expected)
+    posed = np.ones(4, bool)
+    np.testing.assert_array_equal(estimator._discriminate(scores, features, posed), expected)
+    posed[0], expected[0] = False, scores[0]  # without a pose, an SVM of poses decides nothing
+    np.testing.assert_array_equal(estimator._discriminate(scores, features, posed), expected)
+    assert (
+        two_level_fusion.late_fusion(scores[:2], np.array([[0.0] * 4, [0.25] * 4]), 0.5)[0].tolist()
+        == scores[0].tolist()
+    )
 
 
 def test_pose_features_are_the_hidden_vectors_of_a_trained_model(pose_model, data):
