@@ -129,7 +129,6 @@ class VideoSource(Source):
         estimation: How they are estimated; default: they are read.
         missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
             stores poses that are all zeros, with confidence 0, and the frames whole, also as the pictures of hands.
-            Default: ``keep`` where poses are estimated, else ``reject``, as the papers do.
 
     Class attributes:
         has_pose_files: Whether the dataset has skeletons to read.
@@ -149,11 +148,11 @@ class VideoSource(Source):
         size: int = SIZE,
         poses: bool = True,
         estimation: recordings.Settings | None = None,
-        missing_poses: str | None = None,
+        missing_poses: str = "reject",
     ):
         self.folder = pathlib.Path(folder)
         self.parts, self.size, self.with_poses, self.estimation = tuple(parts), size, poses, estimation
-        self.keeps_missing_poses = (missing_poses or ("keep" if estimation else "reject")) == "keep"
+        self.keeps_missing_poses = missing_poses == "keep"
         if estimation:
             self.layout = estimation.layout or estimator.get(estimation.estimator).layout
             self.persons = estimation.persons
@@ -172,9 +171,7 @@ class VideoSource(Source):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--source``, ``--parts``, ``--size``, ``--no-poses``, ``--poses``, the options of estimation and
-        ``--missing-poses``.
-        """
+        """Adds ``--source``, what is stored of pictures and poses, and the options of estimation."""
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         add_picture_arguments(parser)
         poses = parser.add_mutually_exclusive_group()
@@ -200,8 +197,8 @@ class VideoSource(Source):
                 "pictures nothing is left: leave one of the two out"
             )
         estimation = cls.estimation_of(arguments)
-        missing = missing_poses(arguments, poses=not arguments.no_poses, parts=parts, is_estimated=bool(estimation))
         poses = not arguments.no_poses
+        missing = missing_poses(arguments, poses=poses, parts=parts, estimated=estimation is not None)
         return {"parts": parts, "size": size, "poses": poses, "estimation": estimation, "missing_poses": missing}
 
     @classmethod
@@ -215,7 +212,7 @@ class VideoSource(Source):
         return estimation_arguments.settings(arguments, layout=cls.layout, persons=cls.persons)
 
     def options(self) -> dict[str, Any]:
-        """What is stored: parts, size, poses and how they are estimated, and whether clips without poses are."""
+        """What is stored: parts, size, poses, how they are estimated, and whether clips without poses are."""
         out: dict[str, Any] = {"parts": list(self.parts), "poses": self.with_poses}
         if self.estimation:
             out.update(self.estimation.options(), poses="estimate", layout=self.layout)
@@ -242,6 +239,19 @@ class VideoSource(Source):
                 wanted.
         """
 
+    def clip_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
+        """The poses of a clip: estimated from its recording, or :meth:`poses_of` it; raises what that raises."""
+        if self.estimation is None:
+            return self.poses_of(info, recording)
+        assert recording is not None  # reads_recordings
+        settings = self.estimation
+        if not settings.focal_length:
+            settings = dataclasses.replace(settings, focal_length=self.focal_per_width * recording.width)
+        poses = recordings.estimate(recording, settings)
+        if not poses.confidence.any():
+            raise MissingPoses(f"nobody found in any of its {len(poses)} frames")
+        return poses
+
     def filled(self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP) -> persons.Poses:
         """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
 
@@ -259,30 +269,15 @@ class VideoSource(Source):
             raise type(reason)(f"{name}: {reason}") from None
 
     def known_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses | None:
-        """The poses of a clip, estimated or :meth:`poses_of` it.
-
-        ``None`` where poses are not wanted, or nobody's is known and such clips are kept; ``MissingPoses`` where they
-        are not.
-        """
+        """:meth:`clip_poses`, or ``None``: poses are not wanted, or nobody's is known and such clips are kept."""
         if not self.with_poses:
             return None
-        if self.estimation is not None:
-            return self._estimated(recording)
         try:
-            return self.poses_of(info, recording)
+            return self.clip_poses(info, recording)
         except MissingPoses:
             if not self.keeps_missing_poses:
                 raise
             return None
-
-    def _estimated(self, recording):
-        settings = self.estimation
-        if not settings.focal_length:
-            settings = dataclasses.replace(settings, focal_length=self.focal_per_width * recording.width)
-        poses = recordings.estimate(recording, settings)
-        if not (self.keeps_missing_poses or poses.confidence.any()):
-            raise MissingPoses("nobody is found in its frames (--missing-poses keep keeps it)")
-        return poses
 
     @staticmethod
     def projected(poses: persons.Poses, recording: Recording, focal_length: float) -> persons.Poses:
@@ -308,7 +303,7 @@ class VideoSource(Source):
             where it is unknown where the joints are in it.
         """
         whole = np.array([crops.whole_box(recording.width, recording.height)])
-        if poses is None or not poses.confidence.any():
+        if poses is None:
             return dict.fromkeys(self.parts, whole)
         if poses.xy is None:
             if self.parts != ("full_body",):
@@ -460,21 +455,19 @@ def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--missing-poses",
         choices=MISSING_POSES,
-        help="clips in which nobody's pose is known: leave them out (default for skeletons that are read, as papers "
-        "do), or keep them with poses all zeros (default for estimated poses)",
+        help="clips in which nobody's pose is known: leave them out, as the papers do, or keep them, poses all zeros; "
+        "default: reject, or with --poses estimate keep",
     )
 
 
-def missing_poses(
-    arguments: argparse.Namespace, *, poses: bool, parts: tuple[str, ...], is_estimated: bool
-) -> str | None:
+def missing_poses(arguments: argparse.Namespace, *, poses: bool, parts: tuple[str, ...], estimated: bool) -> str:
     """``--missing-poses``; :class:`~zoo.shared.errors.UserError` where it does not go with what is stored."""
-    if arguments.missing_poses == "keep" and not (poses and (parts or is_estimated)):
+    if arguments.missing_poses == "keep" and not (poses and parts):
         raise UserError(
             "--missing-poses keep is for videos with poses: of a clip without a pose the video is left, and without "
             "poses none are missing: leave it out"
         )
-    return arguments.missing_poses
+    return arguments.missing_poses or ("keep" if estimated and parts else "reject")
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:

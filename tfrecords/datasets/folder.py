@@ -68,7 +68,7 @@ class Folder(base.VideoSource):
         parts: Sequence[str] = ("full_body",),
         size: int = base.SIZE,
         estimation: recordings.Settings | None = None,
-        missing_poses: str | None = None,
+        missing_poses: str = "reject",
     ):
         self.layout, self.persons = layout, persons
         super().__init__(
@@ -162,7 +162,7 @@ class Folder(base.VideoSource):
             size=size,
             estimation=estimation,
             missing_poses=base.missing_poses(
-                arguments, poses=bool(arguments.layout or estimation), parts=parts, is_estimated=bool(estimation)
+                arguments, poses=bool(arguments.layout or estimation), parts=parts, estimated=estimation is not None
             ),
         )
 

@@ -96,9 +96,9 @@ class NUCLA(base.VideoSource):
             raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
         ((form, folder),) = found.items()
         if form == "json":
-            stated = arguments.size or arguments.parts or arguments.no_poses or arguments.missing_poses == "keep"
-            if stated or cls.estimation_of(arguments):
-                options = "--size, --parts, --no-poses, --poses estimate, --missing-poses keep"
+            poses = arguments.no_poses or arguments.missing_poses == "keep" or cls.estimation_of(arguments)
+            if arguments.size or arguments.parts or poses:
+                options = "--size, --parts, --no-poses, --missing-poses keep, --poses estimate"
                 raise UserError(f"{options}: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
         return cls(folder, form, **cls.picture_options(arguments))

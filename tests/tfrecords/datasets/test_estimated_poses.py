@@ -11,6 +11,7 @@ from tests.tfrecords.estimation import walking_estimator
 from tfrecords import convert, datasets, manifest, schema
 from tfrecords.converting import preview
 from tfrecords.datasets import ntu
+from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 WALK = recording_files.walk("lcrnet_13")
@@ -50,7 +51,14 @@ def test_a_folder_of_videos(table, run_command, tmp_path):
     assert status == 0, errors
     found = manifest.load(tmp_path / "out")
     assert (found["skeleton_layout"], found["persons"], found["counts"]["clips"]) == ("lcrnet_13", 1, 2)
-    wanted = {"poses": "estimate", "estimator": "walking", "model": "full", "persons": 1, "layout": "lcrnet_13"}
+    wanted = {
+        "poses": "estimate",
+        "estimator": "walking",
+        "model": "full",
+        "persons": 1,
+        "layout": "lcrnet_13",
+        "missing_poses": "keep",
+    }
     assert wanted.items() <= found["options"].items()
     status, _, errors = run_command(convert.main, "folder", *options, "--model", "lite")
     assert status == 2
@@ -70,6 +78,10 @@ def test_poses_and_crops_follow_the_person_and_nobody_is_the_whole_frame(table):
     assert empty.pose_xyz.shape == walk.pose_xyz.shape
     assert not schema.decode(schema.encode(empty)).pose_confidence.any()
     assert empty.boxes["full_body"].tolist() == [[0, -20, 160, 140]] * 14
+    for rejecting in (["--missing-poses=reject"], ["--parts=none"]):
+        opened = source("folder", table, "--poses=estimate", *rejecting)
+        with pytest.raises(RejectedClip, match="nobody found in any of its 14 frames"):
+            opened.read(opened.parse_id("empty"))
     alone = source("folder", table, "--poses=estimate", "--parts=none")
     assert (alone.read(alone.parse_id("walk")).images, alone.read(alone.parse_id("walk")).num_frames) == ({}, 14)
 
