@@ -153,7 +153,10 @@ class Predictor:
             sampled = self.read_video(path)
             return self.predict(sampled.frames, poses), sampled
         video = VideoFrames(path, threads=True)
-        found, boxes = estimation.of_video(video, path)
+        # Poses are those of the whole recording, as in the training; boxes alone are needed where pictures are.
+        only_boxes = self.inputs is not None and not estimation.poses
+        span = clips.sampled_span(video, self.inputs) if only_boxes else None
+        found, boxes = estimation.of_video(video, path, span)
         rate = FPS
         if estimation.poses:
             poses, rate = found.xyz, video.known_fps or FPS

@@ -254,6 +254,7 @@ def test_an_export_states_that_it_was_trained_on_persons(person_model, walk, run
     estimation = model.estimation()
     assert (estimation.poses, estimation.parts) == (False, ("full_body",))
     _, sampled = model.predict_video(walk, estimation)
+    assert len(BarPoses.times) == 8  # of the window alone
     assert {part: pictures.shape for part, pictures in sampled.frames.items()} == {"full_body": (8, 256, 256, 3)}
     assert np.abs(np.array([middle_of_bar(picture) for picture in sampled.seen]) - 0.5).max() < 0.15
     line = ["--model", person_model, "--video", walk, "--format", "json"]
