@@ -76,6 +76,9 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
         f"{recipe.model.name}, {dataset} {split}: mean over {count}",
         tables.table(["fold", "clips", *METRICS.values()], rows),
     ]
+    unposed = sum(metrics.get("abstained", 0) for metrics in measured.values())
+    if unposed:
+        lines.append(f"{unposed} clips without a pose count as wrong")
     reported = tables.reported(dataset, protocol).get(recipe.model.name) if split == "test" and folds else None
     if reported is not None:
         lines.append(f"reported by its paper, mean over {len(folds)} folds: {reported:.1f}%")

@@ -152,6 +152,11 @@ def evaluate(
     _write(scored, rows, summary, pictures)
 
     print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
+    if tables.abstained(scored.metrics):
+        print(tables.abstained(scored.metrics))
+    for name, metrics in of_stages.items():
+        if tables.abstained(metrics):
+            print(f"stage {name} alone: {tables.abstained(metrics)}")
     print(tables.comparison(scored.recipe, protocol, split, scored.metrics, of_stages))
     if gains is not None and compared_rows is not None:
         other = sum(int(row["correct"]) for row in compared_rows) / len(compared_rows)

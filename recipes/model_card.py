@@ -125,7 +125,7 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
     }
     kept = ("protocol", "clips", "top1", "mean_class_accuracy", "top5")
     metrics = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    return [{**common, **{key: values[key] for key in kept}} for values in metrics]
+    return [{**common, **{key: values[key] for key in (*kept, "abstained") if key in values}} for values in metrics]
 
 
 def without_folders(value: Any) -> Any:

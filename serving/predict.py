@@ -197,6 +197,8 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
+        if self.inputs is not None and self.inputs.poses_alone and (clip.pose_xyz is None or not clip.pose_xyz.any()):
+            raise request.NobodySeen
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
 
     def definition(self, signature: str = signatures.DEFAULT) -> SignatureDef:

@@ -6,7 +6,7 @@
 * :mod:`tfrecords.converting`: videos, persons, crops, the writer of shards; :mod:`tfrecords.errors`: rejected clips.
 * :mod:`tfrecords.estimation`: poses from plain video.
 * :mod:`tfrecords.reading`: from shards to batches that a model accepts.
-* :mod:`tfrecords.convert`, :mod:`tfrecords.inspect`: the commands.
+* :mod:`tfrecords.convert`, :mod:`tfrecords.estimate`, :mod:`tfrecords.inspect`: the commands.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from tfrecords import datasets, protocols, storage
+from tfrecords import datasets, manifest, protocols, storage
 from tfrecords.converting import beam, plausibility, preview, writer
 from tfrecords.datasets import base
 from zoo.shared import command_line, messages
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, protocol in found["protocols"].items():
             print(f"{name}: " + ", ".join(f"{split} {n}" for split, n in protocol["clips"].items()))
         rejected = writer.summary_of_rejected(found["rejected"])
-        print(f"{found['counts']['clips']} clips can be converted, {rejected}; nothing written")
+        print(f"{found['counts']['clips']} clips can be converted{_unposed(found)}, {rejected}; nothing written")
         plausibility.warn(source.name, found["poses"], source.layout)
         _warn_of_few_validation_clips(source, found)
         return 0 if found["counts"]["clips"] else command_line.USER_ERROR
@@ -123,10 +123,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     shards = sum(len(cell["shards"]) for cell in found["cells"].values())
     done = "" if written else "already complete: "
     rejected = writer.summary_of_rejected(found["rejected"])
-    print(f"{done}{found['counts']['clips']} clips in {shards} shards, {rejected}: {arguments.out}")
+    print(f"{done}{found['counts']['clips']} clips in {shards} shards{_unposed(found)}, {rejected}: {arguments.out}")
     plausibility.warn(arguments.out, found.get("poses", {}), source.layout)
     _warn_of_few_validation_clips(source, found)
     return 0
+
+
+def _unposed(found):
+    """How many clips have no pose, after the number of clips; nothing where all have."""
+    count = sum(len(shard.get(manifest.WITHOUT_POSES, ())) for shard in manifest.shards(found))
+    return f" ({count} without a pose)" if count else ""
 
 
 def _warn_of_few_validation_clips(source, found):

@@ -166,7 +166,7 @@ def find_clip(directory: str | os.PathLike, found: dict[str, Any], clip_id: str)
         if entry["id"] == clip_id:
             raise UserError(f"clip {clip_id} was rejected: {entry['reason']}")
     groups = list(found["cells"])
-    if found["dataset"] in protocols.PROTOCOLS:  # an id gives the split group
+    if protocols.follow_from_ids(found["dataset"]):  # an id gives the split group
         try:
             groups = [protocols.split_group_name(protocols.splits_of(found["dataset"], clip_id))]
         except ValueError as error:
@@ -225,6 +225,18 @@ def _features_line(found):
     ]
 
 
+def _without_poses(found):
+    """Lines on clips in which nobody's pose is known; none where there is no such clip."""
+    total = sum(len(shard.get(manifest.WITHOUT_POSES, ())) for shard in manifest.shards(found))
+    if not total:
+        return []
+    lines = ["", f"clips without a pose: {total:,} of {found['counts']['clips']:,}"]
+    for name in found["protocols"]:
+        counts = manifest.clips_without_poses(found, name)
+        lines.append(f"  {name:<10}  " + (", ".join(f"{split} {n:,}" for split, n in counts.items()) or "none"))
+    return lines
+
+
 def _text(found):
     counts = found["counts"]
     size = sum(shard["bytes"] for shard in manifest.shards(found))
@@ -245,6 +257,7 @@ def _text(found):
         columns = "".join(f"{n:>{10 if i == 0 else 8},}" for i, n in enumerate(numbers))
         part = f" ({len(protocol['labels'])} of {len(found['labels'])} classes)" if "labels" in protocol else ""
         lines.append(f"{name:<12}{columns}  {protocol['description']}{part}")
+    lines += _without_poses(found)
     for kind in ("class", "subject", "camera"):
         lines += ["", f"clips per {kind}"]
         width = max((len(name) for name in counts[f"per_{kind}"]), default=0)

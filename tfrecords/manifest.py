@@ -13,11 +13,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfrecords import schema, storage
+from tfrecords import protocols, schema, storage
 from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
 SPLIT_GROUPS = "cells"  # the manifest's key of the split groups: name -> splits, clips and shards
+
+WITHOUT_POSES = "without_poses"  # key of a shard: numbers of the records whose poses are all zeros, if there are any
 
 _FIELDS = (
     *("schema_version", "dataset", "labels", "skeleton_layout", "persons", "joints", "parts", "fps"),
@@ -108,6 +110,20 @@ def class_counts(manifest: Mapping[str, Any], protocol: str, splits: Sequence[st
             return None
         found.update(group["per_class"])
     return dict(found)
+
+
+def clips_without_poses(manifest: Mapping[str, Any], protocol: str) -> dict[str, int]:
+    """Split -> its clips in which nobody's pose is known; splits without such clips are left out.
+
+    Args:
+        manifest: The manifest.
+        protocol: One of its protocols.
+    """
+    found = {}
+    for split in protocols.SPLITS:
+        groups = [manifest[SPLIT_GROUPS][name] for name in manifest["protocols"][protocol][split]]
+        found[split] = sum(len(shard.get(WITHOUT_POSES, ())) for group in groups for shard in group["shards"])
+    return {split: count for split, count in found.items() if count}
 
 
 def warn_of_classes(directory: object, lacking: Mapping[str, Sequence[str]]) -> None:

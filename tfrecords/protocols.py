@@ -1,7 +1,8 @@
 """Evaluation protocols: which clips train, validate and test.
 
 ``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every split group of a converted
-dataset and every recipe derives from the one table below. A split group is one combination of splits over a dataset's
+dataset and every recipe derives from the one table below, but for the splits of JHMDB: its authors list them clip by
+clip in files, which its source reads. A split group is one combination of splits over a dataset's
 protocols.
 
 Where a dataset's authors name a validation part, it is that. Elsewhere validation is one tenth of the training
@@ -31,16 +32,17 @@ class Protocol:
 
     Attributes:
         description: One line for tables.
-        is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part.
-        is_test: Whether it is in the test part.
+        is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part. ``None``: files of the dataset
+            list the clips.
+        is_test: Whether it is in the test part; ``None`` as above.
         labels: Names of the classes, where it uses a part of the dataset's, in the order of its own label numbers;
             clips of the others are in no split. ``None``: all of the dataset's.
         is_validation: Whether it is in the validation part, where the dataset's authors have one.
     """
 
     description: str
-    is_train: Callable[[ClipInfo], bool]
-    is_test: Callable[[ClipInfo], bool]
+    is_train: Callable[[ClipInfo], bool] | None
+    is_test: Callable[[ClipInfo], bool] | None
     labels: tuple[str, ...] | None = None
     is_validation: Callable[[ClipInfo], bool] | None = None
 
@@ -119,7 +121,7 @@ SBU_FOLDS = (
     (102, 304, 502, 604), (203, 207, 305, 503), (103, 107, 701, 703), (201, 206, 302, 306), (402, 403, 406, 602, 603),
 )  # fmt: skip
 
-_FAMILIES = ("loso", "fold")  # beginnings of the names of protocols over which papers report the mean
+_FAMILIES = ("loso", "fold", "split")  # beginnings of the names of protocols over which papers report the mean
 
 PROTOCOLS = {
     "ntu60": {
@@ -164,6 +166,11 @@ PROTOCOLS = {
         "odd_even": _cross_subject(range(1, 11, 2), "train odd subjects, test even subjects"),
     },
     "sbu": _folds(SBU_FOLDS),
+    # Jhuang et al., ICCV 2013, section 4.
+    "jhmdb": {
+        f"split_{number}": Protocol(f"the authors' split {number}, listed in their files", None, None)
+        for number in (1, 2, 3)
+    },
     # SynthADL, split as NTU RGB+D is: odd subjects train; cameras 2 and 3 train, camera 1 tests.
     "synthetic": {
         "cs": _cross_subject(range(1, 1000, 2), "train odd subjects, test even subjects"),
@@ -177,6 +184,11 @@ def names(dataset: str) -> tuple[str, ...]:
     return tuple(PROTOCOLS[dataset])
 
 
+def follow_from_ids(dataset: str) -> bool:
+    """Whether the ids of a dataset's clips determine their splits; else files of the dataset list them."""
+    return all(protocol.is_test for protocol in PROTOCOLS.get(dataset, {"": Protocol("", None, None)}).values())
+
+
 def folds(dataset: str, protocol: str) -> tuple[str, ...]:
     """The protocols over which papers report the mean, where a protocol is one of them.
 
@@ -185,7 +197,7 @@ def folds(dataset: str, protocol: str) -> tuple[str, ...]:
         protocol: One of its protocols.
 
     Returns:
-        The protocols that leave a subject out, or all folds; empty for a protocol that is reported by itself.
+        The protocols that leave a subject out, or all folds or splits; empty for a protocol that is reported by itself.
 
     Example:
         >>> folds("sbu", "fold_2"), folds("ntu60", "cs")
@@ -208,7 +220,7 @@ def split_of(dataset: str, protocol: str, clip_id: str) -> str | None:
         ``"train"``, ``"val"``, ``"test"``, or ``None`` where the protocol does not use the clip.
 
     Raises:
-        ValueError: The id is not one of the dataset's.
+        ValueError: The id is not one of the dataset's, or does not determine it, see :func:`follow_from_ids`.
 
     Example:
         >>> split_of("nucla", "v3_12", "a01_s01_e00_v03")
@@ -219,6 +231,8 @@ def split_of(dataset: str, protocol: str, clip_id: str) -> str | None:
     rule = PROTOCOLS[dataset][protocol]
     if rule.labels is not None and source.labels[info.label] not in rule.labels:
         return None
+    if rule.is_train is None or rule.is_test is None:
+        raise ValueError(f"the files of {dataset} list its splits, a clip's id does not give them")
     if rule.is_test(info):
         return "test"
     if rule.is_validation and rule.is_validation(info):

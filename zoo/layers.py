@@ -47,6 +47,30 @@ def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
+def as_list(inputs: Any) -> list:
+    """A layer's inputs, or their shapes, as a list: Keras passes a single one without a list."""
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def has_pose(poses: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether a pose of a clip is known: ``[B]`` bool, from tensors ``[B, ...]`` that are all zeros where none is.
+
+    Example:
+        >>> has_pose([tf.zeros((2, 5, 1, 20, 3)) + tf.constant([0.0, 1.0])[:, None, None, None, None]]).numpy().tolist()
+        [False, True]
+    """
+    known = [tf.reduce_any(tf.not_equal(pose, 0.0), axis=list(range(1, len(pose.shape)))) for pose in poses]
+    return tf.reduce_any(tf.stack(known), axis=0)
+
+
+def where_posed(values: tf.Tensor, poses: Sequence[tf.Tensor]) -> tf.Tensor:
+    """``values`` ``[B, D]`` of clips that have a pose, zeros for the others; all of them without ``poses``.
+
+    Scores of zero are equal attention: 0.5 after a sigmoid, 1 / D after a softmax.
+    """
+    return tf.where(has_pose(poses)[:, tf.newaxis], values, tf.zeros_like(values)) if poses else values
+
+
 @_serializable
 class Dropout(tf.keras.layers.Layer):
     """Dropout whose random state is part of the model's checkpoints.
@@ -98,12 +122,12 @@ class Dropout(tf.keras.layers.Layer):
 class PoseScores(tf.keras.layers.Layer):
     """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equations 1 and 2).
 
-    Scores stay float32 under mixed precision: attention needs few of them, and exactly.
+    Scores stay float32 under mixed precision: attention needs few of them, and exactly. They start at zero, that is
+    with equal attention (PhD20 algorithms 1 to 4).
 
     Args:
         values: Number of scores.
         units: Size of the hidden layer.
-        zero: Start with all scores zero, that is with uniform attention.
 
     Call arguments:
         inputs: ``[B, D]`` pose features h*.
@@ -116,15 +140,13 @@ class PoseScores(tf.keras.layers.Layer):
         TensorShape([2, 49])
     """
 
-    def __init__(self, values: int, units: int = 256, zero: bool = False, **kwargs: Any):
+    def __init__(self, values: int, units: int = 256, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.values = values
         self.units = units
-        self.zero = zero
         self.hidden = tf.keras.layers.Dense(units, activation="tanh", dtype="float32", name="hidden")
-        kernel = "zeros" if zero else "glorot_uniform"
-        self.scores = tf.keras.layers.Dense(values, kernel_initializer=kernel, dtype="float32", name="scores")
+        self.scores = tf.keras.layers.Dense(values, kernel_initializer="zeros", dtype="float32", name="scores")
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights of both layers."""
@@ -146,7 +168,12 @@ class PoseScores(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        return {**super().get_config(), "values": self.values, "units": self.units, "zero": self.zero}
+        return {**super().get_config(), "values": self.values, "units": self.units}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PoseScores:
+        """The layer; files that an earlier version saved name its start, ``zero``."""
+        return super().from_config({key: value for key, value in config.items() if key != "zero"})
 
 
 @_serializable
@@ -157,13 +184,15 @@ class AttentionMap(tf.keras.layers.Layer):
     its squares for ``sigmoid``, so that not all of the map is attended to; of ``(1 - weight)^2`` for ``softmax``, so
     that not only one step is.
 
+    A clip whose poses are all zeros has no pose: its attention is equal, whatever its scores.
+
     Args:
         grid: Shape of the map, such as ``(m, n)`` or ``(t,)``.
         activation: ``"sigmoid"`` or ``"softmax"``.
         regularization: Weight of the penalty in the training loss.
 
     Call arguments:
-        inputs: ``[B, values]`` scores.
+        inputs: ``[B, values]`` scores, alone or in a list with the poses that they are made of, each ``[B, ...]``.
 
     Returns:
         ``[B, *grid]`` float32.
@@ -182,11 +211,13 @@ class AttentionMap(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The attention map; adds the penalty to the model's losses."""
+        scores, *poses = as_list(inputs)
+        scores = where_posed(scores, poses)
         if self.activation == "sigmoid":
-            weights = tf.sigmoid(inputs)
+            weights = tf.sigmoid(scores)
             penalized = weights
         else:
-            weights = tf.nn.softmax(inputs)
+            weights = tf.nn.softmax(scores)
             penalized = 1.0 - weights
         penalty = tf.reduce_sum(tf.square(penalized), axis=1)  # [B]
         self.add_loss(self.regularization * tf.reduce_mean(penalty))
@@ -194,7 +225,7 @@ class AttentionMap(tf.keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, *grid)``."""
-        return (input_shape[0], *self.grid)
+        return (as_list(input_shape)[0][0], *self.grid)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""

@@ -46,6 +46,8 @@ def _check_data(recipe: Recipe) -> None:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
         raise Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
+    if data.augment.pose_missing and not (data.frames or data.granularities):
+        raise Invalid("data.augment.pose_missing", "is for models of video and poses, of poses alone set it to 0")
     for name in ("pose_crop", "pose_pad", "time_warp"):
         unchanged = getattr(augmentation.Augmentation(), name)
         if data.segment_steps and getattr(data.augment, name) != unchanged:

@@ -181,13 +181,14 @@ def _reproduced(group: list[dict]) -> str:
     columns = ["seed", "stage", "epochs", "selected epoch", "loss", "accuracy", "val. loss", "val. accuracy", "seconds"]
     both = run["resolved"]["data"].get("train_on") == "train_and_val"
     after = " (validation clips were also used for training)" if both else ""
+    missing = f"{run['abstained']} test clips have no pose and count as wrong.\n\n" if run.get("abstained") else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
     fold = tables.fold_note(run["dataset"], run["protocol"])
     return f"""### {run["recipe"]}: {run["dataset"]}/{run["protocol"]}{fold}
 
 {_table(["seed", "test clips", "top-1 %", "mean per class %", "top-5 %"], measured)}
 
-```
+{missing}```
 {commands}
 ```
 

@@ -100,6 +100,8 @@ def _figures(recipe, summary):
     lines += [(name, "", "", "", figure) for name, figure in papers.items()]
     protocol = f"{summary['protocol']}{tables.fold_note(*of)}"
     measured = f"{summary['dataset']}, protocol {protocol}, {summary['split']}: {summary['clips']} clips."
+    if summary.get("abstained"):
+        measured += f" {summary['abstained']} of them have no pose and count as wrong."
     return f"<p>{_text(measured)}</p>\n" + _table([dict(zip(columns, line)) for line in lines])
 
 

@@ -24,7 +24,7 @@ def plot_confusion(path: str | os.PathLike, labels: Sequence[str], metrics: Metr
         title: Title.
     """
     confusion = metrics.confusion
-    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    fractions = confusion / np.maximum(metrics.clips[:, np.newaxis], 1)
     side = max(5.0, 0.45 * len(labels) + 2.5)
     figure, axes = _figure(side, side)
     image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)

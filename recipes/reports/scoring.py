@@ -1,6 +1,9 @@
 """Scores of a model on clips, and the metrics of them.
 
 A clip may be seen in several views (windows in time, crops in space); their scores are pooled into one row per clip.
+
+A network of poses alone has nothing to say of a clip in which nobody's pose is known. It abstains: the clip's scores
+are all zeros. Such a clip stays in every figure and counts as wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.trainers import distribution
+from zoo import layers
 
 TOP = 5
 
@@ -31,7 +35,8 @@ class Scorer:
         on_clips: Called with the number of clips whose first view was scored, after every batch.
 
     Returns:
-        ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest.
+        ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest. Of a
+        network of poses alone, views without a pose are left out, and a clip without any has scores of zero.
     """
 
     def __init__(
@@ -57,11 +62,14 @@ class Scorer:
             output = model.get_layer("logits").output if pool == "mean_logits" else model.output
             scorer = tf.keras.Model(model.input, output)
         self.classes = output.shape[-1]
+        names = list(model.input) if isinstance(model.input, dict) else []
+        poses = names if all(name.startswith("pose") for name in names) else []
 
         @tf.function
         def score(batch):
             def on_replica(features, labels, numbers):
-                return scorer(features, training=False), labels, numbers
+                answers = layers.has_pose([features[name] for name in poses]) if poses else tf.ones_like(labels, bool)
+                return scorer(features, training=False), answers, labels, numbers
 
             return strategy.run(on_replica, args=batch)
 
@@ -69,23 +77,28 @@ class Scorer:
 
     def __call__(self, on_clips: Callable[[int], object] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores all clips with the model's current weights; see the class."""
-        labels, views = np.zeros(self.count, np.int64), np.zeros(self.count, np.int64)
+        labels, views, answered = (np.zeros(self.count, np.int64) for _ in range(3))
         pooled = np.zeros((self.count, self.classes))
         for batch in self.data:
             replicas = zip(*(self.strategy.experimental_local_results(part) for part in self._score(batch)))
-            for scores, label, number in replicas:
-                scores, label, number = scores.numpy().astype(np.float64), label.numpy(), number.numpy()
+            for replica in replicas:
+                scores, answers, label, number = (tensor.numpy() for tensor in replica)
                 real = number >= 0
-                scores, label, number = scores[real], label[real], number[real]
+                scores, answers, label, number = (values[real] for values in (scores, answers, label, number))
+                answers = answers.astype(np.int64)
+                scores = np.where(answers[:, np.newaxis], scores.astype(np.float64), 0.0)
                 (np.maximum if self.pool == "max_softmax" else np.add).at(pooled, number, scores)
+                np.add.at(answered, number, answers)
                 labels[number] = label
                 started = np.count_nonzero(views)
                 np.add.at(views, number, 1)
                 if on_clips:
                     on_clips(int(np.count_nonzero(views) - started))
         if self.pool != "max_softmax":
-            pooled /= views[:, np.newaxis]
-        return labels, _softmax(pooled) if self.pool == "mean_logits" else pooled
+            pooled /= np.maximum(answered, 1)[:, np.newaxis]
+        if self.pool == "mean_logits":
+            pooled = np.where(answered[:, np.newaxis] > 0, _softmax(pooled), 0.0)
+        return labels, pooled
 
 
 def _fill_up(views, batch):
@@ -109,38 +122,41 @@ def product(*scores: np.ndarray) -> np.ndarray:
     """The product of several models' scores, normalised: late fusion (WACV20).
 
     Args:
-        scores: ``[N, C]`` of each model.
+        scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
 
     Returns:
-        ``[N, C]``, each row with the sum 1.
+        ``[N, C]``, each row with the sum 1; zeros where all abstain.
 
     Example:
         >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
         [[0.5, 0.5]]
     """
     logarithms = [np.log(np.maximum(part, np.finfo(np.float64).tiny)) for part in scores]
-    return _softmax(sum(logarithms))
+    answered = np.any(scores, axis=(0, 2))
+    return np.where(answered[:, np.newaxis], _softmax(sum(logarithms)), 0.0)
 
 
 def mean(*scores: np.ndarray) -> np.ndarray:
     """The mean of several models' scores, equally weighted: fusion of streams (Shi et al., 2020, section 3.4).
 
     Args:
-        scores: ``[N, C]`` of each model.
+        scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
 
     Returns:
-        ``[N, C]``.
+        ``[N, C]``; zeros where all abstain.
 
     Example:
         >>> mean(np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]])).tolist()
         [[0.5, 0.5]]
     """
-    return np.mean(scores, axis=0)
+    answering = np.sum(np.any(scores, axis=2), axis=0)  # [N] models
+    return np.sum(scores, axis=0) / np.maximum(answering, 1)[:, np.newaxis]
 
 
 def cross_entropy(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean of -log of the true class's score; NaN if a score is."""
-    true = scores[np.arange(len(labels)), labels]
+    """Mean of -log of the true class's score; NaN if a score is. Who abstains takes all classes for equal."""
+    answered = scores.any(axis=1)
+    true = np.where(answered, scores[np.arange(len(labels)), labels], 1.0 / scores.shape[1])
     return float(-np.mean(np.log(np.maximum(true, 1e-12))))
 
 
@@ -150,16 +166,21 @@ class Metrics:
 
     Attributes:
         labels: ``[N]`` true classes.
-        scores: ``[N, C]``.
+        scores: ``[N, C]``; zeros: the model abstains, which counts as wrong.
     """
 
     labels: np.ndarray
     scores: np.ndarray
 
     @property
+    def abstained(self) -> np.ndarray:
+        """``[N]`` bool: whether the model has no answer for the clip."""
+        return ~self.scores.any(axis=1)
+
+    @property
     def predictions(self) -> np.ndarray:
-        """``[N]`` classes with the largest score; the lower class among equal scores."""
-        return self.scores.argmax(axis=1)
+        """``[N]`` classes with the largest score; the lower class among equal scores; -1 where the model abstains."""
+        return np.where(self.abstained, -1, self.scores.argmax(axis=1))
 
     @property
     def top1(self) -> float:
@@ -170,20 +191,26 @@ class Metrics:
     def top5(self) -> float:
         """Fraction of clips whose true class is among the five largest scores (1 with five classes or fewer)."""
         best = np.argsort(-self.scores, axis=1, kind="stable")[:, :TOP]
-        return float(np.mean((best == self.labels[:, np.newaxis]).any(axis=1)))
+        return float(np.mean((best == self.labels[:, np.newaxis]).any(axis=1) & ~self.abstained))
+
+    @property
+    def clips(self) -> np.ndarray:
+        """``[C]`` clips of every true class."""
+        return np.bincount(self.labels, minlength=self.scores.shape[1])
 
     @property
     def confusion(self) -> np.ndarray:
-        """``[C, C]`` clips by true class (row) and predicted class (column)."""
+        """``[C, C]`` clips by true class (row) and predicted class (column); without those that are abstained from."""
         classes = self.scores.shape[1]
         confusion = np.zeros((classes, classes), np.int64)
-        np.add.at(confusion, (self.labels, self.predictions), 1)
+        answered = ~self.abstained
+        np.add.at(confusion, (self.labels[answered], self.predictions[answered]), 1)
         return confusion
 
     @property
     def class_accuracies(self) -> np.ndarray:
         """``[C]`` fraction of a class's clips that are recognised; NaN for a class without clips."""
-        clips = self.confusion.sum(axis=1)
+        clips = self.clips
         return np.where(clips > 0, np.diag(self.confusion) / np.maximum(clips, 1), np.nan)
 
     @property

@@ -95,6 +95,12 @@ def comparison(
     return f"{table(header, rows)}\n{missing}"
 
 
+def abstained(metrics: Metrics) -> str:
+    """``3 of 40 clips without a pose count as wrong``; empty where the model answers for every clip."""
+    count = int(metrics.abstained.sum())
+    return f"{count} of {len(metrics.labels)} clips without a pose count as wrong" if count else ""
+
+
 def _figures(metrics: Metrics) -> list[str]:
     return [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
 
@@ -110,6 +116,7 @@ def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], me
         "split": split,
         "folds": list(protocols.folds(recipe.data.dataset, protocol)),
         "clips": len(metrics.labels),
+        **({"abstained": int(metrics.abstained.sum())} if metrics.abstained.any() else {}),
         "views": dataclasses.asdict(recipe.evaluate),
         "top1": metrics.top1,
         "top5": metrics.top5,
@@ -127,34 +134,36 @@ def per_class(labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
         metrics: A :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        One dictionary per class; accuracy is empty for a class without clips.
+        One dictionary per class; accuracy is empty for a class without clips. With ``abstained``, the class's clips
+        that the model has no answer for, where there are any at all.
     """
     rows: list[dict[str, Any]] = []
-    for label, counts, accuracy in zip(labels, metrics.confusion, metrics.class_accuracies):
+    for label, counts, clips, accuracy in zip(labels, metrics.confusion, metrics.clips, metrics.class_accuracies):
         true = len(rows)
         wrong = np.where(np.arange(len(counts)) == true, 0, counts)
         rows.append(
             {
                 "class": label,
-                "clips": int(counts.sum()),
+                "clips": int(clips),
                 "correct": int(counts[true]),
                 "accuracy": "" if np.isnan(accuracy) else round(float(accuracy), 4),
                 "most_often_taken_for": labels[int(wrong.argmax())] if wrong.any() else "",
                 "times": int(wrong.max()),
+                **({"abstained": int(clips - counts.sum())} if metrics.abstained.any() else {}),
             }
         )
     return rows
 
 
 def predictions(ids: Sequence[str], labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
-    """Rows of ``predictions.csv``: one per clip, in the order of the split."""
+    """Rows of ``predictions.csv``: one per clip, in the order of the split; no prediction where the model abstains."""
     found = metrics.predictions
     return [
         {
             "id": clip_id,
             "label": labels[true],
-            "prediction": labels[predicted],
-            "score": round(float(scores[predicted]), 6),
+            "prediction": "" if predicted < 0 else labels[predicted],
+            "score": round(float(scores[max(predicted, 0)]), 6),
             "correct": int(true == predicted),
         }
         for clip_id, true, predicted, scores in zip(ids, metrics.labels, found, metrics.scores)
@@ -162,9 +171,16 @@ def predictions(ids: Sequence[str], labels: Sequence[str], metrics: Metrics) -> 
 
 
 def confusion(labels: Sequence[str], metrics: Metrics) -> tuple[list[str], list[list]]:
-    """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class."""
+    """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class.
+
+    A last column, ``abstained``, has the clips that the model has no answer for, where there are any.
+    """
     # Lists, as a class may have the name of the first column.
-    return ["true", *labels], [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
+    rows = [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
+    if not metrics.abstained.any():
+        return ["true", *labels], rows
+    lacking = metrics.clips - metrics.confusion.sum(axis=1)
+    return ["true", *labels, "abstained"], [[*row, int(count)] for row, count in zip(rows, lacking)]
 
 
 def confused_pairs(labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
@@ -178,8 +194,7 @@ def confused_pairs(labels: Sequence[str], metrics: Metrics) -> list[dict[str, An
         One dictionary per pair that occurs; ``share`` is the fraction of the true class's clips. With equal numbers
         the larger fraction comes first, then the order of the labels.
     """
-    confusion = metrics.confusion
-    clips = confusion.sum(axis=1)
+    confusion, clips = metrics.confusion, metrics.clips
     pairs = [(true, taken) for true, taken in zip(*np.nonzero(confusion)) if true != taken]
     pairs.sort(key=lambda pair: (-confusion[pair], clips[pair[0]]))
     return [

@@ -134,7 +134,7 @@ class StoredFeatures:
             data = pipeline.evaluation(records, protocol, "val", self._inputs, batch=self._batch)
             return data.map(lambda features, label, _: (features, label)).skip(first // self._batch)
 
-        count = records.count(protocol, split)
+        count = records.count(protocol, split, self._inputs)
         found = [(f"train-{view:03d}", count, training(view)) for view in range(self._stage.cache_frozen)]
         return [*found, ("val", records.count(protocol, "val"), validation)]
 

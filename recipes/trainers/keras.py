@@ -277,7 +277,14 @@ def train_stage(
         compile_model(trained, stage, recipe, records, model)
         if rows:
             checkpoints.read(len(rows), model=model, optimizer=trained.optimizer, **average)
-    steps = records.steps(protocol, recipe.data.train_on, batch)
+    steps = records.steps(protocol, recipe.data.train_on, batch, inputs=inputs)
+    clips = records.count(protocol, recipe.data.train_on)
+    without = clips - records.count(protocol, recipe.data.train_on, inputs)
+    if without:
+        text = (
+            f"{stage.name}: {without} of {clips} training clips have no pose, the network of poses is trained without"
+        )
+        _print(text, distribution.is_chief(strategy))
     if stored:
         stored.store()
         data, validation = stored.training(steps, first_epoch=len(rows)), stored.validation()

@@ -208,17 +208,17 @@ def read_poses(path: str | os.PathLike) -> np.ndarray:
         path: A file in a format that :mod:`tfrecords.converting.pose_files` reads.
 
     Returns:
-        ``[T, M, J, 3]`` float32.
+        ``[T, M, J, 3]`` float32; all zeros where nobody is in it.
 
     Raises:
-        UserError: No such file, an unknown format, nobody in it, or a joint that was measured in no frame.
+        UserError: No such file, an unknown format, or a joint that was measured in no frame.
     """
     from tfrecords.converting import persons, pose_files
 
     try:
         poses = pose_files.read(path)
         if poses.xyz is not None:
-            return np.asarray(persons.fill_gaps(poses).xyz)
+            return np.asarray(persons.fill_gaps(poses).xyz) if poses.confidence.any() else np.zeros_like(poses.xyz)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
     except ValueError as error:

@@ -32,6 +32,13 @@ _JPEGS = {signatures.pictures_name(signatures.JPEG, part): part for part in sche
 _PART_OF = (*_RAW.items(), *_JPEGS.items())
 
 
+class NobodySeen(UserError):
+    """A clip in which nobody's pose is known, for a model of poses alone."""
+
+    def __init__(self) -> None:
+        super().__init__("no person was seen in the clip (its poses are all zeros), and the model sees poses alone")
+
+
 def takes_video(definition: SignatureDef) -> bool:
     """Whether a signature takes pictures."""
     return bool(set(definition.inputs) & (set(_RAW) | set(_JPEGS)))
@@ -116,6 +123,7 @@ def clip_tensors(definition: SignatureDef, clips: Sequence[Clip], pose_fps: floa
         Arrays with a batch axis of as many clips.
 
     Raises:
+        NobodySeen: The signature takes poses alone, and those of a clip are all zeros.
         UserError: A clip lacks what the signature needs, has what it does not take, or does not fit it; or the clips
             have different shapes.
     """
@@ -156,6 +164,8 @@ def _clip_tensors(definition: SignatureDef, frames, poses, pose_fps) -> dict[str
             if poses is None:
                 raise UserError("the model needs poses: give a pose file")
             tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]], pose_fps)
+            if not tensors[name].any() and not takes_video(definition):
+                raise NobodySeen
         elif name == signatures.RECORDS:
             raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
         else:

@@ -32,7 +32,7 @@ import numpy as np
 from serving.client.client import AsyncClient, Client
 from serving.client.clips import encode_jpeg
 from serving.client.estimation import Estimation, of_window
-from serving.client.request import filled
+from serving.client.request import NobodySeen, filled
 from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.time_line import Row, RowBuilder
 from zoo.shared.errors import UserError
@@ -196,6 +196,7 @@ def predict(
 
     Yields:
         A :class:`~serving.client.time_line.Row` per window, as soon as its response and those before it have arrived.
+        Where no person is seen and the model sees poses alone, there is no prediction, and smoothing starts anew.
 
     Raises:
         UserError: As :meth:`serving.client.Client.predict`, or as the stream.
@@ -214,9 +215,10 @@ def predict(
 
     def request(clip):
         start, end, pictures, joints = clip
-        if _is_empty(pictures, joints, estimation):
+        try:
+            return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        except NobodySeen:
             return start, end, None
-        return start, end, client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     for start, end, prediction in _in_order(request, clips, in_flight, stopped):
         yield build_row(start, end, prediction)
@@ -244,9 +246,10 @@ async def predict_async(
     rate = _pose_rate(frames, plan, pose_fps)
 
     async def request(start, end, pictures, joints):
-        if _is_empty(pictures, joints, estimation):
+        try:
+            return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
+        except NobodySeen:
             return start, end, None
-        return start, end, await client.predict(pictures, joints, outputs=outputs, pose_fps=rate)
 
     async def feed():
         while True:
@@ -279,11 +282,6 @@ def _of_stream(
     if timed is None or estimation is None:
         return timed
     return estimation.follow(timed, plan.fps, live=getattr(frames, "live", False), encode=encode)
-
-
-def _is_empty(pictures, joints, estimation: Estimation | None) -> bool:
-    """Whether a window has nothing to classify: no pictures are sent, and nobody was found."""
-    return estimation is not None and pictures is None and not joints.any()
 
 
 def _clips(

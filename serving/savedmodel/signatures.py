@@ -25,6 +25,9 @@ Signatures:
 A model that reads the joints' pixel coordinates (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with its
 inputs: a record has the box that its pictures were cut out of, frames alone do not.
 
+A clip whose poses are all zeros has no pose: a network of pictures and poses answers from the pictures, and of a
+network of poses alone all probabilities are equal and all logits 0.
+
 Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
 ``jpegs_left_hand`` and so on. Outputs, one row per clip:
 
@@ -313,7 +316,10 @@ def build(
 
     def function(signature):
         def serve(**request):
-            computed = network(features(signature, inputs, request))
+            fed = features(signature, inputs, request)
+            computed = network(fed)
+            if inputs.poses_alone:
+                computed = _equal_without_pose(computed, fed)
             clips = tf.shape(computed["probabilities"])[0]
             kept = {name: computed[name] for name in computed if name not in maps or signature == ATTENTION}
             if inputs.framing == "person" and inputs.frames and request_of(signature, inputs) != EXAMPLES:
@@ -329,6 +335,17 @@ def build(
         {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
     )
     return module, functions
+
+
+def _equal_without_pose(computed, fed):
+    """Outputs of a network of poses alone: of a clip without a pose all classes are equally probable."""
+    import tensorflow as tf
+
+    from zoo import layers
+
+    posed = layers.has_pose(list(fed.values()))[:, tf.newaxis]  # [B, 1]
+    equal = {"probabilities": 1.0 / computed["probabilities"].shape[1], "logits": 0.0}
+    return {name: tf.where(posed, values, equal[name]) for name, values in computed.items()}
 
 
 def _batched(specs):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 
 # Confidence of a joint. A sensor's own states are 2 tracked, 1 inferred (from other joints), 0 not tracked.
@@ -29,6 +29,7 @@ WIDEST = 0.8  # times as wide as high: a frame in which a body is wider shows fu
 MOST_WIDE_FRAMES = 0.69754  # fraction of such frames from which on the body is furniture
 FPS = 30.0  # of poses whose rate is not known
 LONGEST_GAP = 0.5  # seconds: what a person may do unseen in a longer one is not a straight line
+FEWEST_JOINTS = 0.5  # fraction of a body's joints that must be measured at all where the others may be replaced
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,6 +143,55 @@ def join(
     return Poses(xyz, confidence, xy)
 
 
+def absent(frames: int, persons: int, joints: int) -> Poses:
+    """The poses of a recording in which nobody's pose is known: all zeros, with pixel coordinates."""
+    shape = (frames, persons, joints)
+    xyz, xy = (np.zeros((*shape, values), np.float32) for values in (3, 2))
+    return Poses(xyz, np.zeros(shape, np.float32), xy)
+
+
+def with_all_joints(poses: Poses, layout: skeletons.Layout) -> Poses:
+    """Poses in which no person lacks a joint in all frames, such as feet that the picture does not show.
+
+    Such a joint is put on the nearest joint along the bones that was measured in the same frame, with the confidence
+    :data:`INTERPOLATED`. A person of whose joints less than :data:`FEWEST_JOINTS` were measured in any frame is left
+    out: nobody's pose is known then.
+
+    Args:
+        poses: :class:`Poses`; a confidence of 0 marks what was not measured.
+        layout: A :class:`zoo.skeletons.Layout`.
+
+    Returns:
+        :class:`Poses`, whose other gaps are still there.
+    """
+    known = poses.confidence > 0  # [T, M, J]
+    xyz, xy = (None if values is None else np.array(values) for values in (poses.xyz, poses.xy))
+    confidence = np.array(poses.confidence)
+    for person in np.flatnonzero(known.any(axis=(0, 2))):
+        ever = known[:, person].any(axis=0)  # [J]
+        if ever.mean() < FEWEST_JOINTS:
+            confidence[:, person] = ABSENT
+            continue
+        for joint in np.flatnonzero(~ever):
+            for near in _nearest_joints(layout, joint):
+                free = (confidence[:, person, joint] == 0) & known[:, person, near]  # frames
+                for values in (v for v in (xyz, xy) if v is not None):
+                    values[free, person, joint] = values[free, person, near]
+                confidence[free, person, joint] = INTERPOLATED
+    return Poses(xyz, confidence, xy)
+
+
+def _nearest_joints(layout, joint):
+    """The other joints of a layout, in the order of their distance along the bones."""
+    found = [joint]
+    for near in found:  # which grows
+        for first, second in layout.bones:
+            for one, other in ((first, second), (second, first)):
+                if one == near and other not in found:
+                    found.append(other)
+    return found[1:]
+
+
 def of_count(poses: Poses, persons: int) -> Poses:
     """Poses of so many persons: the first ones, and absent ones where there are fewer.
 
@@ -240,11 +290,12 @@ def fill_gaps(
         :data:`INTERPOLATED`.
 
     Raises:
-        RejectedClip: Nobody was measured in any frame, or a joint of a person who is there in none.
+        MissingPoses: Nobody was measured in any frame.
+        RejectedClip: A joint of a person who is there was measured in none.
     """
     known = poses.confidence > 0  # [T, M, J]
     if not known.any():
-        raise RejectedClip(f"no skeleton in any of its {len(poses)} frames")
+        raise MissingPoses(f"no skeleton in any of its {len(poses)} frames")
     parts = [values for values in (poses.xyz, poses.xy) if values is not None]
     values = np.concatenate(parts, axis=-1).astype(np.float32)  # [T, M, J, 3 + 2]
     confidence = np.array(poses.confidence, np.float32)

@@ -3,19 +3,21 @@
 ==========  ========================================================================================================
 ``.npy``    an array ``[T, M, J, 3]`` or ``[T, J, 3]``, metres
 ``.npz``    the arrays ``xyz`` (as above), ``xy`` ``[T, M, J, 2]`` pixels and ``confidence`` ``[T, M, J]``, at least one
-            of the first two; or a single array of any name, which is ``xyz``
+            of the first two, and perhaps ``layout``, the skeleton's name, and ``fps``; or a single array of any name,
+            which is ``xyz``
 ``.json``   an object with the same keys; ``skeletons`` is another name of ``xyz``
 ``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; all counted from 0, ``x,y,z`` or
             the pixels ``u,v`` or both, ``person`` and ``confidence`` may be missing
 ==========  ========================================================================================================
 
 Where a confidence is not given, a joint at exactly zero was not measured. Metres are camera coordinates: x to the
-right, y upwards, z forwards.
+right, y upwards, z forwards. :func:`write` writes the first of these that holds everything, ``.npz``.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -24,23 +26,58 @@ import pathlib
 import numpy as np
 
 from tfrecords.converting import persons
-from zoo.shared import messages
+from zoo.shared import files, messages
 
 SUFFIXES = (".npy", ".npz", ".json", ".csv")
 _VALUES = {"xyz": 3, "xy": 2, "confidence": 1}
+_FACTS = ("layout", "fps")
 _COLUMNS = {"xyz": ("x", "y", "z"), "xy": ("u", "v"), "confidence": ("confidence",)}
 _LARGEST = 100_000_000  # values: a CSV that names frame 10**12 must not take all memory
 
 
-def read(path: str | os.PathLike) -> persons.Poses:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FilePoses(persons.Poses):
+    """Poses from a file, and what it states about them.
+
+    Attributes:
+        layout: Name of the skeleton layout; empty where the file has none.
+        fps: Poses per second; 0 where the file has none.
+    """
+
+    layout: str = ""
+    fps: float = 0.0
+
+
+def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float) -> None:
+    """Writes poses into a ``.npz`` file, whole; the same poses give the same bytes.
+
+    Args:
+        path: The file; its folder is made if missing.
+        poses: :class:`~tfrecords.converting.persons.Poses`.
+        layout: Name of their skeleton layout.
+        fps: Poses per second.
+
+    Example:
+        >>> import tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "clip.npz")
+        >>> write(path, persons.Poses(np.ones((4, 1, 33, 3)), np.ones((4, 1, 33))), layout="blazepose_33", fps=30.0)
+        >>> read(path).layout, read(path).xyz.shape
+        ('blazepose_33', (4, 1, 33, 3))
+    """
+    arrays = {name: getattr(poses, name) for name in _VALUES}
+    arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items() if array is not None}
+    with files.whole_file(path) as partial:
+        np.savez(partial, **arrays, layout=np.array(layout), fps=np.array(fps, np.float64))
+
+
+def read(path: str | os.PathLike) -> FilePoses:
     """Poses from a file.
 
     Args:
         path: The file, of one of :data:`SUFFIXES`.
 
     Returns:
-        :class:`tfrecords.converting.persons.Poses` as they are in the file: gaps are not filled, and numbers may be
-        infinite.
+        :class:`FilePoses` as they are in the file: gaps are not filled, and numbers may be infinite.
 
     Raises:
         OSError: It cannot be read.
@@ -53,13 +90,28 @@ def read(path: str | os.PathLike) -> persons.Poses:
         raise ValueError(f"unknown pose format {path.suffix!r}, expected one of {', '.join(SUFFIXES)}")
     data = path.read_bytes()
     try:
-        values = {name: np.asarray(value, np.float32) for name, value in readers[suffix](data).items()}
+        values = readers[suffix](data)
+        facts = _facts({name: values.pop(name) for name in _FACTS if name in values})
+        values = {name: np.asarray(value, np.float32) for name, value in values.items()}
     except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
         raise ValueError(f"damaged or not poses ({messages.one_line(error)})") from None
-    return _poses(values)
+    return FilePoses(*_poses(values), **facts)
+
+
+def _facts(found):
+    """``layout`` and ``fps`` as far as a file has them."""
+    facts = {}
+    if "layout" in found:
+        facts["layout"] = str(np.asarray(found["layout"]).item())
+    if "fps" in found:
+        facts["fps"] = float(np.asarray(found["fps"]).item())
+        if not 0 <= facts["fps"] < np.inf:
+            raise ValueError(f"fps is {facts['fps']:g}, expected frames per second")
+    return facts
 
 
 def _poses(values):
+    """``(xyz, confidence, xy)``, of which the first or last may be ``None``."""
     if not {"xyz", "xy"} & set(values):
         raise ValueError("neither xyz nor xy in it")
     arrays = {}
@@ -81,7 +133,7 @@ def _poses(values):
     elif not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("confidence outside 0 to 1")
     confidence = np.where(np.all([np.isfinite(p).all(axis=-1) for p in positions], axis=0), confidence, persons.ABSENT)
-    return persons.Poses(arrays.get("xyz"), confidence, arrays.get("xy"))
+    return arrays.get("xyz"), confidence, arrays.get("xy")
 
 
 def _read_numpy(data):
@@ -91,9 +143,9 @@ def _read_numpy(data):
     with loaded:
         if len(loaded.files) == 1 and loaded.files[0] not in _VALUES:
             return {"xyz": loaded[loaded.files[0]]}
-        unknown = sorted(set(loaded.files) - set(_VALUES))
+        unknown = sorted({*loaded.files} - {*_VALUES, *_FACTS})
         if unknown:
-            raise ValueError(f"arrays {', '.join(unknown)}, expected {', '.join(_VALUES)}")
+            raise ValueError(f"arrays {', '.join(unknown)}, expected {', '.join((*_VALUES, *_FACTS))}")
         return {name: loaded[name] for name in loaded.files}
 
 
@@ -103,7 +155,7 @@ def _read_json(data):
         raise ValueError("no JSON object")
     if "skeletons" in content:
         content = {**content, "xyz": content["skeletons"]}
-    return {name: content[name] for name in _VALUES if name in content}
+    return {name: content[name] for name in (*_VALUES, *_FACTS) if name in content}
 
 
 def _read_csv(data):

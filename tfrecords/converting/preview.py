@@ -46,8 +46,7 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
     Raises:
         UserError: There is no such clip, none can be read, or the picture cannot be written.
     """
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"--preview {path}: expected the name of a .png or .jpg file")
+    check(path)
     infos = list(source.index().clips)
     if clip is not None:
         infos = [info for info in infos if info.id == clip]
@@ -73,6 +72,18 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
     return len(rows), FRAMES
 
 
+def check(path: pathlib.Path) -> None:
+    """:class:`UserError` unless a path is that of a picture in a folder that is there."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--preview {path}: expected the name of a .png or .jpg file")
+    if not path.parent.is_dir():
+        raise UserError(_failed(path))
+
+
+def _failed(path):
+    return f"--preview {path}: cannot be written, expected a folder that is there and writable"
+
+
 def _spread(infos):
     """The clips in an order that takes one of each class, then another of each, ..."""
     seen = {}
@@ -84,16 +95,17 @@ def _spread(infos):
 
 def _row(source, info):
     """Frames of a clip with boxes and joints, over the pictures cut out of them; and its poses."""
-    recording = source.recording(info) if source.parts else None
-    poses = source.poses_of(info, recording) if source.with_poses else None
+    recording = source.recording(info) if source.reads_recordings else None
+    poses = source.known_poses(info, recording)
     count = len(poses) if poses is not None else sum(1 for _ in recording)
     chosen = {round((step + 0.5) * count / FRAMES - 0.5) for step in range(FRAMES)}
-    if recording is None:
+    if recording is None or not source.parts:
         columns = [_skeletons(poses, number, source.layout, HEIGHT, WIDTH) for number in sorted(chosen)]
     else:
         columns = _frames(source, recording, poses, chosen)
     picture = np.concatenate(columns, axis=1)
     text = f"{info.id}  {source.labels[info.label]}  {count} frames"
+    text += "  no pose" if source.with_poses and poses is None else ""
     _print(picture, text, (6, 18), (255, 255, 255))
     return picture, poses
 
@@ -170,9 +182,6 @@ def _print(picture, text, where, colour, size=0.5):
 
 
 def _write(path, picture):
-    failed = f"--preview {path}: cannot be written, expected a folder that is there and writable"
-    if not path.parent.is_dir():
-        raise UserError(failed)
     with files.whole_file(path) as partial:
         if not cv2.imwrite(str(partial), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-            raise UserError(failed)
+            raise UserError(_failed(path))

@@ -15,6 +15,8 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfrecords import protocols, schema
 from tfrecords.converting import plausibility
 from tfrecords.errors import RejectedClip
@@ -114,10 +116,12 @@ def write_shard(
     Returns:
         The shard's report, from which the manifest is made: ``file``, ``clips``, ``bytes``, ``sha256``, ``frames``,
         ``parts``, ``counts`` per class, subject and camera, ``poses`` (of each clip what
-        :func:`tfrecords.converting.plausibility.measure` gives) and ``rejected``.
+        :func:`tfrecords.converting.plausibility.measure` gives), ``rejected``, and ``without_poses``, the numbers of
+        the records whose poses are all zeros.
     """
     report: dict[str, Any] = {
         "file": shard.file, "clips": 0, "frames": 0, "parts": list(schema.PARTS), "poses": [], "rejected": [],
+        "without_poses": [],
     }  # fmt: skip
     counts: dict[str, collections.Counter] = {name: collections.Counter() for name in COUNTS}
 
@@ -129,6 +133,8 @@ def write_shard(
             except RejectedClip as reason:
                 report["rejected"].append({"id": info.id, "reason": str(reason)})
             else:
+                if clip.pose_confidence is not None and not np.any(clip.pose_confidence):
+                    report["without_poses"].append(report["clips"])
                 report["clips"] += 1
                 report["frames"] += clip.num_frames
                 report["parts"] = [part for part in report["parts"] if part in clip.images]

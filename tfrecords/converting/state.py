@@ -14,7 +14,7 @@ from zoo.shared import files
 from zoo.shared.errors import UserError
 
 _LOCK = ".lock"
-_LOCK_PATIENCE = 2.0  # seconds a killed conversion's workers may take to end
+LOCK_PATIENCE = 10.0  # seconds a killed command's workers may take to end: those that are starting take longest
 _WORDS = {"source_clips": "number of clips in the source", "source_sha256": "ids of the clips in the source"}
 
 
@@ -51,7 +51,7 @@ def fill(
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--out {directory}: a file is in the way, expected a folder or a new name") from None
     busy = f"{directory}: another conversion is writing there, wait for it or use another --out"
-    with files.locked(directory / _LOCK, busy, _LOCK_PATIENCE) as lock:
+    with files.locked(directory / _LOCK, busy, LOCK_PATIENCE) as lock:
         complete = _complete(directory, identity)  # another conversion may have ended while this one waited
         if complete:
             return complete, False

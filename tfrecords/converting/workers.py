@@ -1,16 +1,17 @@
-"""Worker processes: shards written by several processes of this machine, one shard at a time each."""
+"""Worker processes: work done by several processes of this machine, such as shards that are written, one each."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import pathlib
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import reduction
 from typing import TYPE_CHECKING, Any
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
     from tfrecords.datasets.base import Source
 
 
+Work = Callable[[Any, Callable[[], None]], Any]
+"""A function of a task, and of a function to call after each step of it."""
+
+
 @dataclasses.dataclass
 class _Worker:
     """What a worker process knows: set once when it starts."""
 
-    source: Source
-    directory: pathlib.Path | None
-    done: Any  # clips done by all workers
+    work: Work
+    done: Any  # steps done by all workers
 
-    def on_clip(self):
+    def on_step(self):
         with self.done.get_lock():
             self.done.value += 1
 
@@ -73,8 +77,12 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _work(shard):
-    return shards.write_shard(_worker.source, shard, _worker.directory, _worker.on_clip)
+def _work(task):
+    return _worker.work(task, _worker.on_step)
+
+
+def _write_shard(source, directory, shard, on_clip):
+    return shards.write_shard(source, shard, directory, on_clip)
 
 
 def run(
@@ -98,6 +106,25 @@ def run(
     Returns:
         Shard -> report.
     """
+    return each(functools.partial(_write_shard, source, directory), todo, workers, bar, lock)
+
+
+def each(
+    work: Work, todo: Sequence[Any], workers: int | None, bar: Any, lock: int | None, kept: str = "complete shards"
+) -> dict[Any, Any]:
+    """Does a piece of work for each of several tasks in worker processes.
+
+    Args:
+        work: A function of a task and of a function that it calls after each step; it is pickled.
+        todo: The tasks, hashable.
+        workers: Processes; default: one per core.
+        bar: A progress bar, updated by steps.
+        lock: Descriptor of a lock that every worker holds as well; ``None``: none.
+        kept: What a worker that is killed leaves undamaged, for the message.
+
+    Returns:
+        Task -> what ``work`` returned.
+    """
     if not todo:
         return {}
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
@@ -107,12 +134,12 @@ def run(
         max_workers=min(workers or _cores(), len(todo)),
         mp_context=context,
         initializer=_start_worker,
-        initargs=(None if lock is None else _Inherited(lock), source, directory, done),
+        initargs=(None if lock is None else _Inherited(lock), work, done),
     )
     reports, shown = {}, 0
     try:
         with _ctrl_c_held():  # workers inherit it: ctrl-C reaches the whole group, and ending them is our task
-            futures = {pool.submit(_work, shard): shard for shard in todo}
+            futures = {pool.submit(_work, task): task for task in todo}
         pending = set(futures)
         while pending:
             finished, pending = concurrent.futures.wait(
@@ -130,8 +157,8 @@ def run(
             worker.kill()
         if isinstance(error, BrokenProcessPool):
             raise UserError(
-                "a worker process was killed (out of memory?); complete shards are kept, run the same command to go "
-                "on, with fewer --workers if memory is short"
+                f"a worker process was killed (out of memory?); {kept} are kept, run the same command to go on, with "
+                "fewer --workers if memory is short"
             ) from None
         raise
     finally:

@@ -26,6 +26,7 @@ from tfrecords.converting import plausibility, state
 from tfrecords.converting import shards as shard_files
 from tfrecords.converting import workers as worker_processes
 from tfrecords.converting.shards import CLIPS_PER_SHARD
+from tfrecords.manifest import WITHOUT_POSES
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -116,6 +117,7 @@ def rewrite(
     directory = storage.folder(directory)
     shards = manifest.shards(found)
     todo = {shard["file"]: shard["clips"] for shard in shards}
+    unposed = {shard["file"]: {key: shard[key] for key in (WITHOUT_POSES,) if key in shard} for shard in shards}
     identity = {
         "schema_version": schema.SCHEMA_VERSION,
         "dataset": found["dataset"],
@@ -133,7 +135,7 @@ def rewrite(
         reports = {}
         for file in missing:
             written = shard_files.write_records(directory / file, records(file, bar))
-            reports[file] = {"file": file, "clips": todo[file], **written}
+            reports[file] = {"file": file, "clips": todo[file], **written, **unposed[file]}
             shard_files.save_report(directory, reports[file])
         return reports
 
@@ -202,7 +204,10 @@ def _manifest(source, index, identity, plan, reports):
         cell["clips"] += report["clips"]
         for label, clips in report["counts"]["per_class"].items():
             cell["per_class"][label] = cell["per_class"].get(label, 0) + clips
-        cell["shards"].append({key: report[key] for key in ("file", "clips", "bytes", "sha256") if key in report})
+        kept = {key: report[key] for key in ("file", "clips", "bytes", "sha256") if key in report}
+        if report.get(WITHOUT_POSES):
+            kept[WITHOUT_POSES] = report[WITHOUT_POSES]
+        cell["shards"].append(kept)
         frames += report["frames"]
         poses += report.get("poses", [])  # a conversion that was begun by an earlier version has none
         rejected += report["rejected"]

@@ -15,12 +15,15 @@ import numpy as np
 
 from tfrecords import protocols, schema
 from tfrecords.converting import crops, persons, video
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
+from tfrecords.estimation import arguments as estimation_arguments
+from tfrecords.estimation import estimator, recordings
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
+MISSING_POSES = ("reject", "keep")
 Recording = Union[video.Video, video.Pictures]
 Poses = persons.Poses
 
@@ -115,53 +118,109 @@ class VideoSource(Source):
     """A dataset of recordings with skeletons beside them: pictures are cut out where the skeletons are.
 
     Either may be left out: ``parts=()`` stores poses alone; ``poses=False`` stores the video alone, whole, as a square
-    with black borders, because it is unknown where in it the person is.
+    with black borders, because it is unknown where in it the person is. Poses may be estimated from the video instead
+    of read: it is then decoded twice, for the poses and for the pictures, as a long one does not fit into memory.
 
     Args:
         folder: The download.
         parts: Body parts to store, some of :data:`tfrecords.schema.PARTS`.
         size: Side of the stored pictures in pixels.
-        poses: Read and store the skeletons.
+        poses: Store skeletons.
+        estimation: How they are estimated; default: they are read.
+        missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
+            stores poses that are all zeros, with confidence 0, and the frames whole, also as the pictures of hands.
+            Default: ``keep`` where poses are estimated, else ``reject``, as the papers do.
+
+    Class attributes:
+        has_pose_files: Whether the dataset has skeletons to read.
+        focal_per_width: Focal length of its camera, as a multiple of a picture's width; 0 where it is not known.
 
     A subclass gives :meth:`recording` and :meth:`poses_of` besides what every source gives.
     """
 
+    has_pose_files = True
+    focal_per_width: float = 0.0
+
     def __init__(
-        self, folder: str | os.PathLike, *, parts: Sequence[str] = ("full_body",), size: int = SIZE, poses: bool = True
+        self,
+        folder: str | os.PathLike,
+        *,
+        parts: Sequence[str] = ("full_body",),
+        size: int = SIZE,
+        poses: bool = True,
+        estimation: recordings.Settings | None = None,
+        missing_poses: str | None = None,
     ):
         self.folder = pathlib.Path(folder)
-        self.parts, self.size, self.with_poses = tuple(parts), size, poses
+        self.parts, self.size, self.with_poses, self.estimation = tuple(parts), size, poses, estimation
+        self.keeps_missing_poses = (missing_poses or ("keep" if estimation else "reject")) == "keep"
+        if estimation:
+            self.layout = estimation.layout or estimator.get(estimation.estimator).layout
+            self.persons = estimation.persons
         if not poses:
             self.layout, self.persons = "", 0
 
+    @property
+    def reads_poses(self) -> bool:
+        """Whether skeletons are read."""
+        return self.with_poses and self.estimation is None
+
+    @property
+    def reads_recordings(self) -> bool:
+        """Whether recordings are read: for pictures, or to estimate poses."""
+        return bool(self.parts) or self.estimation is not None
+
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--source``, ``--parts``, ``--size`` and ``--no-poses``."""
+        """Adds ``--source``, ``--parts``, ``--size``, ``--no-poses``, ``--poses``, the options of estimation and
+        ``--missing-poses``.
+        """
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         add_picture_arguments(parser)
-        parser.add_argument(
+        poses = parser.add_mutually_exclusive_group()
+        poses.add_argument(
             "--no-poses", action="store_true", help="video alone: skeletons are not read, frames are stored whole"
         )
+        add_poses_argument(poses, cls.has_pose_files)
+        add_missing_poses_argument(parser)
+        estimation_arguments.add(parser.add_argument_group("with --poses estimate"))
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> VideoSource:
         """The source that parsed arguments describe."""
         return cls(require_folder(arguments.source), **cls.picture_options(arguments))
 
-    @staticmethod
-    def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
-        """``parts``, ``size`` and ``poses`` from parsed arguments; :class:`UserError` where they go not together."""
+    @classmethod
+    def picture_options(cls, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
         if arguments.no_poses and parts != ("full_body",):
             raise UserError(
                 f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
                 "pictures nothing is left: leave one of the two out"
             )
-        return {"parts": parts, "size": size, "poses": not arguments.no_poses}
+        estimation = cls.estimation_of(arguments)
+        missing = missing_poses(arguments, poses=not arguments.no_poses, parts=parts, is_estimated=bool(estimation))
+        poses = not arguments.no_poses
+        return {"parts": parts, "size": size, "poses": poses, "estimation": estimation, "missing_poses": missing}
+
+    @classmethod
+    def estimation_of(cls, arguments: argparse.Namespace) -> recordings.Settings | None:
+        """How poses are estimated; ``None`` where they are not. A dataset's own layout and persons are kept, so that
+        what was trained on its sensor's skeletons fits.
+        """
+        if arguments.poses != "estimate" or arguments.no_poses:
+            estimation_arguments.refuse(arguments)
+            return None
+        return estimation_arguments.settings(arguments, layout=cls.layout, persons=cls.persons)
 
     def options(self) -> dict[str, Any]:
-        """What is stored: parts, size, poses."""
-        out = {"parts": list(self.parts), "poses": self.with_poses}
+        """What is stored: parts, size, poses and how they are estimated, and whether clips without poses are."""
+        out: dict[str, Any] = {"parts": list(self.parts), "poses": self.with_poses}
+        if self.estimation:
+            out.update(self.estimation.options(), poses="estimate", layout=self.layout)
+        if self.keeps_missing_poses:
+            out["missing_poses"] = "keep"
         return {**out, "size": self.size} if self.parts else out
 
     @abc.abstractmethod
@@ -173,7 +232,9 @@ class VideoSource(Source):
 
     @abc.abstractmethod
     def poses_of(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
-        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps; ``RejectedClip`` or ``ValueError``.
+        """The :class:`tfrecords.converting.persons.Poses` of a clip, without gaps.
+
+        Raises ``MissingPoses`` where nobody's is known; ``RejectedClip`` or ``ValueError``.
 
         Args:
             info: The clip.
@@ -189,10 +250,39 @@ class VideoSource(Source):
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
         """
+        layout = skeletons.get(self.layout)
+        if self.keeps_missing_poses:
+            poses = persons.with_all_joints(poses, layout)
         try:
-            return persons.fill_gaps(poses, skeletons.get(self.layout), fps=self.fps, longest=longest)
+            return persons.fill_gaps(poses, layout, fps=self.fps, longest=longest)
         except RejectedClip as reason:
-            raise RejectedClip(f"{name}: {reason}") from None
+            raise type(reason)(f"{name}: {reason}") from None
+
+    def known_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses | None:
+        """The poses of a clip, estimated or :meth:`poses_of` it.
+
+        ``None`` where poses are not wanted, or nobody's is known and such clips are kept; ``MissingPoses`` where they
+        are not.
+        """
+        if not self.with_poses:
+            return None
+        if self.estimation is not None:
+            return self._estimated(recording)
+        try:
+            return self.poses_of(info, recording)
+        except MissingPoses:
+            if not self.keeps_missing_poses:
+                raise
+            return None
+
+    def _estimated(self, recording):
+        settings = self.estimation
+        if not settings.focal_length:
+            settings = dataclasses.replace(settings, focal_length=self.focal_per_width * recording.width)
+        poses = recordings.estimate(recording, settings)
+        if not (self.keeps_missing_poses or poses.confidence.any()):
+            raise MissingPoses("nobody is found in its frames (--missing-poses keep keeps it)")
+        return poses
 
     @staticmethod
     def projected(poses: persons.Poses, recording: Recording, focal_length: float) -> persons.Poses:
@@ -217,10 +307,13 @@ class VideoSource(Source):
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
             where it is unknown where the joints are in it.
         """
-        if poses is None or poses.xy is None:
+        whole = np.array([crops.whole_box(recording.width, recording.height)])
+        if poses is None or not poses.confidence.any():
+            return dict.fromkeys(self.parts, whole)
+        if poses.xy is None:
             if self.parts != ("full_body",):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
-            return {"full_body": np.array([crops.whole_box(recording.width, recording.height)])}
+            return {"full_body": whole}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
@@ -235,18 +328,25 @@ class VideoSource(Source):
     def read(self, info: schema.ClipInfo) -> schema.Clip:
         """One clip."""
         try:
-            recording = self.recording(info) if self.parts else None
-            poses = self.poses_of(info, recording) if self.with_poses else None
-            if recording is None:
-                return self._clip(info, poses, self.fps)
+            recording = self.recording(info) if self.reads_recordings else None
+            poses = self.known_poses(info, recording)
+            if recording is None or not self.parts:
+                return self._clip(info, poses, self.fps_of(info, recording))
             boxes = self.boxes(poses, recording)
             images, length = self._cut(recording, boxes, len(poses) if poses is not None else None)
         except ValueError as error:
             raise RejectedClip(str(error)) from None
         boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
         boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
-        poses = None if poses is None else poses.first(length)
-        return self._clip(info, poses, recording.fps or self.fps, images=images, boxes=boxes)
+        if poses is not None:
+            poses = poses.first(length)
+        elif self.with_poses:
+            poses = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
+        return self._clip(info, poses, self.fps_of(info, recording), images=images, boxes=boxes)
+
+    def fps_of(self, info: schema.ClipInfo, recording: Recording | None) -> float:
+        """Frames per second of a clip: its recording's, the dataset's where there is none or it states none."""
+        return (recording.fps if recording is not None else 0) or self.fps
 
     def _clip(self, info, poses, fps, **pictures):
         if poses is not None:
@@ -311,11 +411,11 @@ class PairedSource(VideoSource):
         """
         found, rejected = find_files(self.folder, {e: e for e in self._endings()}, lambda stem: self.parse_id(stem).id)
         files: dict[str, dict[str, pathlib.Path]] = {}
-        if self.with_poses:
+        if self.reads_poses:
             files["poses"] = {}
             for ending in reversed(self.poses_endings):
                 files["poses"].update(found[ending])
-        if self.parts:
+        if self.reads_recordings:
             files["video"] = found[self.video_ending]
         return files, rejected
 
@@ -324,19 +424,57 @@ class PairedSource(VideoSource):
         return " and ".join(f"{self.example}{ending}" for ending in self._endings())
 
     def _endings(self):
-        return (*(self.poses_endings if self.with_poses else ()), *([self.video_ending] if self.parts else ()))
+        return (
+            *(self.poses_endings if self.reads_poses else ()),
+            *([self.video_ending] if self.reads_recordings else ()),
+        )
 
     def path(self, info: schema.ClipInfo, kind: str) -> pathlib.Path:
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""
         path = self._files[kind].get(info.id)
         if path is None:
-            hint = "--parts none converts poses alone" if kind == "video" else "--no-poses converts videos alone"
-            raise RejectedClip(f"no {kind} of it ({hint})")
+            if kind == "poses":
+                raise MissingPoses("no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)")
+            raise RejectedClip(f"no {kind} of it (--parts none converts poses alone)")
         return path
 
     def recording(self, info: schema.ClipInfo) -> Recording:
         """The video."""
         return video.Video(self.path(info, "video"))
+
+
+def add_poses_argument(parser: argparse._ActionsContainer, has_pose_files: bool) -> None:
+    """Adds ``--poses``: where they are from."""
+    choices = ("files", "estimate") if has_pose_files else ("estimate",)
+    what = {"files": "skeletons are read", "estimate": "poses are estimated from the videos"}
+    parser.add_argument(
+        "--poses",
+        choices=choices,
+        default=choices[0],
+        help="; ".join(f"{choice}: {what[choice]}" for choice in choices),
+    )
+
+
+def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--missing-poses``."""
+    parser.add_argument(
+        "--missing-poses",
+        choices=MISSING_POSES,
+        help="clips in which nobody's pose is known: leave them out (default for skeletons that are read, as papers "
+        "do), or keep them with poses all zeros (default for estimated poses)",
+    )
+
+
+def missing_poses(
+    arguments: argparse.Namespace, *, poses: bool, parts: tuple[str, ...], is_estimated: bool
+) -> str | None:
+    """``--missing-poses``; :class:`~zoo.shared.errors.UserError` where it does not go with what is stored."""
+    if arguments.missing_poses == "keep" and not (poses and (parts or is_estimated)):
+        raise UserError(
+            "--missing-poses keep is for videos with poses: of a clip without a pose the video is left, and without "
+            "poses none are missing: leave it out"
+        )
+    return arguments.missing_poses
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,9 @@ import numpy as np
 from tfrecords import protocols, schema
 from tfrecords.converting import persons, pose_files, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
+from tfrecords.estimation import arguments as estimation_arguments
+from tfrecords.estimation import recordings
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -44,10 +46,11 @@ class Folder(base.VideoSource):
         table: Path of the CSV; the paths in it are relative to its folder.
         layout: Skeleton layout of the files of poses; empty without poses.
         persons: Persons M to store of each pose; those that a file has more of are left out.
-        fps: Frames per second of clips without a video.
+        fps: Frames per second of clips without a video, where their files of poses state none.
         focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
             pictures can be cut out around them.
-        pictures: ``parts`` and ``size`` as :class:`~tfrecords.datasets.base.VideoSource`.
+        pictures: ``parts``, ``size`` and ``estimation`` as :class:`~tfrecords.datasets.base.VideoSource`.
+        missing_poses: As there; with ``keep`` a line of the CSV may name no file of poses.
     """
 
     name = "folder"
@@ -64,11 +67,25 @@ class Folder(base.VideoSource):
         focal_length: float = 0.0,
         parts: Sequence[str] = ("full_body",),
         size: int = base.SIZE,
+        estimation: recordings.Settings | None = None,
+        missing_poses: str | None = None,
     ):
         self.layout, self.persons = layout, persons
-        super().__init__(pathlib.Path(table).parent, parts=parts, size=size, poses=bool(layout))
+        super().__init__(
+            pathlib.Path(table).parent,
+            parts=parts,
+            size=size,
+            poses=bool(layout or estimation),
+            estimation=estimation,
+            missing_poses=missing_poses,
+        )
         self.table, self.fps, self.focal_length = pathlib.Path(table), fps, focal_length
-        self._rows, self._protocols = _read_table(self.table, with_poses=bool(layout), with_pictures=bool(parts))
+        self._rows, self._protocols = _read_table(
+            self.table,
+            with_poses=self.reads_poses,
+            with_pictures=self.reads_recordings,
+            may_lack=("poses",) if self.keeps_missing_poses else (),
+        )
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
         self._validated = {column for column, split in used if split == "val"}
@@ -84,9 +101,11 @@ class Folder(base.VideoSource):
             help="table of the clips: columns video, poses, label, split, ...",
         )
         base.add_picture_arguments(parser)
+        base.add_poses_argument(parser, has_pose_files=True)
         parser.add_argument(
             "--layout",
-            help=f"skeleton of the pose files, one of {', '.join(skeletons.LAYOUTS)}; default: no poses",
+            help=f"skeleton of the poses, one of {', '.join(skeletons.LAYOUTS)}; default: no poses, or with --poses "
+            "estimate the estimator's own",
         )
         parser.add_argument(
             "--persons",
@@ -95,11 +114,19 @@ class Folder(base.VideoSource):
             metavar="M",
             help="persons stored per frame: the first M",
         )
-        parser.add_argument("--fps", type=float, default=30.0, help="frames per second of clips without a video")
+        base.add_missing_poses_argument(parser)
         parser.add_argument(
-            "--focal-length", type=float, default=0.0, metavar="PIXELS",
-            help="focal length of the camera, to find the joints in the pictures where pose files hold metres alone",
+            "--fps",
+            type=float,
+            default=30.0,
+            help="frames per second of clips without a video, where pose files state none",
+        )
+        parser.add_argument(
+            "--focal-length", type=float, metavar="PIXELS",
+            help="focal length of the camera: finds the joints in the pictures where pose files hold metres alone, and "
+            "the distances of persons with --poses estimate (default: 60 degrees of horizontal view)",
         )  # fmt: skip
+        estimation_arguments.add(parser.add_argument_group("with --poses estimate"), focal_length=False)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Folder:
@@ -110,20 +137,33 @@ class Folder(base.VideoSource):
                 skeletons.get(arguments.layout)
             except ValueError as error:
                 raise UserError(f"--layout: {error}") from None
-        elif parts != ("full_body",):
-            raise UserError(f"--parts {arguments.parts} needs poses: name their skeleton with --layout")
+        elif parts != ("full_body",) and arguments.poses != "estimate":
+            raise UserError(
+                f"--parts {arguments.parts} needs poses: name their skeleton with --layout, or give --poses estimate"
+            )
         for option, least in (("persons", 1), ("fps", 1e-3), ("focal_length", 0.0)):
             value = getattr(arguments, option)
-            if not least <= value < 1e6:
+            if value is not None and not least <= value < 1e6:
                 raise UserError(f"--{option.replace('_', '-')} {value}: expected a number from {least:g}")
+        estimation = None
+        if arguments.poses == "estimate":
+            estimation = estimation_arguments.settings(
+                arguments, layout=arguments.layout or "", persons=arguments.persons
+            )
+        else:
+            estimation_arguments.refuse(arguments, ("estimator", "model"))
         return cls(
             arguments.csv,
             layout=arguments.layout or "",
             persons=arguments.persons,
             fps=arguments.fps,
-            focal_length=arguments.focal_length,
+            focal_length=arguments.focal_length or 0.0,
             parts=parts,
             size=size,
+            estimation=estimation,
+            missing_poses=base.missing_poses(
+                arguments, poses=bool(arguments.layout or estimation), parts=parts, is_estimated=bool(estimation)
+            ),
         )
 
     def parse_id(self, clip_id: str) -> schema.ClipInfo:  # type: ignore[override]
@@ -170,14 +210,12 @@ class Folder(base.VideoSource):
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
-        path = self._path(info, "poses")
-        try:
-            found = pose_files.read(path)
-        except OSError as error:
-            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise RejectedClip(f"{path.name}: {error}") from None
+        if not self._rows[info.id]["poses"]:
+            raise MissingPoses("no file of poses in the CSV")
+        path, found = self._read_poses(info)
         layout = skeletons.get(self.layout)
+        if found.layout not in ("", self.layout):
+            raise RejectedClip(f"{path.name}: poses of the layout {found.layout}, --layout is {self.layout}")
         if found.confidence.shape[2] != layout.num_joints:
             joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
             raise RejectedClip(f"{path.name}: {joints}")
@@ -186,6 +224,21 @@ class Folder(base.VideoSource):
             _require_in_front(poses, layout, path.name)
             return self.projected(poses, recording, self.focal_length)
         return poses
+
+    def fps_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> float:
+        """The video's rate; without one that of the file of poses, and ``--fps`` where it states none."""
+        stated = 0.0 if recording is not None else self._read_poses(info)[1].fps
+        return stated or super().fps_of(info, recording)
+
+    def _read_poses(self, info):
+        """Path of a clip's file of poses, and what it holds."""
+        path = self._path(info, "poses")
+        try:
+            return path, pose_files.read(path)
+        except OSError as error:
+            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise RejectedClip(f"{path.name}: {error}") from None
 
     def _path(self, info, kind):
         return self.folder / self._rows[info.id][kind]
@@ -202,8 +255,15 @@ def _require_in_front(poses, layout, name):
         )
 
 
-def _read_table(path, *, with_poses, with_pictures):
-    """Clip's id -> its line of the CSV, and protocol -> its column."""
+def _read_table(path, *, with_poses, with_pictures, may_lack):
+    """Clip's id -> its line of the CSV, and protocol -> its column.
+
+    Args:
+        path: Of the CSV.
+        with_poses: Whether the column of poses is needed.
+        with_pictures: Whether the column of videos is.
+        may_lack: Columns that are needed, but may be empty.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
         delimiter, columns = _header(text)
@@ -231,7 +291,8 @@ def _read_table(path, *, with_poses, with_pictures):
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
     for number, row in rows:
-        _check(row, f"--csv {path} line {number}", needed, split_columns)
+        filled = [name for name in needed if name not in may_lack]
+        _check(row, f"--csv {path} line {number}", filled, split_columns)
     clips = {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
@@ -268,7 +329,8 @@ def _check(row, where, needed, split_columns):
     """Checks a line; makes numbers of its text."""
     for name in needed:
         if not row[name]:
-            raise UserError(f"{where}: no {name}, expected one")
+            hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
+            raise UserError(f"{where}: no {name}, expected one{hint}")
     row["label"] = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
     if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
         raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")

@@ -45,6 +45,7 @@ class MSRDaily(base.PairedSource):
     layout = "kinect_v1_20"
     persons = 1
     fps = 30.0
+    focal_per_width = nucla.FOCAL_LENGTH / nucla.FOCAL_WIDTH
     help = "MSR Daily Activity 3D (Wang et al., CVPR 2012)"
 
     @staticmethod

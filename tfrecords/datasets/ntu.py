@@ -23,7 +23,7 @@ import numpy as np
 from tfrecords import schema
 from tfrecords.converting import persons
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -56,8 +56,10 @@ ACTIONS = (
     "exchange things with other person", "support somebody with hand", "finger-guessing game (rock-paper-scissors)",
 )  # fmt: skip
 FRAME_WIDTH = 1920  # of the colour frames that the files' pixels refer to
+FOCAL_LENGTH = 1057  # pixels of these frames: the slope of the files' pixels over y / z
 
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+_LISTED = "listed by the authors: skeleton missing or incomplete"
 _LAYOUT = skeletons.get("kinect_v2_25")
 _JOINTS = _LAYOUT.num_joints
 
@@ -81,6 +83,7 @@ class NTU60(base.PairedSource):
     layout = _LAYOUT.name
     persons = 2
     fps = 30.0
+    focal_per_width = FOCAL_LENGTH / FRAME_WIDTH
     help = "NTU RGB+D 60 (Shahroudy et al., CVPR 2016)"
     # Setups, cameras, persons, repetitions and actions go from 1 to these.
     limits = (17, 3, 40, 2, 60)
@@ -95,15 +98,18 @@ class NTU60(base.PairedSource):
         super().add_arguments(parser)
         parser.add_argument(
             "--missing-skeletons", type=pathlib.Path, metavar="FILE",
-            help="the authors' list of clips with missing or incomplete skeletons, which are then left out",
+            help="the authors' list of clips with missing or incomplete skeletons, which count as clips without poses",
         )  # fmt: skip
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> NTU60:
         """The source that parsed arguments describe."""
         options = cls.picture_options(arguments)
-        if arguments.missing_skeletons and arguments.no_poses:
-            raise UserError("--missing-skeletons with --no-poses: without poses no clip is left out, choose one")
+        for option, given in (("--no-poses", arguments.no_poses), ("--poses estimate", options["estimation"])):
+            if arguments.missing_skeletons and given:
+                raise UserError(
+                    f"--missing-skeletons with {option}: no clip is left out where skeletons are not read, choose one"
+                )
         missing = read_missing(arguments.missing_skeletons) if arguments.missing_skeletons else ()
         return cls(base.require_folder(arguments.source), missing=missing, **options)
 
@@ -125,15 +131,16 @@ class NTU60(base.PairedSource):
         return {**super().options(), "missing_skeletons": len(self.missing)}
 
     def index(self) -> base.Index:
-        """Every clip that a skeleton or a video is there of, but those listed as missing."""
+        """Every clip that a skeleton or a video is there of, but those listed as missing unless they are kept."""
         found = super().index()
-        listed = {clip.id for clip in found.clips} & self.missing
-        reason = "listed by the authors: skeleton missing or incomplete"
-        rejected = [*found.rejected, *((clip, reason) for clip in listed)]
+        listed = set() if self.keeps_missing_poses else {clip.id for clip in found.clips} & self.missing
+        rejected = [*found.rejected, *((clip, _LISTED) for clip in listed)]
         return base.Index(tuple(clip for clip in found.clips if clip.id not in listed), tuple(sorted(rejected)))
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The two bodies that move most."""
+        if info.id in self.missing:
+            raise MissingPoses(_LISTED)
         path = self.path(info, "poses")
         tracks, frames = parse_skeleton(base.read_text(path), path.name)
         poses = persons.join(persons.without_false_bodies(tracks), frames, self.persons, _JOINTS)

@@ -22,7 +22,7 @@ import numpy as np
 from tfrecords import schema
 from tfrecords.converting import persons, video
 from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -67,6 +67,7 @@ class NUCLA(base.VideoSource):
     persons = 1
     # Neither form states it. In `walk around` the hips move 0.08 m per frame (upper quartile): 1 m/s at 12 fps.
     fps = 12.0
+    focal_per_width = FOCAL_LENGTH / FOCAL_WIDTH
     help = "Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014)"
 
     def __init__(self, folder: str | os.PathLike, form: str, **options: Any):
@@ -95,8 +96,10 @@ class NUCLA(base.VideoSource):
             raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
         ((form, folder),) = found.items()
         if form == "json":
-            if arguments.size or arguments.parts or arguments.no_poses:
-                raise UserError("--size, --parts, --no-poses: the JSON release holds no pictures, leave them out")
+            stated = arguments.size or arguments.parts or arguments.no_poses or arguments.missing_poses == "keep"
+            if stated or cls.estimation_of(arguments):
+                options = "--size, --parts, --no-poses, --poses estimate, --missing-poses keep"
+                raise UserError(f"{options}: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
         return cls(folder, form, **cls.picture_options(arguments))
 
@@ -161,6 +164,8 @@ class NUCLA(base.VideoSource):
         if self.form == "json":
             return self._read_json(info)
         folder, pictures, texts = self._frames(info)
+        if not texts:
+            raise MissingPoses(f"{_shown(folder)}: no skeleton files frame_*_skeletons.txt")
         if recording is not None:
             base.require_counterparts(_shown(folder), ("pictures", pictures), ("skeleton files", texts))
         numbers = sorted(texts if recording is None else pictures)  # by number: frame_10 comes after frame_9

@@ -42,6 +42,7 @@ class OpenNISource(base.PairedSource):
     tree: str
 
     layout = "nite_15"
+    focal_per_width = FOCAL_LENGTH / FOCAL_WIDTH
 
     @staticmethod
     @abc.abstractmethod
@@ -59,7 +60,7 @@ class OpenNISource(base.PairedSource):
 
     def find(self) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
         """Texts of poses and folders of pictures below the source, as far as they are wanted; and what is rejected."""
-        wanted = {"poses": self.with_poses, "video": bool(self.parts)}
+        wanted = {"poses": self.reads_poses, "video": self.reads_recordings}
         files: dict[str, dict[str, pathlib.Path]] = {kind: {} for kind in wanted if wanted[kind]}
         rejected: dict[str, str] = {}
         for kind, stem, path in self._candidates(rejected):

@@ -17,8 +17,8 @@ import numpy as np
 
 from tfrecords import schema
 from tfrecords.converting import persons
-from tfrecords.datasets import base
-from tfrecords.errors import RejectedClip
+from tfrecords.datasets import base, nucla
+from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
 
 ACTIVITIES = (
@@ -50,6 +50,7 @@ class Smarthome(base.PairedSource):
     layout = _LAYOUT.name
     persons = 1
     fps = 20.0
+    focal_per_width = nucla.FOCAL_LENGTH / nucla.FOCAL_WIDTH  # of the same sensor
     help = "Toyota Smarthome (Das et al., ICCV 2019)"
 
     @staticmethod
@@ -90,7 +91,8 @@ def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
         frames without a person.
 
     Raises:
-        RejectedClip: The file is truncated, not of this format, or of no frame.
+        RejectedClip: The file is truncated or not of this format.
+        MissingPoses: It is of no frame.
     """
     content = base.parse_json(text, name)
     try:
@@ -106,7 +108,7 @@ def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
     except (KeyError, TypeError, AttributeError):
         raise RejectedClip(f"{name}: expected frames, a list of lists of persons with pose2d and pose3d") from None
     if not len(found):
-        raise RejectedClip(f"{name}: no frames")
+        raise MissingPoses(f"{name}: no frames")
     for key, n in shapes.items():
         if values[key].shape != (len(found), n * _JOINTS):
             raise RejectedClip(f"{name}: {key} of another length than {n * _JOINTS}")

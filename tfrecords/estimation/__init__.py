@@ -9,4 +9,5 @@
 * ``tracking``: which person of a frame is which of the frame before.
 * ``smoothing``, ``camera``: less trembling; from the hips to positions before the camera.
 * ``recordings``, ``live``: poses of whole recordings, and of a stream's frames as they come.
+* ``arguments``: options of the commands that estimate poses.
 """

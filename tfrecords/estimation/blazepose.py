@@ -2,16 +2,18 @@
 
 Bazarevsky et al., "BlazePose: On-device Real-time Body Pose Tracking", 2020, arXiv:2006.10204.
 
-It runs on the machine alone; ``docs/poses_from_video.md`` says what MediaPipe could send.
+It runs on the machine alone: versions of MediaPipe that send data about their use are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from tfrecords.estimation.estimator import Estimator, Person, register
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
+_INSTALL = "pip install 'mediapipe>=0.10.30,<0.10.32', as the extra keras-adl-zoo[poses] does"
+_REPORTING = (0, 10, 34)  # the first version from which MediaPipe sends data about its use
 _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away from the camera in both
 
 
@@ -61,12 +65,13 @@ class BlazePose(Estimator):
         still: bool = False,
     ):
         _check(persons, detection=detection, presence=presence, tracking=tracking)
-        path = model_files.find(model)
         self._still = still
         self._milliseconds = -1  # of the frame before
         self._warned = False  # whether MediaPipe has written what it writes of its first person
         with _quiet():
             self._mediapipe, vision = _import()
+        path = model_files.find(model)
+        with _quiet():
             options = vision.PoseLandmarkerOptions(
                 base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
                 running_mode=vision.RunningMode.IMAGE if still else vision.RunningMode.VIDEO,
@@ -134,19 +139,34 @@ def _person(world: list, points: list, width: int, height: int) -> Person:
 
 
 def _import() -> tuple[Any, Any]:
-    """MediaPipe and its vision tasks."""
+    """MediaPipe and its vision tasks; a version that would report its use is not even loaded."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        installed = metadata.version("mediapipe")
+        if _numbers(installed) >= _REPORTING:
+            raise UserError(
+                f"mediapipe {installed} reports its use to its makers over the network and cannot be kept from it: "
+                f"install one that does not, {_INSTALL}"
+            )
     try:
         import mediapipe
         from mediapipe.tasks.python import vision
     except ModuleNotFoundError as error:
         if error.name != "mediapipe":
             raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
-        raise UserError(
-            "estimating poses needs the package mediapipe: pip install 'keras-adl-zoo[poses]', or mediapipe"
-        ) from error
+        raise UserError(f"estimating poses needs the package mediapipe: {_INSTALL}") from error
     except ImportError as error:  # a library of the system that its binaries need
         raise UserError(f"MediaPipe cannot be imported: {messages.one_line(error)}") from error
     return mediapipe, vision
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A version as numbers, up to what is none.
+
+    Example:
+        >>> _numbers("0.10.21rc1")
+        (0, 10, 21)
+    """
+    return tuple(int(digits) for digits in re.findall(r"(?:^|\.)(\d+)", version))
 
 
 _stderr = threading.Lock()

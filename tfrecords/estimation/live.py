@@ -41,7 +41,7 @@ class LiveEstimator:
         self._settings, self._width, self._height = settings, width, height
         self._focal = camera.focal_length(settings.focal_length, width)
         self._network = settings.create()
-        self._joints = skeletons.get(self._network.layout).num_joints
+        self._layout = skeletons.get(self._network.layout)
         self._tracker = tracking.Tracker()
         self._shown: list[_Shown | None] = [None] * settings.persons
         self._step = 1 / (fps or persons.FPS)
@@ -61,10 +61,13 @@ class LiveEstimator:
         """
         seconds = seconds if seconds > self._seconds else self._seconds + self._step
         self._seconds = seconds
-        everyone = self._network.persons(frame, seconds)
-        plausible = [one for one in everyone if tracking.is_plausible(one, self._width, self._height)]
-        self._assign(self._tracker.update(plausible, seconds), seconds)
-        shape = (1, len(self._shown), self._joints)
+        found = [
+            person
+            for person in self._network.persons(frame, seconds)
+            if tracking.is_plausible(person, self._layout, self._width, self._height)
+        ]
+        self._assign(self._tracker.update(found, seconds), seconds)
+        shape = (1, len(self._shown), self._layout.num_joints)
         xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
         confidence = np.zeros(shape, np.float32)
         for index, shown in enumerate(self._shown):

@@ -2,12 +2,16 @@
 
 ::
 
-    frames ─► estimator ─► tracks ─► each: short gaps filled, smoothed, before the camera ─► M most relevant persons
+    frames ─► estimator, forwards and backwards ─► tracks ─► each: short gaps filled, smoothed, before the camera
+        ─► the M most relevant persons
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
+import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -19,11 +23,13 @@ from tfrecords.estimation import camera, smoothing, tracking
 from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
 
-EXTRA_PERSONS = 1  # looked for in each frame beyond those wanted: the most relevant may not be the most certain
+BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
+BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
 SMOOTHED = 0.2  # seconds of a recording to which a parabola is fitted at each frame
 DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from the body's size, and trembles most
 SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
 SHORTEST_FRACTION = 0.25  # of the recording, where this is shorter
+FLASH = 0.1  # seconds
 LEAST_CONFIDENCE = 0.01  # confidence of a joint whose position the estimator gives, however unsure
 
 
@@ -43,7 +49,7 @@ class Settings:
 
     Attributes:
         estimator: Name of a registered estimator.
-        model: Which of its models.
+        model: Which of its models, or a file with one.
         layout: Skeleton layout of the poses; empty: the estimator's own.
         persons: Persons M wanted.
         focal_length: Of the camera, pixels; 0: a camera with a horizontal view of 60 degrees.
@@ -56,19 +62,23 @@ class Settings:
     focal_length: float = 0.0
 
     def options(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return dataclasses.asdict(self)
+        """The settings as JSON values; a model that is a file by its name and contents, wherever it lies."""
+        path = pathlib.Path(self.model)
+        if not path.is_file():
+            return dataclasses.asdict(self)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
     def create(self) -> estimators.Estimator:
         """The estimator for one recording."""
-        return estimators.create(self.estimator, model=self.model, persons=self.persons + EXTRA_PERSONS)
+        return estimators.create(self.estimator, model=self.model, persons=self.persons)
 
     def onto_layout(self, poses: Poses) -> Poses:
         """Poses in the estimator's layout as poses in the wanted one."""
         source = estimators.get(self.estimator).layout
         if not self.layout or self.layout == source:
             return poses
-        return persons.onto(poses, source, self.layout)  # type: ignore[attr-defined]
+        return persons.onto(poses, source, self.layout)
 
 
 def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
@@ -90,31 +100,73 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
         ValueError: The recording cannot be read.
     """
     fps = recording.fps or persons.FPS
-    with settings.create() as network:
-        joints = skeletons.get(network.layout).num_joints
-        tracks, frames = _follow(recording, network, fps)
-    tracks = without_short(tracks, frames, fps)
+    layout = skeletons.get(estimators.get(settings.estimator).layout)
+    found = _Detection(recording, settings, layout, fps).everyone()
+    tracks = without_short(_follow(found, fps), len(found), fps)
     finished = [_finish(track, recording, settings.focal_length, fps) for track in tracks]
-    poses = persons.join(finished, frames, settings.persons, joints, relevance)
+    poses = persons.join(finished, len(found), settings.persons, layout.num_joints, relevance)
     if poses.xy is None:
         poses = dataclasses.replace(poses, xy=np.zeros((*poses.confidence.shape, 2), np.float32))
     return settings.onto_layout(poses)
 
 
-def _follow(recording, network, fps):
-    """The tracks of the persons, xyz from the hips; and how many frames there are."""
-    tracker = tracking.Tracker()
-    found: dict[int, list[tuple[int, estimators.Person]]] = {}
-    frames = 0
-    for frame in recording:
-        picture = np.ascontiguousarray(frame)
-        seconds = frames / fps
+class _Detection:
+    """Finds the persons in each frame of a recording, forwards and, where nobody was found, once more backwards.
+
+    An estimator finds a body more easily where it knows it from the frame before. Frames without a person are kept;
+    when somebody is found, a second estimator goes back through them from there.
+    """
+
+    def __init__(self, recording: Recording, settings: Settings, layout: skeletons.Layout, fps: float):
+        self._recording, self._settings, self._layout, self._fps = recording, settings, layout, fps
+        self._found: list[list[estimators.Person]] = []
+        self._missing: collections.deque[np.ndarray] = collections.deque()  # the last frames, in which nobody was found
+
+    def everyone(self) -> list[list[estimators.Person]]:
+        """The plausible persons in each frame."""
+        with self._settings.create() as network:
+            for frame in self._recording:
+                picture = np.asarray(frame)
+                self._found.append(self._persons(network, picture, len(self._found) / self._fps))
+                if not self._found[-1]:
+                    self._keep(picture)
+                elif self._missing:
+                    self._go_back(picture)
+        return self._found
+
+    def _persons(self, network, picture, seconds):
+        width, height = self._recording.width, self._recording.height
         everyone = network.persons(picture, seconds)
-        plausible = [one for one in everyone if tracking.is_plausible(one, recording.width, recording.height)]
-        for number, person in tracker.update(plausible, seconds).items():
-            found.setdefault(number, []).append((frames, person))
-        frames += 1
-    return [_track(seen) for seen in found.values()], frames
+        return [person for person in everyone if tracking.is_plausible(person, self._layout, width, height)]
+
+    def _keep(self, picture):
+        """Keeps a frame without a person, as far as memory allows."""
+        self._missing.append(picture)
+        while len(self._missing) * picture.nbytes > BACKWARDS_BYTES:
+            self._missing.popleft()
+
+    def _go_back(self, picture):
+        """Looks for the persons of the last frame in those before it, until they are lost."""
+        with self._settings.create() as network:
+            self._persons(network, picture, 0.0)
+            lost = 0
+            for number in range(1, len(self._missing) + 1):
+                index = len(self._found) - 1 - number
+                self._found[index] = self._persons(network, self._missing[-number], number / self._fps)
+                lost = 0 if self._found[index] else lost + 1
+                if lost > BACKWARDS_LOST:
+                    break
+        self._missing.clear()
+
+
+def _follow(found, fps):
+    """The tracks of the persons in all frames, xyz from the hips."""
+    tracker = tracking.Tracker()
+    tracks: dict[int, list[tuple[int, estimators.Person]]] = {}
+    for frame, everyone in enumerate(found):
+        for number, person in tracker.update(everyone, frame / fps).items():
+            tracks.setdefault(number, []).append((frame, person))
+    return [_track(seen) for seen in tracks.values()]
 
 
 def _track(seen):
@@ -129,9 +181,13 @@ def _track(seen):
 
 
 def without_short(tracks: Sequence[Track], frames: int, fps: float) -> list[Track]:
-    """Leaves out bodies that are seen too shortly for a person, unless none would remain."""
+    """Leaves out bodies that are seen too shortly for a person.
+
+    A flash of :data:`FLASH` seconds is never a person, whatever a sensor's longer limit is for those beside others.
+    """
+    tracks = [track for track in tracks if len(track.frames) >= min(FLASH * fps, frames)]
     shortest = min(SHORTEST * fps, SHORTEST_FRACTION * frames)
-    return [track for track in tracks if len(track.frames) >= shortest] or list(tracks)
+    return [track for track in tracks if len(track.frames) >= shortest] or tracks
 
 
 def relevance(track: Track) -> float:

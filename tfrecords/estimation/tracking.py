@@ -19,17 +19,20 @@ import numpy as np
 from scipy import optimize
 
 from tfrecords.estimation.estimator import Person
+from zoo import skeletons
 
 LONGEST_LOSS = 1.0  # seconds after which a person who is lost is not found again under the same number
 DOUBLE = 0.12  # body sizes, mean over the joints: a person nearer to a tracked one is the same body found twice
+FEWEST_SEEN = 1 / 3  # fraction of the limbs' joints: of the body behind a desk, shoulders and elbows are
 _REACH, _REACH_PER_SECOND = 0.3, 1.0  # body sizes by which a person may differ from the prediction
 _SIZES_DIFFER = 2.0  # times by which the size may, as bodies that bend and turn do
 _NO_OVERLAP = 0.3  # body sizes that boxes without overlap cost on top of the joints' distance
 _LOST = 0.2  # body sizes per second that a lost person costs: who was seen just now is preferred
-_MEMORY = 0.15  # seconds: time constant of the mean speed
-_GLIDE = 0.4  # seconds: a person who is lost goes on so long at his speed
+_MEMORY = 0.3  # seconds: time constant of the mean speed
+_GLIDE = 0.8  # seconds: a person who is lost goes on so long at his speed
 _FLOOR = 0.1  # weight of a joint of confidence 0
 _SEEN = 0.5  # confidence from which on a joint counts as seen
+_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 def size_of(xy: np.ndarray) -> float:
@@ -37,27 +40,27 @@ def size_of(xy: np.ndarray) -> float:
     return max(math.hypot(*np.ptp(xy, axis=0)), 1e-6)
 
 
-def is_plausible(person: Person, width: int, height: int) -> bool:
-    """Whether enough of a person is seen in the picture to call it a pose.
+def is_plausible(person: Person, layout: skeletons.Layout, width: int, height: int) -> bool:
+    """Whether enough of a body is seen in the picture to call it a pose.
 
     An estimator gives all joints of a body also where a face or a hand fills the picture, and invents those that are
-    not there. It gives them a low confidence, or positions outside the picture.
+    not there. It gives them a low confidence, or positions outside the picture. A face itself is no pose.
 
     Args:
         person: The person.
+        layout: Of its joints.
         width: Of the picture, pixels.
         height: Likewise.
 
     Returns:
-        Whether at least :data:`FEWEST_SEEN` of the joints are seen, inside the picture, and the numbers are finite.
+        Whether the numbers are finite, and :data:`FEWEST_SEEN` of shoulders, elbows, wrists, hips, knees and ankles
+        are seen inside the picture.
     """
     if not (np.isfinite(person.xy).all() and np.isfinite(person.xyz).all()):
         return False
+    limbs = [index for index, name in enumerate(layout.joints) if name.endswith(_LIMBS)]
     inside = ((person.xy >= 0) & (person.xy <= (width, height))).all(axis=-1)
-    return float((inside & (person.confidence >= _SEEN)).mean()) >= FEWEST_SEEN
-
-
-FEWEST_SEEN = 0.25  # fraction of the joints
+    return float((inside & (person.confidence >= _SEEN))[limbs].mean()) >= FEWEST_SEEN
 
 
 @dataclasses.dataclass
@@ -105,6 +108,7 @@ class Tracker:
     def __init__(self) -> None:
         self._followed: list[_Followed] = []
         self._count = 0
+        self._seconds = 0.0  # of the frame before
 
     def update(self, persons: Sequence[Person], seconds: float) -> dict[int, Person]:
         """Assigns the persons of the next frame.
@@ -117,11 +121,19 @@ class Tracker:
             Number of each person -> the person, in the order of ``persons``; doubles are left out.
         """
         self._followed = [one for one in self._followed if seconds - one.seconds <= LONGEST_LOSS]
+        pairs = _assignment(self._followed, persons, seconds)
+        # Who was lost is not found again in a double of somebody who was not, nor does such a double begin a track.
+        previous, self._seconds = self._seconds, seconds
+        pairs.sort(key=lambda pair: self._followed[pair[0]].seconds < previous)
         numbers: dict[int, int] = {}  # index of a person -> number
-        for row, column in _assignment(self._followed, persons, seconds):
-            self._followed[row].update(persons[column], seconds)
-            numbers[column] = self._followed[row].number
-        kept = [persons[column] for column in numbers]
+        kept: list[Person] = []
+        for row, column in pairs:
+            one, person = self._followed[row], persons[column]
+            if one.seconds < previous and any(are_double(person, other) for other in kept):
+                continue
+            one.update(person, seconds)
+            numbers[column] = one.number
+            kept.append(person)
         rest = [index for index in range(len(persons)) if index not in numbers]
         for index in sorted(rest, key=lambda index: -float(persons[index].confidence.mean())):
             person = persons[index]

@@ -19,11 +19,14 @@ _RANGES = {
     "scale": (0, 1),
     "stretch": (0, 1),
     "noise": (0, math.inf),
+    "joint_offset": (0, math.inf),
+    "lost_joints": (0, 1),
     "brightness": (0, 1),
     "contrast": (0, 1),
     "saturation": (0, 1),
     "hue": (0, 0.5),
     "pose_pad": (0, 10),
+    "pose_missing": (0, 1),
     "time_warp": (1, 100),
 }
 _GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
@@ -42,6 +45,10 @@ class Augmentation:
         scale: Largest relative change of the poses' size.
         stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
         noise: Standard deviation of noise on every coordinate, in units of normalised poses.
+        joint_offset: Standard deviation of an offset of each joint that stays the same over the clip, in units of
+            normalised poses: no two sensors or estimators put a joint at the same point of the body.
+        lost_joints: Probability that a joint is lost in a part of the clip, up to half of it. It is put on the line
+            between the nearest steps in which it is known, as conversion does.
         tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
         brightness: Largest relative change of all pixel values.
         contrast: Largest relative change of pixel values' distance from the clip's mean.
@@ -55,6 +62,9 @@ class Augmentation:
             the last pose stay. Some recordings are cut closer to the action than others.
         time_warp: Largest factor by which each quarter of the steps' time is faster or slower than the others. 1: all
             are equally fast.
+        pose_missing: Fraction of the clips that lose their poses, for models of video and poses: all zeros, as a clip
+            in which nobody's pose is known. The model learns to answer from the video then. Models of poses alone are
+            trained without it.
 
     Raises:
         ValueError: A number is negative, not finite, or too large or small.
@@ -70,6 +80,8 @@ class Augmentation:
     scale: float = 0.0
     stretch: float = 0.0
     noise: float = 0.0
+    joint_offset: float = 0.0
+    lost_joints: float = 0.0
     tilt: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
@@ -79,6 +91,7 @@ class Augmentation:
     pose_crop: float = 1.0
     pose_pad: float = 0.0
     time_warp: float = 1.0
+    pose_missing: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (smallest, largest) in _RANGES.items():
@@ -110,8 +123,31 @@ def _rotate(pose, axis, angle):
     return tf.stack(values, axis=-1)
 
 
+def _lose_joints(pose, there, rate, seed):
+    """Puts joints of ``[tp, M, J, 3]`` on lines between the ends of random spans in which they are lost.
+
+    ``there``: ``[tp, M]``; a joint is not lost where the person is absent at an end of the span.
+    """
+    steps, persons, joints = tf.unstack(tf.shape(pose)[:3])
+    random = tf.random.stateless_uniform([3, persons, joints, 1], seed)
+    start = tf.cast(random[1] * tf.cast(steps, tf.float32), tf.int32)  # [M, J, 1]
+    end = start + 1 + tf.cast(random[2] * tf.cast(steps // 2, tf.float32), tf.int32)
+    before, after = tf.where(start > 0, start - 1, end), tf.where(end < steps, end, start - 1)
+    before, after = (tf.clip_by_value(step, 0, steps - 1) for step in (before, after))
+    step = tf.range(steps)  # [tp]
+    passed = tf.cast(step - before, tf.float32) / tf.cast(tf.maximum(after - before, 1), tf.float32)  # [M, J, tp]
+    passed = tf.clip_by_value(passed, 0.0, 1.0)[..., tf.newaxis]
+    tracks = tf.transpose(pose, [1, 2, 0, 3])  # [M, J, tp, 3]
+    first, last = (tf.gather(tracks, step, axis=2, batch_dims=2) for step in (before, after))  # [M, J, 1, 3]
+    line = tf.transpose(first + passed * (last - first), [2, 0, 1, 3])
+    known = tf.repeat(tf.transpose(there)[:, tf.newaxis], joints, axis=1)  # [M, J, tp]
+    known = tf.gather(known, before, axis=2, batch_dims=2) & tf.gather(known, after, axis=2, batch_dims=2)
+    lost = (random[0] < rate) & known & (step >= start) & (step < end)  # [M, J, tp]
+    return tf.where(tf.transpose(lost, [2, 0, 1])[..., tf.newaxis], line, pose)
+
+
 def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Random rotation, scale, stretch and noise of a normalised pose sequence.
+    """Random rotation, scale, stretch and noise of a normalised pose sequence; joints that are lost or displaced.
 
     Args:
         pose: ``[tp, M, J, 3]`` float32.
@@ -132,6 +168,10 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.T
         pose = pose * (1.0 + augment.scale * random[1])
     if augment.stretch:
         pose = pose * (1.0 + augment.stretch * tf.random.stateless_uniform([3], seed + 3, -1.0, 1.0))
+    if augment.lost_joints:
+        pose = _lose_joints(pose, there[..., 0, 0], augment.lost_joints, seed + 4)
+    if augment.joint_offset:
+        pose = pose + augment.joint_offset * tf.random.stateless_normal(tf.shape(pose)[1:], seed + 5)
     if augment.noise:
         pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
     return tf.where(there, pose, tf.zeros_like(pose))

@@ -22,7 +22,8 @@ from tfrecords.reading import augmentation, pictures, poses, sampling
 from tfrecords.reading.inputs import Inputs
 
 Features = dict[str, tf.Tensor]
-_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp")  # the order numbers the seeds
+_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing")
+# The order of the names numbers the seeds.
 
 
 class Record(NamedTuple):
@@ -104,6 +105,12 @@ def count_frames(serialized: tf.Tensor) -> tf.Tensor:
     """Frames in the recording of a serialised record, int32."""
     context, _ = schema.parsing_spec()
     return Record(*tf.io.parse_single_sequence_example(serialized, context, {})).num_frames
+
+
+def has_pose(serialized: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+    """Whether anybody's pose is known in a serialised record, a bool tensor."""
+    spec = schema.parsing_spec(pose_values=inputs.pose_values)
+    return tf.reduce_any(tf.not_equal(tf.io.parse_single_sequence_example(serialized, *spec)[1]["pose/xyz"], 0.0))
 
 
 def label(record: Record, label_numbers: tuple[int, ...]) -> tf.Tensor:
@@ -291,13 +298,17 @@ def pose_sequence(xyz: tf.Tensor, positions: tf.Tensor, inputs: Inputs) -> tf.Te
 def augment(
     features: Features, inputs: Inputs, changes: augmentation.Augmentation, seeds: Mapping[str, tf.Tensor]
 ) -> Features:
-    """Random changes of what was loaded: of the pictures' colours and of the poses."""
+    """Random changes of what was loaded: of the pictures' colours and of the poses; some clips lose their poses."""
     features = dict(features)
     if changes.changes_colours:
         for name in inputs.picture_names.values():
             features[name] = augmentation.change_colours(features[name], changes, seeds["colours"])
     for name in inputs.pose_names:
         features[name] = augmentation.change_pose(features[name], changes, seeds["pose"])
+    if changes.pose_missing and not inputs.poses_alone:
+        kept = tf.random.stateless_uniform([], seeds["missing"]) >= changes.pose_missing
+        for name in (*inputs.pose_names, *(["pose_xy"] if inputs.pose_xy else [])):
+            features[name] = tf.where(kept, features[name], tf.zeros_like(features[name]))
     return features
 
 

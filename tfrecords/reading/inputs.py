@@ -110,6 +110,11 @@ class Inputs:
         return bool(self.pose_steps or self.segment_steps)
 
     @property
+    def poses_alone(self) -> bool:
+        """Whether the model is fed poses and nothing else, so that it can say nothing of a clip without a pose."""
+        return self.reads_poses and not self.frames and not self.granularities
+
+    @property
     def has_window(self) -> bool:
         """Whether the frames are those of a window in the recording, not of equal parts of all of it."""
         return bool(self.frames) and self.frames_at == "stride"

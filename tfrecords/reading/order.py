@@ -94,10 +94,17 @@ class Index:
     label: np.ndarray
 
     @classmethod
-    def of(cls, files: Sequence[str | os.PathLike]) -> Index:
-        """Reads the first bytes of every record, and no pictures."""
+    def of(cls, files: Sequence[str | os.PathLike], leave_out: Sequence[Sequence[int]] = ()) -> Index:
+        """Reads the first bytes of every record, and no pictures.
+
+        Args:
+            files: Paths of the shards.
+            leave_out: For each of them the numbers of records that are not in the index; default: none.
+        """
         with concurrent.futures.ThreadPoolExecutor(_READ_CYCLE) as pool:
             shards = list(pool.map(random_access.labels, files))
+        for shard, numbers in zip(shards, leave_out):
+            shard[:] = [entry for number, entry in enumerate(shard) if number not in set(numbers)]
         return cls(
             files=tuple(map(str, files)),
             file=np.repeat(np.arange(len(shards)), [len(shard) for shard in shards]),

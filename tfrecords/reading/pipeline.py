@@ -25,6 +25,7 @@ from tfrecords.reading.clips import (
     count_frames,
     cut_segments,
     evaluated_view,
+    has_pose,
     label,
     load_segments,
     pose_sequence,
@@ -56,6 +57,14 @@ def _shards(records, protocol, split):
     return [str(path) for path in records.shards(protocol, split)]
 
 
+def _training_records(records, protocol, split, inputs, files, in_order):
+    """Serialised records of shards that a model is trained on: all, or of poses alone those with a pose."""
+    data = order.read(files, in_order)
+    if records.count(protocol, split, inputs) == records.count(protocol, split):
+        return data
+    return data.filter(lambda record: has_pose(record, inputs))
+
+
 def training(
     records: Records,
     protocol: str,
@@ -73,6 +82,8 @@ def training(
     deterministic: bool = True,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches of all epochs of a training.
+
+    A model of poses alone is not trained on clips in which nobody's pose is known.
 
     Args:
         records: A :class:`Records`.
@@ -115,15 +126,16 @@ def training(
     if balance not in BALANCES:
         raise ValueError(f"balance is {balance!r}, expected one of {', '.join(BALANCES)}")
     records.check(inputs, protocol, split)
-    steps = records.steps(protocol, split, batch, workers)
+    steps = records.steps(protocol, split, batch, workers, inputs)
     if not steps:
         among = f" for each of {workers} workers" if workers > 1 else ""
-        clips = records.count(protocol, split)
+        clips = records.count(protocol, split, inputs)
+        posed = " with a pose" if clips < records.count(protocol, split) else ""
         raise UserError(
-            f"batch {batch}{among} is larger than {protocol} {split}, which has {clips} clips: use a smaller one"
+            f"batch {batch}{among} is larger than {protocol} {split}, which has {clips} clips{posed}: use a smaller one"
         )
     epoch_of = _balanced_epochs if balance == "classes" else _shuffled_epochs
-    ordered = epoch_of(records, protocol, split, steps * batch, shard, cache, deterministic)
+    ordered = epoch_of(records, protocol, split, inputs, steps * batch, shard, cache, deterministic)
 
     def one_epoch(epoch):
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
@@ -160,6 +172,8 @@ def training_view(
 ) -> tf.data.Dataset:
     """One augmented view of every training clip, in the order of the shards, to be stored and seen several times.
 
+    Which clips these are :func:`training` says.
+
     Args:
         records: A :class:`Records`.
         protocol: One of its protocols.
@@ -184,15 +198,16 @@ def training_view(
         key = tf.random.experimental.stateless_fold_in(tf.constant([seed, view], tf.int64), number)
         return training_clip(record, key, inputs, augment, label_numbers)
 
-    data = order.read(_shards(records, protocol, split)).enumerate().skip(first)
+    data = _training_records(records, protocol, split, inputs, _shards(records, protocol, split), True)
+    data = data.enumerate().skip(first)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
-def _shuffled_epochs(records, protocol, split, length, shard, cache, deterministic):
+def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, deterministic):
     """Function of an epoch's key that gives its records: each of a worker's part once, at least ``length``."""
     index, workers = shard
-    files, counts = _shards(records, protocol, split), records.shard_counts(protocol, split)
+    files, counts = _shards(records, protocol, split), records.shard_counts(protocol, split, inputs)
     mine = order.files_of_workers(counts, workers)
     by_files = min(sum(counts[number] for number in part) for part in mine) >= length
     if by_files:
@@ -202,7 +217,7 @@ def _shuffled_epochs(records, protocol, split, length, shard, cache, determinist
     count = sum(counts)
 
     def read(files):
-        data = order.read(files, in_order)
+        data = _training_records(records, protocol, split, inputs, files, in_order)
         return data if by_files else data.shard(workers, index)
 
     cached = read(files).cache() if cache else None
@@ -216,10 +231,11 @@ def _shuffled_epochs(records, protocol, split, length, shard, cache, determinist
     return epoch
 
 
-def _balanced_epochs(records, protocol, split, length, shard, cache, deterministic):
+def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, deterministic):
     """Function of an epoch's key that gives its records: of each class equally many, ``length`` for this worker."""
     number, workers = shard
-    index = order.Index.of(records.shards(protocol, split))
+    leave_out = records.without_poses(protocol, split) if inputs.poses_alone else ()
+    index = order.Index.of(records.shards(protocol, split), leave_out)
     cached = index.read(tf.range(len(index.label))).cache().batch(len(index.label)) if cache else None
 
     def epoch(key):

@@ -118,9 +118,16 @@ class Records:
         files = [shard["file"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
         return [self.directory / file for file in files]
 
-    def count(self, protocol: str, split: str) -> int:
-        """Clips in one split of a protocol."""
-        return sum(group["clips"] for group in self._split_groups(protocol, split))
+    def count(self, protocol: str, split: str, inputs: Inputs | None = None) -> int:
+        """Clips in one split of a protocol.
+
+        Args:
+            protocol: The protocol.
+            split: One of its splits, or :data:`TRAIN_AND_VAL`.
+            inputs: Count the clips that a model with such inputs is trained on: where it is fed poses alone, those in
+                which somebody's pose is known.
+        """
+        return sum(self.shard_counts(protocol, split, inputs))
 
     def class_counts(self, protocol: str, split: str) -> np.ndarray:
         """Clips of each of :meth:`labels_of` in one split."""
@@ -139,13 +146,24 @@ class Records:
         lacking = [label for label, count in zip(self.labels_of(protocol), clips) if not count]
         manifest.warn_of_classes(self.directory, {protocol: lacking})
 
-    def shard_counts(self, protocol: str, split: str) -> list[int]:
-        """Clips in each of :meth:`shards`."""
-        return [shard["clips"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
+    def without_poses(self, protocol: str, split: str) -> list[list[int]]:
+        """For each of :meth:`shards` the numbers of the records in which nobody's pose is known."""
+        groups = self._split_groups(protocol, split)
+        return [shard.get(manifest.WITHOUT_POSES, []) for group in groups for shard in group["shards"]]
 
-    def steps(self, protocol: str, split: str, batch: int, workers: int = 1) -> int:
-        """Batches of an epoch of :func:`~tfrecords.reading.pipeline.training`, for each of the workers."""
-        return self.count(protocol, split) // (batch * workers)
+    def shard_counts(self, protocol: str, split: str, inputs: Inputs | None = None) -> list[int]:
+        """Clips in each of :meth:`shards`; ``inputs`` as for :meth:`count`."""
+        counts = [shard["clips"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
+        if inputs is None or not inputs.poses_alone:
+            return counts
+        return [count - len(lacking) for count, lacking in zip(counts, self.without_poses(protocol, split))]
+
+    def steps(self, protocol: str, split: str, batch: int, workers: int = 1, inputs: Inputs | None = None) -> int:
+        """Batches of an epoch of :func:`~tfrecords.reading.pipeline.training`, for each of the workers.
+
+        ``inputs`` as for :meth:`count`.
+        """
+        return self.count(protocol, split, inputs) // (batch * workers)
 
     def check(self, inputs: Inputs, protocol: str, split: str) -> None:
         """Raises :class:`~zoo.shared.errors.UserError` unless this dataset can feed such a model from that split."""

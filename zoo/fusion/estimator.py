@@ -51,11 +51,18 @@ Validation = Union[Fraction, Splitter]
 def late_fusion(early: np.ndarray, pose: np.ndarray, alpha: float) -> np.ndarray:
     """s = alpha P1 + (1 - alpha) P3 (MMM19), P1 of the early fusion and P3 of the poses, ``[N, C]`` each.
 
+    s = P1 where P3 is all zeros: of a clip without a pose.
+
     Example:
         >>> late_fusion(np.array([[0.8, 0.2]]), np.array([[0.4, 0.6]]), 0.75).round(3).tolist()
         [[0.7, 0.3]]
     """
-    return alpha * early + (1 - alpha) * pose
+    return np.where(pose.any(axis=1, keepdims=True), alpha * early + (1 - alpha) * pose, early)
+
+
+def _has_pose(clips):
+    """``[N]`` bool: in which clips somebody's pose is known."""
+    return np.array([np.any(clip.poses) for clip in clips])
 
 
 def confused_pairs(confusion: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
@@ -371,8 +378,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     def _fit_cues(self, clips, codes, train, memory):
         """Fits the three cues' features, and chooses the region of F1."""
-        seen = [clips[i] for i in train]
-        self.pose_ = self._part("pose").fit(seen, codes[train])
+        seen, posed = [clips[i] for i in train], self._posed(clips, codes, train)
+        self.pose_ = self._part("pose").fit([clips[i] for i in posed], codes[posed])
         self.motion_ = self._part("motion", memory).fit(seen)
         appearance = self._part("appearance", memory)
         qualities, candidates = {}, {}
@@ -389,12 +396,16 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     def _fit_fusion(self, clips, codes, train):
         """Fits the SVMs of the cues and the early fusion, a, and the similar pairs' SVMs."""
         read = {name: self._reader(self._transformers(name), clips) for name in FEATURE_SETS}
-        self.svms_ = {name: self._svm().fit(read[name], train, codes[train]) for name in FEATURE_SETS}
+        posed = self._posed(clips, codes, train)
+        of = {name: posed if name == "pose" else train for name in FEATURE_SETS}
+        self.svms_ = {name: self._svm().fit(read[name], of[name], codes[of[name]]) for name in FEATURE_SETS}
         classes, labels = np.arange(len(self.classes_)), codes[self.validation_]
         scores = {
             name: in_batches(lambda batch: self.svms_[name].probabilities(read[name](batch)), self.validation_)  # noqa: B023
             for name in FEATURE_SETS
         }
+        has_pose = _has_pose([clips[i] for i in self.validation_])
+        scores["pose"][~has_pose] = 0.0
         early, pose = scores["early_fusion"], scores["pose"]
         qualities = [_quality(labels, late_fusion(early, pose, alpha), classes) for alpha in _ALPHAS]
         self.alpha_ = float(_ALPHAS[max(range(len(_ALPHAS)), key=qualities.__getitem__)])
@@ -403,7 +414,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self.pairs_, self.discriminators_ = [], {}
         for first, second, confused in confused_pairs(confusion, self.epsilon):
             pair = [first, second]
-            features, accuracy, svm = self._discriminator(read, codes, train, pair)
+            features, accuracy, svm = self._discriminator(read, codes, of, pair)
             of_pair = np.isin(labels, pair)
             without = accuracy_score(labels[of_pair], np.take(pair, late[of_pair][:, pair].argmax(axis=1)))
             if accuracy >= without:
@@ -413,14 +424,23 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             names = self.classes_[first], self.classes_[second]
             self.pairs_.append(Pair(*names, confusion=confused, features=features, accuracy=accuracy))
         features = {name: read[name](self.validation_) for name in {f for f, _ in self.discriminators_.values()}}
-        scores.update(late_fusion=late, two_level_fusion=self._discriminate(late, features))
+        scores.update(late_fusion=late, two_level_fusion=self._discriminate(late, features, has_pose))
         self.cue_scores_ = {name: accuracy_score(labels, s.argmax(axis=1)) for name, s in scores.items()}
 
+    def _posed(self, clips, codes, train):
+        """Those of the training clips that have a pose, which is what the pose cue is trained on."""
+        posed = train[_has_pose([clips[i] for i in train])]
+        counts = np.bincount(codes[posed], minlength=len(self.classes_))
+        if counts.min() < 2:
+            rare = self.classes_[counts.argmin()]
+            raise ZooError(f"class {rare!r} has {counts.min()} training clips with a pose, expected at least 2")
+        return posed
+
     def _discriminator(self, read, codes, train, pair):
-        """``(feature set, its accuracy, SVM)`` that separates two classes best on validation."""
-        of_pair = [indices[np.isin(codes[indices], pair)] for indices in (train, self.validation_)]
+        """``(feature set, its accuracy, SVM)`` that separates two classes best on validation; ``train`` is by set."""
         best = None
         for name in FEATURE_SETS:
+            of_pair = [indices[np.isin(codes[indices], pair)] for indices in (train[name], self.validation_)]
             svm = self._svm().fit(read[name], of_pair[0], codes[of_pair[0]])
             scores = svm.probabilities(read[name](of_pair[1]))
             quality = _quality(codes[of_pair[1]], scores, np.array(pair))
@@ -479,16 +499,19 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         features = {cue: self._transformers(cue)[0].transform(clips) for cue in CUES}
         features["early_fusion"] = np.hstack([features["appearance"], features["motion"]])
         scores = {name: self.svms_[name].probabilities(features[name]) for name in FEATURE_SETS}
+        has_pose = _has_pose(clips)
+        scores["pose"][~has_pose] = 0.0
         scores["late_fusion"] = late_fusion(scores["early_fusion"], scores["pose"], self.alpha_)
-        scores["two_level_fusion"] = self._discriminate(scores["late_fusion"], features)
+        scores["two_level_fusion"] = self._discriminate(scores["late_fusion"], features, has_pose)
         return scores
 
-    def _discriminate(self, scores, features):
+    def _discriminate(self, scores, features, has_pose):
         """Late fusion's scores after the similar pairs' SVMs have decided.
 
         Args:
             scores: ``[N, C]``.
             features: Feature set -> ``[N, D]``.
+            has_pose: ``[N]``; of a clip without a pose, an SVM of poses decides nothing.
 
         Returns:
             ``[N, C]``.
@@ -500,6 +523,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
                 continue
             pair = max(pairs, key=lambda pair: scores[row, sum(pair) - found])  # the partner's score
             name, svm = self.discriminators_[pair]
+            if name == "pose" and not has_pose[row]:
+                continue
             decided = pair[int(svm.probabilities(features[name][row : row + 1]).argmax())]
             out[row, [found, decided]] = scores[row, [decided, found]]
         return out

@@ -59,7 +59,7 @@ def pi3d(
         rgb            ─► I3D ─► g_1 ──┐
         rgb_left_hand  ─► I3D ─► g_2 ──┼─► sum of alpha_k g_k [B,t,m,n,c] ─► head of I3D ─► softmax [B,C]
         rgb_right_hand ─► I3D ─► g_3 ──┤
-        pose ─► LSTMs ─► h* ─► alpha [B,K] (softmax, starts equal)
+        pose ─► LSTMs ─► h* ─► alpha [B,K] (softmax, starts equal; equal for a clip without a pose)
 
     The training loss gains ``attention_regularization`` * sum (1 - alpha_k)^2 + ``weight_regularization`` * ||W||_2,
     W the classifier's weights.
@@ -109,8 +109,10 @@ def pi3d(
         inputs["pose"] = pose_lstm.pose_input(pose_steps, persons, joints)
         states = pose_lstm.hidden_states(inputs["pose"], units=lstm_units, dropout=lstm_dropout)
         h = tf.keras.layers.Flatten(name="pose_features")(states)  # h*: [B, tp * units]
-        scores = PoseScores(len(parts), attention_units, zero=True, name="part_scores")(h)
-        alpha = AttentionMap((len(parts),), "softmax", attention_regularization, name="part_attention")(scores)
+        scores = PoseScores(len(parts), attention_units, name="part_scores")(h)
+        alpha = AttentionMap((len(parts),), "softmax", attention_regularization, name="part_attention")(
+            [scores, inputs["pose"]]
+        )
         joined.append(alpha)
     features = joined[0]
     if len(parts) > 1:

@@ -61,6 +61,7 @@ def separable_sta(
 
     With h* the hidden vectors of all pose steps, alpha = sigmoid(W tanh(W h* + b) + b) and
     beta = softmax(W tanh(W h* + b) + b), each with weights of its own.
+    All weights start equal, and are equal for a clip without a pose (all zeros).
     The training loss gains ``spatial_regularization`` * sum alpha^2 + ``temporal_regularization`` * sum (1 - beta)^2.
 
     Args:
@@ -107,17 +108,21 @@ def separable_sta(
 
     def spatially(x):
         alpha = PoseScores(m * n, attention_units, name="spatial_scores")(h)
-        alpha = AttentionMap((m, n), "sigmoid", spatial_regularization, name="spatial_attention")(alpha)
+        alpha = AttentionMap((m, n), "sigmoid", spatial_regularization, name="spatial_attention")(
+            [alpha, inputs["pose"]]
+        )
         return _modulate(x, alpha, (1, m, n, 1), "spatially_attended")
 
     def temporally(x):
         beta = PoseScores(t, attention_units, name="temporal_scores")(h)
-        beta = AttentionMap((t,), "softmax", temporal_regularization, name="temporal_attention")(beta)
+        beta = AttentionMap((t,), "softmax", temporal_regularization, name="temporal_attention")([beta, inputs["pose"]])
         return _modulate(x, beta, (t, 1, 1, 1), "temporally_attended")
 
     def jointly(x):
         alpha = PoseScores(t * m * n, attention_units, name="spatio_temporal_scores")(h)
-        alpha = AttentionMap((t, m, n), "sigmoid", spatial_regularization, name="spatio_temporal_attention")(alpha)
+        alpha = AttentionMap((t, m, n), "sigmoid", spatial_regularization, name="spatio_temporal_attention")(
+            [alpha, inputs["pose"]]
+        )
         return _modulate(x, alpha, (t, m, n, 1), "jointly_attended")
 
     maps = {

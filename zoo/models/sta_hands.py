@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from zoo import skeletons
 from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
-from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, as_list, has_pose, where_posed
 from zoo.models import lrcn, pose_cnn, pose_lstm
 from zoo.models.lrcn import Network
 from zoo.registry import register
@@ -17,11 +17,6 @@ Glimpses = Literal["hand_crops", "frames"]
 Attention = Literal["none", "spatial", "temporal", "spatio_temporal"]
 HANDS = ("left_hand", "right_hand")  # of every person, in this order
 BLACK = -1.0  # in a picture of [-1, 1]
-
-
-def _as_list(inputs):
-    """A layer's inputs, or their shapes, as a list: Keras passes a single one without a list."""
-    return inputs if isinstance(inputs, list) else [inputs]
 
 
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
@@ -73,12 +68,13 @@ class HandGlimpses(tf.keras.layers.Layer):
         size: Height and width of a glimpse in pixels, to which the crop is resized.
 
     Call arguments:
-        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], and the joints' pixel coordinates ``[B, T, M, J, 2]``: x to the
-            right and y downwards in pixels, 0 the middle of the first.
+        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], the joints' pixel coordinates ``[B, T, M, J, 2]``: x to the
+            right and y downwards in pixels, 0 the middle of the first; and the pose ``[B, T, M, J, 3]``, which models
+            that an earlier version saved do not have.
 
     Returns:
         ``[B, T * M * 2, size, size, 3]``, at every step person by person, left before right. Black where a crop leaves
-        the frame or the hand's coordinates are not finite.
+        the frame or the hand's coordinates are not finite; whole frames for a clip without a pose (all zeros).
     """
 
     def __init__(self, layout: str, pixels: int, size: int, **kwargs: Any):
@@ -90,7 +86,7 @@ class HandGlimpses(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The glimpses."""
-        frames, joints = inputs
+        frames, joints, *poses = inputs
         layout = skeletons.get(self.layout)
         _, steps, height, width, _ = frames.shape
         hands = joints.shape[2] * len(HANDS)
@@ -101,6 +97,9 @@ class HandGlimpses(tf.keras.layers.Layer):
         reach = (self.pixels - 1) / 2  # from the middle of the first pixel to the middle of the hand's
         boxes = tf.concat([centres - reach, centres + reach], axis=1)
         boxes /= tf.constant([height - 1, width - 1] * 2, tf.float32)
+        if poses:
+            posed = tf.repeat(has_pose(poses), steps * hands)[:, tf.newaxis]
+            boxes = tf.where(posed, boxes, tf.constant([[0.0, 0.0, 1.0, 1.0]]))
         which = tf.repeat(tf.range(tf.shape(frames)[0] * steps), hands)
         frames = tf.reshape(frames, (-1, height, width, 3))
         glimpses = tf.image.crop_and_resize(frames, boxes, which, (self.size, self.size), extrapolation_value=BLACK)
@@ -108,7 +107,7 @@ class HandGlimpses(tf.keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T * M * 2, size, size, 3)``."""
-        (batch, steps, *_), (_, _, persons, *_) = input_shape
+        (batch, steps, *_), (_, _, persons, *_), *_ = input_shape
         return (batch, steps * persons * len(HANDS), self.size, self.size, 3)
 
     def get_config(self) -> dict[str, Any]:
@@ -119,6 +118,9 @@ class HandGlimpses(tf.keras.layers.Layer):
 @_serializable
 class GlimpseFeatures(tf.keras.layers.Layer):
     """Features of glimpses step by step; zero for the hands of an absent person.
+
+    In a clip without a pose (all zeros) it is not known where hands are: the first person's glimpses show whole frames,
+    and their features stay.
 
     Args:
         persons: Persons whose hands the glimpses show, the first ones of the pose.
@@ -140,6 +142,8 @@ class GlimpseFeatures(tf.keras.layers.Layer):
         glimpses = self.persons * len(HANDS)
         features = tf.reshape(features, (-1, pose.shape[1], glimpses, features.shape[-1]))
         there = tf.reduce_any(tf.not_equal(pose[:, :, : self.persons], 0.0), axis=[3, 4])  # [B, T, persons]
+        first = tf.range(self.persons) == 0
+        there |= ~has_pose([pose])[:, tf.newaxis, tf.newaxis] & first
         there = tf.repeat(there, len(HANDS), axis=2)[..., tf.newaxis]
         return tf.where(there, features, tf.zeros_like(features))
 
@@ -159,7 +163,8 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 
     p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. f is a
     perceptron with one hidden layer, with a sigmoid after both layers, so that attention can be on several glimpses
-    or on none. All of it is computed in float32.
+    or on none. In a clip without a pose (all zeros) all weights are 0.5, the sigmoid of 0. All of it is computed in
+    float32.
 
     Args:
         units: Size of the LSTM's hidden vector.
@@ -167,7 +172,8 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         attention_units: Size of f's hidden layer; 0 for no attention: all weights are 1.
 
     Call arguments:
-        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]``; without s, f has only h_(t-1).
+        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]`` and the pose ``[B, T, M, J, 3]``, which
+            models that an earlier version saved do not have; without s, f has only h_(t-1).
 
     Returns:
         The hidden vectors ``[B, T, units]`` and the attention P ``[B, T, G]``.
@@ -192,22 +198,25 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights of the LSTM and of the attention."""
-        features, *pose = _as_list(input_shape)
+        features, *conditions = as_list(input_shape)
         self.cell.build((features[0], features[-1]))
         if self.attention_units:
-            self.hidden.build((features[0], self.units + sum(shape[-1] for shape in pose)))
+            self.hidden.build((features[0], self.units + sum(shape[-1] for shape in conditions[:1])))
             self.attention.build((features[0], self.attention_units))
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
         """Hidden vectors and attention of every step."""
-        features, *pose = _as_list(inputs)
+        features, *conditions = as_list(inputs)
+        s, poses = conditions[:1], conditions[1:]
+        posed = has_pose(poses)[:, tf.newaxis] if poses else True
         clips = tf.shape(features)[0]
         h = c = tf.zeros((clips, self.units))
         hidden, attention = [], []
         for glimpses in tf.unstack(features, axis=1):  # V_t: [B, G, D]
             if self.attention_units:
-                p = self.attention(self.hidden(tf.concat([h, *pose], axis=1)))  # [B, G]
+                p = self.attention(self.hidden(tf.concat([h, *s], axis=1)))  # [B, G]
+                p = tf.where(posed, p, 0.5)
             else:
                 p = tf.ones((clips, self.glimpses))
             v = tf.reduce_sum(glimpses * p[..., tf.newaxis], axis=1)  # V_t p_t: [B, D]
@@ -218,7 +227,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, T, units)`` and ``(B, T, G)``."""
-        batch, steps = _as_list(input_shape)[0][:2]
+        batch, steps = as_list(input_shape)[0][:2]
         return (batch, steps, self.units), (batch, steps, self.glimpses)
 
     def multiply_accumulates(self) -> int:
@@ -231,6 +240,43 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         """Arguments that rebuild the layer."""
         own = {"units": self.units, "glimpses": self.glimpses, "attention_units": self.attention_units}
         return {**super().get_config(), **own}
+
+
+@_serializable
+class Dense(tf.keras.layers.Dense):
+    """The last layer of temporal attention, with a sigmoid (BMVC18); 0.5 for a clip without a pose.
+
+    It has the name of Keras's layer because a saved model knows the weights of a layer by the name of its class.
+
+    Call arguments:
+        inputs: ``[B, D]``, alone or in a list with the pose ``[B, T, M, J, 3]``.
+
+    Returns:
+        ``[B, units]``.
+    """
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(units, **kwargs)
+        self.input_spec = None  # Keras's would refuse the pose
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights."""
+        super().build(as_list(input_shape)[0])
+        self.input_spec = None
+
+    def call(self, inputs: Any) -> Any:
+        """The weights of the steps."""
+        features, *poses = as_list(inputs)
+        weights = super().call(features)
+        return tf.where(has_pose(poses)[:, tf.newaxis], weights, 0.5) if poses else weights
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """``(B, units)``."""
+        return (as_list(input_shape)[0][0], self.units)
+
+    def multiply_accumulates(self) -> int:
+        """Multiply-accumulates for one clip: the kernel."""
+        return math.prod(self.kernel.shape)
 
 
 @_serializable
@@ -270,14 +316,14 @@ class SumOverSteps(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The sum."""
-        features, *weights = _as_list(inputs)
+        features, *weights = as_list(inputs)
         for weight in weights:
             features = features * weight[..., tf.newaxis]
         return tf.reduce_sum(features, axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, D)``."""
-        features = _as_list(input_shape)[0]
+        features = as_list(input_shape)[0]
         return (features[0], features[-1])
 
 
@@ -289,10 +335,11 @@ class StreamFusion(tf.keras.layers.Layer):
     softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials; both streams' own add up to log Z(a) + log Z(b)
     - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss, and needs no label. The sum is exact,
     also with smoothed labels, but not with weights of samples or classes. With a frozen pose stream only the RGB
-    stream is trained.
+    stream is trained. Without a pose the pose stream abstains: its logits are zeros.
 
     Call arguments:
-        inputs: Two times ``[B, C]`` logits.
+        inputs: Two times ``[B, C]`` logits, of the pose stream first, and the pose ``[B, T, M, J, 3]``, which models
+            that an earlier version saved do not have.
 
     Returns:
         ``[B, C]`` float32.
@@ -304,7 +351,8 @@ class StreamFusion(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The sum; adds the difference between the streams' losses and its own."""
-        a, b = inputs
+        a, b, *poses = inputs
+        a = where_posed(a, poses)
         log_z = [tf.reduce_logsumexp(logits, axis=1) for logits in (a, b, a + b)]  # three times [B]
         self.add_loss(tf.reduce_mean(log_z[0] + log_z[1] - log_z[2]))
         return a + b
@@ -332,17 +380,17 @@ def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
         return HandCrops(size, name="glimpses")([inputs[skeletons.input_name(hand)] for hand in HANDS]), 1
     inputs["rgb"] = tf.keras.Input((steps, picture, picture, 3), name="rgb")
     inputs["pose_xy"] = tf.keras.Input((steps, persons, joints, 2), name="pose_xy")
-    return HandGlimpses(layout, pixels, size, name="glimpses")([inputs["rgb"], inputs["pose_xy"]]), persons
+    return HandGlimpses(layout, pixels, size, name="glimpses")([inputs["rgb"], inputs["pose_xy"], pose]), persons
 
 
-def _temporal_attention(conditions, units, steps):
-    """p' = f'(P, s), ``[B, T]``; ``conditions`` are P and s, or one of them."""
+def _temporal_attention(conditions, pose, units, steps):
+    """p' = f'(P, s), ``[B, T]``; ``conditions`` are P and s, or one of them, ``pose`` is a list: none without s."""
     layers = tf.keras.layers
     x = conditions[0]
     if len(conditions) > 1:
         x = layers.Concatenate(dtype="float32", name="temporal_conditions")(conditions)
     x = layers.Dense(units, activation="sigmoid", dtype="float32", name="temporal_hidden")(x)
-    return layers.Dense(steps, activation="sigmoid", dtype="float32", name="temporal_attention")(x)
+    return Dense(steps, activation="sigmoid", dtype="float32", name="temporal_attention")([x, *pose])
 
 
 @register(
@@ -416,7 +464,8 @@ def sta_hands(
         ``rgb_left_hand`` and ``rgb_right_hand`` [B, tp, size, size, 3], else ``rgb`` [B, tp, size, size, 3] and
         ``pose_xy`` [B, tp, M, J, 2], the joints' pixel coordinates in the input frames. The attention layers are
         ``spatial_attention`` [B, T, G] and ``temporal_attention`` [B, T]. The streams' own scores are
-        ``pose_cnn.classifier`` and ``classifier``. The hands of an absent person have zero features.
+        ``pose_cnn.classifier`` and ``classifier``. The hands of an absent person have zero features. For a clip without
+        a pose the RGB stream alone answers, from whole frames in place of the first person's hands.
 
     Raises:
         ZooError: A value that an option does not take, choices that exclude each other, a size that is too small, or
@@ -445,18 +494,19 @@ def sta_hands(
     x = GlimpseFeatures(persons_seen, name="glimpse_features")([x, pose])  # V: [B, T, G, D]
 
     conditions = [s] if conditioning else []
+    driving = [pose] if conditioning else []  # without s, attention does not depend on the pose
     units = attention_units if attention in ("spatial", "spatio_temporal") else 0
-    h, p = GlimpseLSTM(lstm_units, persons_seen * len(HANDS), units, name="glimpse_lstm")([x, *conditions])
+    h, p = GlimpseLSTM(lstm_units, persons_seen * len(HANDS), units, name="glimpse_lstm")([x, *conditions, *driving])
     if units:
         p = tf.keras.layers.Activation("linear", dtype="float32", name="spatial_attention")(p)  # [B, T, G]
         h = KeepAttention(name="hidden_states")([h, p])
         conditions.append(tf.keras.layers.Flatten(dtype="float32", name="attention_of_all_steps")(p))  # P
     weighted = [tf.keras.layers.Dense(feature_units, activation="relu", name="step_features")(h)]  # U
     if attention in ("temporal", "spatio_temporal"):
-        weighted.append(_temporal_attention(conditions, temporal_attention_units, pose_steps))
+        weighted.append(_temporal_attention(conditions, driving, temporal_attention_units, pose_steps))
     x = Dropout(dropout, name="dropout")(SumOverSteps(name="rgb_features")(weighted))  # U p': [B, feature_units]
     rgb_logits = tf.keras.layers.Dense(num_classes, name="classifier")(x)
 
-    logits = StreamFusion(name="logits")([pose_logits, rgb_logits])
+    logits = StreamFusion(name="logits")([pose_logits, rgb_logits, pose])
     predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
     return tf.keras.Model(inputs, predictions, name="sta_hands")

@@ -117,11 +117,14 @@ def _segment_states(pose, g, units, dropout):
     return Dropout(dropout, name=f"g{g}.segment_gru_dropout")(x)
 
 
-def _attention(states, values, name):
-    """Softmax of a linear layer that starts at zero: all weights start equal. ``[B, values]``."""
+def _attention(states, poses, values, name):
+    """Softmax of a linear layer that starts at zero: all weights start equal. ``[B, values]``.
+
+    They are equal for a clip whose ``poses``, a list, are all zeros.
+    """
     zero = {"kernel_initializer": "zeros", "bias_initializer": "zeros", "dtype": "float32"}
     scores = tf.keras.layers.Dense(values, name=f"{name}_scores", **zero)(states)
-    return AttentionMap((values,), "softmax", 0.0, name=f"{name}_attention")(scores)
+    return AttentionMap((values,), "softmax", 0.0, name=f"{name}_attention")([scores, *poses])
 
 
 def _average(vectors, attention, name):
@@ -162,9 +165,9 @@ def temporal(
                                                               │
         all Y_G ─► beta [B,K] (softmax) ──────────────────────┴──► sum of beta_G v_G ─► linear ─► softmax [B,C]
 
-    Both attentions are a softmax of a linear layer and start equal. Granularities (2, 3, 4) take
-    sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go through dropout as in the authors' public
-    code. Without attention all weights are, and stay, equal.
+    Both attentions are a softmax of a linear layer and start equal; they are equal for a clip without a pose (all
+    zeros). Granularities (2, 3, 4) take sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go
+    through dropout as in the authors' public code. Without attention all weights are, and stay, equal.
 
     Features are those of :func:`zoo.models.temporal.segment_features`. With ``backbone`` the model computes them from
     frames: it cuts the clip into G equal segments, takes ``segment_frames`` frames of each, evenly spread, and runs one
@@ -226,12 +229,12 @@ def temporal(
     for g in granularities:
         u = _gru(features[g], gru_units, f"g{g}.gru", return_sequences=True)  # U_G: [B, G, units]
         u = Dropout(dropout, name=f"g{g}.gru_dropout")(u)
-        alpha = _attention(states[g], g, f"g{g}.segment") if segment_attention else None  # [B, G]
+        alpha = _attention(states[g], [poses[g]], g, f"g{g}.segment") if segment_attention else None  # [B, G]
         vectors.append(_average(u, alpha, f"g{g}.vector"))  # v_G: [B, units]
     beta = None
     if granularity_attention:
         joined = tf.keras.layers.Concatenate(name="granularity_states")(list(states.values()))
-        beta = _attention(joined, len(granularities), "granularity")  # [B, K]
+        beta = _attention(joined, list(poses.values()), len(granularities), "granularity")  # [B, K]
     x = tf.keras.layers.Concatenate(name="granularity_vectors")(vectors) if len(vectors) > 1 else vectors[0]
     x = tf.keras.layers.Reshape((len(granularities), gru_units), name="granularities")(x)  # [B, K, units]
     predictions = classify(_average(x, beta, "features"), num_classes)

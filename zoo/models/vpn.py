@@ -10,7 +10,7 @@ from spektral.layers import GCNConv
 from zoo import backbones, skeletons
 from zoo.backbones import BackboneName
 from zoo.checks import Layout, Multiplier, Rate, Size, Weight, ZooError
-from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify
+from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify, where_posed
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
@@ -104,8 +104,10 @@ class GraphConvolution(GCNConv):
 class VideoPoseEmbedding(tf.keras.layers.Layer):
     """Pulls video and pose together in a common space (ECCV20 section 3.3); passes the pose scores on unchanged.
 
-    g_e = T_v g_s and P_e = T_p z, with g_s the feature map summed over time and flattened, z the scores of spatial
-    attention. The training loss gains ``weight`` times a distance of g_e and P_e.
+    g_e = T_v g_s and P_e = T_p sigmoid(z), with g_s the feature map summed over time and flattened, z the scores of
+    spatial attention. The paper embeds z itself; z starts at zero, where its norm has no gradient, so the activated map
+    is embedded, as in the authors' public code. The training loss gains ``weight`` times a distance of g_e and P_e, of
+    which a clip without a pose (all zeros) has none.
 
     Args:
         distance: ``euclidean``: || g_e / ||g_e|| - P_e / ||P_e|| ||^2. ``kl_pose_video``: Kullback-Leibler divergence
@@ -114,7 +116,8 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         weight: Weight of the distance in the training loss.
 
     Call arguments:
-        inputs: The feature map ``[B, t, m, n, c]`` and the scores ``[B, m * n]``.
+        inputs: The feature map ``[B, t, m, n, c]``, the scores ``[B, m * n]`` and the pose ``[B, tp, M, J, 3]``, which
+            models that an earlier version saved do not have.
 
     Returns:
         The scores ``[B, m * n]``.
@@ -133,7 +136,7 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates T_v and T_p."""
-        video, scores = input_shape
+        video, scores, *_ = input_shape
         _, _, m, n, channels = video
         self.video.build((video[0], m * n * channels))
         self.pose.build(tuple(scores))
@@ -141,11 +144,12 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Adds the distance to the model's losses."""
-        features, scores = inputs
+        features, scores, *poses = inputs
         summed = tf.reduce_sum(features, axis=1)  # g_s: [B, m, n, c]
         video = self.video(tf.reshape(summed, (-1, math.prod(summed.shape[1:]))))  # g_e: [B, units]
-        pose = self.pose(scores)  # P_e: [B, units]
-        self.add_loss(self.weight * tf.reduce_mean(self._distance(video, pose)))
+        pose = self.pose(tf.sigmoid(scores))  # P_e: [B, units]
+        distance = where_posed(self._distance(video, pose)[:, tf.newaxis], poses)  # [B, 1]
+        self.add_loss(self.weight * tf.reduce_mean(distance))
         return tf.identity(scores)
 
     def _distance(self, video, pose):
@@ -272,6 +276,7 @@ def vpn(
         pose ─► graph network ─► h* ─┬─► z1 ┴► sigmoid A_S ──┼─ A_ST = A_S x A_T
                                      └─► z2 ─► softmax A_T ──┘
 
+    Both attentions start equal, and are equal for a clip without a pose (all zeros).
     The paper's loss is 0.8 L_C + 0.2 L_e + 1e-5 L_a; here it is divided by 0.8, so that cross-entropy has weight 1 and
     ``compile`` and ``fit`` train the paper's objective: 0.25 L_e + 1.25e-5 L_a are added in the model.
 
@@ -325,12 +330,12 @@ def vpn(
 
     z1 = PoseScores(m * n, attention_units, name="spatial_scores")(h)  # [B, m * n]
     if embedding != "none":
-        z1 = VideoPoseEmbedding(embedding, embedding_units, embedding_weight, name="embedding")([g, z1])
-    spatial = AttentionMap((m, n), "sigmoid", attention_regularization, name="spatial_attention")(z1)
+        z1 = VideoPoseEmbedding(embedding, embedding_units, embedding_weight, name="embedding")([g, z1, pose])
+    spatial = AttentionMap((m, n), "sigmoid", attention_regularization, name="spatial_attention")([z1, pose])
     maps = [tf.keras.layers.Reshape((1, m, n, 1), name="spatial_broadcast")(spatial)]
     if attention == "full":
         z2 = PoseScores(t, attention_units, name="temporal_scores")(h)  # [B, t]
-        temporal = AttentionMap((t,), "softmax", attention_regularization, name="temporal_attention")(z2)
+        temporal = AttentionMap((t,), "softmax", attention_regularization, name="temporal_attention")([z2, pose])
         if coupler:
             coupled = SpatioTemporalCoupler(dtype="float32", name="spatio_temporal_attention")([spatial, temporal])
             maps = [tf.keras.layers.Reshape((t, m, n, 1), name="coupled_broadcast")(coupled)]

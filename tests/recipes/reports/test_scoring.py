@@ -65,6 +65,31 @@ def test_metrics_by_hand():
     assert (rows[2]["clips"], rows[2]["accuracy"], rows[2]["most_often_taken_for"]) == (0, "", "")
 
 
+@pytest.mark.parametrize("pool", ["mean_softmax", "max_softmax", "mean_logits"])
+def test_a_network_of_poses_abstains_without_a_pose(pool):
+    """Views without a pose are left out; a clip that has no other is not answered and counts as wrong."""
+    views = np.log([[0.7, 0.2, 0.1], [1, 1, 1], [1, 1, 1], [1, 1, 1]]).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices(({"pose": views}, [0, 0, 0, 2], [0, 0, 1, 2])).batch(4)
+    scorer = scoring.Scorer(passing_on(), tf.distribute.get_strategy(), data, count=3, batch=4, pool=pool)
+    labels, scores = scorer()
+    np.testing.assert_allclose(scores, [[0.7, 0.2, 0.1], [0, 0, 0], [0, 0, 0]], rtol=1e-6)
+    metrics = scoring.Metrics(labels, scores)
+    assert (metrics.predictions.tolist(), metrics.abstained.tolist()) == ([0, -1, -1], [False, True, True])
+    assert metrics.top1 == metrics.top5 == pytest.approx(1 / 3)
+    np.testing.assert_allclose(metrics.class_accuracies, [0.5, np.nan, 0])
+    assert scoring.cross_entropy(labels, scores) == pytest.approx(-np.log([0.7, 1 / 3, 1 / 3]).mean())
+    names = ["a", "b", "c"]
+    assert report.confusion(names, metrics)[1] == [["a", 1, 0, 0, 1], ["b", 0, 0, 0, 0], ["c", 0, 0, 0, 1]]
+    assert [row["abstained"] for row in report.per_class(names, metrics)] == [1, 0, 1]
+    assert [(row["prediction"], row["correct"]) for row in report.predictions("xyz", names, metrics)] == [
+        ("a", 1), ("", 0), ("", 0),
+    ]  # fmt: skip
+    assert report.abstained(metrics) == "2 of 3 clips without a pose count as wrong"
+    others = np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0, 0, 0]])
+    for fused in (scoring.product(scores, others), scoring.mean(scores, others)):
+        np.testing.assert_allclose(fused[1:], others[1:])
+
+
 def test_top5_leaves_the_sixth_out():
     scores = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1], [0.3, 0.2, 0.15, 0.14, 0.11, 0.1], [1 / 6] * 6])
     metrics = scoring.Metrics(np.array([4, 5, 5]), scores)

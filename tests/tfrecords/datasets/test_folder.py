@@ -209,3 +209,13 @@ def test_poses_of_another_skeleton_are_rejected(table):
     opened = source(table, "--layout", "kinect_v1_20")
     with pytest.raises(RejectedClip, match="13 joints, kinect_v1_20 has 20"):
         opened.read(opened.parse_id("b"))
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": WALK.tolist(), "layout": "coco_13"}))
+    opened = source(table, "--layout", LAYOUT)
+    with pytest.raises(RejectedClip, match=r"3\.json: poses of the layout coco_13, --layout is lcrnet_13"):
+        opened.read(opened.parse_id("b"))
+
+
+def test_the_rate_that_a_file_of_poses_states(table):
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": WALK.tolist(), "fps": 12.5}))
+    opened = source(table, "--layout", LAYOUT, "--parts", "none", "--fps", "20")
+    assert [opened.read(opened.parse_id(clip)).fps for clip in ("b", "a.1")] == [12.5, 20]

@@ -38,16 +38,19 @@ class Recording:
 
 
 class Fake(estimator.Estimator):
-    """Finds ``Fake.found[n]`` in the frame n."""
+    """Finds ``found[n]`` in the frame n, or ``found_when_known[n]`` where it found somebody in the frame before."""
 
     layout = LAYOUT.name
     found: ClassVar[list] = []
+    found_when_known: ClassVar[list] = []
 
     def __init__(self, *, model, persons):
-        self.closed = False
+        self._known = False
 
     def persons(self, frame, seconds):
-        return list(Fake.found[int(frame[0, 0, 0])])
+        found = (Fake.found_when_known if self._known else Fake.found)[int(frame[0, 0, 0])]
+        self._known = bool(found)
+        return list(found)
 
     def close(self):
-        self.closed = True
+        pass

@@ -18,12 +18,12 @@ def fake():
 
 
 def estimate(found, settings=SETTINGS):
-    Fake.found = found
+    Fake.found = Fake.found_when_known = found
     return recordings.estimate(Recording(len(found)), settings)
 
 
 def live_poses(found, settings=SETTINGS):
-    Fake.found = found
+    Fake.found = Fake.found_when_known = found
     with live.LiveEstimator(settings, WIDTH, HEIGHT, FPS) as stream:
         return [stream.poses(frame, number / FPS) for number, frame in enumerate(Recording(len(found)))]
 
@@ -81,6 +81,21 @@ def test_invented_bodies_are_no_poses():
     close = person((0, -0.5, 0.4))
     unsure = person((0, 0, 3), confidence=0.2)
     assert not estimate([[close, unsure]] * 5).confidence.any()
+
+
+def test_frames_without_a_person_are_searched_once_more_backwards():
+    """An estimator that knows a body from the frame before finds it more easily."""
+    body = [person((0, 0, 3))]
+    Fake.found = [[]] * 10 + [body] * 20
+    Fake.found_when_known = [[]] * 4 + [body] * 26
+    poses = recordings.estimate(Recording(30), SETTINGS)
+    np.testing.assert_array_equal(poses.confidence[:, 0].any(axis=1), [False] * 4 + [True] * 26)
+    assert (poses.confidence[4:, 0] == np.float32(0.9)).all()
+
+
+def test_flashes_are_no_persons():
+    found = [[person((0, 0, 3))] if frame == 10 else [] for frame in range(20)]
+    assert not estimate(found).confidence.any()
 
 
 def test_trembling_becomes_less_and_nothing_comes_late():

@@ -58,6 +58,34 @@ def test_stretch_changes_every_axis_by_itself():
     assert np.abs(factors - 1).max() <= 0.3
 
 
+def test_displaced_joints_keep_their_motion():
+    poses = np.random.default_rng(0).normal(size=(6, 2, 20, 3)).astype("float32")
+    poses[:, 1] = 0  # an absent person
+    moved = augmentation.change_pose(tf.constant(poses), Augmentation(joint_offset=0.5), SEED).numpy() - poses
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-6)
+    assert 0.4 < moved[0, 0].std() < 0.6
+    assert not moved[:, 1].any()
+
+
+def test_lost_joints_lie_on_lines():
+    rng = np.random.default_rng(0)
+    poses = rng.normal(size=(12, 2, 200, 3)).astype("float32")
+    poses[4:, 1] = 0  # the second person leaves
+    found = augmentation.change_pose(tf.constant(poses), Augmentation(lost_joints=0.5), SEED).numpy()
+    lost = (found != poses).any(axis=-1)  # [12, 2, 200]
+    assert 0.4 < lost[:, 0].any(axis=0).mean() < 0.6
+    assert lost.sum(axis=0).max() == 6
+    for joint in np.flatnonzero(lost[:, 0].any(axis=0)):
+        known = np.flatnonzero(~lost[:, 0, joint])
+        for axis in range(3):
+            line = np.interp(np.arange(12), known, poses[known, 0, joint, axis])
+            np.testing.assert_allclose(found[:, 0, joint, axis], line, atol=1e-5)
+    assert (found[4:, 1] == 0).all()
+    assert not lost[3:, 1].any()
+    single = tf.ones((1, 1, 5, 3))  # nothing to interpolate between
+    np.testing.assert_array_equal(augmentation.change_pose(single, Augmentation(lost_joints=1.0), SEED), single)
+
+
 @pytest.mark.parametrize("smallest", [0, 1.1, float("nan")])
 def test_parts_that_are_none(smallest):
     with pytest.raises(ValueError, match=r"pose_crop is .*, expected a number above 0, to 1"):

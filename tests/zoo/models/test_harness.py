@@ -60,6 +60,30 @@ def test_gradients_reach_every_trainable_weight(name):
     assert not dead
 
 
+@every_model
+def test_without_a_pose_attention_is_equal_and_pictures_decide(name):
+    model = tiny_models.shared(name)
+    poses = [key for key in model.input if key.startswith("pose")]
+    if not poses or len(poses) == len(model.input):
+        return  # no attention from poses
+    given, labels = tiny_models.batch(model)
+    features = dict(given)
+    for key in poses:  # the first clip has none
+        features[key] = np.concatenate([np.zeros_like(given[key][:1]), given[key][1:]])
+    maps = zoo.attention_maps(model)
+    for key, found in maps(features, training=False).items():
+        assert np.ptp(found[0]) == 0, key
+        np.testing.assert_array_equal(found[1], maps(given, training=False)[key][1], err_msg=key)
+    features.update({key: np.zeros_like(given[key]) for key in poses})
+    with tiny_models.restored(model), tiny_models.dropout_off(model), tf.GradientTape() as tape:
+        predictions = model(features, training=True)
+        loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, predictions))
+        loss += tf.add_n(model.losses) if model.losses else 0.0
+    assert np.ptp(predictions, axis=0).max() > 0, "the output does not depend on the pictures"
+    gradients = [np.asarray(g) for g in tape.gradient(loss, model.trainable_variables) if g is not None]
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
 @all_but_the_largest
 def test_saved_and_reloaded_model_is_bit_equal(name, tmp_path):
     model = tiny_models.shared(name)

@@ -4,11 +4,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import zoo
 from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy, outputs, scores, sigmoid, softmax
-from zoo.models import separable_sta
+from zoo import backbones
+from zoo.models import i3d, separable_sta
 
 SPATIAL, TEMPORAL = 0.03, 0.07  # large enough to be seen in the loss
 DROPOUT = {"lstm_dropout": 0.0}
@@ -109,3 +111,29 @@ def test_transfer_refuses_what_does_not_fit():
         zoo.transfer_weights(tiny_models.build("pose_lstm"), narrow)
     for a, b in zip(before, model.get_weights()):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [
+        *(("separable_sta", {"attention": attention}) for attention in get_args(separable_sta.Attention)[1:]),
+        ("vpn", {"attention": "spatial"}),
+        ("vpn", {"coupler": False}),
+        ("pi3d", {}),
+        ("temporal", {}),
+    ],
+    ids=str,
+)
+def test_attention_starts_equal(name, choice, monkeypatch):
+    """PhD20 algorithms 1 to 4, in every method and with every strategy."""
+
+    def quick(rgb, **_):
+        return tf.keras.layers.AveragePooling3D((8, 32, 32))(rgb)
+
+    monkeypatch.setattr(i3d, "feature_map", quick)
+    monkeypatch.setitem(backbones.BACKBONES, "i3d", backbones.Backbone(quick, i3d.pool, i3d.head))
+    model = zoo.build(name, num_classes=3, **tiny_models.options(name, **choice))
+    features, _ = tiny_models.batch(model)
+    maps = zoo.attention_maps(model)(features, training=False)
+    assert maps
+    assert all(np.ptp(weights) == 0 for weights in maps.values())

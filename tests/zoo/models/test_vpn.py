@@ -4,6 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import zoo
 from tests.zoo import tiny_models
@@ -64,7 +65,9 @@ def test_predictions_and_training_loss(choice):
     if choice.get("embedding") != "none":
         video_kernel, pose_kernel = model.get_layer("embedding").get_weights()
         distance = _distance(
-            choice.get("embedding", "euclidean"), g.sum(axis=1).reshape(batch, -1) @ video_kernel, z1 @ pose_kernel
+            choice.get("embedding", "euclidean"),
+            g.sum(axis=1).reshape(batch, -1) @ video_kernel,
+            sigmoid(z1) @ pose_kernel,
         )
         penalty += EMBEDDING * distance.mean()
     maps = [spatial * temporal * g + g] if choice.get("coupler", True) else [spatial * g, temporal * g]
@@ -145,3 +148,26 @@ def test_another_backbone():
         "temporal_attention": (2, 1),
         "spatio_temporal_attention": (2, 1, 1, 1),
     }
+
+
+def test_embedding_is_sound_at_scores_of_zero_and_leaves_out_clips_without_a_pose():
+    """Scores start at zero, where a norm has no gradient."""
+    layer = vpn.VideoPoseEmbedding("euclidean", 5, EMBEDDING)
+    rng = np.random.default_rng(0)
+    g, pose = (rng.normal(size=shape).astype("float32") for shape in ((2, 3, 2, 2, 4), (2, 3, 1, 5, 3)))
+    z1 = tf.zeros((2, 4))
+
+    def loss_and_gradient(pose):
+        with tf.GradientTape() as tape:
+            tape.watch(z1)
+            layer([g, z1, pose])
+            loss = tf.add_n(layer.losses)
+        return float(loss), tape.gradient(loss, z1).numpy()
+
+    both, gradient = loss_and_gradient(pose)
+    assert 0 < np.abs(gradient).max() < 10
+    pose[1] = 0
+    first, gradient = loss_and_gradient(pose)
+    assert 0 < first < both
+    assert np.any(gradient[0])
+    assert not np.any(gradient[1])

@@ -1,0 +1,328 @@
+"""Estimates poses in videos: one file of poses for each.
+
+Usage: ``python -m tfrecords.estimate VIDEO... --out DIR``.
+
+A video below a folder that is given has its poses at the same path below DIR, as ``.npz``, in the form of
+:mod:`tfrecords.converting.pose_files`. ``DIR/estimation.json`` has the settings and, once all is done, how many frames
+each video has, in how many there is a person, and the videos that could not be read.
+
+The same videos give the same bytes, however often the command was stopped and run again: a file under its final name
+is complete, and is not estimated again. Videos that cannot be read are named and do not alter the exit status: it is 0
+when there are poses of at least one video, 2 when there are of none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfrecords import schema, storage
+from tfrecords.converting import persons, pose_files, preview, state, video, workers, writer
+from tfrecords.datasets import base
+from tfrecords.errors import RejectedClip
+from tfrecords.estimation import arguments as estimation_arguments
+from tfrecords.estimation import estimator, recordings
+from zoo import skeletons
+from zoo.shared import command_line, files
+from zoo.shared.errors import UserError
+
+REPORT = "estimation.json"
+# Of the files in a folder that are taken for videos; one that is named itself may be called anything.
+SUFFIXES = (
+    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+    ".ogv",
+)  # fmt: skip
+_LOCK = ".lock"
+
+
+def _parser():
+    parser = command_line.ArgumentParser(prog="python -m tfrecords.estimate", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "videos", nargs="+", type=pathlib.Path, metavar="VIDEO", help="a video, or a folder with videos at any depth"
+    )
+    parser.add_argument("--out", type=storage.folder, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--persons", type=int, default=1, metavar="M", help="persons per frame, the most relevant first"
+    )
+    parser.add_argument(
+        "--layout",
+        help=f"skeleton of the poses, one of {', '.join(skeletons.LAYOUTS)}; default: the estimator's own",
+    )
+    estimation_arguments.add(parser)
+    parser.add_argument(
+        "--workers", type=command_line.positive(int), metavar="N", help="processes; default: one per core"
+    )
+    parser.add_argument(
+        "--preview", type=pathlib.Path, metavar="FILE",
+        help="then draw joints and boxes of some videos over frames: a .png or .jpg",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line.
+
+    Args:
+        argv: Arguments; default: ``sys.argv[1:]``.
+
+    Returns:
+        Exit status.
+    """
+    arguments = _parser().parse_args(argv)
+    settings = estimation_arguments.settings(arguments, layout=arguments.layout or "", persons=arguments.persons)
+    if arguments.preview:
+        preview.check(arguments.preview)  # before hours of estimation
+    videos, unreadable = find(arguments.videos)
+    begun = time.monotonic()
+    report, frames = estimate(
+        videos,
+        arguments.out,
+        settings,
+        unreadable=unreadable,
+        workers=arguments.workers,
+        progress=lambda total: command_line.progress(total, "estimate", "frame"),
+    )
+    seconds = time.monotonic() - begun
+    print(_summary(report, arguments.out, frames, seconds))
+    if arguments.preview:
+        clips, shown = preview.contact_sheet(_Estimated(videos, arguments.out, settings, report), arguments.preview)
+        print(f"{clips} videos, {shown} frames each: {arguments.preview}")
+    return 0
+
+
+def _summary(report, directory, frames, seconds):
+    """The last line: what there is, and how fast it was estimated."""
+    counts = report["videos"].values()
+    whole, seen = (sum(count[name] for count in counts) for name in ("frames", "frames_with_person"))
+    nobody = sum(count["frames_with_person"] == 0 for count in counts)
+    rate = f", {frames / seconds:.1f} frames/s" if frames else ""
+    rejected = writer.summary_of_rejected(report["rejected"])
+    return (
+        f"{'' if frames else 'already complete: '}{len(counts)} videos, {seen} of {whole} frames with a person, "
+        f"{nobody} videos without anybody{rate}, {rejected}: {directory}"
+    )
+
+
+def find(paths: Iterable[pathlib.Path]) -> tuple[dict[str, pathlib.Path], list[dict[str, str]]]:
+    """The videos that some paths stand for.
+
+    Args:
+        paths: Videos, and folders that are searched for them.
+
+    Returns:
+        ``(videos, rejected)``: the path of each video's file of poses below the folder of results -> the video; and
+        ``id`` and ``reason`` of folders that cannot be read.
+
+    Raises:
+        UserError: A path is not there, there is no video, or two would have the same file of poses.
+    """
+    videos: dict[str, pathlib.Path] = {}
+    rejected: dict[str, str] = {}
+    paths = list(paths)
+    for path in paths:
+        for found, relative in _videos_of(path, rejected):
+            file = relative.with_suffix(".npz").as_posix()
+            if file in videos and videos[file] != found:
+                raise UserError(
+                    f"{videos[file]} and {found} would both have their poses in {file}: rename one, or use two --out"
+                )
+            videos[file] = found
+    if not videos:
+        raise UserError(f"no video in {', '.join(map(str, paths))}, expected files that end in {', '.join(SUFFIXES)}")
+    return dict(sorted(videos.items())), [{"id": name, "reason": reason} for name, reason in sorted(rejected.items())]
+
+
+def _videos_of(path, rejected) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """Each video of a path, and its path relative to that."""
+    if path.is_dir():
+        for directory, names in base.walk(path, rejected):
+            for name in names:
+                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                    yield directory / name, (directory / name).relative_to(path)
+    elif path.exists():
+        yield path, pathlib.Path(path.name)
+    else:
+        raise UserError(f"{path}: no such file, expected a video or a folder with videos")
+
+
+def estimate(
+    videos: Mapping[str, pathlib.Path],
+    directory: pathlib.Path,
+    settings: recordings.Settings,
+    *,
+    unreadable: Sequence[dict[str, str]] = (),
+    workers: int | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> tuple[dict[str, Any], int]:
+    """Writes the file of poses of every video that has none yet.
+
+    Args:
+        videos: Path of each file of poses below ``directory`` -> the video, as :func:`find` gives them.
+        directory: Folder of results; made if missing.
+        settings: :class:`~tfrecords.estimation.recordings.Settings`.
+        unreadable: ``id`` and ``reason`` of what else is to be reported as rejected.
+        workers: Processes; default: one per core.
+        progress: A function of the number of frames that returns a progress bar (``tqdm``'s interface).
+
+    Returns:
+        ``(report, frames)``: what ``estimation.json`` holds, and how many frames were estimated by this call.
+
+    Raises:
+        UserError: The folder holds poses of other settings or is being written, a worker was killed, or no video can be
+            read.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    busy = f"{directory}: another command is writing there, wait for it or use another --out"
+    with files.locked(directory / _LOCK, busy, state.LOCK_PATIENCE) as lock:
+        _claim(directory, videos, settings)
+        for folder in {(directory / file).parent for file in videos}:
+            files.remove_partial(folder)
+        todo = [_Task(file, path) for file, path in videos.items() if not (directory / file).exists()]
+        done = _work(todo, directory, settings, workers, progress, lock)
+        rejected = [{"id": _id(file), "reason": reason} for file, (_, reason) in done.items() if reason]
+        report: dict[str, Any] = {
+            "options": settings.options(),
+            "videos": {_id(file): _counts(directory / file) for file in videos if (directory / file).exists()},
+            "rejected": sorted([*unreadable, *rejected], key=lambda entry: entry["id"]),
+        }
+        if not report["videos"]:
+            raise UserError(f"no video could be read: {writer.summary_of_rejected(report['rejected'])}")
+        files.write_json(directory / REPORT, report)
+    return report, sum(frames for frames, _ in done.values())
+
+
+def _id(file):
+    """Name of a video in reports: the path of its file of poses without the suffix."""
+    return base.printable(file[: -len(".npz")])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A video, and the path of its file of poses below the folder of results."""
+
+    file: str
+    video: pathlib.Path
+
+
+def _claim(directory, videos, settings):
+    """Notes what is estimated here; ``UserError`` if something else is, or it is not known what."""
+    path = directory / REPORT
+    wanted = json.loads(json.dumps(settings.options()))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["options"]
+        changed = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
+    except FileNotFoundError:
+        there = [file for file in videos if (directory / file).exists()]
+        if there:
+            raise UserError(
+                f"{directory / there[0]}: is there, and no {REPORT} that says how it was made: use another --out"
+            ) from None
+        files.write_json(path, {"options": wanted})
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not as this command writes it, use another --out") from None
+    if changed:
+        values = f"{found.get(changed[0], 'not set')}, now {wanted.get(changed[0], 'not set')}"
+        raise UserError(f"{directory}: holds poses of other settings ({changed[0]} {values}): use another --out")
+
+
+def _work(todo, directory, settings, count, progress, lock):
+    """File of poses -> frames estimated and, where the video cannot be read, the reason."""
+    frames = {task: _frames(task.video) for task in todo} if progress else {}
+    # The longest first: the last ones to end should be short.
+    todo = sorted(todo, key=lambda task: -frames.get(task, 0))
+    work = functools.partial(_estimate, directory, settings)
+    with state.progress_bar(progress if todo else None, sum(frames.values())) as bar:
+        done = workers.each(work, todo, count, bar, lock, "complete files of poses")
+    return {task.file: result for task, result in done.items()}
+
+
+def _frames(path):
+    """Frames of a video as far as its header or packets say; 0 for one that cannot be read."""
+    try:
+        return video.Video(path).count
+    except ValueError:
+        return 0
+
+
+def _estimate(directory, settings, task, on_frame):
+    """Writes one file of poses; ``(frames, reason)`` as :func:`_work`."""
+    recording = None
+    try:
+        recording = _Counted(video.Video(task.video), on_frame)
+        poses = recordings.estimate(recording, settings)
+    except ValueError as error:
+        return recording.count if recording else 0, str(error)
+    pose_files.write(directory / task.file, poses, layout=_layout(settings), fps=recording.fps)
+    return recording.count, ""
+
+
+class _Counted:
+    """A recording that counts the frames it gives."""
+
+    def __init__(self, recording, on_frame):
+        self.fps, self.width, self.height = recording.fps, recording.width, recording.height
+        self.count = 0
+        self._recording, self._on_frame = recording, on_frame
+
+    def __iter__(self):
+        for frame in self._recording:
+            yield frame
+            self.count += 1
+            self._on_frame()
+
+
+def _layout(settings):
+    return settings.layout or estimator.get(settings.estimator).layout
+
+
+def _counts(path):
+    """``frames`` and ``frames_with_person`` of a file of poses."""
+    try:
+        seen = pose_files.read(path).confidence.any(axis=(1, 2))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: remove it to estimate it again") from None
+    return {"frames": len(seen), "frames_with_person": int(np.count_nonzero(seen))}
+
+
+class _Estimated(base.VideoSource):
+    """Videos and their files of poses, for the contact sheet."""
+
+    name = "estimated"
+    fps = persons.FPS
+    help = ""
+
+    def __init__(self, videos, directory, settings, report):
+        super().__init__(directory)
+        self.layout, self.persons = _layout(settings), settings.persons
+        self._videos = {_id(file): (file, path) for file, path in videos.items()}
+        self._ids = list(report["videos"])
+        self.labels = tuple(sorted({os.path.dirname(name) for name in self._ids}))
+
+    def parse_id(self, clip_id):
+        return schema.ClipInfo(clip_id, self.labels.index(os.path.dirname(clip_id)))
+
+    def index(self):
+        return base.Index(tuple(self.parse_id(name) for name in self._ids))
+
+    def recording(self, info):
+        return video.Video(self._videos[info.id][1])
+
+    def poses_of(self, info, recording):
+        try:
+            return pose_files.read(self.folder / self._videos[info.id][0])
+        except OSError as error:
+            raise RejectedClip(f"{info.id}: cannot be read ({error.strerror})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
