@@ -153,9 +153,9 @@ class Predictor:
             sampled = self.read_video(path)
             return self.predict(sampled.frames, poses), sampled
         video = VideoFrames(path, threads=True)
-        # Poses are those of the whole recording, as in the training; boxes alone are needed where pictures are.
-        only_boxes = self.inputs is not None and not estimation.poses
-        span = clips.sampled_span(video, self.inputs) if only_boxes else None
+        span = None  # poses are those of the whole recording, as in the training
+        if self.inputs is not None and not estimation.poses:  # boxes are needed where pictures are
+            span = clips.sampled_span(video, self.inputs)
         found, boxes = estimation.of_video(video, path, span)
         rate = FPS
         if estimation.poses:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 SIZE = 256  # side of pictures that are cut out, pixels: that of records, converters' default
-WAITING_SECONDS = 2.0  # of a camera's frames that wait at most; while as many do, the camera is not read
+WAITING_SECONDS = 1.0  # of a camera's frames that wait at most; while as many do, the camera is not read
 LONGEST_SKIP = 0.5  # seconds of a camera without an estimate at most, however far behind
 _T = TypeVar("_T")
 _END = object()

@@ -222,7 +222,7 @@ def test_few_frames_of_a_camera_wait():
     moments = followed(camera(), live=True)
     next(moments)
     threading.Event().wait(0.3)  # nobody asks for the next
-    assert len(taken) <= 2 * FPS + 2
+    assert len(taken) <= FPS + 2
     moments.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
 
