@@ -85,7 +85,7 @@ def make_video(path: pathlib.Path, frames: int) -> pathlib.Path:
     return path
 
 
-def export(scratch: pathlib.Path, frames: int, size: int) -> pathlib.Path:
+def export(scratch: pathlib.Path, frames: int, size: int, framing: str = "centre") -> pathlib.Path:
     """Exports an I3D with random weights, as fast as a trained one, and returns its version folder."""
     import tensorflow as tf
 
@@ -99,7 +99,8 @@ def export(scratch: pathlib.Path, frames: int, size: int) -> pathlib.Path:
     run = scratch / "run"
     run.mkdir()
     zoo.build("i3d", num_classes=len(SynthADL.labels), frames=frames, size=size).save(run / "model.keras")
-    (run / "inputs.json").write_text(json.dumps(Inputs(frames=frames, stride=2, size=size).to_dict()))
+    inputs = Inputs(frames=frames, stride=2, size=size, framing=framing)
+    (run / "inputs.json").write_text(json.dumps(inputs.to_dict()))
     (run / "labels.txt").write_text("".join(f"{label}\n" for label in SynthADL.labels))
     folder, _ = write(Run(run), scratch / "models", freeze=True)
     return folder

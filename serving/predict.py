@@ -153,7 +153,10 @@ class Predictor:
             sampled = self.read_video(path)
             return self.predict(sampled.frames, poses), sampled
         video = VideoFrames(path, threads=True)
-        found, boxes = estimation.of_video(video, path)
+        span = None  # poses are those of the whole recording, as in the training
+        if self.inputs is not None and not estimation.poses:  # boxes are needed where pictures are
+            span = clips.sampled_span(video, self.inputs)
+        found, boxes = estimation.of_video(video, path, span)
         rate = FPS
         if estimation.poses:
             poses, rate = found.xyz, video.known_fps or FPS

@@ -149,9 +149,7 @@ def _count(video: VideoFrames) -> int:
 def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None, size: int) -> Sampled | None:
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
-    first, length = 0, count
-    if inputs.has_window and inputs.frames * inputs.stride <= count:
-        first, length = int(indices[0]), inputs.frames * inputs.stride  # a shorter clip with the same sampled frames
+    first, length = _span(count, indices, inputs)
     frames, write = _cut_out(length, boxes, size) if boxes else _framed(length, video, inputs)
     wanted, last = set(indices.tolist()), indices.max()
     for number, frame in enumerate(video.frames()):
@@ -160,6 +158,19 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None
         if number == last:
             return Sampled(frames, indices - first, first, count)
     return None
+
+
+def sampled_span(video: VideoFrames, inputs: Inputs) -> tuple[int, int]:
+    """The part of a video that a model samples: its first frame and how many there are."""
+    count = video.count or _count(video)
+    return _span(count, signatures.frame_indices(count, inputs).numpy(), inputs)
+
+
+def _span(count: int, indices: np.ndarray, inputs: Inputs) -> tuple[int, int]:
+    """First frame and length of a shorter clip with the same sampled frames, or of all ``count`` frames."""
+    if inputs.has_window and inputs.frames * inputs.stride <= count:
+        return int(indices[0]), inputs.frames * inputs.stride
+    return 0, count
 
 
 def _framed(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:

@@ -16,10 +16,11 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import itertools
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 SIZE = 256  # side of pictures that are cut out, pixels: that of records, converters' default
-WAITING_SECONDS = 2.0  # of a camera's frames that wait at most; while as many do, the camera is not read
+WAITING_SECONDS = 1.0  # of a camera's frames that wait at most; while as many do, the camera is not read
 LONGEST_SKIP = 0.5  # seconds of a camera without an estimate at most, however far behind
 _T = TypeVar("_T")
 _END = object()
@@ -121,29 +122,35 @@ class Estimation:
 
     # ---- whole videos
 
-    def of_video(self, video: VideoFrames, name: str | os.PathLike) -> tuple[Poses, dict[str, np.ndarray]]:
+    def of_video(
+        self, video: VideoFrames, name: str | os.PathLike, span: tuple[int, int] | None = None
+    ) -> tuple[Poses, dict[str, np.ndarray]]:
         """The poses of a video and the boxes of its pictures.
 
         Args:
             video: A :class:`~serving.client.streams.VideoFrames`.
             name: The video's, for messages.
+            span: First frame and number of frames that are looked at; default: all.
 
         Returns:
-            ``(poses, boxes)``: :class:`~tfrecords.converting.persons.Poses`, and part -> ``[T, 4]``.
+            ``(poses, boxes)``: :class:`~tfrecords.converting.persons.Poses` of those frames; part -> ``[T, 4]``, from
+            the video's first frame on.
 
         Raises:
             UserError: The video cannot be read, or nobody is in it and the model takes poses alone.
         """
         from tfrecords.estimation import recordings
 
-        with command_line.progress(video.count or None, "poses", "frame") as bar:
-            poses = recordings.estimate(_Recording(video, bar.update), self.settings)
+        first, length = span or (0, video.count or None)
+        with command_line.progress(length, "poses", "frame") as bar:
+            poses = recordings.estimate(_Recording(video, first, span and length, bar.update), self.settings)
         if not poses.confidence.any():
             if not self.takes_video:
                 raise UserError(f"{name}: nobody is found in it, and the model takes poses alone: no prediction")
             rest = "from its pictures alone" if self.poses else "from whole frames"
             messages.warn(f"{name}: nobody is found in it, the prediction is {rest}")
-        return poses, self._boxes(poses, video.height, video.width, video.known_fps or FPS)
+        boxes = self._boxes(poses, video.height, video.width, video.known_fps or FPS)
+        return poses, {part: np.concatenate([box[:1]] * first + [box]) for part, box in boxes.items()}
 
     def _boxes(self, poses: Poses, height: int, width: int, fps: float) -> dict[str, np.ndarray]:
         """Part -> where it is cut out, ``[T, 4]``."""
@@ -335,15 +342,16 @@ def _with_newest(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
 
 
 class _Recording:
-    """The frames of a video as an estimator takes them."""
+    """Frames of a video as an estimator takes them: from ``first`` on, so many (``None``: all)."""
 
-    def __init__(self, video: VideoFrames, on_frame: Any) -> None:
+    def __init__(self, video: VideoFrames, first: int, length: int | None, on_frame: Callable[[], object]) -> None:
         self._video, self._on_frame = video, on_frame
+        self._span = first, None if length is None else first + length
         self.fps, self.height, self.width = video.known_fps, video.height, video.width
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in self._video:
-            yield frame
+        for frame in itertools.islice(self._video.frames(), *self._span):  # others are not converted to RGB
+            yield np.asarray(frame)
             self._on_frame()
 
 

@@ -196,11 +196,12 @@ def _from_frames(frames, inputs):
     shape = tf.shape(frames)
     indices = frame_indices(shape[1], inputs)
     window = pictures.framed(inputs.framing)(shape[2], shape[3])
+    top, left, height, width = tf.unstack(pictures.inside(window, shape[2:4]))
 
     def one_frame(index):
         clip, frame = index
-        picture = pictures.cut(frames[clip, frame][tf.newaxis], window)
-        return pictures.prepare(picture, inputs.size)[0]
+        picture = frames[clip, frame, top : top + height, left : left + width]
+        return pictures.prepare(pictures.bordered(picture[tf.newaxis], window, shape[2:4]), inputs.size)[0]
 
     # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
     spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)

@@ -107,21 +107,14 @@ def random_square(height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor) -> tf.Te
     return tf.concat([corner, [side, side]], axis=0)
 
 
-def cut(images: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """The window of pictures ``[T, H, W, 3]``, black where it leaves them."""
-    shape = tf.shape(images)
-    top, left, height, width = tf.unstack(_inside(window, shape[1:3]))
-    return _bordered(images[:, top : top + height, left : left + width], window, shape[1:3])
-
-
-def _inside(window, size):
-    """The part of a window that lies in a picture of a size ``[2]``."""
+def inside(window: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """The part of a window that lies in a picture of a size ``[2]``, height and width."""
     low, high = tf.maximum(window[:2], 0), tf.minimum(window[:2] + window[2:], size)
     return tf.concat([low, high - low], axis=0)
 
 
-def _bordered(images, window, size):
-    """Pictures ``[T, h, w, 3]``, which show :func:`_inside` of a window, with black borders around it."""
+def bordered(images: tf.Tensor, window: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Pictures ``[T, h, w, 3]``, which show :func:`inside` of a window, with black borders where it leaves them."""
     before = tf.maximum(-window[:2], 0)
     after = tf.maximum(window[:2] + window[2:] - size, 0)
     borders = tf.pad(tf.stack([before, after], axis=1), [[1, 1], [0, 0]])  # [4, 2]
@@ -150,16 +143,16 @@ def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: 
     sizes = _stored_sizes(jpegs, chosen)
     if not turned:
         wanted = _window(sizes, chosen, window)
-        pictures = _decode(jpegs, _inside(wanted, sizes[0]))
-        return tf.gather(_bordered(pictures, wanted, sizes[0]), where)
+        pictures = _decode(jpegs, inside(wanted, sizes[0]))
+        return tf.gather(bordered(pictures, wanted, sizes[0]), where)
     marks = _marks(jpegs)
     sizes = tf.where(_is_transposed(marks)[:, tf.newaxis], sizes[:, ::-1], sizes)
     wanted = _window(sizes, chosen, window)
-    inside = _inside(wanted, sizes[0])
+    seen = inside(wanted, sizes[0])
     pictures = tf.cond(
-        tf.reduce_any(marks > 1), lambda: _decode_turned(jpegs, marks, sizes[0], inside), lambda: _decode(jpegs, inside)
+        tf.reduce_any(marks > 1), lambda: _decode_turned(jpegs, marks, sizes[0], seen), lambda: _decode(jpegs, seen)
     )
-    return tf.gather(_bordered(pictures, wanted, sizes[0]), where)
+    return tf.gather(bordered(pictures, wanted, sizes[0]), where)
 
 
 def _stored_sizes(jpegs, numbers):

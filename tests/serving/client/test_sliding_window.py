@@ -538,6 +538,7 @@ def test_options_of_the_window_and_their_defaults(monkeypatch, run, tmp_path):
         yield from ()
 
     monkeypatch.setattr(sliding_window, "predict", predict)
+    monkeypatch.setattr(Client, "definition", lambda self: signature_map(one=JPEGS).signature_def["one"])
     line = ["--frames", tmp_path, "--fps", 10, "--window", 4]
     assert run("127.0.0.1:1", *line)[0] == 0
     assert run("127.0.0.1:1", *line, "--idle", 7, "--in-flight", 2, "--smooth", "mean:3")[0] == 0
