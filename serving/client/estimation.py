@@ -111,7 +111,7 @@ class Estimation:
 
     def _require_estimator(self) -> None:
         try:
-            self.settings.create().close()
+            self.settings.search(1, 1).close()
         except UserError as error:
             if self.poses:
                 raise UserError(f"this model needs poses: give --pose, or have them estimated ({error})") from error
