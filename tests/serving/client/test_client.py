@@ -144,7 +144,7 @@ def test_signatures_are_recognised_by_their_inputs(clips):
 def test_version_labels():
     with fake_server.FakeServer() as server:
         with Client(server.address, "adl", version_label="stable") as client:
-            client.predict(poses=np.zeros((1, 25, 3)))
+            client.predict(poses=np.ones((1, 25, 3)))
         assert server.requests[0].model_spec.version_label == "stable"
     with pytest.raises(UserError, match="not both"):
         Client(server.address, "adl", version=1, version_label="stable")

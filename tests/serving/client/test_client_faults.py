@@ -19,7 +19,7 @@ from tests.serving.fake_server import FakeServer, equal_rows, response
 from tests.serving.made_certificates import Authority
 from zoo.shared.errors import UserError
 
-POSES = np.zeros((3, 2, 25, 3), np.float32)
+POSES = np.ones((3, 2, 25, 3), np.float32)
 Code = grpc.StatusCode
 
 
