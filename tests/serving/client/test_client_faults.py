@@ -225,7 +225,7 @@ def test_invalid_metadata(metadata, message):
 
 
 def test_limits_on_messages():
-    long = np.zeros((20000, 2, 25, 3), np.float32)
+    long = np.ones((20000, 2, 25, 3), np.float32)
     with FakeServer() as server:
         with (
             Client(server.address, "adl", max_message_bytes=10**6) as client,
