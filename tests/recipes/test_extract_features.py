@@ -169,6 +169,7 @@ def test_inspect_shows_and_verifies_features(features, capsys):
     assert inspect.describe_clip(clip)["features/g3"]["shape"] == [3, size]
 
 
+@pytest.mark.slow
 def test_stopped_and_run_again_it_writes_the_same_files(basic, dataset, features, tmp_path, monkeypatch):
     """The process goes on; that it can be killed is a slow test."""
     arguments = ["--run", basic, "--data", dataset, "--out", tmp_path / "out", "--granularities", "2,3", "--batch", "7"]

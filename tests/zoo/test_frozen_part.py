@@ -36,7 +36,7 @@ def test_both_parts_together_are_the_model_and_frozen_statistics_stay():
 def test_poses_that_trained_layers_read_beside_the_video_network_are_part_of_the_cut():
     model = zoo.build("separable_sta", num_classes=3, frames=8, size=32, width=0.1, pose_steps=3, lstm_units=4)
     cut = frozen_part.cut(model, frozen(model, "Conv3d_*", "Mixed_*"))
-    assert [tuple(tensor.shape[1:]) for tensor in cut] == [(3, 75), (1, 1, 1, 102)]
+    assert [tuple(tensor.shape[1:]) for tensor in cut] == [(3, 1, 25, 3), (1, 1, 1, 102)]
 
 
 def test_a_layer_that_is_used_twice_is_named():

@@ -176,6 +176,7 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_f
     assert "after 3 epochs: set stages.second.epochs to more" in less
 
 
+@pytest.mark.slow
 def test_a_training_that_has_ended_goes_on_to_more_epochs(tmp_path, recipe_file, dataset):
     """That it ends as if it had had them from the start is a part of a slow test."""
     output = tmp_path / "run"

@@ -60,7 +60,7 @@ def test_windows_cover_every_frame_in_order(count, length, stride):
 
 
 def test_a_window_in_which_nobody_is_seen_goes_on():
-    """A model of poses alone is not called for it, smoothing starts anew, and the time line has a segment of it."""
+    """A model of poses alone is not called for it, smoothing starts anew, and the time line has a gap."""
     spec = tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in (-1, -1, 1, 4, 3)])
     definition = meta_graph_pb2.SignatureDef(inputs={"poses": meta_graph_pb2.TensorInfo(tensor_shape=spec)})
 
@@ -77,12 +77,14 @@ def test_a_window_in_which_nobody_is_seen_goes_on():
     poses = np.ones((8, 1, 4, 3), np.float32)
     poses[2:6] = 0
     rows = list(sliding_window.predict(PoseClient(), None, Plan(2, 2, 1.0), poses=poses, smooth=MovingAverage(4)))
-    assert [row.smoothed.labels[0] for row in rows] == ["sit", "nobody", "nobody", "sit"]
-    assert [row.smoothed.probabilities[0] for row in rows] == [0.75, 0.0, 0.0, 0.75]
+    assert [row.smoothed and row.smoothed.top for row in rows] == [("sit", 0.75), None, None, ("sit", 0.75)]
     line = TimeLine()
     for row in rows:
         line.add(row)
-    assert [segment.label for segment in line.segments()] == ["sit", "nobody", "sit"]
+    assert [(segment.start, segment.end, segment.label) for segment in line.segments()] == [
+        (0, 2, "sit"),
+        (6, 8, "sit"),
+    ]
     with pytest.raises(UserError, match="no person was seen in the clip"):
         PoseClient().predict(None, poses[2:4], (), 1.0)
 
