@@ -30,7 +30,7 @@ from tfrecords.converting import persons, pose_files, preview, state, video, wor
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
-from tfrecords.estimation import estimator, recordings
+from tfrecords.estimation import recordings
 from zoo import skeletons
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
@@ -262,7 +262,7 @@ def _estimate(directory, settings, task, on_frame):
         poses = recordings.estimate(recording, settings)
     except ValueError as error:
         return recording.count if recording else 0, str(error)
-    pose_files.write(directory / task.file, poses, layout=_layout(settings), fps=recording.fps)
+    pose_files.write(directory / task.file, poses, layout=settings.skeleton, fps=recording.fps)
     return recording.count, ""
 
 
@@ -279,10 +279,6 @@ class _Counted:
             yield frame
             self.count += 1
             self._on_frame()
-
-
-def _layout(settings):
-    return settings.layout or estimator.get(settings.estimator).layout
 
 
 def _counts(path):
@@ -303,7 +299,7 @@ class _Estimated(base.VideoSource):
 
     def __init__(self, videos, directory, settings, report):
         super().__init__(directory)
-        self.layout, self.persons = _layout(settings), settings.persons
+        self.layout, self.persons = settings.skeleton, settings.persons
         self._videos = {_id(file): (file, path) for file, path in videos.items()}
         self._ids = list(report["videos"])
         self.labels = tuple(sorted({os.path.dirname(name) for name in self._ids}))

@@ -159,8 +159,7 @@ class Estimation:
         if not self.parts:
             return {}
         assert poses.xy is not None  # an estimator gives them
-        layout = self.settings.layout or _estimators_layout(self.settings)
-        size: dict[str, Any] = {"width": width, "height": height, "fps": fps, "layout": layout}
+        size: dict[str, Any] = {"width": width, "height": height, "fps": fps, "layout": self.settings.skeleton}
         return crops.part_boxes(poses.xy, poses.confidence > 0, self.parts, xyz=poses.xyz, **size)
 
     def pictures(self, video: VideoFrames, boxes: Mapping[str, np.ndarray]) -> dict[str, list[bytes]]:
@@ -394,9 +393,3 @@ def _layout(joints: int) -> str:
         if layout.num_joints == joints:
             return name
     raise UserError(f"the model takes poses of {joints} joints, of no skeleton that can be estimated: give --pose")
-
-
-def _estimators_layout(settings: Settings) -> str:
-    from tfrecords.estimation import estimator
-
-    return estimator.get(settings.estimator).layout

@@ -17,7 +17,7 @@ from tfrecords import protocols, schema
 from tfrecords.converting import crops, persons, video
 from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
-from tfrecords.estimation import estimator, recordings
+from tfrecords.estimation import recordings
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -154,7 +154,7 @@ class VideoSource(Source):
         self.parts, self.size, self.with_poses, self.estimation = tuple(parts), size, poses, estimation
         self.keeps_missing_poses = missing_poses == "keep"
         if estimation:
-            self.layout = estimation.layout or estimator.get(estimation.estimator).layout
+            self.layout = estimation.skeleton
             self.persons = estimation.persons
         if not poses:
             self.layout, self.persons = "", 0

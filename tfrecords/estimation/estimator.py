@@ -26,6 +26,7 @@ from zoo.shared.errors import UserError
 
 _MODULES = {"blazepose": "tfrecords.estimation.blazepose"}  # imported on demand: each brings a package of its own
 _REGISTERED: dict[str, type[Estimator]] = {}
+_Closing = TypeVar("_Closing", bound="Closing")
 _Class = TypeVar("_Class", bound="type[Estimator]")
 
 
@@ -45,7 +46,23 @@ class Person:
     confidence: np.ndarray
 
 
-class Estimator(abc.ABC):
+class Closing(abc.ABC):
+    """A context manager that is closed at its end."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Frees what it holds."""
+
+    def __enter__(self: _Closing) -> _Closing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Estimator(Closing):
     """Finds the persons in the frames of one recording, frame after frame; a context manager.
 
     Class attributes:
@@ -65,18 +82,6 @@ class Estimator(abc.ABC):
         Returns:
             A list of :class:`Person`; empty where nobody is found.
         """
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Frees what the estimator holds."""
-
-    def __enter__(self) -> Estimator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def register(name: str) -> Callable[[_Class], _Class]:

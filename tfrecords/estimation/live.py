@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 
 from tfrecords.converting import persons
 from tfrecords.converting.persons import Poses
 from tfrecords.estimation import camera, recordings, smoothing, tracking
-from tfrecords.estimation.estimator import Person
+from tfrecords.estimation.estimator import Closing, Person
 
 # Slowest cut-off, its rise with speed and the speed's own cut-off; speeds are in sizes of the body. The whole body's
 # place is a mean over all joints, which trembles little. Its distance from the camera, in the logarithm, trembles most.
@@ -18,7 +16,7 @@ _PLACE = (5.0, 40.0, 3.0)
 _DEPTH = (0.5, 5.0, 1.0)
 
 
-class LiveEstimator:
+class LiveEstimator(Closing):
     """Estimates, follows and smooths the persons of a stream, frame after frame; a context manager.
 
     A person keeps his index among the M persons while he is seen, and for
@@ -88,14 +86,6 @@ class LiveEstimator:
     def close(self) -> None:
         """Frees what the estimator holds."""
         self._search.close()
-
-    def __enter__(self) -> LiveEstimator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Shown:

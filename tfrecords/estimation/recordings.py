@@ -69,16 +69,18 @@ class Settings:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
+    @property
+    def skeleton(self) -> str:
+        """Skeleton layout that the poses have: the wanted one, or the estimator's own."""
+        return self.layout or estimators.get(self.estimator).layout
+
     def search(self, width: int, height: int) -> search.Search:
         """The search for persons in the frames of one recording."""
         return search.Search(self.estimator, width, height, model=self.model, persons=self.persons)
 
     def onto_layout(self, poses: Poses) -> Poses:
         """Poses in the estimator's layout as poses in the wanted one."""
-        source = estimators.get(self.estimator).layout
-        if not self.layout or self.layout == source:
-            return poses
-        return persons.onto(poses, source, self.layout)
+        return persons.onto(poses, estimators.get(self.estimator).layout, self.skeleton)
 
 
 def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:

@@ -6,16 +6,14 @@ searched once more turned by 90 degrees.
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 
 from tfrecords.estimation import estimator, tracking
-from tfrecords.estimation.estimator import Estimator, Person
+from tfrecords.estimation.estimator import Closing, Estimator, Person
 from zoo import skeletons
 
 
-class Search:
+class Search(Closing):
     """Searches frames one after another; a context manager.
 
     Args:
@@ -63,11 +61,3 @@ class Search:
         self._upright.close()
         if self._turned is not None:
             self._turned.close()
-
-    def __enter__(self) -> Search:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
