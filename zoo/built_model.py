@@ -117,6 +117,19 @@ def built(name: str, num_classes: int, options: Mapping[str, Any]) -> BuiltModel
     return known
 
 
+def rebuilt(model: BuiltModel) -> BuiltModel:
+    """The model built again, with random weights and in the precision of the global policy.
+
+    Example:
+        >>> import zoo
+        >>> rebuilt(zoo.build("pose_lstm", num_classes=3, joints=13, lstm_units=8)).get_layer("lstm_1").units
+        8
+    """
+    if model.built_as is None:
+        raise ValueError(f"{model.name} was not built by zoo.build, which would know its options")
+    return built(model.built_as.name, model.built_as.num_classes, model.built_as.options)
+
+
 def _plain(value):
     """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
     if isinstance(value, (tuple, list)):

@@ -24,6 +24,10 @@ class ZooError(UserError, ValueError):
     """An unknown model or option, or options that do not fit together; the message says what is valid."""
 
 
+class WeightsError(ZooError):
+    """The weights that a model was to start from cannot be read, or do not fit it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Constraint:
     """What a value must fulfil beside its type.

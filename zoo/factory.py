@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import registry
 from zoo.attention import attention_names
-from zoo.checks import ZooError
+from zoo.checks import WeightsError, ZooError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,7 +33,8 @@ def build(
         ``features_g<G>`` and ``pose_g<G>``, whichever the method uses; the output is a softmax (B, C).
 
     Raises:
-        ZooError: Unknown model or option, options that do not fit together, or weights that cannot be read.
+        ZooError: Unknown model or option, or options that do not fit together; :class:`zoo.checks.WeightsError`:
+            weights that cannot be read or do not fit.
 
     Example:
         >>> import zoo
@@ -55,7 +56,10 @@ def build(
     if weights is not None:
         from zoo.pretrained import reading
 
-        reading.initialise(model, weights)
+        try:
+            reading.initialise(model, weights)
+        except ZooError as error:
+            raise WeightsError(str(error)) from error
     return model
 
 

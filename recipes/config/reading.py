@@ -20,6 +20,7 @@ from recipes.config import renamed, rules
 from recipes.config.rules import Invalid, unknown
 from recipes.config.sections import Model, Recipe
 from tfrecords import protocols
+from zoo import registry
 from zoo.shared.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -38,7 +39,8 @@ def load(recipe: str | pathlib.Path, overrides: Iterable[str] = ()) -> Recipe:
     Args:
         recipe: Name of a recipe in ``recipes/configs``, or path of a YAML file. A name may end in a protocol of the
             recipe's dataset, such as ``vpn_ntu60_cv``.
-        overrides: ``key=value`` strings: dotted keys (a stage goes by its name), values as in YAML.
+        overrides: ``key=value`` strings: dotted keys (a stage goes by its name), values as in YAML. ``model.weights``
+            also replaces the weights that the models of stages start from; ``null``: random ones.
 
     Returns:
         A :class:`Recipe`.
@@ -109,10 +111,11 @@ def _find(recipe: str | pathlib.Path) -> tuple[pathlib.Path, str | None]:
 def _without_protocol(name: str) -> tuple[str, str]:
     """``(recipe, protocol)`` of a name such as ``vpn_ntu60_cv``."""
     for recipe in names():
-        protocol = name[len(recipe) + 1 :]
-        dataset = next((d for d in protocols.PROTOCOLS if recipe.endswith(f"_{d}")), None)
-        if name.startswith(f"{recipe}_") and dataset and protocol in protocols.PROTOCOLS[dataset]:
-            return recipe, protocol
+        if name.startswith(f"{recipe}_"):
+            path, protocol = CONFIGS / f"{recipe}.yaml", name[len(recipe) + 1 :]
+            dataset = _parse(path.read_text(encoding="utf-8"), recipe)["data"]["dataset"]
+            if protocol in protocols.PROTOCOLS.get(dataset, ()):
+                return recipe, protocol
     raise UserError(unknown("unknown recipe", name, names()))
 
 
@@ -161,7 +164,20 @@ def _override(values: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override}: {'.'.join(path[: depth + 1])} holds no keys but {_shown(section)}")
     if isinstance(section, list):
         raise UserError(f"--set {override}: name a key of the stage too, such as {key}.epochs=50")
-    section[path[-1]] = _parse(text, f"--set {override}")
+    value = _parse(text, f"--set {override}")
+    if path == ["model", "weights"]:
+        for backbone in _starting(values):
+            backbone["weights"] = value
+        if _starting(values) and "weights" not in section:
+            return
+    section[path[-1]] = value
+
+
+def _starting(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models of stages that name weights to start from: ``--set model.weights`` is meant for them too."""
+    stages = values.get("stages")
+    found = [stage.get("model") for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    return [model for model in found if isinstance(model, dict) and "weights" in model]
 
 
 def _named(stages: list, name: str, where: str) -> dict[str, Any]:
@@ -240,6 +256,8 @@ def _read_model(value: Any, path: str) -> Model:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise Invalid(path, f"expected a model such as {{name: pose_lstm, lstm_units: 128}}, found {_shown(value)}")
     options = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key != "name"}
+    if options.get("weights", "") is None and value["name"] not in registry.ESTIMATORS:
+        del options["weights"]  # none is what a network starts from by default
     return Model(value["name"], options)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from recipes.config.sections import Recipe, Stage, is_path
 from tfrecords import datasets
 from tfrecords.reading import augmentation
+from zoo import skeletons
 from zoo.shared import messages
 
 
@@ -42,6 +43,8 @@ def _check_data(recipe: Recipe) -> None:
     if not data.frames and not data.pose_steps and not data.granularities:
         nothing = "frames and pose_steps are both 0 and granularities is empty"
         raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    if data.skeleton is not None and data.skeleton not in skeletons.LAYOUTS:
+        raise Invalid("data.skeleton", unknown("unknown layout", data.skeleton, skeletons.LAYOUTS))
     if data.granularities and data.augment.flip:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
@@ -96,7 +99,7 @@ def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
     model = recipe.stage_model(stage)
     if stage.class_weights != "none" and model.options.get("loss") == "all_steps":
         raise Invalid(f"{path}.class_weights", "the loss of all steps is exact without them alone: leave them out")
-    if stage.class_weights != "none" and model.name == "sta_hands":
+    if stage.class_weights != "none" and model.name == "sta_hands" and model.options.get("streams") != "rgb":
         exact = "the loss of both streams is exact without them alone"
         raise Invalid(f"{path}.class_weights", f"{exact}: leave them out")
     if stage.cache_frozen and not stage.freeze:
@@ -112,7 +115,18 @@ def _check_estimator(recipe: Recipe) -> None:
     name, data = recipe.model.name, recipe.data
     if not data.pose_steps:
         raise Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
-    of_data = ("train_on", "frames", "stride", "parts", "interpolate", "augment", "cache", "balance")
+    of_data = (
+        "train_on",
+        "frames",
+        "stride",
+        "parts",
+        "interpolate",
+        "augment",
+        "cache",
+        "balance",
+        "skeleton",
+        "persons",
+    )
     useless: dict[str, tuple[Any, str]] = {f"data.{key}": (data, key) for key in of_data}
     useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():

@@ -6,7 +6,8 @@ from typing import Any, Literal, Optional, Union
 import yaml
 
 from tfrecords.reading import augmentation, pipeline, poses
-from zoo import registry
+from zoo import registry, skeletons
+from zoo.shared.errors import UserError
 
 MODEL_FILE = ".keras"  # the end of a model's path; a stage's name does not have it
 
@@ -46,6 +47,9 @@ class Data:
         balance: ``classes``: every class comes equally often in training, whatever its number of clips.
         granularities: Numbers of segments whose stored features are read; none: no features are read.
         segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
+        skeleton: Skeleton layout that poses are mapped onto, such as that of the dataset whose trained model is
+            fine-tuned; default: the dataset's.
+        persons: Persons M in a pose: the dataset's first ones, and absent ones if it has fewer; default: the dataset's.
     """
 
     dataset: str
@@ -64,19 +68,38 @@ class Data:
     balance: Literal["none", "classes"] = "none"
     granularities: tuple[int, ...] = ()
     segment_steps: int = _number(0, at_least=0)
+    skeleton: Optional[str] = None
+    persons: Optional[int] = _number(None, at_least=1)
 
     def inputs(self, records: pipeline.Records) -> pipeline.Inputs:
         """The :class:`~tfrecords.reading.pipeline.Inputs` of this recipe on a converted dataset."""
         reads_poses = self.pose_steps or self.segment_steps
         framing = records.framing(self.protocol, self.train_on, self.parts[0]) if self.frames else "centre"
-        stored: dict[str, Any] = {"framing": framing}
+        stored: dict[str, Any] = {"framing": framing, "persons": 1}
         if reads_poses or framing == "person":
             stored.update(persons=max(records.persons, 1), layout=records.layout)
+        if reads_poses and records.layout:
+            stored.update(self._other_poses(records))
         if self.granularities:
             stored["feature_size"] = records.feature_size
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(pipeline.Inputs)
                if hasattr(self, field.name)}  # fmt: skip
-        return pipeline.Inputs(**own, **stored)
+        return pipeline.Inputs(**{**own, **stored})
+
+    def _other_poses(self, records: pipeline.Records) -> dict[str, Any]:
+        """Persons and layout of the model's poses where they are not those of the records."""
+        other: dict[str, Any] = {}
+        if self.persons not in (None, records.persons):
+            other.update(persons=self.persons, stored_persons=records.persons)
+        if self.skeleton not in (None, records.layout):
+            known = skeletons.targets(records.layout)
+            if self.skeleton not in known:
+                onto = ", ".join(known) or "no other"
+                raise UserError(
+                    f"data.skeleton: poses of {records.layout} can be mapped onto {onto}, not {self.skeleton}"
+                )
+            other.update(layout=self.skeleton, stored_layout=records.layout)
+        return other
 
 
 @dataclasses.dataclass(frozen=True)

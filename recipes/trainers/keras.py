@@ -25,6 +25,7 @@ from recipes.trainers import distribution, epochs, frozen, history, models, opti
 from recipes.trainers.base import Prepared, Scored, Trainer
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
+from zoo import built_model
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
@@ -93,7 +94,7 @@ class KerasTrainer(Trainer):
                 stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=run
             )
             if is_chief:
-                save_best(stage, best, trained=model, recipe=recipe, records=records, run=run)
+                save_best(stage, best, trained=model, run=run)
                 frozen.clear(run, stage)
             why = "the last" if stage.monitor == "last" else "the best on validation"
             which = f"epoch {best} is {why}" if best else "put together, not trained"
@@ -395,15 +396,7 @@ def _average(model: tf.keras.Model, stage: Stage) -> dict[str, optimisation.Weig
     return {"average": optimisation.WeightAverage(model, stage.average.momentum)} if stage.average else {}
 
 
-def save_best(
-    stage: Stage,
-    epoch: int,
-    *,
-    trained: tf.keras.Model,
-    recipe: Recipe,
-    records: pipeline.Records,
-    run: pathlib.Path,
-) -> None:
+def save_best(stage: Stage, epoch: int, *, trained: built_model.BuiltModel, run: pathlib.Path) -> None:
     """Saves a stage's model with the weights of its best epoch: the stage is finished.
 
     Of its checkpoints the best and the newest stay, so that it can go on to more epochs until the next stage begins.
@@ -414,13 +407,11 @@ def save_best(
         stage: The stage, trained.
         epoch: Number of the best epoch; 0 for a stage without epochs.
         trained: The stage's model; that of a stage without epochs is saved as it is.
-        recipe: Its recipe.
-        records: The converted dataset.
         run: Path of the run directory.
     """
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
-    model, _ = models.build_model(recipe, stage, records)
+    model = built_model.rebuilt(trained)  # without the weights that the stage started from
     tf.keras.mixed_precision.set_global_policy(policy)
     checkpoints = stage_checkpoints(run, stage)
     if epoch:

@@ -14,6 +14,7 @@ from recipes import config, run_directory
 from recipes.config import Model, Recipe, Stage
 from tfrecords.reading import pipeline
 from zoo import gradient_checkpointing, registry, skeletons
+from zoo.checks import WeightsError
 from zoo.shared.errors import UserError
 
 
@@ -42,7 +43,8 @@ def build_model(recipe: Recipe, stage: Stage, records: pipeline.Records) -> tupl
             gradient_checkpointing.block_ends(built)
         return built, inputs_of(built, inputs)
     except zoo.ZooError as error:
-        raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}") from None
+        instead = "; or start from random ones: --set model.weights=null" if isinstance(error, WeightsError) else ""
+        raise UserError(f"recipe {recipe.name}: stages.{stage.name}: {error}{instead}") from None
 
 
 def _shared_options(whole: Model, part: Model) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def initialise(model: tf.keras.Model, stage: Stage, earlier: Callable[[str], tf.
     for source in stage.init:
         try:
             zoo.transfer_weights(_trained(source, earlier), model)
-        except zoo.ZooError as error:
+        except UserError as error:
             raise UserError(f"stages.{stage.name}.init: {error}") from None
 
 

@@ -37,7 +37,7 @@ def overrides(recipe, data):
         known, changes = FLAT_OPTIONS, {**SMALL, "weights": None}
     else:
         known, changes = registry.options(recipe.model.name), SMALL
-    if "weights" in recipe.model.options:
+    if any("weights" in model.options for model in [recipe.model, *filter(None, (s.model for s in recipe.stages))]):
         changes = {**changes, "weights": None}
         known = {*known, "weights"}
     made = {f"model.{option}": value for option, value in changes.items() if option in known}
@@ -96,7 +96,8 @@ def main(folder, names):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     # One step of each: tracing its graph would take longer than the step itself.
     tf.config.run_functions_eagerly(True)
-    for name in sorted(names, key=lambda name: (name.startswith("global"), name.startswith("temporal"))):
+    starts_from_others = ("global", "temporal", "_from_")
+    for name in sorted(names, key=lambda name: [part in name for part in starts_from_others]):
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):

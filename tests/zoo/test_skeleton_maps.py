@@ -67,6 +67,17 @@ def test_ways_that_lead_to_the_same_layout_agree():
         assert np.median(apart) < 0.03
 
 
+@pytest.mark.parametrize("layout", ["kinect_v1_20", "nite_15"])
+def test_there_and_back(layout):
+    """A sensor's joints as another one's, and back again: they hardly move."""
+    body = recording_files.standing("kinect_v2_25").astype(np.float64)
+    body = skeletons.map_joints(body, "kinect_v2_25", layout)
+    back = skeletons.map_joints(skeletons.map_joints(body, layout, "kinect_v2_25"), "kinect_v2_25", layout)
+    apart = np.linalg.norm(back - body, axis=-1)
+    assert apart.max() < 0.06, skeletons.get(layout).joints[apart.argmax()]
+    assert np.median(apart) < 0.03
+
+
 def test_confidence_is_the_least_of_the_joints_used():
     confidence = np.ones((2, 33), np.float32)
     confidence[0, _index("blazepose_33", "left_ear")] = 0.25
@@ -82,8 +93,8 @@ def test_the_same_layout_an_unknown_one_and_none():
     body = np.ones((2, 15, 3))
     assert skeletons.map_joints(body, "nite_15", "nite_15") is body
     assert skeletons.map_confidence(body[..., 0], "nite_15", "nite_15") is not None
-    with pytest.raises(ValueError, match="no map from skeleton layout nite_15 onto kinect_v2_25, only onto lcrnet_13"):
-        skeletons.map_joints(body, "nite_15", "kinect_v2_25")
+    with pytest.raises(ValueError, match="no map from skeleton layout nite_15 onto kinect_v1_20, only onto kinect_v2"):
+        skeletons.map_joints(body, "nite_15", "kinect_v1_20")
     with pytest.raises(ValueError, match="did you mean 'nite_15'"):
         skeletons.map_joints(body, "nite_15", "nite")
     with pytest.raises(ValueError, match=r"shape \(2, 15, 3\) has not the 33 joints of layout blazepose_33"):
@@ -95,4 +106,5 @@ def test_one_unknown_joint_spoils_only_what_is_made_of_it(source, target):
     body = recording_files.standing(source).copy()
     body[_index(source, "left_wrist" if target == "lcrnet_13" and source != "nite_15" else "left_elbow")] = np.nan
     spoilt = np.isnan(skeletons.map_joints(body, source, target)).any(axis=-1)
-    assert 1 <= spoilt.sum() <= 2
+    hand = (source, target) == ("nite_15", "kinect_v2_25")  # whose hand and wrist are on the forearm's line
+    assert 1 <= spoilt.sum() <= (5 if hand else 2)

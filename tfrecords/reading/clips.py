@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfrecords import schema
 from tfrecords.reading import augmentation, pictures, poses, sampling
 from tfrecords.reading.inputs import Inputs
+from zoo import skeletons
 
 Features = dict[str, tf.Tensor]
 _DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing")
@@ -90,7 +91,7 @@ class Views:
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
     """Parses what a model is fed of a serialised record; decodes nothing."""
-    values = inputs.pose_values
+    values = _stored_values(inputs)
     context, lists = schema.parsing_spec(
         parts=inputs.parts if inputs.frames else (),
         pose_values=values,
@@ -109,8 +110,14 @@ def count_frames(serialized: tf.Tensor) -> tf.Tensor:
 
 def has_pose(serialized: tf.Tensor, inputs: Inputs) -> tf.Tensor:
     """Whether anybody's pose is known in a serialised record, a bool tensor."""
-    spec = schema.parsing_spec(pose_values=inputs.pose_values)
+    spec = schema.parsing_spec(pose_values=_stored_values(inputs))
     return tf.reduce_any(tf.not_equal(tf.io.parse_single_sequence_example(serialized, *spec)[1]["pose/xyz"], 0.0))
+
+
+def _stored_values(inputs):
+    """Values of one frame's poses in a record; 0 without poses."""
+    persons, layout = inputs.stored_pose
+    return persons * skeletons.get(layout).num_joints * 3 if inputs.reads_poses else 0
 
 
 def label(record: Record, label_numbers: tuple[int, ...]) -> tf.Tensor:
@@ -261,7 +268,7 @@ def _load_pictures(record, choice, inputs):
 def _load_pixels(record, choice, inputs):
     """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
-    xy = tf.reshape(tf.gather(record.lists["pose/xy"], frames), [-1, inputs.persons, inputs.joints, 2])
+    xy = _as_fed(tf.gather(record.lists["pose/xy"], frames), 2, inputs)
     boxes = tf.gather(record.lists["box/full_body"], frames)
     shape = tf.io.extract_jpeg_shape(record.lists["image/full_body"][frames[0]])
     pixels = pictures.pixels_in_window(xy, boxes, shape, choice.window, inputs.size)
@@ -270,13 +277,21 @@ def _load_pixels(record, choice, inputs):
 
 def _load_poses(record, choice, inputs):
     """Feature name -> normalised poses ``[steps, M, J, 3]``."""
-    xyz = tf.reshape(record.lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
+    xyz = _as_fed(record.lists["pose/xyz"], 3, inputs)
     xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
     xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
     found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}
     for g, steps in choice.segment_steps.items():
         found[f"pose_g{g}"] = tf.gather(xyz, sampling.step_frames(record.num_frames, steps))
     return found
+
+
+def _as_fed(values, axes, inputs):
+    """Stored coordinates ``[T, values]`` as those of the persons and joints that are fed, ``[T, M, J, axes]``."""
+    persons, layout = inputs.stored_pose
+    values = tf.reshape(values, [-1, persons, skeletons.get(layout).num_joints, axes])[:, : inputs.persons]
+    values = poses.mapped(values, layout, inputs.layout)
+    return tf.pad(values, [[0, 0], [0, max(inputs.persons - persons, 0)], [0, 0], [0, 0]])
 
 
 def pose_sequence(xyz: tf.Tensor, positions: tf.Tensor, inputs: Inputs) -> tf.Tensor:

@@ -34,6 +34,8 @@ class Inputs:
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
         persons: Persons M in a pose, and around whom pictures of persons are cut.
         layout: Skeleton layout; needed with poses.
+        stored_persons: Persons in the records' poses: the first M are fed, and absent ones if they are fewer; 0: M.
+        stored_layout: Skeleton layout of the records, mapped onto ``layout``; empty: the same.
         normalisation: How poses are normalised.
         interpolate: Poses between two frames are interpolated linearly, so that a sequence of more steps than the clip
             has frames moves evenly; else each step is the pose of a frame.
@@ -58,6 +60,8 @@ class Inputs:
     pose_steps: int = 0
     persons: int = 1
     layout: str = ""
+    stored_persons: int = 0
+    stored_layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     interpolate: bool = False
     pose_xy: bool = False
@@ -90,6 +94,8 @@ class Inputs:
             )
         if self.interpolate and self.segment_steps:
             raise ValueError("interpolate: the poses of segments are those of frames, leave it out")
+        if self.stored_layout:
+            skeletons.map_weights(self.stored_layout, self.layout)  # ValueError: there is no such map
         for name in ("stride", "size", "persons"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -98,6 +104,11 @@ class Inputs:
     def joints(self) -> int:
         """Joints J of the skeleton layout."""
         return skeletons.get(self.layout).num_joints
+
+    @property
+    def stored_pose(self) -> tuple[int, str]:
+        """Persons and skeleton layout in the records."""
+        return self.stored_persons or self.persons, self.stored_layout or self.layout
 
     @property
     def pose_values(self) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zoo import skeletons
 from zoo.shared import messages
 
@@ -95,6 +97,29 @@ def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
     line = tf.transpose(tf.cast(start + passed * (end - start), tf.float32), [2, 0, 1, 3])
     lost = present(xyz)[..., tf.newaxis] & ~known & tf.transpose(count > 0, [2, 0, 1])  # [T, M, J]
     return tf.where(lost[..., tf.newaxis], line, xyz)
+
+
+def mapped(values: tf.Tensor, source: str, target: str) -> tf.Tensor:
+    """The joints of one layout from those of another, see :func:`zoo.skeletons.map_joints`.
+
+    Args:
+        values: ``[..., J, D]`` coordinates; an unknown joint (not finite) spoils only those that are made of it.
+        source: Name of their layout.
+        target: Name of the layout wanted.
+
+    Returns:
+        ``[..., J', D]``; a person of zeros stays so.
+    """
+    import tensorflow as tf
+
+    if source == target:
+        return values
+    weights = skeletons.map_weights(source, target)  # [J', J]
+    count = np.count_nonzero(weights, axis=1).max()
+    joints = np.argsort(weights == 0, axis=1, kind="stable")[:, :count]  # [J', K]: first those that are used
+    used = np.take_along_axis(weights, joints, axis=1)
+    terms = tf.gather(values, joints, axis=-2) * used[..., np.newaxis]  # [..., J', K, D]
+    return tf.reduce_sum(tf.where(used[..., np.newaxis] == 0, tf.zeros_like(terms), terms), axis=-2)
 
 
 def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None = None) -> tf.Tensor:

@@ -206,7 +206,8 @@ class Records:
         if inputs.granularities and inputs.feature_size != self.feature_size:
             sizes = f"of {self.feature_size} values, the model expects {inputs.feature_size}"
             raise UserError(f"{self.directory} has features {sizes}: extract them with the same network")
-        if inputs.reads_poses and inputs.layout != self.layout:
-            raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
-        if inputs.reads_poses and inputs.persons != self.persons:
-            raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")
+        persons, layout = inputs.stored_pose
+        if inputs.reads_poses and layout != self.layout:
+            raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {layout}")
+        if inputs.reads_poses and persons != self.persons:
+            raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {persons}")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from zoo import skeletons
 from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
-from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, as_list, has_pose, where_posed
+from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, as_list, classify, has_pose, where_posed
 from zoo.models import lrcn, pose_cnn, pose_lstm
 from zoo.models.lrcn import Network
 from zoo.registry import register
@@ -15,6 +15,8 @@ from zoo.skeletons import JointOrder
 
 Glimpses = Literal["hand_crops", "frames"]
 Attention = Literal["none", "spatial", "temporal", "spatio_temporal"]
+Aggregation = Literal["sum", "concat"]
+Streams = Literal["pose_and_rgb", "rgb"]
 HANDS = ("left_hand", "right_hand")  # of every person, in this order
 BLACK = -1.0  # in a picture of [-1, 1]
 
@@ -161,7 +163,8 @@ class GlimpseFeatures(tf.keras.layers.Layer):
 class GlimpseLSTM(tf.keras.layers.Layer):
     """An LSTM over glimpses that weights them by attention at every step (BMVC18).
 
-    p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. f is a
+    p_t = f(h_(t-1), s) and v_t = V_t p_t are part of the recurrence: h_t = LSTM(v_t, h_(t-1)), from h_0 = 0. In a
+    baseline of the paper the glimpses are not added up but put side by side: v_t = [p_t1 V_t1, .., p_tG V_tG]. f is a
     perceptron with one hidden layer, with a sigmoid after both layers, so that attention can be on several glimpses
     or on none. In a clip without a pose (all zeros) all weights are 0.5, the sigmoid of 0. All of it is computed in
     float32.
@@ -170,6 +173,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         units: Size of the LSTM's hidden vector.
         glimpses: Glimpses G per step.
         attention_units: Size of f's hidden layer; 0 for no attention: all weights are 1.
+        aggregation: ``sum`` or ``concat`` of the weighted glimpses.
 
     Call arguments:
         inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]`` and the pose ``[B, T, M, J, 3]``, which
@@ -185,12 +189,13 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         ((1, 5, 6), (1, 5, 4))
     """
 
-    def __init__(self, units: int, glimpses: int, attention_units: int, **kwargs: Any):
+    def __init__(self, units: int, glimpses: int, attention_units: int, aggregation: str = "sum", **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.units = units
         self.glimpses = glimpses
         self.attention_units = attention_units
+        self.aggregation = aggregation
         self.cell = tf.keras.layers.LSTMCell(units, dtype="float32", name="cell")
         if attention_units:
             self.hidden = tf.keras.layers.Dense(attention_units, "sigmoid", dtype="float32", name="hidden")
@@ -199,7 +204,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Creates the weights of the LSTM and of the attention."""
         features, *conditions = as_list(input_shape)
-        self.cell.build((features[0], features[-1]))
+        self.cell.build((features[0], features[-1] * (self.glimpses if self.aggregation == "concat" else 1)))
         if self.attention_units:
             self.hidden.build((features[0], self.units + sum(shape[-1] for shape in conditions[:1])))
             self.attention.build((features[0], self.attention_units))
@@ -219,7 +224,11 @@ class GlimpseLSTM(tf.keras.layers.Layer):
                 p = tf.where(posed, p, 0.5)
             else:
                 p = tf.ones((clips, self.glimpses))
-            v = tf.reduce_sum(glimpses * p[..., tf.newaxis], axis=1)  # V_t p_t: [B, D]
+            v = glimpses * p[..., tf.newaxis]  # [B, G, D]
+            if self.aggregation == "concat":
+                v = tf.reshape(v, (-1, math.prod(v.shape[1:])))  # [B, G * D]
+            else:
+                v = tf.reduce_sum(v, axis=1)  # V_t p_t: [B, D]
             h, (_, c) = self.cell(v, [h, c])
             hidden.append(h)
             attention.append(p)
@@ -238,7 +247,12 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        own = {"units": self.units, "glimpses": self.glimpses, "attention_units": self.attention_units}
+        own = {
+            "units": self.units,
+            "glimpses": self.glimpses,
+            "attention_units": self.attention_units,
+            "aggregation": self.aggregation,
+        }
         return {**super().get_config(), **own}
 
 
@@ -417,7 +431,9 @@ def sta_hands(
     temporal_attention_units: Size = 512,
     feature_units: Size = 512,
     attention: Attention = "spatio_temporal",
+    aggregation: Aggregation = "sum",
     conditioning: bool = True,
+    streams: Streams = "pose_and_rgb",
     dropout: Rate = 0.5,
 ) -> tf.keras.Model:
     """STA-Hands: a pose CNN, and an LSTM over the hands' pictures with attention driven by the pose.
@@ -433,6 +449,7 @@ def sta_hands(
     a linear layer with ReLU of h_t; P holds the p_t and U the u_t of all steps. The frames of the video are those of
     the pose steps. Each stream is trained by its own cross-entropy (see :class:`StreamFusion`); the paper trains the
     pose stream first and freezes it, which a recipe does with ``init`` from a ``pose_cnn`` and ``freeze: ["pose_*"]``.
+    The recipes ``sta_hands_sbu_from_ntu60`` and ``sta_hands_msr_daily_from_ntu60`` start from a model of NTU RGB+D 60.
 
     Args:
         num_classes: Number of classes C.
@@ -456,7 +473,11 @@ def sta_hands(
         feature_units: Size of u_t. Not stated in the paper; up to 512 agrees with its 38 million trainable parameters.
         attention: ``spatio_temporal``; ``spatial``, ``temporal`` or ``none`` for one of them or none (BMVC18 table
             6): the weights of the other are 1.
+        aggregation: ``sum``: v_t = V_t p_t. ``concat``, a baseline: the weighted glimpses side by side, without
+            attention the glimpses themselves.
         conditioning: Whether the pose features s are an input of f and f' (BMVC18 table 2).
+        streams: ``pose_and_rgb``: the sum of both streams' logits. ``rgb``, a baseline: those of the hands alone; the
+            pose drives their attention where there is ``conditioning``.
         dropout: Dropout rate of s and of U p', before each stream's linear layer.
 
     Returns:
@@ -481,9 +502,11 @@ def sta_hands(
     lrcn.check_network(network, glimpse_size=glimpse_size)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
     inputs = {"pose": pose}
-    s = pose_cnn.features(pose, layout=layout, joint_order=joint_order, width=width)  # [B, S]
-    dropped = Dropout(dropout, name="pose_dropout")(s)
-    pose_logits = tf.keras.layers.Dense(num_classes, name="pose_cnn.classifier")(dropped)
+    if conditioning or streams == "pose_and_rgb":
+        s = pose_cnn.features(pose, layout=layout, joint_order=joint_order, width=width)  # [B, S]
+    if streams == "pose_and_rgb":
+        dropped = Dropout(dropout, name="pose_dropout")(s)
+        pose_logits = tf.keras.layers.Dense(num_classes, name="pose_cnn.classifier")(dropped)
 
     cnn = lrcn.frame_network(network, glimpse_size, network_weights)
     for layer in cnn.layers:  # not the network as a whole: Keras 2 would forget that when the model is saved
@@ -496,7 +519,8 @@ def sta_hands(
     conditions = [s] if conditioning else []
     driving = [pose] if conditioning else []  # without s, attention does not depend on the pose
     units = attention_units if attention in ("spatial", "spatio_temporal") else 0
-    h, p = GlimpseLSTM(lstm_units, persons_seen * len(HANDS), units, name="glimpse_lstm")([x, *conditions, *driving])
+    recurrent = GlimpseLSTM(lstm_units, persons_seen * len(HANDS), units, aggregation, name="glimpse_lstm")
+    h, p = recurrent([x, *conditions, *driving])
     if units:
         p = tf.keras.layers.Activation("linear", dtype="float32", name="spatial_attention")(p)  # [B, T, G]
         h = KeepAttention(name="hidden_states")([h, p])
@@ -505,6 +529,8 @@ def sta_hands(
     if attention in ("temporal", "spatio_temporal"):
         weighted.append(_temporal_attention(conditions, driving, temporal_attention_units, pose_steps))
     x = Dropout(dropout, name="dropout")(SumOverSteps(name="rgb_features")(weighted))  # U p': [B, feature_units]
+    if streams == "rgb":
+        return tf.keras.Model(inputs, classify(x, num_classes), name="sta_hands")
     rgb_logits = tf.keras.layers.Dense(num_classes, name="classifier")(x)
 
     logits = StreamFusion(name="logits")([pose_logits, rgb_logits, pose])

@@ -11,7 +11,7 @@ Example:
 """
 
 from zoo.skeletons.layouts import JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
-from zoo.skeletons.maps import map_confidence, map_joints, targets
+from zoo.skeletons.maps import map_confidence, map_joints, map_weights, targets
 
 __all__ = [
     "JOINT_ORDERS",
@@ -24,5 +24,6 @@ __all__ = [
     "input_name",
     "map_confidence",
     "map_joints",
+    "map_weights",
     "targets",
 ]

@@ -99,6 +99,21 @@ _MAPS: dict[tuple[str, str], _Map] = {
         "torso": "0.49 hips 0.51 shoulders",
         "side_foot": "0.5 side_ankle 0.5 side_foot",
     },
+    ("kinect_v1_20", "kinect_v2_25"): {
+        # Hand tips and thumbs lie on the forearm's line: where a thumb points is not known.
+        "spine_base": "1.18 hips -0.18 shoulders",
+        "spine_mid": "0.72 spine 0.28 shoulder_centre",
+        "spine_shoulder": "1.19 shoulders -0.19 hips",
+        "neck": "0.66 shoulder_centre 0.34 head",
+        "side_shoulder": "0.99 side_shoulder 0.09 other_shoulder -0.08 hips",
+        "side_hand": "0.21 side_wrist 0.79 side_hand",
+        "side_hand_tip": "-0.42 side_wrist 1.42 side_hand",
+        "side_thumb": "0.21 side_wrist 0.79 side_hand",
+        "side_hip": "1.04 side_hip 0.14 other_hip -0.18 shoulders",
+        "side_knee": "0.88 side_knee 0.17 side_hip -0.03 other_hip -0.02 shoulders",
+        "side_ankle": "0.13 side_knee 0.87 side_ankle",
+        "side_foot": "0.13 side_knee -0.46 side_ankle 1.33 side_foot",
+    },
     ("kinect_v2_25", "kinect_v1_20"): {
         **_FROM_KINECT_V2,
         "hip_centre": "0.54 spine_base 0.46 spine_mid",
@@ -116,6 +131,21 @@ _MAPS: dict[tuple[str, str], _Map] = {
         "side_hand": "0.4 side_hand 0.6 side_hand_tip",
     },
     ("lcrnet_13", "nite_15"): {**_BEYOND_WRISTS, **_BETWEEN, "side_foot": "1 side_ankle"},
+    ("nite_15", "kinect_v2_25"): {
+        "spine_base": "1 hips",
+        "spine_mid": "0.86 torso 0.14 shoulders",
+        "spine_shoulder": "1 shoulders",
+        "neck": "0.58 neck 0.42 head",
+        "side_shoulder": "0.89 side_shoulder 0.03 other_shoulder 0.08 hips",
+        "side_wrist": "0.25 side_elbow 0.75 side_hand",
+        "side_hand": "0.05 side_elbow 0.95 side_hand",
+        "side_hand_tip": "-0.1 side_elbow 1.1 side_hand",
+        "side_thumb": "0.05 side_elbow 0.95 side_hand",  # as above
+        "side_hip": "0.77 side_hip 0.23 other_hip",
+        "side_knee": "0.12 side_hip 0.88 side_knee",
+        "side_ankle": "0.13 side_knee 0.87 side_foot",
+        "side_foot": "1 side_foot",
+    },
     ("nite_15", "lcrnet_13"): {"side_wrist": "0.25 side_elbow 0.75 side_hand", "side_ankle": "1 side_foot"},
 }
 
@@ -148,6 +178,23 @@ def map_joints(values: np.ndarray, source: str, target: str) -> np.ndarray:
         for means in _means(source, target)
     ]
     return np.stack(columns, axis=-2).astype(values.dtype if values.dtype.kind == "f" else np.float64)
+
+
+def map_weights(source: str, target: str) -> np.ndarray:
+    """The matrix of :func:`map_joints`: ``[J', J]`` float32, a joint of the target is a row's weighted sum of joints.
+
+    Args:
+        source: Name of the layout that is mapped.
+        target: Name of the layout wanted.
+
+    Raises:
+        ValueError: As :func:`map_joints`.
+
+    Example:
+        >>> map_weights("nite_15", "lcrnet_13").shape
+        (13, 15)
+    """
+    return map_joints(np.eye(layouts.get(source).num_joints, dtype=np.float32), source, target)
 
 
 def map_confidence(confidence: np.ndarray, source: str, target: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Recipes: what is read, what is refused and how it is said."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from recipes.trainers import models, optimisation
 from tests.recipes.conftest import TINY
 from tfrecords import protocols
 from zoo import registry
+from zoo.pretrained import i3d_checkpoint
 from zoo.shared.errors import UserError
 
 
@@ -39,12 +41,17 @@ class Records:
         return "person"
 
 
+def stage_models(recipe):
+    """The models of all stages; that of an estimator, which has none."""
+    return [recipe.stage_model(stage) for stage in recipe.stages] or [recipe.model]
+
+
 def small(recipe):
     """Overrides that make a recipe's models small, and need no download."""
     changes = {"width": 0.0625, "network": "mobilenet_v2", "network_weights": None, "glimpse_size": 32}
     known = registry.options(recipe.model.name)
     video = ["data.frames=8", "data.size=32"] if recipe.data.frames else []
-    if "weights" in recipe.model.options:
+    if any("weights" in model.options for model in stage_models(recipe)):
         changes, known = {**changes, "weights": None}, {*known, "weights"}
     return video + [f"model.{key}={'null' if v is None else v}" for key, v in changes.items() if key in known]
 
@@ -56,9 +63,10 @@ def test_every_recipe_resolves(name):
     assert recipe.data.protocol in known
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
-    assert name.removesuffix("_demo") == f"{recipe.model.name}_{recipe.data.dataset}"
+    # <method>_<variant of it>_<dataset>_<variant of the training>
+    assert re.fullmatch(rf"{recipe.model.name}(_\w+)?_{recipe.data.dataset}(_demo|_paper|_from_ntu60)?", name)
     runs = [source for stage in recipe.stages for source in stage.init if config.is_path(source)]
-    assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
+    assert {run.split("/")[1] for run in runs} <= set(config.names())  # where train.py puts them
     if recipe.model.name in registry.ESTIMATORS:
         assert two_level_fusion.estimator(recipe).get_params()["random_state"] == recipe.seed
     else:
@@ -105,8 +113,55 @@ def test_stages_fit_together(name):
     assert built[recipe.stages[-1].name].name == recipe.model.name
 
 
+def test_video_recipes_of_papers_start_from_kinetics():
+    """The networks that are trained first do; not those that other weights go into, where they would be lost."""
+    methods = ("i3d", "i3d_nonlocal", "pi3d", "separable_sta", "vpn")
+    for name in config.names():
+        recipe = config.load(name)
+        of_a_paper = recipe.model.name in methods and recipe.data.dataset in ("ntu60", "ntu120", "smarthome", "nucla")
+        for stage in recipe.stages if of_a_paper else ():
+            model = recipe.stage_model(stage)
+            first = model.name in ("i3d", "pi3d") and not stage.init
+            assert model.options.get("weights") == ("kinetics400" if first else None), (name, stage.name)
+        instead = config.load(name, ["model.weights=null"])
+        assert not any(model.options.get("weights") for model in stage_models(instead)), name
+
+
+def test_weights_reach_the_stages_that_name_them(tmp_path, monkeypatch):
+    sizes = ["data.frames=8", "data.size=32", "model.width=0.0625"]
+    small = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.0625)
+    layers = [layer for layer in small.layers if i3d_checkpoint.I3D.variables(layer)]
+    values = {}
+    for layer in layers:
+        values.update(zip(i3d_checkpoint.I3D.variables(layer), layer.get_weights()))
+    values.update(zip(i3d_checkpoint.I3D.head, small.get_layer("classifier").get_weights()))
+    i3d_checkpoint.write(tmp_path / "model.ckpt", values)
+    recipe = config.load("pi3d_nucla", [*sizes, f"model.weights={tmp_path / 'model.ckpt'}"])
+    for stage in recipe.stages[:3]:
+        tower, _ = models.build_model(recipe, stage, Records)
+        for layer in layers:
+            np.testing.assert_array_equal(
+                tower.get_layer(f"{stage.name}.{layer.name}").get_weights()[0], layer.get_weights()[0]
+            )
+    assert "weights" not in recipe.model.options
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    recipe = config.load("pi3d_nucla", sizes)
+    with pytest.raises(UserError) as error:
+        models.build_model(recipe, recipe.stages[1], Records)
+    assert str(error.value) == (
+        f"recipe pi3d_nucla: stages.left_hand: weights 'kinetics400' are not in {tmp_path}/keras-adl-zoo/kinetics400: "
+        "fetch them with python -m zoo.weights kinetics400; or start from random ones: --set model.weights=null"
+    )
+
+
 @pytest.mark.parametrize(
-    ("name", "protocol"), [("vpn_ntu60_cv", "cv"), ("pose_lstm_msr_daily_loso_7", "loso_7"), ("i3d_ntu120", "cs1")]
+    ("name", "protocol"),
+    [
+        ("vpn_ntu60_cv", "cv"),
+        ("pose_lstm_msr_daily_loso_7", "loso_7"),
+        ("i3d_ntu120", "cs1"),
+        ("i3d_nucla_from_ntu60_v2_13", "v2_13"),
+    ],
 )
 def test_a_name_may_end_in_a_protocol(name, protocol):
     recipe = config.load(name)
@@ -160,6 +215,8 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
         ("data.augment.temporal_jitter=2", ["data.augment.temporal_jitter: expected true or false"]),
         ("data.parts=full_body", ["data.parts: expected a list of text"]),
+        ("data.skeleton=kinect_v2", ["data.skeleton: unknown layout", "did you mean 'kinect_v2_25'"]),
+        ("data.persons=0", ["data.persons: expected a number at least 1"]),
         ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
         ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean 'body'"]),
         ("data.pose_steps=0", ["frames and pose_steps are both 0"]),
@@ -322,6 +379,18 @@ def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
     places = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}, glimpses: frames}}"])
     _, fed = models.build_model(places, places.stages[-1], Records)
     assert (fed.frames, fed.frames_at, fed.pose_xy, fed.parts) == (3, "pose_steps", True, ("full_body",))
+
+
+def test_poses_as_another_dataset_has_them(tiny):
+    """What fine-tuning of another dataset's model needs: its layout and its number of persons."""
+    recipe = config.load(tiny, ["data.skeleton=kinect_v2_25", "data.persons=2"])
+    model, fed = models.build_model(recipe, recipe.stages[0], Records)
+    assert tuple(model.input["pose"].shape) == (None, 3, 2, 25, 3)
+    assert (fed.layout, fed.persons, fed.stored_pose) == ("kinect_v2_25", 2, (1, "kinect_v1_20"))
+    same = config.load(tiny, ["data.skeleton=kinect_v1_20", "data.persons=1"]).data.inputs(Records)
+    assert same == config.load(tiny).data.inputs(Records)
+    with pytest.raises(UserError, match=r"data\.skeleton: poses of kinect_v1_20 can be mapped onto .*, not coco_17"):
+        models.build_model(config.load(tiny, ["data.skeleton=coco_17"]), recipe.stages[0], Records)
 
 
 def test_parts_that_are_not_read(tiny):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels, convert
 from tfrecords import inspect, schema
 from tfrecords.reading import augmentation, pictures, pipeline, poses
+from zoo import skeletons
 from zoo.shared.errors import UserError
 
 VIDEO = pipeline.Inputs(frames=4, stride=2, size=32)
@@ -339,6 +340,29 @@ def test_pixel_coordinates_of_joints(records, augment):
     np.testing.assert_allclose(features["pose_xy"][:, -1, 0, 0, 0], _edge(features["rgb"])[:, -1], atol=0.75)
 
 
+def test_poses_as_another_sensor_sees_them_of_more_persons(records):
+    """Joints and their pixels are mapped before anything else; a person who is added is absent."""
+    other = {"layout": "kinect_v2_25", "stored_layout": "kinect_v1_20", "persons": 2, "stored_persons": 1}
+    (stored, *_), *_ = _evaluate(records, WITH_XY, batch=1000)
+    (fed, *_), *_ = _evaluate(records, dataclasses.replace(WITH_XY, **other), batch=1000)
+    assert fed["pose"].shape == (18, 3, 2, 25, 3)
+    assert not fed["pose"][:, :, 1].any()
+    xyz = skeletons.map_joints(stored["pose"], "kinect_v1_20", "kinect_v2_25")
+    moved = fed["pose"][:, :, :1] - xyz  # poses begin at their own hips
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:, :1, :, :1], moved.shape), atol=1e-3)
+    xy = skeletons.map_joints(stored["pose_xy"], "kinect_v1_20", "kinect_v2_25")
+    np.testing.assert_allclose(fed["pose_xy"][:, :, :1], xy, atol=1e-3)
+    with pytest.raises(UserError, match="has kinect_v1_20 skeletons, the model expects nite_15"):
+        _evaluate(records, dataclasses.replace(POSES, layout="kinect_v2_25", stored_layout="nite_15"))
+
+
+def test_an_unknown_joint_spoils_only_what_is_mapped_from_it():
+    values = np.random.default_rng(0).normal(size=(2, 20, 2)).astype("float32")
+    values[0, 7] = np.nan
+    expected = skeletons.map_joints(values, "kinect_v1_20", "kinect_v2_25")
+    np.testing.assert_allclose(poses.mapped(values, "kinect_v1_20", "kinect_v2_25"), expected, atol=1e-5)
+
+
 def test_pixel_coordinates_that_no_record_has(tmp_path):
     convert(WithoutPixels(), tmp_path)
     with pytest.raises(UserError, match=r"has no pixel coordinates of joints \(clip a01_"):
@@ -456,6 +480,7 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
         ({"frames": 8, "frames_at": "middle"}, "frames_at is 'middle', expected one of stride, pose_steps"),
         ({"frames": 8, "pose_steps": 4, "frames_at": "pose_steps"}, "must be equal, they are 8 and 4"),
         ({"pose_steps": 4, "pose_xy": True}, "pose_xy are pixel coordinates in pictures"),
+        ({"pose_steps": 4, "layout": "coco_17", "stored_layout": "nite_15"}, "no map from skeleton layout nite_15"),
         ({"granularities": (2,), "segment_steps": 3, "interpolate": True}, "the poses of segments are those of frames"),
     ],
 )

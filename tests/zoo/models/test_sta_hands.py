@@ -49,7 +49,8 @@ def _rgb_stream(model, v, s, choice):
     for t in range(steps):
         if perceptron:
             p[:, t] = _perceptron(np.concatenate([h, seen], axis=1), *perceptron)
-        v_t = np.einsum("bgd,bg->bd", v[:, t], p[:, t])
+        v_t = v[:, t] * p[:, t, :, np.newaxis]
+        v_t = v_t.reshape(batch, -1) if choice.get("aggregation") == "concat" else v_t.sum(axis=1)
         h, c = lstm_step(v_t, h, c, *lstm)
         u.append(np.maximum(_dense(model, "step_features", h), 0))
     weights = np.ones((batch, steps))
@@ -74,6 +75,8 @@ def _rgb_stream(model, v, s, choice):
             {"glimpses": "frames"},
             {"joint_order": "random"},
             {"network_trainable": True},
+            {"aggregation": "concat"},
+            {"aggregation": "concat", "attention": "none"},
         ],
         {"attention": "spatio_temporal"},
         {"glimpses": "frames"},
@@ -98,6 +101,22 @@ def test_predictions_attention_and_training_loss(choice):
     loss = tiny_models.training_loss(model, features, labels)
     streams = cross_entropy(softmax(pose_logits), labels) + cross_entropy(softmax(logits), labels)
     np.testing.assert_allclose(loss, streams, rtol=1e-4)
+
+
+@pytest.mark.parametrize("conditioning", tiny_models.quick([True, False], True))
+def test_the_hands_alone(conditioning):
+    """Without the pose stream in the output; the pose still drives the attention."""
+    choice = {"aggregation": "concat", "conditioning": conditioning}
+    model = tiny_models.build("sta_hands", **OPTIONS, **choice, streams="rgb")
+    features, labels = _batch(model)
+    names = ["glimpse_features", *(["pose_features"] if conditioning else [])]
+    v, *s = outputs(model, names, features)
+    logits, *_ = _rgb_stream(model, v, s[0] if s else np.zeros((len(v), 0)), choice)
+    np.testing.assert_allclose(model(features, training=False), softmax(logits), rtol=1e-3, atol=1e-6)
+    loss = tiny_models.training_loss(model, features, labels)
+    np.testing.assert_allclose(loss, cross_entropy(softmax(logits), labels), rtol=1e-4)
+    assert any(layer.name.startswith("pose_conv") for layer in model.layers) == conditioning
+    assert not any(layer.name == "pose_cnn.classifier" for layer in model.layers)
 
 
 @pytest.mark.slow
