@@ -77,7 +77,7 @@ class BuiltModel(tf.keras.Model):
         policy = tf.keras.mixed_precision.global_policy()
         tf.keras.mixed_precision.set_global_policy(config["precision"])
         try:
-            options, _ = registry.current_options(config["name"], config["options"])
+            options = registry.saved_options(config["name"], config["options"])
             model = built(config["name"], config["num_classes"], options)
         finally:
             tf.keras.mixed_precision.set_global_policy(policy)

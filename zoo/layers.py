@@ -47,6 +47,43 @@ def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
+@_serializable
+class PenalizedSoftmax(tf.keras.layers.Layer):
+    """Softmax with an L1 penalty on its activity: the training loss gains ``l1`` * sum |p|, averaged over the batch.
+
+    The probabilities p add up to 1, so that the penalty is the constant ``l1``: it shows in the loss, and moves no
+    weight.
+
+    Args:
+        l1: Weight of the penalty in the training loss.
+
+    Call arguments:
+        inputs: ``[B, C]`` logits.
+
+    Returns:
+        ``[B, C]`` float32.
+    """
+
+    def __init__(self, l1: float, **kwargs: Any):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.l1 = l1
+
+    def call(self, inputs: Any) -> Any:
+        """The softmax; adds the penalty to the model's losses."""
+        probabilities = tf.nn.softmax(inputs)
+        self.add_loss(self.l1 * tf.reduce_mean(tf.reduce_sum(tf.abs(probabilities), axis=1)))
+        return probabilities
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "l1": self.l1}
+
+
 def as_list(inputs: Any) -> list:
     """A layer's inputs, or their shapes, as a list: Keras passes a single one without a list."""
     return inputs if isinstance(inputs, list) else [inputs]
@@ -95,6 +132,7 @@ class Dropout(tf.keras.layers.Layer):
             raise ValueError(f"rate is {rate}, expected a number from 0 to less than 1")
         self.rate = rate
         self.seed = seed
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Starts the random stream."""
@@ -243,6 +281,7 @@ class AllStepsLogits(tf.keras.layers.Layer):
 
     Call arguments:
         inputs: ``[B, tp, C]`` logits of every step.
+        mask: ``[B, tp]`` bool: the steps that count; by default all.
 
     Returns:
         ``[B, C]`` float32.
@@ -251,13 +290,23 @@ class AllStepsLogits(tf.keras.layers.Layer):
     def __init__(self, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
+        self.supports_masking = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         """Pooled logits; adds -log Z to the model's losses."""
-        pooled = tf.reduce_mean(tf.nn.log_softmax(inputs), axis=1)  # [B, C]
+        scores = tf.nn.log_softmax(inputs)
+        if mask is None:
+            pooled = tf.reduce_mean(scores, axis=1)  # [B, C]
+        else:
+            counts = tf.cast(mask, scores.dtype)[..., tf.newaxis]  # [B, tp, 1]
+            pooled = tf.math.divide_no_nan(tf.reduce_sum(counts * scores, axis=1), tf.reduce_sum(counts, axis=1))
         log_z = tf.reduce_logsumexp(pooled, axis=1)  # [B]
         self.add_loss(-tf.reduce_mean(log_z))
         return pooled
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the pooled logits have no steps."""
+        return None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, C)``."""

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.checks import Multiplier, Rate, Size
+from zoo.checks import Multiplier, Rate, Size, Weight
 from zoo.models import i3d
 from zoo.registry import register
 
@@ -43,7 +43,14 @@ def nonlocal_block(x: tf.Tensor, name: str = "nonlocal") -> tf.Tensor:
     reported={"smarthome/cs": 53.6, "smarthome/cv1": 34.3, "smarthome/cv2": 43.9},
 )
 def i3d_nonlocal(
-    num_classes: int, *, frames: Size = 64, size: Size = 224, width: Multiplier = 1.0, dropout: Rate = 0.5
+    num_classes: int,
+    *,
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    dropout: Rate = 0.5,
+    classifier_l2: Weight = 0.0,
+    classifier_l1: Weight = 0.0,
 ) -> tf.keras.Model:
     """I3D + non-local: I3D with one non-local block after its last Inception block.
 
@@ -58,6 +65,8 @@ def i3d_nonlocal(
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
         dropout: Dropout rate of the pooled features.
+        classifier_l2: Weight of the L2 penalty on the classifier's kernel, as of ``i3d``.
+        classifier_l1: Weight of the L1 penalty on the softmax, as of ``i3d``.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -72,4 +81,5 @@ def i3d_nonlocal(
     """
     rgb = i3d.video_input(frames, size)
     features = nonlocal_block(i3d.feature_map(rgb, width=width))
-    return tf.keras.Model({"rgb": rgb}, i3d.head(features, num_classes, dropout), name="i3d_nonlocal")
+    predictions = i3d.regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1)
+    return tf.keras.Model({"rgb": rgb}, predictions, name="i3d_nonlocal")

@@ -49,7 +49,7 @@ def pi3d(
     attention: bool = True,
     attention_regularization: Weight = 1e-5,
     weight_regularization: Weight = 1e-3,
-    dropout: Rate = 0.5,
+    dropout: Rate = 0.3,
 ) -> tf.keras.Model:
     """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
 
@@ -82,7 +82,7 @@ def pi3d(
         attention: Whether the maps are weighted by part attention; without it there is no pose input.
         attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
         weight_regularization: Weight of the penalty on the classifier's weights.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``

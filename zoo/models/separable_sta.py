@@ -47,7 +47,7 @@ def separable_sta(
     attention: Attention = "separable",
     spatial_regularization: Weight = 1e-5,
     temporal_regularization: Weight = 1e-5,
-    dropout: Rate = 0.0,
+    dropout: Rate = 0.3,
 ) -> tf.keras.Model:
     """Separable STA: I3D features weighted in space and, separately, in time by attention from the pose.
 
@@ -81,7 +81,7 @@ def separable_sta(
             attention before the second.
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its

@@ -300,7 +300,7 @@ def vpn(
         embedding_units: Dimensions of the common space of video and pose.
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
