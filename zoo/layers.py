@@ -272,6 +272,63 @@ class AttentionMap(tf.keras.layers.Layer):
 
 
 @_serializable
+class FittedMap(tf.keras.layers.Layer):
+    """An attention map that was made for a square, bilinearly resized to a feature map that may be no square.
+
+    A map of the feature map's own size stays as it is.
+
+    Call arguments:
+        inputs: The attention ``[B, t or 1, m, n, 1]`` and the feature map ``[B, t, m', n', c]``.
+
+    Returns:
+        ``[B, t or 1, m', n', 1]``.
+
+    Example:
+        >>> FittedMap()([tf.ones((1, 1, 2, 2, 1)), tf.ones((1, 4, 2, 3, 8))]).shape
+        TensorShape([1, 1, 2, 3, 1])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """The resized map."""
+        attention, features = inputs
+        steps, *own = attention.shape[1:4]
+        size = tf.shape(features)[2:4]
+        maps = tf.reshape(attention, (-1, *own, 1))  # [B * steps, m, n, 1]
+        maps = tf.cond(
+            tf.reduce_all(size == own), lambda: maps, lambda: tf.cast(tf.image.resize(maps, size), maps.dtype)
+        )
+        return tf.reshape(maps, (-1, steps, size[0], size[1], 1))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """``(B, t or 1, m', n', 1)``."""
+        (batch, steps, *_), (_, _, height, width, _) = input_shape
+        return (batch, steps, height, width, 1)
+
+
+@_serializable
+class Unflattened(tf.keras.layers.Layer):
+    """Positions ``[B, t * m * n, c]`` in the shape of a map ``[B, t, m, n, ...]``.
+
+    Call arguments:
+        inputs: The positions, and a map.
+
+    Returns:
+        ``[B, t, m, n, c]``.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """The positions as a map."""
+        positions, features = inputs
+        shape = tf.concat([tf.shape(features)[:4], tf.shape(positions)[2:]], axis=0)
+        return tf.ensure_shape(tf.reshape(positions, shape), (*features.shape[:4], positions.shape[2]))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """``(B, t, m, n, c)``."""
+        (_, _, channels), (batch, t, m, n, _) = input_shape
+        return (batch, t, m, n, channels)
+
+
+@_serializable
 class AllStepsLogits(tf.keras.layers.Layer):
     """Logits whose cross-entropy, with the loss added here, is the mean cross-entropy of all steps (PhD20 eq. 3.5).
 
@@ -509,7 +566,7 @@ class GroupedConv3D(tf.keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Sizes divided by the stride, rounded up; ``filters`` channels."""
-        grid = tuple(-(-side // self.strides) for side in input_shape[1:4])
+        grid = tuple(None if side is None else -(-side // self.strides) for side in input_shape[1:4])
         return (input_shape[0], *grid, self.filters)
 
     def multiply_accumulates(self) -> int:

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from zoo.checks import Multiplier, Rate, Size, Weight
+from zoo.layers import Unflattened
 from zoo.models import i3d
 from zoo.registry import register
 
@@ -25,12 +26,15 @@ def nonlocal_block(x: tf.Tensor, name: str = "nonlocal") -> tf.Tensor:
 
     def embedded(embedding):
         y = tf.keras.layers.Conv3D(inner, 1, name=f"{name}.{embedding}")(x)
-        return tf.keras.layers.Reshape((t * m * n, inner), name=f"{name}.{embedding}_places")(y)  # [B, tmn, c/2]
+        return tf.keras.layers.Reshape((-1, inner), name=f"{name}.{embedding}_places")(y)  # [B, tmn, c/2]
 
     # Attention's arguments are query, value, key; like all attention it stays float32 under mixed precision.
     attention = tf.keras.layers.Attention(dtype="float32", name=f"{name}.softmax")
     y = attention([embedded("theta"), embedded("g"), embedded("phi")])
-    y = tf.keras.layers.Reshape((t, m, n, inner), name=f"{name}.map")(y)
+    if m is None:  # pictures of any size
+        y = Unflattened(name=f"{name}.map")([y, x])
+    else:
+        y = tf.keras.layers.Reshape((t, m, n, inner), name=f"{name}.map")(y)
     y = tf.keras.layers.Conv3D(channels, 1, name=f"{name}.w")(y)
     y = tf.keras.layers.BatchNormalization(
         momentum=i3d.BN_MOMENTUM, gamma_initializer="zeros", name=f"{name}.batch_norm"
@@ -51,6 +55,7 @@ def i3d_nonlocal(
     dropout: Rate = 0.5,
     classifier_l2: Weight = 0.0,
     classifier_l1: Weight = 0.0,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """I3D + non-local: I3D with one non-local block after its last Inception block.
 
@@ -67,6 +72,7 @@ def i3d_nonlocal(
         dropout: Dropout rate of the pooled features.
         classifier_l2: Weight of the L2 penalty on the classifier's kernel, as of ``i3d``.
         classifier_l1: Weight of the L1 penalty on the softmax, as of ``i3d``.
+        fully_convolutional: Take pictures of any height and width, as ``i3d``.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -79,7 +85,8 @@ def i3d_nonlocal(
         >>> zoo.build("i3d_nonlocal", num_classes=10, frames=16, size=64, width=0.25).output_shape
         (None, 10)
     """
-    rgb = i3d.video_input(frames, size)
+    rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     features = nonlocal_block(i3d.feature_map(rgb, width=width))
-    predictions = i3d.regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1)
+    side = i3d.grid_side(size)
+    predictions = i3d.regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side)
     return tf.keras.Model({"rgb": rgb}, predictions, name="i3d_nonlocal")

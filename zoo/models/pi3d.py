@@ -10,6 +10,8 @@ from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 from zoo.skeletons import PARTS, Part
 
+BODY: tuple[Part, ...] = ("full_body", "left_hand", "right_hand")
+
 Aggregation = Literal["sum", "concat"]
 
 
@@ -43,7 +45,7 @@ def pi3d(
     lstm_units: Size = 512,
     lstm_dropout: Rate = 0.5,
     attention_units: Size = 256,
-    parts: tuple[Part, ...] = PARTS,
+    parts: tuple[Part, ...] = BODY,
     aggregation: Aggregation = "sum",
     aggregate_after: Literal[0, 1, 2] = 0,
     attention: bool = True,
@@ -75,7 +77,8 @@ def pi3d(
         lstm_units: Size of each LSTM's hidden vector.
         lstm_dropout: Dropout rate of each LSTM layer's output.
         attention_units: Size of the attention's hidden layer (not stated in the paper).
-        parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand``; one tower each (WACV19 table 2).
+        parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand`` and ``full_image``, the whole image; one
+            tower each (WACV19 tables 1 and 2).
         aggregation: ``sum`` or ``concat`` of the weighted maps (WACV19 table 1).
         aggregate_after: The maps are joined before the last 0, 1 or 2 Inception blocks, and those run once, on the
             joined map (WACV19 table 1).

@@ -11,7 +11,9 @@ from recipes import config
 from recipes.trainers import fusion as two_level_fusion
 from recipes.trainers import models, optimisation
 from tests.recipes.conftest import TINY
+from tests.zoo import tiny_models
 from tfrecords import protocols
+from tfrecords.reading import pipeline
 from zoo import registry
 from zoo.shared.errors import UserError
 
@@ -137,7 +139,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("stages.first.optimizer.learning_rate=.nan", ["expected a number above 0", "nan"]),
         ("stages.first.optimizer.momentum=1", ["expected a number at least 0 and below 1"]),
         ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
-        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
+        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3 or full"]),
         ("evaluate.crops=3", ["evaluate.crops: crops are of video"]),
         ("evaluate.pose_crop=1.5", ["evaluate.pose_crop: expected a number above 0 and at most 1"]),
         ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
@@ -374,6 +376,25 @@ def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
     places = config.load(tiny, ["data.size=40", f"model={{{SMALL_HANDS}, glimpses: frames}}"])
     _, fed = models.build_model(places, places.stages[-1], Records)
     assert (fed.frames, fed.frames_at, fed.pose_xy, fed.parts) == (3, "pose_steps", True, ("full_body",))
+
+
+def test_whole_pictures_are_for_networks_that_are_convolutional_in_space():
+    """VPN is tested so (PhD20 section 4.6.1); P-I3D adds maps of several pictures."""
+    assert {config.load(f"vpn_{data}").evaluate.crops for data in ("ntu60", "ntu120", "nucla", "smarthome")} == {"full"}
+    assert config.load("separable_sta_nucla", ["evaluate.crops=full"]).evaluate.crops == "full"
+    with pytest.raises(UserError, match=r"evaluate\.crops: pi3d takes squares alone, full is for i3d, .*vpn: set it"):
+        config.load("pi3d_nucla", ["evaluate.crops=full"])
+
+
+def test_a_network_of_one_video_may_read_whole_images(tiny):
+    """With data.parts [full_image]; a tower of P-I3D reads them as such."""
+    recipe = config.load("i3d_synthetic", ["data.parts=[full_image]", "model.width=0.0625", "data.size=32"])
+    _, inputs = models.build_model(recipe, recipe.stages[-1], Records())
+    assert (inputs.parts, inputs.whole_frames, inputs.stored_part("full_body")) == (("full_body",), True, "full_image")
+    whole = pipeline.Inputs(frames=8, parts=("full_body", "full_image"))
+    model = tiny_models.build("pi3d", parts=("full_image",), attention=False, frames=8, size=32)
+    inputs = models.inputs_of(model, whole)
+    assert (inputs.parts, inputs.whole_frames) == (("full_image",), False)
 
 
 def test_parts_that_are_not_read(tiny):

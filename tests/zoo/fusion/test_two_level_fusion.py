@@ -270,17 +270,15 @@ def test_pose_features_are_the_hidden_vectors_of_a_trained_model(pose_model, dat
     np.testing.assert_allclose(transformer.transform(clips), np.reshape(states, (5, 12)), rtol=1e-4, atol=1e-6)
 
 
-def test_whole_sequences_are_padded(data):
+def test_whole_sequences_are_padded(data, eager):
     """The hidden vectors of a clip do not depend on the padding; after its end they stay the last one."""
-    clips = data[0][:6]
+    clips = data[0][:4]
     longest = max(len(clip.poses) for clip in clips)
     transformer = PoseFeatures(pose_steps=longest + 2, whole_sequences=True, lstm_units=4, epochs=1)
-    features = transformer.fit(clips, np.arange(6) % 2).transform(clips).reshape(6, longest + 2, 4)
+    features = transformer.fit(clips, np.arange(4) % 2).transform(clips).reshape(4, longest + 2, 4)
     for states, clip in zip(features, clips):
         length = len(clip.poses)
         np.testing.assert_array_equal(states[length:], np.tile(states[length - 1], (longest + 2 - length, 1)))
-    read = pickle.loads(pickle.dumps(transformer))
-    np.testing.assert_array_equal(read.transform(clips[:2]), features[:2].reshape(2, -1))
     state = {key: value for key, value in transformer.__getstate__().items() if "whole" not in key}
     old = PoseFeatures.__new__(PoseFeatures)
     old.__setstate__(state)
