@@ -34,6 +34,7 @@ __all__ = [
     "build",
     "describe",
     "from_pretrained",
+    "fully_convolutional",
     "list_models",
     "list_pretrained",
     "load_model",
@@ -62,6 +63,13 @@ def transfer_weights(source: "tf.keras.Model", target: "tf.keras.Model") -> list
     from zoo.pretrained import transfer
 
     return transfer.transfer_weights(source, target)
+
+
+def fully_convolutional(model: "tf.keras.Model") -> "tf.keras.Model":
+    """The model for pictures of any height and width; see :func:`zoo.built_model.fully_convolutional`."""
+    from zoo import built_model
+
+    return built_model.fully_convolutional(model)
 
 
 def save_pretrained(

@@ -77,7 +77,7 @@ class BuiltModel(tf.keras.Model):
         policy = tf.keras.mixed_precision.global_policy()
         tf.keras.mixed_precision.set_global_policy(config["precision"])
         try:
-            options, _ = registry.current_options(config["name"], config["options"])
+            options = registry.saved_options(config["name"], config["options"])
             model = built(config["name"], config["num_classes"], options)
         finally:
             tf.keras.mixed_precision.set_global_policy(policy)
@@ -128,6 +128,41 @@ def rebuilt(model: BuiltModel) -> BuiltModel:
     if model.built_as is None:
         raise ValueError(f"{model.name} was not built by zoo.build, which would know its options")
     return built(model.built_as.name, model.built_as.num_classes, model.built_as.options)
+
+
+def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
+    """The model for pictures of any height and width, with the same weights: inference that is convolutional in space.
+
+    The networks of video are convolutions, and average over all positions in the end. Attention to positions is
+    computed from the pose for the square that the model was built for; its map is resized, bilinearly, to the feature
+    map. Of pictures of that size the predictions stay the same.
+
+    Args:
+        model: A model of :func:`zoo.build` whose method has the option ``fully_convolutional``, such as ``vpn``.
+
+    Returns:
+        A model whose input ``rgb`` is ``[B, T, any height, any width, 3]``, for inference.
+
+    Raises:
+        ZooError: The method has no such option, or the file of the model does not state its options.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.125)
+        >>> zoo.fully_convolutional(model)({"rgb": tf.zeros((1, 8, 32, 57, 3))}).shape
+        TensorShape([1, 4])
+    """
+    build = getattr(model, "built_as", None)
+    if build is None:
+        raise ZooError(f"{model.name}: its file does not state its options, save it again with zoo.load_model and save")
+    if "fully_convolutional" not in build.options:
+        able = [name for name in registry.list_models() if "fully_convolutional" in registry.options(name)]
+        raise ZooError(f"{build.name} takes no pictures of any size, models that do: {', '.join(able)}")
+    wide = built(build.name, build.num_classes, {**build.options, "fully_convolutional": True})
+    weights = {layer.name: layer.get_weights() for layer in _with_weights(model)}
+    for layer in _with_weights(wide):
+        layer.set_weights(weights[layer.name])
+    return wide
 
 
 def _plain(value):

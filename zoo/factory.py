@@ -103,6 +103,8 @@ def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, An
     from zoo import complexity
 
     entry = registry.get(name)
+    if chosen.get("fully_convolutional"):
+        chosen = {**chosen, "fully_convolutional": False}  # sizes and cost are those of a square
     model = build(name, num_classes=num_classes, **chosen)
     return {
         "name": name,

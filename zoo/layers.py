@@ -47,6 +47,43 @@ def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
+@_serializable
+class PenalizedSoftmax(tf.keras.layers.Layer):
+    """Softmax with an L1 penalty on its activity: the training loss gains ``l1`` * sum |p|, averaged over the batch.
+
+    The probabilities p add up to 1, so that the penalty is the constant ``l1``: it shows in the loss, and moves no
+    weight.
+
+    Args:
+        l1: Weight of the penalty in the training loss.
+
+    Call arguments:
+        inputs: ``[B, C]`` logits.
+
+    Returns:
+        ``[B, C]`` float32.
+    """
+
+    def __init__(self, l1: float, **kwargs: Any):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.l1 = l1
+
+    def call(self, inputs: Any) -> Any:
+        """The softmax; adds the penalty to the model's losses."""
+        probabilities = tf.nn.softmax(inputs)
+        self.add_loss(self.l1 * tf.reduce_mean(tf.reduce_sum(tf.abs(probabilities), axis=1)))
+        return probabilities
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "l1": self.l1}
+
+
 def as_list(inputs: Any) -> list:
     """A layer's inputs, or their shapes, as a list: Keras passes a single one without a list."""
     return inputs if isinstance(inputs, list) else [inputs]
@@ -95,6 +132,7 @@ class Dropout(tf.keras.layers.Layer):
             raise ValueError(f"rate is {rate}, expected a number from 0 to less than 1")
         self.rate = rate
         self.seed = seed
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Starts the random stream."""
@@ -234,6 +272,63 @@ class AttentionMap(tf.keras.layers.Layer):
 
 
 @_serializable
+class FittedMap(tf.keras.layers.Layer):
+    """An attention map that was made for a square, bilinearly resized to a feature map that may be no square.
+
+    A map of the feature map's own size stays as it is.
+
+    Call arguments:
+        inputs: The attention ``[B, t or 1, m, n, 1]`` and the feature map ``[B, t, m', n', c]``.
+
+    Returns:
+        ``[B, t or 1, m', n', 1]``.
+
+    Example:
+        >>> FittedMap()([tf.ones((1, 1, 2, 2, 1)), tf.ones((1, 4, 2, 3, 8))]).shape
+        TensorShape([1, 1, 2, 3, 1])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """The resized map."""
+        attention, features = inputs
+        steps, *own = attention.shape[1:4]
+        size = tf.shape(features)[2:4]
+        maps = tf.reshape(attention, (-1, *own, 1))  # [B * steps, m, n, 1]
+        maps = tf.cond(
+            tf.reduce_all(size == own), lambda: maps, lambda: tf.cast(tf.image.resize(maps, size), maps.dtype)
+        )
+        return tf.reshape(maps, (-1, steps, size[0], size[1], 1))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """``(B, t or 1, m', n', 1)``."""
+        (batch, steps, *_), (_, _, height, width, _) = input_shape
+        return (batch, steps, height, width, 1)
+
+
+@_serializable
+class Unflattened(tf.keras.layers.Layer):
+    """Positions ``[B, t * m * n, c]`` in the shape of a map ``[B, t, m, n, ...]``.
+
+    Call arguments:
+        inputs: The positions, and a map.
+
+    Returns:
+        ``[B, t, m, n, c]``.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """The positions as a map."""
+        positions, features = inputs
+        shape = tf.concat([tf.shape(features)[:4], tf.shape(positions)[2:]], axis=0)
+        return tf.ensure_shape(tf.reshape(positions, shape), (*features.shape[:4], positions.shape[2]))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """``(B, t, m, n, c)``."""
+        (_, _, channels), (batch, t, m, n, _) = input_shape
+        return (batch, t, m, n, channels)
+
+
+@_serializable
 class AllStepsLogits(tf.keras.layers.Layer):
     """Logits whose cross-entropy, with the loss added here, is the mean cross-entropy of all steps (PhD20 eq. 3.5).
 
@@ -243,6 +338,7 @@ class AllStepsLogits(tf.keras.layers.Layer):
 
     Call arguments:
         inputs: ``[B, tp, C]`` logits of every step.
+        mask: ``[B, tp]`` bool: the steps that count; by default all.
 
     Returns:
         ``[B, C]`` float32.
@@ -251,13 +347,23 @@ class AllStepsLogits(tf.keras.layers.Layer):
     def __init__(self, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
+        self.supports_masking = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         """Pooled logits; adds -log Z to the model's losses."""
-        pooled = tf.reduce_mean(tf.nn.log_softmax(inputs), axis=1)  # [B, C]
+        scores = tf.nn.log_softmax(inputs)
+        if mask is None:
+            pooled = tf.reduce_mean(scores, axis=1)  # [B, C]
+        else:
+            counts = tf.cast(mask, scores.dtype)[..., tf.newaxis]  # [B, tp, 1]
+            pooled = tf.math.divide_no_nan(tf.reduce_sum(counts * scores, axis=1), tf.reduce_sum(counts, axis=1))
         log_z = tf.reduce_logsumexp(pooled, axis=1)  # [B]
         self.add_loss(-tf.reduce_mean(log_z))
         return pooled
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None: the pooled logits have no steps."""
+        return None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, C)``."""
@@ -460,7 +566,7 @@ class GroupedConv3D(tf.keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Sizes divided by the stride, rounded up; ``filters`` channels."""
-        grid = tuple(-(-side // self.strides) for side in input_shape[1:4])
+        grid = tuple(None if side is None else -(-side // self.strides) for side in input_shape[1:4])
         return (input_shape[0], *grid, self.filters)
 
     def multiply_accumulates(self) -> int:

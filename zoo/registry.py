@@ -37,6 +37,8 @@ class Entry:
         paper: Citation of its paper.
         reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
         renamed: Former name -> name, of its options.
+        unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
+            default.
     """
 
     name: str
@@ -44,10 +46,15 @@ class Entry:
     paper: str
     reported: dict[str, float]
     renamed: dict[str, str]
+    unstated: dict[str, Any]
 
 
 def register(
-    *, paper: str, reported: Mapping[str, float] | None = None, renamed: Mapping[str, str] | None = None
+    *,
+    paper: str,
+    reported: Mapping[str, float] | None = None,
+    renamed: Mapping[str, str] | None = None,
+    unstated: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Marks a function as the builder of a model.
 
@@ -55,6 +62,8 @@ def register(
         paper: Key of the paper in :data:`zoo.papers.PAPERS`, or its citation.
         reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
         renamed: Former name -> name, of options that were renamed; the former names stay valid.
+        unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
+            default.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -70,7 +79,8 @@ def register(
         if builder.__name__ != file:
             raise ValueError(f"the builder {builder.__name__} is in {file}.py, expected in {builder.__name__}.py")
         name = _model_name(file)
-        _entries[name] = Entry(name, builder, PAPERS.get(paper, paper), dict(reported or {}), dict(renamed or {}))
+        citation = PAPERS.get(paper, paper)
+        _entries[name] = Entry(name, builder, citation, dict(reported or {}), dict(renamed or {}), dict(unstated or {}))
         return builder
 
     return decorator
@@ -155,6 +165,18 @@ def current_options(name: str, chosen: Mapping[str, Any]) -> tuple[dict[str, Any
         current[key] = value
     notices = [f"{name}: option {option!r} is now {names[option]!r}" for option in chosen if option in names]
     return current, notices
+
+
+def saved_options(name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, under their names of today, of a model whose file states ``stored``.
+
+    An option that the file does not state was added later, and has the value that gives the same model.
+
+    Example:
+        >>> saved_options("temporal", {"granularity_attention": False})
+        {'granularity_pooling': 'mean', 'granularity_attention': False}
+    """
+    return {**get(name).unstated, **current_options(name, stored)[0]}
 
 
 def _files() -> dict[str, str]:

@@ -5,6 +5,7 @@ A mistake is one line that names the key, what was expected and the nearest vali
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import operator
@@ -52,7 +53,9 @@ def load(recipe: str | pathlib.Path, overrides: Iterable[str] = ()) -> Recipe:
     values = _parse(path.read_text(encoding="utf-8"), str(recipe))
     if isinstance(values, dict):
         values = renamed.current(values, renamed.print_notice)
-        for override in [*([f"data.protocol={protocol}"] if protocol else []), *overrides]:
+        chosen = [*([f"data.protocol={protocol}"] if protocol else []), *overrides]
+        values = _of_protocol(values, chosen, f"recipe {recipe}")
+        for override in chosen:
             _override(values, override)
             values = renamed.current(values, renamed.print_notice)
         values.setdefault("name", f"{path.stem}_{protocol}" if protocol else path.stem)
@@ -146,12 +149,47 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"recipe {where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
 
 
+def _of_protocol(values: dict[str, Any], overrides: Iterable[str], where: str) -> dict[str, Any]:
+    """The recipe's YAML values under the protocol it is trained on: the section ``protocols`` has been applied.
+
+    Args:
+        values: YAML values, maybe with ``protocols``: protocol -> dotted key -> value in place of the recipe's.
+        overrides: Those of :func:`load`, which may choose the protocol.
+        where: What error messages start with.
+    """
+    sections = values.get("protocols")
+    values = {key: value for key, value in values.items() if key != "protocols"}
+    if sections is None:
+        return values
+    changed = copy.deepcopy(values)
+    for override in overrides:
+        _override(changed, override)
+    data = changed.get("data")
+    dataset, protocol = (data.get(key) if isinstance(data, dict) else None for key in ("dataset", "protocol"))
+    if not isinstance(sections, dict):
+        raise UserError(f"{where}: protocols: expected {{cv1: {{model.dropout: 0.5}}}}, found {_shown(sections)}")
+    for name, settings in sections.items():
+        if dataset in protocols.PROTOCOLS and name not in protocols.PROTOCOLS[dataset]:
+            raise UserError(f"{where}: protocols: {unknown('unknown protocol', name, protocols.PROTOCOLS[dataset])}")
+        if not isinstance(settings, dict):
+            raise UserError(f"{where}: protocols.{name}: expected {{model.dropout: 0.5}}, found {_shown(settings)}")
+        if name == protocol:
+            for key, value in settings.items():
+                _assign(values, str(key), value, f"{where}: protocols.{name}: {key}")
+    return values
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     """Applies one ``key=value`` to the recipe's YAML values."""
     key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
+    if not equals or not all(key.strip().split(".")):
         raise UserError(f"--set {override}: expected key=value, such as stages.pose.epochs=50")
+    _assign(values, key.strip(), _parse(text, f"--set {override}"), f"--set {override}")
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Gives a dotted key a value in the recipe's YAML values; ``where`` is what error messages start with."""
+    path = key.split(".")
     section: Any = values
     for depth, step in enumerate(path[:-1]):
         if step == "model" and isinstance(section, dict) and isinstance(section.get(step), str):
@@ -159,12 +197,11 @@ def _override(values: dict[str, Any], override: str) -> None:
         if isinstance(section, dict):
             section = section.setdefault(step, {})
         elif isinstance(section, list):
-            section = _named(section, step, ".".join(path[:depth]))
+            section = _named(section, step, ".".join(path[:depth]), where)
         if section is None or not isinstance(section, (dict, list)):
-            raise UserError(f"--set {override}: {'.'.join(path[: depth + 1])} holds no keys but {_shown(section)}")
+            raise UserError(f"{where}: {'.'.join(path[: depth + 1])} holds no keys but {_shown(section)}")
     if isinstance(section, list):
-        raise UserError(f"--set {override}: name a key of the stage too, such as {key}.epochs=50")
-    value = _parse(text, f"--set {override}")
+        raise UserError(f"{where}: name a key of the stage too, such as {key}.epochs=50")
     if path == ["model", "weights"]:
         for backbone in _starting(values):
             backbone["weights"] = value
@@ -180,11 +217,11 @@ def _starting(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [model for model in found if isinstance(model, dict) and "weights" in model]
 
 
-def _named(stages: list, name: str, where: str) -> dict[str, Any]:
+def _named(stages: list, name: str, path: str, where: str) -> dict[str, Any]:
     """The stage of that name in a YAML list of stages."""
     by_name = {str(stage.get("name")): stage for stage in stages if isinstance(stage, dict)}
     if name not in by_name:
-        raise UserError(f"--set: {unknown(f'{where} has no stage', name, by_name)}")
+        raise UserError(f"{where}: {unknown(f'{path} has no stage', name, by_name)}")
     return by_name[name]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from recipes.config.sections import Recipe, Stage, is_path
 from tfrecords import datasets
 from tfrecords.reading import augmentation
-from zoo import skeletons
+from zoo import registry, skeletons
 from zoo.shared import messages
 
 
@@ -59,10 +59,19 @@ def _check_data(recipe: Recipe) -> None:
 
 def _check_views(recipe: Recipe) -> None:
     data = recipe.data
-    if recipe.evaluate.crops > 1 and not data.frames:
+    if recipe.evaluate.crops != 1 and not data.frames:
         raise Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
+    name = recipe.model.name
+    if recipe.evaluate.crops == "full" and "fully_convolutional" not in _options(name):
+        able = ", ".join(model for model in registry.list_models() if "fully_convolutional" in _options(model))
+        raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {able}: set it to 1 or 3")
     if recipe.evaluate.pose_crop < 1 and (data.frames or data.granularities or not data.pose_steps):
         raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
+
+
+def _options(name: str) -> dict[str, Any]:
+    """A model's options; all stages check the name itself."""
+    return registry.options(name) if name in registry.list_models() else {}
 
 
 def _check_stages(recipe: Recipe) -> None:

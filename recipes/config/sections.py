@@ -279,13 +279,14 @@ class Evaluate:
 
     Attributes:
         clips: Windows per recording, or ``all`` for as many as cover it.
-        crops: 1 (centre) or 3 (and two corners) per window.
+        crops: 1 (centre) or 3 (and two corners) per window; ``full``: the whole picture in its own proportions,
+            through a network that is convolutional in space.
         pool: Mean or maximum of the softmax scores, or mean of the logits.
         pose_crop: For models of poses alone: windows are parts of the clip, from this fraction to all of it.
     """
 
     clips: Union[int, Literal["all"]] = _number(1, at_least=1)
-    crops: Literal[1, 3] = 1
+    crops: Literal[1, 3, "full"] = 1
     pool: Literal["mean_softmax", "max_softmax", "mean_logits"] = "mean_softmax"
     pose_crop: float = _number(1.0, above=0, at_most=1)
 

@@ -65,7 +65,7 @@ class Scorer:
         names = list(model.input) if isinstance(model.input, dict) else []
         poses = names if all(name.startswith("pose") for name in names) else []
 
-        @tf.function
+        @tf.function(reduce_retracing=True)  # pictures of one split may have several sizes
         def score(batch):
             def on_replica(features, labels, numbers):
                 answers = layers.has_pose([features[name] for name in poses]) if poses else tf.ones_like(labels, bool)

@@ -131,7 +131,8 @@ class KerasTrainer(Trainer):
         """Windows, crops and how their scores are pooled."""
         views = recipe.evaluate
         parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
-        return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
+        crops = "the whole picture" if views.crops == pipeline.FULL else f"{views.crops} crops"
+        return f"per clip {views.clips} windows{parts}, {crops}, pooled by {views.pool}"
 
 
 class _StageRun(RunDirectory):
@@ -176,7 +177,10 @@ def outputs(
     shown: dict[str, Any] = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
     with strategy.scope():
-        scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)
+        model = run.model()
+        if views.crops == pipeline.FULL and run.inputs.frames:  # a stage of poses alone sees no pictures
+            model = zoo.fully_convolutional(model)
+        scorer = scoring.Scorer(change(model), strategy, data, count=count, batch=batch, pool=pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
         return scorer(on_clips=bar.update)
 

@@ -94,13 +94,16 @@ def inputs_of(model: tf.keras.Model, inputs: pipeline.Inputs) -> pipeline.Inputs
     """The part of the recipe's inputs that a model reads, found by the names of the model's inputs."""
     names = set(model.input)
     wanted = tuple(part for part in skeletons.PARTS if skeletons.input_name(part) in names)
-    missing = [part for part in wanted if part not in inputs.parts]
+    # Without pictures of the full body, a network of one video is fed the whole image.
+    whole_frames = wanted == ("full_body",) and skeletons.FULL_IMAGE in inputs.parts and "full_body" not in inputs.parts
+    missing = [part for part in wanted if part not in inputs.parts and not whole_frames]
     if missing:
         raise zoo.ZooError(f"{model.name} reads pictures of {', '.join(missing)}, add them to data.parts")
     reads_features = any(name.startswith("features_g") for name in names)
     own: dict[str, Any] = {
         "frames": inputs.frames if wanted else 0,
         "parts": wanted or inputs.parts,
+        "whole_frames": whole_frames,
         "pose_steps": inputs.pose_steps if "pose" in names else 0,
         "pose_xy": "pose_xy" in names,
         "granularities": inputs.granularities if reads_features else (),

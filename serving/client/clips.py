@@ -189,10 +189,13 @@ def _framed(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray
 
 
 def _cut_out(length: int, boxes: Boxes, size: int) -> tuple[dict[str, np.ndarray], Write]:
-    """Part -> black pictures ``[length, size, size, 3]``, and what cuts a frame's boxes out into one of each."""
+    """Part -> black pictures ``[length, size, size, 3]``, and what cuts a frame's boxes out into one of each.
+
+    A part of boxes that are no squares, the full image, has pictures of their proportions.
+    """
     from tfrecords.converting import crops
 
-    frames = {part: np.zeros((length, size, size, 3), np.uint8) for part in boxes}
+    frames = {part: np.zeros((length, *crops.cut_size(box[0], size), 3), np.uint8) for part, box in boxes.items()}
 
     def write(index: int, number: int, frame: Frame) -> None:
         for part, box in boxes.items():

@@ -66,6 +66,22 @@ def test_a_clone_is_saved_as_any_functional_model(tmp_path):
     np.testing.assert_array_equal(zoo.load_model(tmp_path / "model.keras").get_weights()[0], clone.get_weights()[0])
 
 
+def test_a_file_older_than_an_option_gives_the_same_predictions(tmp_path):
+    """The temporal model without granularity attention took the mean of the granularities, and has their sum now."""
+    model = tiny_models.build("temporal", granularity_attention=False, granularity_pooling="mean")
+    features, _ = tiny_models.batch(model)
+    model.save(tmp_path / "model.keras")
+    _rewrite(
+        tmp_path / "model.keras", lambda config, _: config["config"]["built_as"]["options"].pop("granularity_pooling")
+    )
+    config = zoo.save_pretrained(model, tmp_path / "folder") / "config.json"
+    content = json.loads(config.read_text())
+    del content["options"]["granularity_pooling"]
+    config.write_text(json.dumps(content))
+    for old in (zoo.load_model(tmp_path / "model.keras"), zoo.from_pretrained(tmp_path / "folder")):
+        np.testing.assert_array_equal(old(features, training=False), model(features, training=False))
+
+
 def test_a_network_that_is_built_otherwise_today_is_refused(tmp_path):
     zoo.build("pose_lstm", num_classes=3, **OPTIONS).save(tmp_path / "model.keras")
     _rewrite(tmp_path / "model.keras", lambda config, _: config["config"]["built_as"]["layers"].insert(1, "lstm_9"))

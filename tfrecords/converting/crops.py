@@ -101,6 +101,7 @@ def part_boxes(
         full body: joints of all persons ─► box + margin ─► smooth over time ─► square ─► into the frame
         hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person, which a
                    joint flung far away leaves within FARTHEST_HAND
+        full image: the frame
 
     A frame without joints takes its box from its neighbours; a clip without any is cut as a whole.
 
@@ -116,9 +117,9 @@ def part_boxes(
             the picture give it.
 
     Returns:
-        Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max, all even: in a video's frames each value of colour belongs
-        to two by two pixels. A full body's square lies in the frame, or reaches beyond it on two opposite sides alike
-        where it is larger.
+        Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max, all even but for a whole frame: in a video's frames each
+        value of colour belongs to two by two pixels. A full body's square lies in the frame, or reaches beyond it on
+        two opposite sides alike where it is larger.
     """
     visible = visible & np.isfinite(xy).all(axis=-1)
     window = max(round(fps * SMOOTHING), 1)
@@ -128,6 +129,8 @@ def part_boxes(
         if part == "full_body":
             centres, sides = _bodies(xy, visible, width, height, window)
             squares = [_into_frame(_even_box(c, s), width, height) for c, s in zip(centres, sides)]
+        elif part == skeletons.FULL_IMAGE:
+            squares = [(0, 0, width, height)] * len(xy)
         else:
             if scale is None:
                 scale = _fill(_pixels_per_metre(xy, visible, skeletons.get(layout), xyz))
@@ -238,36 +241,50 @@ def square_box(centre: Sequence[float] | np.ndarray, side: float) -> tuple[int, 
     return x, y, x + side, y + side
 
 
+def cut_size(box: Sequence[int] | np.ndarray, size: int) -> tuple[int, int]:
+    """Height and width of :func:`cut`: the proportions of the box, the shorter side of ``size`` pixels.
+
+    Example:
+        >>> cut_size((0, 0, 320, 240), 120)
+        (120, 160)
+    """
+    x0, y0, x1, y1 = map(int, box)
+    shorter = min(x1 - x0, y1 - y0)
+    height, width = (max(round(side * size / shorter), 1) for side in (y1 - y0, x1 - x0))
+    return height, width
+
+
 def cut(image: np.ndarray, box: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-    """Cuts a square out of a frame and resizes it; black where the box leaves the frame.
+    """Cuts a box out of a frame and resizes it; black where the box leaves the frame.
 
     Args:
         image: ``[H, W, 3]`` uint8.
         box: ``(x_min, y_min, x_max, y_max)``, whole pixels.
-        size: Side of the result in pixels.
+        size: Side of the result in pixels; the shorter one of a box that is no square.
 
     Returns:
-        ``[size, size, 3]`` uint8.
+        ``[size, size, 3]`` uint8, or of another box :func:`cut_size`.
     """
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box
     left, top = min(max(x0, 0), width), min(max(y0, 0), height)
     right, bottom = min(max(x1, left), width), min(max(y1, top), height)
-    square = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
-    square[top - y0 : bottom - y0, left - x0 : right - x0] = image[top:bottom, left:right]
-    return _resize(square, size)
+    picture = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
+    picture[top - y0 : bottom - y0, left - x0 : right - x0] = image[top:bottom, left:right]
+    return _resize(picture, *cut_size(box, size))
 
 
-def _resize(square, size):
-    """A square picture of another size.
+def _resize(picture, height, width):
+    """A picture of another size and the same proportions.
 
     Whole means of two by two pixels come first, so that each pixel counts in the result: pixels left out would
     flicker from frame to frame. They are far quicker than means over areas of any size.
     """
-    while len(square) >= 2 * size and len(square) % 2 == 0:
-        square = cv2.resize(square, (len(square) // 2,) * 2, interpolation=cv2.INTER_AREA)
-    shrinks = len(square) >= 2 * size
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    while len(picture) >= 2 * height and len(picture) % 2 == 0 and picture.shape[1] % 2 == 0:
+        halved = picture.shape[1] // 2, len(picture) // 2
+        picture = cv2.resize(picture, halved, interpolation=cv2.INTER_AREA)
+    shrinks = len(picture) >= 2 * height
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def decode_picture(data: bytes) -> np.ndarray:

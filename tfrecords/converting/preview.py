@@ -29,7 +29,7 @@ MARGIN = 24  # around a skeleton, pixels
 _LETTERS = cv2.FONT_HERSHEY_SIMPLEX
 # RGB; left is green and right is red, as on ships.
 _LEFT, _RIGHT, _MIDDLE = (60, 220, 90), (240, 70, 60), (250, 220, 80)
-_BOXES = {"full_body": (255, 255, 255), "left_hand": _LEFT, "right_hand": _RIGHT}
+_BOXES = {"full_body": (255, 255, 255), "left_hand": _LEFT, "right_hand": _RIGHT, "full_image": (160, 160, 160)}
 
 
 def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = None) -> tuple[int, int]:

@@ -124,7 +124,7 @@ class VideoSource(Source):
     Args:
         folder: The download.
         parts: Body parts to store, some of :data:`tfrecords.schema.PARTS`.
-        size: Side of the stored pictures in pixels.
+        size: Side of the stored pictures in pixels; the shorter one of the full image.
         poses: Store skeletons.
         estimation: How they are estimated; default: they are read.
         missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
@@ -300,15 +300,14 @@ class VideoSource(Source):
 
         Returns:
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
-            where it is unknown where the joints are in it.
+            where it is unknown where the joints are in it. The full image is the frame, and no square.
         """
-        whole = np.array([crops.whole_box(recording.width, recording.height)])
-        if poses is None:
-            return dict.fromkeys(self.parts, whole)
-        if poses.xy is None:
-            if self.parts != ("full_body",):
+        if poses is None or poses.xy is None:
+            whole = np.array([crops.whole_box(recording.width, recording.height)])
+            image = {skeletons.FULL_IMAGE: np.array([(0, 0, recording.width, recording.height)])}
+            if poses is not None and not {"full_body", skeletons.FULL_IMAGE}.issuperset(self.parts):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
-            return {"full_body": whole}
+            return {part: image.get(part, whole) for part in self.parts}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
@@ -474,9 +473,11 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--parts`` and ``--size``."""
     parser.add_argument(
         "--parts",
-        help=f"body parts to store, of {','.join(schema.PARTS)}; none: poses only; default: full_body",
+        help=f"body parts to store, of {','.join(schema.PARTS)} (the whole frame, in its own proportions); none: poses "
+        "only; default: full_body",
     )
-    parser.add_argument("--size", type=int, metavar="N", help=f"side of the stored pictures, pixels; default: {SIZE}")
+    side = f"(shorter) side of the stored pictures, pixels; default: {SIZE}"
+    parser.add_argument("--size", type=int, metavar="N", help=side)
 
 
 def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int]:

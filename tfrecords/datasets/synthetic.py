@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from tfrecords import schema
-from tfrecords.converting.crops import encode_jpeg
+from tfrecords.converting.crops import cut_size, encode_jpeg
 from tfrecords.datasets import base
 from tfrecords.synthadl.cameras import CAMERAS, FOCAL_LENGTH, FRAME_SIZE, SETUPS, camera
 from tfrecords.synthadl.drawing import render
@@ -36,6 +36,7 @@ from tfrecords.synthadl.motion import FPS
 from tfrecords.synthadl.performance import Activity, perform, twins
 from tfrecords.synthadl.randomness import generator
 from tfrecords.synthadl.skeleton import LAYOUT
+from zoo import skeletons
 from zoo.shared.errors import UserError
 
 # Twins are neighbours: 1 and 2, 3 and 4, ...
@@ -84,11 +85,13 @@ def _square(centre, side):
 
 
 def _part_box(part, xy, depth):
-    """Where a part is cut out: squares ``[T, 4]``, from the joints' pixels ``[T, J, 2]`` and depths ``[T, J]``.
+    """Where a part is cut out: boxes ``[T, 4]``, from the joints' pixels ``[T, J, 2]`` and depths ``[T, J]``.
 
     The full body's square stays where it is, so that a model sees the person move, and is large enough for what is in
-    the hands. A hand's square follows the hand and is half a metre wide.
+    the hands. A hand's square follows the hand and is half a metre wide. The full image is the frame.
     """
+    if part == skeletons.FULL_IMAGE:
+        return np.broadcast_to(np.array([0, 0, *FRAME_SIZE]), (len(xy), 4))
     if part != "full_body":
         joint = getattr(LAYOUT, part)
         return _square(xy[:, joint], FOCAL_LENGTH * 0.5 / depth[:, joint])
@@ -247,9 +250,10 @@ class SynthADL(base.Source):
         )
 
     def _jpeg(self, crop):
-        """A square RGB crop as JPEG of the stored size."""
-        size = self.size
-        if len(crop) >= 2 * size:  # by a factor of 2 first: twice as fast, and a mean over areas all the same
-            crop = cv2.resize(crop, (len(crop) // 2, len(crop) // 2), interpolation=cv2.INTER_AREA)
-        interpolation = cv2.INTER_AREA if size < len(crop) else cv2.INTER_LINEAR
-        return encode_jpeg(cv2.resize(crop, (size, size), interpolation=interpolation), JPEG_QUALITY)
+        """An RGB crop as JPEG of the stored size; of the whole frame that is the shorter side."""
+        height, width = crop.shape[:2]
+        new_height, new_width = cut_size((0, 0, width, height), self.size)
+        if height >= 2 * new_height:  # by a factor of 2 first: twice as fast, and a mean over areas all the same
+            crop = cv2.resize(crop, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        interpolation = cv2.INTER_AREA if new_height < len(crop) else cv2.INTER_LINEAR
+        return encode_jpeg(cv2.resize(crop, (new_width, new_height), interpolation=interpolation), JPEG_QUALITY)

@@ -23,6 +23,7 @@ from tfrecords.reading.inputs import Inputs
 from zoo import skeletons
 
 Features = dict[str, tf.Tensor]
+FULL = "full"  # in place of a number of crops: the whole picture
 _DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing")
 # The order of the names numbers the seeds.
 
@@ -53,6 +54,7 @@ class Choice(NamedTuple):
         segment_steps: Number of segments G -> positions of their pose steps, ``[G * S]``.
         window: Part of a picture that is fed; a function of height and width, see :func:`.pictures.decode_frames`.
         mirrored: Whether the clip is mirrored, a bool tensor; ``None``: never.
+        square: Whether pictures are fed as squares, or in the proportions of the window.
     """
 
     frames: tf.Tensor | None = None
@@ -60,6 +62,7 @@ class Choice(NamedTuple):
     segment_steps: Mapping[int, tf.Tensor] = {}
     window: pictures.Window = pictures.centre_square
     mirrored: tf.Tensor | None = None
+    square: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +71,18 @@ class Views:
 
     Attributes:
         clips: Windows per recording, or ``"all"`` for as many as cover it.
-        crops: 1 (the centred square) or 3 (and two corners), per window.
+        crops: 1 (the centred square) or 3 (and two corners), per window; ``"full"``: the whole picture, not a square.
         pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
     """
 
     clips: int | str = 1
-    crops: int = 1
+    crops: int | str = 1
     pose_crop: float = 1.0
+
+    @property
+    def crop_count(self) -> int:
+        """Crops per window."""
+        return 1 if self.crops == FULL else int(self.crops)
 
     def windows(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Windows (or samplings) of a recording."""
@@ -86,14 +94,14 @@ class Views:
 
     def count(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Views of a recording, int64."""
-        return tf.cast(self.windows(num_frames, inputs) * (self.crops if inputs.frames else 1), tf.int64)
+        return tf.cast(self.windows(num_frames, inputs) * (self.crop_count if inputs.frames else 1), tf.int64)
 
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
     """Parses what a model is fed of a serialised record; decodes nothing."""
     values = _stored_values(inputs)
     context, lists = schema.parsing_spec(
-        parts=inputs.parts if inputs.frames else (),
+        parts=tuple(map(inputs.stored_part, inputs.parts)) if inputs.frames else (),
         pose_values=values,
         xy_values=values // 3 * 2 if inputs.pose_xy else 0,
         granularities=inputs.granularities,
@@ -165,7 +173,8 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
         views: All of them.
     """
     number = tf.cast(number, tf.int32)
-    window, crop = (number // views.crops, number % views.crops) if inputs.frames else (number, 0)
+    crops = views.crop_count
+    window, crop = (number // crops, number % crops) if inputs.frames else (number, 0)
     steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
     if inputs.has_window:
         start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, views.clips)[window]
@@ -178,7 +187,9 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
         corner = pictures.corner_square(height, width, crop - 1)
         return tf.where(crop == 0, pictures.centre_square(height, width), corner)
 
-    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), square)
+    full = views.crops == FULL
+    shown = pictures.all_of_it if full else square
+    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), shown, square=not full)
 
 
 def _frames_at(num_frames, steps, inputs):
@@ -253,11 +264,12 @@ def _if_mirrored(choice, mirrored, value):
 
 
 def _load_pictures(record, choice, inputs):
-    """Feature name -> pictures ``[T, size, size, 3]`` float32 in [-1, 1]."""
+    """Feature name -> pictures ``[T, size, size, 3]``, or ``[T, height, width, 3]``, float32 in [-1, 1]."""
     found = {}
     for part, name in inputs.picture_names.items():
-        images = pictures.decode_frames(record.lists[f"image/{part}"], choice.frames, choice.window)
-        found[name] = pictures.prepare(_if_mirrored(choice, pictures.mirror, images), inputs.size)
+        images = pictures.decode_frames(record.lists[f"image/{inputs.stored_part(part)}"], choice.frames, choice.window)
+        images = _if_mirrored(choice, pictures.mirror, images)
+        found[name] = pictures.prepare(images, inputs.size, choice.square)
     left, right = (inputs.picture_names.get(part) for part in ("left_hand", "right_hand"))
     if left and right:  # a mirror shows a left hand as a right one
         hands = _if_mirrored(choice, lambda hands: hands[::-1], (found[left], found[right]))
@@ -269,8 +281,9 @@ def _load_pixels(record, choice, inputs):
     """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
     xy = _as_fed(tf.gather(record.lists["pose/xy"], frames), 2, inputs)
-    boxes = tf.gather(record.lists["box/full_body"], frames)
-    shape = tf.io.extract_jpeg_shape(record.lists["image/full_body"][frames[0]])
+    part = inputs.stored_part("full_body")
+    boxes = tf.gather(record.lists[f"box/{part}"], frames)
+    shape = tf.io.extract_jpeg_shape(record.lists[f"image/{part}"][frames[0]])
     pixels = pictures.pixels_in_window(xy, boxes, shape, choice.window, inputs.size)
     return _if_mirrored(choice, lambda xy: augmentation.mirror_pixels(xy, inputs.layout, inputs.size), pixels)
 
@@ -327,9 +340,15 @@ def augment(
     return features
 
 
-def with_static_shapes(features: Features, inputs: Inputs) -> Features:
-    """The features in the shapes, and in the order, of :meth:`.inputs.Inputs.signature`."""
+def with_static_shapes(features: Features, inputs: Inputs, square: bool = True) -> Features:
+    """The features in the shapes, and in the order, of :meth:`.inputs.Inputs.signature`.
+
+    Pictures that are not ``square`` have no known height and width.
+    """
     specs = inputs.signature()
+    if not square:
+        whole = tf.TensorSpec((inputs.frames, None, None, 3), tf.float32)
+        specs.update(dict.fromkeys(inputs.picture_names.values(), whole))
     segments = {name: tf.reshape(features[name], specs[name].shape) for name in inputs.pose_names if name != "pose"}
     return {name: tf.ensure_shape({**features, **segments}[name], spec.shape) for name, spec in specs.items()}
 
@@ -353,8 +372,8 @@ def training_clip(
 def evaluated_view(serialized: tf.Tensor, number: tf.Tensor, inputs: Inputs, views: Views) -> tuple[Features, Record]:
     """``(features, record)`` of one view of a record."""
     record = parse(serialized, inputs)
-    features = load(record, view(record.num_frames, inputs, number, views), inputs)
-    return with_static_shapes(features, inputs), record
+    choice = view(record.num_frames, inputs, number, views)
+    return with_static_shapes(load(record, choice, inputs), inputs, choice.square), record
 
 
 def load_segments(

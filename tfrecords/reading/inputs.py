@@ -29,6 +29,8 @@ class Inputs:
             frames are spread evenly over all of it, some of them twice.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are fed, some of :data:`tfrecords.schema.PARTS`.
+        whole_frames: The full body's pictures are those of the stored part ``full_image``: whole frames, of which
+            training sees squares.
         framing: Which part of a recording's frame a picture shows, one of :data:`tfrecords.reading.pictures.FRAMINGS`:
             as in the training. Stored pictures were cut so already.
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
@@ -56,6 +58,7 @@ class Inputs:
     short_clips: str = "loop"
     size: int = 224
     parts: tuple[str, ...] = ("full_body",)
+    whole_frames: bool = False
     framing: str = "centre"
     pose_steps: int = 0
     persons: int = 1
@@ -134,6 +137,10 @@ class Inputs:
     def picture_names(self) -> dict[str, str]:
         """Body part -> name of the feature that holds its pictures."""
         return {part: skeletons.input_name(part) for part in self.parts} if self.frames else {}
+
+    def stored_part(self, part: str) -> str:
+        """The stored part whose pictures are fed as those of a body part."""
+        return skeletons.FULL_IMAGE if self.whole_frames and part == "full_body" else part
 
     @property
     def pose_names(self) -> tuple[str, ...]:

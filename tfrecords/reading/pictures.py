@@ -19,17 +19,18 @@ _PICTURE = tf.TensorSpec([None, None, 3], tf.uint8)
 Window = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (height, width) of a picture -> top, left, height, width
 
 
-def prepare(images: tf.Tensor, size: int) -> tf.Tensor:
+def prepare(images: tf.Tensor, size: int, square: bool = True) -> tf.Tensor:
     """Decoded pictures as the networks expect them.
 
     Args:
         images: ``[T, H, W, 3]`` uint8.
-        size: Height and width of the result.
+        size: Height and width of the result; of pictures that keep their proportions the shorter of both.
+        square: Whether the result is square.
 
     Returns:
-        ``[T, size, size, 3]`` float32 in [-1, 1].
+        ``[T, size, size, 3]`` float32 in [-1, 1]; ``[T, height, width, 3]`` where it is not square.
     """
-    return to_network_range(resize(images, size))
+    return to_network_range(resize(images, size, square))
 
 
 def to_network_range(images: tf.Tensor) -> tf.Tensor:
@@ -37,26 +38,31 @@ def to_network_range(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
-def resize(images: tf.Tensor, size: int) -> tf.Tensor:
+def resize(images: tf.Tensor, size: int, square: bool = True) -> tf.Tensor:
     """Resizes pictures ``[T, H, W, 3]`` to ``[T, size, size, 3]``, values as they came in; float32.
+
+    Pictures that are not made ``square`` keep their proportions; ``size`` is their shorter side.
 
     Bilinear. Pictures that shrink by more than :data:`ANTIALIAS_ABOVE` are smoothed as well: small objects would
     flicker otherwise. Below that every pixel still counts, and smoothing would take five times as long as the rest.
     """
     images = tf.cast(images, tf.float32)  # TensorFlow resizes these in two thirds of the time it takes for uint8
-    shape = tf.shape(images)
-    side = tf.cast(tf.maximum(shape[1], shape[2]), tf.float32)
+    shape = tf.shape(images)[1:3]
+    if square:
+        side, new, known = tf.reduce_max(shape), tf.constant([size, size]), size
+    else:
+        side, known = tf.reduce_min(shape), None
+        new = tf.cast(tf.round(tf.cast(shape * size, tf.float32) / tf.cast(side, tf.float32)), tf.int32)
 
     def shrunk_or_enlarged():
         return tf.cond(
-            side > ANTIALIAS_ABOVE * size,
-            lambda: tf.image.resize(images, [size, size], antialias=True),
-            lambda: tf.image.resize(images, [size, size]),
+            tf.cast(side, tf.float32) > ANTIALIAS_ABOVE * size,
+            lambda: tf.image.resize(images, new, antialias=True),
+            lambda: tf.image.resize(images, new),
         )
 
-    right = tf.logical_and(tf.equal(shape[1], size), tf.equal(shape[2], size))
-    images = tf.cond(right, lambda: images, shrunk_or_enlarged)
-    images.set_shape([None, size, size, 3])
+    images = tf.cond(tf.reduce_all(shape == new), lambda: images, shrunk_or_enlarged)
+    images.set_shape([None, known, known, 3])
     return images
 
 
@@ -89,6 +95,11 @@ def framed(framing: str) -> Window:
             out; of a frame that is no square the centred one.
     """
     return whole_square if framing == "whole" else centre_square
+
+
+def all_of_it(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Window of the whole picture."""
+    return tf.stack([0, 0, height, width])
 
 
 def corner_square(height: tf.Tensor, width: tf.Tensor, corner: tf.Tensor) -> tf.Tensor:

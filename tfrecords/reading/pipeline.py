@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfrecords.reading import augmentation, order
 from tfrecords.reading.clips import (
+    FULL,
     Features,
     Views,
     count_frames,
@@ -38,6 +39,7 @@ from zoo.shared.errors import UserError
 __all__ = [
     "BALANCES",
     "FRAMES_AT",
+    "FULL",
     "TRAIN_AND_VAL",
     "Inputs",
     "Records",
@@ -271,7 +273,7 @@ def evaluation(
     *,
     batch: int,
     clips: int | str = 1,
-    crops: int = 1,
+    crops: int | str = 1,
     pose_crop: float = 1.0,
 ) -> tf.data.Dataset:
     """Every clip of a split in a fixed order, in one or several views.
@@ -284,7 +286,9 @@ def evaluation(
         batch: Views per batch; the last batch may be smaller.
         clips: Windows per recording, or ``"all"`` for as many as cover it; one window is centred. A model of poses
             alone, or of poses and their frames, gets as many samplings of the whole recording instead.
-        crops: 1 (the centred square) or 3 (and two corners), per window.
+        crops: 1 (the centred square) or 3 (and two corners), per window. ``"full"``: the whole picture in its own
+            proportions, the shorter side of ``inputs.size`` pixels. A batch has views of one size then: views come in
+            another order where pictures of a split have several.
         pose_crop: Samplings of a recording are of parts of it, from this fraction to all of it; 1: of all of it.
 
     Returns:
@@ -293,10 +297,10 @@ def evaluation(
 
     Raises:
         UserError: The dataset cannot feed the model.
-        ValueError: ``crops`` is neither 1 nor 3.
+        ValueError: ``crops`` is none of the above.
     """
-    if crops not in (1, 3):
-        raise ValueError(f"crops is {crops}, expected 1 or 3")
+    if crops not in (1, 3, FULL):
+        raise ValueError(f"crops is {crops!r}, expected 1, 3 or {FULL!r}")
     records.check(inputs, protocol, split)
     views = Views(clips, crops, pose_crop)
     label_numbers = records.label_numbers(protocol)
@@ -311,6 +315,14 @@ def evaluation(
 
     data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views_of)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if crops == FULL and inputs.frames:
+        (name, *_) = inputs.picture_names.values()
+
+        def size(features, *_):
+            height, width = tf.unstack(tf.shape(features[name], tf.int64)[1:3])
+            return height << 32 | width
+
+        return data.group_by_window(size, lambda _, views: views.batch(batch), batch).prefetch(tf.data.AUTOTUNE)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 

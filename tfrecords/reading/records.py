@@ -77,7 +77,8 @@ class Records:
         """How the pictures of a body part were cut out of the frames, one of :data:`.pictures.FRAMINGS`.
 
         The boxes of the split's first clips show it: a whole frame's is the same in all of a clip and begins at the
-        frame's corner or beyond. Whole frames among persons are clips in which nobody was found.
+        frame's corner or beyond. Whole frames among persons are clips in which nobody was found. Of a whole frame
+        that is no square (the part ``full_image``) the centre is fed.
         """
         spec = {f"box/{part}": tf.io.FixedLenSequenceFeature([4], tf.float32, allow_missing=True)}
         shards = [str(path) for path in self.shards(protocol, split)]
@@ -86,9 +87,10 @@ class Records:
         for record in clips:
             boxes = tf.io.parse_single_sequence_example(record, {}, spec)[1][f"box/{part}"].numpy()
             if len(boxes):
-                found = "whole"
                 if (boxes[:, :2] > 0).any() or (boxes != boxes[0]).any():
                     return "person"
+                left, top, right, bottom = boxes[0]
+                found = "whole" if right - left == bottom - top else "centre"
         return found
 
     def _protocol(self, protocol: str) -> dict[str, Any]:
@@ -180,7 +182,7 @@ class Records:
             clip = schema.decode(
                 next(order.read([str(path) for path in self.shards(protocol, split)]).take(1).as_numpy_iterator())
             )
-            if clip.pose_xy is None or "full_body" not in clip.boxes:
+            if clip.pose_xy is None or inputs.stored_part("full_body") not in clip.boxes:
                 raise UserError(
                     f"{self.directory} has no pixel coordinates of joints (clip {clip.info.id}), which the model "
                     "reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"
@@ -188,12 +190,13 @@ class Records:
 
     def check_stored(self, inputs: Inputs) -> None:
         """Raises :class:`~zoo.shared.errors.UserError` unless this dataset stores what such a model is fed."""
-        missing = sorted(set(inputs.parts) - set(self.parts)) if inputs.frames else []
+        needed = [inputs.stored_part(part) for part in inputs.parts]
+        missing = sorted(set(needed) - set(self.parts)) if inputs.frames else []
         if missing:
             stored = ", ".join(self.parts) or "none"
             raise UserError(
                 f"{self.directory} stores no pictures of {', '.join(missing)} (stored: {stored}): "
-                f"convert again with --parts {','.join(inputs.parts)}"
+                f"convert again with --parts {','.join(needed)}"
             )
         missing = [str(g) for g in inputs.granularities if g not in self.granularities]
         if missing:

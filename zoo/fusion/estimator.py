@@ -125,7 +125,9 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     The region of F1, a, the similar pairs and the features of their SVMs are chosen on validation clips, set aside
     from the training clips; between equal accuracies the smaller cross-entropy decides. A pair's SVM that separates
     them worse there than the late fusion does is not used; the papers do not mention this. A class that belongs to
-    several pairs is compared with the partner that has the highest score.
+    several pairs is compared with the partner that has the highest score first. Decisions are repeated until no pair
+    applies to the class that was decided for (PhD20 section 3.3.3); each pair's SVM decides once about a clip, so that
+    three classes cannot defeat each other in a circle.
 
     Args:
         appearance: The features F1, whose region is chosen from ``regions``; ``None``: :class:`AppearanceFeatures` as
@@ -411,7 +413,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self.alpha_ = float(_ALPHAS[max(range(len(_ALPHAS)), key=qualities.__getitem__)])
         late = late_fusion(early, pose, self.alpha_)
         confusion = confusion_matrix(labels, late.argmax(axis=1), labels=classes, normalize="true")
-        self.pairs_, self.discriminators_ = [], {}
+        self.pairs_, self.discriminators_, self.repeats_ = [], {}, True
         for first, second, confused in confused_pairs(confusion, self.epsilon):
             pair = [first, second]
             features, accuracy, svm = self._discriminator(read, codes, of, pair)
@@ -476,7 +478,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Sequence[Clip]) -> np.ndarray:
         """``[N, C]`` scores that add up to 1, columns in the order of ``classes_``.
 
-        Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged.
+        Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged, decision after decision.
         """
         return self.cue_probabilities(X)["two_level_fusion"]
 
@@ -518,15 +520,18 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         """
         out = scores.copy()
         for row, found in enumerate(scores.argmax(axis=1)):
-            pairs = [pair for pair in self.discriminators_ if found in pair]
-            if not pairs:
-                continue
-            pair = max(pairs, key=lambda pair: scores[row, sum(pair) - found])  # the partner's score
-            name, svm = self.discriminators_[pair]
-            if name == "pose" and not has_pose[row]:
-                continue
-            decided = pair[int(svm.probabilities(features[name][row : row + 1]).argmax())]
-            out[row, [found, decided]] = scores[row, [decided, found]]
+            left = list(self.discriminators_)
+            while pairs := [pair for pair in left if found in pair]:
+                partners = [scores[row, sum(pair) - found] for pair in pairs]
+                pair = pairs[int(np.argmax(partners))]
+                left.remove(pair)
+                name, svm = self.discriminators_[pair]
+                if name != "pose" or has_pose[row]:
+                    decided = pair[int(svm.probabilities(features[name][row : row + 1]).argmax())]
+                    out[row, [found, decided]] = out[row, [decided, found]]
+                    found = decided
+                if not getattr(self, "repeats_", False):  # fitted by an earlier version, which decided once
+                    break
         return out
 
     def _use_memory(self):

@@ -17,6 +17,7 @@ FLAT_OPTIONS = {
     "samples": "motion__samples",
     "pose_model": "pose__model",
     "pose_steps": "pose__pose_steps",
+    "whole_sequences": "pose__whole_sequences",
     "lstm_units": "pose__lstm_units",
     "lstm_dropout": "pose__lstm_dropout",
     "pose_epochs": "pose__epochs",

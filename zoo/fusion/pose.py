@@ -18,11 +18,16 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     The LSTM is trained here with the loss of all steps (AVSS18 section 3.1; PhD20 equation 3.5) unless a trained one
     is given. A sequence is cut into equal parts: training draws a frame from each, anew in every epoch; features are
-    of the middle ones. Training sets the global seeds of Python, NumPy and TensorFlow.
+    of the middle ones. With ``whole_sequences`` every frame is a step, as in the papers: a clip of fewer frames than
+    steps is padded with zeros at its end, which the LSTM leaves out (its hidden vector stays the last one) and the loss
+    too. The papers have 64 units on CAD-60 and CAD-120, 128 on MSR Daily Activity and 512 on NTU RGB+D, and Adam with
+    0.005. Training sets the global seeds of Python, NumPy and TensorFlow.
 
     Args:
         model: Path of a trained ``pose_lstm`` (``.keras``); its sizes replace those below. ``None``: one is trained.
-        pose_steps: Steps tp of a pose sequence.
+        pose_steps: Steps tp of a pose sequence; of whole sequences their largest length, above which a clip is cut into
+            equal parts all the same.
+        whole_sequences: Whether every frame is a step. A trained ``model`` has it from its option ``padded``.
         lstm_units: Size of each LSTM's hidden vector.
         lstm_dropout: Dropout rate of each LSTM layer's output.
         epochs: Epochs of training; the learning rate falls along half a cosine.
@@ -32,6 +37,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     Attributes:
         pose_steps_: Steps tp of the network.
+        whole_sequences_: Whether every frame is a step of the network.
         architecture_: The network from poses to hidden vectors, as Keras's JSON.
         built_as_: The options of the network it is part of; ``None`` for one whose file does not state them.
         weights_: Its weights.
@@ -42,6 +48,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         model: Optional[str] = None,
         *,
         pose_steps: Size = 20,
+        whole_sequences: bool = False,
         lstm_units: Size = 512,
         lstm_dropout: Rate = 0.5,
         epochs: Size = 100,
@@ -51,6 +58,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     ):
         self.model = model
         self.pose_steps = pose_steps
+        self.whole_sequences = whole_sequences
         self.lstm_units = lstm_units
         self.lstm_dropout = lstm_dropout
         self.epochs = epochs
@@ -69,6 +77,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         latents = _up_to_hidden_vectors(model)
         self.built_as_ = dataclasses.asdict(model.built_as) if hasattr(model, "built_as") else None
         self.pose_steps_ = latents.output.shape[1]
+        self.whole_sequences_ = bool((self.built_as_ or {"options": {}})["options"].get("padded", False))
         self.architecture_, self.weights_ = latents.to_json(), latents.get_weights()
         self._network = None
         return self
@@ -76,13 +85,18 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: Sequence[Clip]) -> np.ndarray:
         """``[N, tp * units]`` float32."""
         check_is_fitted(self)
-        poses = np.stack([clip.poses[step_frames(len(clip.poses), self.pose_steps_)] for clip in X])
+        whole = getattr(self, "whole_sequences_", False)  # saved by a version without it
+        poses = np.stack([sequence(clip.poses, self.pose_steps_, whole) for clip in X])
         compute = self._latents()
         states = in_batches(lambda batch: compute(batch).numpy(), poses.astype(np.float32))  # [N, tp, units]
         return states.reshape(len(X), -1)
 
     def __getstate__(self):
         return {**super().__getstate__(), "_network": None}
+
+    def __setstate__(self, state):
+        """Reads an object that a version without ``whole_sequences`` saved, too."""
+        super().__setstate__({"whole_sequences": False, **state})
 
     def _read(self, clip):
         import zoo
@@ -114,6 +128,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             lstm_units=self.lstm_units,
             dropout=self.lstm_dropout,
             loss="all_steps",
+            padded=self.whole_sequences,
         )
         batch = min(self.batch, len(X))  # all of one size; each epoch leaves other clips over
         steps = len(X) // batch
@@ -124,9 +139,11 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             order = rng.permutation(len(X))
             for rows in order[: steps * batch].reshape(steps, batch):
                 offsets = rng.random((len(rows), self.pose_steps))
-                poses = [X[row].poses for row in rows]
-                frames = [step_frames(len(p), self.pose_steps, offset) for p, offset in zip(poses, offsets)]
-                model.train_on_batch({"pose": np.stack([p[f] for p, f in zip(poses, frames)])}, codes[rows])
+                poses = [
+                    sequence(X[row].poses, self.pose_steps, self.whole_sequences, offset)
+                    for row, offset in zip(rows, offsets)
+                ]
+                model.train_on_batch({"pose": np.stack(poses)}, codes[rows])
         return model
 
     def _latents(self):
@@ -157,6 +174,27 @@ def _up_to_hidden_vectors(model):
     from zoo.models import pose_lstm
 
     return tf.keras.Model(model.input, model.get_layer(f"lstm_{pose_lstm.LAYERS}").output)
+
+
+def sequence(poses: np.ndarray, steps: int, whole: bool, offset: Any = 0.5) -> np.ndarray:
+    """The pose sequence that the network is fed.
+
+    Args:
+        poses: ``[T, M, J, 3]`` of a clip.
+        steps: Steps tp.
+        whole: Whether every frame is a step, zeros at the end, where there are no more frames than steps.
+        offset: As for :func:`step_frames`, where frames are chosen.
+
+    Returns:
+        ``[tp, M, J, 3]``.
+
+    Example:
+        >>> sequence(np.ones((2, 1, 1, 3)), 3, whole=True)[:, 0, 0, 0].tolist()
+        [1.0, 1.0, 0.0]
+    """
+    if not whole or len(poses) > steps:
+        return poses[step_frames(len(poses), steps, offset)]
+    return np.concatenate([poses, np.zeros((steps - len(poses), *poses.shape[1:]), poses.dtype)])
 
 
 def step_frames(num_frames: int, steps: int, offset: Any = 0.5) -> np.ndarray:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from zoo import checks, factory, registry, skeletons
 from zoo.backbones import BackboneName
 from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
-from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES, Granularity
+from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES, Granularity, GranularityPooling
 from zoo.registry import register
 
 BaseModel = Literal["i3d", "pi3d", "separable_sta", "vpn"]
@@ -40,6 +40,7 @@ def _known(options, name):
         "nucla/v3_12": 93.7,
     },
     renamed={"basic": "base_model", "basic_options": "base_model_options"},
+    unstated={"granularity_pooling": "mean"},
 )
 def global_model(
     num_classes: int,
@@ -60,6 +61,7 @@ def global_model(
     pose_units: Size = 150,
     segment_attention: bool = True,
     granularity_attention: bool = True,
+    granularity_pooling: GranularityPooling = "sum",
     backbone: Optional[BackboneName] = None,
     segment_frames: Size = 64,
     dropout: Rate = 0.0,
@@ -95,6 +97,7 @@ def global_model(
         pose_units: Size of the hidden vector of the GRUs over poses and over segments.
         segment_attention: Whether segments are weighted by attention.
         granularity_attention: Whether granularities are weighted by attention.
+        granularity_pooling: How granularities are joined without attention.
         backbone: Network for features of ``rgb``; ``None``: features are an input. With it both models have the same
             frames and poses, whose numbers must be multiples of every granularity.
         segment_frames: Frames of a segment for the backbone.
@@ -142,6 +145,7 @@ def global_model(
         "pose_units": pose_units,
         "segment_attention": segment_attention,
         "granularity_attention": granularity_attention,
+        "granularity_pooling": granularity_pooling,
         "backbone": backbone,
         "segment_frames": segment_frames,
     }

@@ -5,8 +5,8 @@ from typing import Optional
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import Multiplier, Rate, Size, check_minimum
-from zoo.layers import Dropout
+from zoo.checks import Multiplier, Rate, Size, Weight, check_minimum
+from zoo.layers import Dropout, PenalizedSoftmax
 from zoo.registry import register
 
 # Filters of every Inception block: branch 0 (1x1x1), branch 1 (1x1x1, 3x3x3), branch 2 (1x1x1, 3x3x3), branch 3
@@ -118,9 +118,20 @@ def last_blocks(x: tf.Tensor, count: int, *, width: float = 1.0, prefix: str = "
     return x
 
 
-def pool(features: tf.Tensor) -> tf.Tensor:
-    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 positions."""
+def grid_side(size: int) -> int:
+    """Positions m = n of the feature map of a square of ``size`` pixels: five strides of 2, each rounded up."""
+    return -(-size // 32)
+
+
+def pool(features: tf.Tensor, side: Optional[int] = None) -> tf.Tensor:
+    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 positions.
+
+    Args:
+        features: ``[B, t, m, n, c]``.
+        side: Positions m = n of the square that the network was made for, where the map is of any size.
+    """
     _, t, m, n, _ = features.shape
+    m, n = (m, n) if side is None else (side, side)
     window = (min(2, t), min(7, m), min(7, n))
     return tf.keras.layers.AveragePooling3D(window, 1, "valid", name="average_pool")(features)
 
@@ -130,6 +141,8 @@ def head(
     num_classes: int,
     dropout: float,
     kernel_regularizer: Optional[tf.keras.regularizers.Regularizer] = None,
+    activity_l1: float = 0.0,
+    side: Optional[int] = None,
 ) -> tf.Tensor:
     """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
 
@@ -138,22 +151,44 @@ def head(
         num_classes: Number of classes C.
         dropout: Dropout rate of the pooled features.
         kernel_regularizer: Penalty on the classifier's weights.
+        activity_l1: Weight of an L1 penalty on the softmax, see :class:`zoo.layers.PenalizedSoftmax`.
+        side: As for :func:`pool`.
 
     Returns:
         Softmax ``[B, C]`` float32. The network is fully convolutional: a map larger than the pool gives several scores,
         whose mean is taken.
     """
-    x = Dropout(dropout, name="dropout")(pool(features))
+    x = Dropout(dropout, name="dropout")(pool(features, side))
     x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
     x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]
+    if activity_l1:
+        return PenalizedSoftmax(activity_l1, name="predictions")(x)
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
 
 
-def video_input(frames: int, size: int, part: str = "full_body") -> tf.Tensor:
-    """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part."""
+def regularized_head(
+    features: tf.Tensor,
+    num_classes: int,
+    dropout: float,
+    classifier_l2: float,
+    classifier_l1: float,
+    side: Optional[int] = None,
+) -> tf.Tensor:
+    """:func:`head` with the penalties of fine-tuning: ``classifier_l2`` * ||W||^2 and ``classifier_l1`` * ||p||_1.
+
+    Returns:
+        Softmax p, ``[B, C]`` float32.
+    """
+    l2 = tf.keras.regularizers.L2(classifier_l2) if classifier_l2 else None
+    return head(features, num_classes, dropout, l2, classifier_l1, side)
+
+
+def video_input(frames: int, size: int, part: str = "full_body", any_size: bool = False) -> tf.Tensor:
+    """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part; or of any size."""
     check_minimum(8, frames=frames)
     check_minimum(32, size=size)
-    return tf.keras.Input((frames, size, size, 3), name=skeletons.input_name(part))
+    side = None if any_size else size
+    return tf.keras.Input((frames, side, side, 3), name=skeletons.input_name(part))
 
 
 @register(
@@ -170,7 +205,15 @@ def video_input(frames: int, size: int, part: str = "full_body") -> tf.Tensor:
     },
 )
 def i3d(
-    num_classes: int, *, frames: Size = 64, size: Size = 224, width: Multiplier = 1.0, dropout: Rate = 0.5
+    num_classes: int,
+    *,
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    dropout: Rate = 0.5,
+    classifier_l2: Weight = 0.0,
+    classifier_l1: Weight = 0.0,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """I3D: Inception-v1 inflated to three dimensions, RGB stream.
 
@@ -180,12 +223,22 @@ def i3d(
         rgb [B,T,H,W,3] ─► Conv3d_1a .. Mixed_5c ─► g [B,T/8,H/32,W/32,1024] ─► average pool 2x7x7 ─► dropout
                                                           ─► 1x1x1 convolution ─► mean ─► softmax [B,C]
 
+    The head is that of I3D17: scores of all steps are averaged. (PhD20 section 4.2 flattens them and adds a dense
+    softmax; the published weights have no such layer.) The training loss gains ``classifier_l2`` * ||W||^2, W the
+    classifier's kernel, and ``classifier_l1`` times the L1 norm of the softmax, which is 1. PhD20 fine-tunes with
+    0.001 and 0 on NTU RGB+D (section 4.6.1), and with 0.01 and 0.01 on Smarthome (table 6.7), where the dropout is 0.2
+    (cs) or 0.5 (cv1, cv2).
+
     Args:
         num_classes: Number of classes C.
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
         dropout: Dropout rate of the pooled features.
+        classifier_l2: Weight of the L2 penalty on the classifier's kernel.
+        classifier_l1: Weight of the L1 penalty on the softmax.
+        fully_convolutional: Take pictures of any height and width: scores are averaged over all windows of the pool,
+            which is that of ``size``. See :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -198,6 +251,7 @@ def i3d(
         >>> zoo.build("i3d", num_classes=10, frames=16, size=64, width=0.25).output_shape
         (None, 10)
     """
-    rgb = video_input(frames, size)
-    predictions = head(feature_map(rgb, width=width), num_classes, dropout)
+    rgb = video_input(frames, size, any_size=fully_convolutional)
+    features, side = feature_map(rgb, width=width), grid_side(size)
+    predictions = regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side)
     return tf.keras.Model({"rgb": rgb}, predictions, name="i3d")

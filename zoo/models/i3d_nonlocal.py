@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from zoo.checks import Multiplier, Rate, Size
+from zoo.checks import Multiplier, Rate, Size, Weight
+from zoo.layers import Unflattened
 from zoo.models import i3d
 from zoo.registry import register
 
@@ -25,12 +26,15 @@ def nonlocal_block(x: tf.Tensor, name: str = "nonlocal") -> tf.Tensor:
 
     def embedded(embedding):
         y = tf.keras.layers.Conv3D(inner, 1, name=f"{name}.{embedding}")(x)
-        return tf.keras.layers.Reshape((t * m * n, inner), name=f"{name}.{embedding}_places")(y)  # [B, tmn, c/2]
+        return tf.keras.layers.Reshape((-1, inner), name=f"{name}.{embedding}_places")(y)  # [B, tmn, c/2]
 
     # Attention's arguments are query, value, key; like all attention it stays float32 under mixed precision.
     attention = tf.keras.layers.Attention(dtype="float32", name=f"{name}.softmax")
     y = attention([embedded("theta"), embedded("g"), embedded("phi")])
-    y = tf.keras.layers.Reshape((t, m, n, inner), name=f"{name}.map")(y)
+    if m is None:  # pictures of any size
+        y = Unflattened(name=f"{name}.map")([y, x])
+    else:
+        y = tf.keras.layers.Reshape((t, m, n, inner), name=f"{name}.map")(y)
     y = tf.keras.layers.Conv3D(channels, 1, name=f"{name}.w")(y)
     y = tf.keras.layers.BatchNormalization(
         momentum=i3d.BN_MOMENTUM, gamma_initializer="zeros", name=f"{name}.batch_norm"
@@ -43,7 +47,15 @@ def nonlocal_block(x: tf.Tensor, name: str = "nonlocal") -> tf.Tensor:
     reported={"smarthome/cs": 53.6, "smarthome/cv1": 34.3, "smarthome/cv2": 43.9},
 )
 def i3d_nonlocal(
-    num_classes: int, *, frames: Size = 64, size: Size = 224, width: Multiplier = 1.0, dropout: Rate = 0.5
+    num_classes: int,
+    *,
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    dropout: Rate = 0.5,
+    classifier_l2: Weight = 0.0,
+    classifier_l1: Weight = 0.0,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """I3D + non-local: I3D with one non-local block after its last Inception block.
 
@@ -58,6 +70,9 @@ def i3d_nonlocal(
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
         dropout: Dropout rate of the pooled features.
+        classifier_l2: Weight of the L2 penalty on the classifier's kernel, as of ``i3d``.
+        classifier_l1: Weight of the L1 penalty on the softmax, as of ``i3d``.
+        fully_convolutional: Take pictures of any height and width, as ``i3d``.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -70,6 +85,8 @@ def i3d_nonlocal(
         >>> zoo.build("i3d_nonlocal", num_classes=10, frames=16, size=64, width=0.25).output_shape
         (None, 10)
     """
-    rgb = i3d.video_input(frames, size)
+    rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     features = nonlocal_block(i3d.feature_map(rgb, width=width))
-    return tf.keras.Model({"rgb": rgb}, i3d.head(features, num_classes, dropout), name="i3d_nonlocal")
+    side = i3d.grid_side(size)
+    predictions = i3d.regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side)
+    return tf.keras.Model({"rgb": rgb}, predictions, name="i3d_nonlocal")

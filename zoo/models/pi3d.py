@@ -10,6 +10,8 @@ from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 from zoo.skeletons import PARTS, Part
 
+BODY: tuple[Part, ...] = ("full_body", "left_hand", "right_hand")
+
 Aggregation = Literal["sum", "concat"]
 
 
@@ -43,13 +45,13 @@ def pi3d(
     lstm_units: Size = 512,
     lstm_dropout: Rate = 0.5,
     attention_units: Size = 256,
-    parts: tuple[Part, ...] = PARTS,
+    parts: tuple[Part, ...] = BODY,
     aggregation: Aggregation = "sum",
     aggregate_after: Literal[0, 1, 2] = 0,
     attention: bool = True,
     attention_regularization: Weight = 1e-5,
     weight_regularization: Weight = 1e-3,
-    dropout: Rate = 0.5,
+    dropout: Rate = 0.3,
 ) -> tf.keras.Model:
     """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
 
@@ -75,14 +77,15 @@ def pi3d(
         lstm_units: Size of each LSTM's hidden vector.
         lstm_dropout: Dropout rate of each LSTM layer's output.
         attention_units: Size of the attention's hidden layer (not stated in the paper).
-        parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand``; one tower each (WACV19 table 2).
+        parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand`` and ``full_image``, the whole image; one
+            tower each (WACV19 tables 1 and 2).
         aggregation: ``sum`` or ``concat`` of the weighted maps (WACV19 table 1).
         aggregate_after: The maps are joined before the last 0, 1 or 2 Inception blocks, and those run once, on the
             joined map (WACV19 table 1).
         attention: Whether the maps are weighted by part attention; without it there is no pose input.
         attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
         weight_regularization: Weight of the penalty on the classifier's weights.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``

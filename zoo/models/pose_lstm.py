@@ -24,19 +24,22 @@ def skeleton_input(pose_steps: int, persons: int, layout: str) -> tf.Tensor:
     return pose_input(pose_steps, persons, layout_of(layout).num_joints)
 
 
-def hidden_states(pose: tf.Tensor, *, units: int, dropout: float) -> tf.Tensor:
+def hidden_states(pose: tf.Tensor, *, units: int, dropout: float, padded: bool = False) -> tf.Tensor:
     """Hidden vectors of the last of three LSTM layers at every step.
 
     Args:
         pose: ``[B, tp, M, J, 3]``, or the streams made of it, ``[B, tp, M * J, 3S]``.
         units: Size of each LSTM's hidden vector.
         dropout: Dropout rate of each layer's output.
+        padded: Whether steps of zeros are left out: their hidden vector is that of the step before.
 
     Returns:
         ``[B, tp, units]``.
     """
     tp, *values = pose.shape[1:]
     x = tf.keras.layers.Reshape((tp, math.prod(values)), name="pose_flat")(pose)  # [B, tp, M*J*3]
+    if padded:
+        x = tf.keras.layers.Masking(name="masking")(x)
     for number in range(1, LAYERS + 1):
         x = tf.keras.layers.LSTM(units, return_sequences=True, name=f"lstm_{number}")(x)  # [B, tp, units]
         x = Dropout(dropout, name=f"lstm_{number}_dropout")(x)
@@ -65,11 +68,13 @@ def pose_lstm(
     lstm_units: Size = 512,
     dropout: Rate = 0.5,
     loss: Loss = "last_step",
+    padded: bool = False,
 ) -> tf.keras.Model:
     """Pose LSTM: three stacked LSTM layers over 3D poses.
 
-    Das et al., AVSS 2018; hyper-parameters for Smarthome in PhD20 table 6.7. The streams of bones
-    and motions come from the graph networks (Shi et al., IEEE Transactions on Image Processing 2020).
+    Das et al., AVSS 2018. PhD20 table 6.7 has 512, 128 and 128 units and a dropout of 0.5, 0.6 and 0.5 in cs, cv1 and
+    cv2 of Smarthome, gradients clipped at 1. The streams of bones and motions come from the graph networks (Shi et
+    al., IEEE Transactions on Image Processing 2020).
     ::
 
         pose [B,tp,M,J,3] ─► flatten joints ─► LSTM ─► LSTM ─► LSTM ─► h_1 .. h_tp ─► linear ─► softmax [B,C]
@@ -87,6 +92,8 @@ def pose_lstm(
         dropout: Dropout rate of each LSTM layer's output.
         loss: ``last_step``: the last hidden vector is classified. ``all_steps``: all of them are; the training loss is
             the mean cross-entropy of all steps (PhD20 equation 3.5); the prediction is their geometric mean.
+        padded: Whether steps of zeros, with which short sequences are filled up, are left out of the network and of the
+            loss of all steps, the only one it is for.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
@@ -100,10 +107,12 @@ def pose_lstm(
         (None, 10)
     """
     check_streams(streams)
+    if padded and loss != "all_steps":
+        raise ZooError(f"padded leaves steps out of the loss of all steps, but loss is {loss}: set it to all_steps")
     pose = streamed = pose_input(pose_steps, persons, joints)
     if tuple(streams) != ("joint",):
         streamed = SkeletonStreams(_checked_layout(layout, joints), streams, name="streams")(pose)  # [B, tp, M*J, 3S]
-    hidden = hidden_states(streamed, units=lstm_units, dropout=dropout)  # [B, tp, units]
+    hidden = hidden_states(streamed, units=lstm_units, dropout=dropout, padded=padded)  # [B, tp, units]
     if loss == "all_steps":
         logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]
         logits = AllStepsLogits(name="logits")(logits)  # [B, C]

@@ -74,6 +74,7 @@ def resnext3d101(
     width: Multiplier = 1.0,
     blocks: tuple[Size, Size, Size, Size] = BLOCKS,
     dropout: Rate = 0.0,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """3D ResNeXt-101: residual network with grouped 3D convolutions, cardinality 32.
 
@@ -90,6 +91,7 @@ def resnext3d101(
         width: Multiplier of the number of filters; 1 is the published network.
         blocks: Residual blocks of the four stages; the default makes the 101 layers.
         dropout: Dropout rate of the pooled features.
+        fully_convolutional: Take pictures of any height and width, see :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.
@@ -102,6 +104,6 @@ def resnext3d101(
         >>> zoo.build("resnext3d101", num_classes=10, frames=16, size=64, width=0.25).output_shape
         (None, 10)
     """
-    rgb = i3d.video_input(frames, size)
+    rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     predictions = head(feature_map(rgb, width=width, blocks=blocks), num_classes, dropout)
     return tf.keras.Model({"rgb": rgb}, predictions, name="resnext3d101")

@@ -5,7 +5,7 @@ from typing import Literal
 import tensorflow as tf
 
 from zoo.checks import Multiplier, Rate, Size, Weight
-from zoo.layers import AttentionMap, Dropout, PoseScores, classify
+from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
@@ -13,8 +13,10 @@ Attention = Literal["none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable"]
 
 
 def _modulate(features, attention, shape, name):
-    """g * attention, the attention map broadcast over the axes of size 1 in ``shape``."""
+    """g * attention, the attention map broadcast over the axes of size 1 in ``shape``; fitted to a g of any size."""
     attention = tf.keras.layers.Reshape(shape, name=f"{name}_broadcast")(attention)
+    if features.shape[2] is None and shape[1] > 1:
+        attention = FittedMap(name=f"{name}_fitted")([attention, features])
     return tf.keras.layers.Multiply(name=name)([features, attention])
 
 
@@ -47,7 +49,8 @@ def separable_sta(
     attention: Attention = "separable",
     spatial_regularization: Weight = 1e-5,
     temporal_regularization: Weight = 1e-5,
-    dropout: Rate = 0.0,
+    dropout: Rate = 0.3,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """Separable STA: I3D features weighted in space and, separately, in time by attention from the pose.
 
@@ -81,7 +84,9 @@ def separable_sta(
             attention before the second.
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
+        fully_convolutional: Take pictures of any height and width; alpha, made for the square of ``size``, is resized
+            to the feature map. See :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
@@ -97,9 +102,9 @@ def separable_sta(
         >>> model.output_shape
         (None, 10)
     """
-    rgb = i3d.video_input(frames, size)
+    rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     g = i3d.feature_map(rgb, width=width)  # [B, t, m, n, c]
-    _, t, m, n, _ = g.shape
+    t, m, n = g.shape[1], i3d.grid_side(size), i3d.grid_side(size)
     inputs = {"rgb": rgb}
     if attention != "none":
         inputs["pose"] = pose_lstm.pose_input(pose_steps, persons, joints)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import tensorflow as tf
 
@@ -25,6 +25,7 @@ from zoo.registry import register
 
 Granularity = Annotated[int, Constraint("a whole number from 2", lambda value: value >= 2)]
 GRANULARITIES = (2, 3, 4)
+GranularityPooling = Literal["sum", "mean"]
 FEATURE_SIZE = 7 * 1024  # of I3D on segments of 64 frames of 224 pixels
 
 
@@ -134,7 +135,7 @@ def _average(vectors, attention, name):
     return WeightedSum(name=name)([vectors, attention])
 
 
-@register(paper="WACV20", reported={})
+@register(paper="WACV20", reported={}, unstated={"granularity_pooling": "mean"})
 def temporal(
     num_classes: int,
     *,
@@ -147,6 +148,7 @@ def temporal(
     pose_units: Size = 150,
     segment_attention: bool = True,
     granularity_attention: bool = True,
+    granularity_pooling: GranularityPooling = "sum",
     dropout: Rate = 0.6,
     backbone: Optional[BackboneName] = None,
     frames: Size = 96,
@@ -167,7 +169,8 @@ def temporal(
 
     Both attentions are a softmax of a linear layer and start equal; they are equal for a clip without a pose (all
     zeros). Granularities (2, 3, 4) take sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go
-    through dropout as in the authors' public code. Without attention all weights are, and stay, equal.
+    through dropout as in the authors' public code. Without segment attention v_G is the mean of the U_j; without
+    granularity attention the v_G are added up (PhD20 table 5.1).
 
     Features are those of :func:`zoo.models.temporal.segment_features`. With ``backbone`` the model computes them from
     frames: it cuts the clip into G equal segments, takes ``segment_frames`` frames of each, evenly spread, and runs one
@@ -184,6 +187,8 @@ def temporal(
         pose_units: Size of the hidden vector of the GRUs over poses and over segments.
         segment_attention: Whether segments are weighted by attention; without it, equally.
         granularity_attention: Whether granularities are weighted by attention; without both there is no pose input.
+        granularity_pooling: How granularities are joined without attention: ``sum``, or ``mean`` as in models that
+            earlier versions saved.
         dropout: Dropout rate of each GRU's output.
         backbone: Network for features of frames: ``i3d`` or ``resnext3d101``; ``None``: features are the input.
         frames: Frames T of a clip, a multiple of every granularity; with ``backbone`` only, as are those below.
@@ -235,7 +240,11 @@ def temporal(
     if granularity_attention:
         joined = tf.keras.layers.Concatenate(name="granularity_states")(list(states.values()))
         beta = _attention(joined, list(poses.values()), len(granularities), "granularity")  # [B, K]
-    x = tf.keras.layers.Concatenate(name="granularity_vectors")(vectors) if len(vectors) > 1 else vectors[0]
-    x = tf.keras.layers.Reshape((len(granularities), gru_units), name="granularities")(x)  # [B, K, units]
-    predictions = classify(_average(x, beta, "features"), num_classes)
+    if beta is None and granularity_pooling == "sum" and len(vectors) > 1:
+        x = tf.keras.layers.Add(name="features")(vectors)  # [B, units]
+    else:
+        x = tf.keras.layers.Concatenate(name="granularity_vectors")(vectors) if len(vectors) > 1 else vectors[0]
+        x = tf.keras.layers.Reshape((len(granularities), gru_units), name="granularities")(x)  # [B, K, units]
+        x = _average(x, beta, "features")
+    predictions = classify(x, num_classes)
     return tf.keras.Model(inputs, predictions, name="temporal")

@@ -10,7 +10,7 @@ from spektral.layers import GCNConv
 from zoo import backbones, skeletons
 from zoo.backbones import BackboneName
 from zoo.checks import Layout, Multiplier, Rate, Size, Weight, ZooError
-from zoo.layers import AttentionMap, Dropout, PoseScores, Unstack, classify, where_posed
+from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, Unstack, classify, where_posed
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 
@@ -265,6 +265,7 @@ def vpn(
     embedding_weight: Weight = 0.25,
     attention_regularization: Weight = 1.25e-5,
     dropout: Rate = 0.3,
+    fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """VPN: video-pose network, pose-driven attention with a coupled map and a video-pose embedding.
 
@@ -300,7 +301,10 @@ def vpn(
         embedding_units: Dimensions of the common space of video and pose.
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.
-        dropout: Dropout rate of the pooled features.
+        dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
+        fully_convolutional: Take pictures of any height and width, for inference: A_S, made for the square of ``size``,
+            is resized to the feature map, and there is no embedding, which predictions do not depend on. See
+            :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Its
@@ -319,9 +323,9 @@ def vpn(
     if attention == "spatial" and not coupler:
         raise ZooError("coupler=False separates spatial from temporal attention, but attention='spatial' has only one")
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
-    rgb = i3d.video_input(frames, size)
+    rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     g = backbones.get(backbone).feature_map(rgb, width=width)  # [B, t, m, n, c]
-    _, t, m, n, _ = g.shape
+    t, m, n = g.shape[1], i3d.grid_side(size), i3d.grid_side(size)
     if pose_backbone == "gcn":
         h = pose_features(pose, layout)  # h*: [B, D]
     else:
@@ -329,7 +333,7 @@ def vpn(
         h = tf.keras.layers.Flatten(name="pose_features")(states)
 
     z1 = PoseScores(m * n, attention_units, name="spatial_scores")(h)  # [B, m * n]
-    if embedding != "none":
+    if embedding != "none" and not fully_convolutional:
         z1 = VideoPoseEmbedding(embedding, embedding_units, embedding_weight, name="embedding")([g, z1, pose])
     spatial = AttentionMap((m, n), "sigmoid", attention_regularization, name="spatial_attention")([z1, pose])
     maps = [tf.keras.layers.Reshape((1, m, n, 1), name="spatial_broadcast")(spatial)]
@@ -342,6 +346,8 @@ def vpn(
         else:
             maps.append(tf.keras.layers.Reshape((t, 1, 1, 1), name="temporal_broadcast")(temporal))
 
+    if fully_convolutional:  # those that weigh positions
+        maps = [a if a.shape[2] == 1 else FittedMap(name=f"fitted_{i}")([a, g]) for i, a in enumerate(maps, start=1)]
     modulated = [tf.keras.layers.Multiply(name=f"modulated_{i}")([g, a]) for i, a in enumerate(maps, start=1)]
     if coupler:
         modulated = [tf.keras.layers.Add(name="modulated")([modulated[0], g])]  # g' = A * g + g

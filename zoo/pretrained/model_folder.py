@@ -80,7 +80,7 @@ class ModelFolder:
 
     def model(self) -> tf.keras.Model:
         """The model with its weights; :class:`ZooError` names what does not fit."""
-        options, _ = registry.current_options(self.name, self.options)
+        options = registry.saved_options(self.name, self.options)
         model = built_model.built(self.name, self.num_classes, options)
         path = self.path / WEIGHTS
         try:

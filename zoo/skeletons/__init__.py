@@ -10,10 +10,11 @@ Example:
     ('lcrnet_13', 'nite_15')
 """
 
-from zoo.skeletons.layouts import JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
+from zoo.skeletons.layouts import FULL_IMAGE, JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
 from zoo.skeletons.maps import map_confidence, map_joints, map_weights, targets
 
 __all__ = [
+    "FULL_IMAGE",
     "JOINT_ORDERS",
     "LAYOUTS",
     "PARTS",

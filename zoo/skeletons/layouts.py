@@ -20,8 +20,9 @@ from zoo.shared import messages
 
 JointOrder = Literal["topological_doubles", "topological", "random"]
 JOINT_ORDERS: tuple[JointOrder, ...] = get_args(JointOrder)  # BMVC18 table 3
-Part = Literal["full_body", "left_hand", "right_hand"]
+Part = Literal["full_body", "left_hand", "right_hand", "full_image"]
 PARTS: tuple[Part, ...] = get_args(Part)  # body parts that are cut out of a video
+FULL_IMAGE: Part = "full_image"  # the one that is all of a frame, in its own proportions
 
 
 def input_name(part: str) -> str:

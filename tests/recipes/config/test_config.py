@@ -12,7 +12,9 @@ from recipes import config
 from recipes.trainers import fusion as two_level_fusion
 from recipes.trainers import models, optimisation
 from tests.recipes.conftest import TINY
+from tests.zoo import tiny_models
 from tfrecords import protocols
+from tfrecords.reading import pipeline
 from zoo import registry
 from zoo.pretrained import i3d_checkpoint
 from zoo.shared.errors import UserError
@@ -192,7 +194,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("stages.first.optimizer.learning_rate=.nan", ["expected a number above 0", "nan"]),
         ("stages.first.optimizer.momentum=1", ["expected a number at least 0 and below 1"]),
         ("evaluate.clips=some", ["evaluate.clips: expected a whole number or all"]),
-        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3"]),
+        ("evaluate.crops=2", ["evaluate.crops: expected 1 or 3 or full"]),
         ("evaluate.crops=3", ["evaluate.crops: crops are of video"]),
         ("evaluate.pose_crop=1.5", ["evaluate.pose_crop: expected a number above 0 and at most 1"]),
         ("evaluate.pool=[mean]", ["evaluate.pool: expected mean_softmax or"]),
@@ -334,6 +336,58 @@ def test_overrides_are_typed_as_yaml(tiny):
     assert recipe.name == "tiny"
 
 
+def test_settings_of_a_protocol(tiny):
+    """They replace the recipe's values under that protocol, and --set replaces them."""
+    tiny.write_text(TINY + "protocols: {cs: {model.lstm_units: 7, stages.first.epochs: 5}, cv: {batch: 4}}\n")
+    recipe = config.load(tiny)
+    assert (recipe.model.options["lstm_units"], recipe.stages[0].epochs, recipe.batch) == (4, 3, 4)
+    recipe = config.load(tiny, ["data.protocol=cs", "model.lstm_units=9"])
+    assert (recipe.model.options["lstm_units"], recipe.stages[0].epochs, recipe.batch) == (9, 5, 6)
+    assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("[cs]", ["protocols: expected {cv1: {model.dropout: 0.5}}", "list"]),
+        ("{cs: 3}", ["protocols.cs: expected {model.dropout: 0.5}", "int 3"]),
+        ("{cs2: {batch: 3}}", ["protocols: unknown protocol 'cs2'", "did you mean 'cs'"]),
+        ("{cv: {stages.frist.epochs: 3}}", ["protocols.cv: stages.frist.epochs", "did you mean 'first'"]),
+        ("{cv: {batch: many}}", ["batch: expected a whole number"]),
+    ],
+)
+def test_mistakes_in_settings_of_a_protocol_are_named(tiny, section, words):
+    tiny.write_text(f"{TINY}protocols: {section}\n")
+    with pytest.raises(UserError) as error:
+        config.load(tiny)
+    for word in ["tiny.yaml", *words]:
+        assert word in str(error.value)
+
+
+def test_settings_of_smarthomes_protocols():
+    """PhD20 table 6.7: units and dropout in cs, cv1 and cv2."""
+
+    def options(name, part=None):
+        found = [config.load(name if p == "cs" else f"{name}_{p}") for p in ("cs", "cv1", "cv2")]
+        return [(recipe.stages[0].model if part else recipe.model).options for recipe in found]
+
+    assert [(o["lstm_units"], o["dropout"]) for o in options("lrcn_smarthome")] == [(256, 0.5), (128, 0.6), (128, 0.5)]
+    found = [(o["lstm_units"], o["dropout"]) for o in options("pose_lstm_smarthome")]
+    assert found == [(512, 0.5), (128, 0.6), (128, 0.5)]
+    for name, part in (("i3d", None), ("i3d_nonlocal", None), ("separable_sta", "backbone"), ("vpn", "backbone")):
+        found = options(f"{name}_smarthome", part)
+        assert [o["dropout"] for o in found] == [0.2, 0.5, 0.5]
+        assert all((o["classifier_l2"], o["classifier_l1"]) == (0.01, 0.01) for o in found)
+
+
+def test_video_is_mirrored_in_the_papers_trainings():
+    """Flip and crop in all stages of video (PhD20 section 4.6.1); stored features cannot be mirrored."""
+    methods = ("i3d", "i3d_nonlocal", "lrcn", "pi3d", "separable_sta", "vpn")
+    for name in [f"{method}_{data}" for method in methods for data in ("ntu60", "ntu120", "nucla", "smarthome")]:
+        augment = config.load(name).data.augment
+        assert (augment.flip, augment.crop) == (True, True), name
+
+
 def test_differences_name_the_keys(tiny):
     changed = ["stages.second.optimizer.learning_rate=0.5", "model.lstm_units=5", "stages.first.schedule.name=cosine"]
     keys = config.differences(config.load(tiny), config.load(tiny, changed))
@@ -391,6 +445,25 @@ def test_poses_as_another_dataset_has_them(tiny):
     assert same == config.load(tiny).data.inputs(Records)
     with pytest.raises(UserError, match=r"data\.skeleton: poses of kinect_v1_20 can be mapped onto .*, not coco_17"):
         models.build_model(config.load(tiny, ["data.skeleton=coco_17"]), recipe.stages[0], Records)
+
+
+def test_whole_pictures_are_for_networks_that_are_convolutional_in_space():
+    """VPN is tested so (PhD20 section 4.6.1); P-I3D adds maps of several pictures."""
+    assert {config.load(f"vpn_{data}").evaluate.crops for data in ("ntu60", "ntu120", "nucla", "smarthome")} == {"full"}
+    assert config.load("separable_sta_nucla", ["evaluate.crops=full"]).evaluate.crops == "full"
+    with pytest.raises(UserError, match=r"evaluate\.crops: pi3d takes squares alone, full is for i3d, .*vpn: set it"):
+        config.load("pi3d_nucla", ["evaluate.crops=full"])
+
+
+def test_a_network_of_one_video_may_read_whole_images(tiny):
+    """With data.parts [full_image]; a tower of P-I3D reads them as such."""
+    recipe = config.load("i3d_synthetic", ["data.parts=[full_image]", "model.width=0.0625", "data.size=32"])
+    _, inputs = models.build_model(recipe, recipe.stages[-1], Records())
+    assert (inputs.parts, inputs.whole_frames, inputs.stored_part("full_body")) == (("full_body",), True, "full_image")
+    whole = pipeline.Inputs(frames=8, parts=("full_body", "full_image"))
+    model = tiny_models.build("pi3d", parts=("full_image",), attention=False, frames=8, size=32)
+    inputs = models.inputs_of(model, whole)
+    assert (inputs.parts, inputs.whole_frames) == (("full_image",), False)
 
 
 def test_parts_that_are_not_read(tiny):

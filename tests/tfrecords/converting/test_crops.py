@@ -158,7 +158,7 @@ def boxes(
     return crops.part_boxes(
         xy,
         np.ones(xy.shape[:3], bool) if visible is None else visible,
-        crops.skeletons.PARTS,
+        parts,
         layout="kinect_v2_25",
         width=size[0],
         height=size[1],
@@ -175,6 +175,17 @@ def test_boxes_are_squares_of_even_corners():
         assert box.shape == (30, 4)
         assert not (box % 2).any()
         np.testing.assert_array_equal(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+
+
+def test_the_full_image_is_the_frame_in_its_own_proportions():
+    (box,) = boxes(WALK, parts=("full_image",)).values()
+    width, height = recording_files.FRAME
+    np.testing.assert_array_equal(box, [[0, 0, width, height]] * 30)
+    frame = np.zeros((240, 320, 3), np.uint8)
+    frame[:, 160:] = 200
+    picture = crops.cut(frame, (0, 0, 320, 240), 60)
+    assert picture.shape == (60, 80, 3)
+    np.testing.assert_array_equal(picture, np.repeat(np.repeat([[[0], [200]]], 40, 1), 60, 0).repeat(3, 2))
 
 
 def test_full_body_holds_all_joints_of_all_persons_within_the_frame():

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels, convert
 from tfrecords import inspect, schema
+from tfrecords.converting import crops
 from tfrecords.reading import augmentation, pictures, pipeline, poses
 from zoo import skeletons
 from zoo.shared.errors import UserError
@@ -188,7 +189,7 @@ def test_mirroring_swaps_picture_halves_hands_and_joints(records):
     inputs = pipeline.Inputs(
         frames=4,
         size=32,
-        parts=schema.PARTS,
+        parts=("full_body", "left_hand", "right_hand"),
         pose_steps=3,
         layout="kinect_v1_20",
         normalisation=poses.Normalisation(axes="camera", scale=False),
@@ -263,6 +264,40 @@ def test_three_crops_are_the_centre_and_two_corners(records):
     assert len(set(numbers)) == 1
     dark = (features["rgb"] < -0.5).mean(axis=(1, 2, 3, 4))  # the left half of every picture is dark
     assert dark[1] > dark[0] > dark[2]
+
+
+class WideFrames(NumberedFrames):
+    """The same; the full body's pictures of clips of 15 frames are wider than high, dark at both ends."""
+
+    def read(self, info):
+        """One clip."""
+        clip = super().read(info)
+        if info.repetition == 3:
+            wide = [np.pad(crops.decode_jpeg(jpeg), [(0, 0), (12, 12), (0, 0)]) for jpeg in clip.images["full_body"]]
+            clip.images["full_body"] = [crops.encode_jpeg(picture, 95) for picture in wide]
+        return clip
+
+
+def test_the_whole_picture_in_its_own_proportions(tmp_path):
+    """Views of one size come in batches together; of squares they are those of the centre."""
+    convert(WideFrames(), tmp_path, clips_per_shard=4)
+    records = pipeline.Records(tmp_path)
+    full, centre = (_evaluate(records, VIDEO, clips="all", crops=view, batch=3) for view in (pipeline.FULL, 1))
+    numbers = np.concatenate([number for _, _, number in full])
+    np.testing.assert_array_equal(np.sort(numbers), np.concatenate([number for _, _, number in centre]))
+    lengths = [4 * int(clip_id[9:11]) + 3 for clip_id in pipeline.clip_ids(records, "v3_12", "test")]
+    for features, _, of in full:
+        wide = {lengths[number] == 15 for number in of}
+        assert len(wide) == 1
+        assert features["rgb"].shape[1:] == ((4, 32, 48, 3) if wide.pop() else (4, 32, 32, 3))
+    found = {of: [v for f, _, n in full for v in f["rgb"][n == of]] for of in range(len(lengths))}
+    expected = {of: [v for f, _, n in centre for v in f["rgb"][n == of]] for of in range(len(lengths))}
+    for of, length in enumerate(lengths):
+        assert len(found[of]) == len(expected[of])
+        for view, middle in zip(found[of], expected[of]):
+            assert np.abs(view[..., 8:40, :] - middle).max() < 0.1 if length == 15 else np.array_equal(view, middle)
+    with pytest.raises(ValueError, match="crops is 2, expected 1, 3 or 'full'"):
+        pipeline.evaluation(records, "v3_12", "test", VIDEO, batch=4, crops=2)
 
 
 def test_pose_views_of_a_model_without_video(records):
@@ -432,6 +467,7 @@ def test_inputs_round_trip():
         ([[[0, -40, 320, 280]] * 3, [[-40, 0, 280, 320]] * 3], "whole"),
         ([[[0, -40, 320, 280]] * 3, [[10, 0, 90, 80]] * 3], "person"),  # nobody was found in the first
         ([[[-2, -2, 90, 90], [-4, -2, 88, 90]]], "person"),
+        ([[[0, 0, 320, 240]] * 3], "centre"),  # whole frames in their own proportions
     ],
 )
 def test_boxes_show_how_pictures_were_cut(records, monkeypatch, tmp_path, clips, expected):

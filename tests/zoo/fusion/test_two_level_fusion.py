@@ -219,7 +219,23 @@ class Decides:
         return np.eye(2)[[self.position] * len(features)]
 
 
+def test_decisions_are_repeated_until_no_pair_applies():
+    """0 loses to 1, 1 to 2 and 2 to 0: each pair decides once, so that it ends. 3 keeps both of its decisions."""
+    estimator = TwoLevelFusion()
+    estimator.repeats_ = True
+    decides = {(0, 1): Decides(1), (1, 2): Decides(1), (3, 4): Decides(0), (3, 5): Decides(1)}
+    estimator.discriminators_ = {pair: ("motion", svm) for pair, svm in decides.items()}
+    scores = np.array([[0.4, 0.3, 0.2, 0.1, 0.0, 0.0], [0.1, 0.0, 0.0, 0.5, 0.3, 0.1]])
+    features, posed = {"motion": np.zeros((2, 1))}, np.ones(2, bool)
+    expected = np.array([[0.3, 0.2, 0.4, 0.1, 0.0, 0.0], [0.1, 0.0, 0.0, 0.1, 0.3, 0.5]])
+    np.testing.assert_array_equal(estimator._discriminate(scores, features, posed), expected)
+    estimator.discriminators_[0, 2] = "motion", Decides(0)
+    expected[0, :3] = [0.4, 0.2, 0.3]
+    np.testing.assert_array_equal(estimator._discriminate(scores, features, posed), expected)
+
+
 def test_a_pairs_svm_decides_between_its_classes_alone():
+    """Once, in an estimator that an earlier version fitted."""
     estimator = TwoLevelFusion()
     features = {"pose": np.zeros((4, 1)), "motion": np.zeros((4, 1))}
     estimator.discriminators_ = {(0, 1): ("pose", Decides(1)), (1, 3): ("motion", Decides(1))}
@@ -252,6 +268,21 @@ def test_pose_features_are_the_hidden_vectors_of_a_trained_model(pose_model, dat
     for layer in layers:
         states = layer(states)
     np.testing.assert_allclose(transformer.transform(clips), np.reshape(states, (5, 12)), rtol=1e-4, atol=1e-6)
+
+
+def test_whole_sequences_are_padded(data, eager):
+    """The hidden vectors of a clip do not depend on the padding; after its end they stay the last one."""
+    clips = data[0][:4]
+    longest = max(len(clip.poses) for clip in clips)
+    transformer = PoseFeatures(pose_steps=longest + 2, whole_sequences=True, lstm_units=4, epochs=1)
+    features = transformer.fit(clips, np.arange(4) % 2).transform(clips).reshape(4, longest + 2, 4)
+    for states, clip in zip(features, clips):
+        length = len(clip.poses)
+        np.testing.assert_array_equal(states[length:], np.tile(states[length - 1], (longest + 2 - length, 1)))
+    state = {key: value for key, value in transformer.__getstate__().items() if "whole" not in key}
+    old = PoseFeatures.__new__(PoseFeatures)
+    old.__setstate__(state)
+    assert old.get_params()["whole_sequences"] is False
 
 
 def test_pose_training_separates_the_classes(data, eager):
@@ -411,7 +442,7 @@ def test_options_of_recipes():
     nested = TwoLevelFusion().get_params()
     flat = {option: nested[name] for option, name in options.FLAT_OPTIONS.items()}
     own = {name: value for name, value in nested.items() if "__" not in name and name not in two_level_fusion.PARTS}
-    assert len({**flat, **own}) == 22
+    assert len({**flat, **own}) == 23
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator = TwoLevelFusion.from_options(**flat, **own)

@@ -1,10 +1,12 @@
 """I3D: the published sizes, and units and head recomputed in NumPy."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import zoo
 from tests.zoo import tiny_models
+from tests.zoo.numpy_layers import cross_entropy
 
 
 def test_published_size():
@@ -40,3 +42,23 @@ def test_head_pools_convolves_and_averages():
     scores = np.mean([w @ kernel[0, 0, 0] + bias for w in windows], axis=0)
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model(g, training=False), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["i3d", "i3d_nonlocal"])
+def test_penalties_of_the_classifier(name):
+    """L2 of its kernel and L1 of the softmax (PhD20 table 6.7), on top of the cross-entropy (which Keras clips)."""
+    model = tiny_models.build(name, dropout=0.0, classifier_l2=0.3, classifier_l1=0.2)
+    features, labels = tiny_models.batch(model, clips=3)
+    p = model(features, training=False).numpy()
+    kernel, _ = model.get_layer("classifier").get_weights()
+    expected = cross_entropy(np.maximum(p, 1e-7), labels) + 0.3 * (kernel**2).sum() + 0.2 * np.abs(p).sum() / 3
+    np.testing.assert_allclose(tiny_models.training_loss(model, features, labels), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pi3d", "separable_sta", "vpn"])
+def test_dropout_before_the_softmax(name):
+    """0.3 in the models that I3D is a part of (PhD20 section 4.6.1)."""
+    model = tiny_models.shared(name)
+    classifier = model.get_layer("classifier")
+    assert model.get_layer("dropout").rate == 0.3
+    assert model.get_layer("dropout").output is classifier.input

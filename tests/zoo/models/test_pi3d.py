@@ -31,6 +31,7 @@ PARTS = ("full_body", "left_hand", "right_hand")
             {"attention": False},
             {"parts": ("left_hand", "right_hand")},
             {"parts": ("full_body",), "attention": False},
+            {"parts": ("full_body", "full_image")},
         ],
         {"parts": ("left_hand", "right_hand")},
         {"parts": ("full_body",), "attention": False},
@@ -124,4 +125,4 @@ def test_three_towers_and_an_lstm():
     lstm = zoo.describe("pose_lstm", num_classes=60)["parameters"] - 513 * 60
     attention = (20 * 512 + 1) * 256 + (256 + 1) * 3
     assert zoo.describe("pi3d", num_classes=60)["parameters"] == 3 * tower + lstm + attention + 1025 * 60
-    assert len(pi3d.PARTS) == 3
+    assert len(pi3d.BODY) == 3

@@ -73,6 +73,19 @@ def test_loss_of_all_steps_is_their_mean_cross_entropy():
     np.testing.assert_allclose(model(features, training=False), expected, rtol=1e-4)
 
 
+def test_padding_changes_neither_predictions_nor_loss():
+    short = tiny_models.build("pose_lstm", loss="all_steps", pose_steps=3, **NO_DROPOUT)
+    padded = tiny_models.build("pose_lstm", loss="all_steps", pose_steps=5, padded=True, **NO_DROPOUT)
+    padded.set_weights(short.get_weights())
+    features, labels = tiny_models.batch(short, clips=3)
+    filled = {"pose": np.pad(features["pose"], [(0, 0), (0, 2), (0, 0), (0, 0), (0, 0)])}
+    np.testing.assert_allclose(padded(filled, training=False), short(features, training=False), rtol=1e-5)
+    losses = [tiny_models.training_loss(*given, labels) for given in ((padded, filled), (short, features))]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    with pytest.raises(zoo.ZooError, match="set it to all_steps"):
+        tiny_models.build("pose_lstm", padded=True)
+
+
 def test_dropout_state_survives_a_checkpoint(tmp_path):
     """What makes a resumed training see the masks it would have seen."""
     model = tiny_models.build("pose_lstm", dropout=0.5)

@@ -13,7 +13,9 @@ NO_DROPOUT = {"dropout": 0.0}
 END_TO_END = {"backbone": "i3d", "frames": 12, "segment_frames": 8, "size": 32, "pose_steps": 12}
 
 
-def expected(model, features, granularities, segment_attention=True, granularity_attention=True):
+def expected(
+    model, features, granularities, segment_attention=True, granularity_attention=True, granularity_pooling="sum"
+):
     """``(predictions, alpha by granularity, beta)`` by the paper's equations."""
     alphas, vectors, states = {}, [], []
     for g in granularities:
@@ -28,7 +30,7 @@ def expected(model, features, granularities, segment_attention=True, granularity
             kernel, bias = model.get_layer(f"g{g}.segment_scores").get_weights()
             alphas[g] = softmax(states[-1] @ kernel + bias)
         vectors.append(sum(alphas[g][:, j, None] * u[:, j] for j in range(g)))
-    beta = np.full((len(u), len(granularities)), 1 / len(granularities))
+    beta = np.full((len(u), len(granularities)), 1 / len(granularities) if granularity_pooling == "mean" else 1)
     if granularity_attention:
         kernel, bias = model.get_layer("granularity_scores").get_weights()
         beta = softmax(np.concatenate(states, axis=1) @ kernel + bias)
@@ -46,6 +48,7 @@ def expected(model, features, granularities, segment_attention=True, granularity
             {"granularities": (2, 3), "granularity_attention": False},
             {"granularities": (3,), "granularity_attention": False},
             {"granularities": (2, 3), "segment_attention": False, "granularity_attention": False},
+            {"granularities": (2, 3), "granularity_attention": False, "granularity_pooling": "mean"},
         ],
         {"granularities": (2, 3, 4)},
         {"granularities": (2, 3), "segment_attention": False, "granularity_attention": False},
