@@ -10,6 +10,7 @@ from typing import Any
 from recipes.config.sections import Recipe, Stage, is_path
 from tfrecords import datasets
 from tfrecords.reading import augmentation
+from zoo import skeletons
 from zoo.shared import messages
 
 
@@ -42,6 +43,10 @@ def _check_data(recipe: Recipe) -> None:
     if not data.frames and not data.pose_steps and not data.granularities:
         nothing = "frames and pose_steps are both 0 and granularities is empty"
         raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    if data.layout not in ("", *skeletons.LAYOUTS):
+        raise Invalid("data.layout", unknown("unknown skeleton layout", data.layout, skeletons.LAYOUTS))
+    if data.layout and not data.pose_steps and not data.segment_steps:
+        raise Invalid("data.layout", "is the layout of poses, which are not read: leave it out")
     if data.granularities and data.augment.flip:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
@@ -112,7 +117,7 @@ def _check_estimator(recipe: Recipe) -> None:
     name, data = recipe.model.name, recipe.data
     if not data.pose_steps:
         raise Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
-    of_data = ("train_on", "frames", "stride", "parts", "interpolate", "augment", "cache", "balance")
+    of_data = ("train_on", "frames", "stride", "parts", "layout", "interpolate", "augment", "cache", "balance")
     useless: dict[str, tuple[Any, str]] = {f"data.{key}": (data, key) for key in of_data}
     useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():

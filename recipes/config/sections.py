@@ -39,6 +39,8 @@ class Data:
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are read.
         pose_steps: Steps tp of a pose sequence; 0: no poses are read.
+        layout: Skeleton layout that stored poses are mapped onto (:func:`zoo.skeletons.map_joints`), so that estimators
+            and sensors feed the same joints; empty: the stored one.
         interpolate: Interpolate poses between frames.
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
@@ -57,6 +59,7 @@ class Data:
     size: int = _number(224, at_least=1)
     parts: tuple[str, ...] = ("full_body",)
     pose_steps: int = _number(0, at_least=0)
+    layout: str = ""
     interpolate: bool = False
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     augment: augmentation.Augmentation = dataclasses.field(default_factory=augmentation.Augmentation)
@@ -69,14 +72,16 @@ class Data:
         """The :class:`~tfrecords.reading.pipeline.Inputs` of this recipe on a converted dataset."""
         reads_poses = self.pose_steps or self.segment_steps
         framing = records.framing(self.protocol, self.train_on, self.parts[0]) if self.frames else "centre"
-        stored: dict[str, Any] = {"framing": framing}
+        stored: dict[str, Any] = {"framing": framing, "layout": ""}
         if reads_poses or framing == "person":
             stored.update(persons=max(records.persons, 1), layout=records.layout)
+        if reads_poses and self.layout and self.layout != records.layout:
+            stored.update(layout=self.layout, stored_layout=records.layout)
         if self.granularities:
             stored["feature_size"] = records.feature_size
         own: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(pipeline.Inputs)
                if hasattr(self, field.name)}  # fmt: skip
-        return pipeline.Inputs(**own, **stored)
+        return pipeline.Inputs(**{**own, **stored})
 
 
 @dataclasses.dataclass(frozen=True)

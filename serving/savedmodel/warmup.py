@@ -111,7 +111,7 @@ def _record(inputs, noise):
     if inputs.frames:
         jpegs = _jpegs(_pictures(inputs, noise))
         images = {part: jpegs * (inputs.frames // len(jpegs)) for part in inputs.parts}
-    poses = _poses((_frames(inputs), inputs.persons, inputs.joints, 3)) if inputs.pose_steps else None
+    poses = _poses((_frames(inputs), inputs.persons, inputs.stored_joints, 3)) if inputs.pose_steps else None
     if inputs.pose_xy:  # a box of the pictures' own size: pixels of the source are those of the picture
         boxes = {"full_body": [[0.0, 0.0, inputs.size, inputs.size]] * inputs.frames}
     return schema.encode(
@@ -122,7 +122,7 @@ def _record(inputs, noise):
             fps=0.0,
             images=images,
             boxes=boxes,
-            layout=inputs.layout,
+            layout=inputs.stored_layout or inputs.layout,
             pose_xyz=poses,
             pose_xy=abs(poses[..., :2]) * inputs.size / 2 if inputs.pose_xy else None,
         )

@@ -261,7 +261,7 @@ def _load_pictures(record, choice, inputs):
 def _load_pixels(record, choice, inputs):
     """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
-    xy = tf.reshape(tf.gather(record.lists["pose/xy"], frames), [-1, inputs.persons, inputs.joints, 2])
+    xy = _stored_joints(tf.gather(record.lists["pose/xy"], frames), 2, inputs)
     boxes = tf.gather(record.lists["box/full_body"], frames)
     shape = tf.io.extract_jpeg_shape(record.lists["image/full_body"][frames[0]])
     pixels = pictures.pixels_in_window(xy, boxes, shape, choice.window, inputs.size)
@@ -270,13 +270,19 @@ def _load_pixels(record, choice, inputs):
 
 def _load_poses(record, choice, inputs):
     """Feature name -> normalised poses ``[steps, M, J, 3]``."""
-    xyz = tf.reshape(record.lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
+    xyz = _stored_joints(record.lists["pose/xyz"], 3, inputs)
     xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
     xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
     found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}
     for g, steps in choice.segment_steps.items():
         found[f"pose_g{g}"] = tf.gather(xyz, sampling.step_frames(record.num_frames, steps))
     return found
+
+
+def _stored_joints(values, size, inputs):
+    """Stored values ``[T, M * J' * size]`` -> those of the layout that is fed, ``[T, M, J, size]``."""
+    joints = tf.reshape(values, [-1, inputs.persons, inputs.stored_joints, size])
+    return poses.map_joints(joints, inputs.stored_layout or inputs.layout, inputs.layout)
 
 
 def pose_sequence(xyz: tf.Tensor, positions: tf.Tensor, inputs: Inputs) -> tf.Tensor:

@@ -34,6 +34,7 @@ class Inputs:
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
         persons: Persons M in a pose, and around whom pictures of persons are cut.
         layout: Skeleton layout; needed with poses.
+        stored_layout: Layout of the stored poses, which are mapped onto ``layout``; empty: they have that layout.
         normalisation: How poses are normalised.
         interpolate: Poses between two frames are interpolated linearly, so that a sequence of more steps than the clip
             has frames moves evenly; else each step is the pose of a frame.
@@ -58,6 +59,7 @@ class Inputs:
     pose_steps: int = 0
     persons: int = 1
     layout: str = ""
+    stored_layout: str = ""
     normalisation: poses.Normalisation = dataclasses.field(default_factory=poses.Normalisation)
     interpolate: bool = False
     pose_xy: bool = False
@@ -100,9 +102,14 @@ class Inputs:
         return skeletons.get(self.layout).num_joints
 
     @property
+    def stored_joints(self) -> int:
+        """Joints of the stored poses."""
+        return skeletons.get(self.stored_layout or self.layout).num_joints
+
+    @property
     def pose_values(self) -> int:
-        """Values M * J * 3 of one frame's poses; 0 without poses."""
-        return self.persons * self.joints * 3 if self.reads_poses else 0
+        """Values M * J * 3 of one frame's stored poses; 0 without poses."""
+        return self.persons * self.stored_joints * 3 if self.reads_poses else 0
 
     @property
     def reads_poses(self) -> bool:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrecords import manifest, protocols, schema, storage
 from tfrecords.reading import order
 from tfrecords.reading.inputs import Inputs
+from zoo import skeletons
 from zoo.shared.errors import UserError
 
 _FRAMED_CLIPS = 64  # of a split: among so many persons one is found
@@ -206,7 +207,14 @@ class Records:
         if inputs.granularities and inputs.feature_size != self.feature_size:
             sizes = f"of {self.feature_size} values, the model expects {inputs.feature_size}"
             raise UserError(f"{self.directory} has features {sizes}: extract them with the same network")
-        if inputs.reads_poses and inputs.layout != self.layout:
-            raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {inputs.layout}")
+        expected = inputs.stored_layout or inputs.layout
+        if inputs.reads_poses and expected != self.layout:
+            raise UserError(f"{self.directory} has {self.layout or 'no'} skeletons, the model expects {expected}")
+        if inputs.reads_poses and inputs.stored_layout and inputs.layout not in skeletons.targets(self.layout):
+            there = ", ".join(skeletons.targets(self.layout)) or "no other"
+            raise UserError(
+                f"{self.directory} has {self.layout} skeletons, which cannot be mapped onto {inputs.layout}: choose "
+                f"data.layout from {self.layout} (as stored), {there}"
+            )
         if inputs.reads_poses and inputs.persons != self.persons:
             raise UserError(f"{self.directory} has poses of {self.persons} persons, the model expects {inputs.persons}")

@@ -372,3 +372,17 @@ def test_freezing_takes_patterns(tiny):
     wrong = config.load(tiny, ["stages.second.freeze=[lstm_9]"]).stages[1]
     with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'lstm_"):
         models.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)
+
+
+def test_layout_of_the_joints(tiny):
+    recipe = config.load(tiny, ["data.pose_steps=4", "data.layout=lcrnet_13"])
+    inputs = recipe.data.inputs(Records())
+    assert (inputs.layout, inputs.stored_layout, inputs.joints, inputs.stored_joints) == (
+        "lcrnet_13", "kinect_v1_20", 13, 20,
+    )  # fmt: skip
+    same = config.load(tiny, ["data.pose_steps=4", "data.layout=kinect_v1_20"]).data.inputs(Records())
+    assert (same.layout, same.stored_layout) == ("kinect_v1_20", "")
+    with pytest.raises(UserError, match=r"data\.layout: unknown skeleton layout 'lcrnet'"):
+        config.load(tiny, ["data.pose_steps=4", "data.layout=lcrnet"])
+    with pytest.raises(UserError, match=r"data\.layout: is the layout of poses, which are not read"):
+        config.load(tiny, ["data.pose_steps=0", "data.frames=2", "data.layout=lcrnet_13"])

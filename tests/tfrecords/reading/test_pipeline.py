@@ -462,3 +462,15 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
 def test_inputs_that_make_no_sense(values, message):
     with pytest.raises(ValueError, match=message):
         pipeline.Inputs(**values)
+
+
+def test_stored_joints_are_mapped_onto_those_that_are_fed(records):
+    """Poses and pixel coordinates of the layout wanted, from the records of another."""
+    mapped = dataclasses.replace(WITH_XY, layout="lcrnet_13", stored_layout="kinect_v1_20")
+    (stored, _, _), (fed, _, _) = (_evaluate(records, inputs, batch=1)[0] for inputs in (WITH_XY, mapped))
+    expected = poses.map_joints(stored["pose_xy"], "kinect_v1_20", "lcrnet_13")
+    np.testing.assert_allclose(fed["pose_xy"], expected, atol=1e-3)
+    onto = poses.map_joints(stored["pose"], "kinect_v1_20", "lcrnet_13").numpy()
+    np.testing.assert_allclose(np.diff(fed["pose"], axis=1), np.diff(onto, axis=1), atol=1e-4)  # of another origin
+    with pytest.raises(UserError, match=r"cannot be mapped onto coco_17: choose data\.layout from kinect_v1_20"):
+        _evaluate(records, dataclasses.replace(mapped, layout="coco_17"))
