@@ -43,8 +43,10 @@ def _check_data(recipe: Recipe) -> None:
     if not data.frames and not data.pose_steps and not data.granularities:
         nothing = "frames and pose_steps are both 0 and granularities is empty"
         raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
-    if data.skeleton is not None and data.skeleton not in skeletons.LAYOUTS:
-        raise Invalid("data.skeleton", unknown("unknown layout", data.skeleton, skeletons.LAYOUTS))
+    if data.layout is not None and data.layout not in skeletons.LAYOUTS:
+        raise Invalid("data.layout", unknown("unknown skeleton layout", data.layout, skeletons.LAYOUTS))
+    if data.layout and not data.pose_steps and not data.segment_steps:
+        raise Invalid("data.layout", "is the layout of poses, which are not read: leave it out")
     if data.granularities and data.augment.flip:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
@@ -133,7 +135,7 @@ def _check_estimator(recipe: Recipe) -> None:
         "augment",
         "cache",
         "balance",
-        "skeleton",
+        "layout",
         "persons",
     )
     useless: dict[str, tuple[Any, str]] = {f"data.{key}": (data, key) for key in of_data}

@@ -47,8 +47,8 @@ class Data:
         balance: ``classes``: every class comes equally often in training, whatever its number of clips.
         granularities: Numbers of segments whose stored features are read; none: no features are read.
         segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
-        skeleton: Skeleton layout that poses are mapped onto, such as that of the dataset whose trained model is
-            fine-tuned; default: the dataset's.
+        layout: Skeleton layout that poses are mapped onto (:func:`zoo.skeletons.map_joints`), such as that of the
+            dataset whose trained model is fine-tuned, or one that sensors and estimators share; default: the dataset's.
         persons: Persons M in a pose: the dataset's first ones, and absent ones if it has fewer; default: the dataset's.
     """
 
@@ -68,14 +68,14 @@ class Data:
     balance: Literal["none", "classes"] = "none"
     granularities: tuple[int, ...] = ()
     segment_steps: int = _number(0, at_least=0)
-    skeleton: Optional[str] = None
+    layout: Optional[str] = None
     persons: Optional[int] = _number(None, at_least=1)
 
     def inputs(self, records: pipeline.Records) -> pipeline.Inputs:
         """The :class:`~tfrecords.reading.pipeline.Inputs` of this recipe on a converted dataset."""
         reads_poses = self.pose_steps or self.segment_steps
         framing = records.framing(self.protocol, self.train_on, self.parts[0]) if self.frames else "centre"
-        stored: dict[str, Any] = {"framing": framing, "persons": 1}
+        stored: dict[str, Any] = {"framing": framing, "persons": 1, "layout": ""}
         if reads_poses or framing == "person":
             stored.update(persons=max(records.persons, 1), layout=records.layout)
         if reads_poses and records.layout:
@@ -91,14 +91,12 @@ class Data:
         other: dict[str, Any] = {}
         if self.persons not in (None, records.persons):
             other.update(persons=self.persons, stored_persons=records.persons)
-        if self.skeleton not in (None, records.layout):
+        if self.layout not in (None, records.layout):
             known = skeletons.targets(records.layout)
-            if self.skeleton not in known:
+            if self.layout not in known:
                 onto = ", ".join(known) or "no other"
-                raise UserError(
-                    f"data.skeleton: poses of {records.layout} can be mapped onto {onto}, not {self.skeleton}"
-                )
-            other.update(layout=self.skeleton, stored_layout=records.layout)
+                raise UserError(f"data.layout: poses of {records.layout} can be mapped onto {onto}, not {self.layout}")
+            other.update(layout=self.layout, stored_layout=records.layout)
         return other
 
 

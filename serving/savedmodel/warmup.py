@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from serving.savedmodel import signatures
 from tfrecords import schema
+from zoo import skeletons
 
 if TYPE_CHECKING:
     from tensorflow_serving.apis import predict_pb2
@@ -110,10 +111,11 @@ def _record(inputs, noise):
     images, boxes = {}, {}
     if inputs.frames:
         jpegs = _jpegs(_pictures(inputs, noise))
-        images = {part: jpegs * (inputs.frames // len(jpegs)) for part in inputs.parts}
-    poses = _poses((_frames(inputs), inputs.persons, inputs.joints, 3)) if inputs.pose_steps else None
+        images = {inputs.stored_part(part): jpegs * (inputs.frames // len(jpegs)) for part in inputs.parts}
+    persons, layout = inputs.stored_pose
+    poses = _poses((_frames(inputs), persons, skeletons.get(layout).num_joints, 3)) if inputs.pose_steps else None
     if inputs.pose_xy:  # a box of the pictures' own size: pixels of the source are those of the picture
-        boxes = {"full_body": [[0.0, 0.0, inputs.size, inputs.size]] * inputs.frames}
+        boxes = {inputs.stored_part("full_body"): [[0.0, 0.0, inputs.size, inputs.size]] * inputs.frames}
     return schema.encode(
         schema.Clip(
             info=schema.ClipInfo(id="warm_up", label=0),
@@ -122,7 +124,7 @@ def _record(inputs, noise):
             fps=0.0,
             images=images,
             boxes=boxes,
-            layout=inputs.layout,
+            layout=layout,
             pose_xyz=poses,
             pose_xy=abs(poses[..., :2]) * inputs.size / 2 if inputs.pose_xy else None,
         )

@@ -303,7 +303,7 @@ def _as_fed(values, axes, inputs):
     """Stored coordinates ``[T, values]`` as those of the persons and joints that are fed, ``[T, M, J, axes]``."""
     persons, layout = inputs.stored_pose
     values = tf.reshape(values, [-1, persons, skeletons.get(layout).num_joints, axes])[:, : inputs.persons]
-    values = poses.mapped(values, layout, inputs.layout)
+    values = poses.map_joints(values, layout, inputs.layout)
     return tf.pad(values, [[0, 0], [0, max(inputs.persons - persons, 0)], [0, 0], [0, 0]])
 
 

@@ -18,7 +18,7 @@ from zoo.shared import messages
 if TYPE_CHECKING:  # TensorFlow takes seconds to import, and not all who use this module compute
     import tensorflow as tf
 
-REFERENCES = ("clip", "frame")
+REFERENCES = ("clip", "mean", "frame")
 AXES = ("camera", "vertical", "body")
 ORIGINS = ("hip_centre", "root", "spine")
 
@@ -30,23 +30,33 @@ class Normalisation:
     Attributes:
         origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18).
         reference: ``clip``: origin, axes and scale come from the first frame with a person and hold for the whole
-            clip, so that the way a person walks is kept. ``frame``: every frame has its own.
+            clip, so that the way a person walks is kept. ``mean``: they come from the mean pose of the clip's frames,
+            and hold for the whole clip too; a single estimated pose is a poor reference. ``frame``: every frame has
+            its own.
         axes: ``camera``: not rotated. ``vertical``: rotated about the sensor's vertical axis until the hips' line
             lies in the X-Y plane, so that falling still looks different from standing. ``body``: X along
             right hip -> left hip and Y along the spine (PhD20).
         scale: Divide by the length spine base -> spine.
+        depth: Factor of Z: 1 for a sensor's poses. Estimates from pictures are much less sure of the direction towards
+            the camera than of the two others; with ``camera`` axes a factor below 1 reduces its weight.
+
+    Raises:
+        ValueError: A name is unknown, or ``depth`` is not from 0 to 1.
     """
 
     origin: str = "hip_centre"
     reference: str = "clip"
     axes: str = "body"
     scale: bool = True
+    depth: float = 1.0
 
     def __post_init__(self) -> None:
         for field, valid in (("origin", ORIGINS), ("reference", REFERENCES), ("axes", AXES)):
             value = getattr(self, field)
             if value not in valid:
                 raise ValueError(f"pose {field} {value!r} is unknown{messages.nearest(value, valid)}")
+        if not 0 <= self.depth <= 1:
+            raise ValueError(f"pose depth is {self.depth:g}, expected a number from 0 to 1")
 
 
 def present(xyz: tf.Tensor) -> tf.Tensor:
@@ -54,6 +64,40 @@ def present(xyz: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.reduce_any(tf.not_equal(xyz, 0.0), axis=[-2, -1])
+
+
+def map_joints(values: tf.Tensor, source: str, target: str) -> tf.Tensor:
+    """:func:`zoo.skeletons.map_joints` in a TensorFlow graph.
+
+    Args:
+        values: ``[..., J, D]``; a joint of zeros was not measured, and neither is one that it would be needed for. One
+            that is not finite spoils only those that are made of it.
+        source: Name of the layout of ``values``.
+        target: Name of the layout wanted.
+
+    Returns:
+        ``[..., J', D]``.
+
+    Raises:
+        ValueError: There is no map between the two.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> map_joints(tf.ones((8, 1, 33, 3)), "blazepose_33", "coco_17").shape
+        TensorShape([8, 1, 17, 3])
+    """
+    import tensorflow as tf
+
+    if source == target:
+        return values
+    weights = skeletons.map_weights(source, target)  # [J', J]
+    count = np.count_nonzero(weights, axis=1).max()
+    joints = np.argsort(weights == 0, axis=1, kind="stable")[:, :count]  # [J', K]: first those that are used
+    used = np.take_along_axis(weights, joints, axis=1)[..., np.newaxis]  # [J', K, 1]
+    parts = tf.gather(values, joints, axis=-2)  # [..., J', K, D]
+    lost = tf.reduce_all(tf.equal(parts, 0.0), axis=-1, keepdims=True) & (used != 0)
+    sums = tf.reduce_sum(tf.where(used == 0, tf.zeros_like(parts), parts * used), axis=-2)  # [..., J', D]
+    return tf.where(tf.reduce_any(lost, axis=-2), tf.zeros_like(sums), sums)
 
 
 def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
@@ -99,29 +143,6 @@ def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
     return tf.where(lost[..., tf.newaxis], line, xyz)
 
 
-def mapped(values: tf.Tensor, source: str, target: str) -> tf.Tensor:
-    """The joints of one layout from those of another, see :func:`zoo.skeletons.map_joints`.
-
-    Args:
-        values: ``[..., J, D]`` coordinates; an unknown joint (not finite) spoils only those that are made of it.
-        source: Name of their layout.
-        target: Name of the layout wanted.
-
-    Returns:
-        ``[..., J', D]``; a person of zeros stays so.
-    """
-    import tensorflow as tf
-
-    if source == target:
-        return values
-    weights = skeletons.map_weights(source, target)  # [J', J]
-    count = np.count_nonzero(weights, axis=1).max()
-    joints = np.argsort(weights == 0, axis=1, kind="stable")[:, :count]  # [J', K]: first those that are used
-    used = np.take_along_axis(weights, joints, axis=1)
-    terms = tf.gather(values, joints, axis=-2) * used[..., np.newaxis]  # [..., J', K, D]
-    return tf.reduce_sum(tf.where(used[..., np.newaxis] == 0, tf.zeros_like(terms), terms), axis=-2)
-
-
 def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None = None) -> tf.Tensor:
     """Normalises the poses of one clip.
 
@@ -152,6 +173,9 @@ def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None =
     if normalisation.reference == "clip":
         first = tf.argmax(tf.cast(tf.reduce_any(there, axis=1), tf.int32))  # first frame with a person
         body = body[first][tf.newaxis]  # [1, J, 3]: broadcasts over the frames
+    elif normalisation.reference == "mean":
+        frames = tf.reduce_sum(tf.cast(tf.reduce_any(there, axis=1), tf.float32))
+        body = tf.math.divide_no_nan(tf.reduce_sum(body, axis=0, keepdims=True), frames)  # absent persons are zeros
 
     def point(joints):
         return tf.reduce_mean(tf.gather(body, joints, axis=1), axis=1)  # [T or 1, 3]
@@ -169,6 +193,8 @@ def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None =
     if normalisation.scale:
         length = tf.norm(spine - spine_base, axis=-1)  # [T or 1]
         out = tf.math.divide_no_nan(out, length[:, tf.newaxis, tf.newaxis, tf.newaxis])
+    if normalisation.depth != 1:
+        out = out * tf.constant([1.0, 1.0, normalisation.depth])
     return tf.where(there[:, :, tf.newaxis, tf.newaxis], out, tf.zeros_like(out))
 
 

@@ -217,7 +217,11 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("data.augment.hue=0.6", ["data.augment: hue is 0.6, expected a number from 0 to 0.5"]),
         ("data.augment.temporal_jitter=2", ["data.augment.temporal_jitter: expected true or false"]),
         ("data.parts=full_body", ["data.parts: expected a list of text"]),
-        ("data.skeleton=kinect_v2", ["data.skeleton: unknown layout", "did you mean 'kinect_v2_25'"]),
+        ("data.layout=kinect_v2", ["data.layout: unknown skeleton layout", "did you mean 'kinect_v2_25'"]),
+        (
+            "data={dataset: synthetic, protocol: cv, frames: 2, layout: nite_15}",
+            ["data.layout: is the layout of poses, which"],
+        ),
         ("data.persons=0", ["data.persons: expected a number at least 1"]),
         ("data.dataset=synthetc", ["data.dataset", "did you mean 'synthetic'"]),
         ("data.normalisation.axes=bodi", ["data.normalisation", "did you mean 'body'"]),
@@ -437,14 +441,14 @@ def test_video_without_frames_of_its_own_has_those_of_the_pose_steps(tiny):
 
 def test_poses_as_another_dataset_has_them(tiny):
     """What fine-tuning of another dataset's model needs: its layout and its number of persons."""
-    recipe = config.load(tiny, ["data.skeleton=kinect_v2_25", "data.persons=2"])
+    recipe = config.load(tiny, ["data.layout=kinect_v2_25", "data.persons=2"])
     model, fed = models.build_model(recipe, recipe.stages[0], Records)
     assert tuple(model.input["pose"].shape) == (None, 3, 2, 25, 3)
     assert (fed.layout, fed.persons, fed.stored_pose) == ("kinect_v2_25", 2, (1, "kinect_v1_20"))
-    same = config.load(tiny, ["data.skeleton=kinect_v1_20", "data.persons=1"]).data.inputs(Records)
+    same = config.load(tiny, ["data.layout=kinect_v1_20", "data.persons=1"]).data.inputs(Records)
     assert same == config.load(tiny).data.inputs(Records)
-    with pytest.raises(UserError, match=r"data\.skeleton: poses of kinect_v1_20 can be mapped onto .*, not coco_17"):
-        models.build_model(config.load(tiny, ["data.skeleton=coco_17"]), recipe.stages[0], Records)
+    with pytest.raises(UserError, match=r"data\.layout: poses of kinect_v1_20 can be mapped onto .*, not coco_17"):
+        models.build_model(config.load(tiny, ["data.layout=coco_17"]), recipe.stages[0], Records)
 
 
 def test_whole_pictures_are_for_networks_that_are_convolutional_in_space():

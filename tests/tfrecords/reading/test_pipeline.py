@@ -395,7 +395,7 @@ def test_an_unknown_joint_spoils_only_what_is_mapped_from_it():
     values = np.random.default_rng(0).normal(size=(2, 20, 2)).astype("float32")
     values[0, 7] = np.nan
     expected = skeletons.map_joints(values, "kinect_v1_20", "kinect_v2_25")
-    np.testing.assert_allclose(poses.mapped(values, "kinect_v1_20", "kinect_v2_25"), expected, atol=1e-5)
+    np.testing.assert_allclose(poses.map_joints(values, "kinect_v1_20", "kinect_v2_25"), expected, atol=1e-5)
 
 
 def test_pixel_coordinates_that_no_record_has(tmp_path):

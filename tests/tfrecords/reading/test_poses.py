@@ -35,7 +35,7 @@ def test_body_axes(layout, reference):
     """Hip centre at the origin, right hip -> left hip along +X, the spine in the X-Y plane, its length 1."""
     joints = skeletons.get(layout)
     out = poses.normalise(_random_poses(layout), layout, poses.Normalisation(reference=reference)).numpy()
-    frames = out[:1, 0] if reference == "clip" else out[:, 0]
+    frames = {"clip": out[:1, 0], "mean": out[:, 0].mean(axis=0, keepdims=True), "frame": out[:, 0]}[reference]
     np.testing.assert_allclose(_point(frames, joints.hip_centre), 0, atol=1e-5)
     across = frames[:, joints.left_hip] - frames[:, joints.right_hip]
     assert (across[:, 0] > 0).all()
@@ -123,3 +123,23 @@ def test_a_joint_that_is_zero_in_all_frames_stays():
     xyz = np.ones((4, 1, 3, 3), np.float32)
     xyz[:, 0, 1] = 0  # such as the origin of coordinates that are relative to it
     np.testing.assert_array_equal(poses.fill_lost_joints(xyz), xyz)
+
+
+def test_depth_weighs_less():
+    xyz = _random_poses("coco_17")
+    whole, flat = (
+        poses.normalise(xyz, "coco_17", poses.Normalisation(axes="camera", depth=depth)).numpy() for depth in (1, 0.25)
+    )
+    np.testing.assert_allclose(flat, whole * np.float32([1, 1, 0.25]), rtol=1e-6)
+    with pytest.raises(ValueError, match="depth is 2, expected a number from 0 to 1"):
+        poses.Normalisation(depth=2)
+
+
+@pytest.mark.parametrize("target", skeletons.targets("blazepose_33"))
+def test_joints_are_mapped_as_conversion_maps_them(target):
+    xyz = _random_poses("blazepose_33")
+    xyz[2, 1] = 0  # an absent person
+    xyz[3, 0, [0, 7, 15]] = 0  # nose, left ear and left wrist were not measured
+    known = np.float32(xyz != 0)[..., 0]
+    expected = persons.onto(persons.Poses(xyz, known, None), "blazepose_33", target).xyz
+    np.testing.assert_allclose(poses.map_joints(xyz, "blazepose_33", target), expected, atol=1e-5)
