@@ -320,7 +320,7 @@ def evaluation(
 
         def size(features, *_):
             height, width = tf.unstack(tf.shape(features[name], tf.int64)[1:3])
-            return height << 32 | width
+            return height * 2**32 + width
 
         return data.group_by_window(size, lambda _, views: views.batch(batch), batch).prefetch(tf.data.AUTOTUNE)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
