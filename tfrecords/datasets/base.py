@@ -304,10 +304,10 @@ class VideoSource(Source):
         """
         if poses is None or poses.xy is None:
             whole = np.array([crops.whole_box(recording.width, recording.height)])
-            image = {skeletons.FULL_IMAGE: np.array([(0, 0, recording.width, recording.height)])}
+            image = np.array([(0, 0, recording.width, recording.height)])
             if poses is not None and not {"full_body", skeletons.FULL_IMAGE}.issuperset(self.parts):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
-            return {part: image.get(part, whole) for part in self.parts}
+            return {part: image if part == skeletons.FULL_IMAGE else whole for part in self.parts}
         return crops.part_boxes(
             poses.xy,
             poses.confidence > 0,
