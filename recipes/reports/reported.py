@@ -69,9 +69,9 @@ def figures(recipe: Recipe, protocol: str, split: str = "test", basis: Mapping[s
     """
     if split != "test":
         return []
-    method = recipe.model.name
     key = reported_key(recipe.data.dataset, protocol)
-    facts = {**_facts(recipe), **(basis_of(recipe) if basis is None else basis)}
+    basis = basis_of(recipe) if basis is None else basis
+    method, facts = _method(recipe.model.name, basis), {**_facts(recipe), **basis}
     found = [Figure(name, percent, Row({key: percent})) for name, percent in OTHERS_REPORTED.get(key, {}).items()]
     for name in _methods():
         for row in registry.reported(name):
@@ -110,6 +110,11 @@ def basis_of(recipe: Recipe, manifest: Mapping[str, Any] | None = None) -> dict[
 
 def _methods() -> tuple[str, ...]:
     return (*registry.list_models(), *registry.ESTIMATORS)
+
+
+def _method(model: str, basis: Mapping[str, Any]) -> str:
+    """The model; the product of a temporal model's scores and its base model's is ``global``."""
+    return "global" if model == f"temporal x {basis.get('base_model')}" else model
 
 
 def _facts(recipe: Recipe) -> dict[str, Any]:

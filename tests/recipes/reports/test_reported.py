@@ -1,5 +1,7 @@
 """Which of the papers' figures stand beside a run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,8 @@ def test_the_row_of_the_network_whose_features_are_read():
     assert own == "96.2% (features of VPN), 95.5% (features of VPN, another table, PhD20)"
     unknown = reported.figures(recipe, "cv")  # which network, only the data show
     assert (tables.own_figures(unknown), sum(figure.possible for figure in unknown)) == ("-", 5)
+    fused = dataclasses.replace(recipe, model=config.Model("temporal x vpn"))
+    assert tables.own_figures(reported.figures(fused, "cv", basis=basis)) == "96.5% (with VPN)"
     end_to_end = config.load("temporal_nucla", ["model.backbone=i3d"])
     assert tables.own_figures(reported.figures(end_to_end, "v3_12")) == "89.5% (features of I3D)"
 
