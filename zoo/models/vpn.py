@@ -248,7 +248,7 @@ def pose_features(pose: tf.Tensor, layout: str, filters: int = 64) -> tf.Tensor:
             when={"backbone": "i3d"},
         ),
         Row({"ntu60/cs": 95.5, "ntu60/cv": 98.0}, of="3D ResNeXt-101", when={"backbone": "resnext3d101"}),
-        Row({"nucla/v3_12": 93.5}, of="after NTU-60", when={"backbone": "i3d", "pretrained_on": "ntu60"}),
+        Row({"nucla/v3_12": 93.5}, of="after NTU-60", when={"backbone": "i3d"}),
     ],
 )
 def vpn(
