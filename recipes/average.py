@@ -56,7 +56,7 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
             of the others' cross-validation, or a run that was not evaluated.
     """
     from recipes import run_directory
-    from recipes.reports import tables
+    from recipes.reports import reported, tables
 
     runs = [run_directory.RunDirectory(path) for path in paths]
     _check(runs)
@@ -79,9 +79,9 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     unposed = sum(metrics.get("abstained", 0) for metrics in measured.values())
     if unposed:
         lines.append(f"{unposed} clips without a pose count as wrong")
-    reported = tables.reported(dataset, protocol).get(recipe.model.name) if split == "test" and folds else None
-    if reported is not None:
-        lines.append(f"reported by its paper, mean over {len(folds)} folds: {reported:.1f}%")
+    papers = tables.own_figures(reported.figures(recipe, protocol, split)) if folds else "-"
+    if papers != "-":
+        lines.append(f"reported by its paper, mean over {len(folds)} folds: {papers}")
     return "\n".join(lines)
 
 

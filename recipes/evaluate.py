@@ -157,7 +157,7 @@ def evaluate(
     for name, metrics in of_stages.items():
         if tables.abstained(metrics):
             print(f"stage {name} alone: {tables.abstained(metrics)}")
-    print(tables.comparison(scored.recipe, protocol, split, scored.metrics, of_stages))
+    print(tables.comparison(scored.recipe, protocol, split, scored.metrics, of_stages, scored.basis))
     if gains is not None and compared_rows is not None:
         other = sum(int(row["correct"]) for row in compared_rows) / len(compared_rows)
         print(f"top-1 of {summary['compared_with']}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
@@ -183,6 +183,13 @@ class _Scored:
     @property
     def folder(self) -> pathlib.Path:
         return self.run.path / "evaluation" / self.name
+
+    @property
+    def basis(self) -> dict[str, Any]:
+        """What the run is based on besides its options, which decides the papers' figures beside its own."""
+        from recipes.reports import reported
+
+        return reported.basis_of(self.recipe, self.records.manifest)
 
     @property
     def title(self) -> str:
@@ -248,7 +255,7 @@ def _write(scored: _Scored, rows: list[dict], summary: dict[str, Any], pictures:
         plots.plot_curves(run.path / "curves.png", run.history)
         pictures["curves"] = [(run.path / "curves.png", "Loss, accuracy and learning rate of every stage.")]
     summary = {
-        **tables.summary(scored.recipe, scored.protocol, scored.split, labels, metrics),
+        **tables.summary(scored.recipe, scored.protocol, scored.split, labels, metrics, scored.basis),
         "manifest_sha256": scored.records.sha256,
         "confused_pairs": pairs,
         **summary,

@@ -123,9 +123,9 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
         "manifest_sha256": environment["data"]["manifest_sha256"],
         "log": _log(run.history, recipe),
     }
-    kept = ("protocol", "clips", "top1", "mean_class_accuracy", "top5")
+    kept = ("protocol", "clips", "top1", "mean_class_accuracy", "top5", "abstained", "basis")
     metrics = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    return [{**common, **{key: values[key] for key in (*kept, "abstained") if key in values}} for values in metrics]
+    return [{**common, **{key: values[key] for key in kept if key in values}} for values in metrics]
 
 
 def without_folders(value: Any) -> Any:

@@ -249,17 +249,20 @@ def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strat
 def _list() -> str:
     """The table of ``--list``."""
     from recipes import config
-    from recipes.reports import tables
+    from recipes.reports import reported, tables
 
     rows = []
     for name in config.names():
         recipe = config.load(name)
         key = f"{recipe.data.dataset}/{recipe.data.protocol}"
-        reported = tables.reported(recipe.data.dataset, recipe.data.protocol).get(recipe.model.name)
         trained = ", ".join(f"{stage.name} ({stage.epochs} epochs)" for stage in recipe.stages) or "-"
         note = tables.mean_note(recipe.data.dataset, recipe.data.protocol)
-        papers = "-" if reported is None else f"{reported:.1f} %{note}"
-        rows.append([name, recipe.model.name, key, papers, trained])
+        figures = reported.figures(recipe, recipe.data.protocol)
+        papers = tables.own_figures(figures)
+        possible = sorted((figure for figure in figures if figure.possible), key=lambda figure: figure.percent)
+        if papers == "-" and possible:  # which one, the data decide: features of one network or another
+            papers = f"{possible[0].bare} to {possible[-1].bare}"
+        rows.append([name, recipe.model.name, key, papers if papers == "-" else papers + note, trained])
     return tables.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)
 
 

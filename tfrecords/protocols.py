@@ -132,7 +132,7 @@ PROTOCOLS = {
         "cs1": _cross_subject(_NTU120_TRAIN, "train 53 of 106 subjects, test the others"),
         "cs2": Protocol("train even setups, test odd setups", lambda c: c.setup % 2 == 0, lambda c: c.setup % 2 == 1),
     },
-    # Das et al., ICCV 2019, section 4; the authors' lists take subjects 19 and 25 for the validation of cs. The
+    # Das et al., ICCV 2019, section 3.1; the authors' lists take subjects 19 and 25 for the validation of cs. The
     # cross-view protocols have 19 of the 31 activities, and one camera for validation.
     "smarthome": {
         "cs": dataclasses.replace(
@@ -160,7 +160,7 @@ PROTOCOLS = {
     },
     "cad60": _leave_one_out((1, 2, 3, 4)),
     "cad120": _leave_one_out((1, 3, 4, 5)),
-    # Baradel et al., BMVC 2018, section 4, train on odd subjects; PhD20 leaves one subject out.
+    # Baradel et al., BMVC 2018, train on odd subjects; PhD20 leaves one subject out.
     "msr_daily": {
         **_leave_one_out(range(1, 11)),
         "odd_even": _cross_subject(range(1, 11, 2), "train odd subjects, test even subjects"),

@@ -52,7 +52,7 @@ def _description(name: str) -> str:
     )
     facts = {
         "paper": known["paper"],
-        "reported": ", ".join(f"{key} {figure:.1f} %" for key, figure in known["reported"].items()) or "-",
+        "reported": _reported(name),
         "inputs": _inputs(known),
         "parameters": f"{total} for 60 classes; {headless} without the classifier; {inference} in inference",
         "cost": f"{known['gmacs']:.2f} GMACs and {known['activation_bytes'] / 2**20:.1f} MiB of activations per clip",
@@ -63,6 +63,17 @@ def _description(name: str) -> str:
     return "\n".join(
         [*lines, "  options", *(f"    {key:{width}} = {value!r}" for key, value in known["options"].items())]
     )
+
+
+def _reported(name: str) -> str:
+    """All rows of the papers, not only that of the default options; a line each."""
+    from zoo import papers, registry
+
+    lines = []
+    for row in registry.reported(name):
+        figures = ", ".join(f"{key} {papers.percent(figure)} %" for key, figure in row.figures.items())
+        lines.append(f"{row.note}: {figures}" if row.note else figures)
+    return f"\n{' ' * 14}".join(lines) or "-"
 
 
 def _inputs(known: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import papers, registry
 from zoo.attention import attention_names
 from zoo.checks import WeightsError, ZooError
 
@@ -88,9 +88,10 @@ def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, An
         **chosen: Options for which parameters, cost and input shapes are given.
 
     Returns:
-        A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent by
-        ``<dataset>/<protocol>``), ``options`` (with defaults), ``inputs`` (shapes without batch), ``parameters``
-        (batch-normalisation statistics included), ``parameters_without_head`` (without the classifier),
+        A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent with these
+        options, by ``<dataset>/<protocol>`` and what else they depend on), ``options`` (with defaults), ``inputs``
+        (shapes without batch), ``parameters`` (batch-normalisation statistics included), ``parameters_without_head``
+        (without the classifier),
         ``parameters_in_inference`` (without what only the training loss depends on), ``gmacs`` (10^9
         multiply-accumulates for one clip), ``activation_bytes`` (of all layers for one clip, float32), ``attention``
         (names of attention layers).
@@ -110,7 +111,7 @@ def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, An
         "name": name,
         "summary": (inspect.getdoc(entry.builder) or name).splitlines()[0],
         "paper": entry.paper,
-        "reported": dict(entry.reported),
+        "reported": papers.figures(entry.reported, registry.facts(name, chosen)),
         "options": registry.options(name),
         "inputs": {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()},
         "parameters": complexity.parameters(model),

@@ -158,7 +158,7 @@ class Dropout(tf.keras.layers.Layer):
 
 @_serializable
 class PoseScores(tf.keras.layers.Layer):
-    """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equations 1 and 2).
+    """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equation 1).
 
     Scores stay float32 under mixed precision: attention needs few of them, and exactly. They start at zero, that is
     with equal attention (PhD20 algorithms 1 to 4).
@@ -216,9 +216,9 @@ class PoseScores(tf.keras.layers.Layer):
 
 @_serializable
 class AttentionMap(tf.keras.layers.Layer):
-    """Sigmoid or softmax of attention scores, in the shape of the feature map (ICCV19 equations 3 and 4).
+    """Sigmoid or softmax of attention scores, in the shape of the feature map (ICCV19 equation 2).
 
-    The training loss gains ``regularization`` times a sum over the map, averaged over the batch (ICCV19 equation 7): of
+    The training loss gains ``regularization`` times a sum over the map, averaged over the batch (ICCV19 equation 4): of
     its squares for ``sigmoid``, so that not all of the map is attended to; of ``(1 - weight)^2`` for ``softmax``, so
     that not only one step is.
 
@@ -372,7 +372,7 @@ class AllStepsLogits(tf.keras.layers.Layer):
 
 @_serializable
 class PartAggregation(tf.keras.layers.Layer):
-    """Feature maps of body parts, weighted by part attention and joined (WACV19 equation 5).
+    """Feature maps of body parts, weighted by part attention and joined (WACV19 equation 4).
 
     Args:
         mode: ``"sum"`` or ``"concat"`` (along the channels).
@@ -586,7 +586,7 @@ class GroupedConv3D(tf.keras.layers.Layer):
 
 @_serializable
 class L2Norm(tf.keras.regularizers.Regularizer):
-    """A penalty on the norm ||W||_2 of a weight, not on its square (WACV19 equation 8).
+    """A penalty on the norm ||W||_2 of a weight, not on its square (WACV19 equation 5).
 
     Args:
         weight: Weight of the penalty in the training loss.

@@ -1,4 +1,10 @@
-"""The papers of the methods, and figures that they compare themselves with."""
+"""The papers of the methods, what a row of their tables is, and figures that they compare themselves with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
 
 PAPERS: dict[str, str] = {
     "LRCN15": "Donahue et al. Long-term recurrent convolutional networks for visual recognition. CVPR 2015",
@@ -15,7 +21,89 @@ PAPERS: dict[str, str] = {
     "ECCV20": "Das, Sharma, Dai, Bremond, Thonnat. VPN: learning video-pose embedding. ECCV 2020",
     "PhD20": "Das. Spatio-temporal attention mechanisms for activity recognition. PhD thesis, 2020",
 }
-"""Key -> citation. Docstrings name the papers by these keys, such as ``ICCV19 section 4``."""
+"""Key -> citation. Docstrings name the papers by these keys, such as ``ICCV19 table 5``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a paper's table: accuracies of a method in one configuration.
+
+    Attributes:
+        figures: Accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+        of: What tells this row from the method's other rows, such as ``3D ResNeXt-101``.
+        when: What a run must have for the figures to be of its kind: values of the model's options, ``base_model`` (the
+            network whose features are read) and ``pretrained_on`` (another dataset that the weights were trained on
+            first, or ``None``). ``None``: no model of the zoo is it; the row only stands beside the others.
+        source: Key of the paper in :data:`PAPERS`, where it is not the obvious one.
+
+    Example:
+        >>> row = Row({"ntu60/cs": 95.5}, of="3D ResNeXt-101", when={"backbone": "resnext3d101"})
+        >>> row.holds({"backbone": "resnext3d101"}), row.holds({"backbone": "i3d"}), row.holds({})
+        (True, False, False)
+        >>> row.may_hold({"backbone": "i3d"}), row.may_hold({})
+        (False, True)
+    """
+
+    figures: Mapping[str, float]
+    of: str = ""
+    when: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.source and self.source not in PAPERS:
+            raise ValueError(f"source {self.source!r} is no key of zoo.papers.PAPERS")
+
+    @property
+    def note(self) -> str:
+        """``of`` and ``source`` in one, each where there is one."""
+        return ", ".join(filter(None, (self.of, self.source)))
+
+    def noted(self, text: str) -> str:
+        """A name or a figure with the note in brackets: ``vpn (3D ResNeXt-101)``."""
+        return f"{text} ({self.note})" if self.note else text
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the row is of a run of which these facts are known."""
+        return self.when is not None and all(key in facts and facts[key] == value for key, value in self.when.items())
+
+    def may_hold(self, facts: Mapping[str, Any]) -> bool:
+        """Whether no known fact speaks against it."""
+        return self.when is not None and all(facts.get(key, value) == value for key, value in self.when.items())
+
+
+Reported = Union[Mapping[str, float], Sequence[Row]]
+"""What a method's papers report: rows, or the figures of a single row that needs no condition."""
+
+
+def rows(reported: Reported) -> tuple[Row, ...]:
+    """The rows of what a method's papers report."""
+    if isinstance(reported, Mapping):
+        return (Row(dict(reported)),) if reported else ()
+    return tuple(reported)
+
+
+def percent(figure: float) -> str:
+    """A figure with as many decimals as its paper gives it.
+
+    Example:
+        >>> percent(84.95), percent(89.0)
+        ('84.95', '89.0')
+    """
+    return f"{figure:.2f}".removesuffix("0")
+
+
+def figures(rows: Sequence[Row], facts: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """``"<dataset>/<protocol> (note)"`` -> percent, of the rows that no known fact speaks against; default: of all.
+
+    Example:
+        >>> figures([Row({"nucla/v3_12": 86.0}), Row({"nucla/v3_12": 88.8}, of="after NTU-60")])
+        {'nucla/v3_12': 86.0, 'nucla/v3_12 (after NTU-60)': 88.8}
+    """
+    chosen = [row for row in rows if facts is None or row.may_hold(facts)]
+    return {row.noted(key): figure for row in chosen for key, figure in row.figures.items()}
+
+
+_LATER = "poses only, streams fused, epoch chosen on the test view"
 
 OTHERS_REPORTED: dict[str, dict[str, float]] = {
     "nucla/v3_12": {
@@ -23,6 +111,12 @@ OTHERS_REPORTED: dict[str, dict[str, float]] = {
         "view-invariant representation (poses only)": 86.1,
         "ensemble TS-LSTM (poses only)": 89.2,
         "SGN (poses only)": 92.5,
+        f"CTR-GCN ({_LATER})": 96.5,
+        f"InfoGCN ({_LATER})": 97.0,
+        f"HD-GCN ({_LATER})": 97.2,
+        f"SkateFormer ({_LATER})": 98.3,
     },
 }
-"""``<dataset>/<protocol>`` -> accuracies in percent that the papers quote of methods not in this zoo."""
+"""``<dataset>/<protocol>`` -> accuracies in percent that papers report of methods not in this zoo.
+
+The last four fuse four to six streams, and their public code keeps the epoch that is best on the test view."""

@@ -15,9 +15,9 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from zoo import models
+from zoo import models, papers
 from zoo.checks import ZooError, option_hints
-from zoo.papers import PAPERS
+from zoo.papers import PAPERS, Reported, Row
 from zoo.shared import messages
 
 ESTIMATORS: dict[str, str] = {"two_level_fusion": "zoo.fusion.TwoLevelFusion"}
@@ -35,7 +35,7 @@ class Entry:
         name: The model's name.
         builder: The function that builds it.
         paper: Citation of its paper.
-        reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+        reported: The rows of the papers' tables.
         renamed: Former name -> name, of its options.
         unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
             default.
@@ -44,7 +44,7 @@ class Entry:
     name: str
     builder: Callable[..., Any]
     paper: str
-    reported: dict[str, float]
+    reported: tuple[Row, ...]
     renamed: dict[str, str]
     unstated: dict[str, Any]
 
@@ -52,7 +52,7 @@ class Entry:
 def register(
     *,
     paper: str,
-    reported: Mapping[str, float] | None = None,
+    reported: Reported = (),
     renamed: Mapping[str, str] | None = None,
     unstated: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable], Callable]:
@@ -60,7 +60,8 @@ def register(
 
     Args:
         paper: Key of the paper in :data:`zoo.papers.PAPERS`, or its citation.
-        reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
+        reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``, or several
+            :class:`zoo.papers.Row` where they differ between configurations.
         renamed: Former name -> name, of options that were renamed; the former names stay valid.
         unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
             default.
@@ -80,7 +81,9 @@ def register(
             raise ValueError(f"the builder {builder.__name__} is in {file}.py, expected in {builder.__name__}.py")
         name = _model_name(file)
         citation = PAPERS.get(paper, paper)
-        _entries[name] = Entry(name, builder, citation, dict(reported or {}), dict(renamed or {}), dict(unstated or {}))
+        _entries[name] = Entry(
+            name, builder, citation, papers.rows(reported), dict(renamed or {}), dict(unstated or {})
+        )
         return builder
 
     return decorator
@@ -117,9 +120,28 @@ def estimator(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
-def reported(name: str) -> dict[str, float]:
-    """The papers' accuracies in percent of a model or estimator: ``{"<dataset>/<protocol>": figure}``."""
+def reported(name: str) -> tuple[Row, ...]:
+    """The rows that papers report of a model or estimator."""
     return estimator(name).reported if name in ESTIMATORS else get(name).reported  # type: ignore[attr-defined]
+
+
+def facts(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What the conditions of :func:`reported` are compared with, as far as it follows from options.
+
+    Args:
+        name: The name of a model or an estimator.
+        chosen: Option -> value; the others have their defaults.
+
+    Example:
+        >>> facts("temporal", {"backbone": "i3d"})["base_model"]
+        'i3d'
+    """
+    if name in ESTIMATORS:
+        return estimator(name).from_options(**chosen).get_params()  # type: ignore[attr-defined]
+    known = {**options(name), **current_options(name, chosen)[0]}
+    if known.get("backbone"):
+        known.setdefault("base_model", known["backbone"])
+    return known
 
 
 def options(name: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from recipes.reports import tables
+from recipes.reports import reported, tables
 from zoo import registry
-from zoo.papers import PAPERS
+from zoo.papers import PAPERS, percent
 
 INDEX = "README.md"
 CLASSES = 60  # number of classes of the models whose parameters are counted: that of NTU RGB+D 60
@@ -81,7 +81,7 @@ def _index(methods: Sequence[str], results: dict[str, Any]) -> str:
     return f"""# Model cards
 
 One page per method: what its papers report, and what was reproduced with this zoo. Each page gives the commands of the
-reproduced figures.
+reproduced figures. [What differs from the papers, and why](../differences.md).
 
 {_table(columns, rows)}
 
@@ -138,21 +138,26 @@ def _groups(runs: list[dict]) -> list[list[dict]]:
 
 def _figures(name, groups):
     """Reported and reproduced figures side by side."""
-    keys = {f"{group[0]['dataset']}/{group[0]['protocol']}" for group in groups}
-    covered = {tables.reported_key(*key.split("/")) for key in keys}
-    figures = registry.reported(name)
-    rows = []
-    for key in sorted(keys | (set(figures) - covered)):
-        of = key.split("/")
-        reported = figures.get(tables.reported_key(*of))
-        papers = "-" if reported is None else f"{reported:.1f}{tables.mean_note(*of)}"
-        first = [f"{key}{tables.fold_note(*of)}", papers]
-        own = [group for group in groups if f"{group[0]['dataset']}/{group[0]['protocol']}" == key]
-        rows += [[*first, _spread(g, "top1"), _spread(g, "mean_class_accuracy"), _seeds(g)] for g in own] or [
-            [*first, _NOT_RUN, _NOT_RUN, "-"]
-        ]
-    if not rows:
+    lines = []
+    beside = set()  # the papers' figures that stand beside a run
+    for group in groups:
+        run = group[0]
+        of = run["dataset"], run["protocol"]
+        key = reported.reported_key(*of)
+        options = {option: value for option, value in run["resolved"]["model"].items() if option != "name"}
+        facts = {**registry.facts(name, options), **run.get("basis", {})}
+        found = [row for row in registry.reported(name) if key in row.figures and row.holds(facts)]
+        beside |= {(key, row.note) for row in found}
+        papers = ", ".join(row.noted(percent(row.figures[key])) for row in found)
+        first = [f"{'/'.join(of)}{tables.fold_note(*of)}", f"{papers}{tables.mean_note(*of)}" if papers else "-"]
+        lines.append([*first, _spread(group, "top1"), _spread(group, "mean_class_accuracy"), _seeds(group)])
+    for row in registry.reported(name):
+        for key, figure in row.figures.items():
+            if (key, row.note) not in beside:
+                lines.append([key, row.noted(percent(figure)), _NOT_RUN, _NOT_RUN, "-"])
+    if not lines:
         return "The papers report no accuracy of this method, and none was measured."
+    rows = sorted(lines, key=lambda line: line[0])
     columns = ["dataset/protocol", "reported", "reproduced, top-1", "reproduced, mean per class", "seeds"]
     return _table(columns, rows)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recipes.reports import tables
+from recipes.reports import reported, tables
 
 if TYPE_CHECKING:
     from recipes.config import Recipe
@@ -91,13 +91,12 @@ def _section(heading, content):
 def _figures(recipe, summary):
     """This run's figures, and those of the papers in a column that says so."""
     own = {key: f"{summary[key]:.1%}" for key in ("top1", "mean_class_accuracy", "top5")}
-    reported, model = summary["reported_percent"], recipe.model.name
-    papers = {name: f"{figure:.1f}%" for name, figure in reported.items()}
+    papers = reported.figures(recipe, summary["protocol"], summary["split"], summary["basis"])
     of = summary["dataset"], summary["protocol"]
     source = f"reported by its paper{tables.mean_note(*of)}, not measured here"
     columns = ("method", "top-1", "mean per class", "top-5", source)
-    lines = [(f"{model}, this run", *own.values(), papers.pop(model, "-"))]
-    lines += [(name, "", "", "", figure) for name, figure in papers.items()]
+    lines = [(f"{recipe.model.name}, this run", *own.values(), tables.own_figures(papers))]
+    lines += [(figure.name, "", "", "", figure.bare) for figure in reported.others(papers)]
     protocol = f"{summary['protocol']}{tables.fold_note(*of)}"
     measured = f"{summary['dataset']}, protocol {protocol}, {summary['split']}: {summary['clips']} clips."
     if summary.get("abstained"):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recipes.reports import reported
 from tfrecords import protocols
-from zoo import registry
-from zoo.papers import OTHERS_REPORTED
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
     from recipes.config import Recipe
+    from recipes.reports.reported import Figure
     from recipes.reports.scoring import Metrics
     from recipes.run_directory import RunDirectory
 
@@ -33,11 +33,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def reported_key(dataset: str, protocol: str) -> str:
-    """``<dataset>/<protocol>`` of the registry, which has means over subjects or folds, without their number."""
-    return f"{dataset}/{protocol.partition('_')[0] if protocols.folds(dataset, protocol) else protocol}"
-
-
 def fold_note(dataset: str, protocol: str) -> str:
     """`` (one of 5 folds)`` after the name of a protocol over whose like papers report the mean, else nothing."""
     folds = protocols.folds(dataset, protocol)
@@ -50,20 +45,18 @@ def mean_note(dataset: str, protocol: str) -> str:
     return f" (mean of {len(folds)} folds)" if folds else ""
 
 
-def reported(dataset: str, protocol: str) -> dict[str, float]:
-    """Method -> accuracy in percent that its paper reports for the test split of a protocol, ascending.
-
-    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them, and
-    :func:`mean_note` says so.
-    """
-    key = reported_key(dataset, protocol)
-    figures = {name: registry.reported(name).get(key) for name in (*registry.list_models(), *registry.ESTIMATORS)}
-    figures.update(OTHERS_REPORTED.get(key, {}))
-    return dict(sorted(((n, f) for n, f in figures.items() if f is not None), key=lambda item: item[1]))
+def own_figures(figures: Sequence[Figure]) -> str:
+    """The papers' figures of the run's own kind in words, ``54.2%, 54.0% (PhD20)``; ``-`` where there is none."""
+    return ", ".join(figure.text for figure in figures if figure.own) or "-"
 
 
 def comparison(
-    recipe: Recipe, protocol: str, split: str, metrics: Metrics, stages: Mapping[str, Metrics] | None = None
+    recipe: Recipe,
+    protocol: str,
+    split: str,
+    metrics: Metrics,
+    stages: Mapping[str, Metrics] | None = None,
+    basis: Mapping[str, Any] | None = None,
 ) -> str:
     """A table of this run's figures and those the zoo's papers report for the same dataset and protocol.
 
@@ -73,22 +66,25 @@ def comparison(
         split: The split that was evaluated; papers report on ``test``.
         metrics: The :class:`recipes.reports.scoring.Metrics`.
         stages: Earlier stages, whose own models stand below the run's, and their metrics.
+        basis: What the run is based on besides its options, see :func:`recipes.reports.reported.basis_of`.
 
     Returns:
         Text. The papers' figures stand in a column of their own: they were not measured here. A last line states
-        where no paper reports one for this run's model.
+        where no paper reports one for this run's model and options.
     """
-    figures = reported(recipe.data.dataset, protocol) if split == "test" else {}
+    figures = reported.figures(recipe, protocol, split, basis)
     model = recipe.model.name
-    rows = [[f"{model}, this run", *_figures(metrics), f"{figures[model]:.1f}%" if model in figures else "-"]]
+    rows = [[f"{model}, this run", *_figures(metrics), own_figures(figures)]]
     rows += [[f"its stage {name} alone", *_figures(own), ""] for name, own in (stages or {}).items()]
-    rows += [[name, "", "", "", f"{figure:.1f}%"] for name, figure in figures.items() if name != model]
+    rows += [[figure.name, "", "", "", figure.bare] for figure in reported.others(figures)]
     dataset = recipe.data.dataset
     tested, papers = f"{dataset}/{protocol}{fold_note(dataset, protocol)}", f"its paper{mean_note(dataset, protocol)}"
     header = [tested, "top-1", "mean per class", "top-5", f"reported by {papers}"]
-    if model in figures:
+    if any(figure.own for figure in figures):
         return table(header, rows)
     what = f"an accuracy of {model} on {dataset}/{protocol}"
+    if any(figure.method == model for figure in figures):
+        what += " with this run's options and pre-training, only those above"
     missing = (
         f"no paper reports {what}" if split == "test" else f"papers report accuracies on test clips, not on {split}"
     )
@@ -105,9 +101,21 @@ def _figures(metrics: Metrics) -> list[str]:
     return [f"{value:.1%}" for value in (metrics.top1, metrics.mean_class_accuracy, metrics.top5)]
 
 
-def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], metrics: Metrics) -> dict[str, Any]:
-    """The content of ``metrics.json``; accuracies are fractions, the papers' are percent."""
+def summary(
+    recipe: Recipe,
+    protocol: str,
+    split: str,
+    labels: Sequence[str],
+    metrics: Metrics,
+    basis: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of ``metrics.json``; accuracies are fractions, the papers' are percent.
+
+    Arguments are those of :func:`comparison`, and ``labels``, the class names.
+    """
     accuracies = zip(labels, metrics.class_accuracies)
+    basis = reported.basis_of(recipe) if basis is None else basis
+    figures = reported.figures(recipe, protocol, split, basis)
     return {
         "recipe": recipe.name,
         "model": recipe.model.name,
@@ -122,7 +130,9 @@ def summary(recipe: Recipe, protocol: str, split: str, labels: Sequence[str], me
         "top5": metrics.top5,
         "mean_class_accuracy": metrics.mean_class_accuracy,
         "class_accuracy": {label: None if np.isnan(accuracy) else accuracy for label, accuracy in accuracies},
-        "reported_percent": reported(recipe.data.dataset, protocol) if split == "test" else {},
+        "basis": dict(basis),
+        "reported_percent": {f.name: f.percent for f in sorted(figures, key=lambda f: f.percent)},
+        "reported_own": [figure.name for figure in figures if figure.own],
     }
 
 

@@ -284,7 +284,8 @@ def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
     assert "temporal alone" in printed
     assert "temporal x basic, synthetic cv test" in printed
     folder = temporal / "evaluation" / "cv-test-x-basic"
-    assert json.loads((folder / "metrics.json").read_text())["model"] == "temporal x i3d"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["model"], metrics["basis"]["base_model"]) == ("temporal x i3d", "i3d")
     labels = run_directory.RunDirectory(temporal).labels
     first, second = scores_of(temporal, features), scores_of(basic, dataset)
     predictions = rows(folder / "predictions.csv")

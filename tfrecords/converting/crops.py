@@ -4,7 +4,7 @@
 
     joints (pixels) ─► box around them + margin ─► square ─► cut, black where it leaves the frame ─► resize ─► JPEG
 
-The works this project builds on crop the person before anything else (WACV19 section 3, ICCV19 section 5.2) and feed
+The works this project builds on crop the person before anything else (WACV19, ICCV19) and feed
 every network a square. A square box keeps the person's proportions, which resizing a slim box would not.
 """
 

@@ -16,7 +16,7 @@ from zoo.fusion.compute import Seed, check_parameters, in_batches, seed_of
 class PoseFeatures(TransformerMixin, BaseEstimator):
     """F3, long-term motion: the hidden vectors of a pose LSTM at all steps (:mod:`zoo.models.pose_lstm`).
 
-    The LSTM is trained here with the loss of all steps (AVSS18 section 3.1; PhD20 equation 3.5) unless a trained one
+    The LSTM is trained here with the loss of all steps (AVSS18; PhD20 equation 3.5) unless a trained one
     is given. A sequence is cut into equal parts: training draws a frame from each, anew in every epoch; features are
     of the middle ones. With ``whole_sequences`` every frame is a step, as in the papers: a clip of fewer frames than
     steps is padded with zeros at its end, which the LSTM leaves out (its hidden vector stays the last one) and the loss

@@ -8,6 +8,7 @@ import tensorflow as tf
 from zoo.checks import Rate, Size, ZooError, check_choice, check_minimum
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.models import i3d
+from zoo.papers import Row
 from zoo.registry import register
 from zoo.shared import messages
 
@@ -68,7 +69,12 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
     return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
 
 
-@register(paper="LRCN15", reported={})
+@register(
+    paper="LRCN15",
+    reported=[
+        Row({"ntu60/cs": 71.3, "ntu60/cv": 80.2}, of="ResNet-50", source="BMVC18", when={"network": "resnet50_v2"}),
+    ],
+)
 def lrcn(
     num_classes: int,
     *,

@@ -7,6 +7,7 @@ import tensorflow as tf
 from zoo.checks import Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, L2Norm, PartAggregation, PoseScores
 from zoo.models import i3d, pose_lstm
+from zoo.papers import Row
 from zoo.registry import register
 from zoo.skeletons import PARTS, Part
 
@@ -24,14 +25,12 @@ def _check(parts, attention):
 
 @register(
     paper="WACV19",
-    reported={
-        "smarthome/cs": 54.2,
-        "smarthome/cv1": 35.1,
-        "smarthome/cv2": 50.3,
-        "ntu60/cs": 93.0,
-        "ntu60/cv": 95.4,
-        "nucla/v3_12": 93.1,
-    },
+    reported=[
+        Row({"smarthome/cs": 54.2, "smarthome/cv1": 35.1, "smarthome/cv2": 50.3, "ntu60/cs": 93.0, "ntu60/cv": 95.4}),
+        Row({"smarthome/cs": 54.0, "smarthome/cv2": 48.7}, source="PhD20"),
+        Row({"nucla/v3_12": 87.5}, of="without NTU-60", when={"pretrained_on": None}),
+        Row({"nucla/v3_12": 93.1}, of="after NTU-60", when={"pretrained_on": "ntu60"}),
+    ],
 )
 def pi3d(
     num_classes: int,
@@ -55,7 +54,7 @@ def pi3d(
 ) -> tf.keras.Model:
     """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
 
-    Das et al., WACV 2019, section 3 and figure 2.
+    Das et al., WACV 2019, equations 1 to 5.
     ::
 
         rgb            ─► I3D ─► g_1 ──┐

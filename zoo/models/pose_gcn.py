@@ -242,7 +242,7 @@ def block(x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: st
     return tf.keras.layers.Activation("relu", name=f"{name}.relu")(y)
 
 
-@register(paper="STGCN18", reported={})
+@register(paper="STGCN18")
 def pose_gcn(
     num_classes: int,
     *,

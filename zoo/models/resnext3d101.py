@@ -65,7 +65,7 @@ def head(features: tf.Tensor, num_classes: int, dropout: float) -> tf.Tensor:
     return classify(x, num_classes)
 
 
-@register(paper="R3D18", reported={})
+@register(paper="R3D18")
 def resnext3d101(
     num_classes: int,
     *,
@@ -78,7 +78,7 @@ def resnext3d101(
 ) -> tf.keras.Model:
     """3D ResNeXt-101: residual network with grouped 3D convolutions, cardinality 32.
 
-    Hara, Kataoka and Satoh, CVPR 2018, section 3.2; a backbone of VPN (ECCV20 table 6).
+    Hara, Kataoka and Satoh, CVPR 2018, section 3.2; a backbone of VPN (ECCV20 table 5).
     ::
 
         rgb [B,T,H,W,3] ─► 7x7x7 ─► max pool ─► 3 + 4 + 23 + 3 blocks ─► g [B,T/16,H/32,W/32,2048] ─► mean

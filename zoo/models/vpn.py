@@ -12,18 +12,19 @@ from zoo.backbones import BackboneName
 from zoo.checks import Layout, Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, Unstack, classify, where_posed
 from zoo.models import i3d, pose_lstm
+from zoo.papers import Row
 from zoo.registry import register
 
 PoseBackbone = Literal["gcn", "lstm"]
 Attention = Literal["full", "spatial"]
 Embedding = Literal["none", "euclidean", "kl_pose_video", "kl_video_pose", "kl_both"]
-BONE, APART = 5.0, 2.0  # weights of connected and of unconnected joints (ECCV20 section 3.1)
+BONE, APART = 5.0, 2.0  # weights of connected and of unconnected joints (ECCV20 section 3.2)
 
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
 def adjacency(layout: str, persons: int = 1) -> np.ndarray:
-    """The normalised adjacency of a pose, D^-1/2 (E + I) D^-1/2 (ECCV20 section 3.1, equation 1).
+    """The normalised adjacency of a pose, D^-1/2 (E + I) D^-1/2 (ECCV20 section 3.2, equation 1).
 
     E is 5 for a bone, 2 for two joints that are not connected and 0 on the diagonal; joints of different persons have
     no edge: their graphs are the blocks of a block-diagonal matrix.
@@ -102,7 +103,7 @@ class GraphConvolution(GCNConv):
 
 @_serializable
 class VideoPoseEmbedding(tf.keras.layers.Layer):
-    """Pulls video and pose together in a common space (ECCV20 section 3.3); passes the pose scores on unchanged.
+    """Pulls video and pose together in a common space (ECCV20 equations 3 and 4); passes the pose scores on unchanged.
 
     g_e = T_v g_s and P_e = T_p sigmoid(z), with g_s the feature map summed over time and flattened, z the scores of
     spatial attention. The paper embeds z itself; z starts at zero, where its norm has no gradient, so the activated map
@@ -185,7 +186,7 @@ class SpatioTemporalCoupler(tf.keras.layers.Layer):
     """A_ST = A_S x A_T: spatial attention ``[B, m, n]`` times temporal attention ``[B, t]``, ``[B, t, m, n]``."""
 
     def call(self, inputs: Any) -> Any:
-        """The coupled attention (ECCV20 equation 5)."""
+        """The coupled attention (PhD20 equation 4.16)."""
         spatial, temporal = inputs
         return temporal[:, :, tf.newaxis, tf.newaxis] * spatial[:, tf.newaxis]
 
@@ -196,7 +197,7 @@ class SpatioTemporalCoupler(tf.keras.layers.Layer):
 
 
 def pose_features(pose: tf.Tensor, layout: str, filters: int = 64) -> tf.Tensor:
-    """The pose backbone (ECCV20 section 3.1 and figure 3): a graph convolution per step, then 2D convolutions.
+    """The pose backbone (ECCV20 section 3.2): a graph convolution per step, then 2D convolutions.
 
     Pooling after the second and the third convolution follows the authors' public code; the paper does not draw it.
 
@@ -233,16 +234,22 @@ def pose_features(pose: tf.Tensor, layout: str, filters: int = 64) -> tf.Tensor:
 
 @register(
     paper="ECCV20",
-    reported={
-        "smarthome/cs": 60.8,
-        "smarthome/cv1": 43.8,
-        "smarthome/cv2": 53.5,
-        "ntu60/cs": 93.5,
-        "ntu60/cv": 96.2,
-        "ntu120/cs1": 86.3,
-        "ntu120/cs2": 87.8,
-        "nucla/v3_12": 93.5,
-    },
+    reported=[
+        Row(
+            {
+                "smarthome/cs": 60.8,
+                "smarthome/cv1": 43.8,
+                "smarthome/cv2": 53.5,
+                "ntu60/cs": 93.5,
+                "ntu60/cv": 96.2,
+                "ntu120/cs1": 86.3,
+                "ntu120/cs2": 87.8,
+            },
+            when={"backbone": "i3d"},
+        ),
+        Row({"ntu60/cs": 95.5, "ntu60/cv": 98.0}, of="3D ResNeXt-101", when={"backbone": "resnext3d101"}),
+        Row({"nucla/v3_12": 93.5}, of="after NTU-60", when={"backbone": "i3d"}),
+    ],
 )
 def vpn(
     num_classes: int,
@@ -269,7 +276,7 @@ def vpn(
 ) -> tf.keras.Model:
     """VPN: video-pose network, pose-driven attention with a coupled map and a video-pose embedding.
 
-    Das et al., ECCV 2020, section 3 and figure 2.
+    Das et al., ECCV 2020.
     ::
 
         rgb ─► backbone ─► g [B,t,m,n,c] ───┬────────► A_ST * g + g ─► mean ─► dropout ─► linear ─► softmax [B,C]
@@ -278,8 +285,9 @@ def vpn(
                                      └─► z2 ─► softmax A_T ──┘
 
     Both attentions start equal, and are equal for a clip without a pose (all zeros).
-    The paper's loss is 0.8 L_C + 0.2 L_e + 1e-5 L_a; here it is divided by 0.8, so that cross-entropy has weight 1 and
-    ``compile`` and ``fit`` train the paper's objective: 0.25 L_e + 1.25e-5 L_a are added in the model.
+    The paper's loss is 0.8 L_C + 0.2 L_e + 1e-5 L_a (equations 5 and 6); here it is divided by 0.8, so that
+    cross-entropy has weight 1 and ``compile`` and ``fit`` train the paper's objective: 0.25 L_e + 1.25e-5 L_a are added
+    in the model.
 
     Args:
         num_classes: Number of classes C.
@@ -289,15 +297,15 @@ def vpn(
         pose_steps: Steps tp of a pose sequence.
         persons: Persons M in a pose; their skeletons form one block-diagonal graph.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
-        backbone: ``i3d`` or ``resnext3d101`` (ECCV20 table 6).
-        pose_backbone: ``gcn`` or ``lstm`` (ECCV20 table 1).
+        backbone: ``i3d`` or ``resnext3d101`` (ECCV20 table 5).
+        pose_backbone: ``gcn`` or ``lstm`` (ECCV20 table 2).
         lstm_units: Size of each LSTM's hidden vector, for ``lstm``.
         lstm_dropout: Dropout rate of each LSTM layer's output, for ``lstm``.
         attention_units: Size of the attention's hidden layers.
-        attention: ``full`` or ``spatial`` alone (ECCV20 table 3).
+        attention: ``full`` or ``spatial`` alone (ECCV20 table 4).
         coupler: Couple both attentions into one map with a residual connection; without it each modulates the map
-            separately, as in Separable STA (ECCV20 table 2).
-        embedding: ``none``, ``euclidean``, ``kl_pose_video``, ``kl_video_pose`` or ``kl_both`` (ECCV20 table 4).
+            separately, as in Separable STA (ECCV20 table 1).
+        embedding: ``none``, ``euclidean``, ``kl_pose_video``, ``kl_video_pose`` or ``kl_both`` (ECCV20 table 3).
         embedding_units: Dimensions of the common space of video and pose.
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import zoo
 from tests.zoo import tiny_models
-from zoo import checks, complexity, registry
+from zoo import checks, complexity, papers, registry
 
 MODELS = zoo.list_models()
 VISIBLE = 1e-6  # of probabilities: more than what rounding adds
@@ -218,4 +218,6 @@ def test_description_matches_the_model(name):
     assert described["inputs"] == {key: tuple(tensor.shape[1:]) for key, tensor in model.input.items()}
     assert described["paper"] == registry.get(name).paper
     assert " " in described["paper"]
-    assert all(0 < figure < 100 for figure in described["reported"].values())
+    assert described["reported"] == papers.figures(
+        registry.reported(name), registry.facts(name, tiny_models.options(name))
+    )

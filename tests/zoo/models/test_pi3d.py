@@ -1,4 +1,4 @@
-"""The equations of P-I3D (WACV19 section 3), recomputed in NumPy from the layers' weights."""
+"""The equations of P-I3D (WACV19), recomputed in NumPy from the layers' weights."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The equations of Separable STA (ICCV19 section 4), recomputed in NumPy from the layers' weights."""
+"""The equations of Separable STA (ICCV19), recomputed in NumPy from the layers' weights."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The equations of the temporal model (WACV20 section 3), recomputed in NumPy from the layers' weights."""
+"""The equations of the temporal model (WACV20), recomputed in NumPy from the layers' weights."""
 
 import numpy as np
 import pytest

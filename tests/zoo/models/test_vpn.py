@@ -1,4 +1,4 @@
-"""The equations of VPN (ECCV20 section 3), recomputed in NumPy from the layers' weights."""
+"""The equations of VPN (ECCV20), recomputed in NumPy from the layers' weights."""
 
 from typing import get_args
 

@@ -1,0 +1,150 @@
+"""The papers' figures beside a run's: which stand in the table, and which are of the run's own kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tfrecords import protocols
+from zoo import papers, registry
+from zoo.papers import OTHERS_REPORTED, Row
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from recipes.config import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """An accuracy that a paper reports.
+
+    Attributes:
+        method: The method's name.
+        percent: The accuracy.
+        row: The row of the paper's table that it is from.
+        own: Whether it is of the run's method in the run's configuration.
+        possible: Whether it may be: nothing that is known of the run speaks against it.
+    """
+
+    method: str
+    percent: float
+    row: Row
+    own: bool = False
+    possible: bool = False
+
+    @property
+    def name(self) -> str:
+        """``vpn (3D ResNeXt-101)``."""
+        return self.row.noted(self.method)
+
+    @property
+    def text(self) -> str:
+        """``95.5% (3D ResNeXt-101)``."""
+        return self.row.noted(self.bare)
+
+    @property
+    def bare(self) -> str:
+        """``95.5%``."""
+        return f"{papers.percent(self.percent)}%"
+
+
+def reported_key(dataset: str, protocol: str) -> str:
+    """``<dataset>/<protocol>`` of the registry, which has means over subjects or folds, without their number."""
+    return f"{dataset}/{protocol.partition('_')[0] if protocols.folds(dataset, protocol) else protocol}"
+
+
+def figures(recipe: Recipe, protocol: str, split: str = "test", basis: Mapping[str, Any] | None = None) -> list[Figure]:
+    """What papers report for the test split of a protocol, of all methods; nothing for other splits.
+
+    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them, and
+    :func:`recipes.reports.tables.mean_note` says so.
+
+    Args:
+        recipe: The run's recipe.
+        protocol: The protocol that was evaluated.
+        split: The split that was evaluated.
+        basis: What :func:`basis_of` gives of the run; default: what the recipe alone shows.
+    """
+    if split != "test":
+        return []
+    key = reported_key(recipe.data.dataset, protocol)
+    basis = basis_of(recipe) if basis is None else basis
+    method, facts = _method(recipe.model.name, basis), {**_facts(recipe), **basis}
+    found = [Figure(name, percent, Row({key: percent})) for name, percent in OTHERS_REPORTED.get(key, {}).items()]
+    for name in _methods():
+        for row in registry.reported(name):
+            if key in row.figures:
+                matches = {"own": row.holds(facts), "possible": row.may_hold(facts)} if name == method else {}
+                found.append(Figure(name, row.figures[key], row, **matches))
+    return found
+
+
+def others(figures: Iterable[Figure]) -> list[Figure]:
+    """Those that are not of the run's own kind, ascending."""
+    return sorted((figure for figure in figures if not figure.own), key=lambda figure: figure.percent)
+
+
+def basis_of(recipe: Recipe, manifest: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a run is based on besides its options, as far as it is known.
+
+    Args:
+        recipe: The run's recipe.
+        manifest: That of the data; features name the network that computed them.
+
+    Returns:
+        ``pretrained_on``: the other dataset that weights it starts from were trained on, or ``None``; ``base_model``:
+        the network whose features it reads.
+    """
+    known: dict[str, Any] = {}
+    datasets = list(_datasets(recipe, ()))
+    if None not in datasets:
+        first = {dataset for dataset in datasets if dataset and dataset != recipe.data.dataset}
+        known["pretrained_on"] = ", ".join(sorted(first)) or None
+    network = (manifest or {}).get("options", {}).get("features_model")
+    if network and recipe.data.granularities:
+        known["base_model"] = network
+    return known
+
+
+def _methods() -> tuple[str, ...]:
+    return (*registry.list_models(), *registry.ESTIMATORS)
+
+
+def _method(model: str, basis: Mapping[str, Any]) -> str:
+    """The model; the product of a temporal model's scores and its base model's is ``global``."""
+    return "global" if model == f"temporal x {basis.get('base_model')}" else model
+
+
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    """Those of the options; none of several runs whose scores are fused."""
+    return registry.facts(recipe.model.name, recipe.model.options) if recipe.model.name in _methods() else {}
+
+
+def _datasets(recipe: Recipe, seen: tuple[str, ...]) -> Iterator[str | None]:
+    """The datasets of the runs that a recipe starts from, and that those started from; ``None``: not known."""
+    from recipes.config import sections
+
+    for stage in recipe.stages:
+        for source in stage.init:
+            if sections.is_path(source) and source not in seen:
+                found = _recipe_of(pathlib.Path(source))
+                if found is None:
+                    yield None
+                else:
+                    yield found.data.dataset
+                    yield from _datasets(found, (*seen, source))
+
+
+def _recipe_of(path: pathlib.Path) -> Recipe | None:
+    """The recipe of the run that a path lies in; of a run that is not there, the one that it is named after."""
+    from recipes import config, run_directory
+
+    try:
+        for folder in (path, *path.parents):
+            if run_directory.holds_run(folder):
+                return run_directory.RunDirectory(folder).recipe
+        return config.load(path.name)
+    except UserError:
+        return None
