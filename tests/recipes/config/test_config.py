@@ -127,6 +127,57 @@ def test_video_recipes_of_papers_start_from_kinetics():
         assert not any(model.options.get("weights") for model in stage_models(instead)), name
 
 
+class NtuRecords(Records):
+    """What NTU RGB+D 60 has."""
+
+    persons = 2
+    layout = "kinect_v2_25"
+
+    @staticmethod
+    def labels_of(protocol):
+        return tuple(map(str, range(60)))
+
+
+class SbuRecords(Records):
+    """What SBU has."""
+
+    persons = 2
+    layout = "nite_15"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.startswith("pose_cnn") else pytest.param(name, marks=pytest.mark.slow)
+        for name in config.names()
+        if name.endswith("_from_ntu60")
+    ],
+)
+def test_a_run_of_ntu60_fits_the_recipes_that_start_from_it(name, monkeypatch):
+    """All layers but the classifier are filled, however many joints and persons the own dataset has."""
+    recipe = config.load(name, small(config.load(name)))
+    records = SbuRecords if recipe.data.dataset == "sbu" else Records
+
+    def trained(source, earlier):
+        _, run, *inside = source.split("/")  # runs/<recipe>, or runs/<recipe>/stages/<stage>/model.keras
+        other = config.load(run, small(config.load(run)))
+        stage = next(s for s in other.stages if s.name == inside[1]) if inside else other.stages[-1]
+        made.append(models.build_model(other, stage, NtuRecords)[0])
+        return made[-1]
+
+    monkeypatch.setattr(models, "_trained", trained)
+    for stage in recipe.stages:
+        if any(config.is_path(source) for source in stage.init):
+            made = []
+            model, _ = models.build_model(recipe, stage, records)
+            models.initialise(model, stage, None)
+            own, source = ({w.name: w for w in m.layers if w.weights} for m in (model, made[0]))
+            assert own.keys() == source.keys()
+            for layer in own.keys() - {"classifier", "pose_cnn.classifier"}:
+                for value, expected in zip(own[layer].get_weights(), source[layer].get_weights()):
+                    np.testing.assert_array_equal(value, expected)
+
+
 def test_weights_reach_the_stages_that_name_them(tmp_path, monkeypatch):
     sizes = ["data.frames=8", "data.size=32", "model.width=0.0625"]
     small = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.0625)
