@@ -37,7 +37,7 @@ def main(argv=None):
     from recipes import config
     from tfrecords.reading import pipeline
 
-    recipe = config.load(arguments.recipe, arguments.set)
+    recipe = config.load(arguments.recipe, ["model.weights=null", *arguments.set])
     records = pipeline.Records(arguments.data or pathlib.Path("data") / recipe.data.dataset)
     stages = {stage.name: measure(recipe, stage, records, arguments.steps) for stage in recipe.stages if stage.epochs}
     print(_table(recipe, stages, arguments.steps))

@@ -40,7 +40,7 @@ def _check_data(recipe: Recipe) -> None:
     data = recipe.data
     if data.dataset not in datasets.NAMES:
         raise Invalid("data.dataset", unknown("unknown dataset", data.dataset, datasets.NAMES))
-    if not data.frames and not data.pose_steps and not data.granularities:
+    if not (data.frames or data.pose_steps or data.granularities or recipe.is_estimator):
         nothing = "frames and pose_steps are both 0 and granularities is empty"
         raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
     if data.layout is not None and data.layout not in skeletons.LAYOUTS:
@@ -124,8 +124,11 @@ def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
 def _check_estimator(recipe: Recipe) -> None:
     """A key that an estimator does not use is an error: it would silently have no effect."""
     name, data = recipe.model.name, recipe.data
-    if not data.pose_steps:
+    cues = recipe.model.options.get("cues", ("pose",))
+    if "pose" in cues and not data.pose_steps:
         raise Invalid("data.pose_steps", f"{name} reads poses, expected a number above 0")
+    if "pose" not in cues and data.pose_steps:
+        raise Invalid("data.pose_steps", f"{name} reads no poses where its cues have none, leave it out")
     of_data = (
         "train_on",
         "frames",

@@ -35,6 +35,7 @@ from tfrecords.converting import crops
 from tfrecords.reading import pipeline, poses, random_access
 from tfrecords.reading.pipeline import Records
 from zoo import ZooError, skeletons
+from zoo.checks import WeightsError
 from zoo.fusion import Clip, TwoLevelFusion
 from zoo.fusion.options import nested_options
 from zoo.shared import command_line, files
@@ -55,7 +56,9 @@ def estimator(recipe: Recipe, memory: str = FEATURES) -> TwoLevelFusion:
         memory: Folder of the cache.
     """
     data = recipe.data
-    given: dict[str, Any] = {"size": data.size, "pose_steps": data.pose_steps, "batch": recipe.batch}
+    given: dict[str, Any] = {"size": data.size, "batch": recipe.batch}
+    if data.pose_steps:
+        given["pose_steps"] = data.pose_steps
     given.update(random_state=recipe.seed, memory=memory)
     try:
         for option in recipe.model.options:
@@ -79,7 +82,9 @@ class FusionTrainer(Trainer):
     def prepare(self, recipe: Recipe, records: Records, strategy: Any = None) -> Prepared:
         """Checks the options, and finds out which parts of the body are read."""
         chosen = estimator(recipe)
-        regions = (*(chosen.regions or ()), chosen.get_params()["motion__region"])
+        regions = [*((chosen.regions or ()) if "appearance" in chosen.cues else ())]
+        if "motion" in chosen.cues:
+            regions.append(chosen.get_params()["motion__region"])
         parts = {_PART.get(region, region) for region in regions}
         unknown = sorted(parts - set(skeletons.PARTS))
         if unknown:
@@ -89,7 +94,8 @@ class FusionTrainer(Trainer):
             )
         # frames=1 means that pictures are read; those of every frame are.
         ordered = tuple(part for part in skeletons.PARTS if part in parts)
-        return Prepared(dataclasses.replace(recipe.data.inputs(records), frames=1, parts=ordered))
+        read = dataclasses.replace(recipe.data, frames=1, parts=ordered or recipe.data.parts)
+        return Prepared(read.inputs(records))
 
     def train(
         self, recipe: Recipe, records: Records, prepared: Prepared, strategy: Any, run: str | os.PathLike
@@ -115,7 +121,9 @@ class FusionTrainer(Trainer):
             print("fitting", flush=True)
             model.fit(found, labels, groups=subjects)
         except ZooError as error:
-            raise UserError(f"recipe {recipe.name}: {error}") from None
+            random = "; or take random ones: --set model.weights=null"
+            instead = random if isinstance(error, WeightsError) else ""
+            raise UserError(f"recipe {recipe.name}: {error}{instead}") from None
         files.write_json(run / CUES, {"validation": model.cue_scores_, **_choices(model, names)})
         # The run directory may be moved: the cache's folder is set again when the model is read.
         with files.whole_file(run / MODEL) as partial:
@@ -147,7 +155,7 @@ class FusionTrainer(Trainer):
         cues = {name: values.top1 for name, values in metrics.items()}
         print(_cue_table(cues, f"{protocol} {split}"))
         print(choices_text(model, run.labels), flush=True)
-        return Scored(metrics["two_level_fusion"], cues)
+        return Scored(metrics[model.level], cues)
 
     def views(self, recipe: Recipe) -> str:
         """All frames."""
@@ -168,6 +176,8 @@ def _choices(model, labels):
 
 def choices_text(model: TwoLevelFusion, labels: Sequence[str]) -> str:
     """What an estimator chose on validation: a line on region and a, and one for each similar pair."""
+    if model.fusion == "early":
+        return f"one SVM on {', '.join(model.cues)}" + (f"; appearance of {model.region_}" if model.region_ else "")
     lines = [f"appearance of {model.region_}; late fusion with a = {model.alpha_:.2f}"]
     if not model.pairs_:
         lines.append(f"no similar classes: no two are confused by {model.epsilon:g} or more on validation")
@@ -208,7 +218,9 @@ def clips(records: Records, protocol: str, split: str, recipe: Recipe) -> tuple[
     for path in records.shards(protocol, split):
         for location in random_access.locations(path):
             stored = location.read()
-            pose = poses.normalise(stored.pose_xyz, stored.layout, recipe.data.normalisation).numpy()
+            pose = np.zeros((1, 1, 1, 3), np.float32)  # of a model of pictures alone
+            if recipe.data.pose_steps:
+                pose = poses.normalise(stored.pose_xyz, stored.layout, recipe.data.normalisation).numpy()
             regions = {region: functools.partial(_frames, location, region) for region in _regions(stored)}
             by_id[stored.info.id] = Clip(f"{prefix}/{stored.info.id}", regions, pose), stored.info
     ordered = [by_id[clip_id] for clip_id in pipeline.clip_ids(records, protocol, split)]

@@ -10,10 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from zoo.checks import Size, ZooError
+from zoo.checks import Size, ZooError, check_choice
 from zoo.fusion.clip import Clip, Region
 from zoo.fusion.compute import Cache, Seed, cached, check_parameters, in_batches, seed_of
 
+VIDEO_NETWORK = "i3d"
+WINDOW = 64  # frames that I3D sees at once
 DIFFERENCE = 4  # frames between which features are subtracted (P-CNN: Chéron et al., ICCV 2015, section 3)
 
 
@@ -46,10 +48,12 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         region: One of :data:`zoo.fusion.clip.REGIONS`; a :class:`zoo.fusion.TwoLevelFusion` chooses it. Pictures are
             resized to a square.
         network: The 2D CNN, one of :data:`zoo.models.lrcn.NETWORKS`. The papers use ResNet-152; this is its second
-            version, which takes pixels in [-1, 1] as all models of the zoo.
+            version, which takes pixels in [-1, 1] as all models of the zoo. Or ``i3d`` (PhD20 section 6.3): the steps
+            of its average-pooled map are pooled as features of frames are, 7 for each window of 64 frames.
         size: Height and width of a picture in pixels.
         weights: ``imagenet``; or the path of a weight file of the network (as Keras publishes them without top, or
-            saved from the layer ``frame_network`` of an ``lrcn``); ``None``: random, for tests.
+            saved from the layer ``frame_network`` of an ``lrcn``); of ``i3d`` what :func:`zoo.build` takes, such as
+            ``kinetics400`` or the ``model.keras`` of a run; ``None``: random, for tests.
         memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
         random_state: Seed of random weights; ``None``: 0.
 
@@ -79,7 +83,12 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         from zoo.models import lrcn
 
         check_parameters("appearance", self)
-        lrcn.check_network(self.network, size=self.size)
+        if self.network == VIDEO_NETWORK:
+            if self.weights == "imagenet":
+                raise ZooError("weights imagenet are of pictures, i3d takes kinetics400, a file or None")
+        else:
+            check_choice("network", self.network, (*lrcn.NETWORKS, VIDEO_NETWORK))
+            lrcn.check_network(self.network, size=self.size)
         if self.weights is not None:
             _weights_key(str(self.weights), None)
 
@@ -102,6 +111,8 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         key = (self.network, self.size, _weights_key(weights, seed))
 
         def network(frames):  # built when the first feature is not in the cache
+            if self.network == VIDEO_NETWORK:
+                return _video_features(self.size, weights, seed)(frames)
             return _frame_features(self.network, self.size, weights, seed)(frames)
 
         compute = cached(self.memory, _appearance, ["clip", "network"])
@@ -121,7 +132,6 @@ def _appearance(clip_id, region, key, *, clip, network):
 @functools.lru_cache(maxsize=2)
 def _frame_features(network: str, size: int, weights: Optional[str], seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """A function from pictures ``[T, H, W, 3]`` to features ``[T, D]``."""
-    import cv2
     import tensorflow as tf
 
     from zoo.models import lrcn
@@ -138,9 +148,57 @@ def _frame_features(network: str, size: int, weights: Optional[str], seed: int) 
         return cnn(pictures, training=False)
 
     def features(frames):
-        pictures = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
-        pictures = pictures.astype(np.float32) / 127.5 - 1.0
-        return in_batches(lambda batch: compute(batch).numpy(), pictures)
+        return in_batches(lambda batch: compute(batch).numpy(), _prepared(frames, size))
+
+    return features
+
+
+def _prepared(frames, size):
+    """Pictures ``[T, size, size, 3]`` float32 in [-1, 1]."""
+    import cv2
+
+    pictures = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
+    return pictures.astype(np.float32) / 127.5 - 1.0
+
+
+def windows(num_frames: int) -> np.ndarray:
+    """The frames of I3D's windows: one after the other, the last one at the clip's end; a short clip starts again.
+
+    Args:
+        num_frames: Frames T of the clip.
+
+    Returns:
+        ``[n, 64]``.
+
+    Example:
+        >>> windows(100)[:, [0, -1]].tolist()
+        [[0, 63], [36, 99]]
+    """
+    if num_frames <= WINDOW:
+        return np.arange(WINDOW)[np.newaxis] % num_frames
+    starts = [*range(0, num_frames - WINDOW, WINDOW), num_frames - WINDOW]
+    return np.stack([np.arange(start, start + WINDOW) for start in starts])
+
+
+@functools.lru_cache(maxsize=2)
+def _video_features(size: int, weights: Optional[str], seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from pictures ``[T, H, W, 3]`` to I3D's features of its steps, ``[7 n, 1024]`` of n windows."""
+    import tensorflow as tf
+
+    import zoo
+
+    model = zoo.build(VIDEO_NETWORK, num_classes=2, frames=WINDOW, size=size, weights=weights)
+    if weights is None:
+        _fill(model, seed)
+    pooled = tf.keras.Model(model.input, model.get_layer("average_pool").output)  # [B, 7, 1, 1, 1024]
+
+    @tf.function(input_signature=[tf.TensorSpec([1, WINDOW, size, size, 3], tf.float32)])
+    def compute(clip):
+        return pooled({"rgb": clip}, training=False)
+
+    def features(frames):
+        found = [compute(_prepared([frames[i] for i in window], size)[np.newaxis]) for window in windows(len(frames))]
+        return np.concatenate([steps.numpy().reshape(-1, steps.shape[-1]) for steps in found])
 
     return features
 
@@ -164,7 +222,7 @@ def _weights_key(weights, seed):
     """What the values of a network's weights depend on."""
     if weights is None:
         return f"random {seed}"
-    return weights if weights == "imagenet" else _digest(weights)
+    return weights if weights in ("imagenet", "kinetics400") else _digest(weights)
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Sequence
-from typing import Annotated, Any, Callable, ClassVar, Optional, Union
+from typing import Annotated, Any, Callable, ClassVar, Literal, Optional, Union
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -29,7 +29,9 @@ from zoo.fusion.svm import SVM, CalibratedSVM
 from zoo.papers import Row
 from zoo.shared import messages
 
-CUES = ("appearance", "motion", "pose")
+Cue = Literal["appearance", "motion", "pose"]
+CUES: tuple[Cue, ...] = ("appearance", "motion", "pose")
+Fusion = Literal["two_level", "early"]
 FEATURE_SETS = (*CUES, "early_fusion")
 """What an SVM can be trained on: one cue's features, or appearance and motion side by side."""
 
@@ -135,6 +137,9 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             it is by default.
         motion: The features F2; ``None``: :class:`MotionFeatures` as it is by default.
         pose: The features F3; ``None``: :class:`PoseFeatures` as it is by default.
+        fusion: ``two_level``; ``early``, a baseline (PhD20 table 3.2): one SVM on the features of all cues side by
+            side, without late fusion and similar pairs.
+        cues: The cues that ``early`` puts side by side; of one alone, such as ``("motion",)``, an SVM on its features.
         regions: Regions that F1 is chosen from; ``None``: those of the first clip.
         svm: ``linear``: scikit-learn's ``LinearSVC`` with all features in memory. ``sgd``: stochastic gradients over
             batches read from the cache, for sets that do not fit into memory; it needs ``memory``.
@@ -151,14 +156,14 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: The classes.
-        region_: The region of F1.
+        region_: The region of F1; ``None`` without it.
         region_scores_: Region -> accuracy of F1's SVM on validation.
-        alpha_: Weight a of the early fusion.
+        alpha_: Weight a of the early fusion; ``None`` without late fusion.
         pairs_: The similar classes, a list of :class:`Pair`.
         cue_scores_: Accuracy on validation of ``appearance``, ``motion``, ``pose``, ``early_fusion``,
-            ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs).
+            ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs), those of them that there are.
         validation_: Indices of the validation clips.
-        appearance_, motion_, pose_: The fitted parts.
+        appearance_, motion_, pose_: The fitted parts; ``None`` for a cue that is not used.
 
     Example:
         >>> estimator = TwoLevelFusion(AppearanceFeatures(network="mobilenet_v2"), epsilon=0.44)
@@ -191,6 +196,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         motion: Optional[MotionFeatures] = None,
         pose: Optional[PoseFeatures] = None,
         *,
+        fusion: Fusion = "two_level",
+        cues: tuple[Cue, ...] = CUES,
         regions: Optional[tuple[Region, ...]] = None,
         svm: SVM = "linear",
         penalty: Multiplier = 1.0,
@@ -203,6 +210,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self.appearance = appearance
         self.motion = motion
         self.pose = pose
+        self.fusion = fusion
+        self.cues = cues
         self.regions = regions
         self.svm = svm
         self.penalty = penalty
@@ -267,7 +276,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             parts = TwoLevelFusion.from_options(**flat)
             kept = {name: value for name, value in state.items() if name not in flat}
             state = {**{name: getattr(parts, name) for name in PARTS}, **kept}
-        super().__setstate__(state)
+        super().__setstate__({"fusion": "two_level", "cues": CUES, **state})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -320,7 +329,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self._check(clips)
         appearance = self._part("appearance", self.memory)
         extractors = [clone(appearance).set_params(region=region) for region in self._regions(clips)]
-        extractors.append(self._part("motion", self.memory))
+        if "motion" in self.cues:
+            extractors.append(self._part("motion", self.memory))
         for clip in clips:
             for extractor in extractors:
                 extractor.extract(clip)
@@ -332,9 +342,24 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         check_parameters("two_level_fusion", self)
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
-        for name in PARTS:
+        if not self.cues or len(set(self.cues)) < len(self.cues):
+            raise ZooError(f"cues is {list(self.cues)}, expected one or more of {', '.join(CUES)}, each once")
+        if self.fusion == "two_level" and set(self.cues) != set(CUES):
+            raise ZooError(f"fusion two_level has all cues, {', '.join(CUES)}: leave cues out, or set fusion to early")
+        for name in self.cues:
             self._part(name).check_parameters()
         return self
+
+    @property
+    def level(self) -> str:
+        """The level of fusion, or the only cue, whose scores are the estimator's: a key of ``cue_scores_``."""
+        if self.fusion == "two_level":
+            return "two_level_fusion"
+        return "early_fusion" if len(self.cues) > 1 else self.cues[0]
+
+    def _feature_sets(self):
+        """What SVMs are trained on: each cue's features, and those of several side by side."""
+        return tuple(dict.fromkeys((*self.cues, "early_fusion" if self.fusion == "two_level" else self.level)))
 
     def _part(self, name, memory=None):
         """An unfitted copy of a part, with the cache and the seed of the whole if it has none of its own."""
@@ -347,7 +372,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     def _check(self, clips, y=None):
         """Checks everything else that can be wrong, before hours of work."""
         self.check_parameters()
-        needed = {*self._regions(clips), self._part("motion").region}
+        needed = {*self._regions(clips), *([self._part("motion").region] if "motion" in self.cues else [])}
         for clip in clips:
             missing = needed - set(clip.regions)
             if missing:
@@ -372,7 +397,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         """The regions that F1 is chosen from."""
         if not clips:
             raise ZooError("there are no clips, expected at least some of every class")
-        return tuple(self.regions or clips[0].regions)
+        return tuple(self.regions or clips[0].regions) if "appearance" in self.cues else ()
 
     def _split(self, codes, groups):
         """Indices of the clips to train on and to validate on."""
@@ -390,10 +415,14 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return train, validation
 
     def _fit_cues(self, clips, codes, train, memory):
-        """Fits the three cues' features, and chooses the region of F1."""
-        seen, posed = [clips[i] for i in train], self._posed(clips, codes, train)
-        self.pose_ = self._part("pose").fit([clips[i] for i in posed], codes[posed])
-        self.motion_ = self._part("motion", memory).fit(seen)
+        """Fits the cues' features, and chooses the region of F1."""
+        seen = [clips[i] for i in train]
+        self.appearance_ = self.motion_ = self.pose_ = self.region_ = None
+        if "pose" in self.cues:
+            posed = self._posed(clips, codes, train)
+            self.pose_ = self._part("pose").fit([clips[i] for i in posed], codes[posed])
+        if "motion" in self.cues:
+            self.motion_ = self._part("motion", memory).fit(seen)
         appearance = self._part("appearance", memory)
         qualities, candidates = {}, {}
         for region in self._regions(clips):
@@ -402,21 +431,26 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             svm = self._svm().fit(read, train, codes[train])
             scores = in_batches(lambda batch: svm.probabilities(read(batch)), self.validation_)  # noqa: B023
             qualities[region] = _quality(codes[self.validation_], scores, np.arange(len(self.classes_)))
-        self.region_ = max(qualities, key=qualities.get)
         self.region_scores_ = {region: quality[0] for region, quality in qualities.items()}
-        self.appearance_ = candidates[self.region_]
+        if qualities:
+            self.region_ = max(qualities, key=qualities.get)
+            self.appearance_ = candidates[self.region_]
 
     def _fit_fusion(self, clips, codes, train):
         """Fits the SVMs of the cues and the early fusion, a, and the similar pairs' SVMs."""
-        read = {name: self._reader(self._transformers(name), clips) for name in FEATURE_SETS}
-        posed = self._posed(clips, codes, train)
-        of = {name: posed if name == "pose" else train for name in FEATURE_SETS}
-        self.svms_ = {name: self._svm().fit(read[name], of[name], codes[of[name]]) for name in FEATURE_SETS}
+        sets = self._feature_sets()
+        read = {name: self._reader(self._transformers(name), clips) for name in sets}
+        of = {name: self._posed(clips, codes, train) if name == "pose" else train for name in sets}
+        self.svms_ = {name: self._svm().fit(read[name], of[name], codes[of[name]]) for name in sets}
         classes, labels = np.arange(len(self.classes_)), codes[self.validation_]
         scores = {
             name: in_batches(lambda batch: self.svms_[name].probabilities(read[name](batch)), self.validation_)  # noqa: B023
-            for name in FEATURE_SETS
+            for name in sets
         }
+        if self.fusion == "early":
+            self.alpha_, self.pairs_, self.discriminators_ = None, [], {}
+            self.cue_scores_ = {name: accuracy_score(labels, s.argmax(axis=1)) for name, s in scores.items()}
+            return
         has_pose = _has_pose([clips[i] for i in self.validation_])
         scores["pose"][~has_pose] = 0.0
         early, pose = scores["early_fusion"], scores["pose"]
@@ -465,8 +499,11 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return CalibratedSVM(self.svm, self.penalty, self.random_state)
 
     def _transformers(self, name):
-        cues = {"appearance": self.appearance_, "motion": self.motion_, "pose": self.pose_}
-        return [cues["appearance"], cues["motion"]] if name == "early_fusion" else [cues[name]]
+        fitted = {"appearance": self.appearance_, "motion": self.motion_, "pose": self.pose_}
+        if name != "early_fusion":
+            return [fitted[name]]
+        joined = self.cues if self.fusion == "early" else CUES[:2]
+        return [fitted[cue] for cue in CUES if cue in joined]
 
     def _reader(self, transformers, clips):
         """A function from indices of clips to their features, side by side ``[n, D]``."""
@@ -491,7 +528,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
         Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged, decision after decision.
         """
-        return self.cue_probabilities(X)["two_level_fusion"]
+        return self.cue_probabilities(X)[self.level]
 
     def cue_probabilities(self, X: Sequence[Clip]) -> dict[str, np.ndarray]:
         """The scores of every cue and of every level of fusion.
@@ -500,7 +537,8 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             X: Sequence of N :class:`Clip`.
 
         Returns:
-            ``appearance``, ``motion``, ``pose``, ``early_fusion``, ``late_fusion``, ``two_level_fusion`` -> ``[N, C]``.
+            ``appearance``, ``motion``, ``pose``, ``early_fusion``, ``late_fusion``, ``two_level_fusion`` -> ``[N, C]``;
+            with ``fusion="early"`` the cues that there are, and ``early_fusion`` of several.
         """
         check_is_fitted(self)
         self._use_memory()
@@ -509,9 +547,12 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _batch_probabilities(self, clips):
-        features = {cue: self._transformers(cue)[0].transform(clips) for cue in CUES}
-        features["early_fusion"] = np.hstack([features["appearance"], features["motion"]])
-        scores = {name: self.svms_[name].probabilities(features[name]) for name in FEATURE_SETS}
+        features = {cue: self._transformers(cue)[0].transform(clips) for cue in CUES if cue in self.cues}
+        joined = [cue for cue in features if self.fusion == "early" or cue != "pose"]
+        features["early_fusion"] = np.hstack([features[cue] for cue in joined])
+        scores = {name: self.svms_[name].probabilities(features[name]) for name in self._feature_sets()}
+        if self.fusion == "early":
+            return scores
         has_pose = _has_pose(clips)
         scores["pose"][~has_pose] = 0.0
         scores["late_fusion"] = late_fusion(scores["early_fusion"], scores["pose"], self.alpha_)
@@ -548,4 +589,5 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     def _use_memory(self):
         """Gives the fitted parts the cache that is set now."""
         for name, transformer in (("appearance", self.appearance_), ("motion", self.motion_)):
-            transformer.set_params(memory=self._part(name, self.memory).memory)
+            if transformer is not None:
+                transformer.set_params(memory=self._part(name, self.memory).memory)

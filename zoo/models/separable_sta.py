@@ -77,7 +77,7 @@ def separable_sta(
         attention: ``none``; ``sa`` spatial only; ``ta`` temporal only; ``sa_ta``, ``ta_sa`` one after the other on one
             map; ``joint`` one weight for each position and step; ``separable`` (ICCV19 table 5). Both maps come from
             the pose, so ``sa_ta`` and ``ta_sa`` compute the same function; they differ when a recipe trains the first
-            attention before the second.
+            attention before the second (``separable_sta_sa_ta_smarthome``, ``separable_sta_ta_sa_smarthome``).
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).

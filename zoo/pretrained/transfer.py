@@ -17,8 +17,8 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
 
     Layers are matched by name, also those of a network inside a model; the layers of an I3D also match those of a
     P-I3D's full-body tower. Every layer of the source must be in the target, so that no layer silently keeps
-    random weights. The exception is the head (the layer ``classifier``): it keeps its random weights where it has other
-    features or other classes. It is copied
+    random weights. The exception is the head (the layer ``classifier``, and that of a stream such as
+    ``pose_cnn.classifier``): it keeps its random weights where it has other features or other classes. It is copied
 
     * into a model of the same layers and shapes, to continue a training;
     * into a target that also has the source's head, under the name ``<source>.classifier``: ``sta_hands`` has that of a
@@ -50,6 +50,9 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
     shapes, target_shapes = _shapes(sources), _shapes(targets)
     if not whole and shapes != target_shapes and matches.get(HEAD) == HEAD:
         del matches[HEAD]
+    for name in [name for name in matches if name.endswith(f".{HEAD}")]:  # of a stream, as in sta_hands
+        if matches[name] == name and shapes[name] != target_shapes[name]:
+            del matches[name]
     for name, match in matches.items():
         if not match:
             raise ZooError(f"{target.name} has no layer {name!r}, which {source.name} would be copied into")

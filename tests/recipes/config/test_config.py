@@ -76,12 +76,17 @@ def test_every_recipe_resolves(name):
         assert own <= set(registry.options(recipe.model.name))
 
 
+def own_model(model):
+    """A stage's own model, without the weights that it starts from."""
+    return model and (model.name, [option for option in model.options.items() if option[0] != "weights"])
+
+
 def structure(name):
     """What of a recipe decides whether its stages fit together; recipes of a method on several datasets share it."""
     recipe = config.load(name)
     options = {k: v for k, v in recipe.model.options.items() if not isinstance(v, (int, float))}
     stages_of = [
-        (s.name, str(s.model), tuple(x for x in s.init if not config.is_path(x)), s.freeze) for s in recipe.stages
+        (s.name, own_model(s.model), tuple(x for x in s.init if not config.is_path(x)), s.freeze) for s in recipe.stages
     ]
     return str((recipe.model.name, options, stages_of, bool(recipe.data.frames), bool(recipe.data.pose_steps)))
 
@@ -89,13 +94,13 @@ def structure(name):
 STRUCTURES = {structure(name): name for name in config.names() if config.load(name).stages}
 
 
-QUICK = ("pose_lstm", "separable_sta")  # one stage; three stages of three models
+QUICK = ("pose_lstm_synthetic", "separable_sta_synthetic")  # one stage; three stages of three models
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        name if config.load(name).model.name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        name if structure(name) in map(structure, QUICK) else pytest.param(name, marks=pytest.mark.slow)
         for name in STRUCTURES.values()
     ],
 )
@@ -120,13 +125,65 @@ def test_video_recipes_of_papers_start_from_kinetics():
     methods = ("i3d", "i3d_nonlocal", "pi3d", "separable_sta", "vpn")
     for name in config.names():
         recipe = config.load(name)
-        of_a_paper = recipe.model.name in methods and recipe.data.dataset in ("ntu60", "ntu120", "smarthome", "nucla")
-        for stage in recipe.stages if of_a_paper else ():
+        if recipe.model.name not in methods or recipe.data.dataset not in ("ntu60", "ntu120", "smarthome", "nucla"):
+            continue
+        for stage in recipe.stages:
             model = recipe.stage_model(stage)
             first = model.name in ("i3d", "pi3d") and not stage.init
             assert model.options.get("weights") == ("kinetics400" if first else None), (name, stage.name)
         instead = config.load(name, ["model.weights=null"])
         assert not any(model.options.get("weights") for model in stage_models(instead)), name
+
+
+class NtuRecords(Records):
+    """What NTU RGB+D 60 has."""
+
+    persons = 2
+    layout = "kinect_v2_25"
+
+    @staticmethod
+    def labels_of(protocol):
+        return tuple(map(str, range(60)))
+
+
+class SbuRecords(Records):
+    """What SBU has."""
+
+    persons = 2
+    layout = "nite_15"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.startswith("pose_cnn") else pytest.param(name, marks=pytest.mark.slow)
+        for name in config.names()
+        if name.endswith("_from_ntu60")
+    ],
+)
+def test_a_run_of_ntu60_fits_the_recipes_that_start_from_it(name, monkeypatch):
+    """All layers but the classifier are filled, however many joints and persons the own dataset has."""
+    recipe = config.load(name, small(config.load(name)))
+    records = SbuRecords if recipe.data.dataset == "sbu" else Records
+
+    def trained(source, earlier):
+        _, run, *inside = source.split("/")  # runs/<recipe>, or runs/<recipe>/stages/<stage>/model.keras
+        other = config.load(run, small(config.load(run)))
+        stage = next(s for s in other.stages if s.name == inside[1]) if inside else other.stages[-1]
+        made.append(models.build_model(other, stage, NtuRecords)[0])
+        return made[-1]
+
+    monkeypatch.setattr(models, "_trained", trained)
+    for stage in recipe.stages:
+        if any(config.is_path(source) for source in stage.init):
+            made = []
+            model, _ = models.build_model(recipe, stage, records)
+            models.initialise(model, stage, None)
+            own, source = ({w.name: w for w in m.layers if w.weights} for m in (model, made[0]))
+            assert own.keys() == source.keys()
+            for layer in own.keys() - {"classifier", "pose_cnn.classifier"}:
+                for value, expected in zip(own[layer].get_weights(), source[layer].get_weights()):
+                    np.testing.assert_array_equal(value, expected)
 
 
 def test_weights_reach_the_stages_that_name_them(tmp_path, monkeypatch):

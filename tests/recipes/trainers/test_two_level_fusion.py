@@ -95,6 +95,19 @@ def test_the_similar_pairs_are_printed():
 
 
 @pytest.mark.slow
+def test_dense_trajectories_alone(recipe_path, hands, tmp_path, run_command):
+    changes = ["model.fusion=early", "model.cues=[motion]", "data.pose_steps=0"]
+    arguments = ["--recipe", recipe_path, "--data", hands, "--output", tmp_path, "--set", *changes]
+    status, printed, errors = run_command(train.main, *arguments)
+    assert status == 0, errors
+    assert printed.splitlines()[-1] == "one SVM on motion"
+    status, printed, errors = run_command(evaluate.main, "--run", tmp_path)
+    assert status == 0, errors
+    (path,) = tmp_path.glob("evaluation/*/metrics.json")
+    assert json.loads(path.read_text())["clips"] == 20
+
+
+@pytest.mark.slow
 def test_resumed_it_repeats_nothing(run, recipe_path, hands, run_command):
     arguments = ["--recipe", recipe_path, "--data", hands, "--output", run]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("output.pkl")}
@@ -130,6 +143,7 @@ def test_a_training_that_has_not_ended_cannot_be_evaluated(run, tmp_path):
         ("data.augment.flip=true", "data.augment: has no effect"),
         ("data.pose_steps=0", "data.pose_steps: two_level_fusion reads poses|frames and pose_steps are both 0"),
         ("mixed_precision=bfloat16", "mixed_precision: has no effect"),
+        ("model.cues=[motion]", "data.pose_steps: two_level_fusion reads no poses where its cues have none"),
     ],
 )
 def test_keys_without_effect_are_refused(override, message, recipe_path):

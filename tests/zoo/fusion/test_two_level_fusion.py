@@ -1,5 +1,6 @@
 """Two-level fusion: its equations in NumPy, the estimator's interface, and what is never computed twice."""
 
+import functools
 import hashlib
 import io
 import pathlib
@@ -12,6 +13,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score
 from sklearn.mixture import GaussianMixture
@@ -329,6 +331,44 @@ def test_it_learns(fitted, data):
     np.testing.assert_array_equal(fitted.predict(clips[:7]), fitted.classes_[probabilities.argmax(axis=1)])
 
 
+@pytest.mark.parametrize("cues", [two_level_fusion.CUES, ("motion",)])
+def test_early_fusion_is_one_svm_on_the_features_of_all_cues(cues, estimator, data):
+    """The baseline of PhD20 table 3.2, and a cue alone: dense trajectories."""
+    clips, labels = data
+    early = clone(estimator).set_params(fusion="early", cues=cues).fit(*data)
+    level = "early_fusion" if len(cues) > 1 else cues[0]
+    assert list(early.cue_scores_) == [*cues, *(["early_fusion"] if len(cues) > 1 else [])]
+    parts = {"appearance": early.appearance_, "motion": early.motion_, "pose": early.pose_}
+    assert {cue for cue, part in parts.items() if part is not None} == set(cues)
+    seen = [clips[i] for i in early.validation_]
+    features = np.hstack([parts[cue].transform(seen) for cue in cues])
+    np.testing.assert_allclose(early.predict_proba(seen), early.svms_[level].probabilities(features), rtol=1e-6)
+    found = early.classes_[early.predict_proba(seen).argmax(axis=1)]
+    assert early.cue_scores_[level] == accuracy_score(labels[early.validation_], found)
+    assert (early.alpha_, early.pairs_) == (None, [])
+
+
+def test_appearance_of_i3d_is_pooled_over_the_steps_of_its_windows(monkeypatch, data):
+    small = functools.partial(zoo.build, width=0.0625)
+    monkeypatch.setattr(zoo, "build", small)
+    monkeypatch.setattr(appearance, "WINDOW", 16)
+    appearance._video_features.cache_clear()
+    part = appearance.AppearanceFeatures(network="i3d", size=32, weights=None)
+    part.check_parameters()
+    clip = data[0][0]
+    long = Clip("long", {"full_body": np.concatenate([clip.frames("full_body")] * 3)}, clip.poses)  # 24 frames
+    model = small("i3d", num_classes=2, frames=16, size=32)
+    appearance._fill(model, 0)
+    pooled = tf.keras.Model(model.input, model.get_layer("average_pool").output)
+    pictures = appearance._prepared(long.frames("full_body"), 32)
+    steps = np.concatenate([pooled({"rgb": pictures[None, i : i + 16]}).numpy()[0, :, 0, 0] for i in (0, 8)])
+    np.testing.assert_allclose(part.extract(long)["pooled"], appearance.pool_frames(steps), rtol=1e-4, atol=1e-6)
+    looped = np.concatenate([pictures[:8]] * 2)[None]
+    steps = pooled({"rgb": looped}).numpy()[0, :, 0, 0]
+    np.testing.assert_allclose(part.extract(clip)["pooled"], appearance.pool_frames(steps), rtol=1e-4, atol=1e-6)
+    appearance._video_features.cache_clear()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["this", "other"])
 def test_dumped_and_loaded_by_another_process_it_predicts_the_same(fitted, data, tmp_path, request, row):
@@ -442,7 +482,7 @@ def test_options_of_recipes():
     nested = TwoLevelFusion().get_params()
     flat = {option: nested[name] for option, name in options.FLAT_OPTIONS.items()}
     own = {name: value for name, value in nested.items() if "__" not in name and name not in two_level_fusion.PARTS}
-    assert len({**flat, **own}) == 23
+    assert len({**flat, **own}) == 25
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator = TwoLevelFusion.from_options(**flat, **own)
@@ -548,6 +588,10 @@ def test_an_interrupted_cache_goes_on(tmp_path, data):
         ({"appearance__network": "resnet152"}, "did you mean 'resnet152_v2'"),
         ({"svm": "rbf"}, "svm is 'rbf', expected one of linear, sgd"),
         ({"svm": "sgd"}, "set memory"),
+        ({"cues": ("motion",)}, "fusion two_level has all cues, .*: leave cues out, or set fusion to early"),
+        ({"fusion": "early", "cues": ("motion", "motion")}, "expected one or more of appearance, motion, pose, each"),
+        ({"fusion": "late"}, "fusion is 'late', expected one of two_level, early"),
+        ({"appearance__network": "i3d", "appearance__weights": "imagenet"}, "weights imagenet are of pictures, i3d"),
         (
             {"regions": ["left_foot"]},
             "regions is .*left_foot.*, expected a list of values, each one of left_hand, .*",
