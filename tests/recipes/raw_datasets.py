@@ -4,7 +4,10 @@ import collections
 import csv
 import itertools
 
+import numpy as np
+
 from tests.tfrecords import cad_files, msr_daily_files, nucla_files, recording_files, sbu_files
+from tests.tfrecords.estimation import walking_estimator
 from tfrecords import protocols
 from tfrecords.datasets import cad, sbu, smarthome
 
@@ -27,7 +30,10 @@ def command(dataset, folder, protocol):
     if dataset == "synthetic":
         return [dataset, "--subjects=5", "--repetitions=1", "--frames=15", "--size=80", f"--parts={_HANDS}"]
     if dataset == "folder":
-        return [dataset, "--csv", _write_table(folder), "--size=80"]
+        return [dataset, "--csv", _write_table(folder), "--layout=lcrnet_13", "--size=80"]
+    if dataset == "jhmdb":
+        _write_jhmdb(folder)
+        return [dataset, "--source", folder, "--size=80", f"--estimator={walking_estimator.NAME}"]
     candidates, write = _WRITERS[dataset]
     for clip_id in _chosen(dataset, protocol, candidates()):
         write(folder, clip_id)
@@ -80,20 +86,43 @@ def _write_cad120(folder, clip_id):
 
 
 def _write_table(folder):
-    """The videos and the list of one's own folder."""
+    """The videos, poses and list of one's own folder."""
     folder.mkdir(parents=True)
     pose = recording_files.walk("lcrnet_13")
+    np.savez(folder / "walk.npz", xyz=pose[:, np.newaxis], xy=recording_files.project(pose)[:, np.newaxis])
     rows = []
     for label, (split, count) in itertools.product(("sit", "walk"), CLIPS.items()):
         for number in range(count):
             video = f"{label}_{split}_{number}.mp4"
             recording_files.write_video(folder / video, recording_files.frames_of(pose))
-            rows.append({"video": video, "label": label, "split": split})
+            rows.append({"video": video, "poses": "walk.npz", "label": label, "split": split})
     with open(folder / "clips.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     return folder / "clips.csv"
+
+
+def _write_jhmdb(folder):
+    """Videos and, for each of the three protocols, the same lists."""
+    names = {"train": [], "test": []}
+    for action in ("sit", "walk"):
+        wanted = dict(CLIPS)
+        for number in itertools.count():
+            # Of the films that train, a hash of their names chooses those that validate.
+            split = protocols.train_or_val(f"jhmdb/Film{number}") if wanted["train"] or wanted["val"] else "test"
+            if wanted[split]:
+                wanted[split] -= 1
+                names["test" if split == "test" else "train"].append(f"Film{number}_{action}_f_cm_np1_fr_med_0")
+            if not any(wanted.values()):
+                break
+    (folder / "splits").mkdir(parents=True)
+    for name in itertools.chain(*names.values()):
+        frames = recording_files.frames_of(recording_files.walk("lcrnet_13"))
+        recording_files.write_video(folder / f"{name}.mp4", frames)
+    for number, (part, listed) in itertools.product((1, 2, 3), names.items()):
+        path = folder / "splits" / f"JHMDB_{part}{number}.txt"
+        path.write_text("".join(f"{name} 1\n" for name in listed))
 
 
 def _ntu_ids():

@@ -13,6 +13,11 @@ import sys
 import traceback
 
 from tests.recipes import raw_datasets
+from tests.tfrecords.estimation import walking_estimator
+from tfrecords.estimation import estimator
+
+# Worker processes import this module as their main one, and so know the estimator.
+estimator.register(walking_estimator.NAME)(walking_estimator.Walking)
 
 SMALL = {
     "width": 0.0625,
