@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from recipes import config, run_directory, train
 from recipes.trainers import checkpoints as saved
 from recipes.trainers import distribution, history, keras
 from tests.recipes.conftest import TINY
+from tests.tfrecords.numbered_frames import NumberedFrames, convert
+from tests.zoo import tiny_models
+from tfrecords.reading import pipeline
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
@@ -202,3 +206,20 @@ def test_an_unfinished_stage_goes_on_under_the_same_keras_alone(tmp_path, monkey
         UserError, match=r"epoch-00001: was written under Keras [23]\..*a stage cannot go on under Keras 9\.1\.0"
     ):
         checkpoints.read(1, variable=variable)
+
+
+@pytest.mark.slow
+def test_the_whole_of_a_square_scores_as_its_centre(tmp_path):
+    """To the last bit: batches are the same, and so is the network."""
+    convert(NumberedFrames(), tmp_path, clips_per_shard=20)
+    records = pipeline.Records(tmp_path)
+    model = tiny_models.build("i3d", frames=8, size=32)
+
+    def scores(crops):
+        recipe = types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=crops), batch=8)
+        inputs = pipeline.Inputs(frames=8, stride=1, size=32)
+        run = types.SimpleNamespace(recipe=recipe, inputs=inputs, model=lambda: model)
+        return keras.outputs(run, records, "v3_12", "test", "max_softmax")
+
+    for whole, centre in zip(scores("full"), scores(1)):
+        np.testing.assert_array_equal(whole, centre)

@@ -7,6 +7,7 @@ import tensorflow as tf
 import zoo
 from tests.zoo import tiny_models
 from tests.zoo.numpy_layers import cross_entropy
+from zoo import registry
 
 
 def test_published_size():
@@ -55,10 +56,10 @@ def test_penalties_of_the_classifier(name):
     np.testing.assert_allclose(tiny_models.training_loss(model, features, labels), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["pi3d", "separable_sta", "vpn"])
-def test_dropout_before_the_softmax(name):
+def test_dropout_before_the_softmax():
     """0.3 in the models that I3D is a part of (PhD20 section 4.6.1)."""
-    model = tiny_models.shared(name)
-    classifier = model.get_layer("classifier")
-    assert model.get_layer("dropout").rate == 0.3
-    assert model.get_layer("dropout").output is classifier.input
+    assert {registry.options(name)["dropout"] for name in ("pi3d", "separable_sta", "vpn")} == {0.3}
+    for name, rate in (("i3d", 0.5), ("separable_sta", 0.3)):
+        model = tiny_models.shared(name)
+        assert model.get_layer("dropout").rate == rate
+        assert model.get_layer("dropout").output is model.get_layer("classifier").input
