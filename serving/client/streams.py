@@ -323,20 +323,18 @@ def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
     came: collections.deque[_T] = collections.deque(maxlen=waiting)
     changed = threading.Condition()
     failed: list[BaseException] = []
-    stopped, ended, warned = threading.Event(), threading.Event(), threading.Event()
+    stopped, ended, left_out = threading.Event(), threading.Event(), threading.Event()
 
     def read() -> None:
         try:
             for frame in frames:
                 with changed:
-                    full = len(came) == waiting
+                    if len(came) == waiting:
+                        left_out.set()
                     came.append(frame)
                     changed.notify()
                 if stopped.is_set():
                     return
-                if full and not warned.is_set():
-                    warned.set()
-                    messages.warn("frames come faster than they are processed: the oldest are left out")
         except Exception as error:  # of the stream; raised where its frames are used
             failed.append(error)
         finally:
@@ -346,6 +344,7 @@ def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
 
     reading = threading.Thread(target=read, name="camera", daemon=True)
     reading.start()
+    warned = False
     try:
         while True:
             with changed:
@@ -354,6 +353,9 @@ def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
                     break
                 frame = came.popleft()
                 newest = not came
+            if left_out.is_set() and not warned:  # not in the thread: what an estimator's libraries print is dropped
+                messages.warn("frames come faster than they are processed: the oldest are left out")
+                warned = True
             yield newest, frame
         if failed:
             raise failed[0]

@@ -35,6 +35,7 @@ class LiveEstimator(Closing):
     def __init__(self, settings: recordings.Settings, fps: float) -> None:
         self._settings = settings
         self._search = settings.search()
+        self._search.prepare()
         self._tracker = tracking.Tracker()
         self._shown: list[_Shown | None] = [None] * settings.persons
         self._clock = recordings.Clock(1 / (fps or persons.FPS))

@@ -41,13 +41,21 @@ class Search(Closing):
         found = self._plausible(self._upright.persons(frame, seconds), width, height)
         if found:
             return found
-        if self._turned is None:
-            self._turned = estimator.create(self._name, **self._options)
-        turned = self._turned.persons(np.ascontiguousarray(np.rot90(frame)), seconds)
+        turned = self._for_turned().persons(np.ascontiguousarray(np.rot90(frame)), seconds)
         return self._plausible([_turned_back(person, width) for person in turned], width, height)
 
     def _plausible(self, everyone, width, height):
         return [one for one in everyone if tracking.is_plausible(one, self.layout, width, height)]
+
+    def _for_turned(self):
+        if self._turned is None:
+            self._turned = estimator.create(self._name, **self._options)
+        return self._turned
+
+    def prepare(self) -> None:
+        """Loads what frames need, before the first one comes."""
+        self._for_turned()
+        self.forget()
 
     def forget(self) -> None:
         """As of :meth:`Estimator.forget`."""
