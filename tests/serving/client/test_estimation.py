@@ -19,8 +19,9 @@ from tests.serving.conftest import LABELS, write_run
 from tests.serving.fake_poses import BAR, BODY, FPS, HEIGHT, WIDTH, BarPoses, bar_video, middle_of_bar
 from tests.serving.fake_server import FRAMES, JPEGS, POSES, FakeServer, signature_map
 from tests.tfrecords.recording_files import write_video
+from tfrecords.converting import video
 from tfrecords.converting.pose_files import FilePoses
-from tfrecords.estimation import estimator
+from tfrecords.estimation import estimator, recordings
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
 
@@ -258,6 +259,23 @@ def test_a_file_in_a_cameras_place(tmp_path, run_command, monkeypatch):
         *rows, _ = (json.loads(row) for row in out.splitlines())
         assert [row["start"] for row in rows] == pytest.approx([0, 0.12, 0.4], abs=0.002)
         assert all(poses[:, 0].any(axis=(1, 2)).all() for _, poses in sent_by(server))
+
+
+def test_frames_of_a_video_are_estimated_at_their_times(tmp_path):
+    times = [0, 40, 80, 300, 340, 900]
+    path = write_video(tmp_path / "walk.mkv", bar_video([20] * 6), times=times)
+    estimation = Estimation.of(crops_of(one=JPEGS).signature_def["one"])
+    for stream, expected in (
+        (video.Video(path), np.array(times) / 1000),
+        (VideoFrames(path), np.array(times) / 1000),
+        (VideoFrames(path, fps=10), np.arange(6) / 10),
+    ):
+        BarPoses.times.clear()
+        if isinstance(stream, video.Video):
+            recordings.estimate(stream, estimation.settings)
+        else:
+            estimation.of_video(stream, "walk")
+        assert BarPoses.times == pytest.approx(expected)
 
 
 def test_windows_of_a_camera_do_not_wait_for_a_slow_server(capsys):
