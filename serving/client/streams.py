@@ -228,15 +228,16 @@ class CameraFrames:
 
     def __init__(self, source: int | str, fps: float | None = None):
         self._source = str(source)
-        self._file = VideoFrames(self._source, fps) if os.path.isfile(self._source) else None
-        self.fps = self._file.fps if self._file else self._open(fps)
+        is_number = self._source.isdecimal()
+        self._file = None if is_number or not os.path.isfile(self._source) else VideoFrames(self._source, fps)
+        self.fps = self._file.fps if self._file else self._open(int(self._source) if is_number else self._source, fps)
 
-    def _open(self, fps: float | None) -> float:
+    def _open(self, source: int | str, fps: float | None) -> float:
         """Opens what is no file; frames per second."""
         import cv2
 
         shown = messages.without_password(self._source)
-        self._capture = cv2.VideoCapture(int(self._source) if self._source.isdecimal() else self._source)
+        self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             raise UserError(f"camera {shown} cannot be opened: is it plugged in, free, and the address right?")
         fps = fps or self._capture.get(cv2.CAP_PROP_FPS)

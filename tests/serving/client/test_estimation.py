@@ -1,5 +1,6 @@
 """Poses and pictures of persons, estimated where a model needs them."""
 
+import asyncio
 import json
 import threading
 import time
@@ -309,6 +310,30 @@ def test_windows_of_a_camera_do_not_wait_for_a_slow_server(capsys):
     assert firsts[-1] >= 30
     assert len(firsts) < 17
     assert "windows come faster than the server answers: some are left out" in capsys.readouterr().err
+
+
+def test_windows_of_a_camera_left_out_asynchronously(monkeypatch):
+    left_out = threading.Event()
+    monkeypatch.setattr(sliding_window.messages, "warn", lambda text: left_out.set())
+
+    class Slow:
+        async def takes_jpegs(self):
+            return False
+
+        async def predict(self, frames, poses, outputs, pose_fps):
+            assert await asyncio.to_thread(left_out.wait, 20)
+            return Prediction("slow", 1, "serving_default", ("sit",), (1.0,))
+
+    class Camera:
+        live = True
+
+        def __iter__(self):
+            return iter(np.zeros((20, 2, 2, 3), np.uint8))
+
+    async def rows():
+        return [row async for row in sliding_window.predict_async(Slow(), Camera(), Plan(2, 2, 100.0), in_flight=1)]
+
+    assert 1 <= len(asyncio.run(rows())) < 10
 
 
 def pixels_of(columns, **changed):
