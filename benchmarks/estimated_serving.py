@@ -3,7 +3,7 @@
 An exported I3D, trained on pictures of persons, and an exported pose network classify a video in this process, as
 ``python -m serving.predict --video FILE`` does: persons are found, pictures cut out, and the network runs.
 
-    python benchmarks/estimated_serving.py --video FILE            # the first 10 s of it
+    python benchmarks/estimated_serving.py --video FILE            # the first 10 s of it; three minutes on two cores
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pose-model", default="full", help="lite, full, heavy or a .task file (default: full)")
     parser.add_argument("--frames", type=int, default=64, help="frames that I3D samples (default: 64)")
     parser.add_argument("--size", type=int, default=224, help="their height and width (default: 224)")
-    parser.add_argument("--repetitions", type=int, default=3, help="timed rounds, after one that is not (default: 3)")
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="timed rounds, after one that is not (default: 3, the least)"
+    )
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
-    if arguments.repetitions < 1:
-        raise UserError(f"--repetitions {arguments.repetitions}: expected a number from 1")
+    if arguments.repetitions < 3:
+        raise UserError(f"--repetitions {arguments.repetitions}: expected a number from 3, fewer have no spread")
     command_line.quiet_tensorflow()
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
@@ -51,12 +53,21 @@ def main(argv: list[str] | None = None) -> int:
         }
     print(f"a video of {count} frames; I3D: {arguments.frames} frames of {arguments.size} x {arguments.size}")
     for name, result in found.items():
-        shown = ", ".join(f"{part} {value:.0f} ms" for part, value in result["milliseconds"].items())
-        print(f"{name}: {shown}; {result['over_network']:.1f} times the network alone")
+        shown = ", ".join(f"{part} {_shown(values, '.0f')} ms" for part, values in result["milliseconds"].items())
+        print(f"{name}: {shown}; {_shown(result['over_network'], '.2f')} times the network alone")
     if arguments.json:
         described = environment.describe("tensorflow", "av", "numpy", "mediapipe")
         files.write_json(arguments.json, {"frames": count, "models": found, **described})
     return 0
+
+
+def _shown(values: dict[str, float], form: str) -> str:
+    """A median and, in brackets, the least and the largest value."""
+    return f"{values['median']:{form}} ({values['least']:{form}} to {values['largest']:{form}})"
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "largest": max(values)}
 
 
 def cut(source: pathlib.Path, path: pathlib.Path, seconds: float) -> tuple[pathlib.Path, int]:
@@ -87,7 +98,7 @@ def export_poses(folder: pathlib.Path) -> pathlib.Path:
 
 
 def measure(folder: pathlib.Path, video: pathlib.Path, pose_model: str, repetitions: int) -> dict[str, Any]:
-    """Median milliseconds of the whole prediction, of estimation, and of the network alone.
+    """Milliseconds of the whole prediction, of estimation, and of the network alone, each with its spread over rounds.
 
     Args:
         folder: The model's version folder.
@@ -96,7 +107,7 @@ def measure(folder: pathlib.Path, video: pathlib.Path, pose_model: str, repetiti
         repetitions: Timed rounds, after one that is not.
 
     Returns:
-        A dict of JSON values.
+        A dict of JSON values; ``over_network`` is the ratio within a round.
     """
     from serving.client import clips, request
     from serving.client.streams import VideoFrames
@@ -123,8 +134,11 @@ def measure(folder: pathlib.Path, video: pathlib.Path, pose_model: str, repetiti
             step()
             if number:  # the first round also allocates and traces
                 seconds[name].append(time.perf_counter() - begin)
-    median = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-    return {"milliseconds": median, "over_network": median["total"] / median["network"], "repetitions": repetitions}
+    return {
+        "milliseconds": {name: _spread([1000 * value for value in values]) for name, values in seconds.items()},
+        "over_network": _spread([total / network for total, network in zip(seconds["total"], seconds["network"])]),
+        "repetitions": repetitions,
+    }
 
 
 if __name__ == "__main__":

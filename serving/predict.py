@@ -21,7 +21,7 @@ import numpy as np
 from serving import picture
 from serving.client import clips, prediction, printing, request
 from serving.client.clips import Sampled
-from serving.client.estimation import SIZE, Estimation, add_arguments, from_arguments
+from serving.client.estimation import SIZE, Estimation, add_arguments, from_arguments, poses_to_send
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.client.streams import VideoFrames
@@ -125,7 +125,7 @@ class Predictor:
         """What has to be estimated of a video for this model.
 
         Args:
-            **options: ``poses_given``, ``crop``, ``model`` and ``persons`` of
+            **options: ``poses_given``, ``pixels``, ``crop``, ``model`` and ``persons`` of
                 :meth:`serving.client.estimation.Estimation.of`.
 
         Returns:
@@ -234,14 +234,16 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
 
 def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None]:
     """The prediction for files, and what was sampled of the video; files are opened before the model is loaded."""
-    poses = clips.read_poses(arguments.pose) if arguments.pose else None
+    given = clips.read_pose_file(arguments.pose) if arguments.pose else None
     if arguments.video:
         VideoFrames(arguments.video)  # refuses what is no video
     predictor = Predictor(arguments.model)
     if arguments.video:
-        needed = from_arguments(arguments, predictor.definition(), predictor.inputs)
+        needed = from_arguments(arguments, predictor.definition(), predictor.inputs, given)
+        poses = poses_to_send(given, needed, predictor.definition, arguments.pose)
         predicted, sampled = predictor.predict_video(arguments.video, needed, poses)
     else:
+        poses = poses_to_send(given, None, predictor.definition, arguments.pose)
         predicted, sampled = predictor.predict(None, poses), None
     if poses is not None:  # once the model has taken them: an error is one line
         plausibility.warn_of_clip(arguments.pose, poses)
@@ -261,7 +263,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="SavedModel: BASE/<model>/<version>, or BASE/<model> for its newest version",
     )
     parser.add_argument("--video", metavar="FILE", help="video file")
-    parser.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .csv or N-UCLA's .json")
+    parser.add_argument(
+        "--pose",
+        metavar="FILE",
+        help="poses in metres, and perhaps in pixels: .npy, .npz, .json, .csv or NTU's .skeleton",
+    )
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
     add_arguments(parser)

@@ -258,27 +258,12 @@ def _estimate(directory, settings, task, on_frame):
     """Writes one file of poses; ``(frames, reason)`` as :func:`_work`."""
     recording = None
     try:
-        recording = _Counted(video.Video(task.video), on_frame)
+        recording = recordings.Part(video.Video(task.video), on_frame)
         poses = recordings.estimate(recording, settings)
     except ValueError as error:
         return recording.count if recording else 0, str(error)
     pose_files.write(directory / task.file, poses, layout=settings.skeleton, fps=recording.fps)
     return recording.count, ""
-
-
-class _Counted:
-    """A recording that counts the frames it gives."""
-
-    def __init__(self, recording, on_frame):
-        self.fps, self.width, self.height = recording.fps, recording.width, recording.height
-        self.count = 0
-        self._recording, self._on_frame = recording, on_frame
-
-    def __iter__(self):
-        for frame in self._recording:
-            yield frame
-            self.count += 1
-            self._on_frame()
 
 
 def _counts(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
+    from tfrecords.converting.persons import Poses
+    from tfrecords.converting.pose_files import FilePoses
     from tfrecords.converting.video import Frame
     from tfrecords.reading.pipeline import Inputs
 
@@ -214,21 +217,53 @@ def read_poses(path: str | os.PathLike) -> np.ndarray:
         ``[T, M, J, 3]`` float32; all zeros where nobody is in it.
 
     Raises:
+        UserError: No such file, an unknown format, pixels alone, or a joint that was measured in no frame.
+    """
+    return metres(read_pose_file(path), path)
+
+
+def metres(poses: Poses, path: str | os.PathLike) -> np.ndarray:
+    """``xyz`` of the poses of a file; ``UserError`` where it holds pixels alone."""
+    if poses.xyz is None:
+        raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
+    return poses.xyz
+
+
+def read_pose_file(path: str | os.PathLike) -> FilePoses:
+    """All that a file of poses holds; joints that were not measured are filled as converters fill them.
+
+    Args:
+        path: A file in a format that :mod:`tfrecords.converting.pose_files` reads, or NTU RGB+D's ``.skeleton``.
+
+    Returns:
+        :class:`~tfrecords.converting.pose_files.FilePoses`; all zeros where nobody is in it.
+
+    Raises:
         UserError: No such file, an unknown format, or a joint that was measured in no frame.
     """
     from tfrecords.converting import persons, pose_files
+    from tfrecords.datasets import ntu
 
     try:
-        poses = pose_files.read(path)
-        if poses.xyz is not None:
-            return np.asarray(persons.fill_gaps(poses).xyz) if poses.confidence.any() else np.zeros_like(poses.xyz)
+        poses = ntu.read_skeleton(pathlib.Path(path)) if str(path).endswith(".skeleton") else pose_files.read(path)
+        seen = np.flatnonzero(poses.confidence.any(axis=(0, 2)))
+        if not seen.size:
+            nobody = {n: np.zeros_like(v) for n in ("xyz", "xy") if (v := getattr(poses, n)) is not None}
+            return dataclasses.replace(poses, **nobody)
+        if poses.layout:  # of a dataset or an estimator, with room for persons who are not there
+            poses = _with(poses, persons.of_count(poses, seen[-1] + 1))
+        return _with(poses, persons.fill_gaps(poses, fps=poses.fps or persons.FPS))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}), expected a pose file") from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     except RejectedClip as reason:
         raise UserError(f"{path}: {reason}") from None
-    raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
+
+
+def _with(poses: FilePoses, changed: Poses) -> FilePoses:
+    """What a file states, with changed poses."""
+    return dataclasses.replace(poses, xyz=changed.xyz, confidence=changed.confidence, xy=changed.xy)
 
 
 def read_records(path: str | os.PathLike, clip_ids: Sequence[str]) -> list[schema.Clip]:

@@ -41,9 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             (clip,) = clips.read_records(arguments.record, [arguments.clip])
             printer.prediction(client.predict_clip(clip, outputs))
             return 0
-        poses = clips.read_poses(arguments.pose) if arguments.pose else None
+        given = clips.read_pose_file(arguments.pose) if arguments.pose else None
         frames = _stream(arguments)
-        needed = None if frames is None else estimation.from_arguments(arguments, client.definition())
+        needed = None
+        if frames is not None:
+            needed = estimation.from_arguments(arguments, client.definition(), given=given)
+        poses = estimation.poses_to_send(given, needed, client.definition, arguments.pose)
         if arguments.window is not None:
             _predict_windows(client, frames, poses, arguments, outputs, printer, needed)
         elif needed is not None and isinstance(frames, streams.VideoFrames):
@@ -95,7 +98,11 @@ def _add_server_options(group) -> None:
 
 def _add_clip_options(group) -> None:
     group.add_argument("--video", metavar="FILE", help="video file")
-    group.add_argument("--pose", metavar="FILE", help="poses in metres: .npy, .npz, .json or .csv")
+    group.add_argument(
+        "--pose",
+        metavar="FILE",
+        help="poses in metres, and perhaps in pixels: .npy, .npz, .json, .csv or NTU's .skeleton",
+    )
     group.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     group.add_argument("--clip", metavar="ID", help="id of the clip in --record")
     estimation.add_arguments(group)
@@ -105,7 +112,11 @@ def _add_stream_options(group) -> None:
     group.add_argument(
         "--frames", metavar="FOLDER", help="folder that pictures are being written to, instead of --video"
     )
-    group.add_argument("--camera", metavar="SOURCE", help="number or address of a camera, instead of --video")
+    group.add_argument(
+        "--camera",
+        metavar="SOURCE",
+        help="number or address of a camera, or a video file that plays in its place, instead of --video",
+    )
     group.add_argument(
         "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
     )

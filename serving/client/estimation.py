@@ -16,20 +16,18 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-import itertools
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from serving.client import clips, request
-from serving.client.streams import VideoFrames
+from serving.client.streams import VideoFrames, as_they_come, waiting_frames
 from serving.savedmodel import signatures
 from tfrecords.converting import persons
 from tfrecords.converting.persons import FPS, Poses
+from tfrecords.estimation.estimator import Closing, NoEstimator
 from zoo import skeletons
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
@@ -37,14 +35,13 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
+    from tfrecords.converting.pose_files import FilePoses
     from tfrecords.estimation.recordings import Settings
     from tfrecords.reading.pipeline import Inputs
 
 SIZE = 256  # side of pictures that are cut out, pixels: that of records, converters' default
-WAITING_SECONDS = 1.0  # of a camera's frames that wait at most; while as many do, the camera is not read
 LONGEST_SKIP = 0.5  # seconds of a camera without an estimate at most, however far behind
 _T = TypeVar("_T")
-_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +54,7 @@ class Estimation:
         takes_video: Whether the model takes pictures.
         settings: How poses are estimated, a :class:`tfrecords.estimation.recordings.Settings`.
         size: Side of the pictures that are cut out, pixels.
+        pixels: Poses that are given, whose pixels say where pictures are cut out; default: estimated ones.
     """
 
     poses: bool
@@ -64,6 +62,7 @@ class Estimation:
     takes_video: bool
     settings: Settings
     size: int = SIZE
+    pixels: FilePoses | None = None
 
     @classmethod
     def of(
@@ -72,6 +71,7 @@ class Estimation:
         *,
         inputs: Inputs | None = None,
         poses_given: bool = False,
+        pixels: FilePoses | None = None,
         crop: bool | None = None,
         model: str = "full",
         persons: int | None = None,
@@ -82,6 +82,8 @@ class Estimation:
             definition: The ``SignatureDef``.
             inputs: The model's inputs, where its export has them.
             poses_given: Whether there are poses already.
+            pixels: Poses of a file, of :func:`serving.client.clips.read_pose_file`, of which somebody's pixels are used
+                where there are any.
             crop: Whether pictures are cut out around persons; default: where the model was trained on such.
             model: The estimator's model: ``lite``, ``full``, ``heavy`` or a file.
             persons: Persons M; default: as many as the model takes.
@@ -90,7 +92,7 @@ class Estimation:
             An :class:`Estimation`; ``None`` if nothing has to be estimated.
 
         Raises:
-            UserError: The estimator is not installed, or the model's poses are of no known skeleton.
+            UserError: The model's poses are of no known skeleton.
         """
         poses = request.takes_poses(definition) and not poses_given
         parts = request.parts(definition)
@@ -102,23 +104,24 @@ class Estimation:
         if request.takes_poses(definition):
             count, joints = (size.size for size in definition.inputs[signatures.POSES].tensor_shape.dim[2:4])
             layout = _layout(joints)
+        if pixels is not None:
+            pixels = pixels if pixels.xy is not None and pixels.confidence.any() else None
+        if pixels is not None:
+            layout = pixels.layout or _layout(pixels.confidence.shape[2])
         from tfrecords.estimation.recordings import Settings
 
         settings = Settings(model=model, layout=layout, persons=persons or count)
-        found = cls(poses, parts if crop else (), bool(parts), settings, max(SIZE, inputs.size if inputs else 0))
-        found._require_estimator()
-        return found
+        size = max(SIZE, inputs.size if inputs else 0)
+        return cls(poses, parts if crop else (), bool(parts), settings, size, pixels)
 
-    def _require_estimator(self) -> None:
-        try:
-            self.settings.search(1, 1).close()
-        except UserError as error:
-            if self.poses:
-                raise UserError(f"this model needs poses: give --pose, or have them estimated ({error})") from error
-            raise UserError(
-                f"this model was trained on pictures of persons: give --no-crop to send whole frames, or have persons "
-                f"found ({error})"
-            ) from error
+    def _cannot(self, error: NoEstimator) -> UserError:
+        """What to do where there is no estimator."""
+        if self.poses:
+            return UserError(f"this model needs poses: give --pose, or have them estimated ({error})")
+        return UserError(
+            f"this model was trained on pictures of persons: give --no-crop to send whole frames, or have persons "
+            f"found ({error})"
+        )
 
     # ---- whole videos
 
@@ -137,13 +140,20 @@ class Estimation:
             the video's first frame on.
 
         Raises:
-            UserError: The video cannot be read, or nobody is in it and the model takes poses alone.
+            UserError: The video cannot be read, there is no estimator, or nobody is in it and the model takes poses
+                alone.
         """
         from tfrecords.estimation import recordings
 
+        if self.pixels is not None:
+            return self.pixels, self._boxes_of_pixels(video.height, video.width, video.known_fps, video.count)
         first, length = span or (0, video.count or None)
         with command_line.progress(length, "poses", "frame") as bar:
-            poses = recordings.estimate(_Recording(video, first, span and length, bar.update), self.settings)
+            part = recordings.Part(video, bar.update, first=first, length=length if span else None, fps=video.known_fps)
+            try:
+                poses = recordings.estimate(part, self.settings)
+            except NoEstimator as error:
+                raise self._cannot(error) from error
         if not poses.confidence.any():
             if not self.takes_video:
                 raise UserError(f"{name}: nobody is found in it, and the model takes poses alone: no prediction")
@@ -162,6 +172,19 @@ class Estimation:
         size: dict[str, Any] = {"width": width, "height": height, "fps": fps, "layout": self.settings.skeleton}
         return crops.part_boxes(poses.xy, poses.confidence > 0, self.parts, xyz=poses.xyz, **size)
 
+    def _boxes_of_pixels(self, height: int, width: int, fps: float, count: int = 0) -> dict[str, np.ndarray]:
+        """:meth:`_boxes` of the given poses for each frame of a recording of so many; 0: a pose for each frame."""
+        from tfrecords.converting.video import lengths_agree
+
+        assert self.pixels is not None
+        assert self.pixels.xy is not None
+        scale = width / self.pixels.width if self.pixels.width else 1.0
+        boxes = self._boxes(dataclasses.replace(self.pixels, xy=self.pixels.xy * scale), height, width, fps or FPS)
+        if not count or lengths_agree(count, len(self.pixels)):
+            return boxes
+        poses = np.arange(count) * len(self.pixels) // count  # they last as long as the recording
+        return {part: box[poses] for part, box in boxes.items()}
+
     def pictures(self, video: VideoFrames, boxes: Mapping[str, np.ndarray]) -> dict[str, list[bytes]]:
         """Part -> JPEG files of the pictures cut out of a video's frames."""
         found: dict[str, list[bytes]] = {part: [] for part in boxes}
@@ -178,32 +201,37 @@ class Estimation:
     # ---- streams
 
     def follow(
-        self, frames: Iterable[tuple[float | None, np.ndarray | bytes]], fps: float, *, live: bool, encode: bool
+        self,
+        frames: Iterable[tuple[float | None, np.ndarray | bytes]],
+        fps: float,
+        *,
+        live: bool,
+        encode: bool,
+        pose_fps: float | None = None,
     ) -> Iterator[tuple[float | None, Moment]]:
         """The frames of a stream as a model takes them, each with its poses, one by one.
 
         Every frame is estimated once, when it comes. Of a ``live`` stream, whose frames do not wait, those that come
         while the estimator is busy are not estimated, but kept: their poses are those of the frame before, and lie on
-        the line to the next estimate once this is there. At most :data:`WAITING_SECONDS` of frames wait; at least
-        every :data:`LONGEST_SKIP` seconds a frame is estimated.
+        the line to the next estimate once this is there. At least every :data:`LONGEST_SKIP` seconds a frame is
+        estimated. Frames that wait for longer than :func:`~serving.client.streams.waiting_frames` are left out.
 
         Args:
             frames: Seconds (``None``: not known) and the picture, or its JPEG file, of each.
             fps: Frames per second.
             live: Whether frames come whether they are taken or not, as a camera's do.
             encode: Whether pictures are wanted as JPEG files.
+            pose_fps: Rate of :attr:`pixels`; default: there are some for each frame.
 
         Yields:
             Seconds and a :class:`Moment`.
         """
-        follower = None
         skipped, longest = 0, round(LONGEST_SKIP * fps)
-        numbered = enumerate(_with_newest(frames, max(round(WAITING_SECONDS * fps), 1)) if live else _all(frames))
-        try:
+        # The estimator is there before the first frame of a live stream comes: loading it takes a second.
+        with _Given(self, fps, pose_fps) if self.pixels is not None else _Follower(self, fps) as follower:
+            numbered = enumerate(as_they_come(frames, waiting_frames(fps)) if live else _all(frames))
             for number, (is_newest, (seconds, frame)) in numbered:
                 picture = clips.decode_jpeg(frame, number) if isinstance(frame, bytes) else np.asarray(frame)
-                if follower is None:
-                    follower = _Follower(self, picture.shape[0], picture.shape[1], fps)
                 skipped = 0 if is_newest or skipped + 1 >= longest else skipped + 1
                 moment = follower.moment(picture, number / fps if seconds is None else seconds, estimate=not skipped)
                 cut = {part: self._cut(picture, box) for part, box in follower.boxes.items()}
@@ -212,9 +240,6 @@ class Estimation:
                     send_encoded = encode and not isinstance(frame, bytes)
                     moment.pictures["full_body"] = clips.encode_jpeg(picture) if send_encoded else frame
                 yield seconds, moment
-        finally:
-            if follower is not None:
-                follower.close()
 
 
 @dataclasses.dataclass(eq=False)
@@ -223,27 +248,30 @@ class Moment:
 
     Attributes:
         poses: ``[1, M, J, ...]``, :class:`~tfrecords.converting.persons.Poses`; replaced once a later estimate shows
-            them better.
+            them better. ``None`` where they are given for the whole stream.
         pictures: Body part -> picture, or its JPEG file.
     """
 
-    poses: Poses
+    poses: Poses | None
     pictures: dict[str, np.ndarray | bytes] = dataclasses.field(default_factory=dict)
 
 
-class _Follower:
+class _Follower(Closing):
     """The persons of a stream, frame after frame.
 
     Attributes:
         boxes: Part -> where it is cut out of the newest frame, ``[4]``.
     """
 
-    def __init__(self, estimation: Estimation, height: int, width: int, fps: float) -> None:
+    def __init__(self, estimation: Estimation, fps: float) -> None:
         from tfrecords.converting import crops
         from tfrecords.estimation.live import LiveEstimator
 
-        self._estimation, self._size, self._fps = estimation, (height, width), fps
-        self._live = LiveEstimator(estimation.settings, width, height, fps)
+        self._estimation, self._fps = estimation, fps
+        try:
+            self._live = LiveEstimator(estimation.settings, fps)
+        except NoEstimator as error:
+            raise estimation._cannot(error) from error
         self._last: Poses | None = None
         self._waiting: list[Moment] = []  # frames since the last estimate
         # Poses that the boxes are smoothed over; where nobody is seen the last box stays.
@@ -263,12 +291,35 @@ class _Follower:
         self._last, self._waiting = poses, []
         if poses.confidence.any() or not self.boxes:
             self._seen.append(poses)
-            boxes = self._estimation._boxes(_joined(self._seen), *self._size, self._fps)
+            boxes = self._estimation._boxes(_joined(self._seen), frame.shape[0], frame.shape[1], self._fps)
             self.boxes = {part: box[-1] for part, box in boxes.items()}
         return Moment(poses)
 
     def close(self) -> None:
+        """Frees what the estimator holds."""
         self._live.close()
+
+
+class _Given(Closing):
+    """Stands for :class:`_Follower` where poses with pixels are given for a whole stream."""
+
+    def __init__(self, estimation: Estimation, fps: float, pose_fps: float | None) -> None:
+        self._estimation, self._fps, self._pose_fps = estimation, fps, pose_fps
+        self._all: dict[str, np.ndarray] = {}
+        self._count = 0
+        self.boxes: dict[str, np.ndarray] = {}
+
+    def moment(self, frame: np.ndarray, seconds: float, *, estimate: bool) -> Moment:
+        """The next frame, without poses and pictures."""
+        if not self._all:
+            self._all = self._estimation._boxes_of_pixels(frame.shape[0], frame.shape[1], self._pose_fps or self._fps)
+        index = round(seconds * self._pose_fps) if self._pose_fps else self._count
+        self.boxes = {part: box[min(index, len(box) - 1)] for part, box in self._all.items()}
+        self._count += 1
+        return Moment(None)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _between(before: Poses, after: Poses, fraction: float) -> Poses:
@@ -293,65 +344,13 @@ def _joined(poses: Sequence[Poses]) -> Poses:
 def of_window(moments: Sequence[Moment], estimation: Estimation) -> tuple[dict[str, list] | None, np.ndarray | None]:
     """Pictures of each part and poses ``[T, M, J, 3]`` of a window; ``None`` for what is not to be sent."""
     pictures = {part: [moment.pictures[part] for moment in moments] for part in moments[0].pictures}
-    poses = _joined([moment.poses for moment in moments]).xyz if estimation.poses else None
+    estimated = [moment.poses for moment in moments if moment.poses is not None]
+    poses = _joined(estimated).xyz if estimation.poses else None
     return pictures or None, poses
 
 
 def _all(frames: Iterable[_T]) -> Iterator[tuple[bool, _T]]:
     return ((True, frame) for frame in frames)
-
-
-def _with_newest(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]]:
-    """The elements of a live stream, each with whether no later one is there yet; at most ``waiting`` wait.
-
-    A thread of its own reads the stream, so that its frames are taken while the estimator runs.
-    """
-    taken: queue.Queue[Any] = queue.Queue(waiting)
-    failed: list[BaseException] = []
-    stopped = threading.Event()
-
-    def put(item: object) -> bool:
-        while not stopped.is_set():
-            try:
-                taken.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                pass
-        return False
-
-    def read() -> None:
-        try:
-            for frame in frames:
-                if not put(frame):
-                    return
-        except Exception as error:  # of the stream; raised where its frames are used
-            failed.append(error)
-        put(_END)
-
-    reading = threading.Thread(target=read, name="camera", daemon=True)
-    reading.start()
-    try:
-        while (frame := taken.get()) is not _END:
-            yield taken.empty(), frame
-        if failed:
-            raise failed[0]
-    finally:
-        stopped.set()
-        reading.join(1.0)  # the next frame may never come
-
-
-class _Recording:
-    """Frames of a video as an estimator takes them: from ``first`` on, so many (``None``: all)."""
-
-    def __init__(self, video: VideoFrames, first: int, length: int | None, on_frame: Callable[[], object]) -> None:
-        self._video, self._on_frame = video, on_frame
-        self._span = first, None if length is None else first + length
-        self.fps, self.height, self.width = video.known_fps, video.height, video.width
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in itertools.islice(self._video.frames(), *self._span):  # others are not converted to RGB
-            yield np.asarray(frame)
-            self._on_frame()
 
 
 def add_arguments(group: Any) -> None:
@@ -374,17 +373,42 @@ def add_arguments(group: Any) -> None:
 
 
 def from_arguments(
-    arguments: argparse.Namespace, definition: SignatureDef, inputs: Inputs | None = None
+    arguments: argparse.Namespace,
+    definition: SignatureDef,
+    inputs: Inputs | None = None,
+    given: FilePoses | None = None,
 ) -> Estimation | None:
-    """What :func:`add_arguments` and ``--pose`` state for a signature, as :meth:`Estimation.of`."""
+    """What :func:`add_arguments` and the poses of ``--pose`` state for a signature, as :meth:`Estimation.of`."""
     return Estimation.of(
         definition,
         inputs=inputs,
-        poses_given=bool(arguments.pose),
+        poses_given=given is not None,
+        pixels=given,
         crop=arguments.crop,
         model=arguments.pose_model,
         persons=arguments.persons,
     )
+
+
+def poses_to_send(
+    given: FilePoses | None,
+    estimation: Estimation | None,
+    definition: Callable[[], SignatureDef],
+    path: str | os.PathLike,
+) -> np.ndarray | None:
+    """``[T, M, J, 3]`` of a file of poses as the request has them; ``None`` where it says where persons are, no more.
+
+    Args:
+        given: The file's poses; ``None`` without a file.
+        estimation: What is estimated.
+        definition: Gives the ``SignatureDef``.
+        path: Of the file, for messages.
+    """
+    if given is None:
+        return None
+    if estimation is not None and estimation.pixels is not None and not request.takes_poses(definition()):
+        return None
+    return clips.metres(given, path)
 
 
 def _layout(joints: int) -> str:

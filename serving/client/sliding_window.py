@@ -9,6 +9,7 @@
     responses    probabilities ─► smoothed ─► time line of segments
 
 Frames are read one by one, encoded once where the model takes JPEG, and dropped when no window needs them any more.
+A live stream does not wait: frames and windows for which there is no time are left out (the times of rows say which).
 Poses that a model needs are estimated once for each frame (:mod:`serving.client.estimation`), and go with their window.
 Several requests are in flight at once; predictions come in the order of the windows. Smoothing and the time line are in
 :mod:`serving.client.smoothing` and :mod:`serving.client.time_line`.
@@ -34,7 +35,9 @@ from serving.client.clips import encode_jpeg
 from serving.client.estimation import Estimation, of_window
 from serving.client.request import NobodySeen, filled
 from serving.client.smoothing import MovingAverage, Smoothing
+from serving.client.streams import as_they_come, waiting_frames
 from serving.client.time_line import Row, RowBuilder
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 IN_FLIGHT = 4
@@ -210,7 +213,8 @@ def predict(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_of_stream(stopped, frames, plan, estimation, encode), plan, poses, pose_fps, encode, estimation)
+    moments = _of_stream(stopped, frames, plan, estimation, encode, pose_fps)
+    clips = _clips(moments, plan, poses, pose_fps, encode, estimation)
     rate = _pose_rate(frames, plan, pose_fps)
 
     def request(clip):
@@ -220,7 +224,7 @@ def predict(
         except NobodySeen:
             return start, end, None
 
-    for start, end, prediction in _in_order(request, clips, in_flight, stopped):
+    for start, end, prediction in _in_order(request, clips, in_flight, stopped, live=_is_live(frames)):
         yield build_row(start, end, prediction)
 
 
@@ -240,9 +244,11 @@ async def predict_async(
     build_row = RowBuilder(smooth or MovingAverage(1))
     encode = await client.takes_jpegs()
     stopped = threading.Event()
-    clips = _clips(_of_stream(stopped, frames, plan, estimation, encode), plan, poses, pose_fps, encode, estimation)
+    moments = _of_stream(stopped, frames, plan, estimation, encode, pose_fps)
+    clips = _clips(moments, plan, poses, pose_fps, encode, estimation)
     pending: asyncio.Queue = asyncio.Queue()
     free = asyncio.Semaphore(in_flight)
+    live, left_out = _is_live(frames), _LeftOut()
     rate = _pose_rate(frames, plan, pose_fps)
 
     async def request(start, end, pictures, joints):
@@ -253,10 +259,16 @@ async def predict_async(
 
     async def feed():
         while True:
-            await free.acquire()
+            if not live:
+                await free.acquire()
             clip = await asyncio.to_thread(next, clips, None)  # reading and encoding may take long
             if clip is None:
                 return
+            if live and free.locked():
+                left_out()
+                continue
+            if live:
+                await free.acquire()
             pending.put_nowait(asyncio.ensure_future(request(*clip)))
 
     feeding = asyncio.ensure_future(feed())
@@ -275,13 +287,25 @@ async def predict_async(
 
 
 def _of_stream(
-    stopped: threading.Event, frames: Iterable | None, plan: Plan, estimation: Estimation | None, encode: bool
+    stopped: threading.Event,
+    frames: Iterable | None,
+    plan: Plan,
+    estimation: Estimation | None,
+    encode: bool,
+    pose_fps: float | None,
 ) -> Iterable | None:
     """The frames of a stream with their seconds, until an event is set; where something is estimated, its moments."""
-    timed = _until(stopped, frames)
-    if timed is None or estimation is None:
-        return timed
-    return estimation.follow(timed, plan.fps, live=getattr(frames, "live", False), encode=encode)
+    timed, live = _until(stopped, frames), _is_live(frames)
+    if timed is None:
+        return None
+    if estimation is not None:
+        return estimation.follow(timed, plan.fps, live=live, encode=encode, pose_fps=pose_fps)
+    return (frame for _, frame in as_they_come(timed, waiting_frames(plan.fps))) if live else timed
+
+
+def _is_live(frames: Iterable | None) -> bool:
+    """Whether the frames of a stream come whether they are taken or not."""
+    return getattr(frames, "live", False)
 
 
 def _clips(
@@ -334,23 +358,39 @@ def _until(stopped: threading.Event, frames: Iterable | None) -> Iterable | None
     return itertools.takewhile(lambda _: not stopped.is_set(), timed)
 
 
+class _LeftOut:
+    """Says, the first time it is called, that a window of a live stream is left out."""
+
+    def __init__(self):
+        self._said = False
+
+    def __call__(self):
+        if not self._said:
+            messages.warn("windows come faster than the server answers: some are left out (--stride)")
+        self._said = True
+
+
 def _in_order(
-    function: Callable[[Any], _T], arguments: Iterable, in_flight: int, stopped: threading.Event
+    function: Callable[[Any], _T], arguments: Iterable, in_flight: int, stopped: threading.Event, live: bool = False
 ) -> Iterator[_T]:
     """``function`` of each argument, ``in_flight`` at the same time; results in order, each as soon as possible.
 
     A thread of its own reads the arguments: a camera's next window comes later than the response to the last. When the
-    caller needs no more results, ``stopped`` is set, which ends the arguments.
+    caller needs no more results, ``stopped`` is set, which ends the arguments. Those of a ``live`` stream do not wait:
+    one that comes while so many are in flight is left out.
     """
     pending: queue.Queue[concurrent.futures.Future[_T] | None] = queue.Queue()
     free = threading.Semaphore(in_flight)
     pool = concurrent.futures.ThreadPoolExecutor(in_flight, thread_name_prefix="window")
+    left_out = _LeftOut()
 
     def feed():
         failed: concurrent.futures.Future[_T] = concurrent.futures.Future()
         try:
             for argument in arguments:
-                free.acquire()
+                if not free.acquire(blocking=not live):
+                    left_out()
+                    continue
                 if stopped.is_set():
                     return
                 pending.put(pool.submit(function, argument))

@@ -1,16 +1,19 @@
 """Streams of frames for :mod:`serving.client.sliding_window`: a video file, a folder of new pictures, a camera.
 
 Each stream is iterated once and yields frames as uint8 RGB arrays ``[H, W, 3]`` or as the bytes of JPEG files, one at a
-time. ``fps`` is the frames per second.
+time. ``fps`` is the frames per second. The frames of a ``live`` stream come whether they are taken or not: it is read
+through :func:`as_they_come`.
 """
 
 from __future__ import annotations
 
+import collections
 import os
 import pathlib
 import re
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 POLL_SECONDS = 0.1  # between two listings of a folder
+WAITING_SECONDS = 1.0  # of a live stream's frames that wait at most
+LEAST_STEP = 0.3  # of a frame's duration: frames that come in a burst count as so far apart at least
 _T = TypeVar("_T")
 
 
@@ -82,9 +87,13 @@ class VideoFrames:
         return map(np.asarray, self.frames())
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Each frame with the seconds at which a player shows it; with ``fps`` given, by that rate."""
+        """Seconds of each frame, and the frame as an array."""
+        return ((seconds, np.asarray(frame)) for seconds, frame in self.shown())
+
+    def shown(self) -> Iterator[tuple[float, Frame]]:
+        """The seconds at which a player shows each frame, or those of the given ``fps``; and the frame."""
         for number, frame in enumerate(self.frames()):
-            yield number / self._given_fps if self._given_fps else frame.time, np.asarray(frame)
+            yield number / self._given_fps if self._given_fps else frame.time, frame
 
     def frames(self) -> Iterator[Frame]:
         """The frames, each as :class:`tfrecords.converting.video.Frame`: slicing converts it to RGB."""
@@ -203,31 +212,59 @@ def _natural(name: str) -> list[tuple[int, str]]:
 class CameraFrames:
     """The frames of a camera, until it ends or is unplugged; all in the size of the first.
 
+    A recording in the camera's place, a file or the address of one, plays in real time: each frame comes at its time,
+    counted from the first frame that is asked for.
+
     Args:
-        source: A number (0 is the first camera of this machine) or an address such as ``rtsp://...``.
+        source: A number (0 is the first camera of this machine), an address such as ``rtsp://...``, or a video file.
         fps: Frames per second; default: the camera's rate.
 
     Raises:
-        UserError: The camera cannot be opened, yields no frame, or has no rate.
+        UserError: The camera cannot be opened, yields no frame, or has no rate; or as :class:`VideoFrames`.
     """
 
     live = True  # its frames come whether they are taken or not
     fps: float
 
     def __init__(self, source: int | str, fps: float | None = None):
+        self._source = str(source)
+        is_number = self._source.isdecimal()
+        self._file = None if is_number or not os.path.isfile(self._source) else VideoFrames(self._source, fps)
+        self.fps = self._file.fps if self._file else self._open(int(self._source) if is_number else self._source, fps)
+
+    def _open(self, source: int | str, fps: float | None) -> float:
+        """Opens what is no file; frames per second."""
         import cv2
 
-        text = str(source)
-        self._capture = cv2.VideoCapture(int(text) if text.isdecimal() else text)
+        shown = messages.without_password(self._source)
+        self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
-            shown = messages.without_password(text)
             raise UserError(f"camera {shown} cannot be opened: is it plugged in, free, and the address right?")
-        self.fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
-        if not self.fps > 0:
-            raise UserError(f"camera {messages.without_password(text)} does not give its frames per second: give --fps")
-        self._source = text
+        fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
+        if not fps > 0:
+            raise UserError(f"camera {shown} does not give its frames per second: give --fps")
+        return fps
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return (frame for _, frame in self.timed())
+
+    def timed(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Seconds since the first frame, by a recording's time stamps or else the clock, and each frame."""
+        if self._file:
+            return _in_real_time(self._file.timed())
+        return self._captured()
+
+    def _captured(self) -> Iterator[tuple[float, np.ndarray]]:
+        import cv2
+
+        # The address of a recording: OpenCV reads it as fast as it comes. Of a live stream the length is not known.
+        is_recording = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+        pictures = self._pictures()
+        if is_recording:
+            return _in_real_time((self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, picture) for picture in pictures)
+        return _by_the_clock(pictures, LEAST_STEP / self.fps)
+
+    def _pictures(self) -> Iterator[np.ndarray]:
         from tfrecords.converting import crops
 
         size = None
@@ -243,3 +280,86 @@ class CameraFrames:
         if not size:
             shown = messages.without_password(self._source)
             raise UserError(f"camera {shown} yields no picture: does another program use it?")
+
+
+def _in_real_time(timed: Iterable[tuple[float, _T]]) -> Iterator[tuple[float, _T]]:
+    """Each element not before its seconds, counted from when the first has been used."""
+    begin: float | None = None
+    for seconds, item in timed:
+        if begin is not None:
+            time.sleep(max(begin + seconds - time.monotonic(), 0))
+        yield seconds, item
+        if begin is None:
+            begin = time.monotonic() - seconds
+
+
+def _by_the_clock(items: Iterable[_T], least: float) -> Iterator[tuple[float, _T]]:
+    """Each element with the seconds since the first came, at least so many after the element before."""
+    begin, seconds = None, -least
+    for item in items:
+        now = time.monotonic()
+        begin = now if begin is None else begin
+        seconds = max(now - begin, seconds + least)
+        yield seconds, item
+
+
+def waiting_frames(fps: float) -> int:
+    """Frames of a live stream that wait at most."""
+    return max(round(WAITING_SECONDS * fps), 1)
+
+
+def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]]:
+    """The elements of a live stream, each with whether no later one is there yet.
+
+    A thread of its own reads the stream, so that its frames are taken while the last ones are used. If more than
+    ``waiting`` of them wait, the oldest is left out; the first time a warning says so.
+
+    Args:
+        frames: The stream; what it raises is raised here.
+        waiting: Elements that wait at most.
+
+    Yields:
+        Whether it is the newest, and the element.
+    """
+    came: collections.deque[_T] = collections.deque(maxlen=waiting)
+    changed = threading.Condition()
+    failed: list[BaseException] = []
+    stopped, ended, left_out = threading.Event(), threading.Event(), threading.Event()
+
+    def read() -> None:
+        try:
+            for frame in frames:
+                with changed:
+                    if len(came) == waiting:
+                        left_out.set()
+                    came.append(frame)
+                    changed.notify()
+                if stopped.is_set():
+                    return
+        except Exception as error:  # of the stream; raised where its frames are used
+            failed.append(error)
+        finally:
+            with changed:
+                ended.set()
+                changed.notify()
+
+    reading = threading.Thread(target=read, name="camera", daemon=True)
+    reading.start()
+    warned = False
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: came or ended.is_set())
+                if not came:
+                    break
+                frame = came.popleft()
+                newest = not came
+            if left_out.is_set() and not warned:  # not in the thread: what an estimator's libraries print is dropped
+                messages.warn("frames come faster than they are processed: the oldest are left out")
+                warned = True
+            yield newest, frame
+        if failed:
+            raise failed[0]
+    finally:
+        stopped.set()
+        reading.join(1.0)  # the next frame may never come

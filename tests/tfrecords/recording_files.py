@@ -1,5 +1,6 @@
 """Writes recordings as datasets hold them: videos, NTU skeletons, LCR-Net poses, with made-up content."""
 
+import fractions
 import json
 import struct
 
@@ -65,16 +66,21 @@ def is_body(image):
     return np.abs(image.astype(int) - BODY).max(axis=-1) < 90
 
 
-def write_video(path, frames, rate=25, codec="mpeg4"):
-    """Writes a video file of frames ``[T, H, W, 3]``."""
+def write_video(path, frames, rate=25, codec="mpeg4", times=None):
+    """Writes a video file of frames ``[T, H, W, 3]``, at ``times`` in milliseconds where they last unequally long."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if times is not None:
+            stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[number], fractions.Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

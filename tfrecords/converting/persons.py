@@ -270,6 +270,7 @@ def fill_gaps(
     layout: skeletons.Layout | None = None,
     *,
     fps: float = FPS,
+    times: np.ndarray | None = None,
     longest: float | None = LONGEST_GAP,
 ) -> Poses:
     """Puts joints that were not measured on the line between the nearest frames in which they were.
@@ -283,6 +284,7 @@ def fill_gaps(
         poses: :class:`Poses`; a confidence of 0 marks what was not measured.
         layout: A :class:`zoo.skeletons.Layout`, for messages; default: joints are named by their numbers.
         fps: Poses per second.
+        times: ``[T]`` seconds of the poses, rising; default: as ``fps`` says.
         longest: Longest gap of a whole body that is filled, in seconds; ``None``: any, and beginning and end as well.
 
     Returns:
@@ -299,13 +301,13 @@ def fill_gaps(
     parts = [values for values in (poses.xyz, poses.xy) if values is not None]
     values = np.concatenate(parts, axis=-1).astype(np.float32)  # [T, M, J, 3 + 2]
     confidence = np.array(poses.confidence, np.float32)
-    frames = np.arange(len(values))
+    frames = np.arange(len(values)) if times is None else times * fps  # where each is, in mean frames
     for person in np.flatnonzero(known.any(axis=(0, 2))):
         never = np.flatnonzero(~known[:, person].any(axis=0))
         if never.size:
             name = layout.joints[never[0]] if layout else never[0]
             raise RejectedClip(f"joint {name} measured in no frame")
-        there = _there(known[:, person].any(axis=1), None if longest is None else round(longest * fps))
+        there = _there(known[:, person].any(axis=1), frames, None if longest is None else round(longest * fps))
         for joint in range(values.shape[2]):
             seen = known[:, person, joint]
             lost = there & ~seen
@@ -319,13 +321,13 @@ def fill_gaps(
     return Poses(xyz, confidence, values[..., -2:] if poses.xy is not None else None)
 
 
-def _there(seen, longest):
+def _there(seen, frames, longest):
     """Frames ``[T]`` in which a body counts as there: where it was seen, and in gaps of up to ``longest`` frames."""
     if longest is None:
         return np.ones(len(seen), bool)
     there = seen.copy()
-    frames = np.flatnonzero(seen)
-    for before, after in zip(frames, frames[1:]):
-        if after - before - 1 <= longest:
+    seen_in = np.flatnonzero(seen)
+    for before, after in zip(seen_in, seen_in[1:]):
+        if round(frames[after] - frames[before]) - 1 <= longest:
             there[before:after] = True
     return there

@@ -42,10 +42,12 @@ class FilePoses(persons.Poses):
     Attributes:
         layout: Name of the skeleton layout; empty where the file has none.
         fps: Poses per second; 0 where the file has none.
+        width: Of the frames that ``xy`` is in, pixels; 0: those of the recording itself.
     """
 
     layout: str = ""
     fps: float = 0.0
+    width: int = 0
 
 
 def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float) -> None:

@@ -107,6 +107,10 @@ class Video:
         begun, self._begun = self._begun, None
         return begun or self._decode((self.height, self.width))
 
+    def shown(self) -> Iterator[tuple[float, Frame]]:
+        """Each frame with the seconds at which a player shows it."""
+        return ((frame.time, frame) for frame in self)
+
     @property
     def count(self) -> int:
         """Frames that are shown, by the packets that hold them, without decoding; 0 if that is not possible.
@@ -291,7 +295,7 @@ class Pictures:
         paths: Paths of the pictures, JPEG or PNG, in order.
         fps: Frames per second.
 
-    Attributes and iteration as of :class:`Video`; frames are arrays.
+    Attributes, iteration and :meth:`shown` as of :class:`Video`; frames are arrays.
     """
 
     def __init__(self, paths: Iterable[pathlib.Path], fps: float):
@@ -303,6 +307,10 @@ class Pictures:
     def __iter__(self) -> Iterator[np.ndarray]:
         for path in self.paths:
             yield crops.scaled(_picture(path), (self.height, self.width))
+
+    def shown(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Each frame with its seconds."""
+        return ((number / self.fps, frame) for number, frame in enumerate(self))
 
 
 def _picture(path):

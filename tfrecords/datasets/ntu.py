@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tfrecords import schema
-from tfrecords.converting import persons
+from tfrecords.converting import persons, pose_files
 from tfrecords.datasets import base
 from tfrecords.errors import MissingPoses, RejectedClip
 from zoo import skeletons
@@ -142,9 +142,7 @@ class NTU60(base.PairedSource):
         if info.id in self.missing:
             raise MissingPoses(_LISTED)
         path = self.path(info, "poses")
-        tracks, frames = parse_skeleton(base.read_text(path), path.name)
-        poses = persons.join(persons.without_false_bodies(tracks), frames, self.persons, _JOINTS)
-        poses = self.filled(poses, path.name)
+        poses = self.filled(read_skeleton(path), path.name)
         if recording is not None and poses.xy is not None:  # copies of the dataset in smaller pictures are common
             poses.xy[...] *= recording.width / FRAME_WIDTH
         return poses
@@ -179,6 +177,17 @@ def read_missing(path: pathlib.Path) -> set[str]:
     if not ids:
         raise UserError(f"--missing-skeletons {path}: no clip id in it, expected lines such as S001C002P005R002A008")
     return ids
+
+
+def read_skeleton(path: pathlib.Path) -> pose_files.FilePoses:
+    """The two bodies of a ``.skeleton`` file that move most, as those of a conversion; gaps are not filled.
+
+    Raises:
+        RejectedClip: As :func:`parse_skeleton`, or the file cannot be read.
+    """
+    tracks, frames = parse_skeleton(base.read_text(path), path.name)
+    poses = persons.join(persons.without_false_bodies(tracks), frames, NTU60.persons, _JOINTS)
+    return pose_files.FilePoses(poses.xyz, poses.confidence, poses.xy, _LAYOUT.name, NTU60.fps, FRAME_WIDTH)
 
 
 def parse_skeleton(text: str, name: str) -> tuple[list[persons.Track], int]:

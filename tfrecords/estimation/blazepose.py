@@ -68,7 +68,7 @@ class BlazePose(Estimator):
     ):
         _check(persons, detection=detection, presence=presence, tracking=tracking)
         self._still = persons > 1 if still is None else still
-        self._milliseconds = -1  # of the frame before
+        self._milliseconds, self._begin = -1, 0  # of the frame before; where this recording begins
         self._warned = False  # whether MediaPipe has written what it writes of its first person
         with _quiet():
             self._mediapipe, vision = _import()
@@ -110,8 +110,14 @@ class BlazePose(Estimator):
     def _detect(self, picture: Any, seconds: float) -> Any:
         if self._still:
             return self._landmarker.detect(picture)
-        self._milliseconds = max(self._milliseconds + 1, round(seconds * 1000))
+        self._milliseconds = max(self._milliseconds + 1, self._begin + round(seconds * 1000))
         return self._landmarker.detect_for_video(picture, self._milliseconds)
+
+    def forget(self) -> None:
+        """Forgets whom it followed: in a black frame nobody is found, and the detector runs on the next one."""
+        if not self._still:
+            self.persons(np.zeros((64, 64, 3), np.uint8), 0.0)
+            self._begin = self._milliseconds + 1
 
     def close(self) -> None:
         """Ends MediaPipe's threads and frees the networks."""

@@ -30,6 +30,10 @@ _Closing = TypeVar("_Closing", bound="Closing")
 _Class = TypeVar("_Class", bound="type[Estimator]")
 
 
+class NoEstimator(UserError):
+    """An estimator cannot be made: what it needs is missing or damaged, or an argument is wrong."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Person:
     """A person in one frame.
@@ -83,6 +87,9 @@ class Estimator(Closing):
             A list of :class:`Person`; empty where nobody is found.
         """
 
+    def forget(self) -> None:
+        """Forgets whom it followed: the next frame is the first of another recording, whose time begins anew."""
+
 
 def register(name: str) -> Callable[[_Class], _Class]:
     """Registers an estimator's class under a name, as a decorator."""
@@ -123,5 +130,8 @@ def get(name: str) -> type[Estimator]:
 
 
 def create(name: str, **options: Any) -> Estimator:
-    """An estimator for one recording; ``options`` are its class's arguments."""
-    return get(name)(**options)
+    """An estimator for one recording; ``options`` are its class's arguments. Raises :class:`NoEstimator`."""
+    try:
+        return get(name)(**options)
+    except UserError as error:
+        raise NoEstimator(str(error)) from error

@@ -26,22 +26,19 @@ class LiveEstimator(Closing):
 
     Args:
         settings: The :class:`~tfrecords.estimation.recordings.Settings`.
-        width: Of the frames, pixels.
-        height: Likewise.
         fps: Frames per second.
 
     Raises:
         UserError: No such estimator, or what it needs is missing.
     """
 
-    def __init__(self, settings: recordings.Settings, width: int, height: int, fps: float) -> None:
-        self._settings, self._width, self._height = settings, width, height
-        self._focal = camera.focal_length(settings.focal_length, width)
-        self._search = settings.search(width, height)
+    def __init__(self, settings: recordings.Settings, fps: float) -> None:
+        self._settings = settings
+        self._search = settings.search()
+        self._search.prepare()
         self._tracker = tracking.Tracker()
         self._shown: list[_Shown | None] = [None] * settings.persons
-        self._step = 1 / (fps or persons.FPS)
-        self._seconds = -self._step
+        self._clock = recordings.Clock(1 / (fps or persons.FPS))
 
     def poses(self, frame: np.ndarray, seconds: float) -> Poses:
         """The poses in the next frame.
@@ -55,10 +52,9 @@ class LiveEstimator(Closing):
             :class:`~tfrecords.converting.persons.Poses` of this frame, ``[1, M, J, ...]``; as of
             :func:`tfrecords.estimation.recordings.estimate`.
         """
-        seconds = seconds if seconds > self._seconds else self._seconds + self._step
-        self._seconds = seconds
+        seconds = self._clock(seconds)
         found = self._search.persons(frame, seconds)
-        self._assign(self._tracker.update(found, seconds), seconds)
+        self._assign(self._tracker.update(found, seconds), seconds, *frame.shape[1::-1])
         shape = (1, len(self._shown), self._search.layout.num_joints)
         xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
         confidence = np.zeros(shape, np.float32)
@@ -69,11 +65,12 @@ class LiveEstimator(Closing):
             confidence[0, index] = shown.confidence if shown.seconds == seconds else persons.INTERPOLATED
         return self._settings.onto_layout(Poses(xyz, confidence, xy))
 
-    def _assign(self, found, seconds):
+    def _assign(self, found, seconds, width, height):
         """Updates the persons at their indices; those who are new take the free ones, the largest first."""
         for index, shown in enumerate(self._shown):
             if shown is not None and seconds - shown.seconds > tracking.LONGEST_LOSS:
                 self._shown[index] = None
+        focal = camera.focal_length(self._settings.focal_length, width)
         known = {shown.number: shown for shown in self._shown if shown is not None}
         for number in sorted(found, key=lambda number: -tracking.size_of(found[number].xy)):
             if number not in known:
@@ -81,7 +78,7 @@ class LiveEstimator(Closing):
                     continue
                 known[number] = _Shown(number)
                 self._shown[self._shown.index(None)] = known[number]
-            known[number].update(found[number], seconds, self._width, self._height, self._focal)
+            known[number].update(found[number], seconds, width, height, focal)
 
     def close(self) -> None:
         """Frees what the estimator holds."""

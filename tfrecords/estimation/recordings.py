@@ -11,8 +11,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import itertools
+import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,22 +27,70 @@ from zoo import skeletons
 
 BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
 BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
+BACKWARDS_REGION = 2.0  # sizes of the body: side of the square in which one of several persons is followed backwards
 SMOOTHED = 0.2  # seconds of a recording to which a parabola is fitted at each frame
 DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from the body's size, and trembles most
 SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
 SHORTEST_FRACTION = 0.25  # of the recording, where this is shorter
 FLASH = 0.1  # seconds
+TIME_ROUNDING = 0.001  # seconds: many containers round time stamps to milliseconds
 LEAST_CONFIDENCE = 0.01  # confidence of a joint whose position the estimator gives, however unsure
 
 
 class Recording(Protocol):
-    """What iterates over the frames of a recording, as :class:`tfrecords.converting.video.Video` does."""
+    """What gives the frames of a recording, as :class:`tfrecords.converting.video.Video` does."""
 
-    fps: float
-    width: int
-    height: int
+    @property
+    def fps(self) -> float:
+        """Frames per second; 0: not known."""
 
-    def __iter__(self) -> Any: ...
+    @property
+    def width(self) -> int:
+        """Of a frame, pixels."""
+
+    @property
+    def height(self) -> int:
+        """Likewise."""
+
+    def shown(self) -> Iterator[tuple[float, Any]]:
+        """Seconds of each frame, and the frame."""
+
+
+class Part:
+    """A part of a recording, itself one, which says when a frame of it has been used.
+
+    Args:
+        recording: The :class:`Recording`.
+        on_frame: Called after each frame.
+        first: Number of the first frame.
+        length: Frames; ``None``: all from there on.
+        fps: Frames per second, 0: not known; default: the recording's.
+
+    Attributes:
+        count: Frames that have been used.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        on_frame: Callable[[], object],
+        *,
+        first: int = 0,
+        length: int | None = None,
+        fps: float | None = None,
+    ) -> None:
+        self._recording, self._on_frame = recording, on_frame
+        self._span = first, None if length is None else first + length
+        self.fps = recording.fps if fps is None else fps
+        self.width, self.height = recording.width, recording.height
+        self.count = 0
+
+    def shown(self) -> Iterator[tuple[float, Any]]:
+        """As of the recording."""
+        for frame in itertools.islice(self._recording.shown(), *self._span):
+            yield frame
+            self.count += 1
+            self._on_frame()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +124,9 @@ class Settings:
         """Skeleton layout that the poses have: the wanted one, or the estimator's own."""
         return self.layout or estimators.get(self.estimator).layout
 
-    def search(self, width: int, height: int) -> search.Search:
+    def search(self) -> search.Search:
         """The search for persons in the frames of one recording."""
-        return search.Search(self.estimator, width, height, model=self.model, persons=self.persons)
+        return search.Search(self.estimator, model=self.model, persons=self.persons)
 
     def onto_layout(self, poses: Poses) -> Poses:
         """Poses in the estimator's layout as poses in the wanted one."""
@@ -87,8 +137,9 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
     """The poses of the persons in a recording.
 
     Args:
-        recording: Gives its frames (anything that ``numpy.asarray`` turns into ``[H, W, 3]`` uint8 RGB) and has ``fps``
-            (0: not known, then 30), ``width`` and ``height``.
+        recording: A :class:`Recording`: it has ``fps`` (0: not known, then 30), ``width`` and ``height``, and gives its
+            frames (anything that ``numpy.asarray`` turns into ``[H, W, 3]`` uint8 RGB) with their seconds; a time not
+            later than the frame before counts as one frame later than it.
         settings: The :class:`Settings`.
 
     Returns:
@@ -101,57 +152,126 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
         UserError: No such estimator, or what it needs is missing.
         ValueError: The recording cannot be read.
     """
-    fps = recording.fps or persons.FPS
     joints = skeletons.get(estimators.get(settings.estimator).layout).num_joints
-    found = _search(recording, settings, fps)
-    tracks = without_short(_follow(found, fps), len(found), fps)
-    finished = [_finish(track, recording, settings.focal_length, fps) for track in tracks]
-    poses = persons.join(finished, len(found), settings.persons, joints, relevance)
+    step = 1 / (recording.fps or persons.FPS)
+    found, times = _search(recording, settings, step)
+    lasting = np.diff(times, append=times[-1] + (times[-1] - times[-2] if len(times) > 1 else step))
+    tracks = without_short(_follow(found, times), lasting)
+    finished = [_finish(track, times, recording, settings.focal_length) for track in tracks]
+    poses = persons.join(finished, len(found), settings.persons, joints, lambda track: relevance(track, lasting))
     if poses.xy is None:
         poses = dataclasses.replace(poses, xy=np.zeros((*poses.confidence.shape, 2), np.float32))
     return settings.onto_layout(poses)
 
 
-def _search(recording, settings, fps):
-    """The plausible persons in each frame, found forwards and, where nobody was, once more backwards.
+class Clock:
+    """Time stamps that grow: where they do not, the clock that they are from has begun anew.
 
-    An estimator finds a body more easily where it knows it from the frame before. Frames without a person are kept, as
-    far as memory allows; when somebody is found, another search goes back through them from there.
+    Args:
+        step: Seconds from the frame before to one that is not later than it.
+
+    Example:
+        >>> clock = Clock(step=0.5)
+        >>> [clock(stamp) for stamp in (0.0, 1.0, 1.0, 2.0, 0.0, 1.0)]
+        [0.0, 1.0, 1.5, 2.5, 3.0, 4.0]
+    """
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._before, self._offset = -math.inf, 0.0
+
+    def __call__(self, stamp: float) -> float:
+        """Seconds of the next frame."""
+        if stamp + self._offset <= self._before:
+            self._offset = self._before + self._step - stamp
+        self._before = stamp + self._offset
+        return self._before
+
+
+def _search(recording, settings, step):
+    """The plausible persons in each frame, found forwards and, where they were not, once more backwards; and its times.
+
+    An estimator finds a body more easily where it knows it from the frame before. The last frames with fewer persons
+    than are wanted are kept, as far as memory allows. Where a person is found who was not in the frame before, another
+    search goes back through them from there.
     """
     found: list[list[estimators.Person]] = []
-    missing: collections.deque[np.ndarray] = collections.deque()  # the last frames, in which nobody was found
-    with settings.search(recording.width, recording.height) as forwards:
-        for frame in recording:
-            picture = np.asarray(frame)
-            found.append(forwards.persons(picture, len(found) / fps))
-            if not found[-1]:
-                missing.append(picture)
-                if len(missing) * picture.nbytes > BACKWARDS_BYTES:
-                    missing.popleft()
-            elif missing:
-                with settings.search(recording.width, recording.height) as backwards:
-                    backwards.persons(picture, 0.0)
-                    _go_back(backwards, missing, found, fps)
-                missing.clear()
-    return found
+    times: list[float] = []
+    kept: collections.deque[np.ndarray] = collections.deque()
+    tracker, before, clock = tracking.Tracker(), set(), Clock(step)
+    with settings.search() as forwards, _Backwards(settings) as backwards:
+        for stamp, frame in recording.shown():
+            picture, seconds = np.asarray(frame), clock(stamp)
+            found.append(forwards.persons(picture, seconds))
+            times.append(seconds)
+            numbered = tracker.update(found[-1], seconds)
+            for number, person in numbered.items():
+                if kept and number not in before:
+                    backwards.follow(person, picture, kept, found, times)
+            before = set(numbered)
+            kept.append(picture)
+            if len(found[-1]) >= settings.persons:
+                kept.clear()
+            elif len(kept) * picture.nbytes > BACKWARDS_BYTES:
+                kept.popleft()
+    return found, np.array(times)
 
 
-def _go_back(backwards, missing, found, fps):
-    """Searches the missing frames before the last one, from late to early, until the persons are lost."""
-    lost = 0
-    for number, picture in enumerate(reversed(missing), start=1):
-        found[-1 - number] = backwards.persons(picture, number / fps)
-        lost = 0 if found[-1 - number] else lost + 1
-        if lost > BACKWARDS_LOST:
+class _Backwards(estimators.Closing):
+    """The search for persons in frames before those in which they were found; its estimator is made when needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._persons = settings.persons
+        self._settings = dataclasses.replace(settings, persons=1)
+        self._search: search.Search | None = None
+
+    def follow(self, person, picture, kept, found, times):
+        """Follows a person of the last frame back through the frames kept before it, until he is lost or known.
+
+        Where others are in that frame, an estimator that follows one person would follow any of them. So it sees the
+        square around this one alone.
+        """
+        region = _region(person, picture) if len(found[-1]) > 1 else (slice(None), slice(None))
+        if self._search is None:
+            self._search = self._settings.search()
+        else:
+            self._search.forget()
+        if not any(tracking.are_double(one, person) for one in self._persons_in(picture, region, 0.0)):
             return
+        lost = 0
+        for index, earlier in zip(range(len(found) - 2, -1, -1), reversed(kept)):
+            again = self._persons_in(earlier, region, times[-1] - times[index])
+            known = any(tracking.are_double(one, other) for one in again for other in found[index])
+            lost = 0 if again else lost + 1
+            if known or lost > BACKWARDS_LOST or len(found[index]) >= self._persons:
+                return
+            found[index] = found[index] + again
+
+    def _persons_in(self, picture, region, seconds):
+        corner = np.array([part.start or 0 for part in reversed(region)], np.float32)
+        everyone = self._search.persons(picture[region], seconds)
+        return [dataclasses.replace(one, xy=one.xy + corner) for one in everyone]
+
+    def close(self) -> None:
+        """Frees what the estimator holds."""
+        if self._search is not None:
+            self._search.close()
 
 
-def _follow(found, fps):
+def _region(person, picture):
+    """Rows and columns of the square of :data:`BACKWARDS_REGION` body sizes around a person, inside the picture."""
+    side = BACKWARDS_REGION * np.ptp(person.xy, axis=0).max()
+    low = np.maximum((person.xy.max(0) + person.xy.min(0) - side) / 2, 0).astype(int)
+    high = np.minimum(low + int(np.ceil(side)), picture.shape[1::-1])
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _follow(found, times):
     """The tracks of the persons in all frames, xyz from the hips."""
     tracker = tracking.Tracker()
     tracks: dict[int, list[tuple[int, estimators.Person]]] = {}
-    for frame, everyone in enumerate(found):
-        for number, person in tracker.update(everyone, frame / fps).items():
+    for frame, (everyone, seconds) in enumerate(zip(found, times)):
+        for number, person in tracker.update(everyone, seconds).items():
             tracks.setdefault(number, []).append((frame, person))
     return [_track(seen) for seen in tracks.values()]
 
@@ -167,43 +287,59 @@ def _track(seen):
     )
 
 
-def without_short(tracks: Sequence[Track], frames: int, fps: float) -> list[Track]:
+def without_short(tracks: Sequence[Track], lasting: np.ndarray) -> list[Track]:
     """Leaves out bodies that are seen too shortly for a person.
 
     A flash of :data:`FLASH` seconds is never a person, whatever a sensor's longer limit is for those beside others.
+
+    Args:
+        tracks: :class:`~tfrecords.converting.persons.Track` of each body.
+        lasting: ``[T]`` seconds that each frame of the recording lasts.
+
+    Returns:
+        A list of some of them.
     """
-    tracks = [track for track in tracks if len(track.frames) >= min(FLASH * fps, frames)]
-    shortest = min(SHORTEST * fps, SHORTEST_FRACTION * frames)
-    return [track for track in tracks if len(track.frames) >= shortest] or tracks
+    whole = lasting.sum()
+    seen = [lasting[track.frames].sum() + TIME_ROUNDING for track in tracks]
+    long_enough = [(track, time) for track, time in zip(tracks, seen) if time >= min(FLASH, whole)]
+    shortest = min(SHORTEST, SHORTEST_FRACTION * whole)
+    return [track for track, time in long_enough if time >= shortest] or [track for track, _ in long_enough]
 
 
-def relevance(track: Track) -> float:
-    """How long, how large and how clearly a body is seen: size in pixels times confidence, summed over its frames."""
+def relevance(track: Track, lasting: np.ndarray) -> float:
+    """How long, how large and how clearly a body is seen: size in pixels times confidence, summed over its time.
+
+    Args:
+        track: The body's :class:`~tfrecords.converting.persons.Track`.
+        lasting: ``[T]`` seconds that each frame of the recording lasts.
+    """
     sizes = np.ptp(np.asarray(track.xy), axis=1).prod(axis=-1) ** 0.5
-    return float((sizes * track.confidence.mean(axis=1)).sum())
+    return float((sizes * track.confidence.mean(axis=1) * lasting[track.frames]).sum())
 
 
-def _finish(track, recording, focal, fps):
+def _finish(track, times, recording, focal):
     """A track in camera coordinates, smoothed, its short gaps filled."""
     first, length = track.frames[0], track.frames[-1] - track.frames[0] + 1
+    times = times[first : first + length]
     values = [np.zeros((length, 1, *part.shape[1:]), np.float32) for part in (track.xyz, track.confidence, track.xy)]
     for whole, part in zip(values, (track.xyz, track.confidence, track.xy)):
         whole[track.frames - first, 0] = part
-    filled = persons.fill_gaps(Poses(*values), fps=fps)
+    filled = persons.fill_gaps(Poses(*values), fps=recording.fps or persons.FPS, times=times)
     confidence = filled.confidence[:, 0]
     there = np.flatnonzero(confidence.any(axis=1))
     parts = []
     for run in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
-        xyz, xy = (smoothing.symmetric(part[run, 0], fps, SMOOTHED, order=2) for part in (filled.xyz, filled.xy))
-        parts.append((_before_camera(xyz, xy, confidence[run], recording, focal, fps), xy))
+        at = times[run]
+        xyz, xy = (smoothing.symmetric(part[run, 0], at, SMOOTHED, order=2) for part in (filled.xyz, filled.xy))
+        parts.append((_before_camera(xyz, xy, confidence[run], at, recording, focal), xy))
     xyz, xy = (np.concatenate(part) for part in zip(*parts))
     return Track(first + there, xyz, confidence[there], xy)
 
 
-def _before_camera(xyz, xy, confidence, recording, focal, fps):
+def _before_camera(xyz, xy, confidence, times, recording, focal):
     """Bodies of one run of frames in camera coordinates; the depth is smoothed in its logarithm."""
     width, height = recording.width, recording.height
     rays = camera.rays_of(xy, width, height, camera.focal_length(focal, width))
     depths = np.log(camera.depths(xyz, rays, confidence))
-    depths = np.exp(smoothing.symmetric(depths, fps, DEPTH_SMOOTHED, order=1))
+    depths = np.exp(smoothing.symmetric(depths, times, DEPTH_SMOOTHED, order=1))
     return camera.positions(xyz, rays, confidence, depths).astype(np.float32)

@@ -18,15 +18,12 @@ class Search(Closing):
 
     Args:
         name: Of a registered estimator.
-        width: Of the frames, pixels.
-        height: Likewise.
         options: The estimator's.
     """
 
-    def __init__(self, name: str, width: int, height: int, **options: object) -> None:
+    def __init__(self, name: str, **options: object) -> None:
         self.layout = skeletons.get(estimator.get(name).layout)
         self._name, self._options = name, options
-        self._width, self._height = width, height
         self._upright = estimator.create(name, **options)
         self._turned: Estimator | None = None  # made when it is needed: it follows persons by itself
 
@@ -40,24 +37,40 @@ class Search(Closing):
         Returns:
             A list of :class:`Person`.
         """
-        found = self._plausible(self._upright.persons(frame, seconds))
+        height, width = frame.shape[:2]
+        found = self._plausible(self._upright.persons(frame, seconds), width, height)
         if found:
             return found
+        turned = self._for_turned().persons(np.ascontiguousarray(np.rot90(frame)), seconds)
+        return self._plausible([_turned_back(person, width) for person in turned], width, height)
+
+    def _plausible(self, everyone, width, height):
+        return [one for one in everyone if tracking.is_plausible(one, self.layout, width, height)]
+
+    def _for_turned(self):
         if self._turned is None:
             self._turned = estimator.create(self._name, **self._options)
-        turned = self._turned.persons(np.ascontiguousarray(np.rot90(frame)), seconds)
-        return self._plausible([self._turned_back(person) for person in turned])
+        return self._turned
 
-    def _turned_back(self, person):
-        """A person of a frame that was turned counter-clockwise: its up was right, and its left was up."""
-        (x, y, z), (column, row) = person.xyz.T, person.xy.T
-        return Person(np.stack([y, -x, z], axis=-1), np.stack([self._width - row, column], axis=-1), person.confidence)
+    def prepare(self) -> None:
+        """Loads what frames need, before the first one comes."""
+        self._for_turned()
+        self.forget()
 
-    def _plausible(self, everyone):
-        return [one for one in everyone if tracking.is_plausible(one, self.layout, self._width, self._height)]
+    def forget(self) -> None:
+        """As of :meth:`Estimator.forget`."""
+        self._upright.forget()
+        if self._turned is not None:
+            self._turned.forget()
 
     def close(self) -> None:
         """Frees what the estimators hold."""
         self._upright.close()
         if self._turned is not None:
             self._turned.close()
+
+
+def _turned_back(person, width):
+    """A person of a frame that was turned counter-clockwise: its up was right, and its left was up."""
+    (x, y, z), (column, row) = person.xyz.T, person.xy.T
+    return Person(np.stack([y, -x, z], axis=-1), np.stack([width - row, column], axis=-1), person.confidence)

@@ -10,29 +10,40 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import signal
+
+_STEP_ROUNDING = 0.1  # frames: 3.003 frames of 29.97 per second are in 0.1 s
 
 
-def symmetric(values: np.ndarray, fps: float, seconds: float, order: int) -> np.ndarray:
+def symmetric(values: np.ndarray, times: np.ndarray, seconds: float, order: int) -> np.ndarray:
     """Polynomials fitted to the values around each frame (Savitzky and Golay, Analytical Chemistry 36, 1964).
+
+    Frames need not be equally far apart. At the beginning and the end the window is the first or the last one.
 
     Args:
         values: ``[T, ...]``, without gaps.
-        fps: Frames per second.
+        times: ``[T]`` seconds, rising.
         seconds: Length of the window; a shorter recording is its own window.
         order: Of the polynomials: 1 keeps what moves evenly, 2 also turns and stops.
 
     Returns:
-        ``[T, ...]``, as given where the window is too short for the order.
+        ``[T, ...]``, as given where a window has too few frames for the order.
 
     Example:
-        >>> symmetric(np.arange(5.0), fps=30, seconds=0.1, order=1).round(6).tolist()
-        [0.0, 1.0, 2.0, 3.0, 4.0]
+        >>> times = np.array([0, 1, 2, 4, 5]) / 30
+        >>> symmetric(30 * times, times, seconds=0.1, order=1).round(6).tolist()
+        [0.0, 1.0, 2.0, 4.0, 5.0]
     """
-    window = min(2 * round(seconds * fps / 2) + 1, len(values) - (len(values) + 1) % 2)  # odd
-    if window <= order + 1:
-        return values
-    return signal.savgol_filter(values, window, order, axis=0).astype(values.dtype)
+    rows = np.reshape(values, (len(values), -1))
+    out = rows.copy()
+    half = min(seconds, times[-1] - times[0]) / 2
+    edge = half + _STEP_ROUNDING * (times[-1] - times[0]) / max(len(times) - 1, 1)
+    middles = np.clip(times, times[0] + half, times[-1] - half)
+    firsts, lasts = np.searchsorted(times, middles - edge), np.searchsorted(times, middles + edge)
+    for index, (first, last) in enumerate(zip(firsts, lasts)):
+        if last - first > order + 1:
+            powers = np.vander((times[first:last] - times[index]) / seconds, order + 1, increasing=True)
+            out[index] = np.linalg.pinv(powers)[0] @ rows[first:last]  # the polynomial's value at this frame
+    return out.reshape(np.shape(values))
 
 
 class OneEuro:

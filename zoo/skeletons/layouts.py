@@ -222,7 +222,8 @@ _KINECT_V2 = _layout(
 )
 
 # OpenNI/NITE tracker, in the order of SBU Kinect Interaction. CAD-60/120 files order the same joints differently;
-# their converter reorders them.
+# their converter reorders them. NITE names as left what is on the left of the picture of one who faces it: measured in
+# SBU, and so programs have it that exchange its joints to get the user's own left; no file of CAD could be measured.
 _NITE = _layout(
     "nite_15",
     "head neck torso left_shoulder left_elbow left_hand right_shoulder right_elbow right_hand "

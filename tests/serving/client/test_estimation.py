@@ -1,8 +1,9 @@
 """Poses and pictures of persons, estimated where a model needs them."""
 
-import itertools
+import asyncio
 import json
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -10,16 +11,18 @@ import pytest
 import tensorflow as tf
 
 from serving import export, predict
-from serving.client import Client, Plan, VideoFrames, sliding_window
+from serving.client import Client, Plan, Prediction, VideoFrames, sliding_window, streams
 from serving.client import estimation as client_estimation
 from serving.client.command import main
 from serving.client.estimation import Estimation
 from serving.savedmodel import signatures
 from tests.serving.conftest import LABELS, write_run
-from tests.serving.fake_poses import FPS, HEIGHT, WIDTH, BarPoses, bar_video, middle_of_bar
+from tests.serving.fake_poses import BAR, BODY, FPS, HEIGHT, WIDTH, BarPoses, bar_video, middle_of_bar
 from tests.serving.fake_server import FRAMES, JPEGS, POSES, FakeServer, signature_map
 from tests.tfrecords.recording_files import write_video
-from tfrecords.estimation import estimator
+from tfrecords.converting import video
+from tfrecords.converting.pose_files import FilePoses
+from tfrecords.estimation import estimator, recordings
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
 
@@ -71,7 +74,7 @@ def test_what_a_signature_needs(inputs, crops, options, expected):
     assert (found and (found.poses, found.parts, found.settings.layout, found.settings.persons)) == expected
 
 
-def test_what_cannot_be_estimated(monkeypatch):
+def test_what_cannot_be_estimated(monkeypatch, walk):
     takes_poses = signature_map(one=POSES).signature_def["one"]
     of_other = signature_map(one={"poses": (tf.float32, [None, None, 1, 7, 3])}).signature_def["one"]
     with pytest.raises(UserError, match="poses of 7 joints, of no skeleton that can be estimated: give --pose"):
@@ -81,10 +84,12 @@ def test_what_cannot_be_estimated(monkeypatch):
         raise UserError("pip install 'keras-adl-zoo[poses]'")
 
     monkeypatch.setattr(BarPoses, "__init__", not_installed)
+    video = VideoFrames(walk)
     with pytest.raises(UserError, match=r"this model needs poses: give --pose, or .*keras-adl-zoo\[poses\]"):
-        Estimation.of(takes_poses)
+        Estimation.of(takes_poses).of_video(video, "walk")
+    crops = Estimation.of(crops_of(one=JPEGS).signature_def["one"])
     with pytest.raises(UserError, match=r"trained on pictures of persons: give --no-crop .*keras-adl-zoo\[poses\]"):
-        Estimation.of(crops_of(one=JPEGS).signature_def["one"])
+        next(crops.follow(video.timed(), FPS, live=False, encode=False))
 
 
 def sent_by(server):
@@ -174,7 +179,7 @@ def followed(frames, *, live, **options):
 def test_frames_that_come_during_an_estimate_lie_between_two(monkeypatch):
     """Every fourth frame is the newest when it is taken."""
     taken = lambda frames, waiting: ((n % 4 == 0, frame) for n, frame in enumerate(frames))  # noqa: E731
-    monkeypatch.setattr(client_estimation, "_with_newest", taken)
+    monkeypatch.setattr(client_estimation, "as_they_come", taken)
     columns = [8 + 3 * (number // 4 * 4) for number in range(17)]  # as if the others were not looked at
     frames = enumerate(bar_video(columns))
     moments = [moment for _, moment in followed(((n / FPS, frame) for n, frame in frames), live=True)]
@@ -188,7 +193,7 @@ def test_frames_that_come_during_an_estimate_lie_between_two(monkeypatch):
 
 
 def test_however_far_behind_a_frame_is_estimated_every_half_second(monkeypatch):
-    monkeypatch.setattr(client_estimation, "_with_newest", lambda frames, waiting: ((False, f) for f in frames))
+    monkeypatch.setattr(client_estimation, "as_they_come", lambda frames, waiting: ((False, f) for f in frames))
     assert len(list(followed(((None, frame) for frame in bar_video([20] * 20)), live=True))) == 20
     assert BarPoses.times == pytest.approx([0.0, 0.4, 0.9, 1.4, 1.9])
 
@@ -202,7 +207,7 @@ def test_the_newest_frame_of_a_camera_is_known():
         assert go_on.wait(20)
         yield 5
 
-    taken = client_estimation._with_newest(camera(), 10)
+    taken = streams.as_they_come(camera(), 10)
     first = next(taken)  # whether it was the newest depends on the threads
     assert come.wait(20)
     assert first[1] == 0
@@ -211,20 +216,172 @@ def test_the_newest_frame_of_a_camera_is_known():
     assert [frame for _, frame in taken] == [5]
 
 
-def test_few_frames_of_a_camera_wait():
-    taken = []
+def test_the_newest_frames_of_a_camera_wait_and_the_oldest_are_left_out(capsys):
+    taken, all_came = threading.Event(), threading.Event()
 
     def camera():
-        for number in itertools.count():
-            taken.append(number)
-            yield None, bar_video([20])[0]
+        for number in range(40):
+            yield number / FPS, bar_video([20])[0]
+            assert taken.wait(20)
+        all_came.set()
 
     moments = followed(camera(), live=True)
     next(moments)
-    threading.Event().wait(0.3)  # nobody asks for the next
-    assert len(taken) <= FPS + 2
-    moments.close()
+    taken.set()
+    assert all_came.wait(20)  # though nobody asks for the next
+    assert [round(seconds * FPS) for seconds, _ in moments] == list(range(40 - FPS, 40))
+    assert capsys.readouterr().err == "warning: frames come faster than they are processed: the oldest are left out\n"
     assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
+
+
+def test_the_estimator_is_there_before_a_camera_is_read(monkeypatch):
+    made = []
+    monkeypatch.setattr(BarPoses, "__init__", lambda self, **_: made.append("estimator"))
+
+    def camera():
+        made.append("frame")
+        yield None, bar_video([20])[0]
+
+    assert len(list(followed(camera(), live=True))) == 1
+    assert made == ["estimator"] * 2 + ["frame"]  # for upright and for turned frames
+
+
+def test_a_file_in_a_cameras_place(tmp_path, run_command, monkeypatch):
+    """It plays in real time, though its frames last unequally long, and every window has its poses."""
+    monkeypatch.setattr(streams, "WAITING_SECONDS", 20)  # this machine may be busy
+    times = [0, 40, 80, 120, 160, 200, 400, 600, 800, 1000, 1200, 1400]
+    video = write_video(tmp_path / "walk.mkv", bar_video(WALK[: len(times)]), rate=25, times=times)
+    with FakeServer(crops_of(serve_jpeg={**JPEGS, **POSES})) as server:
+        line = ["--server", server.address, "--model", "adl", "--window", 6, "--format", "json"]
+        begin = time.monotonic()
+        status, out, err = run_command(main, *line, "--camera", video)
+        assert (status, err) == (0, "")
+        assert time.monotonic() - begin >= 1.4
+        *rows, _ = (json.loads(row) for row in out.splitlines())
+        assert [row["start"] for row in rows] == pytest.approx([0, 0.12, 0.4], abs=0.002)
+        assert all(poses[:, 0].any(axis=(1, 2)).all() for _, poses in sent_by(server))
+
+
+def test_frames_of_a_video_are_estimated_at_their_times(tmp_path):
+    times = [0, 40, 80, 300, 340, 900]
+    path = write_video(tmp_path / "walk.mkv", bar_video([20] * 6), times=times)
+    estimation = Estimation.of(crops_of(one=JPEGS).signature_def["one"])
+    for stream, expected in (
+        (video.Video(path), np.array(times) / 1000),
+        (VideoFrames(path), np.array(times) / 1000),
+        (VideoFrames(path, fps=10), np.arange(6) / 10),
+    ):
+        BarPoses.times.clear()
+        if isinstance(stream, video.Video):
+            recordings.estimate(stream, estimation.settings)
+        else:
+            estimation.of_video(stream, "walk")
+        assert BarPoses.times == pytest.approx(expected)
+
+
+def test_windows_of_a_camera_do_not_wait_for_a_slow_server(capsys):
+    go_on = threading.Event()
+
+    class Slow:
+        def takes_jpegs(self):
+            return False
+
+        def predict(self, frames, poses, outputs, pose_fps):
+            assert go_on.wait(20)
+            return Prediction("slow", 1, "serving_default", ("sit",), (float(frames[0][0, 0, 0]),))
+
+    class Camera:
+        live = True
+
+        def __iter__(self):
+            for number in range(30):
+                yield np.full((2, 2, 3), number, np.uint8)
+            go_on.set()
+            assert left.wait(20)
+            for number in range(30, 34):
+                yield np.full((2, 2, 3), number, np.uint8)
+
+    left = threading.Event()
+    windows = sliding_window.predict(Slow(), Camera(), Plan(2, 2, 100.0), in_flight=2)
+    firsts = [next(windows).prediction.probabilities[0] for _ in range(2)]
+    left.set()
+    firsts += [row.prediction.probabilities[0] for row in windows]
+    assert firsts[:2] == [0, 2]
+    assert firsts[-1] >= 30
+    assert len(firsts) < 17
+    assert "windows come faster than the server answers: some are left out" in capsys.readouterr().err
+
+
+def test_windows_of_a_camera_left_out_asynchronously(monkeypatch):
+    left_out = threading.Event()
+    monkeypatch.setattr(sliding_window.messages, "warn", lambda text: left_out.set())
+
+    class Slow:
+        async def takes_jpegs(self):
+            return False
+
+        async def predict(self, frames, poses, outputs, pose_fps):
+            assert await asyncio.to_thread(left_out.wait, 20)
+            return Prediction("slow", 1, "serving_default", ("sit",), (1.0,))
+
+    class Camera:
+        live = True
+
+        def __iter__(self):
+            return iter(np.zeros((20, 2, 2, 3), np.uint8))
+
+    async def rows():
+        return [row async for row in sliding_window.predict_async(Slow(), Camera(), Plan(2, 2, 100.0), in_flight=1)]
+
+    assert 1 <= len(asyncio.run(rows())) < 10
+
+
+def pixels_of(columns, **changed):
+    """Poses whose pixels are around the bars of those columns."""
+    poses = np.tile(BODY, (len(columns), 1, 1, 1)) + np.float32((0, 0, 3))
+    scale = 0.5 * HEIGHT / np.ptp(BODY[:, 1])
+    xy = BODY[:, :2] * (scale, -scale) + np.array([(c + BAR / 2, HEIGHT / 2) for c in columns])[:, np.newaxis]
+    return {"xyz": poses, "xy": xy[:, np.newaxis].astype(np.float32), "layout": np.array("blazepose_33"), **changed}
+
+
+@pytest.mark.parametrize("window", [[], ["--window", 12]])
+def test_pixels_of_a_file_of_poses_say_where_persons_are(walk, tmp_path, run_command, monkeypatch, window):
+    monkeypatch.setattr(BarPoses, "__init__", None)  # nothing is estimated
+    file = tmp_path / "poses.npz"
+    takes_poses = {"poses": (tf.float32, [None, None, 1, 33, 3])}
+    for inputs, arrays in ((takes_poses, {}), ({}, {}), ({}, {"xyz": None})):
+        np.savez(file, **{name: value for name, value in pixels_of(WALK, **arrays).items() if value is not None})
+        with FakeServer(crops_of(serve_jpeg={**JPEGS, **inputs})) as server:
+            line = ["--server", server.address, "--model", "adl", "--video", walk, "--pose", file, *window]
+            status, _, err = run_command(main, *line)
+            assert status == 0, err
+            for pictures, poses in sent_by(server):
+                assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+                middles = [middle_of_bar(picture) for picture in pictures[4:-4]]
+                assert np.abs(np.array(middles) - 0.5).max() < 0.15
+                assert (poses is None) == (not inputs)
+
+
+def test_pixels_of_as_long_a_recording_at_another_rate_or_of_another_size(walk):
+    definition = crops_of(one=JPEGS).signature_def["one"]
+    exact = Estimation.of(definition, pixels=FilePoses(**given(WALK)))
+    half = Estimation.of(definition, pixels=FilePoses(**given(WALK[::2])))
+    double = Estimation.of(definition, pixels=FilePoses(**given(WALK, scale=2), width=2 * WIDTH))
+    (_, expected), (_, fewer), (_, larger) = (e.of_video(VideoFrames(walk), "walk") for e in (exact, half, double))
+    assert len(fewer["full_body"]) == len(WALK)
+    assert np.abs(fewer["full_body"] - expected["full_body"]).max() <= 10
+    np.testing.assert_array_equal(larger["full_body"], expected["full_body"])
+
+
+def given(columns, scale=1):
+    arrays = pixels_of(columns)
+    return {"xyz": arrays["xyz"], "confidence": np.ones(arrays["xyz"].shape[:3]), "xy": arrays["xy"] * scale}
+
+
+@pytest.mark.parametrize(("arrays", "confidence"), [({"xy": None}, 1.0), ({}, 0.0)])
+def test_without_pixels_of_anybody_persons_are_found(arrays, confidence):
+    poses = FilePoses(**{**given(WALK), "confidence": np.full((len(WALK), 1, 33), confidence), **arrays})
+    assert Estimation.of(crops_of(one=JPEGS).signature_def["one"], pixels=poses).pixels is None
 
 
 def test_a_camera_that_fails_is_named():

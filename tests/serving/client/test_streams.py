@@ -1,6 +1,7 @@
 """Streams of frames: a video file, a folder of new pictures, a camera."""
 
 import threading
+import time
 
 import cv2
 import numpy as np
@@ -114,14 +115,26 @@ def test_folders_that_cannot_be_read(tmp_path):
         next(frames)
 
 
-def test_camera(video):
-    # OpenCV opens the address of a file as that of a camera.
-    frames = CameraFrames(str(video))
+@pytest.mark.parametrize("address", ["{}", "file:{}"])
+def test_a_recording_plays_in_a_cameras_place(video, address):
+    """A file; and an address, which OpenCV opens."""
+    source = address.format(video)
+    frames = CameraFrames(source)
     assert frames.fps == pytest.approx(VideoFrames(video).fps)
-    got = list(frames)
-    assert len(got) == 12
+    begin = time.monotonic()
+    seconds, got = zip(*frames.timed())
+    assert time.monotonic() - begin >= seconds[-1] - 0.001
+    assert seconds == pytest.approx(np.arange(12) / 25, abs=0.001)
     assert np.abs(got[0].astype(int) - read_video(video)[0]).mean() < 6  # RGB
-    assert CameraFrames(str(video), fps=5).fps == 5
+    assert CameraFrames(source, fps=5).fps == 5
+
+
+def test_a_live_stream_goes_by_the_clock(video, monkeypatch):
+    """Frames in a burst are apart, and those after a pause are as late as they come."""
+    clock = iter([100.0, 100.001, 100.002, 101.0, 101.04])
+    monkeypatch.setattr(streams.time, "monotonic", lambda: next(clock))
+    taken = streams._by_the_clock("abcde", 0.012)
+    assert [seconds for seconds, _ in taken] == pytest.approx([0, 0.012, 0.024, 1.0, 1.04])
 
 
 @pytest.mark.parametrize("source", [99, "99", "rtsp_of_nobody"])

@@ -85,6 +85,22 @@ def test_arms_beside_a_trunk_without_a_spine(layout):
     assert doubts([poses], layout) == ""
 
 
+@pytest.mark.parametrize("layout", ["kinect_v1_20", "kinect_v2_25", "blazepose_33", "coco_17"])
+def test_left_and_right_of_who_turns_to_any_side(layout):
+    """Feet and nose point ahead; the fixture's left is where a sensor has it."""
+    poses, skeleton = walk(layout), skeletons.get(layout)
+    ahead = [joint for joint, name in enumerate(skeleton.joints) if name.endswith(("_foot", "nose"))]
+    poses[..., ahead, 2] -= 0.15
+    if not skeleton.is_mirrored:
+        poses = poses[..., list(skeleton.mirrored), :]
+    for angle in np.radians([0, 60, 180, 250]):
+        cosine, sine = np.cos(angle), np.sin(angle)
+        turned = poses @ np.float32([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+        assert doubts([turned], layout) == ""
+        for wrong in (turned[..., list(skeleton.mirrored), :], turned * np.float32([-1, 1, 1])):
+            assert "exchange left and right joints" in doubts([wrong], layout)
+
+
 def test_few_wrong_clips_among_others_and_nobody():
     assert doubts([walk(), walk(), walk() * 1000], "kinect_v1_20") == ""
     assert plausibility.measure(np.zeros((4, 2, 20, 3), np.float32)) == plausibility.measure(None) == []

@@ -26,15 +26,16 @@ def person(position, body=STANDING, confidence=0.9):
 
 
 class Recording:
-    """Frames whose first pixel is their number."""
+    """Frames whose pixels are their number, at times in seconds; default: evenly."""
 
     fps, width, height = FPS, WIDTH, HEIGHT
 
-    def __init__(self, frames):
-        self.frames = frames
+    def __init__(self, frames, times=None):
+        self.times = np.arange(frames) / FPS if times is None else times
 
-    def __iter__(self):
-        return iter(np.full((6, 8, 3), number % 256, np.uint8) for number in range(self.frames))
+    def shown(self):
+        for number, seconds in enumerate(self.times):
+            yield seconds, np.broadcast_to(np.uint8(number), (HEIGHT, WIDTH, 3))
 
 
 class Fake(estimator.Estimator):

@@ -83,6 +83,10 @@ def test_time_stamps_grow_and_pictures_have_none(fake):
     for seconds in (0.0, 0.04, 0.04, 0.02, 0.0412, 1.0):
         poses.persons(FRAME, seconds)
     assert poses._landmarker.times == [0, 40, 41, 42, 43, 1000]
+    poses.forget()  # a black frame, after which the time begins anew
+    for seconds in (0.0, 0.04):
+        poses.persons(FRAME, seconds)
+    assert poses._landmarker.times[6:] == [1001, 1002, 1042]
     still = blazepose.BlazePose(still=True)
     assert len(still.persons(FRAME, 0.0)) == 1
     assert (still._landmarker.times, still._landmarker.options["running_mode"]) == ([], "image")
@@ -162,6 +166,20 @@ def test_the_installed_library_has_no_network_code(real):
     (library,) = [*folder.glob("tasks/c/libmediapipe.*"), *folder.glob("python/_framework_bindings*")]
     content = library.read_bytes()
     assert not [name for name in (b"getaddrinfo", b"socket", b"connect") if b"\0" + name + b"\0" in content]
+
+
+@pytest.mark.real_data
+def test_who_was_followed_is_forgotten(real, real_data):
+    """As by a new estimator, whatever was seen before."""
+    with av.open(str(real_data / "clips" / "ucf_ApplyEyeMakeup_g01_c01.avi")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for _, frame in zip(range(3), video.decode(video=0))]
+    found = []
+    for before in (frames[:1], [frame[:, ::-1] for frame in frames]):
+        for seconds, frame in enumerate(before):
+            real.persons(frame, seconds / 25)
+        real.forget()
+        found.append(np.stack([real.persons(frame, i / 25)[0].xy for i, frame in enumerate(frames)]))
+    np.testing.assert_allclose(*found, atol=0.1)
 
 
 @pytest.mark.real_data

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.tfrecords.estimation.fake_estimator import FOCAL, FPS, HEIGHT, STANDING, WIDTH, Fake, Recording, person
+from tests.tfrecords.estimation.fake_estimator import FOCAL, FPS, STANDING, WIDTH, Fake, Recording, person
 from tfrecords.converting import persons
 from tfrecords.estimation import estimator, live, recordings
 
@@ -26,8 +26,8 @@ def estimate(found, settings=SETTINGS):
 
 def live_poses(found, settings=SETTINGS):
     Fake.found = Fake.found_when_known = found
-    with live.LiveEstimator(settings, WIDTH, HEIGHT, FPS) as stream:
-        return [stream.poses(frame, number / FPS) for number, frame in enumerate(Recording(len(found)))]
+    with live.LiveEstimator(settings, FPS) as stream:
+        return [stream.poses(frame, seconds) for seconds, frame in Recording(len(found)).shown()]
 
 
 def test_persons_are_where_they_stand_before_the_camera():
@@ -144,3 +144,86 @@ def test_settings_are_json_values():
         "persons": 1,
         "focal_length": 0.0,
     }
+
+
+def test_frames_that_last_unequally_long_are_where_their_times_are():
+    """Ten frames per second, then thirty: a walk at even speed is one, a gap is as long as its time."""
+    times = np.cumsum([0, *[0.1] * 20, *[1 / 30] * 40])
+    found = [[person((0.5 * time - 0.8, 0, 3 + time))] for time in times]
+    found[8:13] = [[]] * 5  # 0.6 s: longer than is filled
+    found[30:42] = [[]] * 12  # 0.43 s: shorter
+    Fake.found = Fake.found_when_known = found
+    poses = recordings.estimate(Recording(len(times), times + 7), SETTINGS)
+    seen = poses.confidence[:, 0].any(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(~seen), range(8, 13))
+    assert (poses.confidence[30:42, 0] == persons.INTERPOLATED).all()
+    hips = poses.xyz[:, 0, 4:6].mean(axis=1)
+    expected = np.stack([0.5 * times - 0.8, 0 * times, 3 + times], axis=1)
+    np.testing.assert_allclose(hips[seen], expected[seen], atol=0.03)
+
+
+@pytest.mark.parametrize("times", [[0.0] * 12, [*np.arange(6) / FPS, *np.arange(6) / FPS]])
+def test_time_stamps_that_do_not_grow(times):
+    Fake.found = Fake.found_when_known = [[person((0.01 * frame, 0, 3))] for frame in range(12)]
+    poses = recordings.estimate(Recording(12, times), SETTINGS)
+    np.testing.assert_allclose(poses.xyz[:, 0, 4:6].mean(axis=1)[:, 0], 0.01 * np.arange(12), atol=0.01)
+
+
+def test_a_body_is_seen_as_long_as_its_frames_last():
+    """Two of ten frames per second are 0.2 s; the same two of a hundred are a flash."""
+    body = [person((0, 0, 3))]
+    for fps, there in ((10, True), (100, False)):
+        Fake.found = Fake.found_when_known = [body] * 2 + [[]] * 3
+        poses = recordings.estimate(Recording(5, np.arange(5) / fps), SETTINGS)
+        assert poses.confidence[:2].any() == there
+
+
+class Dim(Fake):
+    """Sees a walker at the brightness of his column: the bright ones, or, one person alone, whom it knows."""
+
+    def __init__(self, *, model, persons):
+        self._single, self._known = persons == 1, False
+
+    def persons(self, frame, seconds):
+        if frame.shape[0] > frame.shape[1] * 2:  # turned
+            return []
+        columns = frame[0, :, 0]
+        found = []
+        for brightness in np.unique(columns[columns > 0]):
+            (column,) = np.flatnonzero(columns == brightness)
+            if brightness >= 100 or (self._single and self._known):
+                one = person((0, 0, 3))
+                found.append(dataclasses.replace(one, xy=np.add(one.xy, (column - WIDTH / 2, 0))))
+        found = found[:1] if self._single else found
+        self._known = bool(found)
+        return found
+
+    def forget(self):
+        self._known = False
+
+
+class Walkers:
+    """A recording of walkers: number of a frame -> column and brightness of each."""
+
+    fps, width, height = FPS, WIDTH, 480
+
+    def __init__(self, frames):
+        self._frames = frames
+
+    def shown(self):
+        for number, walkers in enumerate(self._frames):
+            picture = np.zeros((self.height, WIDTH, 3), np.uint8)
+            for column, brightness in walkers:
+                picture[:, column] = brightness
+            yield number / FPS, picture
+
+
+def test_each_of_several_persons_is_searched_backwards():
+    """The second is dim for 10 frames while the first is seen, and again later on; the third is never bright."""
+    frames = [[(100, 200), (450 + number, 50 if number < 10 or 20 <= number < 24 else 201)] for number in range(40)]
+    frames = [[*walkers, (20, 30)] for walkers in frames]
+    estimator.register("fake_of_recordings")(Dim)
+    poses = recordings.estimate(Walkers(frames), SETTINGS)
+    assert (poses.confidence == np.float32(0.9)).all()  # found, not filled
+    second = poses.xy[:, 1].mean(axis=1)[:, 0]
+    np.testing.assert_allclose(np.diff(second), 1, atol=0.2)
