@@ -171,7 +171,7 @@ def calibrated(scored: Evaluated, fitted: calibration.Calibration, model: pathli
             "the threshold, the further right. The star is the threshold that was chosen on validation clips.",
         ),
     ]
-    return entry, Section("Calibration and reject option", pictures, text=calibration_text(entry))
+    return entry, Section("Calibration and reject option", pictures, text=f"{calibration_text(entry)}.")
 
 
 def calibration_text(entry: Mapping[str, Any]) -> str:
