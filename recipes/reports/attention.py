@@ -33,19 +33,18 @@ def check_attention(model: tf.keras.Model) -> None:
 def shown_clips(metrics: Metrics, count: int) -> list[int]:
     """Numbers of the clips whose attention is drawn: a wrong and a right one in turn, the highest scores first.
 
-        Args:
-            metrics: The :class:`recipes.reports.scoring.Metrics`.
-            count: How many; fewer if there are not as many clips.
+    Args:
+        metrics: The :class:`recipes.reports.scoring.Metrics`.
+        count: How many; fewer if there are not as many clips.
 
-        Returns:
-            A list of clip numbers.
+    Returns:
+        A list of clip numbers.
 
-        Example:
-            >>> from recipes.config import Stage
-    from recipes.reports.scoring import Metrics
-            >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
-            >>> shown_clips(Metrics(np.array([0, 0, 0]), scores), 3)
-            [2, 0, 1]
+    Example:
+        >>> from recipes.reports.scoring import Metrics
+        >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+        >>> shown_clips(Metrics(np.array([0, 0, 0]), scores), 3)
+        [2, 0, 1]
     """
     right = metrics.predictions == metrics.labels
     surest = np.argsort(-metrics.scores.max(axis=1), kind="stable")
