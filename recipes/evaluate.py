@@ -1,16 +1,16 @@
 """Evaluates a trained run: ``python recipes/evaluate.py --run runs/pose_lstm_nucla``.
 
 Every clip of the split is seen in the views the recipe's ``evaluate`` section names; nothing is drawn at random and
-the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. With ``--fuse OTHER``
-the scores of several runs are multiplied clip by clip, or with ``--fusion mean`` averaged; those results are written to
-``<protocol>-<split>-x-<OTHER>/`` or ``<protocol>-<split>-mean-<OTHER>/``.
+the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. There ``scores.npz``
+has every class's score of every clip; while model, data and views stay the same, it is read instead of scoring again.
+With ``--fuse OTHER`` the scores of several runs are multiplied clip by clip, or with ``--fusion mean`` averaged; those
+results are written to ``<protocol>-<split>-x-<OTHER>/`` or ``<protocol>-<split>-mean-<OTHER>/``.
 ``report.html`` holds everything in one page.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import pathlib
 import shlex
@@ -26,10 +26,10 @@ from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
     import tensorflow as tf
 
-    from recipes.config import Recipe
+    from recipes.reports.evaluated import Evaluated
+    from recipes.reports.html import Section
     from recipes.reports.scoring import Metrics
     from recipes.run_directory import RunDirectory
     from tfrecords.reading.pipeline import Records
@@ -54,27 +54,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     how = "how --fuse combines scores"
     parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
-    compared = "another run, evaluated before: show how much better each class is recognised"
+    weighted = "weights of the runs of --fuse: equal, or those with the smallest log-loss on validation"
+    parser.add_argument("--fuse-weights", choices=("equal", "validation"), default="equal", help=weighted)
+    parser.add_argument("--rescore", action="store_true", help="score again where stored scores fit")
+    compared = "another run, evaluated before: gain of each class, McNemar's test"
     parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
+    fitted = (
+        "fit a temperature on validation, and a score below which the class is unknown, so that this fraction of the "
+        "accepted validation clips is right (alone: 0.95); draw calibration and coverage"
+    )
+    parser.add_argument("--calibrate", type=_fraction, nargs="?", const=0.95, metavar="ACCURACY", help=fitted)
     drawn = "draw the attention maps of N clips, of wrong and right predictions; reads the split once more"
     parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
     parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
     parser.add_argument("--stages", action="store_true", help="score the models of the earlier stages too")
-    arguments = parser.parse_args(argv)
+    confused = "other runs, evaluated before: draw the pairs of classes that these runs and --run confuse"
+    parser.add_argument("--radar", type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=confused)
+    moving = "draw the gain of --compare, or the accuracy, of each class against how much its clips move"
+    parser.add_argument("--dynamicity", action="store_true", help=moving)
+    weighed = "draw each class's attention to body parts beside the parts' own accuracies (pi3d)"
+    parser.add_argument("--parts", action="store_true", help=weighed)
+    parser.add_argument("--joints", action="store_true", help="draw the joint activations of a graph network")
+    worse = "draw the accuracy against pose noise and lost joints; scores the split for every amount"
+    parser.add_argument("--pose-noise", action="store_true", help=worse)
+    arguments = vars(parser.parse_args(argv))
     command_line.quiet_tensorflow()
-    evaluate(
-        arguments.run,
-        data=arguments.data,
-        protocol=arguments.protocol,
-        split=arguments.split,
-        fuse=arguments.fuse,
-        fuse_data=arguments.fuse_data,
-        fusion=arguments.fusion,
-        compare=arguments.compare,
-        attention=arguments.attention,
-        tsne=arguments.tsne,
-        stages=arguments.stages,
-    )
+    evaluate(arguments.pop("run"), **arguments)
     return 0
 
 
@@ -83,6 +88,16 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of clips, expected 0 or more")
     return int(text)
+
+
+def _fraction(text: str) -> float:
+    """A number above 0, up to 1."""
+    try:
+        if 0 < float(text) <= 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no accuracy, expected a number above 0, up to 1, such as 0.95")
 
 
 def evaluate(
@@ -94,10 +109,18 @@ def evaluate(
     fuse: Sequence[str | os.PathLike] = (),
     fuse_data: str | os.PathLike | None = None,
     fusion: str = "product",
+    fuse_weights: str = "equal",
+    rescore: bool = False,
     compare: str | os.PathLike | None = None,
+    calibrate: float | None = None,
     attention: int = 0,
     tsne: bool = False,
     stages: bool = False,
+    radar: Sequence[str | os.PathLike] = (),
+    dynamicity: bool = False,
+    parts: bool = False,
+    joints: bool = False,
+    pose_noise: bool = False,
 ) -> Metrics:
     """Evaluates a run, or several fused, writes the results and prints them.
 
@@ -109,100 +132,109 @@ def evaluate(
         fuse: Other run directories: the scores of all runs together are evaluated.
         fuse_data: Folder of those runs' dataset, which has the same clips; default: that of their training.
         fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
-        compare: Another run directory, evaluated there before: the gain of every class over it.
+        fuse_weights: ``equal``, or ``validation``: those of a grid with the smallest log-loss on validation clips.
+        rescore: Score again where stored scores fit model, data and views.
+        compare: Another run directory, evaluated there before: the gain of every class over it, McNemar's test.
+        calibrate: Fit a temperature and a threshold on validation clips; the accuracy that accepted clips are to have.
         attention: Number of clips whose attention is drawn, wrong and right ones in turn.
         tsne: Draw a t-SNE of the features the model classifies, one dot per clip.
         stages: Score the models of the earlier stages too: what the parts of the model reach alone.
+        radar: Other run directories, evaluated there before: pairs of classes that they and this one confuse.
+        dynamicity: Draw gain, or accuracy, against the classes' dynamicity.
+        parts: Draw the attention to body parts beside their own accuracies.
+        joints: Draw the joint activations of a graph network.
+        pose_noise: Draw the accuracy on poses that are made worse.
 
     Returns:
         The :class:`recipes.reports.scoring.Metrics`.
 
     Raises:
         UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
-            with was not evaluated; or the model has no attention to draw.
+            with was not evaluated; or the model lacks what is to be drawn.
     """
-    from recipes import run_directory
-    from recipes.reports import tables
+    from recipes import run_directory, trainers
+    from recipes.reports import fusing, sections, tables
 
-    run, *others = _runs_of_the_same_classes([path, *fuse])
-    protocol = protocol or run.recipe.data.protocol
-    compared = None if compare is None else run_directory.RunDirectory(compare)
-    compared_rows = None if compared is None else tables.stored_predictions(compared, protocol, split)
-    model = _explained(run, fuse, attention, tsne) if attention or tsne else None
-    of_stages = _score_stages(run, data, protocol, split, fuse) if stages else {}
-    scored = _score(run, data, protocol, split)
-    if others:
-        scored = _fuse([scored, *(_score(other, fuse_data, protocol, split) for other in others)], fusion)
+    runs = _runs_of_the_same_classes([path, *fuse])
+    run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
+    if fuse_weights == "validation" and not fuse:
+        raise UserError("--fuse-weights validation: weights of several runs, name the others with --fuse")
+    others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
+    stored = {other: tables.stored_predictions(found, protocol, split) for other, found in others.items()}
+    asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
+    wanted = [option for option, value in asked.items() if value]
+    model = _explained(run, fuse, wanted) if wanted else None
+    each = [(run, data), *((other, fuse_data) for other in runs[1:])]
+    of_stages = _score_stages(run, data, protocol, split, fuse, rescore) if stages else {}
+    on_validation = "--calibrate" if calibrate else "--fuse-weights" if fuse_weights == "validation" else ""
+    validation = []
+    if on_validation:
+        validation = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
+    weights = fusing.weights_of(validation, fusion) if fuse_weights == "validation" else None
+    alone = [_score(one, where, protocol, split, rescore) for one, where in each]
+    scored = fusing.fuse(alone, fusion, weights)
     rows = tables.predictions(scored.ids, run.labels, scored.metrics)
     summary: dict[str, Any] = {}
-    pictures: dict[str, list] = {}
+    more: list[Section] = []
+
+    def add(name: str, found: tuple[Any, Section]) -> Any:
+        summary[name] = found[0]
+        more.append(found[1])
+        return found[0]
+
     if scored.cues:
         summary["cues"] = scored.cues
     if of_stages:
         summary["stages"] = {name: {"top1": metrics.top1} for name, metrics in of_stages.items()}
-    gains = None if compared_rows is None else tables.gain(rows, compared_rows)
+    if weights:
+        add("fusion", (weights, sections.fusion(alone, weights)))
     scored.folder.mkdir(parents=True, exist_ok=True)
-    if compared is not None and gains is not None:
-        summary.update({"compared_with": compared.path.resolve().name, "gain": gains})
-        pictures["gain"] = _gain(scored, gains, summary["compared_with"])
+    if compare:
+        found, section = sections.gain(scored, rows, stored[compare], others[compare].path.resolve().name)
+        summary.update(found)
+        more.append(section)
+    add("roc", sections.areas_under_roc(scored))
+    if calibrate:
+        fitted = sections.fit_calibration(fusing.fuse(validation, fusion, weights), calibrate)
+        file = None if fuse else trainers.of_run(run).model_file(run)
+        add("calibration", sections.calibrated(scored, fitted, file))
+    if radar:
+        names = _names([run.path, *radar])
+        add("radar", sections.radar(scored, dict(zip(names, [rows, *(stored[other] for other in radar)]))))
+    if dynamicity:
+        add("dynamicity", sections.dynamicity(scored, summary.get("gain"), summary.get("compared_with", "")))
+    if parts:
+        add("parts", sections.parts(scored, model, rescore))
+    if joints:
+        add("joints", sections.joints(scored))
+    if pose_noise:
+        add("pose_noise", sections.pose_noise(scored))
     if attention:
-        summary["attention"], pictures["attention"] = _attention(scored, attention, rows, model)
+        add("attention", sections.attention(scored, attention, rows, model))
     if tsne:
-        summary["tsne"], pictures["tsne"] = _tsne(scored, rows, model)
-    _write(scored, rows, summary, pictures)
-
-    print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
-    if tables.abstained(scored.metrics):
-        print(tables.abstained(scored.metrics))
-    for name, metrics in of_stages.items():
-        if tables.abstained(metrics):
-            print(f"stage {name} alone: {tables.abstained(metrics)}")
-    print(tables.comparison(scored.recipe, protocol, split, scored.metrics, of_stages, scored.basis))
-    if gains is not None and compared_rows is not None:
-        other = sum(int(row["correct"]) for row in compared_rows) / len(compared_rows)
-        print(f"top-1 of {summary['compared_with']}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
-    print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
+        add("tsne", sections.tsne(scored, rows, model))
+    _write(scored, rows, summary, more)
+    _print(scored, of_stages, summary, stored[compare] if compare else None)
     return scored.metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scored:
-    """A run, or several fused, on all clips of a split."""
+def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, Any], compared: list | None) -> None:
+    """Prints the figures, and where the rest is."""
+    from recipes.reports import sections, tables
 
-    run: RunDirectory  # of several runs, the first
-    recipe: Recipe  # of several runs, named after all
-    records: Records
-    protocol: str
-    split: str
-    name: str  # of the folder of the results
-    seen: str  # how much of each clip; of several runs, the accuracy of each
-    ids: list[str]
-    metrics: Metrics
-    cues: dict[str, float]  # accuracies of the parts of an estimator
-
-    @property
-    def folder(self) -> pathlib.Path:
-        return self.run.path / "evaluation" / self.name
-
-    @property
-    def basis(self) -> dict[str, Any]:
-        """What the run is based on besides its options, which decides the papers' figures beside its own."""
-        from recipes.reports import reported
-
-        return reported.basis_of(self.recipe, self.records.manifest)
-
-    @property
-    def title(self) -> str:
-        from recipes.reports import tables
-
-        dataset = self.recipe.data.dataset
-        data = f"{dataset} {self.protocol} {self.split}{tables.fold_note(dataset, self.protocol)}"
-        return f"{self.recipe.name}, {data}: {self.metrics.top1:.1%}"
-
-    @property
-    def source(self) -> dict[str, Any]:
-        """Where the clips come from: arguments of :mod:`recipes.reports.attention`."""
-        return {"run": self.run, "records": self.records, "protocol": self.protocol, "split": self.split}
+    print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
+    for name, metrics in {"": scored.metrics, **of_stages}.items():
+        if tables.abstained(metrics):
+            print(f"stage {name} alone: {tables.abstained(metrics)}" if name else tables.abstained(metrics))
+    print(tables.comparison(scored.recipe, scored.protocol, scored.split, scored.metrics, of_stages, scored.basis))
+    if compared:
+        name = summary["compared_with"]
+        other = sum(int(row["correct"]) for row in compared) / len(compared)
+        print(f"top-1 of {name}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
+        print(sections.test_text(summary["mcnemar"], name))
+    if "calibration" in summary:
+        print(sections.calibration_text(summary["calibration"]))
+    print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
 
 
 def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDirectory]:
@@ -216,30 +248,17 @@ def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDir
     return runs
 
 
-def _fuse(scored: Sequence[_Scored], fusion: str) -> _Scored:
-    """Several runs on the same clips as one, in the order of the first one's."""
-    from recipes import config
-    from recipes.reports import scoring
-
-    first, fuser, sign = scored[0], *{"product": (scoring.product, "x"), "mean": (scoring.mean, "mean")}[fusion]
-    scores = fuser(*(_in_order(first.ids, one.ids, one.metrics.scores) for one in scored))
-    recipes, between = [one.recipe for one in scored], f" {sign} "
-    model = config.Model(between.join(recipe.model.name for recipe in recipes))
-    return dataclasses.replace(
-        first,
-        recipe=dataclasses.replace(recipes[0], name=between.join(recipe.name for recipe in recipes), model=model),
-        name=first.name + "".join(f"-{sign}-{one.run.path.resolve().name}" for one in scored[1:]),
-        seen="; ".join(f"{one.recipe.name} alone {one.metrics.top1:.1%}" for one in scored),
-        metrics=scoring.Metrics(first.metrics.labels, scores),
-        cues={},
-    )
+def _names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Names of run directories: those of the folders, or the paths where these are not unique."""
+    names = [pathlib.Path(path).resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def _write(scored: _Scored, rows: list[dict], summary: dict[str, Any], pictures: dict[str, list]) -> None:
-    """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``pictures`` come in addition to the usual."""
+def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: Sequence[Section]) -> None:
+    """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``more`` come in addition to the usual."""
     from recipes import run_directory
+    from recipes.reports import calibration, plots, scoring, stored, tables
     from recipes.reports import html as html_report
-    from recipes.reports import plots, tables
 
     run, folder, metrics, labels = scored.run, scored.folder, scored.metrics, scored.run.labels
     classes, pairs = tables.per_class(labels, metrics), tables.confused_pairs(labels, metrics)
@@ -250,16 +269,21 @@ def _write(scored: _Scored, rows: list[dict], summary: dict[str, Any], pictures:
     run_directory.write_csv(folder / "predictions.csv", rows)
     plots.plot_confusion(folder / "confusion.png", labels, metrics, scored.title)
     caption = "Clips by true class (rows) and predicted class (columns)."
-    pictures = {**pictures, "confusion": [(folder / "confusion.png", caption)]}
+    pictures = {"confusion": [(folder / "confusion.png", caption)]}
     if run.history:
         plots.plot_curves(run.path / "curves.png", run.history)
         pictures["curves"] = [(run.path / "curves.png", "Loss, accuracy and learning rate of every stage.")]
     summary = {
         **tables.summary(scored.recipe, scored.protocol, scored.split, labels, metrics, scored.basis),
         "manifest_sha256": scored.records.sha256,
+        "log_loss": scoring.cross_entropy(metrics.labels, metrics.scores),
+        "calibration_error": calibration.calibration_error(metrics),
         "confused_pairs": pairs,
         **summary,
     }
+    if scored.name != f"{scored.protocol}-{scored.split}":  # fused: a run's own are stored once they are computed
+        fused = stored.Scores(scored.ids, metrics.labels, labels, metrics.scores)
+        stored.write(folder / stored.NAME, fused, {"fused": scored.recipe.name, **summary.get("fusion", {})})
     files.write_json(folder / "metrics.json", summary)
     page = html_report.page(
         title=scored.title,
@@ -270,89 +294,58 @@ def _write(scored: _Scored, rows: list[dict], summary: dict[str, Any], pictures:
         rows=classes,
         pairs=pairs,
         pictures=pictures,
+        more=more,
     )
     files.write_text(folder / "report.html", page)
 
 
-def _explained(run: RunDirectory, fuse: Sequence, attention: int, tsne: bool) -> tf.keras.Model:
-    """The model whose attention or features are drawn; ``UserError`` if that cannot be, before anything is scored."""
+def _explained(run: RunDirectory, fuse: Sequence, options: Sequence[str]) -> tf.keras.Model:
+    """The model that options draw something of; ``UserError`` if that cannot be, before anything is scored."""
     from recipes import trainers
-    from recipes.reports import attention as explain
+    from recipes.reports import attention, poses
 
-    options = " and ".join(name for name, wanted in (("--attention", attention), ("--tsne", tsne)) if wanted)
     if fuse:
-        raise UserError(f"{options}: of one model only, leave --fuse out")
+        raise UserError(f"{' and '.join(options)}: of one model only, leave --fuse out")
     trainer = trainers.of_run(run)
     if not trainer.has_layers:
-        raise UserError(f"{options}: {run.recipe.model.name} is no network and has no layers to show, leave it out")
+        raise UserError(
+            f"{' and '.join(options)}: {run.recipe.model.name} is no network and has no layers to show, leave it out"
+        )
     model = trainer.load(run)
-    if attention:
-        explain.check_attention(model)
+    if "--attention" in options:
+        attention.check_attention(model)
+    if "--parts" in options:
+        attention.part_names(run, model)
+    if "--joints" in options:
+        poses.joint_model(model)
+    if "--pose-noise" in options:
+        poses.check_poses(run)
     return model
 
 
-def _gain(scored: _Scored, gains: list[dict], other: str) -> list[tuple[pathlib.Path, str]]:
-    """Writes and draws the gain of every class over another run; the pictures."""
-    from recipes import run_directory
-    from recipes.reports import plots
-
-    path = scored.folder / "gain.png"
-    run_directory.write_csv(path.with_suffix(".csv"), gains)
-    plots.plot_gain(path, gains, f"{scored.recipe.name} against {other}")
-    return [(path, "Difference of the accuracies of every class that has clips.")]
-
-
-def _attention(scored: _Scored, count: int, rows: list[dict], model: tf.keras.Model) -> tuple[list, list]:
-    """Draws the attention of clips; ``(entry of metrics.json, pictures)``."""
-    from recipes.reports import attention as explain
-
-    clips = explain.shown_clips(scored.metrics, count)
-    paths = explain.draw_attention(scored.folder, clips, model=model, **scored.source)
-    drawn = [{"picture": path.name, **rows[clip]} for path, clip in zip(paths, clips)]
-    captions = [f"{c['id']}: {c['label']}, taken for {c['prediction']} (score {c['score']:.2f})" for c in drawn]
-    return drawn, list(zip(paths, captions))
-
-
-def _tsne(scored: _Scored, rows: list[dict], model: tf.keras.Model) -> tuple[dict, list]:
-    """Draws the t-SNE of features, those of a clip's views averaged; ``(entry of metrics.json, pictures)``."""
-    from recipes import run_directory
-    from recipes.reports import attention as explain
-    from recipes.reports import plots
-    from recipes.trainers import keras
-
-    run, (_, names) = scored.run, explain.penultimate(model)
-    # The mean over a clip's views, which pools features as it does scores. The model is read again for the strategy.
-    pooled: dict[str, Any] = {"pool": "mean_softmax", "change": lambda model: explain.penultimate(model)[0]}
-    _, features = keras.outputs(**scored.source, **pooled)
-    points = explain.tsne(features, run.recipe.seed)
-    coordinates = [{"x": round(float(x), 4), "y": round(float(y), 4)} for x, y in points]
-    dots = [{"id": row["id"], "label": row["label"], **xy} for row, xy in zip(rows, coordinates)]
-    run_directory.write_csv(scored.folder / "tsne.csv", dots)
-    layer = f"the input of {' and '.join(names)} ({features.shape[1]} values)"
-    title = f"{run.recipe.name}: t-SNE of {layer}"
-    plots.plot_map(scored.folder / "tsne.png", points, scored.metrics.labels, run.labels, title)
-    caption = f"Every dot is a clip, coloured by its true class; features: {layer}, mean over the clip's views."
-    return {"features": layer, "clips": len(dots)}, [(scored.folder / "tsne.png", caption)]
-
-
-def _score(run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str) -> _Scored:
-    """A run on all clips of a split."""
+def _score(
+    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, rescore: bool, option: str = ""
+) -> Evaluated:
+    """A run on all clips of a split, from stored scores where they fit; ``option`` asks for the split."""
     from recipes import trainers
+    from recipes.reports import stored
+    from recipes.reports.evaluated import Evaluated
     from tfrecords.reading import pipeline
 
     records = pipeline.Records(data or run.environment["data"]["path"])
-    _check(run, records, protocol, split)
+    _check(run, records, protocol, split, option)
     trainer = trainers.of_run(run)
-    scored = trainer.score(run, records, protocol, split)
-    ids, name, seen = pipeline.clip_ids(records, protocol, split), f"{protocol}-{split}", trainer.views(run.recipe)
-    return _Scored(run, run.recipe, records, protocol, split, name, seen, ids, scored.metrics, scored.parts)
+    found = stored.scores_of(run, trainer, records, protocol, split, rescore=rescore)
+    name, seen = f"{protocol}-{split}", trainer.views(run.recipe)
+    ids, cues = list(found.ids), dict(found.parts)
+    return Evaluated(run, run.recipe, records, protocol, split, name, seen, ids, found.metrics, cues)
 
 
 def _score_stages(
-    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, fuse: Sequence
+    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, fuse: Sequence, rescore: bool
 ) -> dict[str, Metrics]:
     """Stage -> metrics of its own model, for the stages before the last; ``UserError`` if there is none."""
-    from recipes.trainers import keras
+    from recipes.reports import stored
     from tfrecords.reading import pipeline
 
     if fuse:
@@ -361,20 +354,15 @@ def _score_stages(
         raise UserError(f"--stages: {run.path} was not trained in several stages, leave it out")
     records = pipeline.Records(data or run.environment["data"]["path"])
     _check(run, records, protocol, split)
-    return keras.KerasTrainer().score_stages(run, records, protocol, split)
+    where = run, records, protocol, split
+    return {stage.name: stored.metrics_of_stage(stage, *where, rescore=rescore) for stage in run.recipe.stages[:-1]}
 
 
-def _in_order(ids: Sequence[str], other_ids: Sequence[str], scores: np.ndarray) -> np.ndarray:
-    """The scores of another run in the order of the first one's clips."""
-    if sorted(ids) != sorted(other_ids):
-        only = sorted(set(ids) ^ set(other_ids))
-        raise UserError(f"the runs' data differ in {len(only)} clips, such as {only[0]}: expected the same clips")
-    row = {clip: number for number, clip in enumerate(other_ids)}
-    return scores[[row[clip] for clip in ids]]
+def _check(run: RunDirectory, records: Records, protocol: str, split: str, option: str = "") -> None:
+    """A run is tested on its own splits, or on data of its dataset that neither trained nor selected it.
 
-
-def _check(run: RunDirectory, records: Records, protocol: str, split: str) -> None:
-    """A run is tested on its own splits, or on data of its dataset that neither trained nor selected it."""
+    ``option`` asks for the split, in messages; default: ``--split`` itself.
+    """
     from tfrecords.reading import pipeline
 
     if records.dataset != run.recipe.data.dataset:
@@ -388,7 +376,7 @@ def _check(run: RunDirectory, records: Records, protocol: str, split: str) -> No
     groups = records.manifest["protocols"]  # protocol -> split -> its split groups
     if (protocol, split, run.recipe.data.train_on) == (own, "val", pipeline.TRAIN_AND_VAL):
         raise UserError(
-            f"--split val: {run.path} was trained on its validation clips too (data.train_on: "
+            f"{option or '--split val'}: {run.path} was trained on its validation clips too (data.train_on: "
             f"{pipeline.TRAIN_AND_VAL}), expected a run trained with --set data.train_on=train"
         )
     if protocol == own or own not in groups:  # other data, made for another protocol

@@ -10,6 +10,7 @@
         logs/<stage>/      TensorBoard
         stages/<stage>/    checkpoints until the next stage begins; the best model.keras once it has ended
         model.keras        the result: the best model of the last stage; written last
+        calibration.json   temperature and threshold, of evaluate.py --calibrate
         evaluation/<protocol>-<split>/
 
 Every file is written under another name first and takes its own when it is whole.

@@ -9,13 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
+from recipes.config import Stage
 from recipes.reports.scoring import Metrics
 from recipes.run_directory import RunDirectory
 from tfrecords.reading import pipeline
-from zoo import attention_plot, layers
+from zoo import attention_plot, layers, registry
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
+PART_ATTENTION = "part_attention"
 FEWEST = 3  # clips that t-SNE can arrange
 _PERPLEXITY = 30  # scikit-learn's default; it has to be below the number of clips
 
@@ -85,6 +87,37 @@ def draw_attention(
             with files.whole_file(paths[clip]) as partial:
                 figure.savefig(partial, dpi=80)
     return list(paths.values())
+
+
+def part_names(run: RunDirectory, model: tf.keras.Model) -> tuple[str, ...]:
+    """The body parts that a model's part attention weighs, in its order.
+
+    Args:
+        run: The run directory.
+        model: Its model.
+
+    Raises:
+        UserError: The model has no part attention.
+    """
+    if PART_ATTENTION not in zoo.attention.attention_names(model):
+        raise UserError(f"--parts: {model.name} has no attention over body parts (pi3d has), leave the option out")
+    options = {**registry.options(run.recipe.model.name), **run.recipe.model.options}
+    return tuple(options["parts"])
+
+
+def part_attention(model: tf.keras.Model) -> tf.keras.Model:
+    """A model of the part attention ``[B, K]`` alone."""
+    return tf.keras.Model(model.input, zoo.attention_maps(model).output[PART_ATTENTION])
+
+
+def stages_of_parts(run: RunDirectory, parts: Sequence[str]) -> dict[str, Stage]:
+    """Body part -> the stage, before the last, whose model sees the pictures of this part alone."""
+    found = {}
+    for stage in run.recipe.stages[:-1]:
+        seen = run.recipe.stage_model(stage).options.get("parts", ())
+        if len(seen) == 1 and seen[0] in parts:
+            found[seen[0]] = stage
+    return found
 
 
 def penultimate(model: tf.keras.Model) -> tuple[tf.keras.Model, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import pathlib
 import re
@@ -30,6 +31,25 @@ _NUMBER = re.compile(r"-|[+-]?\d{1,9}(\.\d+)?%?")
 _PAIRS = 20  # most confused pairs on the page; the CSV file has all
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page beside the usual ones.
+
+    Attributes:
+        heading: Its heading.
+        pictures: List of ``(path, caption)``.
+        rows: A table: dictionaries with the same keys.
+        percent: Keys of fractions that the table shows as percent.
+        text: A paragraph above them.
+    """
+
+    heading: str
+    pictures: Sequence[tuple[pathlib.Path, str]] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
+    percent: Sequence[str] = ()
+    text: str = ""
+
+
 def page(
     *,
     title: str,
@@ -40,6 +60,7 @@ def page(
     rows: Sequence[Mapping],
     pairs: Sequence[Mapping],
     pictures: Mapping[str, Sequence[tuple[pathlib.Path, str]]],
+    more: Sequence[Section] = (),
 ) -> str:
     """The page.
 
@@ -51,7 +72,8 @@ def page(
         summary: The content of ``metrics.json``.
         rows: Rows of :func:`recipes.reports.tables.per_class`.
         pairs: Rows of :func:`recipes.reports.tables.confused_pairs`.
-        pictures: Section (``confusion``, ``curves``, ``gain``, ``attention``, ``tsne``) -> list of ``(path, caption)``.
+        pictures: Section (``confusion``, ``curves``) -> list of ``(path, caption)``.
+        more: Sections that not every page has, in their order.
 
     Returns:
         HTML text. Names of classes, files and recipes are escaped; pictures are inlined.
@@ -63,15 +85,10 @@ def page(
         _section("Confusion matrix", _pictures(pictures["confusion"])),
         _section("Most confused pairs", _pairs(pairs)),
     ]
-    if "gain" in summary:
-        heading = f"Gain per class over {summary['compared_with']}"
-        bars = _pictures(pictures["gain"])
-        gains = _percent(summary["gain"], "accuracy", "compared_with", "gain")
-        sections.append(_section(heading, bars + _table(gains)))
-    if pictures.get("attention"):
-        sections.append(_section("Attention", _pictures(pictures["attention"])))
-    if pictures.get("tsne"):
-        sections.append(_section("t-SNE of features", _pictures(pictures["tsne"])))
+    for part in more:
+        paragraph = f"<p>{_text(part.text)}</p>\n" if part.text else ""
+        table = _table(_percent(part.rows, *part.percent)) if part.rows else ""
+        sections.append(_section(part.heading, paragraph + _pictures(part.pictures) + table))
     if pictures.get("curves"):
         sections.append(_section("Training", _pictures(pictures["curves"])))
     sections.append(_section("How it was made", _origin(command, run, summary)))

@@ -9,7 +9,7 @@ are all zeros. Such a clip stays in every figure and counts as wrong.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -118,11 +118,12 @@ def _softmax(logits):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def product(*scores: np.ndarray) -> np.ndarray:
+def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
     """The product of several models' scores, normalised: late fusion (WACV20).
 
     Args:
         scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
+        weights: Exponent of each model's scores, with the sum 1; default: 1 each.
 
     Returns:
         ``[N, C]``, each row with the sum 1; zeros where all abstain.
@@ -131,16 +132,19 @@ def product(*scores: np.ndarray) -> np.ndarray:
         >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
         [[0.5, 0.5]]
     """
-    logarithms = [np.log(np.maximum(part, np.finfo(np.float64).tiny)) for part in scores]
-    answered = np.any(scores, axis=(0, 2))
-    return np.where(answered[:, np.newaxis], _softmax(sum(logarithms)), 0.0)
+    logarithms = np.log(np.maximum(np.stack(scores), np.finfo(np.float64).tiny))  # [K, N, C]
+    answered = np.any(scores, axis=2)  # [K, N]
+    exponents = answered if weights is None else _of_answering(weights, answered)
+    fused = _softmax(np.einsum("kn,knc->nc", exponents, logarithms))
+    return np.where(answered.any(axis=0)[:, np.newaxis], fused, 0.0)
 
 
-def mean(*scores: np.ndarray) -> np.ndarray:
-    """The mean of several models' scores, equally weighted: fusion of streams (Shi et al., 2020, section 3.4).
+def mean(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """The mean of several models' scores: fusion of streams (Shi et al., 2020, section 3.4).
 
     Args:
         scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
+        weights: Weight of each model, with the sum 1; default: all are equal.
 
     Returns:
         ``[N, C]``; zeros where all abstain.
@@ -148,9 +152,20 @@ def mean(*scores: np.ndarray) -> np.ndarray:
     Example:
         >>> mean(np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]])).tolist()
         [[0.5, 0.5]]
+        >>> mean(np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]]), weights=[0.5, 0.5]).tolist()
+        [[0.5, 0.5]]
     """
-    answering = np.sum(np.any(scores, axis=2), axis=0)  # [N] models
-    return np.sum(scores, axis=0) / np.maximum(answering, 1)[:, np.newaxis]
+    answered = np.any(scores, axis=2)  # [K, N]
+    if weights is None:
+        return np.sum(scores, axis=0) / np.maximum(answered.sum(axis=0), 1)[:, np.newaxis]
+    return np.einsum("kn,knc->nc", _of_answering(weights, answered), np.stack(scores))
+
+
+def _of_answering(weights, answered):
+    """``[K, N]``: each clip's weights of the models that answer, with the sum 1; equal where theirs are 0."""
+    own = np.asarray(weights, float)[:, np.newaxis] * answered
+    own = np.where(own.sum(axis=0) > 0, own, answered)
+    return own / np.maximum(own.sum(axis=0), np.finfo(float).tiny)
 
 
 def cross_entropy(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import dataclasses
 import json
@@ -277,3 +278,75 @@ def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]])
         values = {"accuracy": own, "compared_with": other, "gain": own - other}
         found.append({"class": label, "clips": clips, **{key: round(float(v), 4) for key, v in values.items()}})
     return sorted(found, key=lambda row: (-row["gain"], row["class"]))
+
+
+def mcnemar(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """McNemar's exact test of whether two models are right equally often, on the same clips.
+
+    Only the clips that one model has right and the other wrong count. If the models were equally good, each would be
+    as often of one kind as of the other: a binomial distribution with p = 1/2.
+
+    Args:
+        rows: Rows of :func:`predictions`.
+        others: Those of the other run, for the same clips in any order, see :func:`gain`.
+
+    Returns:
+        ``only_this_right`` and ``only_other_right``, numbers of clips, and the two-sided ``p_value``.
+
+    Example:
+        >>> this = [{"id": str(clip), "correct": 1} for clip in range(6)]
+        >>> other = [{"id": str(clip), "correct": 0} for clip in range(6)]
+        >>> mcnemar(this, other)
+        {'only_this_right': 6, 'only_other_right': 0, 'p_value': 0.03125}
+    """
+    from scipy.stats import binomtest
+
+    other = {row["id"]: int(row["correct"]) for row in others}
+    differences = [int(row["correct"]) - other[row["id"]] for row in rows]
+    this_right, other_right = differences.count(1), differences.count(-1)
+    test = binomtest(this_right, this_right + other_right) if this_right + other_right else None
+    p_value = float(test.pvalue) if test else 1.0
+    return {"only_this_right": this_right, "only_other_right": other_right, "p_value": p_value}
+
+
+def confusion_of(labels: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """``[C, C]`` clips by true class (row) and predicted class (column), from rows of :func:`predictions`.
+
+    The columns do not count clips that the model has no answer for: their number is not in the matrix.
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    found = np.zeros((len(labels), len(labels)), np.int64)
+    for row in rows:
+        if row["prediction"]:
+            found[numbers[row["label"]], numbers[row["prediction"]]] += 1
+    return found
+
+
+def mutual_confusions(
+    labels: Sequence[str], runs: Mapping[str, Sequence[Mapping[str, Any]]], count: int
+) -> list[dict[str, Any]]:
+    """Pairs of classes that runs take for each other, those of the most clips first.
+
+    Args:
+        labels: Class names.
+        runs: Run's name -> rows of :func:`predictions`, of the same clips.
+        count: How many pairs; fewer if not as many are confused.
+
+    Returns:
+        Dictionaries of ``first`` and ``second`` class, then of each run the fraction of both classes' clips that it
+        takes for the other class.
+    """
+    confusions = {name: confusion_of(labels, rows) for name, rows in runs.items()}
+    clips = collections.Counter(row["label"] for row in next(iter(runs.values())))
+    pairs = [(a, b) for a in range(len(labels)) for b in range(a + 1, len(labels))]
+    clips_of = {pair: clips[labels[pair[0]]] + clips[labels[pair[1]]] for pair in pairs}
+    wrong = {(a, b): [found[a, b] + found[b, a] for found in confusions.values()] for a, b in pairs}
+    worst = sorted((pair for pair in pairs if any(wrong[pair])), key=lambda pair: -sum(wrong[pair]))[:count]
+    return [
+        {
+            "first": labels[pair[0]],
+            "second": labels[pair[1]],
+            **{name: round(float(n / clips_of[pair]), 4) for name, n in zip(runs, wrong[pair])},
+        }
+        for pair in worst
+    ]

@@ -108,6 +108,10 @@ class Trainer(abc.ABC):
         """The trained model; ``UserError`` while the training has not ended."""
 
     @abc.abstractmethod
+    def model_file(self, run: RunDirectory) -> pathlib.Path:
+        """The file of the trained model: scores belong to its content."""
+
+    @abc.abstractmethod
     def score(self, run: RunDirectory, records: Records, protocol: str, split: str) -> Scored:
         """Scores the trained model on all clips of a split, in the order of ``pipeline.clip_ids``."""
 

@@ -133,10 +133,14 @@ class FusionTrainer(Trainer):
 
     def load(self, run: RunDirectory) -> TwoLevelFusion:
         """The trained estimator, with the run directory's cache; ``UserError`` while the training has not ended."""
-        path = run.path / MODEL
+        path = self.model_file(run)
         if not path.is_file():
             raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
         return joblib.load(path).set_params(memory=str(run.path / FEATURES))
+
+    def model_file(self, run: RunDirectory) -> pathlib.Path:
+        """The saved estimator."""
+        return run.path / MODEL
 
     def score(self, run: RunDirectory, records: Records, protocol: str, split: str) -> Scored:
         """Scores the estimator; ``parts`` are its cues and levels. ``UserError`` if the clips lack something."""

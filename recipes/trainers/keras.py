@@ -119,13 +119,9 @@ class KerasTrainer(Trainer):
         """Scores every clip in the views of the recipe."""
         return Scored(scoring.Metrics(*outputs(run, records, protocol, split, run.recipe.evaluate.pool)))
 
-    def score_stages(
-        self, run: RunDirectory, records: pipeline.Records, protocol: str, split: str
-    ) -> dict[str, scoring.Metrics]:
-        """Stage -> metrics of its own model, for the stages before the last: what the parts reach alone."""
-        pool = run.recipe.evaluate.pool
-        stages = [_StageRun(run, stage, records) for stage in run.recipe.stages[:-1]]
-        return {stage.name: scoring.Metrics(*outputs(stage, records, protocol, split, pool)) for stage in stages}
+    def model_file(self, run: RunDirectory) -> pathlib.Path:
+        """The saved model."""
+        return run.model_path
 
     def views(self, recipe: Recipe) -> str:
         """Windows, crops and how their scores are pooled."""
@@ -135,8 +131,14 @@ class KerasTrainer(Trainer):
         return f"per clip {views.clips} windows{parts}, {crops}, pooled by {views.pool}"
 
 
-class _StageRun(RunDirectory):
-    """A run directory with the model of an earlier stage in place of the last one's."""
+class StageRun(RunDirectory):
+    """A run directory with the model of an earlier stage in place of the last one's: what a part reaches alone.
+
+    Args:
+        run: The run directory.
+        stage: One of its recipe's stages.
+        records: The converted dataset.
+    """
 
     def __init__(self, run: RunDirectory, stage: Stage, records: pipeline.Records) -> None:
         super().__init__(run.path)
@@ -161,6 +163,7 @@ def outputs(
     split: str,
     pool: str,
     change: Callable[[tf.keras.Model], tf.keras.Model] = lambda model: model,
+    change_poses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``(labels, outputs)`` of a run's model for every clip of a split, its views pooled.
 
@@ -171,11 +174,12 @@ def outputs(
         split: ``train``, ``val`` or ``test``.
         pool: How views become one, see :class:`recipes.reports.scoring.Scorer`.
         change: Makes another model of the run's, such as one of its features.
+        change_poses: Changes the clips' poses, see :func:`tfrecords.reading.pipeline.evaluation`.
     """
     views, strategy = run.recipe.evaluate, distribution.local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
     shown: dict[str, Any] = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
-    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
+    data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, change_poses=change_poses, **shown)
     with strategy.scope():
         model = run.model()
         if views.crops == pipeline.FULL and run.inputs.frames:  # a stage of poses alone sees no pictures

@@ -12,7 +12,7 @@ Evaluation does not augment.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -369,9 +369,19 @@ def training_clip(
     return with_static_shapes(augment(features, inputs, changes, seeds), inputs), label(record, label_numbers)
 
 
-def evaluated_view(serialized: tf.Tensor, number: tf.Tensor, inputs: Inputs, views: Views) -> tuple[Features, Record]:
-    """``(features, record)`` of one view of a record."""
+def evaluated_view(
+    serialized: tf.Tensor,
+    number: tf.Tensor,
+    inputs: Inputs,
+    views: Views,
+    change_poses: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tuple[Features, Record]:
+    """``(features, record)`` of one view of a record, whose poses ``[frames, M, J, 3]`` in metres may be changed."""
     record = parse(serialized, inputs)
+    if change_poses and inputs.reads_poses:
+        persons, layout = inputs.stored_pose
+        xyz = tf.reshape(record.lists["pose/xyz"], [-1, persons, skeletons.get(layout).num_joints, 3])
+        record = record._replace(lists={**record.lists, "pose/xyz": change_poses(xyz)})
     choice = view(record.num_frames, inputs, number, views)
     return with_static_shapes(load(record, choice, inputs), inputs, choice.square), record
 

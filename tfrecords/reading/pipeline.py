@@ -15,6 +15,7 @@ nothing (except with ``deterministic=False``, which lets clips overtake each oth
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -275,6 +276,7 @@ def evaluation(
     clips: int | str = 1,
     crops: int | str = 1,
     pose_crop: float = 1.0,
+    change_poses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
     """Every clip of a split in a fixed order, in one or several views.
 
@@ -290,6 +292,8 @@ def evaluation(
             proportions, the shorter side of ``inputs.size`` pixels. A batch has views of one size then: views come in
             another order where pictures of a split have several.
         pose_crop: Samplings of a recording are of parts of it, from this fraction to all of it; 1: of all of it.
+        change_poses: Changes a recording's poses before they are normalised: a function of the poses
+            ``[frames, M, J, 3]``, metres, and the clip number, to see what a model makes of worse poses.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
@@ -310,7 +314,8 @@ def evaluation(
         return tf.data.Dataset.range(count).map(lambda view: (number, record, view))
 
     def load(number, record, view):
-        features, parsed = evaluated_view(record, view, inputs, views)
+        change = None if change_poses is None else lambda xyz: change_poses(xyz, number)
+        features, parsed = evaluated_view(record, view, inputs, views, change)
         return features, label(parsed, label_numbers), number
 
     data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views_of)
