@@ -110,7 +110,7 @@ def _without_protocol(name: str) -> tuple[str, str]:
     """``(recipe, protocol)`` of a name such as ``vpn_ntu60_cv``."""
     for recipe in names():
         protocol = name[len(recipe) + 1 :]
-        dataset = next((d for d in protocols.PROTOCOLS if recipe.endswith(f"_{d}")), None)
+        dataset = next((d for d in protocols.PROTOCOLS if f"_{d}_" in f"{recipe}_"), None)
         if name.startswith(f"{recipe}_") and dataset and protocol in protocols.PROTOCOLS[dataset]:
             return recipe, protocol
     raise UserError(unknown("unknown recipe", name, names()))

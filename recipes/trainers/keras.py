@@ -130,7 +130,8 @@ class KerasTrainer(Trainer):
         """Windows, crops and how their scores are pooled."""
         views = recipe.evaluate
         parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
-        return f"per clip {views.clips} windows{parts}, {views.crops} crops, pooled by {views.pool}"
+        orders = " in both orders of the persons" if views.swap_persons else ""
+        return f"per clip {views.clips} windows{parts}{orders}, {views.crops} crops, pooled by {views.pool}"
 
 
 class _StageRun(RunDirectory):
@@ -172,7 +173,8 @@ def outputs(
     """
     views, strategy = run.recipe.evaluate, distribution.local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
-    shown: dict[str, Any] = {"clips": views.clips, "crops": views.crops, "pose_crop": views.pose_crop}
+    names = ("clips", "crops", "pose_crop", "swap_persons")
+    shown: dict[str, Any] = {name: getattr(views, name) for name in names}
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, **shown)
     with strategy.scope():
         scorer = scoring.Scorer(change(run.model()), strategy, data, count=count, batch=batch, pool=pool)

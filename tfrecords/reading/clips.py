@@ -22,7 +22,7 @@ from tfrecords.reading import augmentation, pictures, poses, sampling
 from tfrecords.reading.inputs import Inputs
 
 Features = dict[str, tf.Tensor]
-_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing")
+_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing", "swap")
 # The order of the names numbers the seeds.
 
 
@@ -52,6 +52,7 @@ class Choice(NamedTuple):
         segment_steps: Number of segments G -> positions of their pose steps, ``[G * S]``.
         window: Part of a picture that is fed; a function of height and width, see :func:`.pictures.decode_frames`.
         mirrored: Whether the clip is mirrored, a bool tensor; ``None``: never.
+        swapped: Whether the persons' order is reversed, a bool tensor; ``None``: never.
     """
 
     frames: tf.Tensor | None = None
@@ -59,6 +60,7 @@ class Choice(NamedTuple):
     segment_steps: Mapping[int, tf.Tensor] = {}
     window: pictures.Window = pictures.centre_square
     mirrored: tf.Tensor | None = None
+    swapped: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +71,13 @@ class Views:
         clips: Windows per recording, or ``"all"`` for as many as cover it.
         crops: 1 (the centred square) or 3 (and two corners), per window.
         pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
+        swap_persons: Every view is taken in both orders of the persons.
     """
 
     clips: int | str = 1
     crops: int = 1
     pose_crop: float = 1.0
+    swap_persons: bool = False
 
     def windows(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Windows (or samplings) of a recording."""
@@ -85,7 +89,8 @@ class Views:
 
     def count(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Views of a recording, int64."""
-        return tf.cast(self.windows(num_frames, inputs) * (self.crops if inputs.frames else 1), tf.int64)
+        count = self.windows(num_frames, inputs) * (self.crops if inputs.frames else 1)
+        return tf.cast(count * (2 if self.swap_persons else 1), tf.int64)
 
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
@@ -145,6 +150,7 @@ def draw(
         segment_steps=_segment_steps(inputs, lambda count: tf.random.stateless_uniform([count], seeds["steps"])),
         window=window,
         mirrored=tf.random.stateless_uniform([], seeds["flip"]) < 0.5 if augment.flip else None,
+        swapped=tf.random.stateless_uniform([], seeds["swap"]) < 0.5 if augment.swap_persons else None,
     )
 
 
@@ -154,10 +160,12 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     Args:
         num_frames: Frames in the recording.
         inputs: What the model is fed.
-        number: Which view, from 0: crop after crop, window after window.
+        number: Which view, from 0: order after order of the persons, crop after crop, window after window.
         views: All of them.
     """
-    number = tf.cast(number, tf.int32)
+    number, swapped = tf.cast(number, tf.int32), None
+    if views.swap_persons:
+        number, swapped = number // 2, number % 2 == 1
     window, crop = (number // views.crops, number % views.crops) if inputs.frames else (number, 0)
     steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
     if inputs.has_window:
@@ -171,7 +179,7 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
         corner = pictures.corner_square(height, width, crop - 1)
         return tf.where(crop == 0, pictures.centre_square(height, width), corner)
 
-    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), square)
+    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), square, swapped=swapped)
 
 
 def _frames_at(num_frames, steps, inputs):
@@ -245,6 +253,11 @@ def _if_mirrored(choice, mirrored, value):
     return value if choice.mirrored is None else tf.cond(choice.mirrored, lambda: mirrored(value), lambda: value)
 
 
+def _in_order(choice, values):
+    """``values`` ``[T, M, ...]`` in the chosen order of the persons."""
+    return values if choice.swapped is None else tf.where(choice.swapped, values[:, ::-1], values)
+
+
 def _load_pictures(record, choice, inputs):
     """Feature name -> pictures ``[T, size, size, 3]`` float32 in [-1, 1]."""
     found = {}
@@ -262,6 +275,7 @@ def _load_pixels(record, choice, inputs):
     """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
     xy = tf.reshape(tf.gather(record.lists["pose/xy"], frames), [-1, inputs.persons, inputs.joints, 2])
+    xy = _in_order(choice, xy)
     boxes = tf.gather(record.lists["box/full_body"], frames)
     shape = tf.io.extract_jpeg_shape(record.lists["image/full_body"][frames[0]])
     pixels = pictures.pixels_in_window(xy, boxes, shape, choice.window, inputs.size)
@@ -271,6 +285,7 @@ def _load_pixels(record, choice, inputs):
 def _load_poses(record, choice, inputs):
     """Feature name -> normalised poses ``[steps, M, J, 3]``."""
     xyz = tf.reshape(record.lists["pose/xyz"], [-1, inputs.persons, inputs.joints, 3])
+    xyz = _in_order(choice, xyz)
     xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
     xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
     found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}

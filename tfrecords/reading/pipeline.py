@@ -273,6 +273,7 @@ def evaluation(
     clips: int | str = 1,
     crops: int = 1,
     pose_crop: float = 1.0,
+    swap_persons: bool = False,
 ) -> tf.data.Dataset:
     """Every clip of a split in a fixed order, in one or several views.
 
@@ -286,6 +287,7 @@ def evaluation(
             alone, or of poses and their frames, gets as many samplings of the whole recording instead.
         crops: 1 (the centred square) or 3 (and two corners), per window.
         pose_crop: Samplings of a recording are of parts of it, from this fraction to all of it; 1: of all of it.
+        swap_persons: Every view is taken in both orders of the persons.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
@@ -298,7 +300,7 @@ def evaluation(
     if crops not in (1, 3):
         raise ValueError(f"crops is {crops}, expected 1 or 3")
     records.check(inputs, protocol, split)
-    views = Views(clips, crops, pose_crop)
+    views = Views(clips, crops, pose_crop, swap_persons)
     label_numbers = records.label_numbers(protocol)
 
     def views_of(number, record):

@@ -56,7 +56,7 @@ def test_every_recipe_resolves(name):
     assert recipe.data.protocol in known
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
-    assert name.removesuffix("_demo") == f"{recipe.model.name}_{recipe.data.dataset}"
+    assert name.removesuffix("_demo").removesuffix("_paper") == f"{recipe.model.name}_{recipe.data.dataset}"
     runs = [source for stage in recipe.stages for source in stage.init if config.is_path(source)]
     assert all(run in [f"runs/{other}" for other in config.names()] for run in runs)  # where train.py puts them
     if recipe.model.name in registry.ESTIMATORS:
@@ -106,7 +106,8 @@ def test_stages_fit_together(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "protocol"), [("vpn_ntu60_cv", "cv"), ("pose_lstm_msr_daily_loso_7", "loso_7"), ("i3d_ntu120", "cs1")]
+    ("name", "protocol"),
+    [("vpn_ntu60_cv", "cv"), ("pose_lstm_cad60_paper_loso_4", "loso_4"), ("i3d_ntu120", "cs1")],
 )
 def test_a_name_may_end_in_a_protocol(name, protocol):
     recipe = config.load(name)
@@ -187,6 +188,9 @@ def test_parts_of_a_clip_are_of_poses_alone():
     assert config.load("pose_gcn_synthetic", ["evaluate.pose_crop=0.5"]).evaluate.pose_crop == 0.5
     with pytest.raises(UserError, match=r"evaluate\.pose_crop: .* for poses alone"):
         config.load("separable_sta_synthetic", ["evaluate.pose_crop=0.5"])
+    for key, recipe in (("evaluate", "separable_sta_synthetic"), ("data.augment", "pi3d_synthetic")):
+        with pytest.raises(UserError, match=rf"{key}\.swap_persons: .* set it to false"):
+            config.load(recipe, [f"{key}.swap_persons=true"])
 
 
 def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):

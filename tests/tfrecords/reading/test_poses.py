@@ -35,7 +35,7 @@ def test_body_axes(layout, reference):
     """Hip centre at the origin, right hip -> left hip along +X, the spine in the X-Y plane, its length 1."""
     joints = skeletons.get(layout)
     out = poses.normalise(_random_poses(layout), layout, poses.Normalisation(reference=reference)).numpy()
-    frames = out[:1, 0] if reference == "clip" else out[:, 0]
+    frames = {"clip": out[:1, 0], "mean": out[:, 0].mean(axis=0, keepdims=True), "frame": out[:, 0]}[reference]
     np.testing.assert_allclose(_point(frames, joints.hip_centre), 0, atol=1e-5)
     across = frames[:, joints.left_hip] - frames[:, joints.right_hip]
     assert (across[:, 0] > 0).all()
@@ -43,7 +43,11 @@ def test_body_axes(layout, reference):
     spine = _point(frames, joints.spine) - _point(frames, joints.spine_base)
     assert (spine[:, 1] > 0).all()
     np.testing.assert_allclose(spine[:, 2], 0, atol=1e-4)
-    np.testing.assert_allclose(np.linalg.norm(spine, axis=-1), 1, rtol=1e-4)
+    if reference == "mean":  # of the lengths, not the length of the mean
+        spine = _point(out[:, 0], joints.spine) - _point(out[:, 0], joints.spine_base)
+        assert np.linalg.norm(spine, axis=-1).mean() == pytest.approx(1, rel=1e-4)
+    else:
+        np.testing.assert_allclose(np.linalg.norm(spine, axis=-1), 1, rtol=1e-4)
 
 
 @layouts
@@ -123,3 +127,31 @@ def test_a_joint_that_is_zero_in_all_frames_stays():
     xyz = np.ones((4, 1, 3, 3), np.float32)
     xyz[:, 0, 1] = 0  # such as the origin of coordinates that are relative to it
     np.testing.assert_array_equal(poses.fill_lost_joints(xyz), xyz)
+
+
+@pytest.mark.parametrize("reference", poses.REFERENCES)
+def test_two_persons_are_normalised_alike(reference):
+    """The middle between both is the origin, their spines' mean the unit, whichever comes first."""
+    layout = skeletons.get("nite_15")
+    xyz = _random_poses(layout.name)
+    xyz[0, 1] = xyz[3] = 0  # the second person is absent at first, and both in frame 3
+    how = poses.Normalisation(origin="persons", axes="camera", reference=reference)
+    out = poses.normalise(xyz, layout.name, how).numpy()
+    np.testing.assert_allclose(poses.normalise(xyz[:, ::-1], layout.name, how).numpy()[:, ::-1], out, atol=1e-5)
+    assert not out[0, 1].any()
+    assert not out[3].any()
+    hips = _point(out, layout.hip_centre)
+    spines = np.linalg.norm(_point(out, layout.spine) - _point(out, layout.spine_base), axis=-1)
+    there = out.any(axis=(2, 3))
+    if reference == "clip":  # the first frame, in which one person is
+        there[1:] = False
+    groups = np.arange(6) if reference == "frame" else np.zeros(6, int)
+    for group in set(groups[there.any(axis=1)]):
+        of = there & (groups == group)[:, np.newaxis]
+        np.testing.assert_allclose(hips[of].mean(axis=0), 0, atol=1e-5)
+        assert spines[of].mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_one_persons_axes_are_not_those_of_both():
+    with pytest.raises(ValueError, match="with origin persons expected 'camera'"):
+        poses.Normalisation(origin="persons")
