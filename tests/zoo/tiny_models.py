@@ -33,7 +33,7 @@ OPTIONS = {
     "feature_units": 8,
     "blocks": (1, 1, 1, 1),
 }
-# Options of one model alone. A branch of pose_gcn has a quarter of the channels; where ReLUs stop all of them, it has no
+# Options of one model alone. A branch of pose_gcn has a quarter of the channels: if ReLUs stop them all, it has no
 # gradient.
 OWN = {"pose_gcn": {"width": 0.5}}
 
