@@ -33,8 +33,8 @@ OPTIONS = {
     "feature_units": 8,
     "blocks": (1, 1, 1, 1),
 }
-# Options of one model alone. A branch of pose_gcn has a quarter of the channels: a ReLU that stops all of them leaves
-# no gradient.
+# Options of one model alone. A branch of pose_gcn has a quarter of the channels: if ReLUs stop them all, it has no
+# gradient.
 OWN = {"pose_gcn": {"width": 0.5}}
 
 
