@@ -64,11 +64,18 @@ class Row:
 
     def holds(self, facts: Mapping[str, Any]) -> bool:
         """Whether the row is of a run of which these facts are known."""
-        return self.when is not None and all(key in facts and facts[key] == value for key, value in self.when.items())
+        return self.when is not None and all(
+            key in facts and _plain(facts[key]) == value for key, value in self.when.items()
+        )
 
     def may_hold(self, facts: Mapping[str, Any]) -> bool:
         """Whether no known fact speaks against it."""
-        return self.when is not None and all(facts.get(key, value) == value for key, value in self.when.items())
+        return self.when is not None and all(_plain(facts.get(key, value)) == value for key, value in self.when.items())
+
+
+def _plain(value):
+    """A list, as recipes have it, as the tuple that options and conditions are."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 Reported = Union[Mapping[str, float], Sequence[Row]]

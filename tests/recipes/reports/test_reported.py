@@ -32,6 +32,11 @@ AFTER_NTU60 = "stages.backbone.init=[runs/i3d_ntu60]"
         ("lrcn_ntu60", [], "cs", "71.3% (ResNet-50, BMVC18)"),
         ("lrcn_ntu60", ["model.network=mobilenet_v2"], "cs", "-"),
         ("two_level_fusion_ntu60", [], "cs", "87.09%"),
+        ("two_level_fusion_ntu60", ["model.fusion=early"], "cs", "-"),
+        ("two_level_fusion_i3d_ntu60", [], "cs", "92.2% (appearance by I3D, PhD20)"),
+        ("two_level_fusion_motion_smarthome", [], "cv1", "20.9% (dense trajectories alone)"),
+        ("sta_hands_sbu", ["model.streams=rgb"], "fold_1", "72.0% (RGB alone)"),
+        ("sta_hands_sbu", [], "fold_1", "94.1% (after NTU-60)"),
         ("pose_lstm_cad60", [], "loso_2", "67.64%"),
     ],
 )
