@@ -30,8 +30,8 @@ def symmetric(values: np.ndarray, times: np.ndarray, seconds: float, order: int)
 
     Example:
         >>> times = np.array([0, 1, 2, 4, 5]) / 30
-        >>> symmetric(30 * times, times, seconds=0.1, order=1).round(6).tolist()
-        [0.0, 1.0, 2.0, 4.0, 5.0]
+        >>> symmetric(30 * times + 1, times, seconds=0.1, order=1).round(6).tolist()
+        [1.0, 2.0, 3.0, 5.0, 6.0]
     """
     rows = np.reshape(values, (len(values), -1))
     out = rows.copy()
