@@ -53,6 +53,8 @@ def _check_data(recipe: Recipe) -> None:
         raise Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
     if data.augment.pose_missing and not (data.frames or data.granularities):
         raise Invalid("data.augment.pose_missing", "is for models of video and poses, of poses alone set it to 0")
+    if data.augment.swap_persons and data.frames and set(data.parts) != {"full_body"}:
+        raise Invalid("data.augment.swap_persons", "the pictures of hands are the first person's, set it to false")
     for name in ("pose_crop", "pose_pad", "time_warp"):
         unchanged = getattr(augmentation.Augmentation(), name)
         if data.segment_steps and getattr(data.augment, name) != unchanged:
@@ -69,6 +71,8 @@ def _check_views(recipe: Recipe) -> None:
         raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {able}: set it to 1 or 3")
     if recipe.evaluate.pose_crop < 1 and (data.frames or data.granularities or not data.pose_steps):
         raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
+    if recipe.evaluate.swap_persons and (data.frames or data.granularities or not data.pose_steps):
+        raise Invalid("evaluate.swap_persons", "persons have an order in poses alone: set it to false")
 
 
 def _options(name: str) -> dict[str, Any]:

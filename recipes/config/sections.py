@@ -281,12 +281,15 @@ class Evaluate:
             through a network that is convolutional in space.
         pool: Mean or maximum of the softmax scores, or mean of the logits.
         pose_crop: For models of poses alone: windows are parts of the clip, from this fraction to all of it.
+        swap_persons: For models of poses alone: every window is scored in both orders of the persons, so that the order
+            has no effect on the clip's scores.
     """
 
     clips: Union[int, Literal["all"]] = _number(1, at_least=1)
     crops: Literal[1, 3, "full"] = 1
     pool: Literal["mean_softmax", "max_softmax", "mean_logits"] = "mean_softmax"
     pose_crop: float = _number(1.0, above=0, at_most=1)
+    swap_persons: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ SMALL = {
     "track_length": 3,
     "gaussians": 1,
     "pose_epochs": 1,
+    "networks": 2,
 }
 SIZES = {"frames": 8, "stride": 1, "size": 32, "pose_steps": 3, "segment_steps": 2}
 

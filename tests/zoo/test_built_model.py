@@ -66,17 +66,23 @@ def test_a_clone_is_saved_as_any_functional_model(tmp_path):
     np.testing.assert_array_equal(zoo.load_model(tmp_path / "model.keras").get_weights()[0], clone.get_weights()[0])
 
 
-def test_a_file_older_than_an_option_gives_the_same_predictions(tmp_path):
-    """The temporal model without granularity attention took the mean of the granularities, and has their sum now."""
-    model = tiny_models.build("temporal", granularity_attention=False, granularity_pooling="mean")
+@pytest.mark.parametrize(
+    ("name", "former", "others"),
+    [
+        ("temporal", {"granularity_pooling": "mean"}, {"granularity_attention": False}),
+        ("pose_gcn", {"shared_persons": False}, {}),
+    ],
+)
+def test_a_file_older_than_an_option_gives_the_same_predictions(name, former, others, tmp_path):
+    """A model of before behaves as it did, although the option's default is another one."""
+    (option,) = former
+    model = tiny_models.build(name, **former, **others)
     features, _ = tiny_models.batch(model)
     model.save(tmp_path / "model.keras")
-    _rewrite(
-        tmp_path / "model.keras", lambda config, _: config["config"]["built_as"]["options"].pop("granularity_pooling")
-    )
+    _rewrite(tmp_path / "model.keras", lambda config, _: config["config"]["built_as"]["options"].pop(option))
     config = zoo.save_pretrained(model, tmp_path / "folder") / "config.json"
     content = json.loads(config.read_text())
-    del content["options"]["granularity_pooling"]
+    del content["options"][option]
     config.write_text(json.dumps(content))
     for old in (zoo.load_model(tmp_path / "model.keras"), zoo.from_pretrained(tmp_path / "folder")):
         np.testing.assert_array_equal(old(features, training=False), model(features, training=False))

@@ -33,11 +33,15 @@ OPTIONS = {
     "feature_units": 8,
     "blocks": (1, 1, 1, 1),
 }
+# Options of one model alone. A branch of pose_gcn has a quarter of the channels: if ReLUs stop them all, it has no
+# gradient.
+OWN = {"pose_gcn": {"width": 0.5}}
 
 
 def options(name, **more):
     """The tiny options that a model has, and others."""
-    return {**{key: value for key, value in OPTIONS.items() if key in registry.options(name)}, **more}
+    known = {key: value for key, value in OPTIONS.items() if key in registry.options(name)}
+    return {**known, **OWN.get(name, {}), **more}
 
 
 def quick(values, *representatives):

@@ -35,7 +35,7 @@ _JOINTS = skeletons.get("nite_15").num_joints
 class SBU(openni.OpenNISource):
     """SBU Kinect Interaction; arguments as :class:`~tfrecords.datasets.base.VideoSource`.
 
-    A clip's subject is its pair: 102 for ``s01s02``, whose roles ``s02s01`` exchanges.
+    A clip's subject is its pair: 102 for ``s01s02``. The order of the persons states neither side nor role.
     """
 
     title = "SBU Kinect Interaction"

@@ -41,6 +41,8 @@ class Augmentation:
     Attributes:
         crop: Crop videos at random, sides from :data:`tfrecords.reading.pictures.SMALLEST_CROP` to all of the picture.
         flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
+        swap_persons: Exchange the order of the persons in every second clip, for datasets of several persons in which
+            it states neither side nor role.
         rotation: Largest rotation of poses about the vertical axis, degrees.
         scale: Largest relative change of the poses' size.
         stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
@@ -76,6 +78,7 @@ class Augmentation:
 
     crop: bool = True
     flip: bool = False
+    swap_persons: bool = False
     rotation: float = 0.0
     scale: float = 0.0
     stretch: float = 0.0

@@ -24,7 +24,7 @@ from zoo import skeletons
 
 Features = dict[str, tf.Tensor]
 FULL = "full"  # in place of a number of crops: the whole picture
-_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing")
+_DRAWS = ("start", "crop", "flip", "steps", "pose", "colours", "jitter", "span", "warp", "missing", "swap")
 # The order of the names numbers the seeds.
 
 
@@ -55,6 +55,7 @@ class Choice(NamedTuple):
         window: Part of a picture that is fed; a function of height and width, see :func:`.pictures.decode_frames`.
         mirrored: Whether the clip is mirrored, a bool tensor; ``None``: never.
         square: Whether pictures are fed as squares, or in the proportions of the window.
+        swapped: Whether the persons' order is reversed, a bool tensor; ``None``: never.
     """
 
     frames: tf.Tensor | None = None
@@ -63,6 +64,7 @@ class Choice(NamedTuple):
     window: pictures.Window = pictures.centre_square
     mirrored: tf.Tensor | None = None
     square: bool = True
+    swapped: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +75,13 @@ class Views:
         clips: Windows per recording, or ``"all"`` for as many as cover it.
         crops: 1 (the centred square) or 3 (and two corners), per window; ``"full"``: the whole picture, not a square.
         pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
+        swap_persons: Every view is taken in both orders of the persons.
     """
 
     clips: int | str = 1
     crops: int | str = 1
     pose_crop: float = 1.0
+    swap_persons: bool = False
 
     @property
     def crop_count(self) -> int:
@@ -94,7 +98,8 @@ class Views:
 
     def count(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Views of a recording, int64."""
-        return tf.cast(self.windows(num_frames, inputs) * (self.crop_count if inputs.frames else 1), tf.int64)
+        count = self.windows(num_frames, inputs) * (self.crop_count if inputs.frames else 1)
+        return tf.cast(count * (2 if self.swap_persons else 1), tf.int64)
 
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
@@ -160,6 +165,7 @@ def draw(
         segment_steps=_segment_steps(inputs, lambda count: tf.random.stateless_uniform([count], seeds["steps"])),
         window=window,
         mirrored=tf.random.stateless_uniform([], seeds["flip"]) < 0.5 if augment.flip else None,
+        swapped=tf.random.stateless_uniform([], seeds["swap"]) < 0.5 if augment.swap_persons else None,
     )
 
 
@@ -169,10 +175,12 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     Args:
         num_frames: Frames in the recording.
         inputs: What the model is fed.
-        number: Which view, from 0: crop after crop, window after window.
+        number: Which view, from 0: order after order of the persons, crop after crop, window after window.
         views: All of them.
     """
-    number = tf.cast(number, tf.int32)
+    number, swapped = tf.cast(number, tf.int32), None
+    if views.swap_persons:
+        number, swapped = number // 2, number % 2 == 1
     crops = views.crop_count
     window, crop = (number // crops, number % crops) if inputs.frames else (number, 0)
     steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
@@ -189,7 +197,8 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
 
     full = views.crops == FULL
     shown = pictures.all_of_it if full else square
-    return Choice(frames, steps, _segment_steps(inputs, lambda count: 0.5), shown, square=not full)
+    segments = _segment_steps(inputs, lambda count: 0.5)
+    return Choice(frames, steps, segments, shown, square=not full, swapped=swapped)
 
 
 def _frames_at(num_frames, steps, inputs):
@@ -263,6 +272,11 @@ def _if_mirrored(choice, mirrored, value):
     return value if choice.mirrored is None else tf.cond(choice.mirrored, lambda: mirrored(value), lambda: value)
 
 
+def _in_order(choice, values):
+    """``values`` ``[T, M, ...]`` in the chosen order of the persons."""
+    return values if choice.swapped is None else tf.where(choice.swapped, values[:, ::-1], values)
+
+
 def _load_pictures(record, choice, inputs):
     """Feature name -> pictures ``[T, size, size, 3]``, or ``[T, height, width, 3]``, float32 in [-1, 1]."""
     found = {}
@@ -280,7 +294,7 @@ def _load_pictures(record, choice, inputs):
 def _load_pixels(record, choice, inputs):
     """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
-    xy = _as_fed(tf.gather(record.lists["pose/xy"], frames), 2, inputs)
+    xy = _in_order(choice, _as_fed(tf.gather(record.lists["pose/xy"], frames), 2, inputs))
     part = inputs.stored_part("full_body")
     boxes = tf.gather(record.lists[f"box/{part}"], frames)
     shape = tf.io.extract_jpeg_shape(record.lists[f"image/{part}"][frames[0]])
@@ -290,7 +304,7 @@ def _load_pixels(record, choice, inputs):
 
 def _load_poses(record, choice, inputs):
     """Feature name -> normalised poses ``[steps, M, J, 3]``."""
-    xyz = _as_fed(record.lists["pose/xyz"], 3, inputs)
+    xyz = _in_order(choice, _as_fed(record.lists["pose/xyz"], 3, inputs))
     xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
     xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
     found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}

@@ -277,6 +277,7 @@ def evaluation(
     crops: int | str = 1,
     pose_crop: float = 1.0,
     change_poses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    swap_persons: bool = False,
 ) -> tf.data.Dataset:
     """Every clip of a split in a fixed order, in one or several views.
 
@@ -294,6 +295,7 @@ def evaluation(
         pose_crop: Samplings of a recording are of parts of it, from this fraction to all of it; 1: of all of it.
         change_poses: Changes a recording's poses before they are normalised: a function of the poses
             ``[frames, M, J, 3]``, metres, and the clip number, to see what a model makes of worse poses.
+        swap_persons: Every view is taken in both orders of the persons.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
@@ -306,7 +308,7 @@ def evaluation(
     if crops not in (1, 3, FULL):
         raise ValueError(f"crops is {crops!r}, expected 1, 3 or {FULL!r}")
     records.check(inputs, protocol, split)
-    views = Views(clips, crops, pose_crop)
+    views = Views(clips, crops, pose_crop, swap_persons)
     label_numbers = records.label_numbers(protocol)
 
     def views_of(number, record):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # TensorFlow takes seconds to import, and not all who use thi
 
 REFERENCES = ("clip", "mean", "frame")
 AXES = ("camera", "vertical", "body")
-ORIGINS = ("hip_centre", "root", "spine")
+ORIGINS = ("hip_centre", "root", "spine", "persons")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,13 @@ class Normalisation:
     """How poses in metres become the input of a model.
 
     Attributes:
-        origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18).
+        origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18), of the
+            first person present. ``persons``: the middle between the hip centres of all persons present, whose spines'
+            mean length is the unit then; the order of the persons has no effect, so axes are the camera's.
         reference: ``clip``: origin, axes and scale come from the first frame with a person and hold for the whole
-            clip, so that the way a person walks is kept. ``mean``: they come from the mean pose of the clip's frames,
-            and hold for the whole clip too; a single estimated pose is a poor reference. ``frame``: every frame has
-            its own.
+            clip, so that the way a person walks is kept. ``mean``: likewise, but they come from the means over all
+            frames with a person, as one frame, the first most of all, may be badly measured. ``frame``: every frame
+            has its own.
         axes: ``camera``: not rotated. ``vertical``: rotated about the sensor's vertical axis until the hips' line
             lies in the X-Y plane, so that falling still looks different from standing. ``body``: X along
             right hip -> left hip and Y along the spine (PhD20).
@@ -57,6 +59,8 @@ class Normalisation:
                 raise ValueError(f"pose {field} {value!r} is unknown{messages.nearest(value, valid)}")
         if not 0 <= self.depth <= 1:
             raise ValueError(f"pose depth is {self.depth:g}, expected a number from 0 to 1")
+        if self.origin == "persons" and self.axes != "camera":
+            raise ValueError(f"pose axes {self.axes!r} are one person's: with origin persons expected 'camera'")
 
 
 def present(xyz: tf.Tensor) -> tf.Tensor:
@@ -152,8 +156,8 @@ def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None =
         normalisation: A :class:`Normalisation`; default: PhD20's.
 
     Returns:
-        ``[T, M, J, 3]`` float32. The first person present defines the coordinate system of a frame, so the distance
-        between two persons is kept.
+        ``[T, M, J, 3]`` float32. All persons of a frame have one coordinate system, so the distance between them is
+        kept.
 
     Example:
         >>> import numpy as np
@@ -167,35 +171,49 @@ def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None =
     skeleton = skeletons.get(layout)
     xyz = tf.convert_to_tensor(xyz, tf.float32)
     there = present(xyz)  # [T, M]
-    # The person that defines the coordinate system: the first one present in each frame.
-    person = tf.argmax(tf.cast(there, tf.int32), axis=1)  # [T]
-    body = tf.gather(xyz, person, axis=1, batch_dims=1)  # [T, J, 3]
-    if normalisation.reference == "clip":
-        first = tf.argmax(tf.cast(tf.reduce_any(there, axis=1), tf.int32))  # first frame with a person
-        body = body[first][tf.newaxis]  # [1, J, 3]: broadcasts over the frames
-    elif normalisation.reference == "mean":
-        frames = tf.reduce_sum(tf.cast(tf.reduce_any(there, axis=1), tf.float32))
-        body = tf.math.divide_no_nan(tf.reduce_sum(body, axis=0, keepdims=True), frames)  # absent persons are zeros
+    bodies, counted = _reference_bodies(xyz, there, normalisation)  # [T or 1, N, J, 3], [T or 1, N]
+
+    def mean(values):
+        """Mean over the bodies, and over the frames where the whole clip is the reference."""
+        axes = [0, 1] if normalisation.reference == "mean" else [1]
+        weights = tf.cast(counted, tf.float32)[..., tf.newaxis]
+        total, count = (tf.reduce_sum(each, axes) for each in (values * weights, weights))
+        return tf.reshape(tf.math.divide_no_nan(total, count), [-1, values.shape[-1]])  # [T or 1, 3]
 
     def point(joints):
-        return tf.reduce_mean(tf.gather(body, joints, axis=1), axis=1)  # [T or 1, 3]
+        return tf.reduce_mean(tf.gather(bodies, joints, axis=2), axis=2)  # [T or 1, N, 3]
 
-    spine_base, spine = point(skeleton.spine_base), point(skeleton.spine)
-    origins = {"hip_centre": skeleton.hip_centre, "root": (skeleton.root,), "spine": skeleton.spine}
-    out = xyz - point(origins[normalisation.origin])[:, tf.newaxis, tf.newaxis]
+    spine_base, spine, hip_centre = (point(at) for at in (skeleton.spine_base, skeleton.spine, skeleton.hip_centre))
+    origins = {"root": point((skeleton.root,)), "spine": spine}
+    out = xyz - mean(origins.get(normalisation.origin, hip_centre))[:, tf.newaxis, tf.newaxis]
     if normalisation.axes != "camera":
-        across = point((skeleton.left_hip,)) - point((skeleton.right_hip,))
-        up = spine - spine_base if normalisation.axes == "body" else tf.constant([[0.0, 1.0, 0.0]])
+        across = mean(point((skeleton.left_hip,)) - point((skeleton.right_hip,)))
+        up = mean(spine - spine_base) if normalisation.axes == "body" else tf.constant([[0.0, 1.0, 0.0]])
         rotation = _axes(across, up, keep_up=normalisation.axes == "vertical")  # [T or 1, 3, 3], rows X, Y, Z
         rotation = tf.broadcast_to(rotation, [tf.shape(out)[0], 3, 3])
         flat = tf.reshape(out, [tf.shape(out)[0], -1, 3])  # [T, M * J, 3]
         out = tf.reshape(tf.matmul(flat, rotation, transpose_b=True), tf.shape(out))
     if normalisation.scale:
-        length = tf.norm(spine - spine_base, axis=-1)  # [T or 1]
-        out = tf.math.divide_no_nan(out, length[:, tf.newaxis, tf.newaxis, tf.newaxis])
+        length = mean(tf.norm(spine - spine_base, axis=-1, keepdims=True))  # [T or 1, 1]
+        out = tf.math.divide_no_nan(out, length[:, :, tf.newaxis, tf.newaxis])
     if normalisation.depth != 1:
         out = out * tf.constant([1.0, 1.0, normalisation.depth])
     return tf.where(there[:, :, tf.newaxis, tf.newaxis], out, tf.zeros_like(out))
+
+
+def _reference_bodies(xyz, there, normalisation):
+    """Bodies ``[T or 1, N, J, 3]`` that define the coordinate systems, and which count, ``[T or 1, N]`` bool."""
+    import tensorflow as tf
+
+    bodies, counted = xyz, there
+    if normalisation.origin != "persons":
+        person = tf.argmax(tf.cast(there, tf.int32), axis=1)  # [T]: the first one present in each frame
+        bodies = tf.gather(xyz, person, axis=1, batch_dims=1)[:, tf.newaxis]  # [T, 1, J, 3]
+        counted = tf.reduce_any(there, axis=1, keepdims=True)
+    if normalisation.reference != "clip":
+        return bodies, counted
+    first = tf.argmax(tf.cast(tf.reduce_any(there, axis=1), tf.int32))  # first frame with a person
+    return bodies[first][tf.newaxis], counted[first][tf.newaxis]  # broadcast over the frames
 
 
 def _axes(across, up, *, keep_up):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from zoo import skeletons
 from zoo.checks import Layout, Multiplier, Rate, Size
-from zoo.layers import Dropout, classify
+from zoo.layers import HEAD, AllStepsLogits, Dropout, classify
 from zoo.models import i3d, pose_lstm
 from zoo.registry import register
 from zoo.skeleton_streams import SkeletonStreams, Stream, check_streams
@@ -27,19 +27,17 @@ MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
-def partitions(layout: str, persons: int = 1) -> np.ndarray:
-    """The normalised adjacency of a pose's graph in three parts (STGCN18 section 3.3, spatial configuration).
+def partitions(layout: str) -> np.ndarray:
+    """The normalised adjacency of a skeleton's graph in three parts (STGCN18 section 3.3, spatial configuration).
 
     The neighbours of a joint are the joint itself, those nearer to the skeleton's root and those farther from it. Each
-    part is normalised by the number of a joint's neighbours in it, D^-1 A, so that it is their mean. Joints of
-    different persons have no edge.
+    part is normalised by the number of a joint's neighbours in it, D^-1 A, so that it is their mean.
 
     Args:
         layout: Name of the skeleton layout.
-        persons: Persons M.
 
     Returns:
-        ``[3, M * J, M * J]`` float32: row i of a part holds the weights of joint i's neighbours.
+        ``[3, J, J]`` float32: row i of a part holds the weights of joint i's neighbours.
 
     Example:
         >>> parts = partitions("kinect_v1_20")
@@ -53,12 +51,14 @@ def partitions(layout: str, persons: int = 1) -> np.ndarray:
         parts[1, child, parent] = parts[2, parent, child] = 1.0
     neighbours = parts.sum(axis=2, keepdims=True)
     parts = np.divide(parts, neighbours, out=np.zeros_like(parts), where=neighbours > 0)
-    return np.stack([np.kron(np.eye(persons), part) for part in parts]).astype("float32")
+    return parts.astype("float32")
 
 
 @_serializable
 class SkeletonConvolution(tf.keras.layers.Layer):
     """Graph convolution over the joints: the sum over three parts of the neighbourhood of A_k X W_k.
+
+    Where the persons share all weights, their order has no effect: with them exchanged, the output is exchanged.
 
     Args:
         filters: Output channels.
@@ -68,7 +68,10 @@ class SkeletonConvolution(tf.keras.layers.Layer):
             any joint may become a neighbour of any other (2s-AGCN's B_k). ``refined``: to that, every sample adds
             a refinement of its own, a linear function of tanh(p_i - q_j), with p and q linear in the features of
             joints i and j, averaged over time (CTR-GCN equations 4 to 6; there every channel has a refinement of its
-            own, here every part of the neighbourhood). Its weight starts at zero.
+            own, here every part of the neighbourhood). Its weight starts at zero. Where topologies are trained, so
+            are the weights of the joints of the other persons; they start at zero.
+        shared_persons: Whether the persons share the topology's weights, or the joints of all are one graph. A layer
+            that was saved without it is of the latter kind.
 
     Call arguments:
         inputs: ``[B, V, T, C]``, V = M * J.
@@ -77,16 +80,21 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         ``[B, V, T, filters]``.
     """
 
-    def __init__(self, filters: int, layout: str, persons: int, topology: str, **kwargs: Any):
+    def __init__(
+        self, filters: int, layout: str, persons: int, topology: str, shared_persons: bool = False, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.layout = layout
         self.persons = persons
         self.topology = topology
+        self.shared_persons = shared_persons
 
     def build(self, input_shape: Any) -> None:
         """Creates the kernels ``[3, C, filters]`` and the weights of the topology."""
-        parts = partitions(self.layout, self.persons)
+        parts = partitions(self.layout)
+        if not self.shared_persons:
+            parts = np.kron(np.eye(self.persons), parts).astype("float32")  # [3, V, V]: no edges between persons
         channels = input_shape[-1]
         self.kernel = self.add_weight(
             name="kernel", shape=(len(parts), channels, self.filters), initializer="he_normal"
@@ -97,6 +105,9 @@ class SkeletonConvolution(tf.keras.layers.Layer):
             self.adjacency = self.add_weight(
                 name="adjacency", shape=parts.shape, initializer=tf.keras.initializers.Constant(parts)
             )
+        self.interaction = None
+        if self.topology != "skeleton" and self.persons > 1 and self.shared_persons:
+            self.interaction = self.add_weight(name="interaction", shape=parts.shape, initializer="zeros")
         if self.topology == "refined":
             shape = (channels, 2 * CORRELATION)
             self.correlation = self.add_weight(name="correlation", shape=shape, initializer="glorot_uniform")
@@ -118,7 +129,7 @@ class SkeletonConvolution(tf.keras.layers.Layer):
 
     def _topologies(self, inputs):
         """``[3, V, V]``, or ``[B, 3, V, V]`` if every sample has its own."""
-        adjacency = tf.cast(self.adjacency, inputs.dtype)
+        adjacency = self._between_all_persons(inputs.dtype)
         if self.topology != "refined":
             return adjacency
         pooled = tf.reduce_mean(inputs, axis=2)  # [B, V, C]
@@ -126,6 +137,16 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         apart = tf.tanh(p[:, :, tf.newaxis] - q[:, tf.newaxis])  # [B, V, V, R]
         refined = tf.transpose(tf.matmul(apart, tf.cast(self.refinement, inputs.dtype)), (0, 3, 1, 2))
         return adjacency + tf.cast(self.alpha, inputs.dtype) * refined
+
+    def _between_all_persons(self, dtype):
+        """The adjacency ``[3, V, V]``: that of a person's own joints, and that of the joints of the others."""
+        own = tf.cast(self.adjacency, dtype)
+        if self.persons == 1 or not self.shared_persons:
+            return own
+        others = tf.zeros_like(own) if self.interaction is None else tf.cast(self.interaction, dtype)
+        persons = range(self.persons)
+        rows = [tf.concat([own if i == j else others for j in persons], axis=2) for i in persons]
+        return tf.concat(rows, axis=1)
 
     def multiply_accumulates(self) -> int:
         """Multiply-accumulates for one clip: neighbours and channels of three parts, and the topology's refinement."""
@@ -142,7 +163,8 @@ class SkeletonConvolution(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
-        own = {name: getattr(self, name) for name in ("filters", "layout", "persons", "topology")}
+        names = ("filters", "layout", "persons", "topology", "shared_persons")
+        own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own}
 
 
@@ -218,7 +240,9 @@ class Channels(tf.keras.layers.Layer):
         return {**super().get_config(), "start": self.start, "count": self.count}
 
 
-def block(x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: str, name: str) -> tf.Tensor:
+def block(
+    x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: str, shared_persons: bool, name: str
+) -> tf.Tensor:
     """A graph convolution and a temporal convolution, each with a residual connection.
 
     Args:
@@ -227,13 +251,14 @@ def block(x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: st
         layout: Name of the skeleton layout.
         persons: Persons M.
         topology: One of :data:`Topology`.
+        shared_persons: Whether the persons share the topology's weights.
         name: Prefix of the layers' names.
 
     Returns:
         ``[B, V, T, filters]``.
     """
     shortcut = _same_channels(x, filters, f"{name}.shortcut")
-    y = SkeletonConvolution(filters, layout, persons, topology, name=f"{name}.graph")(x)
+    y = SkeletonConvolution(filters, layout, persons, topology, shared_persons, name=f"{name}.graph")(x)
     y = _normalised(y, f"{name}.graph", relu=False)
     y = tf.keras.layers.Add(name=f"{name}.graph.add")([y, shortcut])
     y = tf.keras.layers.Activation("relu", name=f"{name}.graph.relu")(y)
@@ -242,7 +267,60 @@ def block(x: tf.Tensor, filters: int, *, layout: str, persons: int, topology: st
     return tf.keras.layers.Activation("relu", name=f"{name}.relu")(y)
 
 
-@register(paper="STGCN18")
+def pooled_features(
+    streamed: tf.Tensor,
+    *,
+    layout: str,
+    persons: int,
+    topology: str,
+    shared_persons: bool,
+    width: float,
+    prefix: str = "",
+) -> tf.Tensor:
+    """The network up to its pooled features.
+
+    Args:
+        streamed: ``[B, tp, M * J, 3S]``, the streams made of the pose.
+        layout: Name of the skeleton layout.
+        persons: Persons M.
+        topology: One of :data:`Topology`.
+        shared_persons: Whether the persons share all weights.
+        width: Multiplier of the number of channels.
+        prefix: Prefix of the layers' names.
+
+    Returns:
+        ``[B, channels]``: means over joints, persons and steps.
+    """
+    steps, joints, values = streamed.shape[1:]
+    alike = persons if shared_persons else 1
+    x = tf.keras.layers.Reshape((steps, alike, joints // alike * values), name=f"{prefix}flat")(streamed)
+    x = _normalised(x, f"{prefix}input", relu=False)  # of every joint's coordinates, as in ST-GCN
+    x = tf.keras.layers.Reshape((steps, joints, values), name=f"{prefix}joints")(x)
+    x = tf.keras.layers.Permute((2, 1, 3), name=f"{prefix}joints_first")(x)  # [B, V, tp, 3S]
+    for number, (channels, blocks) in enumerate(STAGES, start=1):
+        channels = SCALES * i3d.scaled(channels // SCALES, width)
+        if number == 1:
+            embed = tf.keras.layers.Conv2D(
+                channels, (1, 5), (1, 2), padding="same", use_bias=False, name=f"{prefix}embedding.conv"
+            )
+            x = _normalised(embed(x), f"{prefix}embedding")
+        else:
+            x = tf.keras.layers.MaxPooling2D((1, 2), padding="same", name=f"{prefix}pool_{number}")(x)
+        for index in range(1, blocks + 1):
+            name = f"{prefix}block_{number}{index}"
+            x = block(
+                x,
+                channels,
+                layout=layout,
+                persons=persons,
+                topology=topology,
+                shared_persons=shared_persons,
+                name=name,
+            )
+    return tf.keras.layers.GlobalAveragePooling2D(name=f"{prefix}pooled")(x)
+
+
+@register(paper="STGCN18", unstated={"shared_persons": False})
 def pose_gcn(
     num_classes: int,
     *,
@@ -253,6 +331,8 @@ def pose_gcn(
     topology: Topology = "refined",
     width: Multiplier = 1.0,
     dropout: Rate = 0.5,
+    networks: Size = 1,
+    shared_persons: bool = True,
 ) -> tf.keras.Model:
     """Pose GCN: graph convolutions over the joints and temporal convolutions of several scales.
 
@@ -262,14 +342,14 @@ def pose_gcn(
 
         pose [B,tp,M,J,3] ─► joints, bones, motions [B,tp,M*J,3S] ─► batch norm ─► conv over 5 steps, every second
             ─► block 32 ─► half the steps ─► 2 blocks 64 ─► half the steps ─► 2 blocks 96
-            ─► mean over joints and steps ─► linear ─► softmax [B,C]
+            ─► mean over persons, joints and steps ─► linear ─► softmax [B,C]
 
         block: graph convolution ─► temporal convolutions at 4 scales, each with a residual connection
 
     Args:
         num_classes: Number of classes C.
         pose_steps: Steps tp of a pose sequence.
-        persons: Persons M in a pose; the skeletons of all are one graph.
+        persons: Persons M in a pose; each joint may also have joints of the others as neighbours.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
         streams: Inputs made of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
             are fed side by side. Networks of one stream each are fused by their scores (``evaluate.py --fuse``).
@@ -277,6 +357,10 @@ def pose_gcn(
             to every sample); see :class:`SkeletonConvolution`.
         width: Multiplier of the number of channels.
         dropout: Dropout rate of the pooled features.
+        networks: Networks side by side, each with weights and a loss of its own; the prediction is the softmax of their
+            mean log-probabilities. Several are for small datasets, where two trainings differ by points.
+        shared_persons: The persons share all weights and their features are averaged, so the order in which a file
+            lists them has no effect. ``False``: the joints of all are one graph, with weights of its own for each.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
@@ -292,24 +376,25 @@ def pose_gcn(
     """
     check_streams(streams)
     pose = pose_lstm.skeleton_input(pose_steps, persons, layout)
-    x = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]
-    joints, values = x.shape[2:]
-    x = tf.keras.layers.Reshape((pose_steps, joints * values), name="flat")(x)
-    x = _normalised(x, "input", relu=False)  # of every joint's coordinates, as in ST-GCN
-    x = tf.keras.layers.Reshape((pose_steps, joints, values), name="joints")(x)
-    x = tf.keras.layers.Permute((2, 1, 3), name="joints_first")(x)  # [B, V, tp, 3S]
-    for number, (channels, blocks) in enumerate(STAGES, start=1):
-        channels = SCALES * i3d.scaled(channels // SCALES, width)
-        if number == 1:
-            x = tf.keras.layers.Conv2D(channels, (1, 5), (1, 2), padding="same", use_bias=False, name="embedding.conv")(
-                x
-            )
-            x = _normalised(x, "embedding")
-        else:
-            x = tf.keras.layers.MaxPooling2D((1, 2), padding="same", name=f"pool_{number}")(x)
-        for index in range(1, blocks + 1):
-            name = f"block_{number}{index}"
-            x = block(x, channels, layout=layout, persons=persons, topology=topology, name=name)
-    x = tf.keras.layers.GlobalAveragePooling2D(name="pooled")(x)
-    predictions = classify(Dropout(dropout, name="dropout")(x), num_classes)
+    streamed = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, V, 3S]
+    sizes: dict[str, Any] = {"layout": layout, "persons": persons, "topology": topology, "width": width}
+    sizes["shared_persons"] = shared_persons
+    if networks == 1:
+        x = pooled_features(streamed, **sizes)
+        predictions = classify(Dropout(dropout, name="dropout")(x), num_classes)
+    else:
+        predictions = _ensemble(streamed, num_classes, networks, dropout, sizes)
     return tf.keras.Model({"pose": pose}, predictions, name="pose_gcn")
+
+
+def _ensemble(streamed, num_classes, networks, dropout, sizes):
+    """The softmax of several networks' mean log-probabilities; each has a loss of its own."""
+    found = []
+    for number in range(1, networks + 1):
+        prefix = f"network_{number}." if number > 1 else ""  # the first may start from a single network's weights
+        x = Dropout(dropout, name=f"{prefix}dropout")(pooled_features(streamed, prefix=prefix, **sizes))
+        x = tf.keras.layers.Dense(num_classes, name=f"{prefix}{HEAD}")(x)
+        found.append(tf.keras.layers.Reshape((1, num_classes), name=f"{prefix}scores")(x))
+    scores = tf.keras.layers.Concatenate(axis=1, name="all_scores")(found)  # [B, networks, C]
+    logits = AllStepsLogits(name="logits")(scores)  # the mean of all networks' losses, as that of all steps
+    return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)

@@ -218,6 +218,7 @@ def test_weights_reach_the_stages_that_name_them(tmp_path, monkeypatch):
     [
         ("vpn_ntu60_cv", "cv"),
         ("pose_lstm_msr_daily_loso_7", "loso_7"),
+        ("pose_lstm_cad60_paper_loso_4", "loso_4"),
         ("i3d_ntu120", "cs1"),
         ("i3d_nucla_from_ntu60_v2_13", "v2_13"),
     ],
@@ -307,6 +308,9 @@ def test_parts_of_a_clip_are_of_poses_alone():
     assert config.load("pose_gcn_synthetic", ["evaluate.pose_crop=0.5"]).evaluate.pose_crop == 0.5
     with pytest.raises(UserError, match=r"evaluate\.pose_crop: .* for poses alone"):
         config.load("separable_sta_synthetic", ["evaluate.pose_crop=0.5"])
+    for key, recipe in (("evaluate", "separable_sta_synthetic"), ("data.augment", "pi3d_synthetic")):
+        with pytest.raises(UserError, match=rf"{key}\.swap_persons: .* set it to false"):
+            config.load(recipe, [f"{key}.swap_persons=true"])
 
 
 def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels, convert
 from tfrecords import inspect, schema
 from tfrecords.converting import crops
-from tfrecords.reading import augmentation, pictures, pipeline, poses
+from tfrecords.reading import augmentation, clips, pictures, pipeline, poses
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -523,3 +523,33 @@ def test_unknown_protocol_split_and_folder(records, tmp_path):
 def test_inputs_that_make_no_sense(values, message):
     with pytest.raises(ValueError, match=message):
         pipeline.Inputs(**values)
+
+
+def test_persons_in_both_orders():
+    """Drawn in training, one after the other in evaluation; nothing else changes."""
+    pose = np.random.default_rng(0).normal(size=(6, 2, 15, 3)).astype("float32")
+    clip = schema.Clip(schema.ClipInfo("a", 0), "d", "x", 15.0, layout="nite_15", pose_xyz=pose)
+    record = tf.constant(schema.encode(clip))
+    inputs = pipeline.Inputs(
+        pose_steps=3, persons=2, layout="nite_15", normalisation=poses.Normalisation(origin="persons", axes="camera")
+    )
+    views = clips.Views(clips=2, swap_persons=True)
+    assert int(views.count(tf.constant(6), inputs)) == 4
+    first, second, third, fourth = (
+        clips.evaluated_view(record, number, inputs, views)[0]["pose"].numpy() for number in range(4)
+    )
+    np.testing.assert_allclose(second, first[:, ::-1], atol=1e-6)
+    np.testing.assert_allclose(fourth, third[:, ::-1], atol=1e-6)
+    assert np.abs(third - first).max() > 0.1
+
+    swapped = 0
+    for number in range(12):
+        seed = tf.constant([number, 0], tf.int64)
+        plain, changed = (
+            clips.training_clip(record, seed, inputs, augmentation.Augmentation(swap_persons=swap), (0,))[0]["pose"]
+            for swap in (False, True)
+        )
+        if not np.array_equal(plain, changed):
+            swapped += 1
+            np.testing.assert_allclose(changed, plain.numpy()[:, ::-1], atol=1e-6)
+    assert 0 < swapped < 12

@@ -43,7 +43,11 @@ def test_body_axes(layout, reference):
     spine = _point(frames, joints.spine) - _point(frames, joints.spine_base)
     assert (spine[:, 1] > 0).all()
     np.testing.assert_allclose(spine[:, 2], 0, atol=1e-4)
-    np.testing.assert_allclose(np.linalg.norm(spine, axis=-1), 1, rtol=1e-4)
+    if reference == "mean":  # of the lengths, not the length of the mean
+        spine = _point(out[:, 0], joints.spine) - _point(out[:, 0], joints.spine_base)
+        assert np.linalg.norm(spine, axis=-1).mean() == pytest.approx(1, rel=1e-4)
+    else:
+        np.testing.assert_allclose(np.linalg.norm(spine, axis=-1), 1, rtol=1e-4)
 
 
 @layouts
@@ -143,3 +147,31 @@ def test_joints_are_mapped_as_conversion_maps_them(target):
     known = np.float32(xyz != 0)[..., 0]
     expected = persons.onto(persons.Poses(xyz, known, None), "blazepose_33", target).xyz
     np.testing.assert_allclose(poses.map_joints(xyz, "blazepose_33", target), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("reference", poses.REFERENCES)
+def test_two_persons_are_normalised_alike(reference):
+    """The middle between both is the origin, their spines' mean the unit, whichever comes first."""
+    layout = skeletons.get("nite_15")
+    xyz = _random_poses(layout.name)
+    xyz[0, 1] = xyz[3] = 0  # the second person is absent at first, and both in frame 3
+    how = poses.Normalisation(origin="persons", axes="camera", reference=reference)
+    out = poses.normalise(xyz, layout.name, how).numpy()
+    np.testing.assert_allclose(poses.normalise(xyz[:, ::-1], layout.name, how).numpy()[:, ::-1], out, atol=1e-5)
+    assert not out[0, 1].any()
+    assert not out[3].any()
+    hips = _point(out, layout.hip_centre)
+    spines = np.linalg.norm(_point(out, layout.spine) - _point(out, layout.spine_base), axis=-1)
+    there = out.any(axis=(2, 3))
+    if reference == "clip":  # the first frame, in which one person is
+        there[1:] = False
+    groups = np.arange(6) if reference == "frame" else np.zeros(6, int)
+    for group in set(groups[there.any(axis=1)]):
+        of = there & (groups == group)[:, np.newaxis]
+        np.testing.assert_allclose(hips[of].mean(axis=0), 0, atol=1e-5)
+        assert spines[of].mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_one_persons_axes_are_not_those_of_both():
+    with pytest.raises(ValueError, match="with origin persons expected 'camera'"):
+        poses.Normalisation(origin="persons")

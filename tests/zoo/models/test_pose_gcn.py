@@ -44,12 +44,17 @@ def max_of(x, size, stride):
 def graph_convolution(layer, x):
     """The sum over the parts of A_k X W_k, joint by joint."""
     kernel, *learned = [np.float64(weight) for weight in layer.get_weights()]
-    adjacency = learned[0] if learned else pose_gcn.partitions(layer.layout, layer.persons)
+    own = learned.pop(0) if learned else pose_gcn.partitions(layer.layout)
+    adjacency = own
+    if layer.shared_persons:
+        others = learned.pop(0) if learned and layer.persons > 1 else np.zeros_like(own)
+        same = np.eye(layer.persons)
+        adjacency = np.stack([np.kron(same, a) + np.kron(1 - same, b) for a, b in zip(own, others)])
     samples = []
     for sample in x:  # [V, T, C]
         topology = adjacency
         if layer.topology == "refined":
-            correlation, refinement, alpha = learned[1:]
+            correlation, refinement, alpha = learned
             p, q = np.split(sample.mean(axis=1) @ correlation, 2, axis=1)
             refined = np.zeros_like(adjacency)
             for i in range(len(p)):
@@ -91,9 +96,6 @@ def test_partitions_are_the_bones():
         for part, neighbours in ((inwards, parents), (outwards, children)):
             expected = np.isin(range(13), neighbours) / max(len(neighbours), 1)
             np.testing.assert_allclose(part[joint], expected)
-    two = pose_gcn.partitions(LAYOUT, persons=2)
-    np.testing.assert_array_equal(two[2, 13:, 13:], outwards)
-    assert not two[:, :13, 13:].any()
 
 
 @pytest.mark.parametrize("topology", get_args(pose_gcn.Topology))
@@ -101,7 +103,7 @@ def test_the_whole_network(topology):
     model = tiny_models.build("pose_gcn", topology=topology, pose_steps=9)
     batch, _ = tiny_models.batch(model, clips=2)
     (x,) = outputs(model, ["streams"], batch)
-    x = batch_norm(model.get_layer("input.batch_norm"), x.reshape(2, 9, -1)).reshape(x.shape).swapaxes(1, 2)
+    x = batch_norm(model.get_layer("input.batch_norm"), x.reshape(2, 9, 2, -1)).reshape(x.shape).swapaxes(1, 2)
     x = over_time(x, model.get_layer("embedding.conv").get_weights()[0], stride=2)
     x = relu(batch_norm(model.get_layer("embedding.batch_norm"), x))
     for number, (_, blocks) in enumerate(pose_gcn.STAGES, start=1):
@@ -124,6 +126,56 @@ def test_topologies_start_from_the_skeleton():
         found.append(layer(x))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+def _shake(model):
+    """Gives the weights that start at zero other values."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, pose_gcn.SkeletonConvolution):
+            layer.set_weights([w + 0.1 * rng.normal(size=w.shape) * (not w.any()) for w in layer.get_weights()])
+
+
+@pytest.mark.parametrize("shared_persons", [True, False])
+def test_joints_of_another_person_are_neighbours(shared_persons):
+    x = np.random.default_rng(0).normal(size=(2, 26, 3, 4)).astype("float32")
+    layer = pose_gcn.SkeletonConvolution(5, LAYOUT, 2, "refined", shared_persons)
+    layer(x)
+    parts = pose_gcn.partitions(LAYOUT)
+    expected = parts if shared_persons else np.kron(np.eye(2), parts)
+    np.testing.assert_array_equal(layer.get_weights()[1], expected)
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
+    np.testing.assert_allclose(layer(x), graph_convolution(layer, x), rtol=1e-3, atol=1e-3)
+
+
+def test_the_order_of_persons_has_no_effect():
+    model = zoo.build("pose_gcn", num_classes=4, pose_steps=4, persons=2, layout=LAYOUT, width=0.25)
+    _shake(model)
+    pose = np.random.default_rng(0).normal(size=(2, 4, 2, 13, 3)).astype("float32")
+    found = model({"pose": pose}).numpy()
+    np.testing.assert_allclose(model({"pose": pose[:, :, ::-1]}), found, atol=1e-6)
+    pose[:, :, 1, :, 0] += 1  # the distance of the persons has one
+    assert np.abs(model({"pose": pose}) - found).max() > 1e-4
+
+
+def test_several_networks_have_the_mean_of_their_losses():
+    options = {"pose_steps": 4, "layout": LAYOUT, "width": 0.25, "dropout": 0.0}
+    model = zoo.build("pose_gcn", num_classes=4, networks=2, **options)
+    pose = {"pose": np.random.default_rng(0).normal(size=(5, 4, 1, 13, 3)).astype("float32")}
+    (scores,) = outputs(model, ["all_scores"], pose)
+    each = softmax(scores)  # [5, 2, 4]
+    assert np.ptp(each, axis=1).min() > 0
+    found = model(pose).numpy()
+    geometric = np.exp(np.log(each).mean(axis=1))
+    np.testing.assert_allclose(found, geometric / geometric.sum(axis=1, keepdims=True), rtol=1e-4)
+    loss = -np.log(found[:, 2]).mean() + float(sum(model.losses))
+    assert loss == pytest.approx(-np.log(each[:, :, 2]).mean(), rel=1e-4)
+
+    single = zoo.build("pose_gcn", num_classes=6, **options)  # the first network starts from its weights
+    filled = zoo.transfer_weights(single, model)
+    assert not any(name.startswith("network_") or name == "classifier" for name in filled)
+    np.testing.assert_array_equal(*(m.get_layer("block_11.graph").get_weights()[0] for m in (single, model)))
 
 
 def test_multiply_accumulates():
