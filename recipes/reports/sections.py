@@ -238,12 +238,12 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
         rescore: Score the parts again where stored scores fit.
     """
     names = explain.part_names(scored.run, model)
-    labels, weights = keras.outputs(**scored.source, pool="mean_softmax", change=explain.part_attention)
+    labels, of_clips = keras.outputs(**scored.source, pool="mean_softmax", change=explain.part_attention)
     stages = explain.stages_of_parts(scored.run, names)
     classes = scored.run.labels
     attention = np.full((len(classes), len(names)), np.nan)
     for number in np.unique(labels):
-        attention[number] = weights[labels == number].mean(axis=0)
+        attention[number] = of_clips[labels == number].mean(axis=0)
     accuracy = np.full_like(attention, np.nan)
     for column, name in enumerate(names):
         if name in stages:
@@ -267,14 +267,14 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
         "fraction of them the network of this part alone has right. Where attention helps, dark fields are at the same "
         "places. Grey: no stage of the run trained this part alone, or the class has no clips."
     )
-    known = ~np.isnan(attention).any(axis=1) & ~np.isnan(accuracy).any(axis=1)
-    best = accuracy[known] == accuracy[known].max(axis=1, keepdims=True)
-    agree = int(best[np.arange(len(best)), attention[known].argmax(axis=1)].sum()) if known.any() else 0
-    text = (
-        f"In {agree} of {known.sum()} classes the part with the most attention is one that is best alone."
-        if known.any()
-        else ""
-    )
+    differing = np.ptp(accuracy, axis=1) > 0  # NaN: not
+    known = differing & ~np.isnan(attention).any(axis=1)
+    agree, text = 0, ""
+    for weights, accuracies in zip(attention[known], accuracy[known]):
+        agree += int(accuracies[weights.argmax()] == accuracies.max())
+    if known.any():
+        which = "the part with the most attention is the best alone"
+        text = f"In {agree} of the {known.sum()} classes whose parts differ, {which}."
     return rows, Section("Attention to body parts", [(path, caption)], text=text)
 
 

@@ -86,12 +86,6 @@ class FusionTrainer(Trainer):
         if "motion" in chosen.cues:
             regions.append(chosen.get_params()["motion__region"])
         parts = {_PART.get(region, region) for region in regions}
-        unknown = sorted(parts - set(skeletons.PARTS))
-        if unknown:
-            valid = ", ".join((*skeletons.PARTS, *_PART))
-            raise UserError(
-                f"recipe {recipe.name}: no converted dataset has region {unknown[0]!r}, expected of {valid}"
-            )
         # frames=1 means that pictures are read; those of every frame are.
         ordered = tuple(part for part in skeletons.PARTS if part in parts)
         read = dataclasses.replace(recipe.data, frames=1, parts=ordered or recipe.data.parts)

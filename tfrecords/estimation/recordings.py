@@ -33,6 +33,7 @@ DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from
 SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
 SHORTEST_FRACTION = 0.25  # of the recording, where this is shorter
 FLASH = 0.1  # seconds
+ROUNDED = 1.5  # frames: one by a coarse clock, the rest by a mean rate that leaves out how long the last frame lasts
 TIME_ROUNDING = 0.001  # seconds: many containers round time stamps to milliseconds
 LEAST_CONFIDENCE = 0.01  # confidence of a joint whose position the estimator gives, however unsure
 
@@ -169,6 +170,8 @@ class Clock:
 
     Args:
         step: Seconds from the frame before to one that is not later than it.
+        rounded: Whether stamps that have been at most :data:`ROUNDED` steps off even ones count as even: encoders round
+            those of 25 frames per second to a clock of 30, and joints would seem to halt and jump.
 
     Example:
         >>> clock = Clock(step=0.5)
@@ -176,12 +179,16 @@ class Clock:
         [0.0, 1.0, 1.5, 2.5, 3.0, 4.0]
     """
 
-    def __init__(self, step: float) -> None:
-        self._step = step
+    def __init__(self, step: float, rounded: bool = False) -> None:
+        self._step, self._is_even = step, rounded
         self._before, self._offset = -math.inf, 0.0
+        self._even: float | None = None  # where the frame would be
 
     def __call__(self, stamp: float) -> float:
         """Seconds of the next frame."""
+        self._even = stamp if self._even is None else self._even + self._step
+        self._is_even = self._is_even and abs(stamp - self._even) <= ROUNDED * self._step
+        stamp = self._even if self._is_even else stamp
         if stamp + self._offset <= self._before:
             self._offset = self._before + self._step - stamp
         self._before = stamp + self._offset
@@ -198,7 +205,7 @@ def _search(recording, settings, step):
     found: list[list[estimators.Person]] = []
     times: list[float] = []
     kept: collections.deque[np.ndarray] = collections.deque()
-    tracker, before, clock = tracking.Tracker(), set(), Clock(step)
+    tracker, before, clock = tracking.Tracker(), set(), Clock(step, rounded=True)
     with settings.search() as forwards, _Backwards(settings) as backwards:
         for stamp, frame in recording.shown():
             picture, seconds = np.asarray(frame), clock(stamp)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-_STEP_ROUNDING = 0.1  # frames: 3.003 frames of 29.97 per second are in 0.1 s
+_STEP_ROUNDING = 0.49  # frames
 
 
 def symmetric(values: np.ndarray, times: np.ndarray, seconds: float, order: int) -> np.ndarray:
@@ -30,13 +30,14 @@ def symmetric(values: np.ndarray, times: np.ndarray, seconds: float, order: int)
 
     Example:
         >>> times = np.array([0, 1, 2, 4, 5]) / 30
-        >>> symmetric(30 * times, times, seconds=0.1, order=1).round(6).tolist()
-        [0.0, 1.0, 2.0, 4.0, 5.0]
+        >>> symmetric(30 * times + 1, times, seconds=0.1, order=1).round(6).tolist()
+        [1.0, 2.0, 3.0, 5.0, 6.0]
     """
     rows = np.reshape(values, (len(values), -1))
     out = rows.copy()
-    half = min(seconds, times[-1] - times[0]) / 2
-    edge = half + _STEP_ROUNDING * (times[-1] - times[0]) / max(len(times) - 1, 1)
+    step = max((times[-1] - times[0]) / max(len(times) - 1, 1), 1e-6)
+    half = min(round(seconds / 2 / step) * step, (times[-1] - times[0]) / 2)  # a whole number of frames
+    edge = half + _STEP_ROUNDING * step
     middles = np.clip(times, times[0] + half, times[-1] - half)
     firsts, lasts = np.searchsorted(times, middles - edge), np.searchsorted(times, middles + edge)
     for index, (first, last) in enumerate(zip(firsts, lasts)):

@@ -252,8 +252,8 @@ def test_too_few_validation_clips(tmp_path, recipe_file, run_command, small_synt
 
 def test_list_and_print(capsys):
     assert train.main(["--list"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("separable_sta_nucla")]
-    assert all(word in line for word in ("nucla/v3_12", "92.4 %", "backbone", "pose", "joint (30 epochs)"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("separable_sta_nucla ")]
+    assert all(word in line for word in ("nucla/v3_12", "92.4%", "backbone", "pose", "joint (30 epochs)"))
 
 
 def test_print_as_a_module():

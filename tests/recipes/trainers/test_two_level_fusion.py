@@ -84,7 +84,7 @@ def test_trained_and_evaluated_by_command(run, hands, run_command):
 
 def test_the_similar_pairs_are_printed():
     pairs = [Pair(0, 2, 0.44, "pose", 0.75), Pair(1, 2, 0.4, "late_fusion", 0.5)]
-    model = types.SimpleNamespace(region_="left_hand", alpha_=0.35, epsilon=0.4, pairs_=pairs)
+    model = types.SimpleNamespace(fusion="late", region_="left_hand", alpha_=0.35, epsilon=0.4, pairs_=pairs)
     assert two_level_fusion.choices_text(model, ["drink", "eat", "wave"]).splitlines() == [
         "appearance of left_hand; late fusion with a = 0.35",
         "similar classes: drink / wave, confused by 0.44, separated by pose (75% of their validation clips)",
@@ -161,7 +161,6 @@ def test_keys_without_effect_are_refused(override, message, recipe_path):
         ("model.pose_steps=3", "option pose_steps of two_level_fusion is set elsewhere in the recipe"),
         ("model.appearance__size=64", "option appearance__size of two_level_fusion is set elsewhere"),
         ("model.svm=rbf", "svm is 'rbf', expected one of linear, sgd"),
-        ("model.motion_region=full_image", "no converted dataset has region 'full_image', expected of full_body"),
     ],
 )
 def test_options_that_are_wrong(override, message, recipe_path, hands):

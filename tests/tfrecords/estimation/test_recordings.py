@@ -162,6 +162,14 @@ def test_frames_that_last_unequally_long_are_where_their_times_are():
     np.testing.assert_allclose(hips[seen], expected[seen], atol=0.03)
 
 
+def test_even_times_that_a_coarse_clock_has_rounded():
+    """25 frames per second on a clock of 30: a walk at even speed is one."""
+    clock = recordings.Clock(1 / 25, rounded=True)
+    stamps = np.ceil(np.arange(40) * 30 / 25) / 30
+    np.testing.assert_allclose([clock(stamp) for stamp in stamps], np.arange(40) / 25, atol=1e-9)
+    assert [clock(stamp) for stamp in (2.0, 2.5, 2.54)] == [2.0, 2.5, 2.54]  # no longer even
+
+
 @pytest.mark.parametrize("times", [[0.0] * 12, [*np.arange(6) / FPS, *np.arange(6) / FPS]])
 def test_time_stamps_that_do_not_grow(times):
     Fake.found = Fake.found_when_known = [[person((0.01 * frame, 0, 3))] for frame in range(12)]
