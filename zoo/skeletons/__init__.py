@@ -7,7 +7,7 @@ Example:
     >>> layout.num_joints, layout.joints[layout.left_hand]
     (20, 'left_hand')
     >>> skeletons.targets("kinect_v1_20")
-    ('lcrnet_13', 'nite_15')
+    ('kinect_v2_25', 'lcrnet_13', 'nite_15')
 """
 
 from zoo.skeletons.layouts import FULL_IMAGE, JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
