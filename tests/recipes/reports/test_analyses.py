@@ -248,6 +248,7 @@ def untrained(folder, recipe_text, dataset):
     return run
 
 
+@pytest.mark.slow
 def test_joints_worse_poses_and_radar(trained, dataset, run_command, tmp_path, monkeypatch):
     text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "pose_gcn, width: 0.2")
     text += "stages: [{name: pose, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]"
