@@ -121,6 +121,7 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_epoch_is_usable(
     assert checkpoints.epochs() == sorted({best, 3})  # what more epochs need
 
 
+@pytest.mark.slow
 def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick, tmp_path, dataset, monkeypatch):
     one, output, write = tf.distribute.MirroredStrategy(["CPU:0"]), tmp_path / "run", run_directory.write_history
     monkeypatch.setattr(distribution, "local_strategy", lambda: one)
