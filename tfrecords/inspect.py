@@ -5,7 +5,6 @@ Usage: ``python -m tfrecords.inspect DIR [--verify] [--clip ID] [--json]``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ from typing import Any
 
 from tfrecords import manifest, protocols, schema, storage
 from tfrecords.converting import plausibility
-from zoo.shared import command_line
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 
@@ -92,7 +91,7 @@ def verify(directory: str | os.PathLike, found: dict[str, Any]) -> None:
             if count != shard["clips"]:
                 raise UserError(f"{path}: {count} records, the manifest has {shard['clips']}: convert anew")
             # Last: a record that cannot be read is the better message than a sum that differs.
-            if _sha256(path) != shard["sha256"]:
+            if files.sha256_of(path) != shard["sha256"]:
                 raise UserError(f"{path}: SHA-256 differs from the manifest's, the shard was changed: convert anew")
 
 
@@ -138,14 +137,6 @@ def _check(path, number, clip, found):
                     crops.decode_jpeg(picture)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def _sha256(path):
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def find_clip(directory: str | os.PathLike, found: dict[str, Any], clip_id: str) -> schema.Clip:

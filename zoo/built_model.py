@@ -156,8 +156,8 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
     if build is None:
         raise ZooError(f"{model.name}: its file does not state its options, save it again with zoo.load_model and save")
     if "fully_convolutional" not in build.options:
-        able = [name for name in registry.list_models() if "fully_convolutional" in registry.options(name)]
-        raise ZooError(f"{build.name} takes no pictures of any size, models that do: {', '.join(able)}")
+        able = ", ".join(registry.with_option("fully_convolutional"))
+        raise ZooError(f"{build.name} takes no pictures of any size, models that do: {able}")
     wide = built(build.name, build.num_classes, {**build.options, "fully_convolutional": True})
     weights = {layer.name: layer.get_weights() for layer in _with_weights(model)}
     for layer in _with_weights(wide):

@@ -150,6 +150,11 @@ def options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters.values() if p.name != "num_classes"}
 
 
+def with_option(option: str) -> list[str]:
+    """Names of the models that have an option, such as ``fully_convolutional``."""
+    return [name for name in list_models() if option in options(name)]
+
+
 def hints(name: str) -> dict[str, Any]:
     """Option -> type hint of a model's builder, without ``num_classes``."""
     found = option_hints(get(name).builder)

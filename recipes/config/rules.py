@@ -66,18 +66,13 @@ def _check_views(recipe: Recipe) -> None:
     if recipe.evaluate.crops != 1 and not data.frames:
         raise Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
     name = recipe.model.name
-    if recipe.evaluate.crops == "full" and "fully_convolutional" not in _options(name):
-        able = ", ".join(model for model in registry.list_models() if "fully_convolutional" in _options(model))
-        raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {able}: set it to 1 or 3")
-    if recipe.evaluate.pose_crop < 1 and (data.frames or data.granularities or not data.pose_steps):
+    if recipe.evaluate.crops == "full" and name not in (able := registry.with_option("fully_convolutional")):
+        raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {', '.join(able)}: set it to 1 or 3")
+    poses_alone = data.pose_steps and not (data.frames or data.granularities)
+    if recipe.evaluate.pose_crop < 1 and not poses_alone:
         raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
-    if recipe.evaluate.swap_persons and (data.frames or data.granularities or not data.pose_steps):
+    if recipe.evaluate.swap_persons and not poses_alone:
         raise Invalid("evaluate.swap_persons", "persons have an order in poses alone: set it to false")
-
-
-def _options(name: str) -> dict[str, Any]:
-    """A model's options; all stages check the name itself."""
-    return registry.options(name) if name in registry.list_models() else {}
 
 
 def _check_stages(recipe: Recipe) -> None:

@@ -65,6 +65,12 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
+def _answers(metrics: Metrics) -> tuple[np.ndarray, np.ndarray]:
+    """Of the clips that the model answers: the score of the predicted class, and whether it is right."""
+    answered = ~metrics.abstained
+    return metrics.scores.max(axis=1)[answered], (metrics.predictions == metrics.labels)[answered]
+
+
 def reliability(metrics: Metrics, bins: int = BINS) -> list[dict[str, float]]:
     """Accuracy by confidence, the score of the predicted class, in bins of equal width.
 
@@ -76,9 +82,7 @@ def reliability(metrics: Metrics, bins: int = BINS) -> list[dict[str, float]]:
         One dictionary per bin that has clips: ``above`` and ``to`` (its edges), ``clips``, their mean ``confidence``
         and their ``accuracy``.
     """
-    answered = ~metrics.abstained
-    confidence = metrics.scores.max(axis=1)[answered]
-    right = (metrics.predictions == metrics.labels)[answered]
+    confidence, right = _answers(metrics)
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m has those in ((m - 1) / M, m / M]
     return [
         {
@@ -123,9 +127,7 @@ def coverage_curve(metrics: Metrics) -> list[dict[str, float]]:
     Returns:
         Dictionaries of ``threshold``, ``coverage`` (fraction of the clips that are accepted) and their ``accuracy``.
     """
-    answered = ~metrics.abstained
-    confidence = metrics.scores.max(axis=1)[answered]
-    right = (metrics.predictions == metrics.labels)[answered]
+    confidence, right = _answers(metrics)
     thresholds = np.unique(confidence)
     order = np.argsort(confidence, kind="stable")
     confidence, right = confidence[order], right[order]

@@ -129,7 +129,7 @@ def calibrated(scored: Evaluated, fitted: calibration.Calibration, model: pathli
             Default: it is written beside the results of the fused runs.
     """
     metrics, folder = scored.metrics, scored.folder
-    own = {"model_sha256": stored_scores.sha256(model)} if model else {}
+    own = {"model_sha256": files.sha256_of(model)} if model else {}
     scaled = fitted.apply(metrics)
     curve, kept = calibration.coverage_curve(scaled), fitted.accepted(metrics)
     stored = {

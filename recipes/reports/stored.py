@@ -20,7 +20,6 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import zipfile
@@ -78,7 +77,7 @@ def state_of(run: RunDirectory, model: pathlib.Path, records: Records, protocol:
     return json.loads(
         json.dumps(
             {
-                "model_sha256": sha256(model),
+                "model_sha256": files.sha256_of(model),
                 "manifest_sha256": records.sha256,
                 "protocol": protocol,
                 "split": split,
@@ -87,11 +86,6 @@ def state_of(run: RunDirectory, model: pathlib.Path, records: Records, protocol:
             }
         )
     )
-
-
-def sha256(path: pathlib.Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write(path: pathlib.Path, scores: Scores, state: Mapping[str, Any]) -> None:

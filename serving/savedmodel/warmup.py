@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from serving.savedmodel import signatures
 from tfrecords import schema
-from zoo import skeletons
 
 if TYPE_CHECKING:
     from tensorflow_serving.apis import predict_pb2
@@ -113,7 +112,7 @@ def _record(inputs, noise):
         jpegs = _jpegs(_pictures(inputs, noise))
         images = {inputs.stored_part(part): jpegs * (inputs.frames // len(jpegs)) for part in inputs.parts}
     persons, layout = inputs.stored_pose
-    poses = _poses((_frames(inputs), persons, skeletons.get(layout).num_joints, 3)) if inputs.pose_steps else None
+    poses = _poses((_frames(inputs), persons, inputs.stored_joints, 3)) if inputs.pose_steps else None
     if inputs.pose_xy:  # a box of the pictures' own size: pixels of the source are those of the picture
         boxes = {inputs.stored_part("full_body"): [[0.0, 0.0, inputs.size, inputs.size]] * inputs.frames}
     return schema.encode(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import os
 import pathlib
@@ -29,6 +28,7 @@ from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
 from tfrecords.estimation import recordings
 from zoo import skeletons
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 DEFAULT_PROTOCOL = "default"
@@ -198,7 +198,7 @@ class Folder(base.VideoSource):
     def options(self) -> dict[str, Any]:
         """All that the records depend on."""
         out = {"layout": self.layout, "persons": self.persons, "fps": self.fps, "focal_length": self.focal_length}
-        return {**super().options(), **out, "csv": hashlib.sha256(self.table.read_bytes()).hexdigest()}
+        return {**super().options(), **out, "csv": files.sha256_of(self.table)}
 
     def index(self) -> base.Index:
         """Every line of the CSV."""

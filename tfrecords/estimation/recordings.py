@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 import math
 import pathlib
@@ -24,6 +23,7 @@ from tfrecords.converting.persons import Poses, Track
 from tfrecords.estimation import camera, search, smoothing, tracking
 from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
+from zoo.shared import files
 
 BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
 BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
@@ -117,7 +117,7 @@ class Settings:
         path = pathlib.Path(self.model)
         if not path.is_file():
             return dataclasses.asdict(self)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = files.sha256_of(path)
         return {**dataclasses.asdict(self), "model": path.name, "model_sha256": digest}
 
     @property

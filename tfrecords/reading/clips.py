@@ -20,7 +20,6 @@ import tensorflow as tf
 from tfrecords import schema
 from tfrecords.reading import augmentation, pictures, poses, sampling
 from tfrecords.reading.inputs import Inputs
-from zoo import skeletons
 
 Features = dict[str, tf.Tensor]
 FULL = "full"  # in place of a number of crops: the whole picture
@@ -129,8 +128,12 @@ def has_pose(serialized: tf.Tensor, inputs: Inputs) -> tf.Tensor:
 
 def _stored_values(inputs):
     """Values of one frame's poses in a record; 0 without poses."""
-    persons, layout = inputs.stored_pose
-    return persons * skeletons.get(layout).num_joints * 3 if inputs.reads_poses else 0
+    return inputs.stored_pose[0] * inputs.stored_joints * 3 if inputs.reads_poses else 0
+
+
+def _by_joint(values, axes, inputs):
+    """Stored coordinates ``[T, values]`` by person and joint, ``[T, M, J, axes]``."""
+    return tf.reshape(values, [-1, inputs.stored_pose[0], inputs.stored_joints, axes])
 
 
 def label(record: Record, label_numbers: tuple[int, ...]) -> tf.Tensor:
@@ -316,8 +319,7 @@ def _load_poses(record, choice, inputs):
 def _as_fed(values, axes, inputs):
     """Stored coordinates ``[T, values]`` as those of the persons and joints that are fed, ``[T, M, J, axes]``."""
     persons, layout = inputs.stored_pose
-    values = tf.reshape(values, [-1, persons, skeletons.get(layout).num_joints, axes])[:, : inputs.persons]
-    values = poses.map_joints(values, layout, inputs.layout)
+    values = poses.map_joints(_by_joint(values, axes, inputs)[:, : inputs.persons], layout, inputs.layout)
     return tf.pad(values, [[0, 0], [0, max(inputs.persons - persons, 0)], [0, 0], [0, 0]])
 
 
@@ -393,9 +395,8 @@ def evaluated_view(
     """``(features, record)`` of one view of a record, whose poses ``[frames, M, J, 3]`` in metres may be changed."""
     record = parse(serialized, inputs)
     if change_poses and inputs.reads_poses:
-        persons, layout = inputs.stored_pose
-        xyz = tf.reshape(record.lists["pose/xyz"], [-1, persons, skeletons.get(layout).num_joints, 3])
-        record = record._replace(lists={**record.lists, "pose/xyz": change_poses(xyz)})
+        changed = change_poses(_by_joint(record.lists["pose/xyz"], 3, inputs))
+        record = record._replace(lists={**record.lists, "pose/xyz": changed})
     choice = view(record.num_frames, inputs, number, views)
     return with_static_shapes(load(record, choice, inputs), inputs, choice.square), record
 

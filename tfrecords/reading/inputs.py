@@ -114,6 +114,11 @@ class Inputs:
         return self.stored_persons or self.persons, self.stored_layout or self.layout
 
     @property
+    def stored_joints(self) -> int:
+        """Joints of the skeleton layout in the records."""
+        return skeletons.get(self.stored_pose[1]).num_joints
+
+    @property
     def pose_values(self) -> int:
         """Values M * J * 3 of one frame's poses; 0 without poses."""
         return self.persons * self.joints * 3 if self.reads_poses else 0

@@ -1,7 +1,6 @@
 """F1 of two-level fusion, the appearance of a region: a 2D CNN on every frame, pooled over time (MMM19)."""
 
 import functools
-import hashlib
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from zoo.checks import Size, ZooError, check_choice
 from zoo.fusion.clip import Clip, Region
 from zoo.fusion.compute import Cache, Seed, cached, check_parameters, in_batches, seed_of
+from zoo.shared import files
 
 VIDEO_NETWORK = "i3d"
 WINDOW = 64  # frames that I3D sees at once
@@ -230,4 +230,4 @@ def _digest(path):
     path = pathlib.Path(path)
     if not path.is_file():
         raise ZooError(f"weights: {path}: no such file, expected a weight file, imagenet or None")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return files.sha256_of(path)

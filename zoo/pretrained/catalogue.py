@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pathlib
 from typing import Union
 
 from zoo.checks import ZooError, check_choice
 from zoo.papers import PAPERS
+from zoo.shared import files
 
 ADL = "adl"
 """The group of the classes that are activities of daily living."""
@@ -159,7 +159,7 @@ class Shipped:
         """The folder; :class:`ZooError` if its weights are not those that were installed."""
         folder = _SHIPPED / self.name
         try:
-            found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            found = files.sha256_of(folder / "model.safetensors")
         except OSError:
             found = ""
         if found != self.sha256:

@@ -152,7 +152,7 @@ def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -
     from zoo.pretrained import flax_values, i3d_checkpoint
 
     archive = entry.archive
-    found = packages.sha256_of(path)
+    found = files.sha256_of(path)
     if found == archive.sha256:
         with tarfile.open(path) as tar:
             member = tar.extractfile(archive.member)

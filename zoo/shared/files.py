@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -11,10 +12,12 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from zoo.shared.errors import UserError
 
 _PARTIAL = ".partial-"
+_BLOCK = 1 << 20  # bytes
 
 
 @contextlib.contextmanager
@@ -92,6 +95,19 @@ def write_text(path: str | os.PathLike, text: str, mode: int | None = None) -> N
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Writes JSON whole."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def sha256_of(path: Any) -> str:
+    """SHA-256 of a file's contents, in hexadecimal; it is read in blocks.
+
+    Args:
+        path: The file: a ``pathlib.Path``, or an object that opens as one does, such as a path in a store.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sync(path: str | os.PathLike) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pathlib
 import shutil
 import subprocess
@@ -12,8 +11,6 @@ from collections.abc import Iterator, Sequence
 
 from zoo.shared import messages
 from zoo.shared.errors import UserError
-
-_BLOCK = 1 << 20  # bytes
 
 
 class UnreachableError(Exception):
@@ -70,12 +67,3 @@ def _raise_for(requirement: str, sha256: str, printed: str) -> None:
     errors = [line.partition(":")[2] for line in printed.splitlines() if line.startswith("ERROR:")]
     reason = messages.one_line((errors or printed.splitlines() or ["no reason given"])[-1])
     raise UnreachableError(f"pip cannot download {requirement} from its package index: {reason}")
-
-
-def sha256_of(path: pathlib.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,6 +17,7 @@ from recipes.trainers import keras, models
 from tests.recipes.conftest import TINY
 from tests.zoo import tiny_models
 from tfrecords.reading import pipeline
+from zoo.shared import files
 
 
 def rows(path):
@@ -209,7 +210,7 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
     file = json.loads((trained / "calibration.json").read_text())
     validation = stored.read(trained / "evaluation" / "cv-val" / stored.NAME)
     assert file["fitted_on"]["clips"] == len(validation.labels)
-    assert file["model_sha256"] == stored.sha256(trained / "model.keras")
+    assert file["model_sha256"] == files.sha256_of(trained / "model.keras")
     assert f"temperature {file['temperature']:.3f}, fitted on 12 validation clips" in printed
     folder = trained / "evaluation" / "cv-test"
     moved = poses.clip_dynamicity(run_directory.RunDirectory(trained), *of(trained))
