@@ -183,6 +183,7 @@ class _Running:
     # ---- from outside
 
     def start(self) -> None:
+        self.statistics.start()
         self._outputs.start()
         self._feed.start()
         for thread in self._threads:

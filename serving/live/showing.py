@@ -17,14 +17,12 @@ import numpy as np
 
 from serving.live.people import Shown
 from serving.live.state import UNKNOWN, PersonState
-from tfrecords.converting import drawing
+from tfrecords.converting import crops, drawing
 from tfrecords.estimation.estimator import Person
 from zoo import skeletons
 from zoo.skeletons import Layout
 
-HEAD = 0.22  # metres: radius around the middle of the head that is hidden, hair and chin included
-TORSO = 0.5  # metres from the middle of the shoulders to that of the hips: gives the size of the body in the picture
-SHOULDERS = 0.36  # metres between the shoulders, likewise
+HEAD = 0.25  # metres: radius around the middle of the face that is hidden, hair and chin included
 LEAST_RADIUS = 6.0  # pixels
 REMEMBERED = 2.0  # seconds for which a head stays hidden where its person was seen last
 GROWTH = 0.5  # radii per second by which it grows meanwhile: the person may have moved
@@ -84,16 +82,11 @@ def head_of(person: Person, layout: Layout, seconds: float) -> Head:
     face = face or [layout.head]
     middle = xy[face].mean(axis=0)
 
-    def middle_of(name: str) -> np.ndarray:
-        return xy[[i for i, joint in enumerate(layout.joints) if joint in (f"left_{name}", f"right_{name}")]]
-
-    shoulders, hips = middle_of("shoulder"), middle_of("hip")
     spread = float(np.linalg.norm(xy[face] - middle, axis=-1).max())  # of a face that fills the picture, alone known
-    sizes = [1.6 * spread, LEAST_RADIUS]
-    if len(shoulders) == len(hips) == 2:
-        sizes.append(HEAD / TORSO * float(np.linalg.norm(shoulders.mean(axis=0) - hips.mean(axis=0))))
-        sizes.append(HEAD / SHOULDERS * float(np.linalg.norm(shoulders[0] - shoulders[1])))
-    return Head(float(middle[0]), float(middle[1]), max(sizes), seconds)
+    known = np.ones((1, 1, len(xy)), bool)
+    scales = [crops.pixels_per_metre(xy[None, None], known, layout, xyz) for xyz in (person.xyz[None, None], None)]
+    body = HEAD * float(np.nanmax([scale[0] for scale in scales], initial=0.0))
+    return Head(float(middle[0]), float(middle[1]), max(1.6 * spread, body, LEAST_RADIUS), seconds)
 
 
 def _covers(head: Head, before: Head) -> bool:

@@ -25,6 +25,11 @@ class Statistics:
         self._frame_count = self._answer_count = 0
         self._delays, self._shown = (np.zeros(round(_MOST / _BINS) + 1, np.int64) for _ in range(2))
 
+    def start(self) -> None:
+        """Begins to count."""
+        with self._lock:
+            self._began = time.monotonic()
+
     def frame(self, delay: float) -> None:
         """Counts a frame that is shown ``delay`` seconds after it was taken."""
         with self._lock:
