@@ -1,1 +1,5 @@
-"""People, activities and events of a running camera, and a page that shows them; empty so far."""
+"""People, activities and events of a running camera.
+
+* :mod:`~serving.live.state`: what is known now, for whoever shows it.
+* :mod:`~serving.live.settings`, :mod:`~serving.live.session`: what is watched; start and stop.
+"""
