@@ -1,4 +1,4 @@
-"""Connections of the REST interface: one request each; their number and the time that a client takes are limited."""
+"""Connections of HTTP, limited in number and in the time that a client takes; those of REST have one request each."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ class _Parser(h11.Connection):
             raise
 
 
-class Connection(H11Protocol):
-    """uvicorn's connection with these limits, and with an answer to a client that closes its half of it."""
+class LimitedConnection(H11Protocol):
+    """uvicorn's connection, whose first request has to come in time; there are at most :data:`MAX_CONNECTIONS`."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.conn = self._parser = _Parser(h11.SERVER, _LONGEST_HEAD)
         self._limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,6 +48,23 @@ class Connection(H11Protocol):
     def _end_without_request(self):
         if self.cycle is None:  # else the application has the time of the body
             self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the limit."""
+        self._end_limit()
+        super().connection_lost(exc)
+
+    def _end_limit(self):
+        if self._limit:
+            self._limit.cancel()
+
+
+class Connection(LimitedConnection):
+    """A connection with one request, and with an answer to a client that closes its half of it."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.conn = self._parser = _Parser(h11.SERVER, _LONGEST_HEAD)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that sends no more may still read its response; a body that is cut off gets one at once."""
@@ -82,12 +98,3 @@ class Connection(H11Protocol):
     def _close_in_time(self):
         self._end_limit()
         self._limit = self.loop.call_later(READ_SECONDS, self.transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the limit."""
-        self._end_limit()
-        super().connection_lost(exc)
-
-    def _end_limit(self):
-        if self._limit:
-            self._limit.cancel()
