@@ -52,6 +52,7 @@ class Predictor:
         UserError: No such folder, no version in it, or one that cannot be loaded.
 
     Attributes:
+        folder: The version's folder.
         servable: The loaded :class:`serving.savedmodel.servable.Servable`.
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` if the export does not have
             them.
@@ -62,6 +63,7 @@ class Predictor:
         'drink'
     """
 
+    folder: pathlib.Path
     servable: Servable
     inputs: Inputs | None
 
@@ -71,6 +73,7 @@ class Predictor:
         folder = pathlib.Path(path)
         if not (folder / versions.SAVED_MODEL).exists():
             folder = list(versions.require(folder).values())[-1]
+        self.folder = folder
         version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a SavedModel outside a version folder
         try:
             self.servable = Servable(folder.absolute().parent.name, version, folder, warm_up=False)

@@ -29,8 +29,8 @@ class LiveEstimator(Closing):
         fps: Frames per second.
 
     Attributes:
-        numbers: Number of the person at each of the M indices, which no other person gets; ``None`` at those of whom
-            the newest frame shows nobody.
+        numbers: Number of the person at each of the M indices, which no other person gets; ``None`` at free ones.
+        seen: Whether the newest frame shows the person at each index.
         everyone: All persons that the newest frame may show, in the estimator's own layout: more than M, and those who
             are not plausible, such as a face that fills the picture.
 
@@ -46,6 +46,7 @@ class LiveEstimator(Closing):
         self._shown: list[_Shown | None] = [None] * settings.persons
         self._clock = recordings.Clock(1 / (fps or persons.FPS))
         self.numbers: tuple[int | None, ...] = (None,) * settings.persons
+        self.seen = (False,) * settings.persons
         self.everyone: list[Person] = []
 
     def poses(self, frame: np.ndarray, seconds: float) -> Poses:
@@ -67,7 +68,8 @@ class LiveEstimator(Closing):
         shape = (1, len(self._shown), self._search.layout.num_joints)
         xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
         confidence = np.zeros(shape, np.float32)
-        self.numbers = tuple(one.number if one and one.seconds == seconds else None for one in self._shown)
+        self.numbers = tuple(None if one is None else one.number for one in self._shown)
+        self.seen = tuple(one is not None and one.seconds == seconds for one in self._shown)
         for index, shown in enumerate(self._shown):
             if shown is None or seconds - shown.seconds > persons.LONGEST_GAP:
                 continue
