@@ -104,6 +104,12 @@ class LiveSession:
             if self._running is not None:
                 self._running.stop()
 
+    def tidy(self) -> None:
+        """Stops a session that has ended by itself: its segments end, and what it holds is freed."""
+        with self._lock:
+            if self._running is not None and self._running.ended.is_set():
+                self._running.stop()
+
     def summary(self) -> str:
         """Figures of the whole session in one line."""
         running = self._running

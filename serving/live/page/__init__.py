@@ -7,6 +7,6 @@
 * ``static``: the page itself.
 """
 
-from serving.live.page.server import Page
+from serving.live.page.server import Page, add_arguments, from_arguments
 
-__all__ = ["Page"]
+__all__ = ["Page", "add_arguments", "from_arguments"]

@@ -84,8 +84,8 @@ class Access:
     def __init__(self, application: ASGIApp, host: str, token: str | None):
         if token is None and not is_local(host):
             raise UserError(
-                f"--host {host}: others can reach this address, so the page needs --token-file FILE with a secret of at "
-                f"least {LEAST_TOKEN} characters; without it use 127.0.0.1"
+                f"--host {host}: others can reach this address, so the page needs --token-file FILE with a secret of "
+                f"at least {LEAST_TOKEN} characters; without it use 127.0.0.1"
             )
         self._application = application
         self._token = token
@@ -112,7 +112,7 @@ class Access:
         if self._token is None and _host(headers) not in self._hosts:
             return _error(403, "open this page under the address that was printed when it started")
         if scope["method"] not in _SAFE and not _is_from_page(headers):
-            return _error(403, f"a request that changes something needs the header {HEADER}, and no other site's Origin")
+            return _error(403, f"a request that changes something needs the header {HEADER} and our own Origin")
         if self._token is None or scope["path"].startswith(_PUBLIC) or self._is_known(headers):
             return None
         return RedirectResponse(LOGIN, 303) if scope["path"] == "/" else _error(401, "the token is missing or wrong")

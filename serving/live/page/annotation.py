@@ -74,7 +74,9 @@ class _Annotator:
         scaling = calibration.of(settings.calibration, model.folder)
         threshold = scaling.unknown_below if settings.unknown_below is None else settings.unknown_below
         estimation, persons, scene = models.needs(model, settings)
-        window = Plan.of(settings.window, fps=FPS).length / FPS if settings.window else models.window_seconds(model, WINDOW)
+        window = (
+            Plan.of(settings.window, fps=FPS).length / FPS if settings.window else models.window_seconds(model, WINDOW)
+        )
         self._model = model
         self._stride = Plan.of(settings.stride, fps=FPS).length / FPS
         self._people = People(estimation, window=window, model_persons=persons, classify_scene=scene)

@@ -146,12 +146,14 @@ class Application:
     async def _parts(self) -> AsyncIterator[bytes]:
         """Each new picture, as fast as the browser takes them."""
         shown = 0
+        yield f"--{_BOUNDARY}\r\n".encode()
         while not self.closing.is_set():
             count = self._newest.count()
             if count != shown and count:
                 jpeg = await run_in_threadpool(self._newest.jpeg)
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                yield head.encode() + jpeg + b"\r\n"
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                # The boundary after it at once: browsers show a picture when they have seen its end.
+                yield head.encode() + jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
             shown = count
             await asyncio.sleep(1 / PICTURES_PER_SECOND)
 

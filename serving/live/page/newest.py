@@ -12,7 +12,7 @@ from serving.client import clips
 from serving.live.state import LiveState, PersonState, Snapshot
 
 OLD_SECONDS = 3.0  # after which neither a picture nor an answer passes for a fresh one
-_WAIT = 0.5  # seconds between two looks whether to stop
+_WAIT = 0.1  # seconds between two looks whether to stop
 
 
 class Newest:
@@ -39,7 +39,8 @@ class Newest:
     def stop(self) -> None:
         """Ends that."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _follow(self) -> None:
         pictures = self._state.subscribe()
@@ -81,7 +82,6 @@ class Newest:
             return {"picture": None, "persons": []}
         height, width = snapshot.picture.shape[:2]
         picture = {"age": age, "old": age > OLD_SECONDS, "width": width, "height": height}
-        picture["frames_per_second"] = 0.0 if age > OLD_SECONDS else snapshot.frames_per_second
         return {"picture": picture, "persons": [_person(person, age) for person in snapshot.persons]}
 
 

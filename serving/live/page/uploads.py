@@ -24,7 +24,7 @@ WAITING = 3  # videos that wait at most
 KEPT = 5  # results that are kept at most ...
 KEPT_SECONDS = 3600.0  # ... and for how long
 _STATES = ("receiving", "waiting", "running", "done", "failed")
-_WAIT = 0.5  # seconds between two looks whether to stop
+_LOOK = 60.0  # seconds between two looks for results that are old
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Uploads:
         self._folder = tempfile.TemporaryDirectory(prefix="adl-page-")  # of mode 0700
         self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
         self._lock = threading.Lock()
-        self._queue: queue.Queue[Job] = queue.Queue()
+        self._queue: queue.Queue[Job | None] = queue.Queue()  # None: nothing more comes
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="annotation", daemon=True)
 
@@ -106,6 +106,7 @@ class Uploads:
     def stop(self) -> None:
         """Gives up what is under way, and removes all files."""
         self._stopping.set()
+        self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join()
         self._folder.cleanup()
@@ -169,10 +170,10 @@ class Uploads:
             with self._lock:
                 self._forget_old()
             try:
-                job = self._queue.get(timeout=_WAIT)
+                job = self._queue.get(timeout=_LOOK)
             except queue.Empty:
                 continue
-            if not job.cancelled:
+            if job is not None and not job.cancelled:
                 self._run(job)
 
     def _run(self, job: Job) -> None:

@@ -62,8 +62,10 @@ function drawPicture(state) {
   if (picture) note = picture.old ? (state.running ? `No new picture for ${ago(picture.age)}` : "Stopped: this is the last picture") : "";
   $("picture-note").textContent = note;
   const privacy = { skeleton: "skeletons only", blur: "heads hidden", none: "" }[state.privacy];
-  const rate = picture ? `${picture.width} × ${picture.height}, ${picture.frames_per_second.toFixed(1)} pictures/s` : "";
-  $("caption").textContent = [state.camera_name, rate, privacy].filter(Boolean).join(" · ");
+  const size = picture ? `${picture.width} × ${picture.height}` : "";
+  if (picture) $("picture").style.aspectRatio = `${picture.width} / ${picture.height}`;
+  setText($("status"), state.running ? state.status : "");
+  $("caption").textContent = [state.camera_name, size, privacy].filter(Boolean).join(" · ");
 }
 
 // -------------------------------------------------------------------------------------------------- the people
@@ -123,7 +125,6 @@ function drawControls(state) {
   $("start").textContent = state.running ? "Start again" : "Start";
   $("state").classList.toggle("on", state.running);
   setText($("state-text"), waiting ? "Starting or stopping" : state.running ? "Watching" : "Not watching");
-  $("state").title = state.status;
   for (const [key, value] of [["model", state.model], ["camera", state.camera]]) {
     if (chosen[key] === value) continue;
     chosen[key] = value;
