@@ -6,10 +6,12 @@ import fractions
 import os
 import pathlib
 from collections.abc import Callable
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+from av.video.stream import VideoStream
 
 from serving.client.sliding_window import Plan
 from serving.client.streams import VideoFrames
@@ -74,11 +76,9 @@ class _Annotator:
         scaling = calibration.of(settings.calibration, model.folder)
         threshold = scaling.unknown_below if settings.unknown_below is None else settings.unknown_below
         estimation, persons, scene = models.needs(model, settings)
-        window = (
-            Plan.of(settings.window, fps=FPS).length / FPS if settings.window else models.window_seconds(model, WINDOW)
-        )
+        window = _seconds(settings.window) if settings.window else models.window_seconds(model, WINDOW)
         self._model = model
-        self._stride = Plan.of(settings.stride, fps=FPS).length / FPS
+        self._stride = _seconds(settings.stride)
         self._people = People(estimation, window=window, model_persons=persons, classify_scene=scene)
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
         self._answers = Answers(settings.smooth, scaling.temperature, threshold, lambda seconds: seconds, put)
@@ -116,11 +116,15 @@ class _Annotator:
         self._people.close()
 
 
+def _seconds(text: str) -> float:
+    return Plan.of(text, fps=FPS).length / FPS
+
+
 def _write(path: pathlib.Path, video: VideoFrames, annotator: _Annotator, progress: Callable[[float], None]) -> None:
     height, width = _size(video.height, video.width)
     count, last = video.count, -1
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream(_codec(), rate=30)
+        stream = cast(VideoStream, container.add_stream(_codec(), rate=30))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = _CLOCK
         for number, (seconds, picture) in enumerate(video.timed()):

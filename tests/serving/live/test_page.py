@@ -285,9 +285,7 @@ def test_token(made, monkeypatch):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "nobody.invalid"])
 def test_an_address_for_others_needs_a_token(made, host):
-    with pytest.raises(
-        UserError, match=rf"^--host {host}: others can reach this address, so the page needs --token-file"
-    ):
+    with pytest.raises(UserError, match=rf"^--host {host}: others can reach this address, .* needs --token-file"):
         made(host)
 
 
