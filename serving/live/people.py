@@ -273,9 +273,11 @@ def _around(points: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 
 
 def _is_there(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Times ``[T]`` at which a person counts as there: near one of the times ``[n]`` at which he was seen."""
-    half = persons.LONGEST_GAP / 2
-    return np.abs(seen[_nearest(seen, times)] - times) <= half
+    """Times ``[T]`` at which a person counts as there, who was seen at times ``[n]``: then, and in short gaps."""
+    after = np.clip(np.searchsorted(seen, times), 0, len(seen) - 1)
+    before = np.clip(np.searchsorted(seen, times, side="right") - 1, 0, len(seen) - 1)
+    between = (seen[before] <= times) & (times <= seen[after]) & (seen[after] - seen[before] <= persons.LONGEST_GAP)
+    return between | (np.abs(seen[_nearest(seen, times)] - times) <= 1 / FPS)
 
 
 def _nearest(seen: np.ndarray, times: np.ndarray) -> np.ndarray:

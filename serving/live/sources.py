@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from typing import Optional
 
 import numpy as np
 
@@ -24,9 +26,12 @@ from zoo.shared.errors import UserError
 
 STALLED = 5.0  # seconds without a frame after which a camera counts as away
 LONGEST_PAUSE = 30.0  # seconds between two attempts to open a camera
+LATE = 0.2  # seconds that a frame may come after its time
+FOLDER_IDLE = 2.0  # seconds after which a picture that grows no more will not be completed
 _JOIN = 3.0  # seconds that the end of a read is waited for
 
-Timed = Iterator[tuple[float, np.ndarray]]  # seconds from the beginning, and the frame
+# Seconds from the beginning, and the frame; ``None``: there is none yet.
+Timed = Iterator[tuple[float, Optional[np.ndarray]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,7 +81,7 @@ def find(text: str, fps: float = 0.0) -> Source:
         videos = sorted(p for p in pathlib.Path(text).iterdir() if p.name.lower().endswith(video.SUFFIXES))
         if videos:
             return Source(name, True, lambda: _one_after_another(videos, fps))
-        pictures = streams.FolderFrames(text, fps or FPS, idle=2 * STALLED)
+        pictures = streams.FolderFrames(text, fps or FPS, idle=FOLDER_IDLE)
         return Source(name, False, lambda: _pictures(pictures))
     if os.path.isfile(text):
         streams.VideoFrames(text, fps or None)  # refuses what is no video
@@ -91,9 +96,8 @@ def _camera(text: str, fps: float) -> Timed:
 
 
 def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
-    begin = 0.0
+    begin = seconds = 0.0
     for path in videos:
-        seconds = 0.0
         for seconds, frame in _camera(str(path), fps):
             yield begin + seconds, frame
         begin += seconds + 1 / (fps or FPS)
@@ -102,11 +106,13 @@ def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
 def _pictures(frames: streams.FolderFrames) -> Timed:
     """The pictures of a folder; those that are there already come no faster than new ones."""
     begin = seconds = time.monotonic()
-    for number, picture in enumerate(frames):
-        time.sleep(max(seconds - time.monotonic(), 0))
-        now = max(time.monotonic(), seconds)
-        seconds = now + 1 / frames.fps
-        yield now - begin, clips.decode_jpeg(picture, number) if isinstance(picture, bytes) else picture
+    while True:
+        for number, picture in enumerate(frames):
+            time.sleep(max(seconds - time.monotonic(), 0))
+            now = max(time.monotonic(), seconds)
+            seconds = now + 1 / frames.fps
+            yield now - begin, clips.decode_jpeg(picture, number) if isinstance(picture, bytes) else picture
+        yield time.monotonic() - begin, None
 
 
 class Feed:
@@ -174,6 +180,8 @@ class Feed:
                     for seconds, picture in frames:
                         if self._stopped.is_set():
                             return
+                        if picture is None:
+                            continue
                         if away:
                             messages.note(f"{self.source.name} is back")
                         away = False
@@ -206,9 +214,13 @@ class Feed:
             self._changed.notify_all()
 
 
-def _with_offset(frames: Timed) -> Generator[tuple[float, np.ndarray], None, None]:
-    """Frames with their times by ``time.monotonic``, the first at the time when it came."""
-    offset = None
+def _with_offset(frames: Timed) -> Generator[tuple[float, np.ndarray | None], None, None]:
+    """Frames with their times by ``time.monotonic``, the first at the time when it came.
+
+    Where a file is not read as fast as it plays, its clock is set anew: a frame is no older than its picture.
+    """
+    offset = -math.inf
     for seconds, frame in frames:
-        offset = time.monotonic() - seconds if offset is None else offset
+        now = time.monotonic()
+        offset = offset if now - (offset + seconds) <= LATE else now - seconds
         yield offset + seconds, frame

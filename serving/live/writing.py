@@ -84,7 +84,9 @@ class Writer:
         height, width = (max(side // 2 * 2, 2) for side in picture.shape[:2])  # the codec wants even sides
         options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else {}
         with av.open(os.fspath(partial), "w", options=options) as container:
-            stream: Any = container.add_stream(CODEC, rate=30, options={"preset": "veryfast", "crf": "23", "g": "60"})
+            stream: Any = container.add_stream(
+                CODEC, rate=30, options={"preset": "veryfast", "crf": "23", "g": "60", "bf": "0"}
+            )
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = _CLOCK
             last = -1
