@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -240,6 +240,7 @@ class CameraFrames:
         """Opens what is no file; frames per second."""
         import cv2
 
+        _quiet_opencv()
         shown = messages.without_password(self._source)
         if isinstance(source, str) and "://" in source:  # else it would be waited for half a minute
             limit = round(1000 * NO_PICTURE_SECONDS)
@@ -289,6 +290,15 @@ class CameraFrames:
         if not size:
             shown = messages.without_password(self._source)
             raise UserError(f"camera {shown} yields no picture: does another program use it?")
+
+
+def _quiet_opencv() -> None:
+    """A camera that is missing or stalls is reported in our one line, and FFmpeg would print parts of a password."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
+    logging.setLogLevel(0)
 
 
 def _in_real_time(timed: Iterable[tuple[float, _T]]) -> Iterator[tuple[float, _T]]:

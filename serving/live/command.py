@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 
@@ -98,8 +97,6 @@ def settings_of(arguments: argparse.Namespace) -> LiveSettings:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status when the source has ended, time is up, or a signal has come."""
     command_line.quiet_tensorflow()
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a missing camera is reported in our one line
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would print parts of its address, and of a password
     arguments = parser().parse_args(argv)
     session = LiveSession(settings_of(arguments))
     shown = page.from_arguments(session, arguments)

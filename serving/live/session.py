@@ -27,12 +27,14 @@ from serving.live.people import People, Shown
 from serving.live.settings import PRIVACY, LiveSettings
 from serving.live.state import LiveState, PersonState, Snapshot
 from serving.live.statistics import Statistics
+from tfrecords.converting import persons
 from tfrecords.converting.persons import FPS
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 WINDOW = 2.0  # seconds, of a model that does not say what its network covers
 FRESH = 3.0  # seconds after which an answer is not shown any more, or three strides
+_SHORT = 100  # characters of an error in a line of status
 _POLL = 0.2  # seconds between two looks whether to stop
 
 
@@ -344,7 +346,9 @@ class _Running:
 
     def _status(self) -> str:
         """One line: what is wrong, and figures of the last seconds."""
-        problems = [self._feed.problem, f"no answers: {self._problem}" if self._problem else ""]
+        problems = [self._feed.problem, f"no answers: {self._problem[:_SHORT]}" if self._problem else ""]
+        if not any(problems) and self._boxes and self.statistics.frames_per_second * persons.LONGEST_GAP < 1:
+            problems.append(f"too few poses for answers, expected at least {1 / persons.LONGEST_GAP:g} frames/s")
         return "; ".join(filter(None, [*problems, self.statistics.line()]))
 
 

@@ -217,10 +217,11 @@ class Feed:
 def _with_offset(frames: Timed) -> Generator[tuple[float, np.ndarray | None], None, None]:
     """Frames with their times by ``time.monotonic``, the first at the time when it came.
 
-    Where a file is not read as fast as it plays, its clock is set anew: a frame is no older than its picture.
+    Where a file is not read as fast as it plays, or catches up, its clock is set anew: a frame is no older than its
+    picture, and none is from the future.
     """
     offset = -math.inf
     for seconds, frame in frames:
         now = time.monotonic()
-        offset = offset if now - (offset + seconds) <= LATE else now - seconds
+        offset = offset if 0 <= now - (offset + seconds) <= LATE else now - seconds
         yield offset + seconds, frame

@@ -124,6 +124,13 @@ def test_pictures_of_a_folder_and_one_that_comes_too_late(tmp_path, capsys):
     assert "1.jpg appeared after 3.jpg" in capsys.readouterr().err
 
 
+def test_a_clock_of_a_file_that_is_read_slowly_and_catches_up(monkeypatch):
+    clock = iter([10.0, 10.1, 12.0, 12.01, 12.6])
+    monkeypatch.setattr(sources.time, "monotonic", lambda: next(clock))
+    frames = ((seconds, None) for seconds in (0.0, 0.1, 0.2, 0.3, 0.4))
+    assert [round(seconds, 2) for seconds, _ in sources._with_offset(frames)] == [10.0, 10.1, 12.0, 12.01, 12.6]
+
+
 @pytest.mark.parametrize(("source", "message"), [("missing.mp4", "no such camera"), ("notes.txt", "notes.txt")])
 def test_sources_that_are_refused(source, message, tmp_path):
     (tmp_path / "notes.txt").write_text("no video")
