@@ -82,7 +82,9 @@ class Controls:
             UserError: There is no such model or camera, or it cannot be used.
             Busy: The session is being started or stopped.
         """
-        settings = dataclasses.replace(self.settings, model=self._model(model), source=self._source(camera))
+        settings = dataclasses.replace(
+            self.settings, model=self._model(model), source=self._source(camera), write=_unused(self._first.write)
+        )
         with self._alone():
             self._session.start(settings)
 
@@ -115,6 +117,15 @@ class Controls:
             return camera
         name = messages.without_password(camera)
         raise UserError(f"{name!r} is no camera, expected a number such as 0 or an address such as rtsp://HOST/PATH")
+
+
+def _unused(path: str) -> str:
+    """A name beside a video's that no file has: what was written before stays, as ``seen_2.mp4`` after ``seen.mp4``."""
+    file, number = pathlib.Path(path), 1
+    while path and file.exists():
+        number += 1
+        file = pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}_{number}")
+    return str(file) if path else ""
 
 
 class _Alone:

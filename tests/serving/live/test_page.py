@@ -199,6 +199,16 @@ def test_start_and_stop(made):
     assert client.post("/api/start", json={"camera": "given"}).json()["camera"] == "given"
 
 
+def test_a_start_overwrites_no_video(tmp_path, made):
+    session = Session(LiveSettings("0", str(made().session.settings.model), write=str(tmp_path / "seen.mp4")))
+    controls, written = Controls(session), []
+    for _ in range(3):
+        controls.start()
+        pathlib.Path(session.settings.write).touch()
+        written.append(pathlib.Path(session.settings.write).name)
+    assert written == ["seen.mp4", "seen_2.mp4", "seen_3.mp4"]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
