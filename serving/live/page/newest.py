@@ -8,6 +8,8 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
+
 from serving.client import clips
 from serving.live.state import LiveState, PersonState, Snapshot
 
@@ -94,7 +96,30 @@ def _person(person: PersonState, picture_age: float) -> dict[str, Any]:
         "top": [[label, _number(probability)] for label, probability in person.top],
         "age": age if math.isfinite(age) else None,
         "old": age > OLD_SECONDS,
+        "attention": _attention(person),
     }
+
+
+def _attention(person: PersonState) -> dict[str, Any] | None:
+    """Where and when a model looks, relative to its largest value; ``None`` without attention.
+
+    ``grid`` [m, n] covers the box ``seen`` of the picture, ``time`` [t] the answer's window.
+    """
+    maps = {name: np.nan_to_num(np.asarray(value, np.float64)) for name, value in person.attention.items()}
+    both = maps.get("spatio_temporal_attention")  # [t, m, n]
+    grid = maps.get("spatial_attention", both.mean(axis=0) if both is not None else None)
+    time_line = maps.get("temporal_attention", both.mean(axis=(1, 2)) if both is not None else None)
+    found: dict[str, Any] = {}
+    # Others, such as those over hands, are no square of the picture.
+    if grid is not None and person.seen is not None and grid.ndim == 2 and grid.shape[0] == grid.shape[1] > 1:
+        found |= {"grid": _relative(grid), "seen": list(person.seen)}
+    if time_line is not None and time_line.ndim == 1 and time_line.size > 1:
+        found |= {"time": _relative(time_line)}
+    return found or None
+
+
+def _relative(values: np.ndarray) -> list[Any]:
+    return (values / max(values.max(), 1e-12)).round(3).tolist()
 
 
 def _number(value: float) -> float:

@@ -131,8 +131,34 @@ def test_a_person_without_an_answer(made):
     running = made()
     show(running, [PersonState(0, "", 0.0, (), 0.0, (0, 0, 1, 1))])
     assert running.client().get("/api/state").json()["persons"] == [
-        {"track": 0, "label": "", "probability": 0.0, "top": [], "age": None, "old": True}
+        {"track": 0, "label": "", "probability": 0.0, "top": [], "age": None, "old": True, "attention": None}
     ]
+
+
+@pytest.mark.parametrize(
+    ("maps", "seen", "expected"),
+    [
+        (
+            {"spatial_attention": [[1, 2], [4, 0]]},
+            (0, -8, 64, 56),
+            {"grid": [[0.25, 0.5], [1, 0]], "seen": [0, -8, 64, 56]},
+        ),
+        ({"spatial_attention": [[1, 2], [4, 0]]}, None, None),
+        ({"spatial_attention": [[1, 2, 3], [4, 0, 1]]}, (0, 0, 9, 9), None),  # over hands
+        ({"temporal_attention": [1, 4, np.nan]}, None, {"time": [0.25, 1, 0]}),
+        (
+            {"spatio_temporal_attention": [[[1, 0], [0, 0]], [[3, 0], [0, 0]]]},
+            (0, 0, 9, 9),
+            {"grid": [[1, 0], [0, 0]], "seen": [0, 0, 9, 9], "time": [0.333, 1]},
+        ),
+        ({"part_attention": [0.5, 0.5]}, (0, 0, 9, 9), None),
+    ],
+)
+def test_where_the_model_looks(made, maps, seen, expected):
+    running = made()
+    maps = {name: np.array(value, np.float32) for name, value in maps.items()}
+    show(running, [dataclasses.replace(PERSON, attention=maps, seen=seen)])
+    assert running.client().get("/api/state").json()["persons"][0]["attention"] == expected
 
 
 def test_pictures_come_as_they_change(made):

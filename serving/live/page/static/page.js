@@ -87,7 +87,49 @@ function personItem(person) {
     bars.append(row);
   }
   item.append(name, bars);
+  if ($("look").checked && person.attention?.time) item.append(moments(person.attention.time));
   return item;
+}
+
+/** Which moments of the answer's window count: a bar for each, the oldest first. */
+function moments(values) {
+  const strip = make("div", "", "moments");
+  strip.setAttribute("role", "img");
+  const most = values.indexOf(Math.max(...values));
+  strip.setAttribute("aria-label", `The model looks most at moment ${most + 1} of ${values.length}`);
+  for (const value of values) {
+    const bar = make("span");
+    bar.style.height = `${100 * value}%`;
+    strip.append(bar);
+  }
+  return strip;
+}
+
+/** Where the model looks, drawn over the picture as a player fits it into its place. */
+function drawAttention(state) {
+  const people = state.persons.filter((person) => person.attention);
+  $("look-label").hidden = people.length === 0 && !$("look").checked;
+  const canvas = $("overlay");
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  canvas.width = width;
+  canvas.height = height;
+  if (!$("look").checked || !state.running || !state.picture || state.picture.old) return;
+  const scale = Math.min(width / state.picture.width, height / state.picture.height);
+  const [left, top] = [(width - scale * state.picture.width) / 2, (height - scale * state.picture.height) / 2];
+  const context = canvas.getContext("2d");
+  context.beginPath();
+  context.rect(left, top, scale * state.picture.width, scale * state.picture.height);
+  context.clip();
+  for (const person of people) {
+    if (!person.attention.grid || person.old) continue;
+    const [x0, y0, x1, y1] = person.attention.seen;
+    const rows = person.attention.grid.length;
+    const side = [(scale * (x1 - x0)) / rows, (scale * (y1 - y0)) / rows];
+    person.attention.grid.forEach((row, i) => row.forEach((value, j) => {
+      context.fillStyle = `rgba(255, 80, 0, ${0.55 * value})`;
+      context.fillRect(left + scale * x0 + j * side[0], top + scale * y0 + i * side[1], side[0], side[1]);
+    }));
+  }
 }
 
 const heard = { text: "", at: 0 };
@@ -405,6 +447,7 @@ async function refresh() {
   drawControls(state);
   drawPicture(state);
   drawPeople(state);
+  drawAttention(state);
   if (state.error !== null && state.error !== failed) problem(state.error);
   failed = state.error ?? "";
 }
