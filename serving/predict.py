@@ -106,7 +106,12 @@ class Predictor:
         return self.predict_clips([(frames, poses)], signature=signature, pose_fps=pose_fps)[0]
 
     def predict_clips(
-        self, of: Sequence[request.Clip], *, signature: str = signatures.DEFAULT, pose_fps: float = FPS
+        self,
+        of: Sequence[request.Clip],
+        *,
+        signature: str = signatures.DEFAULT,
+        pose_fps: float = FPS,
+        outputs: Sequence[str] = (),
     ) -> list[Prediction]:
         """Classifies several clips at once.
 
@@ -114,6 +119,7 @@ class Predictor:
             of: ``(frames, poses)`` of each clip, as for :meth:`predict`; equally many in each, and of equal size.
             signature: As for :meth:`predict`.
             pose_fps: As for :meth:`predict`.
+            outputs: Names of further outputs of the signature, such as attention maps.
 
         Returns:
             A :class:`serving.client.Prediction` of each.
@@ -121,7 +127,8 @@ class Predictor:
         Raises:
             UserError: As :meth:`predict`; also clips that differ in length or size.
         """
-        return self._predict(signature, request.clip_tensors(self.definition(signature), of, pose_fps), len(of))
+        tensors = request.clip_tensors(self.definition(signature), of, pose_fps)
+        return self._predict(signature, tensors, len(of), outputs)
 
     def predict_files(self, video: str | os.PathLike | None = None, poses: np.ndarray | None = None) -> Prediction:
         """Classifies a clip whose pictures are in a video file, which is read only as far as the model needs it.
@@ -232,14 +239,16 @@ class Predictor:
             )
         return offered[signature]
 
-    def _predict(self, signature: str, tensors: Mapping[str, np.ndarray], count: int) -> list[Prediction]:
+    def _predict(
+        self, signature: str, tensors: Mapping[str, np.ndarray], count: int, outputs: Sequence[str] = ()
+    ) -> list[Prediction]:
         from serving.savedmodel.servable import ServingError
 
         try:
-            response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
+            response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities", *outputs])
         except ServingError as error:
             raise UserError(f"{error.code.name}: the model refused the clip ({error})") from error
-        return prediction.read(response, count, model=self.servable.name, signature=signature)
+        return prediction.read(response, count, model=self.servable.name, signature=signature, outputs=outputs)
 
 
 def _inputs(folder: pathlib.Path) -> Inputs | None:

@@ -6,5 +6,6 @@
   frames, poses and windows of each person, the model, smoothed answers and segments; :mod:`~serving.live.calibration`.
 * :mod:`~serving.live.rules`, :mod:`~serving.live.events`, :mod:`~serving.live.spool`: from answers to delivered events.
 * :mod:`~serving.live.showing`, :mod:`~serving.live.writing`: privacy, skeletons and labels; the video of them.
+* :mod:`~serving.live.page`: the page in a browser.
 * :mod:`~serving.live.statistics`, :mod:`~serving.live.backoff`: figures; pauses between attempts.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Answer:
         end: When the newest frame of it was taken, by ``time.monotonic``.
         came: When it came, by ``time.monotonic``.
         segment: Label of the segment that goes on.
+        attention: Name -> attention map of the newest window.
     """
 
     track: int
@@ -45,6 +46,7 @@ class Answer:
     end: float
     came: float
     segment: str
+    attention: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
 
 class Answers:
@@ -93,7 +95,8 @@ class Answers:
             probability_of = dict(zip(row.smoothed.labels, row.smoothed.probabilities))
             self._follow(person, label, probability, probability_of.get(person.label, 0.0), row.centre, end)
             top = tuple(zip(row.smoothed.labels[:TOP], row.smoothed.probabilities[:TOP]))
-            person.answer = Answer(track, label, probability, top, end, came, person.label)
+            maps = prediction.outputs
+            person.answer = Answer(track, label, probability, top, end, came, person.label, maps)
             return person.answer
 
     def of(self, track: int) -> Answer | None:

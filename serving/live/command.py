@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
 
+from serving.live import page
 from serving.live.session import LiveSession
 from serving.live.settings import PRIVACY, LiveSettings
 from zoo.shared import command_line, messages
@@ -71,6 +73,7 @@ def parser() -> command_line.ArgumentParser:
     group.add_argument(
         "--spool", default="", metavar="DIR", help="keeps events until delivered; by default in the cache"
     )
+    page.add_arguments(made)
     return made
 
 
@@ -86,7 +89,8 @@ _fraction.__name__ = "fraction"
 
 def settings_of(arguments: argparse.Namespace) -> LiveSettings:
     """The settings that arguments of :func:`parser` state."""
-    values = {key: value for key, value in vars(arguments).items() if key not in ("camera", "seconds", "events")}
+    names = {field.name for field in dataclasses.fields(LiveSettings)} - {"source", "events"}
+    values = {key: value for key, value in vars(arguments).items() if key in names}
     return LiveSettings(source=arguments.camera, events=tuple(arguments.events), **values)
 
 
@@ -95,11 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.quiet_tensorflow()
     arguments = parser().parse_args(argv)
     session = LiveSession(settings_of(arguments))
+    shown = page.from_arguments(session, arguments)
     with contextlib.closing(command_line.StopSignals()) as signals:
-        session.start()
         try:
-            _watch(session, signals, arguments.seconds)
+            session.start()
+            if shown is not None:
+                shown.start()
+                messages.note(f"the page is at {shown.url}")
+            _watch(session, signals, arguments.seconds, ends=shown is None)
         finally:
+            if shown is not None:
+                shown.stop()
             session.stop()
     messages.note(session.summary())
     if session.error is not None:
@@ -107,13 +117,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _watch(session: LiveSession, signals: command_line.StopSignals, seconds: float | None) -> None:
-    """Prints lines of status until the session is to stop."""
+def _watch(session: LiveSession, signals: command_line.StopSignals, seconds: float | None, ends: bool) -> None:
+    """Prints lines of status until the command is to stop; ``ends``: it does when its source has ended."""
     now = time.monotonic()
     end, due = now + (seconds or float("inf")), now + STATUS_SECONDS
     while time.monotonic() < end and not signals.wait(min(0.5, max(end - time.monotonic(), 0.01))):
         if session.wait(0):
-            return
+            if ends:
+                return
+            session.tidy()
         if time.monotonic() >= due:
-            messages.note(session.state.status)
+            if session.running:
+                messages.note(session.state.status)
             due += STATUS_SECONDS

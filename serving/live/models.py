@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from serving.client import request
@@ -38,11 +38,13 @@ class Model(Closing):
         inputs: The model's inputs, where its export has them.
         folder: Of the export; ``None``: it is on a server.
         labels: Its classes; empty: not known before the first answer.
+        maps: Names of its attention maps, which come with each prediction; none: it has no attention.
     """
 
     inputs: Inputs | None
     folder: pathlib.Path | None
     labels: tuple[str, ...]
+    maps: tuple[str, ...]
 
     @abc.abstractmethod
     def definition(self) -> SignatureDef:
@@ -96,14 +98,14 @@ class _Local(Model):
         self.inputs, self.folder = self._predictor.inputs, self._predictor.folder
         file = self.folder / LABELS
         self.labels = tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+        self.maps = _maps(self._predictor.servable.signature_defs)
 
     def definition(self) -> SignatureDef:
         return self._predictor.definition(self._signature)
 
     @property
     def _signature(self) -> str:
-        offered = self._predictor.servable.signature_defs
-        return signatures.JPEG if signatures.JPEG in offered else signatures.DEFAULT
+        return _signature(self._predictor.servable.signature_defs)
 
     def _newest_version(self) -> int:
         """0 where the path is that of one version."""
@@ -112,7 +114,8 @@ class _Local(Model):
     def predict(self, windows: Sequence[Window]) -> list[Prediction]:
         self._reload()
         clips = [(window.pictures, window.poses) for window in windows]
-        return self._predictor.predict_clips(clips, signature=self._signature, pose_fps=FPS)
+        signature = signatures.ATTENTION if self.maps else self._signature
+        return self._predictor.predict_clips(clips, signature=signature, pose_fps=FPS, outputs=self.maps)
 
     def _reload(self) -> None:
         if time.monotonic() - self._looked < RELOAD_SECONDS:
@@ -134,7 +137,10 @@ class _Served(Model):
     def __init__(self, address: str, name: str) -> None:
         self.inputs, self.folder, self.labels = None, None, ()
         self._client = Client(address, name, timeout=TIMEOUT)
-        self._client.signatures()  # refuses a wrong address or name
+        self.maps = _maps(self._client.signatures())  # refuses a wrong address or name
+        if self.maps:
+            self._client.close()
+            self._client = Client(address, name, timeout=TIMEOUT, signature=signatures.ATTENTION)
         self._together = True
 
     def definition(self) -> SignatureDef:
@@ -157,10 +163,41 @@ class _Served(Model):
     def _request(self, windows: Sequence[Window]) -> list[Prediction]:
         frames = [window.pictures for window in windows if window.pictures is not None] or None
         poses = [window.poses for window in windows if window.poses is not None] or None
-        return self._client.predict_batch(frames, poses, pose_fps=FPS)
+        return self._client.predict_batch(frames, poses, self.maps, pose_fps=FPS)
 
     def close(self) -> None:
         self._client.close()
+
+
+def seen(model: Model, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """What a model sees of a frame that is not cut first: ``(x0, y0, x1, y1)``, pixels; ``None``: it is not known.
+
+    Example:
+        >>> import types
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> model = types.SimpleNamespace(inputs=Inputs(frames=8, size=32, framing="whole"))
+        >>> seen(model, height=100, width=200)
+        (0, -50, 200, 150)
+    """
+    inputs = model.inputs
+    if inputs is None or not inputs.frames:
+        return None
+    side = max(height, width) if inputs.framing == "whole" else min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _signature(offered: Mapping[str, SignatureDef]) -> str:
+    """The signature of clips, JPEG files where they are taken."""
+    return signatures.JPEG if signatures.JPEG in offered else signatures.DEFAULT
+
+
+def _maps(offered: Mapping[str, SignatureDef]) -> tuple[str, ...]:
+    """Attention maps that come with a clip's prediction: those of a signature that takes the same inputs."""
+    used, attention = offered.get(_signature(offered)), offered.get(signatures.ATTENTION)
+    if used is None or attention is None or set(used.inputs) != set(attention.inputs):
+        return ()
+    return tuple(sorted(name for name in attention.outputs if name.endswith("_attention")))
 
 
 def window_seconds(model: Model, default: float) -> float:

@@ -74,12 +74,14 @@ class Shown:
         box: ``(x0, y0, x1, y1)``, pixels.
         xy: ``[J, 2]`` joints, pixels; none of a whole frame.
         visible: ``[J]`` bool.
+        crop: Likewise, of the square that is cut out for the model; ``None``: it sees the frame.
     """
 
     track: int
     box: tuple[int, int, int, int]
     xy: np.ndarray
     visible: np.ndarray
+    crop: tuple[int, int, int, int] | None = None
 
 
 class _Track:
@@ -88,7 +90,7 @@ class _Track:
     def __init__(self, seconds: float, boxes: Boxes | None) -> None:
         self.ring: collections.deque[Seen] = collections.deque(maxlen=max(round(seconds * MOST_PER_SECOND), 2))
         self.boxes = boxes
-        self.box = (0, 0, 0, 0)
+        self.crop: tuple[int, int, int, int] | None = None  # of the newest frame
 
     def forget_before(self, seconds: float) -> None:
         while self.ring and self.ring[0].seconds < seconds:
@@ -186,9 +188,10 @@ class People:
             one = Poses(*(value[:, index : index + 1] for value in (poses.xyz, poses.confidence, poses.xy)))
             track = self._first + number
             box = _around(xy[visible], width, height)
-            shown.append(Shown(track, box, xy, visible))
             if self._live.seen[index] and not self._scene:
                 self._remember(track, frame, one)
+            kept = self._tracks.get(track)
+            shown.append(Shown(track, box, xy, visible, kept.crop if kept else None))
         if self._scene:
             whole = {"full_body": clips.encode_jpeg(frame.picture)}
             with self._lock:
@@ -213,6 +216,9 @@ class People:
         if track.boxes is not None:
             for part, box in track.boxes(poses, *frame.picture.shape[:2]).items():
                 pictures[part] = clips.encode_jpeg(self._estimation.cut(frame.picture, box))
+                if part == "full_body":
+                    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
+                    track.crop = x0, y0, x1, y1
         elif self._estimation.takes_video:
             pictures = {"full_body": clips.encode_jpeg(frame.picture)}
         with self._lock:

@@ -106,6 +106,12 @@ class LiveSession:
             if self._running is not None:
                 self._running.stop()
 
+    def tidy(self) -> None:
+        """Stops a session that has ended by itself: its segments end, and what it holds is freed."""
+        with self._lock:
+            if self._running is not None and self._running.ended.is_set():
+                self._running.stop()
+
     def summary(self) -> str:
         """Figures of the whole session in one line."""
         running = self._running
@@ -180,6 +186,7 @@ class _Running:
         self._feed = sources.Feed(source)
         self._writer = writing.Writer(settings.write) if settings.write else None
         self._boxes: dict[int, tuple[int, int, int, int]] = {}  # of everybody, where he was last seen
+        self._seen: tuple[int, int, int, int] | None = None  # what a model of whole frames sees of the newest one
         self._problem = ""  # of the model
 
     # ---- from outside
@@ -247,6 +254,7 @@ class _Running:
         self.ended.set()
 
     def _show(self, frame: sources.Frame, shown: Sequence[Shown]) -> None:
+        self._seen = models.seen(self._model, *frame.picture.shape[:2])
         states = tuple(self._state_of(person, frame.seconds) for person in shown)
         self._boxes = {person.track: person.box for person in shown}
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
@@ -267,7 +275,8 @@ class _Running:
         age, came = seconds - answer.end, _epoch(answer.came)
         if age > self._fresh:
             return PersonState(person.track, "", 0.0, (), came, person.box, age)
-        return PersonState(person.track, answer.segment, answer.probability, answer.top, came, person.box, age)
+        found = PersonState(person.track, answer.segment, answer.probability, answer.top, came, person.box, age)
+        return dataclasses.replace(found, attention=answer.attention, seen=person.crop or self._seen)
 
     def _answer(self) -> None:
         """Has the model classify a window of everybody, a stride apart or as fast as it can."""

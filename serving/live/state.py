@@ -16,6 +16,7 @@ import dataclasses
 import queue
 import threading
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class PersonState:
         answered: When the last answer came; 0: never.
         box: ``(x0, y0, x1, y1)`` around the person, pixels of the picture.
         age: Seconds from the newest frame of which the answer is to this picture's; infinite: there is no answer.
+        attention: Name -> attention map of the answer's window, such as ``spatial_attention`` ``[m, n]``; none of a
+            model without attention.
+        seen: ``(x0, y0, x1, y1)``, what the model sees of this picture, which may reach beyond its borders; ``None``:
+            not known, or no pictures.
     """
 
     track: int
@@ -47,6 +52,8 @@ class PersonState:
     answered: float
     box: tuple[int, int, int, int]
     age: float = float("inf")
+    attention: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+    seen: tuple[int, int, int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
