@@ -140,7 +140,7 @@ class Clip:
         poses = {"pose/xyz": self.pose_xyz, "pose/xy": self.pose_xy, "pose/confidence": self.pose_confidence}
         lists.update({name: pose for name, pose in poses.items() if pose is not None})
         if self.frame_labels is not None:
-            lists["label/frame"] = [int(label) for label in self.frame_labels]
+            lists["label/frame"] = np.asarray(self.frame_labels, np.int64)
         return lists
 
 
@@ -171,8 +171,8 @@ def encode(clip: Clip) -> bytes:
     def put(feature, value):
         if isinstance(value, bytes):
             feature.bytes_list.value.append(value)
-        elif isinstance(value, int):
-            feature.int64_list.value.append(value)
+        elif isinstance(value, (int, np.integer)):
+            feature.int64_list.value.append(int(value))
         else:
             feature.float_list.value.extend(np.asarray(value, np.float32).ravel())
 
