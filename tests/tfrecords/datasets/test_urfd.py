@@ -84,7 +84,7 @@ def test_windows_of_poses(tmp_path, run_command, published):
     # Who lies down does not fall.
     lying = clips["adl-02-f0041-lying"]
     assert lying.frame_labels.tolist() == [urfd.UPRIGHT] * 20 + [urfd.UNLABELLED] * 10 + [urfd.LYING] * 30
-    status, printed, errors = run_command(inspect.main, tmp_path / "out", "--clip", clip.info.id)
+    status, _, errors = run_command(inspect.main, tmp_path / "out", "--clip", clip.info.id)
     assert status == 0, errors
 
 
