@@ -285,10 +285,11 @@ class URFD(base.VideoSource):
         if info.setup == 3:
             clip, labels = self._of_other(info, self._others[recording].read()), [UPRIGHT] * length
         else:
-            clip, labels = super().read(info), self.frame_labels(recording)[first : first + length]
+            clip, labels = super().read(info), self.frame_labels(recording)[first:]
         if self.with_poses and clip.pose_confidence is None:  # base stores absent persons beside pictures alone
             absent = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
             clip = dataclasses.replace(clip, pose_xyz=absent.xyz, pose_confidence=absent.confidence)
+        labels = labels[: clip.num_frames]  # the tables may go on for a frame or two after the video
         return dataclasses.replace(clip, recording=recording, start=first, frame_labels=np.array(labels, np.int64))
 
     def _of_other(self, info, clip):

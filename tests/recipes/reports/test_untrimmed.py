@@ -81,6 +81,7 @@ def test_clips_are_put_together_the_whole_way(run):
     assert "Untrimmed videos" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_windows_are_scored_as_clips_are(run, dataset):
     """A window as long as a video of one clip has the clip's own scores."""
     opened, records = RunDirectory(run), pipeline.Records(dataset)

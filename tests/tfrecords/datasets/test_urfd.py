@@ -104,6 +104,16 @@ def test_windows_of_pictures(tmp_path, run_command):
     assert clips["fall-01-f0061-fall"].pose_confidence[:30].all()
 
 
+def test_windows_of_pictures_alone(tmp_path, run_command):
+    write_tables(tmp_path)
+    frames = recording_files.frames_of(recording_files.walk("lcrnet_13", frames=149))  # one less than the table
+    recording_files.write_video(tmp_path / "fall-01-cam0.mp4", frames, rate=30)
+    found, clips = converted(run_command, tmp_path, "--no-poses", "--size", 24, "--every", 1)
+    assert (found["skeleton_layout"], found["rejected"]) == ("", [])
+    clip = clips["fall-01-f0091-fall"]
+    assert len(clip.images["full_body"]) == len(clip.frame_labels) == 59
+
+
 def test_windows_of_other_datasets_are_upright(tmp_path, run_command, monkeypatch):
     (tmp_path / "own").mkdir()
     pose = recording_files.walk("kinect_v2_25", frames=70)[:, np.newaxis]
