@@ -241,8 +241,7 @@ class URFD(base.VideoSource):
                     name = f"{clip.dataset}.{clip.info.id}"
                     self._others[name] = location
                     length = max(round(self.window * clip.fps), 1)
-                    # Half of each is new: those of the sequences are nearer together, as falls are few.
-                    for first, held in windows.windows(range(clip.num_frames), length, max(length // 2, 1)):
+                    for first, held in windows.windows(range(clip.num_frames), length, length):
                         yield self._window(name, first, len(held), UPRIGHT)
 
     def frame_labels(self, sequence: str) -> list[int]:
