@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from recipes.config import Recipe
     from recipes.run_directory import RunDirectory
     from recipes.trainers.base import Trainer
+    from recipes.trainers.callbacks import MakesCallback
     from tfrecords.reading.pipeline import Inputs, Records
 
 # Keys that a resumed training may change: they affect how it goes on, not the epochs before.
@@ -64,8 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     data = arguments.data or pathlib.Path("data") / recipe.data.dataset
     output = arguments.output or pathlib.Path("runs") / recipe.name
+    from recipes.trainers import callbacks
+
+    found = [callbacks.find(name) for name in arguments.callback]
     try:
-        train(recipe, data=data, output=output, resume=arguments.resume)
+        train(recipe, data=data, output=output, resume=arguments.resume, callbacks=found)
     except KeyboardInterrupt:
         print(f"error: interrupted; {output} keeps the epochs that had ended, continue with --resume", file=sys.stderr)
         return command_line.INTERRUPTED
@@ -85,12 +89,26 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument(
         "--resume", action="store_true", help="continue the training in the run directory, if there is one"
     )
+    parser.add_argument(
+        "--callback",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="log every epoch to mlflow, or call a Keras callback of yours: MODULE.CLASS; may be given several times",
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument("--print", action="store_true", help="print the resolved recipe and exit")
     return parser
 
 
-def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike, resume: bool = False) -> RunDirectory:
+def train(
+    recipe: Recipe,
+    *,
+    data: str | os.PathLike,
+    output: str | os.PathLike,
+    resume: bool = False,
+    callbacks: Sequence[MakesCallback] = (),
+) -> RunDirectory:
     """Trains a recipe into a run directory.
 
     Args:
@@ -98,6 +116,7 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
         data: Folder of the converted dataset.
         output: The run directory.
         resume: Go on with the training that is there, if any.
+        callbacks: What makes a Keras callback for each stage, see :mod:`recipes.trainers.callbacks`.
 
     Returns:
         The :class:`recipes.run_directory.RunDirectory`.
@@ -111,6 +130,8 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
 
     output = pathlib.Path(output)
     trainer = trainers.of(recipe)
+    if callbacks and recipe.is_estimator:
+        raise UserError(f"{recipe.model.name} is fitted without epochs, which callbacks are for: leave --callback out")
     strategy = distribution.strategy()
     records = pipeline.Records(data)
     _check(recipe, records)
@@ -122,7 +143,7 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
     with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
         if distribution.is_chief(strategy):
             _warn_of_few_validation_clips(recipe, records)
-        trainer.train(recipe, records, prepared, strategy, output)
+        trainer.train(recipe, records, prepared, strategy, output, callbacks)
     return run_directory.RunDirectory(output)
 
 

@@ -100,7 +100,7 @@ def test_an_installed_wheel_needs_no_clone(distributions, tmp_path):
         "--repetitions",
         1,
         "--frames",
-        8,
+        15,
         "--size",
         32,
     ]

@@ -14,6 +14,7 @@ EXTRAS = {
     "joblib": "fusion",
     "matplotlib": "train",
     "mediapipe": "poses",
+    "mlflow": "mlflow",
     "prometheus_client": "serving",
     "scipy": "video",
     "skimage": "fusion",
