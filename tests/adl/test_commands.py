@@ -1,6 +1,5 @@
 """The command ``adl``: its table, what it calls and how, and its completion."""
 
-import os
 import re
 import subprocess
 import sys
@@ -20,12 +19,21 @@ def test_help_lists_every_command_without_importing_them():
         "try: commands.script()\n"
         "finally: print('imported:', {'numpy', 'tensorflow', 'recipes', 'serving', 'tfrecords'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=os.fspath(REPOSITORY)
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     listed = re.findall(r"^  ([a-z-]+)  +\S", done.stdout.partition("commands (")[2], re.MULTILINE)
     assert listed == list(commands.COMMANDS)
     assert "imported: set()" in done.stdout
+
+
+def test_no_command_needs_what_its_parser_does_not():
+    """So that a command starts in a base installation, and names the extra in one line."""
+    program = (
+        "import sys; from adl import commands; from zoo.shared import command_line, extras\n"
+        "for name in commands.COMMANDS: command_line.parser_of(commands.function(name))\n"
+        "print({module for module in extras.EXTRAS if module in sys.modules} - {'grpc', 'grpc_health'})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

@@ -48,3 +48,17 @@ def test_extras_of_extras_exist(declared):
     assert nested
     for line in nested:
         assert set(line.partition("[")[2].rstrip("]").split(",")) <= set(declared)
+
+
+def test_a_lazy_module_is_imported_at_its_first_use(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    module = extras.lazy("colorsys")
+    assert not hasattr(module, "__wrapped__")  # asked by inspect
+    assert "colorsys" not in sys.modules
+    assert module.rgb_to_hsv(0, 0, 0) == (0, 0, 0)
+
+
+def test_a_lazy_module_that_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(extras.MissingPackageError, match=r"pip install 'keras-adl-zoo\[video\]'"):
+        extras.lazy("av").open("film.mp4")
