@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
+import zoo
 from tfrecords import datasets, protocols, storage
 from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
@@ -244,11 +245,11 @@ def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strat
 
     from recipes.trainers import distribution
 
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
+    versions: dict[str, str | None] = {"python": platform.python_version(), "keras-adl-zoo": zoo.__version__}
+    for package in ("tensorflow", "keras", "numpy", "scikit-learn"):
         try:
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from the source tree
+        except metadata.PackageNotFoundError:
             versions[package] = None
     return {
         "command": shlex.join(sys.argv),
