@@ -6,6 +6,7 @@
 #   make test-all every test: also processes killed and resumed, all recipes, full-size networks
 #   make lint     style, and the types of public names
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
+#   make dist     the wheel and the source distribution in dist/, checked
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test smoke test-slow test-all lint bench clean
+.PHONY: help setup demo test smoke test-slow test-all lint bench dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,6 +69,13 @@ RESULTS ?= runs/benchmarks
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses,bench]'
 	$(BIN)/python benchmarks/all.py --out $(RESULTS)
+
+# The wheel and the source distribution, as a package index shows them.
+dist: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo

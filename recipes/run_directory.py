@@ -10,6 +10,7 @@
         logs/<stage>/      TensorBoard
         stages/<stage>/    checkpoints until the next stage begins; the best model.keras once it has ended
         model.keras        the result: the best model of the last stage; written last
+        mlflow.json        the id of its run, of train.py --callback mlflow
         calibration.json   temperature and threshold, of evaluate.py --calibrate
         evaluation/<protocol>-<split>/
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
+import zoo
 from tfrecords import datasets, protocols, storage
 from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from recipes.config import Recipe
     from recipes.run_directory import RunDirectory
     from recipes.trainers.base import Trainer
+    from recipes.trainers.callbacks import MakesCallback
     from tfrecords.reading.pipeline import Inputs, Records
 
 # Keys that a resumed training may change: they affect how it goes on, not the epochs before.
@@ -64,8 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     data = arguments.data or pathlib.Path("data") / recipe.data.dataset
     output = arguments.output or pathlib.Path("runs") / recipe.name
+    from recipes.trainers import callbacks
+
+    found = [callbacks.find(name) for name in arguments.callback]
     try:
-        train(recipe, data=data, output=output, resume=arguments.resume)
+        train(recipe, data=data, output=output, resume=arguments.resume, callbacks=found)
     except KeyboardInterrupt:
         print(f"error: interrupted; {output} keeps the epochs that had ended, continue with --resume", file=sys.stderr)
         return command_line.INTERRUPTED
@@ -85,12 +90,26 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument(
         "--resume", action="store_true", help="continue the training in the run directory, if there is one"
     )
+    parser.add_argument(
+        "--callback",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="log every epoch to mlflow, or call a Keras callback of yours: MODULE.CLASS; may be given several times",
+    )
     parser.add_argument("--list", action="store_true", help="list the recipes and exit")
     parser.add_argument("--print", action="store_true", help="print the resolved recipe and exit")
     return parser
 
 
-def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike, resume: bool = False) -> RunDirectory:
+def train(
+    recipe: Recipe,
+    *,
+    data: str | os.PathLike,
+    output: str | os.PathLike,
+    resume: bool = False,
+    callbacks: Sequence[MakesCallback] = (),
+) -> RunDirectory:
     """Trains a recipe into a run directory.
 
     Args:
@@ -98,6 +117,7 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
         data: Folder of the converted dataset.
         output: The run directory.
         resume: Go on with the training that is there, if any.
+        callbacks: What makes a Keras callback for each stage, see :mod:`recipes.trainers.callbacks`.
 
     Returns:
         The :class:`recipes.run_directory.RunDirectory`.
@@ -111,6 +131,8 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
 
     output = pathlib.Path(output)
     trainer = trainers.of(recipe)
+    if callbacks and recipe.is_estimator:
+        raise UserError(f"{recipe.model.name} is fitted without epochs, which callbacks are for: leave --callback out")
     strategy = distribution.strategy()
     records = pipeline.Records(data)
     _check(recipe, records)
@@ -122,7 +144,7 @@ def train(recipe: Recipe, *, data: str | os.PathLike, output: str | os.PathLike,
     with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
         if distribution.is_chief(strategy):
             _warn_of_few_validation_clips(recipe, records)
-        trainer.train(recipe, records, prepared, strategy, output)
+        trainer.train(recipe, records, prepared, strategy, output, callbacks)
     return run_directory.RunDirectory(output)
 
 
@@ -223,11 +245,11 @@ def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strat
 
     from recipes.trainers import distribution
 
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in ("keras-adl-zoo", "tensorflow", "keras", "numpy", "scikit-learn"):
+    versions: dict[str, str | None] = {"python": platform.python_version(), "keras-adl-zoo": zoo.__version__}
+    for package in ("tensorflow", "keras", "numpy", "scikit-learn"):
         try:
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from the source tree
+        except metadata.PackageNotFoundError:
             versions[package] = None
     return {
         "command": shlex.join(sys.argv),

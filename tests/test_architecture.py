@@ -15,6 +15,7 @@ ALLOWED = {
     "tfrecords": ("tfrecords", "zoo.shared", "zoo.skeletons"),
     "recipes": ("recipes", "tfrecords", "zoo"),
     "serving": ("serving", "tfrecords", "zoo"),
+    "adl": ("adl", "recipes", "serving", "tfrecords", "zoo"),
 }
 # Room -> modules of its own package that it must not import: those that build upon it.
 BELOW = {

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from tfrecords import datasets, manifest, protocols, storage
-from tfrecords.converting import beam, plausibility, preview, writer
+from tfrecords.converting import beam, plausibility, writer
 from tfrecords.datasets import base
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
@@ -84,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(arguments, "preview", None):
         source = datasets.get(arguments.dataset).from_arguments(arguments)
         assert isinstance(source, base.VideoSource)  # no other has the option
+        from tfrecords.converting import preview  # OpenCV, needed for pictures alone
+
         clips, frames = preview.contact_sheet(source, arguments.preview, arguments.clip)
         print(f"{clips} clips, {frames} frames each: {arguments.preview}")
         return 0

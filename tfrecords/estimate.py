@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tfrecords import schema, storage
-from tfrecords.converting import persons, pose_files, preview, state, video, workers, writer
+from tfrecords.converting import persons, pose_files, state, video, workers, writer
 from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     arguments = _parser().parse_args(argv)
+    from tfrecords.converting import preview  # OpenCV: the help needs none
+
     settings = estimation_arguments.settings(arguments, layout=arguments.layout or "", persons=arguments.persons)
     if arguments.preview:
         preview.check(arguments.preview)  # before hours of estimation

@@ -136,8 +136,8 @@ def _tensorflow():
         import tensorflow_io  # noqa: F401 (registers them)
     except ImportError:
         raise UserError(
-            f"{_S3} needs tensorflow-io, which has no build for this Python's TensorFlow: use Python 3.9 to 3.11 "
-            "(pip install tensorflow-io), or copy the folder to this machine"
+            f"{_S3} needs tensorflow-io, which later Pythons lack: use Python 3.9 to 3.11 and pip "
+            "install 'keras-adl-zoo[s3]', or copy the folder to this machine"
         ) from None
     import tensorflow as tf
 

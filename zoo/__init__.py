@@ -8,7 +8,8 @@
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
 * :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
-TensorFlow is imported when a model is first used; imported before the zoo, its ``load_model`` knows the zoo's models.
+``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used; imported before
+the zoo, its ``load_model`` knows the zoo's models.
 """
 
 import os
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 if "tensorflow" in sys.modules:
     import zoo.built_model  # noqa: F401  tf.keras.models.load_model knows the class from here on
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ZooError",
+    "__version__",
     "attention_maps",
     "build",
     "describe",

@@ -10,7 +10,7 @@
 ('pose_lstm', 5)
 """
 
-from recipes.config.reading import CONFIGS, differences, from_dict, load, names
+from recipes.config.reading import CONFIGS, differences, flat, from_dict, load, names
 from recipes.config.rules import unknown
 from recipes.config.sections import (
     LAMB,
@@ -55,6 +55,7 @@ __all__ = [
     "Step",
     "WeightAverage",
     "differences",
+    "flat",
     "from_dict",
     "is_path",
     "load",

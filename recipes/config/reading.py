@@ -85,6 +85,18 @@ def from_dict(values: Any, where: str = "recipe") -> Recipe:
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """Dotted keys in which two recipes differ, stages by their names."""
+    missing = object()
+    before, after = flat(old), flat(new)
+    return [key for key in {**before, **after} if before.get(key, missing) != after.get(key, missing)]
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Dotted key -> value of a recipe, stages by their names.
+
+    Example:
+        >>> flat(load("pose_lstm_nucla"))["stages.pose.optimizer.name"]
+        'adam'
+    """
 
     def leaves(value: Any, path: str) -> dict[str, Any]:
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -93,9 +105,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
             return {k: v for key, item in value.items() for k, v in leaves(item, f"{path}.{key}").items()}
         return {path[1:]: value}
 
-    missing = object()
-    before, after = leaves(old.to_dict(), ""), leaves(new.to_dict(), "")
-    return [key for key in {**before, **after} if before.get(key, missing) != after.get(key, missing)]
+    return leaves(recipe.to_dict(), "")
 
 
 def _find(recipe: str | pathlib.Path) -> tuple[pathlib.Path, str | None]:

@@ -4,6 +4,7 @@
 * :mod:`~recipes.trainers.keras`: stages of Keras models: ``fit``, validation, resuming, scores.
 * :mod:`~recipes.trainers.models`, :mod:`~recipes.trainers.history`, :mod:`~recipes.trainers.checkpoints`: a stage's
   model; best epoch, schedule and early stop from the history of epochs; checkpoints.
+* :mod:`~recipes.trainers.callbacks`: further callbacks; :mod:`~recipes.trainers.mlflow` is one.
 * :mod:`~recipes.trainers.frozen`: stored features of a stage's frozen layers.
 * :mod:`~recipes.trainers.optimisation`: optimizers, losses, memory, averages of weights.
 * :mod:`~recipes.trainers.distribution`: devices and machines.

@@ -9,7 +9,7 @@ A new trainer is a subclass of :class:`Trainer` in a module of its own, and one 
     prepared = trainer.prepare(recipe, records, strategy)        # models and inputs; mistakes show before hours
     with ...:                                                    # the run directory is made or checked, and locked
         trainer.change(recipe, keys, run)                        # if an earlier call had other values of these keys
-        trainer.train(recipe, records, prepared, strategy, run)  # goes on where an earlier call was stopped
+        trainer.train(recipe, records, prepared, strategy, run, callbacks)  # goes on where an earlier call was stopped
 
 and ``evaluate.py``, for a run directory::
 
@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 from recipes.config import Recipe
 from recipes.reports.scoring import Metrics
 from recipes.run_directory import RunDirectory
+from recipes.trainers.callbacks import MakesCallback
 from tfrecords.reading.pipeline import Inputs, Records
 
 
@@ -84,8 +85,18 @@ class Trainer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def train(self, recipe: Recipe, records: Records, prepared: Prepared, strategy: Any, run: pathlib.Path) -> None:
+    def train(
+        self,
+        recipe: Recipe,
+        records: Records,
+        prepared: Prepared,
+        strategy: Any,
+        run: pathlib.Path,
+        callbacks: Sequence[MakesCallback] = (),
+    ) -> None:
         """Trains into a run directory, which is locked; goes on where an earlier call was stopped.
+
+        ``callbacks`` are for trainers with epochs; ``train.py`` refuses them for others.
 
         Raises:
             UserError: The recipe does not fit the data, or a file cannot be read or written.

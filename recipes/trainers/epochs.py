@@ -110,6 +110,8 @@ class Epochs(tf.keras.callbacks.Callback):
             "clips_per_second": round(self.clips / seconds, 1),
         }
         self.history.append(row)
+        if logs is not None:  # for the callbacks after this one, as Keras itself does with validation
+            logs.update({name: value for name, value in row.items() if name != "epoch"})
         keep = history.epochs_to_keep(self.history, self.stage.monitor)
         average = {"average": self.average} if self.average else {}
         self.checkpoints.save(self.history, keep, model=self.whole_model, optimizer=self.model.optimizer, **average)

@@ -30,6 +30,7 @@ from recipes.reports import tables as report
 from recipes.run_directory import RunDirectory
 from recipes.trainers import distribution
 from recipes.trainers.base import Prepared, Scored, Trainer
+from recipes.trainers.callbacks import MakesCallback
 from tfrecords import schema
 from tfrecords.converting import crops
 from tfrecords.reading import pipeline, poses, random_access
@@ -92,9 +93,15 @@ class FusionTrainer(Trainer):
         return Prepared(read.inputs(records))
 
     def train(
-        self, recipe: Recipe, records: Records, prepared: Prepared, strategy: Any, run: str | os.PathLike
+        self,
+        recipe: Recipe,
+        records: Records,
+        prepared: Prepared,
+        strategy: Any,
+        run: str | os.PathLike,
+        callbacks: Sequence[MakesCallback] = (),
     ) -> None:
-        """Trains, unless the run directory holds a trained estimator."""
+        """Trains, unless the run directory holds a trained estimator; there are no epochs for callbacks."""
         run = pathlib.Path(run)
         if (run / MODEL).is_file():
             print(f"{recipe.name}: finished before, not repeated", flush=True)

@@ -23,6 +23,7 @@ from recipes.reports import scoring
 from recipes.run_directory import RunDirectory
 from recipes.trainers import distribution, epochs, frozen, history, models, optimisation
 from recipes.trainers.base import Prepared, Scored, Trainer
+from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
 from zoo import built_model
@@ -75,6 +76,7 @@ class KerasTrainer(Trainer):
         prepared: Prepared,
         strategy: tf.distribute.Strategy,
         run: pathlib.Path,
+        callbacks: Sequence[MakesCallback] = (),
     ) -> None:
         """Trains all stages; the model of the last one is the run's."""
         is_chief = distribution.is_chief(strategy)
@@ -91,7 +93,14 @@ class KerasTrainer(Trainer):
             model, inputs = prepared.models.pop(stage.name)
             _initialise(model, stage, run, strategy)
             best = train_stage(
-                stage, recipe=recipe, model=model, inputs=inputs, records=records, strategy=strategy, run=run
+                stage,
+                recipe=recipe,
+                model=model,
+                inputs=inputs,
+                records=records,
+                strategy=strategy,
+                run=run,
+                callbacks=callbacks,
             )
             if is_chief:
                 save_best(stage, best, trained=model, run=run)
@@ -250,6 +259,7 @@ def train_stage(
     records: pipeline.Records,
     strategy: tf.distribute.Strategy,
     run: pathlib.Path,
+    callbacks: Sequence[MakesCallback] = (),
 ) -> int:
     """Trains a stage from its newest checkpoint, or from the model's weights, to its end.
 
@@ -261,6 +271,7 @@ def train_stage(
         records: The converted dataset.
         strategy: A ``tf.distribute.Strategy``.
         run: Path of the run directory.
+        callbacks: Further ones, of :mod:`recipes.trainers.callbacks`; only the first of several machines calls them.
 
     Returns:
         Number of the best epoch on validation; its weights are in the stage's checkpoints. 0 without epochs.
@@ -288,6 +299,9 @@ def train_stage(
         compile_model(trained, stage, recipe, records, model)
         if rows:
             checkpoints.read(len(rows), model=model, optimizer=trained.optimizer, **average)
+    further = []
+    if distribution.is_chief(strategy) and not history.has_ended(stage, rows):
+        further = [make(run=run, recipe=recipe, stage=stage.name) for make in callbacks]
     steps = records.steps(protocol, recipe.data.train_on, batch, inputs=inputs)
     clips = records.count(protocol, recipe.data.train_on)
     without = clips - records.count(protocol, recipe.data.train_on, inputs)
@@ -322,7 +336,7 @@ def train_stage(
                     initial_epoch=len(rows),
                     epochs=stage.epochs,
                     steps_per_epoch=steps,
-                    callbacks=[callback],
+                    callbacks=[callback, *further],
                     shuffle=False,  # the data come shuffled
                     verbose=0,
                 )

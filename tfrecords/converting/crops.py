@@ -13,12 +13,18 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-from scipy import ndimage
 
 from zoo import skeletons
+from zoo.shared import extras
+
+if TYPE_CHECKING:
+    import cv2
+    from scipy import ndimage
+else:
+    cv2, ndimage = extras.lazy("cv2"), extras.lazy("scipy.ndimage")
 
 MARGIN = 0.15  # added on each side, as a fraction of the longer side: joints lie inside the body, boxes around it
 JPEG_QUALITY = 90
@@ -404,9 +410,9 @@ def scaled(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _decode(data, name, flags=cv2.IMREAD_COLOR):
+def _decode(data, name, flags=None):
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if flags is None else flags)
     except cv2.error:  # a damaged header that promises more pixels than OpenCV decodes
         image = None
     if image is None:

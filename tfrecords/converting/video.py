@@ -14,15 +14,18 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
-import cv2
 import numpy as np
-from av.stream import Disposition
-from av.video.reformatter import ColorRange, Colorspace
 
 from tfrecords.converting import crops
+from zoo.shared import extras
+
+if TYPE_CHECKING:
+    import av
+    import cv2
+else:
+    av, cv2 = extras.lazy("av"), extras.lazy("cv2")
 
 # Of the files in a folder that are taken for videos; one that is named itself may be called anything.
 SUFFIXES = (
@@ -73,10 +76,6 @@ class Orientation:
 
 
 UPRIGHT = Orientation()
-
-
-# A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
-_OPENING = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 class Video:
@@ -131,11 +130,13 @@ class Video:
 
     def _open(self):
         # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
-        return av.open(f"file:{self.path}", **_OPENING)
+        # A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
+        options = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+        return av.open(f"file:{self.path}", **options)
 
     def _stream(self, container):
         """The stream of moving pictures: the cover of a piece of music is none."""
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
             raise ValueError(f"{self.path.name}: has no moving picture")
         return streams[0]
@@ -270,13 +271,13 @@ class Frame:
     @property
     def _is_usual(self):
         """Whether it is shown as it is stored, in three planes, of the colours that OpenCV takes them to be."""
-        frame = self._frame
+        frame, ranges, spaces = self._frame, av.video.reformatter.ColorRange, av.video.reformatter.Colorspace
         return (
             self._orientation.is_upright
             and self._stored == self._shown
             and frame.format.name == "yuv420p"
-            and frame.color_range in (ColorRange.UNSPECIFIED, ColorRange.MPEG)
-            and frame.colorspace in (Colorspace.DEFAULT, Colorspace.ITU601, Colorspace.SMPTE170M, _UNSPECIFIED)
+            and frame.color_range in (ranges.UNSPECIFIED, ranges.MPEG)
+            and frame.colorspace in (spaces.DEFAULT, spaces.ITU601, spaces.SMPTE170M, _UNSPECIFIED)
         )
 
     def _even_part(self, rows, columns):

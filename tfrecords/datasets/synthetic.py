@@ -22,9 +22,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from tfrecords import schema
@@ -37,7 +36,13 @@ from tfrecords.synthadl.performance import Activity, perform, twins
 from tfrecords.synthadl.randomness import generator
 from tfrecords.synthadl.skeleton import LAYOUT
 from zoo import skeletons
+from zoo.shared import extras
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = extras.lazy("cv2")
 
 # Twins are neighbours: 1 and 2, 3 and 4, ...
 ACTIVITIES = (

@@ -16,7 +16,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize
 
 from tfrecords.estimation.estimator import Person
 from zoo import skeletons
@@ -163,6 +162,8 @@ def _assignment(followed, persons, seconds):
         return []
     costs = np.array([[_cost(one, person, seconds) for person in persons] for one in followed])
     reachable = np.isfinite(costs)
+    from scipy import optimize
+
     rows, columns = optimize.linear_sum_assignment(np.where(reachable, costs, 1e3))
     return [(row, column) for row, column in zip(rows, columns) if reachable[row, column]]
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from tfrecords.synthadl.cameras import FOCAL_LENGTH, FRAME_SIZE, Camera
 from tfrecords.synthadl.geometry import unit
 from tfrecords.synthadl.parts import Part, body_parts, object_parts
 from tfrecords.synthadl.room import BOX_FACES
+from zoo.shared import extras
 
 if TYPE_CHECKING:
+    import cv2
+
     from tfrecords.synthadl.performance import Performance
+else:
+    cv2 = extras.lazy("cv2")
 
 _SHIFT = 3  # fractional bits of the coordinates given to OpenCV
 _CIRCLE = np.stack([np.cos(np.arange(12) * np.pi / 6), np.sin(np.arange(12) * np.pi / 6)], axis=-1)

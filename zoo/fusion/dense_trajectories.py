@@ -14,11 +14,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from zoo.checks import ZooError, check_minimum
+from zoo.shared import extras
+
+if TYPE_CHECKING:
+    import cv2
+else:
+    cv2 = extras.lazy("cv2")
 
 PATCH = 32  # side N of the square around a point, pixels of its scale (IJCV13 section 3.3)
 CELLS, TIME_CELLS = 2, 3  # cells n_sigma along a side of the patch, n_tau along the track

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from zoo.shared import extras
 from zoo.shared.errors import UserError
 
 BUG = 1  # exit status of an error that leaves a traceback: Python's own
@@ -32,6 +33,20 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if said else super()._get_help_string(action)
 
 
+_called_as: str | None = None
+
+
+@contextlib.contextmanager
+def called_as(name: str) -> Iterator[None]:
+    """In the block, parsers call their command by this name, such as ``adl train``, instead of their own."""
+    global _called_as
+    outer, _called_as = _called_as, name
+    try:
+        yield
+    finally:
+        _called_as = outer
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse`` parser whose errors are one line that names the nearest valid option."""
 
@@ -39,7 +54,17 @@ class ArgumentParser(argparse.ArgumentParser):
         # Abbreviated options would change their meaning when an option is added.
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("formatter_class", _HelpFormatter)
+        # The parser of a sub-command has a name already, which begins with its parent's.
+        if _called_as and not (kwargs.get("prog") or "").startswith(f"{_called_as} "):
+            kwargs["prog"] = _called_as
         super().__init__(*args, **kwargs)
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; in :func:`parser_of` note the parser instead."""
+        if _noted is None:
+            super().print_help(file)
+        else:
+            _noted.append(self)
 
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with status 2."""
@@ -57,6 +82,22 @@ class ArgumentParser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 for command in action.choices.values():
                     yield from command._options()
+
+
+_noted: list[ArgumentParser] | None = None
+
+
+def parser_of(main: Callable[[Sequence[str]], int | None]) -> ArgumentParser:
+    """The parser of a command, which only its function ``main`` knows: that which would print its help."""
+    global _noted
+    noted: list[ArgumentParser] = []
+    _noted = noted
+    try:
+        with contextlib.suppress(SystemExit):
+            main(["--help"])
+    finally:
+        _noted = None
+    return noted[0]
 
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
@@ -114,6 +155,10 @@ def _run(main, argv):
         return main(argv) or 0
     except UserError as error:
         return _fail(USER_ERROR, str(error))
+    except ModuleNotFoundError as error:
+        if not (advice := extras.advice(error)):
+            raise
+        return _fail(USER_ERROR, advice)
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, "interrupted; what was complete is kept, run the same command to go on")
     except BrokenPipeError:  # the reader of our output (head, less) has gone

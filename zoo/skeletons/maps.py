@@ -21,10 +21,12 @@ Example:
 from __future__ import annotations
 
 import functools
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from zoo.skeletons import layouts
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # A target's joint: the weights and joints whose sum it is. Joints that are missing here are those of the same name.
 # "side_" stands for left_ and right_, each with "other_" for the other side; "hips" for the mean of both, and so on.
@@ -170,6 +172,8 @@ def map_joints(values: np.ndarray, source: str, target: str) -> np.ndarray:
     Raises:
         ValueError: There is no map between the two; the message lists those that there are.
     """
+    import numpy as np
+
     values = _checked(values, -2, source)
     if source == target:
         return values
@@ -194,6 +198,8 @@ def map_weights(source: str, target: str) -> np.ndarray:
         >>> map_weights("nite_15", "lcrnet_13").shape
         (13, 15)
     """
+    import numpy as np
+
     return map_joints(np.eye(layouts.get(source).num_joints, dtype=np.float32), source, target)
 
 
@@ -211,6 +217,8 @@ def map_confidence(confidence: np.ndarray, source: str, target: str) -> np.ndarr
     Raises:
         ValueError: As :func:`map_joints`.
     """
+    import numpy as np
+
     confidence = _checked(confidence, -1, source)
     if source == target:
         return confidence
@@ -219,6 +227,8 @@ def map_confidence(confidence: np.ndarray, source: str, target: str) -> np.ndarr
 
 
 def _checked(values, axis, source):
+    import numpy as np  # in functions, not at the top: NumPy takes longer to import than the zoo
+
     values, joints = np.asarray(values), layouts.get(source).num_joints
     if values.ndim < -axis or values.shape[axis] != joints:
         raise ValueError(f"an array of shape {values.shape} has not the {joints} joints of layout {source}")

@@ -1,0 +1,60 @@
+"""Further callbacks of a training: trackers of experiments, and code of your own (``train.py --callback NAME``).
+
+``train.py`` calls what was named at the beginning of each stage, with keywords, and gives ``fit`` what it returns::
+
+    class Notify(tf.keras.callbacks.Callback):
+        def __init__(self, *, run, recipe, stage):      # RUN, a recipes.config.Recipe, name of the stage
+            super().__init__()
+
+        def on_epoch_end(self, epoch, logs=None):       # the row of history.csv: loss, val_accuracy, ...
+            print(logs["val_accuracy"])
+
+It comes after the trainer's own callback: at the end of an epoch the checkpoint is there. The first epoch is 0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MakesCallback = Callable[..., "tf.keras.callbacks.Callback"]
+"""A class or function that makes the callback of a stage of its keywords ``run``, ``recipe`` and ``stage``."""
+
+NAMED = {"mlflow": "recipes.trainers.mlflow.Mlflow"}
+"""Callbacks of the project: name -> class."""
+
+
+def find(name: str) -> MakesCallback:
+    """What makes the callbacks of a name.
+
+    Args:
+        name: One of :data:`NAMED`, or the dotted path of a class or function in a module that can be imported, such as
+            ``my_callbacks.Notify``; the current folder is searched too.
+
+    Raises:
+        UserError: There is no such module, or nothing of that name in it.
+    """
+    module, _, attribute = NAMED.get(name, name).rpartition(".")
+    if not module:
+        raise UserError(f"--callback {name}: expected {', '.join(NAMED)} or a dotted path such as my_callbacks.Notify")
+    if os.getcwd() not in sys.path:  # an installed command has its own folder there
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks another
+        folder = pathlib.Path.cwd()
+        raise UserError(f"--callback {name}: no module {error.name} in {folder} or on Python's path") from None
+    if not callable(found):
+        raise UserError(f"--callback {name}: {module} has no class or function {attribute}")
+    return found

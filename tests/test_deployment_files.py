@@ -1,0 +1,40 @@
+"""The public workflow runs what .ci/run runs, and the Dockerfiles name what the project has."""
+
+import json
+import re
+
+import yaml
+
+from serving.deploy import tf_serving
+from tests.conftest import REPOSITORY
+from tests.test_packaging import PACKAGES
+
+
+def test_the_workflow_runs_the_same_targets():
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())
+    by_version = {each["python"]: each["targets"] for each in workflow["jobs"]["test"]["strategy"]["matrix"]["include"]}
+    script = (REPOSITORY / ".ci/run").read_text()
+    (first,) = re.findall(r'^check "\$first_row" (.*)$', script, re.MULTILINE)
+    (second,) = re.findall(r'check "\$second_row" (.*)$', script, re.MULTILINE)
+    (versions,) = re.findall(r"^for version in (.*); do$", script, re.MULTILINE)
+    assert by_version == {**dict.fromkeys(versions.split(), "smoke"), "3.11": first, "3.13": second}
+
+
+def test_the_image_of_training_is_built_of_all_packages():
+    ignored = (REPOSITORY / "docker/training.Dockerfile.dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in ignored if line.startswith("!")}
+    assert set(PACKAGES) <= kept
+    assert all((REPOSITORY / name).exists() for name in kept)
+
+
+def test_the_image_of_serving_starts_as_the_compose_file_does():
+    text = (REPOSITORY / "docker/serving.Dockerfile").read_text()
+    instructions = dict(re.findall(r"^([A-Z]+) (.*)$", text.replace("\\\n", ""), re.MULTILINE))
+    assert instructions["FROM"] == tf_serving.IMAGE
+    assert json.loads(instructions["CMD"]) == tf_serving.flags([], tls=False)
+    ((folder, files),) = tf_serving.mounted_files(tls=False).items()
+    assert re.search(r"^COPY (.*) (\S+)/$", text, re.MULTILINE).groups() == (
+        " ".join(f"deploy/{name}" for name in files),
+        folder,
+    )
+    assert f"COPY models {tf_serving.MODELS}\n" in text

@@ -1,0 +1,86 @@
+"""Packages that one part of the project needs and the base installation lacks: which extra brings them."""
+
+from __future__ import annotations
+
+import importlib
+import types
+from typing import Any
+
+from zoo.shared.errors import UserError
+
+PROJECT = "keras-adl-zoo"
+"""What pip calls it."""
+EXTRAS = {
+    "av": "video",
+    "cv2": "video",
+    "flatbuffers": "poses",
+    "grpc": "serving",
+    "grpc_health": "serving",
+    "h11": "serving",
+    "huggingface_hub": "hub",
+    "joblib": "fusion",
+    "matplotlib": "train",
+    "mediapipe": "poses",
+    "mlflow": "mlflow",
+    "paho": "mqtt",
+    "prometheus_client": "serving",
+    "scipy": "video",
+    "skimage": "fusion",
+    "sklearn": "train",
+    "starlette": "serving",
+    "tensorboard": "train",
+    "tensorflow_addons": "train",
+    "tensorflow_serving": "serving",
+    "uvicorn": "serving",
+}
+"""Module -> the extra of setup.cfg that brings it; where several do, the smallest."""
+
+
+class MissingPackageError(UserError, ModuleNotFoundError):
+    """A package is not installed; the message names the extra that has it."""
+
+
+class _Lazy(types.ModuleType):
+    """Stands for a module, which is imported when something of it is first used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__version__":  # asked by who looks at any object, such as inspect
+            raise AttributeError(name)
+        try:
+            module = importlib.import_module(self.__name__)
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(advice(error) or str(error), name=error.name) from None
+        value = getattr(module, name)
+        setattr(self, name, value)
+        return value
+
+
+def lazy(module: str) -> Any:
+    """A module of an extra that is imported when something of it is first used: not all who import ours need it.
+
+    Args:
+        module: Name of the module.
+
+    Raises:
+        MissingPackageError: At the first use: it is not installed.
+
+    Example:
+        >>> cv2 = lazy("cv2")
+        >>> cv2.INTER_AREA
+        3
+    """
+    return _Lazy(module)
+
+
+def advice(error: ModuleNotFoundError) -> str:
+    """What to do about a module that is not there; nothing if no extra has it.
+
+    Example:
+        >>> advice(ModuleNotFoundError(name="av"))
+        "the package av is not installed, which the extra video has: pip install 'keras-adl-zoo[video]'"
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return ""
+    extra = EXTRAS[module]
+    return f"the package {module} is not installed, which the extra {extra} has: pip install '{PROJECT}[{extra}]'"
