@@ -326,9 +326,10 @@ class Delivery:
                 self._to.deliver(event)
             except _Refused as reason:
                 messages.warn(f"{self._to.name} refuses the event {event['id']} ({reason}): it is left out")
-            except _Failed as reason:
+            except Exception as reason:  # _Failed, or of a library: the thread goes on
                 if not away:
-                    messages.warn(f"{self._to.name}: an event is not delivered ({reason}); it is kept and tried again")
+                    text = messages.one_line(reason) or type(reason).__name__
+                    messages.warn(f"{self._to.name}: an event is not delivered ({text}); it is kept and tried again")
                 away = True
                 if self._stopping.wait(pauses.next()):
                     return
