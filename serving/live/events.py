@@ -47,8 +47,8 @@ def make(match: Match, camera: str, epoch: Callable[[float], float]) -> Event:
 
     Returns:
         A dictionary of JSON values: ``id`` (of this event alone), ``time`` (of the newest frame, seconds since the
-        epoch), ``rule``, ``label``, ``probability``, ``person`` (number), ``camera``, ``start`` (since when the rule
-        holds) and ``duration`` (seconds until ``time``).
+        epoch), ``rule``, ``label``, ``probability``, ``person`` (number; -1: the whole frame), ``camera``, ``start``
+        (since when the rule holds) and ``duration`` (seconds until ``time``).
     """
     answer = match.answer
     return {
@@ -362,7 +362,7 @@ class Outputs:
             return
         root = pathlib.Path(folder) if folder else cache.folder("live") / f"{_slug(camera)}-{_digest(camera)}"
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people do at home is their own affair
             busy = f"{root}: another process keeps its events there: give another folder with --spool"
             self._stack.enter_context(files.locked(root / ".lock", busy))
             for text in dict.fromkeys(texts):
