@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
 import os
 import pathlib
@@ -48,14 +49,11 @@ class Writer:
         self._waiting: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
-        self.left_out = 0
 
     def put(self, seconds: float, picture: np.ndarray) -> None:
         """Takes the next picture ``[H, W, 3]`` uint8 RGB, and when it was taken; it does not wait for the disk."""
-        try:
+        with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((seconds, picture))
-        except queue.Full:
-            self.left_out += 1
 
     def stop(self) -> None:
         """Writes what waits and ends the file."""
@@ -72,7 +70,7 @@ class Writer:
                 try:
                     self._write(partial, first)
                     ended = True
-                except (OSError, av.error.FFmpegError) as error:  # what is written can be read, and stays
+                except (OSError, ValueError, av.error.FFmpegError) as error:  # what is written can be read, and stays
                     self._failed(error)
         except OSError as error:
             self._failed(error)
