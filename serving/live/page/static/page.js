@@ -126,7 +126,7 @@ function drawAttention(state) {
     const rows = person.attention.grid.length;
     const side = [(scale * (x1 - x0)) / rows, (scale * (y1 - y0)) / rows];
     person.attention.grid.forEach((row, i) => row.forEach((value, j) => {
-      context.fillStyle = `rgba(255, 80, 0, ${0.55 * value})`;
+      context.fillStyle = `rgba(255, 80, 0, ${0.6 * value ** 2})`;
       context.fillRect(left + scale * x0 + j * side[0], top + scale * y0 + i * side[1], side[0], side[1]);
     }));
   }
