@@ -12,6 +12,7 @@ Reading, estimation and prediction are threads of their own, and none waits for 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -154,18 +155,16 @@ class _Running:
         source = sources.find(settings.source, settings.fps)
         self._camera = settings.name or source.name
         self._rules = rules.read(settings.rules) if settings.rules else []
-        self._model = models.load(settings)
-        try:
-            self._prepare(source)
-        except UserError:
-            self._model.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            self._model = stack.enter_context(models.load(settings))
+            self._prepare(source, stack)
+            self._closing = stack.pop_all()
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
             for work, name in ((self._follow, "poses"), (self._answer, "answers"), (self._watch, "status"))
         ]
 
-    def _prepare(self, source: sources.Source) -> None:
+    def _prepare(self, source: sources.Source, stack: contextlib.ExitStack) -> None:
         settings = self._settings
         if self._model.labels:
             rules.check_classes(self._rules, self._model.labels, settings.rules)
@@ -176,6 +175,7 @@ class _Running:
         self._fresh = max(FRESH, 3 * self._stride)
         estimation, model_persons, scene = models.needs(self._model, settings)
         self._people = People(estimation, window=window, model_persons=model_persons, classify_scene=scene)
+        stack.callback(self._people.close)
         self._model.predict([self._people.warm_up()])  # the first takes seconds
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
         self._answers = Answers(
@@ -212,8 +212,7 @@ class _Running:
         if self._writer is not None:
             self._writer.stop()
         self._outputs.stop()
-        self._people.close()
-        self._model.close()
+        self._closing.close()
         self._state.put_status("stopped")
         self.ended.set()
 

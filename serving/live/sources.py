@@ -122,13 +122,11 @@ class Feed:
         source: The :class:`Source`.
 
     Attributes:
-        dropped: Frames that nobody took before the next one came.
         error: Why a source that ends could not be read to its end.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.dropped = 0
         self.error: UserError | None = None
         self._changed = threading.Condition()
         self._newest: Frame | None = None
@@ -207,7 +205,6 @@ class Feed:
 
     def _put(self, picture: np.ndarray, seconds: float) -> None:
         with self._changed:
-            self.dropped += self._newest is not None
             self._newest = Frame(self._count, picture, seconds)
             self._count += 1
             self._last, self._reason = time.monotonic(), ""

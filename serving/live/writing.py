@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
 import os
 import pathlib
@@ -20,7 +21,10 @@ CODEC = "libx264"
 SUFFIXES = (".mp4", ".mkv", ".mov")
 WAITING = 8  # pictures that wait to be written at most; then the newest are left out
 _CLOCK = fractions.Fraction(1, 1000)  # seconds
-_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}  # readable although its end is missing
+# Readable although its end is missing: pieces of two seconds, which are not held back.
+_FLUSHED = {"flush_packets": "1"}
+_FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "2000000", **_FLUSHED}
+_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "g": "60"}
 
 
 def check(path: str) -> None:
@@ -45,14 +49,11 @@ class Writer:
         self._waiting: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
-        self.left_out = 0
 
     def put(self, seconds: float, picture: np.ndarray) -> None:
         """Takes the next picture ``[H, W, 3]`` uint8 RGB, and when it was taken; it does not wait for the disk."""
-        try:
+        with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((seconds, picture))
-        except queue.Full:
-            self.left_out += 1
 
     def stop(self) -> None:
         """Writes what waits and ends the file."""
@@ -82,11 +83,9 @@ class Writer:
     def _write(self, partial: os.PathLike, first: tuple[float, np.ndarray]) -> None:
         begin, picture = first
         height, width = (max(side // 2 * 2, 2) for side in picture.shape[:2])  # the codec wants even sides
-        options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else {}
+        options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else _FLUSHED
         with av.open(os.fspath(partial), "w", options=options) as container:
-            stream: Any = container.add_stream(
-                CODEC, rate=30, options={"preset": "veryfast", "crf": "23", "g": "60", "bf": "0"}
-            )
+            stream: Any = container.add_stream(CODEC, rate=30, options=_OPTIONS)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = _CLOCK
             last = -1
