@@ -1,4 +1,4 @@
-"""The model of a session: replaced by a newer version, or on a server that takes fewer windows than people are there."""
+"""The model of a session: replaced by a newer version, or on a server that takes few windows in a request."""
 
 import shutil
 

@@ -130,7 +130,7 @@ def test_the_page_in_a_browser(browser, page, tmp_path):
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, "#jobs li"), "its end")
     get("#stop").click()
     until(lambda: get("#nobody").text == "Nothing is watched.", "the end")
-    assert get("#frame").get_attribute("class") == "empty"
+    until(lambda: get("#frame").get_attribute("class") == "empty", "the picture's end")
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     # Without the server nothing passes for fresh.
     page.stop()
