@@ -47,8 +47,8 @@ def make(match: Match, camera: str, epoch: Callable[[float], float]) -> Event:
 
     Returns:
         A dictionary of JSON values: ``id`` (of this event alone), ``time`` (of the newest frame, seconds since the
-        epoch), ``rule``, ``label``, ``probability``, ``person`` (number), ``camera``, ``start`` (since when the rule
-        holds) and ``duration`` (seconds until ``time``).
+        epoch), ``rule``, ``label``, ``probability``, ``person`` (number; -1: the whole frame), ``camera``, ``start``
+        (since when the rule holds) and ``duration`` (seconds until ``time``).
     """
     answer = match.answer
     return {
@@ -326,9 +326,10 @@ class Delivery:
                 self._to.deliver(event)
             except _Refused as reason:
                 messages.warn(f"{self._to.name} refuses the event {event['id']} ({reason}): it is left out")
-            except _Failed as reason:
+            except Exception as reason:  # _Failed, or of a library: the thread goes on
                 if not away:
-                    messages.warn(f"{self._to.name}: an event is not delivered ({reason}); it is kept and tried again")
+                    text = messages.one_line(reason) or type(reason).__name__
+                    messages.warn(f"{self._to.name}: an event is not delivered ({text}); it is kept and tried again")
                 away = True
                 if self._stopping.wait(pauses.next()):
                     return
@@ -361,7 +362,7 @@ class Outputs:
             return
         root = pathlib.Path(folder) if folder else cache.folder("live") / f"{_slug(camera)}-{_digest(camera)}"
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people do at home is their own affair
             busy = f"{root}: another process keeps its events there: give another folder with --spool"
             self._stack.enter_context(files.locked(root / ".lock", busy))
             for text in dict.fromkeys(texts):

@@ -28,7 +28,7 @@ from zoo import skeletons
 
 LEAST_SEEN = 0.5  # fraction of a window in which its person is seen, at least
 MOST_PER_SECOND = 60  # poses kept of a person
-SCENE = 0  # number of the only "person" of a model that takes whole frames
+SCENE = -1  # in place of a person's number, for a model that takes whole frames
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ class People:
         self._tracks: dict[int, _Track] = {}
         self._newest = 0.0
         self._size: tuple[int, ...] = ()
-        self._first = 0  # numbers of tracks go on where the estimator is made anew
+        self._first = self._highest = 0  # numbers of persons go on where the estimator is made anew
         self._lock = threading.Lock()
         self.everyone: list[Person] = []
 
@@ -172,7 +172,7 @@ class People:
         self.close()
         self._live = self._estimation.live_estimator(FPS)
         with self._lock:
-            self._first = max(self._tracks, default=self._first) + 1
+            self._first = self._highest + 1
             self._tracks.clear()
 
     def _take(self, frame: Frame, poses: Poses) -> list[Shown]:
@@ -187,12 +187,14 @@ class People:
             xy, visible = poses.xy[0, index], confidence > 0
             one = Poses(*(value[:, index : index + 1] for value in (poses.xyz, poses.confidence, poses.xy)))
             track = self._first + number
+            self._highest = max(self._highest, track)
             box = _around(xy[visible], width, height)
             if self._live.seen[index] and not self._scene:
                 self._remember(track, frame, one)
             kept = self._tracks.get(track)
             shown.append(Shown(track, box, xy, visible, kept.crop if kept else None))
         if self._scene:
+            shown.append(Shown(SCENE, (0, 0, width - 1, height - 1), np.zeros((0, 2)), np.zeros(0, bool)))
             whole = {"full_body": clips.encode_jpeg(frame.picture)}
             with self._lock:
                 ring = self._tracks.setdefault(SCENE, _Track(self._window + 1, None)).ring

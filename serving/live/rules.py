@@ -17,11 +17,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from serving.live.answers import Answer
 from serving.live.state import UNKNOWN
-from zoo.shared import messages
+from zoo.shared import messages, yaml_text
 from zoo.shared.errors import UserError
 
 _SAME_PLACE = 0.3  # overlap of boxes from which on a new number counts as the person who set the rule off before
@@ -64,11 +62,11 @@ def read(path: str | os.PathLike) -> list[Rule]:
         UserError: It cannot be read, or a key or value is wrong; in one line that names it.
     """
     try:
-        values = yaml.load(pathlib.Path(path).read_text(encoding="utf-8"), _Loader)
+        values = yaml_text.parse(pathlib.Path(path).read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}), expected a YAML file of rules") from None
-    except (yaml.YAMLError, UnicodeDecodeError, _Repeated) as error:
-        raise UserError(f"{path}: is no YAML: {messages.one_line(error)}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no text in UTF-8, expected a YAML file of rules") from None
     if not isinstance(values, dict) or not values:
         raise UserError(
             f"{path}: expected rules by their names, such as `fall: {{classes: falling, probability: 0.7}}`"
@@ -83,21 +81,6 @@ def check_classes(rules: Sequence[Rule], classes: Sequence[str], path: str) -> N
         for name in rule.classes:
             if name not in valid:
                 raise UserError(f"{path}: {rule.name}.classes: no class {name!r}{messages.nearest(name, valid)}")
-
-
-class _Repeated(Exception):
-    """A key stands in a mapping twice."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: the first would be lost."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if repeated:
-            raise _Repeated(f"{repeated[0]!r} stands twice")
-        return super().construct_mapping(node, deep)
 
 
 def _rule(name: Any, value: Any, where: str) -> Rule:

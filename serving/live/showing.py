@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from serving.live.people import Shown
+from serving.live.people import SCENE, Shown
 from serving.live.state import UNKNOWN, PersonState
 from tfrecords.converting import crops, drawing
 from tfrecords.estimation.estimator import Person
@@ -139,7 +139,8 @@ def caption(state: PersonState) -> str:
         >>> caption(PersonState(3, "drink", 0.91, (("drink", 0.91),), 5.0, (0, 0, 9, 9), age=1.24))
         '3 drink 91 % 1.2 s'
     """
+    number = "" if state.track == SCENE else f"{state.track} "
     if not state.label:
-        return f"{state.track} ?" if not state.answered else f"{state.track} ? {state.age:.0f} s"
+        return f"{number}?" if not state.answered else f"{number}? {state.age:.0f} s"
     probability = "" if state.label == UNKNOWN else f" {state.probability:.0%}".replace("%", " %")
-    return f"{state.track} {state.label}{probability} {state.age:.1f} s"
+    return f"{number}{state.label}{probability} {state.age:.1f} s"

@@ -31,7 +31,8 @@ class PersonState:
     """A person in a picture, with what the model last answered.
 
     Attributes:
-        track: The person's number; a person who comes back after more than a second has another.
+        track: The person's number; a person who comes back after more than a second has another. -1: the whole frame,
+            of a model that takes such and no poses.
         label: The class; :data:`UNKNOWN` below the threshold; empty while there is no answer, or none that is recent
             enough to be shown.
         probability: Of the class, smoothed; 0 without a label.

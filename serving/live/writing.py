@@ -70,7 +70,7 @@ class Writer:
                 try:
                     self._write(partial, first)
                     ended = True
-                except (OSError, av.error.FFmpegError) as error:  # what is written can be read, and stays
+                except (OSError, ValueError, av.error.FFmpegError) as error:  # what is written can be read, and stays
                     self._failed(error)
         except OSError as error:
             self._failed(error)

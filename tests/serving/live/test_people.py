@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.client.estimation import Estimation
-from serving.live.people import People
+from serving.live.people import SCENE, People
 from serving.live.sources import Frame
 from tests.serving.fake_poses import HEIGHT, WIDTH, BarPoses, bar_video
 from tfrecords.estimation import estimator
@@ -115,8 +115,11 @@ def test_frames_of_another_size_begin_anew():
 def test_a_model_of_whole_frames_has_one_window_of_them():
     estimation = Estimation(poses=False, parts=(), takes_video=True, settings=Settings(persons=2))
     people = People(estimation, window=1.0, classify_scene=True)
-    add(people, [(None, None)] * 12, np.arange(12) / 10)
+    shown = add(people, [(None, 60)] * 12, np.arange(12) / 10)
+    assert [one.track for one in shown] == [0, SCENE]
+    assert shown[1].box == (0, 0, 2 * WIDTH - 1, HEIGHT - 1)
     (window,) = people.windows(since=0.0)
+    assert window.track == SCENE
     assert window.poses is None
     assert len(window.pictures["full_body"]) == 30
     blank = people.warm_up()

@@ -32,8 +32,8 @@ def test_read(tmp_path):
     [
         ("", "expected rules by their names"),
         ("- fall", "expected rules by their names"),
-        ("fall: [", "is no YAML"),
-        ("fall: {classes: a}\nfall: {classes: b}", "'fall' stands twice"),
+        ("fall: [", "not valid YAML"),
+        ("fall: {classes: a}\nfall: {classes: b}", "'fall' comes twice"),
         ("fall: 3", "fall is 3, expected keys"),
         ("fa/ll: {classes: a}", "fa/ll: expected a name of letters"),
         ("fall: {probability: 0.7}", "fall.classes is missing"),
