@@ -163,7 +163,7 @@ class _Served(Model):
     def _request(self, windows: Sequence[Window]) -> list[Prediction]:
         frames = [window.pictures for window in windows if window.pictures is not None] or None
         poses = [window.poses for window in windows if window.poses is not None] or None
-        return self._client.predict_batch(frames, poses, self.maps, pose_fps=FPS)
+        return self._client.predict_batch(frames, poses, outputs=self.maps, pose_fps=FPS)
 
     def close(self) -> None:
         self._client.close()

@@ -108,7 +108,7 @@ def test_the_page_in_a_browser(browser, page, tmp_path):
     assert "person 0" in get("#people").text
     assert get("#model").get_attribute("value") == "second"
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "#timeline rect"), "the time line")
-    until(lambda: get("#heard").get_attribute("textContent").startswith("Person 0: "), "what is read out")
+    until(lambda: get("#heard").get_attribute("textContent").startswith("person 0: "), "what is read out")
     for width in WIDTHS:
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -130,7 +130,7 @@ def test_the_page_in_a_browser(browser, page, tmp_path):
     until(lambda: not browser.find_elements(By.CSS_SELECTOR, "#jobs li"), "its end")
     get("#stop").click()
     until(lambda: get("#nobody").text == "Nothing is watched.", "the end")
-    assert get("#frame").get_attribute("class") == "empty"
+    until(lambda: get("#frame").get_attribute("class") == "empty", "the picture's end")
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     # Without the server nothing passes for fresh.
     page.stop()

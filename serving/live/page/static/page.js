@@ -36,6 +36,7 @@ const change = (path, body = {}, method = "POST") =>
   ask(path, { method, headers: { "X-ADL-Page": "1" }, body: method === "POST" ? JSON.stringify(body) : undefined });
 
 const percent = (value) => `${Math.round(100 * value)} %`;
+const who = (track) => (track < 0 ? "whole picture" : `person ${track}`); // some models see no persons
 const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString([], { hour12: false });
 const ago = (seconds) => (seconds < 10 ? `${seconds.toFixed(1)} s` : seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
 
@@ -77,7 +78,7 @@ function personItem(person) {
   const label = person.label || "no answer yet";
   name.append(make("strong", person.label && person.label !== "unknown" ? `${label} ${percent(person.probability)}` : label));
   const age = person.age === null ? "" : person.old ? `old: ${ago(person.age)} ago` : `${ago(person.age)} ago`;
-  name.append(make("span", `person ${person.track}${age && ", "}${age}`, "age"));
+  name.append(make("span", `${who(person.track)}${age && ", "}${age}`, "age"));
   const bars = make("ul", "", "bars");
   for (const [activity, probability] of person.top) {
     const row = make("li");
@@ -126,7 +127,7 @@ function drawAttention(state) {
     const rows = person.attention.grid.length;
     const side = [(scale * (x1 - x0)) / rows, (scale * (y1 - y0)) / rows];
     person.attention.grid.forEach((row, i) => row.forEach((value, j) => {
-      context.fillStyle = `rgba(255, 80, 0, ${0.55 * value})`;
+      context.fillStyle = `rgba(255, 80, 0, ${0.6 * value ** 2})`;
       context.fillRect(left + scale * x0 + j * side[0], top + scale * y0 + i * side[1], side[0], side[1]);
     }));
   }
@@ -139,7 +140,7 @@ function drawPeople(state) {
   $("people").replaceChildren(...persons.map(personItem));
   $("nobody").hidden = persons.length > 0;
   $("nobody").textContent = state.running ? "Nobody is seen." : "Nothing is watched.";
-  const text = persons.filter((p) => p.label && !p.old).map((p) => `Person ${p.track}: ${p.label}`).join(". ");
+  const text = persons.filter((p) => p.label && !p.old).map((p) => `${who(p.track)}: ${p.label}`).join(". ");
   if (text !== heard.text && Date.now() - heard.at > HEARD_MS) {
     Object.assign(heard, { text, at: Date.now() });
     $("heard").textContent = text;
@@ -271,7 +272,7 @@ function drawTimeline(now) {
       const left = x(one.start);
       const wide = Math.max(x(one.end ?? now) - left, 2);
       const bar = svg("rect", { x: left, y: lane * height + 20, width: wide, height: 14, rx: 2 });
-      bar.append(svg("title", {}, `${label}, person ${one.track}, ${clock(one.start)} to ${one.end === null ? "now" : clock(one.end)}`));
+      bar.append(svg("title", {}, `${label}, ${who(one.track)}, ${clock(one.start)} to ${one.end === null ? "now" : clock(one.end)}`));
       drawn.append(bar);
     }
   });
@@ -286,7 +287,7 @@ function drawList(shown) {
   const newest = shown.sort((a, b) => b.start - a.start).slice(0, LISTED);
   $("segments").replaceChildren(...newest.map((one) => {
     const row = make("tr");
-    for (const cell of [clock(one.start), one.end === null ? "now" : clock(one.end), one.track, one.label, percent(one.probability)]) row.append(make("td", cell));
+    for (const cell of [clock(one.start), one.end === null ? "now" : clock(one.end), one.track < 0 ? "all" : one.track, one.label, percent(one.probability)]) row.append(make("td", cell));
     return row;
   }));
   $("events-part").hidden = events.size === 0;
@@ -295,7 +296,7 @@ function drawList(shown) {
 }
 
 function eventText(event) {
-  const person = event.person === undefined ? "" : `person ${event.person}`;
+  const person = event.person === undefined ? "" : who(event.person);
   return [clock(event.time), event.rule, event.label, person].filter(Boolean).join(" · ");
 }
 $("span").addEventListener("change", () => drawTimeline(Date.now() / 1000));
@@ -395,7 +396,7 @@ function jobItem(job) {
     video.setAttribute("aria-label", `${job.name}, annotated`);
     const list = make("ul", "", "quiet-text");
     for (const one of job.segments.slice(0, LISTED)) {
-      list.append(make("li", `${one.start.toFixed(1)} to ${one.end === null ? "the end" : one.end.toFixed(1)} s: ${one.label}, person ${one.track}, ${percent(one.probability)}`));
+      list.append(make("li", `${one.start.toFixed(1)} to ${one.end === null ? "the end" : one.end.toFixed(1)} s: ${one.label}, ${who(one.track)}, ${percent(one.probability)}`));
     }
     const link = make("a", "Download");
     link.href = `api/uploads/${job.id}/video?download`;
