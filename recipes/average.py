@@ -7,6 +7,7 @@ many clips they have.
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import os
 import pathlib
@@ -79,10 +80,30 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     unposed = sum(metrics.get("abstained", 0) for metrics in measured.values())
     if unposed:
         lines.append(f"{unposed} clips without a pose count as wrong")
+    untrimmed = [metrics["untrimmed"] for metrics in measured.values() if "untrimmed" in metrics]
+    if len(untrimmed) == len(measured):
+        lines.append(_untrimmed(untrimmed))
     papers = tables.own_figures(reported.figures(recipe, protocol, split)) if folds else "-"
     if papers != "-":
         lines.append(f"reported by its paper, mean over {len(folds)} folds: {papers}")
     return "\n".join(lines)
+
+
+def _untrimmed(each: Sequence[dict[str, Any]]) -> str:
+    """Means over the folds of what was found in whole videos; the events of all folds together."""
+    from recipes.reports import segments, untrimmed
+
+    whole = {
+        "videos": sum(found["videos"] for found in each),
+        "seconds": sum(found["seconds"] for found in each),
+        "frame_accuracy": statistics.mean(found["frame_accuracy"] for found in each),
+    }
+    for key in ("segment_f1", "mean_average_precision"):
+        whole[key] = {at: statistics.mean(found[key][at] for found in each) for at in each[0][key]}
+    if all(found.get("event") and found["event"] == each[0]["event"] for found in each):
+        counted = [segments.Events(**{**found["events"], "delays": tuple(found["events"]["delays"])}) for found in each]
+        whole.update(event=each[0]["event"], events=dataclasses.asdict(segments.together(counted)))
+    return untrimmed.text(whole)
 
 
 def _check(runs: Sequence[RunDirectory]) -> None:

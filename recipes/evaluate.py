@@ -28,6 +28,7 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from recipes.reports import untrimmed
     from recipes.reports.evaluated import Evaluated
     from recipes.reports.html import Section
     from recipes.reports.scoring import Metrics
@@ -77,10 +78,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--joints", action="store_true", help="draw the joint activations of a graph network")
     worse = "draw the accuracy against pose noise and lost joints; scores the split for every amount"
     parser.add_argument("--pose-noise", action="store_true", help=worse)
+    _add_untrimmed(parser.add_argument_group("untrimmed video"))
     arguments = vars(parser.parse_args(argv))
     command_line.quiet_tensorflow()
+    arguments["untrimmed"] = _untrimmed(arguments)
     evaluate(arguments.pop("run"), **arguments)
     return 0
+
+
+_WINDOWS = ("window", "stride", "smooth", "event", "event_probability")
+
+
+def _add_untrimmed(group: argparse._ArgumentGroup) -> None:
+    """The options of untrimmed video. They have no defaults here: without ``--untrimmed`` they are refused."""
+    whole = "slide a window over whole videos: the recordings that the clips are windows of, or clips put together"
+    group.add_argument("--untrimmed", action="store_true", help=f"{whole}; accuracy of frames, segments and events")
+    long = "frames (64) or seconds (2.5s); default: what the network covers, of poses alone the median clip"
+    group.add_argument("--window", metavar="LENGTH", help=f"of a window: {long}")
+    group.add_argument("--stride", metavar="LENGTH", help="distance between windows (default: 0.2s)")
+    smoothed = "smooth the scores over windows: none (default), mean:WINDOWS or exponential:WEIGHT"
+    group.add_argument("--smooth", metavar="HOW", help=smoothed)
+    alarm = "a class whose segments are events: how many raise an alarm, how late, and how many alarms are false"
+    group.add_argument("--event", metavar="CLASS", help=alarm)
+    least = "smallest smoothed probability of the class that raises an alarm (default: 0.5)"
+    group.add_argument("--event-probability", type=_fraction, metavar="P", help=least)
+
+
+def _untrimmed(arguments: dict[str, Any]) -> untrimmed.Settings | None:
+    """How whole videos are classified; takes its options out of the parsed arguments."""
+    given = {name: arguments.pop(name) for name in _WINDOWS}
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments["untrimmed"]:
+        from recipes.reports import untrimmed
+
+        renamed = {"event_probability": "probability"}
+        return untrimmed.Settings(**{renamed.get(name, name): value for name, value in given.items()})
+    if given:
+        raise UserError(f"--{next(iter(given)).replace('_', '-')} needs --untrimmed: how whole videos are evaluated")
+    return None
 
 
 def _count(text: str) -> int:
@@ -121,6 +156,7 @@ def evaluate(
     parts: bool = False,
     joints: bool = False,
     pose_noise: bool = False,
+    untrimmed: untrimmed.Settings | None = None,
 ) -> Metrics:
     """Evaluates a run, or several fused, writes the results and prints them.
 
@@ -144,6 +180,7 @@ def evaluate(
         parts: Draw the attention to body parts beside their own accuracies.
         joints: Draw the joint activations of a graph network.
         pose_noise: Draw the accuracy on poses that are made worse.
+        untrimmed: How whole videos are classified and evaluated too.
 
     Returns:
         The :class:`recipes.reports.scoring.Metrics`.
@@ -164,6 +201,8 @@ def evaluate(
     asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
     wanted = [option for option, value in asked.items() if value]
     model = _explained(run, fuse, wanted) if wanted else None
+    if untrimmed:
+        _check_untrimmed(run, fuse, untrimmed)
     each = [(run, data), *((other, fuse_data) for other in runs[1:])]
     of_stages = _score_stages(run, data, protocol, split, fuse, rescore) if stages else {}
     on_validation = "--calibrate" if calibrate else "--fuse-weights" if fuse_weights == "validation" else ""
@@ -209,6 +248,8 @@ def evaluate(
         add("joints", sections.joints(scored))
     if pose_noise:
         add("pose_noise", sections.pose_noise(scored))
+    if untrimmed:
+        add("untrimmed", sections.untrimmed(scored, untrimmed))
     if attention:
         add("attention", sections.attention(scored, attention, rows, model))
     if tsne:
@@ -221,6 +262,7 @@ def evaluate(
 def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, Any], compared: list | None) -> None:
     """Prints the figures, and where the rest is."""
     from recipes.reports import sections, tables
+    from recipes.reports import untrimmed as whole_videos
 
     print(f"{scored.title} of {len(scored.ids)} clips; {scored.seen}")
     for name, metrics in {"": scored.metrics, **of_stages}.items():
@@ -232,9 +274,20 @@ def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, 
         other = sum(int(row["correct"]) for row in compared) / len(compared)
         print(f"top-1 of {name}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
         print(sections.test_text(summary["mcnemar"], name))
+    if "untrimmed" in summary:
+        print(whole_videos.text(summary["untrimmed"]))
     if "calibration" in summary:
         print(sections.calibration_text(summary["calibration"]))
     print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
+
+
+def _check_untrimmed(run: RunDirectory, fuse: Sequence, settings: untrimmed.Settings) -> None:
+    """``UserError`` if whole videos cannot be evaluated so, before anything is scored."""
+    from recipes.reports import untrimmed
+
+    if fuse:
+        raise UserError("--untrimmed: of one run only, leave --fuse out")
+    untrimmed.check_event(settings, run.labels)
 
 
 def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDirectory]:

@@ -96,6 +96,23 @@ def _leave_one_out(subjects):
     return {f"loso_{subject}": protocol(subject) for subject in subjects}
 
 
+def _sequence_folds(count):
+    """One protocol per fold: the sequences of each kind are dealt to the folds in turn; kinds from 3 only train."""
+
+    def protocol(number):
+        def is_test(clip):
+            return clip.setup < 3 and (clip.repetition - 1) % count == number - 1
+
+        first, second = number, number + count
+        return Protocol(
+            f"test sequences {first:02d}, {second:02d}, ... of falls and of activities, train the others",
+            lambda clip: not is_test(clip),
+            is_test,
+        )
+
+    return {f"fold_{number}": protocol(number) for number in range(1, count + 1)}
+
+
 def _folds(folds):
     """One protocol per fold, which is its test part; a subject here is a pair of participants."""
 
@@ -170,6 +187,11 @@ PROTOCOLS = {
     "jhmdb": {
         f"split_{number}": Protocol(f"the authors' split {number}, listed in their files", None, None)
         for number in (1, 2, 3)
+    },
+    # Windows of a sequence are never in two splits; "all" is for a network that is then tried elsewhere.
+    "urfd": {
+        **_sequence_folds(5),
+        "all": Protocol("train all sequences, no test", lambda clip: True, lambda clip: False),
     },
     # SynthADL, split as NTU RGB+D is: odd subjects train; cameras 2 and 3 train, camera 1 tests.
     "synthetic": {

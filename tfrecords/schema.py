@@ -18,6 +18,8 @@ context                value
 ``clip/fps``           frames per second
 ``skeleton/layout``    a name in :data:`zoo.skeletons.LAYOUTS`; empty without poses
 ``skeleton/persons``   persons M in the poses; 0 without poses
+``clip/recording``     name of the recording that the clip is a window of; absent of a clip that is a whole one
+``clip/start``         number of its first frame there, from 0; likewise
 =====================  ==================================================================================
 
 =====================  ==================================================================================
@@ -28,6 +30,7 @@ feature list           value per frame
 ``pose/xyz``           persons x joints x 3, metres, camera coordinates; an absent person is all zeros
 ``pose/xy``            persons x joints x 2, pixels of the source frame
 ``pose/confidence``    persons x joints, 1 measured, 0 absent, between the two estimated
+``label/frame``        class of the frame, from 0; -1: not labelled
 =====================  ==================================================================================
 
 A feature list that a clip does not have is absent: clips of poses alone and of video alone are valid.
@@ -90,6 +93,9 @@ class Clip:
         pose_confidence: ``[T, M, J]`` float32 in 0 .. 1, or ``None``.
         features: Number of segments G -> ``[G, D]`` float32.
         length: Frames of the recording; needed only where nothing is stored per frame.
+        frame_labels: ``[T]`` classes, -1 where a frame is not labelled; ``None``: the clip has one label alone.
+        recording: Name of the recording that the clip is a window of; empty: it is a whole one.
+        start: Number of the clip's first frame in that recording, from 0.
     """
 
     info: ClipInfo
@@ -104,6 +110,9 @@ class Clip:
     pose_confidence: np.ndarray | None = None
     features: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
     length: int = 0
+    frame_labels: np.ndarray | None = None
+    recording: str = ""
+    start: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -130,6 +139,8 @@ class Clip:
         lists.update({f"box/{part}": boxes for part, boxes in self.boxes.items()})
         poses = {"pose/xyz": self.pose_xyz, "pose/xy": self.pose_xy, "pose/confidence": self.pose_confidence}
         lists.update({name: pose for name, pose in poses.items() if pose is not None})
+        if self.frame_labels is not None:
+            lists["label/frame"] = np.asarray(self.frame_labels, np.int64)
         return lists
 
 
@@ -160,8 +171,8 @@ def encode(clip: Clip) -> bytes:
     def put(feature, value):
         if isinstance(value, bytes):
             feature.bytes_list.value.append(value)
-        elif isinstance(value, int):
-            feature.int64_list.value.append(value)
+        elif isinstance(value, (int, np.integer)):
+            feature.int64_list.value.append(int(value))
         else:
             feature.float_list.value.extend(np.asarray(value, np.float32).ravel())
 
@@ -179,6 +190,8 @@ def encode(clip: Clip) -> bytes:
         "skeleton/layout": clip.layout.encode(),
         "skeleton/persons": int(clip.persons),
     }
+    if clip.recording:
+        context.update({"clip/recording": clip.recording.encode(), "clip/start": int(clip.start)})
     for name, value in context.items():
         put(example.context.feature[name], value)
     for name, values in clip.feature_lists().items():
@@ -225,13 +238,16 @@ def decode(serialized: bytes) -> Clip:
     }  # fmt: skip
     floats = {
         name: np.array([frame.float_list.value for frame in frames.feature], np.float32)
-        for name, frames in lists.items() if not name.startswith("image/")
+        for name, frames in lists.items() if not name.startswith(("image/", "label/"))
     }  # fmt: skip
     poses = {
         name: floats[name].reshape(len(floats[name]), persons, -1, values)  # [T, M, J, values]
         for name, values in _POSES.items() if name in floats
     }  # fmt: skip
     confidence = poses.get("pose/confidence")
+    frame_labels = None
+    if "label/frame" in lists:
+        frame_labels = np.array([frame.int64_list.value[0] for frame in lists["label/frame"].feature], np.int64)
     numbers = {name: integer(f"clip/{name}") for name in ("subject", "camera", "setup", "repetition")}
     return Clip(
         info=ClipInfo(id=text("clip/id"), label=integer("clip/label/index"), **numbers),
@@ -246,6 +262,9 @@ def decode(serialized: bytes) -> Clip:
         pose_confidence=None if confidence is None else confidence[..., 0],
         features={len(values): values for name, values in floats.items() if name.startswith("features/")},
         length=integer("clip/num_frames"),
+        frame_labels=frame_labels,
+        recording=text("clip/recording") if "clip/recording" in context else "",
+        start=integer("clip/start") if "clip/start" in context else 0,
     )
 
 

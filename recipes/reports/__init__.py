@@ -8,6 +8,8 @@
 * :mod:`~recipes.reports.plots`: all pictures.
 * :mod:`~recipes.reports.attention`: attention over clips and body parts, features of clips.
 * :mod:`~recipes.reports.poses`: dynamicity, joint activations, worse poses.
+* :mod:`~recipes.reports.untrimmed`, :mod:`~recipes.reports.segments`: whole videos; metrics of their frames, segments
+  and events.
 * :mod:`~recipes.reports.sections`: the parts of the page that are made on request.
 * :mod:`~recipes.reports.html`: one page with everything.
 * :mod:`~recipes.reports.cards`: model cards.

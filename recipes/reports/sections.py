@@ -18,6 +18,7 @@ from recipes import run_directory
 from recipes.reports import attention as explain
 from recipes.reports import calibration, plots, poses, tables
 from recipes.reports import stored as stored_scores
+from recipes.reports import untrimmed as whole_videos
 from recipes.reports.evaluated import Evaluated
 from recipes.reports.html import Section
 from recipes.trainers import keras
@@ -359,3 +360,21 @@ def pose_noise(scored: Evaluated) -> tuple[list[dict], Section]:
         "were never seen, at zero, as a request has them. The flatter, the less the model depends on good poses."
     )
     return rows, Section("Worse poses", [(path, caption)], rows, ("top1", "mean_class_accuracy"))
+
+
+def untrimmed(scored: Evaluated, settings: whole_videos.Settings) -> tuple[dict[str, Any], Section]:
+    """Frames, segments and events of whole videos over which windows slide.
+
+    Args:
+        scored: What was evaluated.
+        settings: The windows, and the class whose segments are events.
+    """
+    streams = whole_videos.classify(scored.run, scored.records, scored.protocol, scored.split, settings)
+    found = whole_videos.figures(streams, settings)
+    run_directory.write_csv(scored.folder / "untrimmed.csv", whole_videos.rows(streams))
+    figures = [
+        {"overlap": overlap, "segment F1": f1, "mAP": found["mean_average_precision"][overlap]}
+        for overlap, f1 in found["segment_f1"].items()
+    ]
+    text = whole_videos.text(found).replace("\n", "; ")
+    return found, Section("Untrimmed videos", (), figures, ("segment F1", "mAP"), f"{text}.")

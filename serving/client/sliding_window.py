@@ -12,15 +12,13 @@ Frames are read one by one, encoded once where the model takes JPEG, and dropped
 A live stream does not wait: frames and windows for which there is no time are left out (the times of rows say which).
 Poses that a model needs are estimated once for each frame (:mod:`serving.client.estimation`), and go with their window.
 Several requests are in flight at once; predictions come in the order of the windows. Smoothing and the time line are in
-:mod:`serving.client.smoothing` and :mod:`serving.client.time_line`.
+:mod:`zoo.shared.smoothing` and :mod:`zoo.shared.time_line`, which evaluation of whole videos shares.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
-import dataclasses
 import itertools
 import math
 import queue
@@ -39,102 +37,13 @@ from serving.client.streams import as_they_come, waiting_frames
 from serving.client.time_line import Row, RowBuilder
 from zoo.shared import messages
 from zoo.shared.errors import UserError
+from zoo.shared.windows import Plan, require_rate, windows
 
 IN_FLIGHT = 4
 _LAST_FRAME_SECONDS = 1.0
 _T = TypeVar("_T")
 _ROUNDING = 1e-6  # frames: 0.3 s at 10 frames per second is frame 3, not 3.0000000000000004
 _STAMP_ROUNDING = 0.0006  # seconds: many containers round time stamps to milliseconds
-
-
-# ---------------------------------------------------------------------------------------------------- windows
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The windows of a stream.
-
-    Args:
-        length: Frames of a window; best as many as the network covers: T frames times their stride in the recipe.
-        stride: Frames from one window to the next, at most ``length``; default: half of it.
-        fps: Frames per second.
-
-    Raises:
-        UserError: The numbers give no windows, or leave frames out.
-
-    Example:
-        >>> Plan.of("2s", "0.5s", fps=30)
-        Plan(length=60, stride=15, fps=30.0)
-    """
-
-    length: int
-    stride: int
-    fps: float
-
-    def __post_init__(self) -> None:
-        _require_rate(self.fps, "frames")
-        if self.length < 1:
-            raise UserError(f"a window of {self.length} frames: expected at least one")
-        if not 1 <= self.stride <= self.length:
-            raise UserError(
-                f"windows of {self.length} frames every {self.stride}: expected 1 to {self.length}, else frames are "
-                "skipped"
-            )
-
-    @classmethod
-    def of(cls, length: int | str, stride: int | str | None = None, *, fps: float) -> Plan:
-        """A plan from numbers of frames (``64`` or ``"64"``) or seconds (``"2.5s"``)."""
-        fps = float(fps)
-        length = _frames(length, fps)
-        return cls(length, max(length // 2, 1) if stride is None else _frames(stride, fps), fps)
-
-
-def _require_rate(rate: float, what: str) -> None:
-    if not (rate > 0 and math.isfinite(rate)):
-        raise UserError(f"{rate:g} {what} per second: expected a number above 0")
-
-
-def _frames(duration: int | str, fps: float) -> int:
-    text = str(duration).strip()
-    try:
-        number = float(text[:-1]) * fps if text.endswith("s") else int(text)
-        return round(number)
-    except (ValueError, OverflowError):
-        raise UserError(f"{duration!r} is no duration, expected frames such as 64 or seconds such as 2.5s") from None
-
-
-def windows(frames: Iterable[_T], length: int, stride: int) -> Iterator[tuple[int, list[_T]]]:
-    """Windows of a stream, each as soon as its last frame has arrived.
-
-    The last window ends with the last frame, so every frame is in one; a stream shorter than a window is one window.
-
-    Args:
-        frames: Iterable.
-        length: Frames of a window.
-        stride: Frames from one window to the next.
-
-    Yields:
-        Index of the window's first frame, and a list of its frames.
-
-    Raises:
-        UserError: There is no frame.
-
-    Example:
-        >>> list(windows("abcdefg", 4, 2))
-        [(0, ['a', 'b', 'c', 'd']), (2, ['c', 'd', 'e', 'f']), (3, ['d', 'e', 'f', 'g'])]
-    """
-    held: collections.deque[_T] = collections.deque(maxlen=length)
-    count, due = 0, length
-    for frame in frames:
-        held.append(frame)
-        count += 1
-        if count == due:
-            yield count - length, list(held)
-            due += stride
-    if not count:
-        raise UserError("no frames came: there is nothing to classify")
-    if count < length or count != due - stride:
-        yield count - len(held), list(held)
 
 
 def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np.ndarray:
@@ -343,7 +252,7 @@ def _pose_rate(frames, plan: Plan, pose_fps: float | None) -> float:
     """Poses per second: as stated, or one for each frame; poses alone are the plan's frames."""
     if frames is None or pose_fps is None:
         return plan.fps
-    _require_rate(pose_fps, "poses")
+    require_rate(pose_fps, "poses")
     return pose_fps
 
 

@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 LABELS = "assets/labels.txt"
-_COPIED = ("labels.txt", "recipe.yaml", "inputs.json", "environment.json")  # files of the run, if it has them
+_COPIED = (
+    "labels.txt",
+    "recipe.yaml",
+    "inputs.json",
+    "environment.json",
+    "calibration.json",
+)  # files of the run, if it has them
 _METRICS = "evaluation/*/metrics.json"
 _LOCK = ".export.lock"
 # Allowed differences of probabilities, SavedModel against Keras model. GPUs round convolutions to TF32; the mantissa of

@@ -9,7 +9,8 @@ import numpy as np
 from tests.tfrecords import cad_files, msr_daily_files, nucla_files, recording_files, sbu_files
 from tests.tfrecords.estimation import walking_estimator
 from tfrecords import protocols
-from tfrecords.datasets import cad, sbu, smarthome
+from tfrecords.converting import persons, pose_files
+from tfrecords.datasets import cad, sbu, smarthome, urfd
 
 CLASSES = 2
 CLIPS = {"train": 2, "val": 1, "test": 1}  # of every class
@@ -34,6 +35,9 @@ def command(dataset, folder, protocol):
     if dataset == "jhmdb":
         _write_jhmdb(folder)
         return [dataset, "--source", folder, "--size=80", f"--estimator={walking_estimator.NAME}"]
+    if dataset == "urfd":
+        _write_urfd(folder, protocol)
+        return [dataset, "--source", folder, "--layout=lcrnet_13", "--size=80"]
     candidates, write = _WRITERS[dataset]
     for clip_id in _chosen(dataset, protocol, candidates()):
         write(folder, clip_id)
@@ -123,6 +127,27 @@ def _write_jhmdb(folder):
     for number, (part, listed) in itertools.product((1, 2, 3), names.items()):
         path = folder / "splits" / f"JHMDB_{part}{number}.txt"
         path.write_text("".join(f"{name} 1\n" for name in listed))
+
+
+def _write_urfd(folder, protocol):
+    """Sequences of one window each: in some all frames are of a fall, in the others of somebody upright."""
+    pose = recording_files.walk("lcrnet_13", frames=20)[:, np.newaxis]
+    poses = persons.Poses(pose, np.ones(pose.shape[:3], np.float32), recording_files.project(pose))
+    candidates = [
+        (label, f"{kind}-{number:02d}-f0001-{urfd.LABELS[label]}")
+        for (kind, label), number in itertools.product({"fall": urfd.FALL, "adl": urfd.UPRIGHT}.items(), range(1, 41))
+    ]
+    tables = {"fall": "", "adl": ""}
+    for clip_id in _chosen("urfd", protocol, candidates):
+        kind, number, *_ = clip_id.split("-")
+        posture = 0 if kind == "fall" else -1
+        tables[kind] += "".join(f"{kind}-{number},{frame},{posture}\n" for frame in range(1, 21))
+        recording_files.write_video(
+            folder / f"{kind}-{number}-cam0.mp4", recording_files.frames_of(pose[:, 0]), rate=30
+        )
+        pose_files.write(folder / f"{kind}-{number}-cam0.npz", poses, layout="lcrnet_13", fps=30)
+    for kind, text in tables.items():
+        (folder / f"urfall-cam0-{kind}s.csv").write_text(text)
 
 
 def _ntu_ids():

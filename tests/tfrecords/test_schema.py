@@ -33,6 +33,9 @@ CLIPS = {
     "pictures": clip(images={"full_body": PICTURES["image"]["full_body"]}),
     "features and poses": clip(layout="kinect_v2_25", pose_xyz=POSES["pose_xyz"], features=FEATURES),
     "features": clip(features=FEATURES, length=40),
+    "a window": clip(
+        layout="kinect_v2_25", pose_xyz=POSES["pose_xyz"], frame_labels=np.array([2, -1, 0]), recording="long", start=70
+    ),
 }
 
 
@@ -41,7 +44,7 @@ def test_round_trip(name):
     before = CLIPS[name]
     after = schema.decode(schema.encode(before))
     assert after.info == before.info
-    for field in ("dataset", "label_text", "fps", "layout", "images", "num_frames", "persons"):
+    for field in ("dataset", "label_text", "fps", "layout", "images", "num_frames", "persons", "recording", "start"):
         assert getattr(after, field) == getattr(before, field), field
     assert list(after.boxes) == list(before.boxes)
     for part, boxes in before.boxes.items():
@@ -49,7 +52,7 @@ def test_round_trip(name):
     assert after.features.keys() == before.features.keys()
     for granularity, values in before.features.items():
         np.testing.assert_array_equal(after.features[granularity], values)
-    for field in ("pose_xyz", "pose_xy", "pose_confidence"):
+    for field in ("pose_xyz", "pose_xy", "pose_confidence", "frame_labels"):
         expected = getattr(before, field)
         if expected is None:
             assert getattr(after, field) is None

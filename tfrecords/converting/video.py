@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 else:
     av, cv2 = extras.lazy("av"), extras.lazy("cv2")
 
+# Of the files in a folder that are taken for videos; one that is named itself may be called anything.
+SUFFIXES = (
+    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+    ".ogv",
+)  # fmt: skip
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05

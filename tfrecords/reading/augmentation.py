@@ -21,6 +21,7 @@ _RANGES = {
     "noise": (0, math.inf),
     "joint_offset": (0, math.inf),
     "lost_joints": (0, 1),
+    "lost_poses": (0, 1),
     "brightness": (0, 1),
     "contrast": (0, 1),
     "saturation": (0, 1),
@@ -51,6 +52,8 @@ class Augmentation:
             normalised poses: no two sensors or estimators put a joint at the same point of the body.
         lost_joints: Probability that a joint is lost in a part of the clip, up to half of it. It is put on the line
             between the nearest steps in which it is known, as conversion does.
+        lost_poses: Probability that all persons are lost in a part of the clip, up to half of it: zeros, as in a
+            recording where an estimator finds nobody for a while.
         tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
         brightness: Largest relative change of all pixel values.
         contrast: Largest relative change of pixel values' distance from the clip's mean.
@@ -85,6 +88,7 @@ class Augmentation:
     noise: float = 0.0
     joint_offset: float = 0.0
     lost_joints: float = 0.0
+    lost_poses: float = 0.0
     tilt: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
@@ -149,8 +153,19 @@ def _lose_joints(pose, there, rate, seed):
     return tf.where(tf.transpose(lost, [2, 0, 1])[..., tf.newaxis], line, pose)
 
 
+def _lose_poses(pose, rate, seed):
+    """Zeros in a random span of the steps of ``[tp, M, J, 3]``; never in all of those with a person."""
+    steps = tf.shape(pose)[0]
+    random = tf.random.stateless_uniform([3], seed)
+    start = tf.cast(random[1] * tf.cast(steps, tf.float32), tf.int32)
+    end = start + 1 + tf.cast(random[2] * tf.cast(steps // 2, tf.float32), tf.int32)
+    kept = (tf.range(steps) < start) | (tf.range(steps) >= end)
+    left = tf.where(kept[:, tf.newaxis, tf.newaxis, tf.newaxis], pose, tf.zeros_like(pose))
+    return tf.cond((random[0] < rate) & tf.reduce_any(tf.not_equal(left, 0.0)), lambda: left, lambda: pose)
+
+
 def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Random rotation, scale, stretch and noise of a normalised pose sequence; joints that are lost or displaced.
+    """Random rotation, scale, stretch and noise of a normalised pose sequence; lost poses, lost or displaced joints.
 
     Args:
         pose: ``[tp, M, J, 3]`` float32.
@@ -177,7 +192,8 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.T
         pose = pose + augment.joint_offset * tf.random.stateless_normal(tf.shape(pose)[1:], seed + 5)
     if augment.noise:
         pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
-    return tf.where(there, pose, tf.zeros_like(pose))
+    pose = tf.where(there, pose, tf.zeros_like(pose))
+    return _lose_poses(pose, augment.lost_poses, seed + 6) if augment.lost_poses else pose
 
 
 def mirror_pixels(xy: tf.Tensor, layout: str, size: int) -> tf.Tensor:

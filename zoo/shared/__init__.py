@@ -7,4 +7,7 @@
 * :mod:`~zoo.shared.cache`: the folder of what was fetched.
 * :mod:`~zoo.shared.extras`: which extra brings a package that is not installed.
 * :mod:`~zoo.shared.packages`: files out of published Python packages.
+* :mod:`~zoo.shared.windows`, :mod:`~zoo.shared.prediction`, :mod:`~zoo.shared.smoothing`,
+  :mod:`~zoo.shared.time_line`: windows of a stream; what a model predicts for one; the smoothed probabilities of
+  successive ones; segments of one class.
 """

@@ -16,18 +16,22 @@ EXTRAS = {
     "flatbuffers": "poses",
     "grpc": "serving",
     "grpc_health": "serving",
+    "h11": "serving",
     "huggingface_hub": "hub",
     "joblib": "fusion",
     "matplotlib": "train",
     "mediapipe": "poses",
     "mlflow": "mlflow",
+    "paho": "mqtt",
     "prometheus_client": "serving",
     "scipy": "video",
     "skimage": "fusion",
     "sklearn": "train",
+    "starlette": "serving",
     "tensorboard": "train",
     "tensorflow_addons": "train",
     "tensorflow_serving": "serving",
+    "uvicorn": "serving",
 }
 """Module -> the extra of setup.cfg that brings it; where several do, the smallest."""
 

@@ -86,6 +86,22 @@ def test_lost_joints_lie_on_lines():
     np.testing.assert_array_equal(augmentation.change_pose(single, Augmentation(lost_joints=1.0), SEED), single)
 
 
+def test_lost_poses_are_zeros_in_one_span():
+    plain = np.random.default_rng(0).normal(size=(12, 2, 5, 3)).astype("float32")
+    lengths = []
+    for seed in range(60):
+        key = tf.constant([seed, 0], tf.int64)
+        found = augmentation.change_pose(plain, Augmentation(lost_poses=0.5), key).numpy()
+        lost = ~found.any(axis=(1, 2, 3))
+        np.testing.assert_array_equal(found[~lost], plain[~lost])
+        assert np.count_nonzero(np.diff(lost.astype(int))) <= 2
+        lengths.append(lost.sum())
+    assert 0.3 < np.count_nonzero(lengths) / 60 < 0.7
+    assert (min(lengths), max(lengths)) == (0, 6)
+    single = plain[:1]  # somebody stays
+    np.testing.assert_array_equal(augmentation.change_pose(single, Augmentation(lost_poses=1.0), SEED), single)
+
+
 @pytest.mark.parametrize("smallest", [0, 1.1, float("nan")])
 def test_parts_that_are_none(smallest):
     with pytest.raises(ValueError, match=r"pose_crop is .*, expected a number above 0, to 1"):

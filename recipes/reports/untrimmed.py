@@ -1,0 +1,336 @@
+"""A trained run on untrimmed video: windows slide over whole recordings, as a client's over a stream.
+
+::
+
+    recordings, or clips one after the other ─► windows ─► scores ─► smoothed ─► segments ─► labels of the frames
+
+Windows, smoothing and segments are those of :mod:`serving.client`, which has them from :mod:`zoo.shared` too.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recipes import trainers
+from recipes.reports import segments
+from recipes.run_directory import RunDirectory
+from tfrecords import manifest, schema
+from tfrecords.converting import shards
+from tfrecords.reading import random_access
+from tfrecords.reading.pipeline import Records
+from zoo.shared import messages, smoothing, time_line, windows
+from zoo.shared.errors import UserError
+from zoo.shared.prediction import Prediction
+
+PROTOCOL, SPLIT = "untrimmed", "test"
+TOGETHER = 10  # clips in a video that is made of clips
+STRIDE = "0.2s"
+_LISTS = ("pose_xyz", "pose_xy", "pose_confidence", "frame_labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a video is classified.
+
+    Attributes:
+        window: Length of a window: frames, or seconds such as ``2s``; default: what the network covers.
+        stride: From one window to the next.
+        smooth: As :func:`zoo.shared.smoothing.parse` reads it.
+        event: A class whose segments are events that raise an alarm; ``None``: none is.
+        probability: The alarm is raised where the class's smoothed probability reaches this.
+
+    Raises:
+        UserError: There is no such smoothing.
+    """
+
+    window: str | None = None
+    stride: str = STRIDE
+    smooth: str = "none"
+    event: str | None = None
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        smoothing.parse(self.smooth)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stream:
+    """A classified video.
+
+    Attributes:
+        name: Its name.
+        truth: ``[T]`` classes; -1 where a frame is not labelled.
+        rows: A :class:`zoo.shared.time_line.Row` of each window.
+        fps: Frames per second.
+        labels: Class names.
+    """
+
+    name: str
+    truth: np.ndarray
+    rows: tuple[time_line.Row, ...]
+    fps: float
+    labels: tuple[str, ...]
+
+    def video(self) -> segments.Video:
+        """Truth and prediction of every frame."""
+        line = time_line.TimeLine()
+        for row in self.rows:
+            line.add(row)
+        middle = (np.arange(len(self.truth)) + 0.5) / self.fps
+        predicted, scores = np.full(len(middle), segments.NOBODY), np.zeros(len(middle))
+        for segment in line.segments():
+            inside = (middle >= segment.start) & (middle < segment.end)
+            predicted[inside], scores[inside] = self.labels.index(segment.label), segment.probability
+        return segments.Video(self.truth, predicted, scores)
+
+    def alarms(self, label: int, least: float) -> list[float]:
+        """Seconds at which a class's smoothed probability comes to reach a threshold, known at each window's end."""
+        probabilities = [_probability(row, self.labels[label]) for row in self.rows]
+        return segments.alarms([row.end for row in self.rows], probabilities, least)
+
+
+def _probability(row, label):
+    """A class's smoothed probability; NaN where nobody is seen."""
+    if row.smoothed is None:
+        return float("nan")
+    return row.smoothed.probabilities[row.smoothed.labels.index(label)]
+
+
+def classify(run: RunDirectory, records: Records, protocol: str, split: str, settings: Settings) -> list[Stream]:
+    """Classifies the untrimmed videos of a split.
+
+    Args:
+        run: The run directory.
+        records: The converted dataset: windows of recordings, which are put together again, or clips, of which
+            :data:`TOGETHER` form a video, in an order drawn from the recipe's seed.
+        protocol: The protocol.
+        split: The split.
+        settings: The windows.
+
+    Returns:
+        A :class:`Stream` of each video.
+
+    Raises:
+        UserError: The dataset stores features of whole clips, or the settings give no windows.
+    """
+    if run.inputs.granularities:
+        raise UserError(f"{records.directory} stores features of whole clips, of which --untrimmed makes no windows")
+    fps = float(records.manifest["fps"])
+    places = _locations(records, protocol, split)
+    plan = windows.Plan.of(settings.window or _window(run, places), settings.stride, fps=fps)
+    numbers = records.label_numbers(protocol)
+    videos: list[tuple[str, np.ndarray]] = []
+    spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
+
+    def encoded() -> Iterator[bytes]:
+        for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0].read().recording)):
+            assert clip.frame_labels is not None  # of every video
+            truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
+            for first, held in windows.windows(range(len(truth)), plan.length, plan.stride):
+                spans.append((len(videos), first, first + len(held)))
+                yield schema.encode(_cut(clip, f"{len(spans):08d}", first, len(held)))
+            videos.append((name, truth))
+
+    with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
+        of_windows = _write(pathlib.Path(folder), records, protocol, encoded)
+        scores = trainers.of_run(run).score(run, of_windows, PROTOCOL, SPLIT).metrics.scores
+    streams = []
+    for number, (name, truth) in enumerate(videos):
+        build = time_line.RowBuilder(smoothing.parse(settings.smooth))
+        own = [(span, row) for span, row in zip(spans, scores) if span[0] == number]
+        rows = [build(first / fps, end / fps, _prediction(run, row)) for (_, first, end), row in own]
+        streams.append(Stream(name, truth, tuple(rows), fps, run.labels))
+    return streams
+
+
+def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
+    """The metrics of classified videos, as JSON values; see :mod:`recipes.reports.segments`.
+
+    Args:
+        streams: The videos.
+        settings: How they were classified.
+
+    Raises:
+        UserError: There is no class of the name of the event.
+    """
+    videos, labels = [stream.video() for stream in streams], streams[0].labels
+    found: dict[str, Any] = {
+        **dataclasses.asdict(settings),
+        "videos": len(videos),
+        "seconds": sum(len(stream.truth) / stream.fps for stream in streams),
+        "frame_accuracy": segments.frame_accuracy(videos),
+        "segment_f1": {str(overlap): segments.segment_f1(videos, overlap) for overlap in segments.OVERLAPS},
+        "mean_average_precision": {
+            str(overlap): segments.mean_average_precision(videos, len(labels), overlap) for overlap in segments.OVERLAPS
+        },
+    }
+    if settings.event:
+        check_event(settings, labels)
+        label = labels.index(settings.event)
+        raised = [stream.alarms(label, settings.probability) for stream in streams]
+        of_all = segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
+        found["events"] = dataclasses.asdict(of_all)
+    return found
+
+
+def check_event(settings: Settings, labels: Sequence[str]) -> None:
+    """Raises ``UserError`` unless the event is one of the classes."""
+    if settings.event and settings.event not in labels:
+        raise UserError(f"--event: no class {settings.event!r}{messages.nearest(settings.event, labels)}")
+
+
+def rows(streams: Sequence[Stream]) -> list[dict[str, Any]]:
+    """Rows of ``untrimmed.csv``: each video's segments, in seconds, and those of the truth."""
+    out = []
+    for stream in streams:
+        video = stream.video()
+        for source, labels, scores in (("truth", video.truth, None), ("predicted", video.predicted, video.scores)):
+            for span in segments.spans(labels, scores):
+                start, end = (round(frame / stream.fps, 3) for frame in (span.start, span.end))
+                values = {"start": start, "end": end, "probability": round(span.score, 4) if scores is not None else ""}
+                out.append({"video": stream.name, "from": source, "label": stream.labels[span.label], **values})
+    return out
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """The metrics in words, a line each."""
+    lines = [
+        f"untrimmed, {found['videos']} videos of {found['seconds'] / 60:.1f} minutes: "
+        f"frame accuracy {found['frame_accuracy']:.1%}"
+    ]
+    for key, name in (("segment_f1", "segment F1"), ("mean_average_precision", "mAP")):
+        values = ", ".join(f"{value:.1%} at {overlap}" for overlap, value in found[key].items())
+        lines.append(f"{name}: {values}")
+    if "events" in found:
+        lines.append(event_text(found["event"], segments.Events(**found["events"])))
+    return "\n".join(lines)
+
+
+def event_text(name: str, events: segments.Events) -> str:
+    """What alarms are worth, in words."""
+    return (
+        f"{name}: {len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
+        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos; no alarm in "
+        f"{events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
+        f"{events.alarms_per_hour:.1f} false alarms per hour of them"
+    )
+
+
+def _prediction(run, scores):
+    """``None`` where the model abstains: nobody is seen."""
+    if not scores.any():
+        return None
+    probabilities = dict(zip(run.labels, scores.tolist()))
+    return Prediction(run.recipe.name, None, SPLIT, (), ()).reordered(probabilities)
+
+
+def _locations(records, protocol, split):
+    found = [place for path in records.shards(protocol, split) for place in random_access.locations(path)]
+    if not found:
+        raise UserError(f"{records.directory} has no clips in {protocol} {split}: convert more of the dataset")
+    return found
+
+
+def _window(run, places):
+    """Frames of a window: those that the network covers, or of poses alone the median clip's."""
+    if run.inputs.has_window:
+        return run.inputs.frames * run.inputs.stride
+    return int(np.median([place.read().num_frames for place in places[:: max(len(places) // 64, 1)]]))
+
+
+def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
+    """Name and clip of each untrimmed video, whose every frame has a label."""
+    if recordings:
+        yield from _recordings(places)
+        return
+    order = sorted(places, key=lambda place: hashlib.sha256(f"{seed}/{place.path}/{place.offset}".encode()).digest())
+    for first in range(0, len(order), TOGETHER):
+        pieces = []
+        for clip in (place.read() for place in order[first : first + TOGETHER]):
+            pieces.append(dataclasses.replace(clip, frame_labels=np.full(clip.num_frames, clip.info.label)))
+        yield f"clips {first + 1} to {first + len(pieces)}", _joined(pieces)
+
+
+def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
+    """Name and clip of each recording; one that is in parts, as windows between are in no split, gives several."""
+    found = collections.defaultdict(list)  # recording -> first frame, frames and place of each window
+    for place in places:
+        clip = place.read()
+        found[clip.recording].append((clip.start, clip.num_frames, place))
+    for name, windows_ in sorted(found.items()):
+        pieces: list[schema.Clip] = []
+        begun = reached = 0
+        for start, length, place in sorted(windows_, key=lambda window: window[:2]):
+            if pieces and start > reached:
+                yield _named(name, begun), _joined(pieces)
+                pieces = []
+            if not pieces:
+                begun = reached = start
+            new = reached - start  # frames that windows before had
+            if new < length:
+                clip = place.read()
+                pieces.append(_cut(clip, clip.info.id, new, length - new))
+                reached = start + length
+        yield _named(name, begun), _joined(pieces)
+
+
+def _named(name, first):
+    return f"{name} from frame {first + 1}" if first else name
+
+
+def _joined(pieces: Sequence[schema.Clip]) -> schema.Clip:
+    """One clip of several, one after the other, with the lists that all of them have."""
+    lists: dict[str, Any] = {}
+    for name in _LISTS:
+        values = [getattr(piece, name) for piece in pieces]
+        lists[name] = None if any(value is None for value in values) else np.concatenate(values)
+    parts, boxed = (set.intersection(*map(set, named)) for named in zip(*((p.images, p.boxes) for p in pieces)))
+    images = {part: [image for piece in pieces for image in piece.images[part]] for part in parts}
+    boxes = {part: np.concatenate([piece.boxes[part] for piece in pieces]) for part in boxed}
+    return dataclasses.replace(pieces[0], images=images, boxes=boxes, **lists)
+
+
+def _cut(clip, name, first, length):
+    """Some frames of a clip, as a clip of another name."""
+    span = slice(first, first + length)
+    values = {field: None if getattr(clip, field) is None else getattr(clip, field)[span] for field in _LISTS}
+    images, boxes = ({part: list_[span] for part, list_ in lists.items()} for lists in (clip.images, clip.boxes))
+    info = dataclasses.replace(clip.info, id=name)
+    return dataclasses.replace(clip, info=info, images=images, boxes=boxes, length=length, **values)
+
+
+def _write(folder: pathlib.Path, records: Records, protocol: str, encoded: Callable[[], Iterator[bytes]]) -> Records:
+    """The windows as a converted dataset of one split."""
+    file, count, unposed = f"{PROTOCOL}-00000-of-00001.tfrecord", 0, []
+
+    def counted():
+        nonlocal count
+        for record in encoded():
+            confidence = schema.decode(record).pose_confidence
+            if confidence is not None and not confidence.any():
+                unposed.append(count)
+            count += 1
+            yield record
+
+    written = shards.write_records(folder / file, counted())
+    shard = {"file": file, "clips": count, **written, **({manifest.WITHOUT_POSES: unposed} if unposed else {})}
+    group = {"splits": {PROTOCOL: SPLIT}, "clips": count, "shards": [shard]}
+    of_protocol = {
+        **records.manifest["protocols"][protocol],
+        "description": f"windows over untrimmed videos of {protocol}",
+        **{"train": [], "val": [], "test": [PROTOCOL]},
+        "clips": {"train": 0, "val": 0, "test": count},
+    }
+    manifest.save(
+        folder,
+        {**records.manifest, manifest.SPLIT_GROUPS: {PROTOCOL: group}, "protocols": {PROTOCOL: of_protocol}},
+    )
+    return Records(folder)

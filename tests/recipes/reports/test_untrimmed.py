@@ -1,0 +1,104 @@
+"""Windows over whole videos: recordings put together again, clips one after the other, the whole way."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from recipes import trainers
+from recipes.reports import untrimmed
+from recipes.run_directory import RunDirectory
+from tests.recipes.conftest import command, error_of
+from tfrecords import schema
+from tfrecords.reading import pipeline
+from zoo.shared.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A record in memory, as :class:`tfrecords.reading.random_access.Location` is one in a file."""
+
+    clip: schema.Clip
+
+    def read(self):
+        return self.clip
+
+
+def window(recording, start, length):
+    """A window whose poses and labels are the numbers of its frames."""
+    frames = np.arange(start, start + length)
+    return Place(
+        schema.Clip(
+            schema.ClipInfo(f"{recording}-{start}", 0), "urfd", "fall", 10.0, layout="lcrnet_13",
+            pose_xyz=np.broadcast_to(frames[:, None, None, None], (length, 1, 13, 3)).astype(np.float32),
+            pose_confidence=np.ones((length, 1, 13), np.float32),
+            images={"full_body": [str(frame).encode() for frame in frames]},
+            boxes={"full_body": np.repeat(frames[:, None], 4, axis=1).astype(np.float32)},
+            frame_labels=frames, recording=recording, start=start,
+        )
+    )  # fmt: skip
+
+
+def test_recordings_are_put_together_from_their_windows():
+    places = [window("b", 0, 4), window("a", 6, 4), window("a", 0, 4), window("a", 3, 4), window("a", 14, 2)]
+    found = dict(untrimmed._recordings(places))
+    assert list(found) == ["a", "a from frame 15", "b"]
+    clip = found["a"]
+    for values in (clip.frame_labels, clip.pose_xyz[:, 0, 0, 0], clip.boxes["full_body"][:, 0]):
+        assert values.tolist() == list(range(10))
+    assert clip.images["full_body"] == [str(frame).encode() for frame in range(10)]
+    assert found["a from frame 15"].frame_labels.tolist() == [14, 15]
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    """A copy of the run that all modules share: evaluation writes into it."""
+    return shutil.copytree(trained, tmp_path_factory.mktemp("copied") / "run")
+
+
+def test_clips_are_put_together_the_whole_way(run):
+    line = ["--run", run, "--untrimmed", "--window", "12", "--stride", "4", "--smooth", "mean:2", "--event"]
+    labels = RunDirectory(run).labels
+    result = command("evaluate.py", *line, labels[0])
+    assert result.returncode == 0, result.stderr
+    folder = run / "evaluation" / "cv-test"
+    found = json.loads((folder / "metrics.json").read_text())["untrimmed"]
+    assert (found["videos"], found["window"], found["event"]) == (5, "12", labels[0])  # 50 clips, 10 together
+    with open(folder / "untrimmed.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    truth = [row for row in rows if row["from"] == "truth"]
+    # The truth covers all videos; so do the predictions, as somebody is seen in every frame.
+    seconds = {source: sum(float(r["end"]) - float(r["start"]) for r in rows if r["from"] == source) for source in
+               ("truth", "predicted")}  # fmt: skip
+    assert seconds["truth"] == pytest.approx(found["seconds"], abs=0.1)
+    assert seconds["predicted"] == pytest.approx(found["seconds"], abs=0.1)
+    assert {row["label"] for row in truth} == set(labels)
+    assert f"untrimmed, 5 videos of {found['seconds'] / 60:.1f} minutes: frame accuracy" in result.stdout
+    assert f"{labels[0]}: {len(found['events']['delays'])} of {found['events']['events']} recognised" in result.stdout
+    assert "Untrimmed videos" in (folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_windows_are_scored_as_clips_are(run, dataset):
+    """A window as long as a video of one clip has the clip's own scores."""
+    opened, records = RunDirectory(run), pipeline.Records(dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(untrimmed, "TOGETHER", 1)
+        streams = untrimmed.classify(opened, records, "cv", "test", untrimmed.Settings(window="100s", stride="100s"))
+    metrics = trainers.of_run(opened).score(opened, records, "cv", "test").metrics
+    expected = sorted(max(scores) for scores in metrics.scores)
+    found = sorted(row.prediction.top[1] for stream in streams for row in stream.rows)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_options_that_are_refused(run):
+    assert "--window needs --untrimmed" in error_of(command("evaluate.py", "--run", run, "--window", "2s"))
+    unknown = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--event", "dance"))
+    assert "--event: no class 'dance'" in unknown
+    fused = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--fuse", run))
+    assert "--untrimmed: of one run only, leave --fuse out" in fused
+    with pytest.raises(UserError, match="no smoothing 'median'"):
+        untrimmed.Settings(smooth="median")
