@@ -44,6 +44,7 @@ COMMANDS = {
     "predict": Command("serving.predict", "classify a clip with an exported model, without a server"),
     "serve": Command("serving.server.command", "serve exported models over gRPC and REST"),
     "ask": Command("serving.client.command", "classify a clip, a long video or a camera with a served model"),
+    "live": Command("serving.live.command", "watch a camera: people, what they do, events"),
     "verify": Command("serving.verify", "compare a server's predictions with the trained model's"),
     "deploy": Command("serving.deploy.configuration", "write TF-Serving's configuration for exported models"),
     "completion": Command("adl.completion", "print the completion script of a shell"),

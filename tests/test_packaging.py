@@ -14,6 +14,8 @@ import zoo
 from tests.conftest import REPOSITORY
 
 PACKAGES = ("zoo", "tfrecords", "recipes", "serving", "adl")
+# What is on PYTHONPATH, such as a clone, counts as installed to pip.
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def _installed_files():
@@ -47,7 +49,8 @@ def distributions(tmp_path_factory):
     python = _environment(tmp_path_factory.mktemp("build"), "build", "twine")
     for arguments in (["build", "--outdir", folder, REPOSITORY], ["twine", "check", "--strict"]):
         files = sorted(folder.glob("*")) if arguments[0] == "twine" else []
-        done = subprocess.run([python, "-m", *arguments, *files], capture_output=True, text=True, check=False)
+        command = [python, "-m", *arguments, *files]
+        done = subprocess.run(command, env=ALONE, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -57,7 +60,7 @@ def _environment(folder, *requirements):
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=ALONE, capture_output=True, text=True, check=False)
     if "No matching distribution" in done.stderr:
         pytest.skip("pip reaches no package index")
     assert done.returncode == 0, done.stderr
@@ -82,38 +85,23 @@ def test_an_installed_wheel_needs_no_clone(distributions, tmp_path):
     """First the base alone, then with extras, the whole way from a dataset to a prediction."""
     (wheel,) = distributions.glob("*.whl")
     python = _environment(tmp_path / "environment", wheel)
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def adl(*arguments):
         command = [python.with_name("adl"), *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, env=ALONE, capture_output=True, text=True, check=False)
 
     assert adl("--version").stdout == f"adl {zoo.__version__}\n"
     assert "pose_lstm" in adl("models", "pose_lstm").stdout
-    convert = [
-        "convert",
-        "synthetic",
-        "--out",
-        "data",
-        "--subjects",
-        8,
-        "--repetitions",
-        1,
-        "--frames",
-        15,
-        "--size",
-        32,
-    ]
-    lacking = adl(*convert)
+    lacking = adl("predict", "--model", "models/pose_lstm", "--video", "clip.mp4")
     assert lacking.returncode == 2
     assert "pip install 'keras-adl-zoo[video]'" in lacking.stderr
     assert lacking.stderr.count("\n") == 1
 
     extras = f"keras-adl-zoo[train,serving] @ {wheel.as_uri()}"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", extras], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", extras], env=ALONE, check=True)
     train = ["train", "--recipe", "pose_lstm_synthetic", "--data", "data", "--output", "run"]
     for arguments in (
-        convert,
+        ["convert", "synthetic", "--out", "data", "--subjects", 8, "--repetitions", 1, "--frames", 15, "--size", 32],
         [*train, "--set", "stages.pose.epochs=1", "batch=8"],
         ["evaluate", "--run", "run", "--data", "data"],
         ["export", "--run", "run", "--to", "models"],

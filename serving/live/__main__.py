@@ -2,8 +2,7 @@
 
 import sys
 
-from serving.live.command import main
 from zoo.shared import command_line
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main))
+    sys.exit(command_line.run_module("serving.live.command"))

@@ -9,6 +9,18 @@
 * :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
 """
 
-from serving.server.server import Server
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving.server.server import Server
 
 __all__ = ["Server"]
+
+
+def __getattr__(name: str) -> Any:
+    """``Server`` is imported when it is first used: the command names a missing package of its in one line."""
+    if name != "Server":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from serving.server.server import Server
+
+    return Server

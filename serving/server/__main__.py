@@ -1,8 +1,8 @@
-"""``python -m serving.server``."""
+"""``python -m serving.server``; see :mod:`serving.server.command`."""
 
 import sys
 
-from serving.server.command import main
 from zoo.shared import command_line
 
-sys.exit(command_line.run(main))
+if __name__ == "__main__":
+    sys.exit(command_line.run_module("serving.server.command"))

@@ -26,15 +26,28 @@ def test_help_lists_every_command_without_importing_them():
 
 
 def test_no_command_needs_what_its_parser_does_not():
-    """So that a command starts in a base installation, and names the extra in one line."""
+    """So that ``python -m`` starts in a base installation, and names the extra in one line.
+
+    The modules of ``serve`` and ``live`` import their extra; their ``__main__`` imports them where the error is a line.
+    """
     program = (
         "import sys; from adl import commands; from zoo.shared import command_line, extras\n"
-        "for name in commands.COMMANDS: command_line.parser_of(commands.function(name))\n"
-        "network = {'grpc', 'grpc_health', 'h11', 'starlette', 'uvicorn'}  # servers are made of them\n"
-        "print({module for module in extras.EXTRAS if module in sys.modules} - network)"
+        "for name in commands.COMMANDS.keys() - {'serve', 'live'}: command_line.parser_of(commands.function(name))\n"
+        "print({module for module in extras.EXTRAS if module in sys.modules} - {'grpc', 'grpc_health'})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("module", ["serving.server", "serving.live"])
+def test_a_package_that_a_module_imports_is_missing(module):
+    program = (
+        "import runpy, sys; sys.modules['starlette'] = None\n"  # as if it were not installed
+        f"sys.argv = ['x', '--help']; runpy.run_module('{module}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: the package starlette is not installed, which the extra serving has: pip ")
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import difflib
 import errno
+import importlib
 import io
 import os
 import signal
@@ -122,6 +123,11 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         raise
     finally:
         _status_at_exit.append(status or 0)
+
+
+def run_module(module: str) -> int:
+    """:func:`run` of a module's ``main``, which is imported inside: a package that it lacks is an error of one line."""
+    return run(lambda argv: importlib.import_module(module).main(argv))
 
 
 _status_at_exit: list = []  # of each call of run()
