@@ -1,7 +1,7 @@
-"""Exports a SavedModel that TF-Serving can serve; see :mod:`serving.savedmodel.exporting`.
+"""Exports a model for serving; see :mod:`serving.savedmodel.exporting`.
 
 A trained run: ``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4]
-[--precision bfloat16] [--freeze] [--compute bfloat16] [--new-labels]``
+[--precision bfloat16] [--freeze] [--compute bfloat16] [--new-labels] [--format openvino]``
 
 Published weights: ``python -m serving.export --pretrained kinetics400 --to BASE [--classes adl] [--frames T]
 [--size S]`` and the same further options.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from serving.savedmodel import freezing, published, warmup
-from serving.savedmodel.exporting import LABELS, TOLERANCES, Exportable, Run, export, tolerance_of
+from serving.savedmodel.exporting import FORMATS, LABELS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
@@ -38,7 +38,7 @@ def _batch_size(text: str) -> int:
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="python -m serving.export",
-        description="Export a trained run, or published weights, as a SavedModel for TF-Serving.",
+        description="Export a trained run, or published weights, for TF-Serving or another runtime.",
     )
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--run", help="run directory of recipes/train.py")
@@ -66,6 +66,12 @@ def _parser() -> command_line.ArgumentParser:
         metavar="B",
         help="batch sizes (numbers of clips) that a server may use",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=SAVED_MODEL,
+        help="savedmodel: for TF-Serving; openvino, onnx: the network alone; litert: models of poses for small devices",
+    )
     parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
     parser.add_argument(
         "--freeze", action="store_true", help="freeze the graph: weights become constants, folded for CPUs"
@@ -74,7 +80,7 @@ def _parser() -> command_line.ArgumentParser:
         "--compute",
         choices=freezing.COMPUTED,
         default="float32",
-        help="with --freeze: type in which convolutions are computed",
+        help="with --freeze or --format openvino: type in which convolutions are computed",
     )
     parser.add_argument(
         "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"
@@ -107,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         freeze=arguments.freeze,
         compute=arguments.compute,
         new_labels=arguments.new_labels,
+        form=arguments.format,
     )
     offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
     tolerance = tolerance_of(arguments.precision, arguments.compute)
