@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from serving.runtimes import litert, onnx, openvino
+from serving.runtimes import int8, litert, onnx, openvino
 from serving.runtimes.settings import Settings
 from serving.savedmodel import signatures
 from zoo.shared.errors import UserError
@@ -14,14 +15,18 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from serving.runtimes.int8 import Calibration
     from tfrecords.reading.pipeline import Inputs
 
 _MODULES: dict[str, Any] = {module.FORMAT: module for module in (openvino, onnx, litert)}
 FORMATS = tuple(_MODULES)
+_INT8 = (openvino.FORMAT, litert.FORMAT)
 
 
-def check(form: str, precision: str, compute: str) -> None:
-    """``UserError`` where a format does not offer a precision, or a type that it is computed in."""
+def check(form: str, precision: str, compute: str, int8: bool) -> None:
+    """``UserError`` where a format does not offer a precision, a type that it is computed in, or 8-bit integers."""
+    if int8 and form not in _INT8:
+        raise UserError(f"--int8 is not offered with --format {form}, valid: {', '.join(_INT8)}")
     for option, value in (("precision", precision), ("compute", compute)):
         offered = getattr(_MODULES[form], "PRECISIONS" if option == "precision" else "COMPUTED")
         if value not in offered:
@@ -37,6 +42,7 @@ def write(
     form: str,
     precision: str = "float32",
     compute: str = "float32",
+    calibration: Calibration | None = None,
 ) -> None:
     """Writes the network of a version under construction.
 
@@ -48,17 +54,30 @@ def write(
         form: One of :data:`FORMATS`.
         precision: How weights are stored.
         compute: Type that the network is computed in.
+        calibration: Clips to calibrate a network in 8-bit integers with; default: floats.
 
     Raises:
-        UserError: A package is not installed, or the format cannot hold the network.
+        UserError: A package is not installed, the format cannot hold the network, or 8-bit integers cost too much
+            accuracy.
     """
     network = signatures.network(model, inputs, labels, freeze=True, batch=1 if form == litert.FORMAT else None)
     made = network.get_concrete_function().structured_outputs
     stated = Settings({name: tuple(spec.shape[1:]) for name, spec in made.items()}, compute)
     if form == openvino.FORMAT:
-        openvino.save(openvino.convert(network), folder, precision=precision)
+        converted = openvino.convert(network)
+        if calibration:
+            converted, cost = int8.quantise(converted, calibration, stated)
+            stated = dataclasses.replace(stated, int8=cost)
+        openvino.save(converted, folder, precision=precision)
     elif form == onnx.FORMAT:
         onnx.save(onnx.convert(network), folder)
     else:
-        litert.save(litert.convert(network, precision=precision), folder)
+        written = litert.convert(network, precision=precision)
+        if calibration:
+            reference = litert.Network(written, stated)
+            written = litert.convert(network, examples=[features for features, _ in calibration.calibrated])
+            stated = dataclasses.replace(
+                stated, int8=int8.measured(litert.Network(written, stated), calibration, reference)
+            )
+        litert.save(written, folder)
     stated.write(folder)

@@ -40,7 +40,8 @@ def convert(
     Args:
         network: A frozen ``tf.function`` of features of one clip, :func:`serving.savedmodel.signatures.network`.
         precision: How weights are stored, one of :data:`PRECISIONS`.
-        examples: Features of clips, ``[1, ...]`` each, to calibrate a network in 8-bit integers; default: floats.
+        examples: Features of clips, ``[1, ...]`` each, to calibrate a network in 8-bit integers; default: floats. Of a
+            network with a loop (an LSTM) weights alone become integers: TensorFlow's calibration of loops crashes.
 
     Returns:
         The file's bytes.
@@ -58,9 +59,9 @@ def convert(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     if examples is not None:
-        given = [{name: np.asarray(values, np.float32) for name, values in clip.items()} for clip in examples]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (("serving_default", clip) for clip in given)
+        if not _has_loop(function):
+            converter.representative_dataset = lambda: (("serving_default", clip) for clip in examples)
     with settings.quiet():
         try:
             return converter.convert()
@@ -71,6 +72,13 @@ def convert(
                 f"LiteRT cannot run the network ({missing}): --format litert is for models of poses, "
                 "such as pose_lstm, pose_cnn and pose_gcn"
             ) from error
+
+
+def _has_loop(function: Any) -> bool:
+    """Whether a concrete function, or one that it calls, has a loop."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for called in graph.library.function for node in called.node_def)]
+    return any("While" in node.op for node in nodes)
 
 
 def save(model: bytes, folder: pathlib.Path) -> None:
@@ -96,6 +104,7 @@ class Network:
         try:
             with settings.quiet():
                 self._interpreter = _interpreter()(**given, num_threads=len(os.sched_getaffinity(0)))
+                self._interpreter.allocate_tensors()
                 self._run = self._interpreter.get_signature_runner()
         except ValueError as error:
             raise UserError(f"{model!r} cannot be read by LiteRT: {messages.one_line(error)}") from error

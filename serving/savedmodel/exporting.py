@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import pathlib
 import re
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import zoo
-from serving.runtimes import converting
+from serving.runtimes import converting, int8
 from serving.savedmodel import batching_parameters, signatures, versions, warmup
 from zoo.shared import files, messages
 from zoo.shared.errors import UserError
@@ -144,6 +145,8 @@ def export(
     compute: str = "float32",
     new_labels: bool = False,
     form: str = SAVED_MODEL,
+    calibrate: str | os.PathLike | None = None,
+    protocol: str | None = None,
 ) -> tuple[pathlib.Path, float]:
     """Writes a new version of a model.
 
@@ -160,6 +163,9 @@ def export(
         new_labels: Whether the classes may differ from those of the newest version there is: servers give clients the
             newest version, and a client that knows classes by their numbers would take one for another.
         form: The format, one of :data:`FORMATS`. All but ``savedmodel`` are frozen graphs of the network alone.
+        calibrate: Converted dataset to calibrate a network in 8-bit integers with (:mod:`serving.runtimes.int8`);
+            default: floats.
+        protocol: Its protocol; default: its first.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
@@ -173,8 +179,10 @@ def export(
     if form == SAVED_MODEL and compute != "float32" and not freeze:
         raise UserError(f"--compute {compute} is for frozen graphs alone: add --freeze")
     if form != SAVED_MODEL:
-        converting.check(form, precision, compute)
-    tolerance = tolerance_of(precision, compute)
+        converting.check(form, precision, compute, int8=calibrate is not None)
+    elif calibrate is not None:
+        raise UserError("--int8 is for --format openvino and litert: TensorFlow computes in floats")
+    tolerance = tolerance_of(precision, compute) if calibrate is None else math.inf
     batching_parameters.check(run.inputs, batch_sizes)
     model = run.model()
     name = name or model.name
@@ -186,7 +194,8 @@ def export(
     rewriting = {"precision": precision, "compute": compute}
     write = functools.partial(_write_saved_model, freeze=freeze)
     if form != SAVED_MODEL:
-        write = functools.partial(converting.write, form=form)
+        calibration = None if calibrate is None else int8.of_dataset(calibrate, run.inputs, run.labels, protocol)
+        write = functools.partial(converting.write, form=form, calibration=calibration)
     attention = bool(zoo.attention.attention_names(model))
     requests = warmup.requests(name, run.inputs, attention=attention, batch_sizes=sorted(set(batch_sizes)))
     with _only_exporter(pathlib.Path(base) / name) as folder:

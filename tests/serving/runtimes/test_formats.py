@@ -1,7 +1,10 @@
 """Exports to OpenVINO, ONNX and LiteRT: verified, opened, predicted with and served as a SavedModel is."""
 
 import importlib.util
+import json
+import re
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -9,10 +12,10 @@ import tensorflow as tf
 
 from serving import export, predict
 from serving.client import Client
-from serving.runtimes import litert, loading, openvino, settings
+from serving.runtimes import int8, litert, loading, openvino, settings
 from serving.savedmodel import exporting, versions
 from serving.server.manager import Manager
-from tests.serving.conftest import LABELS, PERSONS, serving_of
+from tests.serving.conftest import CLIPS, LABELS, PERSONS, serving_of
 from zoo.shared.errors import UserError
 
 NEEDS = {"openvino": ["openvino"], "onnx": ["onnx", "tf2onnx", "onnxruntime"], "litert": []}
@@ -173,3 +176,45 @@ def test_a_network_that_litert_cannot_hold():
     specs = {"rgb": tf.TensorSpec([1, 4, 8, 8, 3], tf.float32, "rgb")}
     with pytest.raises(UserError, match=r"it has not built in MaxPool3D\): --format litert is for models of poses"):
         litert.convert(tf.function(lambda fed: model(fed, training=False), input_signature=[specs]))
+
+
+@pytest.fixture(scope="module")
+def training_clips(dataset, tmp_path_factory):
+    """The converted dataset, its clips for training."""
+    folder = tmp_path_factory.mktemp("training") / "data"
+    shutil.copytree(dataset, folder)
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    for group in content["cells"].values():
+        group["splits"] = {"cs": "train"}
+    protocol = content["protocols"]["cs"]
+    content["protocols"]["cs"] = {**protocol, "train": protocol["test"], "test": [], "clips": {"train": len(CLIPS)}}
+    path.write_text(json.dumps(content))
+    return folder
+
+
+@formats("litert", pytest.param("openvino", marks=pytest.mark.slow))
+def test_8_bit_integers_state_what_they_cost(training_clips, linear_run_folder, form, run_command, tmp_path):
+    needs(form)
+    if form == "openvino" and not importlib.util.find_spec("nncf"):
+        pytest.skip("nncf is not installed: pip install 'keras-adl-zoo[openvino]'")
+    arguments = ("--run", linear_run_folder, "--to", tmp_path, "--format", form, "--int8")
+    status, out, err = run_command(export.main, *arguments, "--calibrate", training_clips)
+    assert (status, err) == (0, "")
+    assert re.search(r"^accuracy on 2 clips: (\d+\.0%) in floats, \1 in int8$", out, re.MULTILINE)
+    cost = settings.read(tmp_path / "pose_lstm" / "1").int8
+    assert (cost["dataset"], cost["protocol"], cost["calibrated"], cost["compared"]) == ("made_up", "cs", 1, 2)
+    network = loading.open_network(tmp_path / "pose_lstm" / "1")
+    assert network({"pose": clips(1)[:, :4]})["probabilities"].sum() == pytest.approx(1, abs=0.02)
+    status, _, err = run_command(export.main, *arguments)
+    assert (status, "--int8 and --calibrate belong together" in err) == (2, True)
+    status, _, err = run_command(export.main, *arguments, "--calibrate", training_clips, "--protocol", "cv")
+    assert (status, "did you mean 'cs'" in err) == (2, True)
+
+
+def test_too_high_a_cost_is_refused():
+    of = int8.Clips(types.SimpleNamespace(dataset="made_up"), "cs", "train", None, (0, 1, 2))
+    calibration = int8.Calibration(of, of, labelled=True)
+    assert int8.report(calibration, [True, True, False], [True, True, False])["int8"] == pytest.approx(2 / 3)
+    with pytest.raises(UserError, match=r"accuracy falls from 66.7% to 33.3% on 3 clips of cs"):
+        int8.report(calibration, [True, True, False], [True, False, False])
