@@ -7,9 +7,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from serving.runtimes import int8, litert, onnx, openvino
 from serving.runtimes.settings import Settings
 from serving.savedmodel import signatures
+from zoo import skeletons
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 
 _MODULES: dict[str, Any] = {module.FORMAT: module for module in (openvino, onnx, litert)}
 FORMATS = tuple(_MODULES)
+SKELETON = "assets/skeleton.json"
+_BLAZEPOSE = "blazepose_33"
+_POINTS = ("root", "hip_centre", "spine_base", "spine", "left_hip", "right_hip")
 _INT8 = (openvino.FORMAT, litert.FORMAT)
 
 
@@ -31,6 +38,21 @@ def check(form: str, precision: str, compute: str, int8: bool) -> None:
         offered = getattr(_MODULES[form], "PRECISIONS" if option == "precision" else "COMPUTED")
         if value not in offered:
             raise UserError(f"--{option} {value} is not offered with --format {form}, valid: {', '.join(offered)}")
+
+
+def _skeleton(inputs: Inputs) -> dict[str, Any]:
+    """What a small device, which has no skeletons of this project, has to know of the network's.
+
+    Joints of the points that poses are normalised by, and ``from_blazepose_33``: the weights ``[J, 33]`` that make its
+    joints of BlazePose's, where that is possible.
+    """
+    skeleton = skeletons.get(inputs.layout)
+    described: dict[str, Any] = {name: np.atleast_1d(getattr(skeleton, name)).tolist() for name in _POINTS}
+    if inputs.layout == _BLAZEPOSE:
+        described[f"from_{_BLAZEPOSE}"] = np.eye(skeleton.num_joints).tolist()
+    elif inputs.layout in skeletons.targets(_BLAZEPOSE):
+        described[f"from_{_BLAZEPOSE}"] = skeletons.map_weights(_BLAZEPOSE, inputs.layout).tolist()
+    return described
 
 
 def write(
@@ -80,4 +102,6 @@ def write(
                 stated, int8=int8.measured(litert.Network(written, stated), calibration, reference)
             )
         litert.save(written, folder)
+        if inputs.poses_alone:
+            files.write_json(folder / SKELETON, _skeleton(inputs))
     stated.write(folder)
