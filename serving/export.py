@@ -1,7 +1,7 @@
-"""Exports a SavedModel that TF-Serving can serve; see :mod:`serving.savedmodel.exporting`.
+"""Exports a model for serving; see :mod:`serving.savedmodel.exporting`.
 
 A trained run: ``python -m serving.export --run RUN --to BASE [--name NAME] [--version N] [--batch_sizes 1 2 4]
-[--precision bfloat16] [--freeze] [--compute bfloat16] [--new-labels]``
+[--precision bfloat16] [--freeze] [--compute bfloat16] [--new-labels] [--format openvino [--int8 --calibrate DATA]]``
 
 Published weights: ``python -m serving.export --pretrained kinetics400 --to BASE [--classes adl] [--frames T]
 [--size S]`` and the same further options.
@@ -10,11 +10,13 @@ Published weights: ``python -m serving.export --pretrained kinetics400 --to BASE
 from __future__ import annotations
 
 import argparse
+import pathlib
 import sys
 from collections.abc import Sequence
 
+from serving.runtimes import settings
 from serving.savedmodel import freezing, published, warmup
-from serving.savedmodel.exporting import LABELS, TOLERANCES, Exportable, Run, export, tolerance_of
+from serving.savedmodel.exporting import FORMATS, LABELS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
@@ -38,7 +40,7 @@ def _batch_size(text: str) -> int:
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="python -m serving.export",
-        description="Export a trained run, or published weights, as a SavedModel for TF-Serving.",
+        description="Export a trained run, or published weights, for TF-Serving or another runtime.",
     )
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--run", help="run directory of recipes/train.py")
@@ -66,6 +68,12 @@ def _parser() -> command_line.ArgumentParser:
         metavar="B",
         help="batch sizes (numbers of clips) that a server may use",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=SAVED_MODEL,
+        help="savedmodel: for TF-Serving; openvino, onnx: the network alone; litert: models of poses for small devices",
+    )
     parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
     parser.add_argument(
         "--freeze", action="store_true", help="freeze the graph: weights become constants, folded for CPUs"
@@ -74,8 +82,13 @@ def _parser() -> command_line.ArgumentParser:
         "--compute",
         choices=freezing.COMPUTED,
         default="float32",
-        help="with --freeze: type in which convolutions are computed",
+        help="with --freeze or --format openvino: type in which convolutions are computed",
     )
+    parser.add_argument(
+        "--int8", action="store_true", help="compute in 8-bit integers, with --format openvino or litert"
+    )
+    parser.add_argument("--calibrate", metavar="DATA", help="converted dataset to calibrate --int8 with")
+    parser.add_argument("--protocol", metavar="NAME", help="protocol of --calibrate; default: its first")
     parser.add_argument(
         "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"
     )
@@ -93,10 +106,21 @@ def _exportable(arguments: argparse.Namespace) -> Exportable:
     return Run(arguments.run)
 
 
+def _verified(arguments: argparse.Namespace, folder: pathlib.Path, difference: float) -> str:
+    """How much the written model differs; of 8-bit integers, which random clips say nothing of, what they cost."""
+    if not arguments.int8:
+        tolerance = tolerance_of(arguments.precision, arguments.compute)
+        return f"largest difference of probabilities to the Keras model: {difference:.2g} (tolerance {tolerance:g})"
+    cost = settings.read(folder).int8
+    return f"{cost['measured']} on {cost['compared']} clips: {cost['float']:.1%} in floats, {cost['int8']:.1%} in int8"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     arguments = _parser().parse_args(argv)
+    if arguments.int8 != bool(arguments.calibrate) or (arguments.protocol and not arguments.int8):
+        raise UserError("--int8 and --calibrate belong together, and --protocol to them: give the dataset's folder")
     folder, difference = export(
         _exportable(arguments),
         arguments.to,
@@ -107,12 +131,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         freeze=arguments.freeze,
         compute=arguments.compute,
         new_labels=arguments.new_labels,
+        form=arguments.format,
+        calibrate=arguments.calibrate,
+        protocol=arguments.protocol,
     )
     offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
-    tolerance = tolerance_of(arguments.precision, arguments.compute)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(offered)})")
-    print(f"largest difference of probabilities to the Keras model: {difference:.2g} (tolerance {tolerance:g})")
+    print(_verified(arguments, folder, difference))
     print(f"serve it: python -m serving.server --model_base_path {folder.parent} --model_name {folder.parent.name}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Classifies a clip without a server: from a SavedModel, with the graph that a server would run.
+"""Classifies a clip without a server: from an exported model, with the graph that a server would run.
 
 ``python -m serving.predict --model BASE/<model>[/<version>] --video FILE --pose FILE [--picture FILE.png]``
 
@@ -25,6 +25,7 @@ from serving.client.estimation import SIZE, Estimation, add_arguments, from_argu
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.client.streams import VideoFrames
+from serving.runtimes.loading import RUNTIMES
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from tfrecords.converting import plausibility
@@ -43,13 +44,14 @@ _INPUTS = "assets/inputs.json"
 
 
 class Predictor:
-    """A SavedModel that is loaded into this process.
+    """An exported model that is loaded into this process.
 
     Args:
-        path: ``BASE/<model>``, whose newest version is loaded, or ``BASE/<model>/<version>``.
+        path: ``BASE/<model>``, whose newest version is loaded, or ``BASE/<model>/<version>``; of any format.
+        runtime: What runs the network, one of :data:`serving.runtimes.loading.RUNTIMES`; default: that of the format.
 
     Raises:
-        UserError: No such folder, no version in it, or one that cannot be loaded.
+        UserError: No such folder, no version in it, one that cannot be loaded, or not by that runtime.
 
     Attributes:
         folder: The version's folder.
@@ -67,16 +69,17 @@ class Predictor:
     servable: Servable
     inputs: Inputs | None
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, runtime: str | None = None):
         from serving.savedmodel.servable import Servable
 
         folder = pathlib.Path(path)
-        if not (folder / versions.SAVED_MODEL).exists():
+        if not versions.format_of(folder):
             folder = list(versions.require(folder).values())[-1]
         self.folder = folder
-        version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a SavedModel outside a version folder
+        version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a model outside a version folder
         try:
-            self.servable = Servable(folder.absolute().parent.name, version, folder, warm_up=False)
+            name = folder.absolute().parent.name
+            self.servable = Servable(name, version, folder, warm_up=False, runtime=runtime)
         except ValueError as error:
             raise UserError(f"{error}; export the model again") from error
         self.inputs = _inputs(folder)
@@ -266,7 +269,7 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
     given = clips.read_pose_file(arguments.pose) if arguments.pose else None
     if arguments.video:
         VideoFrames(arguments.video)  # refuses what is no video
-    predictor = Predictor(arguments.model)
+    predictor = Predictor(arguments.model, arguments.runtime)
     if arguments.video:
         needed = from_arguments(arguments, predictor.definition(), predictor.inputs, given)
         poses = poses_to_send(given, needed, predictor.definition, arguments.pose)
@@ -283,13 +286,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(
-        prog="python -m serving.predict", description="Classify a clip with a SavedModel, without a server."
+        prog="python -m serving.predict", description="Classify a clip with an exported model, without a server."
     )
     parser.add_argument(
         "--model",
         required=True,
         metavar="PATH",
-        help="SavedModel: BASE/<model>/<version>, or BASE/<model> for its newest version",
+        help="exported model: BASE/<model>/<version>, or BASE/<model> for its newest version",
+    )
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="what runs the network; default: that of the model's format"
     )
     parser.add_argument("--video", metavar="FILE", help="video file")
     parser.add_argument(
@@ -314,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         picture.check(arguments.picture)
     if arguments.record:
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
-        predicted, sampled = Predictor(arguments.model).predict_clip(clip), None
+        predicted, sampled = Predictor(arguments.model, arguments.runtime).predict_clip(clip), None
     else:
         predicted, sampled = _of_files(arguments)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)

@@ -1,1 +1,13 @@
-"""Other formats of an exported model, one module per runtime (OpenVINO, ONNX, LiteRT); empty so far."""
+"""Other formats of an exported model, each run by a library that needs no TensorFlow for the network.
+
+A version folder holds the network alone, from input features to probabilities: these libraries decode no JPEG file and
+read no record. What comes before it is TensorFlow's code of :mod:`serving.savedmodel.signatures`, run by who opens the
+folder, so that a clip is prepared as for the SavedModel.
+
+* :mod:`~serving.runtimes.openvino`, :mod:`~serving.runtimes.onnx`, :mod:`~serving.runtimes.litert`: one module per
+  format: conversion, and a network that is run.
+* :mod:`~serving.runtimes.int8`: networks in 8-bit integers, and the clips that they are calibrated with.
+* :mod:`~serving.runtimes.converting`: writes a version of a format.
+* :mod:`~serving.runtimes.loading`: opens a version of any of them.
+* :mod:`~serving.runtimes.settings`: what a version states of itself; packages that may be missing.
+"""

@@ -3,9 +3,11 @@
 ::
 
     BASE/<model>/<version>/saved_model.pb, variables/
+                           or model.xml and model.bin, model.onnx, model.tflite of another format
                            assets/labels.txt, recipe.yaml, inputs.json, environment.json,
                                   evaluation/<protocol>-<split>/metrics.json
                                   or labels.txt, inputs.json, pretrained.json of published weights
+                                  runtime.json of another format
                            assets.extra/tf_serving_warmup_requests
                            batching_params.pbtxt    with --batch_sizes
 
@@ -16,17 +18,20 @@ that watches the folder sees all of it or nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import math
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 import zoo
+from serving.runtimes import converting, int8
 from serving.savedmodel import batching_parameters, signatures, versions, warmup
 from zoo.shared import files, messages
 from zoo.shared.errors import UserError
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 LABELS = "assets/labels.txt"
+SAVED_MODEL = "savedmodel"
+FORMATS = tuple(versions.MODEL_FILES)
 _COPIED = (
     "labels.txt",
     "recipe.yaml",
@@ -143,6 +150,9 @@ def export(
     freeze: bool = False,
     compute: str = "float32",
     new_labels: bool = False,
+    form: str = SAVED_MODEL,
+    calibrate: str | os.PathLike | None = None,
+    protocol: str | None = None,
 ) -> tuple[pathlib.Path, float]:
     """Writes a new version of a model.
 
@@ -158,41 +168,53 @@ def export(
         compute: Type that the convolutions of such a graph are computed in, ``float32`` or ``bfloat16``.
         new_labels: Whether the classes may differ from those of the newest version there is: servers give clients the
             newest version, and a client that knows classes by their numbers would take one for another.
+        form: The format, one of :data:`FORMATS`. All but ``savedmodel`` are frozen graphs of the network alone.
+        calibrate: Converted dataset to calibrate a network in 8-bit integers with (:mod:`serving.runtimes.int8`);
+            default: floats.
+        protocol: Its protocol; default: its first.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
-        probabilities that the SavedModel and the Keras model give for random clips, over all signatures.
+        probabilities that the written and the Keras model give for random clips, over all signatures.
 
     Raises:
-        UserError: The version exists already, another export is under way, the run cannot be exported, its classes are
-            not those of the newest version, or the difference is above the tolerance, :data:`TOLERANCES`.
+        UserError: The version exists already, another export is under way, the run cannot be exported, its classes or
+            its format are not those of the newest version, the format cannot hold the network, or the difference is
+            above the tolerance, :data:`TOLERANCES`.
     """
-    if compute != "float32" and not freeze:
+    if form == SAVED_MODEL and compute != "float32" and not freeze:
         raise UserError(f"--compute {compute} is for frozen graphs alone: add --freeze")
-    tolerance = tolerance_of(precision, compute)
+    if form != SAVED_MODEL:
+        converting.check(form, precision, compute, int8=calibrate is not None)
+    elif calibrate is not None:
+        raise UserError("--int8 is for --format openvino and litert: TensorFlow computes in floats")
+    tolerance = tolerance_of(precision, compute) if calibrate is None else math.inf
     batching_parameters.check(run.inputs, batch_sizes)
     model = run.model()
     name = name or model.name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise UserError(f"--name {name!r}: expected letters, digits, '_', '-' and '.', as in {model.name}")
+    _require_same_format(pathlib.Path(base) / name, form)
     if not new_labels:
         _require_same_labels(pathlib.Path(base) / name, run)
-    module, functions = signatures.build(
-        model, run.inputs, run.labels, precision=precision, freeze=freeze, compute=compute
-    )
+    rewriting = {"precision": precision, "compute": compute}
+    write = functools.partial(_write_saved_model, freeze=freeze)
+    if form != SAVED_MODEL:
+        calibration = None if calibrate is None else int8.of_dataset(calibrate, run.inputs, run.labels, protocol)
+        write = functools.partial(converting.write, form=form, calibration=calibration)
     attention = bool(zoo.attention.attention_names(model))
     requests = warmup.requests(name, run.inputs, attention=attention, batch_sizes=sorted(set(batch_sizes)))
     with _only_exporter(pathlib.Path(base) / name) as folder:
         number = _free_version(folder, version)
         with files.whole_folder(folder / str(number)) as unfinished:
-            _save(module, functions, unfinished)
-            (unfinished / "assets").mkdir(exist_ok=True)
+            (unfinished / "assets").mkdir()
+            write(model, run.inputs, run.labels, unfinished, **rewriting)
             run.write_assets(unfinished / "assets")
             warmup.write(unfinished, requests)
             if set(batch_sizes) != {1}:
                 batching_parameters.write(unfinished, batching_parameters.fit(run.inputs, batch_sizes))
             trials = warmup.requests(name, run.inputs, attention=attention, noise=True)
-            difference = _difference(unfinished, name, number, model, run.inputs, trials, tolerance)
+            difference = _difference(unfinished, name, number, model, run.inputs, trials, tolerance, form)
             unfinished.chmod(0o755)  # whatever the umask: a server may run as another user
     return folder / str(number), difference
 
@@ -243,9 +265,23 @@ def _require_same_labels(folder: pathlib.Path, run: Exportable) -> None:
     )
 
 
-def _save(module: tf.Module, functions: dict[str, Callable], folder: pathlib.Path) -> None:
+def _require_same_format(folder: pathlib.Path, form: str) -> None:
+    """``UserError`` where the versions there are have another format: a server loads those of one."""
+    for path in versions.find(folder).values():
+        other = versions.format_of(path)
+        if other not in (form, None):
+            raise UserError(
+                f"{path} has the format {other}, and the versions of one model share theirs: "
+                f"give another --to, or --name {folder.name}_{form}"
+            )
+
+
+def _write_saved_model(
+    model: tf.keras.Model, inputs: Inputs, labels: Sequence[str], folder: pathlib.Path, **rewriting: Any
+) -> None:
     import tensorflow as tf
 
+    module, functions = signatures.build(model, inputs, labels, **rewriting)
     try:
         tf.saved_model.save(module, os.fspath(folder), signatures=functions)
     except tf.errors.OpError as error:  # such as a full disk, which is no OSError in TensorFlow
@@ -260,6 +296,7 @@ def _difference(
     inputs: Inputs,
     requests: Sequence[predict_pb2.PredictRequest],
     tolerance: float,
+    form: str,
 ) -> float:
     """Loads what was written as a server does; the largest difference to the Keras model, if it is small enough."""
     import tensorflow as tf
@@ -276,7 +313,7 @@ def _difference(
         differences.append(float(np.abs(served - expected).max()))
     if not max(differences) <= tolerance:  # not (a > b): NaN must not pass
         raise UserError(
-            f"the SavedModel differs from the model by {max(differences):.2g} (tolerance {tolerance:g}): nothing was "
-            "exported; if --precision or --compute was given, try a higher one"
+            f"what was written as {form} differs from the model by {max(differences):.2g} (tolerance {tolerance:g}): "
+            "nothing was exported; if --precision or --compute was given, try a higher one"
         )
     return max(differences)

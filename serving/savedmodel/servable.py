@@ -1,4 +1,4 @@
-"""One loaded version of a model: a SavedModel that handles a ``PredictRequest`` as TF-Serving does.
+"""One loaded version of a model, of any format, that handles a ``PredictRequest`` as TF-Serving does.
 
 Requests are checked against the signature before anything runs, and rejected with the status codes of TF-Serving.
 """
@@ -10,11 +10,12 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 
+from serving.runtimes import loading
 from serving.savedmodel import signatures, versions, warmup
 from zoo import skeletons
 from zoo.shared.messages import one_line
@@ -61,13 +62,15 @@ class Servable:
     Args:
         name: The model's name.
         version: The version's number.
-        folder: The SavedModel's folder.
+        folder: The version's folder.
         batcher: Wraps the function that runs a signature, to join requests; by default every request is run alone.
         warm_up: Whether to run the warm-up requests, so that the first request takes no longer than others. For a
             single prediction they take longer than they save.
+        runtime: What runs the network, one of :data:`serving.runtimes.loading.RUNTIMES`; default: that of the format.
 
     Raises:
-        ValueError: The folder holds no SavedModel that can be loaded, or a warm-up request fails.
+        UserError: The runtime does not run the format, or its package is not installed.
+        ValueError: The folder holds no model that can be loaded, or a warm-up request fails.
 
     Attributes:
         name: The model's name.
@@ -91,16 +94,22 @@ class Servable:
         batcher: Callable[[Run], Run] | None = None,
         *,
         warm_up: bool = True,
+        runtime: str | None = None,
     ):
         import tensorflow as tf
 
         self.name = name
         self.version = version
-        try:
-            self._loaded = tf.saved_model.load(os.fspath(folder))  # keeps the variables alive
-            self.signature_defs = _signature_defs(folder)
-        except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
-            raise ValueError(f"{folder} is not a SavedModel that can be loaded: {one_line(error)}") from error
+        self._loaded: Any  # keeps the variables alive
+        if versions.format_of(folder) and loading.runtime_of(folder, runtime) != loading.TENSORFLOW:
+            self._loaded = loading.Model(folder, runtime)
+            self.signature_defs = self._loaded.signature_defs
+        else:
+            try:
+                self._loaded = tf.saved_model.load(os.fspath(folder))
+                self.signature_defs = _signature_defs(folder)
+            except Exception as error:  # damaged files raise anything: OSError, KeyError, DecodeError, tf.errors
+                raise ValueError(f"{folder} is not a SavedModel that can be loaded: {one_line(error)}") from error
         self._run: Run = self._run_alone
         if warm_up:
             self._warm_up(folder)
@@ -290,5 +299,6 @@ def _status_code(number):
 def _reason(message):
     """The reason in TensorFlow's message, without the path through the graph."""
     message = re.sub(r"\s*\[\[\{\{(function_)?node .*", "", message, flags=re.DOTALL)
+    message = re.sub(r"\{\{function_node [^}]*\}\}\s*", "", message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r".*assertion failed: \[(.*)\]", r"\1", lines[-1]) if lines else "unknown error"

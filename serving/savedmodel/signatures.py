@@ -297,6 +297,57 @@ def build(
     """
     import tensorflow as tf
 
+    # One network for all signatures, so that its weights are stored once. TensorFlow does not compute what a signature
+    # does not return, such as attention maps.
+    computed = network(model, inputs, labels, precision=precision, freeze=freeze, compute=compute)
+
+    def function(signature):
+        def serve(**request):
+            fed = features(signature, inputs, request)
+            return outputs(signature, inputs, labels, fed, computed(fed))
+
+        return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
+
+    attention = bool(zoo.attention.attention_names(model))
+    functions = {signature: function(signature) for signature in names(inputs, attention=attention)}
+    module = tf.Module(name=model.name)
+    # Only the variables: saving the Keras model would trace every layer once more, for nothing.
+    module.network_variables = list(
+        {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
+    )
+    return module, functions
+
+
+def network(
+    model: tf.keras.Model,
+    inputs: Inputs,
+    labels: Sequence[str],
+    *,
+    precision: str = "float32",
+    freeze: bool = False,
+    compute: str = "float32",
+    batch: int | None = None,
+) -> tf.types.experimental.GenericFunction:
+    """The network alone, without what prepares its input features.
+
+    Args:
+        model: As for :func:`build`, as are all but the last.
+        inputs: The same.
+        labels: The same.
+        precision: The same.
+        freeze: The same.
+        compute: The same.
+        batch: Clips B of its inputs; default: any number.
+
+    Returns:
+        A ``tf.function`` of the features of :meth:`tfrecords.reading.pipeline.Inputs.signature`, with a batch axis,
+        that returns ``probabilities``, ``logits`` and the attention maps.
+
+    Raises:
+        UserError: Model, inputs and labels do not fit together.
+    """
+    import tensorflow as tf
+
     from serving.savedmodel import freezing
 
     if inputs.granularities:
@@ -305,37 +356,48 @@ def build(
             "the clip itself: export one that makes them of frames (option backbone of temporal and global)"
         )
     _check_parts(model, inputs, labels)
-
-    # One network for all signatures, so that its weights are stored once. TensorFlow does not compute what a signature
-    # does not return, such as attention maps.
     maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}
-    outputs = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
-    network = tf.function(_network(model, outputs), input_signature=[_batched(inputs.signature())])
-    if precision != "float32" or freeze:
-        network = freezing.rewrite(network.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
+    computed = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
+    made = tf.function(_network(model, computed), input_signature=[feature_specs(inputs, batch)])
+    if precision == "float32" and not freeze:
+        return made
+    return freezing.rewrite(made.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
+
+
+def outputs(
+    signature: str,
+    inputs: Inputs,
+    labels: Sequence[str],
+    fed: Mapping[str, tf.Tensor],
+    computed: Mapping[str, tf.Tensor],
+) -> dict[str, tf.Tensor]:
+    """Outputs of a signature.
+
+    Args:
+        signature: One of :func:`names`.
+        inputs: A :class:`tfrecords.reading.pipeline.Inputs`.
+        labels: The C class names, in the order of the softmax.
+        fed: What the network was fed: :func:`features`.
+        computed: What it returned.
+
+    Returns:
+        Output name -> tensor.
+    """
+    import tensorflow as tf
+
+    if inputs.poses_alone:
+        computed = _equal_without_pose(computed, fed)
+    clips = tf.shape(computed["probabilities"])[0]
+    kept = {name: value for name, value in computed.items() if name in OUTPUTS or signature == ATTENTION}
+    if states_person_crops(signature, inputs):
+        kept[PERSON_CROPS] = tf.ones([clips], tf.bool)
     texts = tf.constant([label.encode() for label in labels])  # [C]
+    return {**kept, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
-    def function(signature):
-        def serve(**request):
-            fed = features(signature, inputs, request)
-            computed = network(fed)
-            if inputs.poses_alone:
-                computed = _equal_without_pose(computed, fed)
-            clips = tf.shape(computed["probabilities"])[0]
-            kept = {name: computed[name] for name in computed if name not in maps or signature == ATTENTION}
-            if inputs.framing == "person" and inputs.frames and request_of(signature, inputs) != EXAMPLES:
-                kept[PERSON_CROPS] = tf.ones([clips], tf.bool)
-            return {**kept, "classes": tf.tile(texts[tf.newaxis], [clips, 1])}
 
-        return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
-
-    functions = {signature: function(signature) for signature in names(inputs, attention=bool(maps))}
-    module = tf.Module(name=model.name)
-    # Only the variables: saving the Keras model would trace every layer once more, for nothing.
-    module.network_variables = list(
-        {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
-    )
-    return module, functions
+def states_person_crops(signature: str, inputs: Inputs) -> bool:
+    """Whether a signature has the output ``person_crops``."""
+    return inputs.framing == "person" and bool(inputs.frames) and request_of(signature, inputs) != EXAMPLES
 
 
 def _equal_without_pose(computed, fed):
@@ -349,11 +411,11 @@ def _equal_without_pose(computed, fed):
     return {name: tf.where(posed, values, equal[name]) for name, values in computed.items()}
 
 
-def _batched(specs):
-    """The specifications with a batch axis."""
+def feature_specs(inputs: Inputs, batch: int | None = None) -> dict[str, tf.TensorSpec]:
+    """The network's input features: name -> ``tf.TensorSpec`` with a batch axis."""
     import tensorflow as tf
 
-    return {name: tf.TensorSpec([None, *spec.shape], spec.dtype, name) for name, spec in specs.items()}
+    return {name: tf.TensorSpec([batch, *spec.shape], spec.dtype, name) for name, spec in inputs.signature().items()}
 
 
 def _check_parts(model, inputs, labels):

@@ -1,7 +1,7 @@
 """Version folders: ``BASE/<model>/<version>/``, as TF-Serving watches them.
 
 A version is a folder whose name is a number. TF-Serving and this project ignore all other names, so a version under
-construction has a name that is no number.
+construction has a name that is no number. Its format is that of the model file in it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,17 @@ import pathlib
 from zoo.shared.errors import UserError
 
 SAVED_MODEL = "saved_model.pb"
+MODEL_FILES = {  # format -> the file that a version of it has
+    "savedmodel": SAVED_MODEL,
+    "openvino": "model.xml",
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+}
+
+
+def format_of(folder: str | os.PathLike) -> str | None:
+    """Format of a version, one of :data:`MODEL_FILES`; ``None`` for a folder that is no version."""
+    return next((name for name, file in MODEL_FILES.items() if (pathlib.Path(folder) / file).exists()), None)
 
 
 def find(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
@@ -38,7 +49,7 @@ def require(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
         return found
     if not folder.exists():
         raise UserError(f"{folder}: no such folder, expected BASE/<model> as python -m serving.export writes it")
-    if (folder / SAVED_MODEL).exists():
+    if format_of(folder):
         raise UserError(f"{folder} is a version itself: give the folder above it, {folder.absolute().parent}")
     inside = sorted(path.name for path in folder.iterdir() if find(path)) if folder.is_dir() else []
     hint = f"it holds the models {', '.join(inside)}: give one of them" if inside else "export a model there first"

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from serving.runtimes.loading import RUNTIMES
 from serving.savedmodel import versions
 from serving.savedmodel.servable import MAX_MESSAGE_BYTES
 from serving.server import batching, tls
@@ -95,6 +96,7 @@ def _parser() -> command_line.ArgumentParser:
         metavar="S",
         help="seconds between reads of --model_config_file; 0: never",
     )
+    parser.add_argument("--runtime", choices=RUNTIMES, help="what runs the networks; default: that of a model's format")
     parser.add_argument("--enable_batching", action="store_true", help="join concurrent requests into batches")
     parser.add_argument("--batching_parameters_file", metavar="FILE", help="text file with BatchingParameters")
     parser.add_argument("--ssl_config_file", metavar="FILE", help="text file with an SSLConfig: TLS on every port")
@@ -139,7 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         versions.require(arguments.model_base_path)  # reports a wrong path before TensorFlow is loaded
     stopping = threading.Event()
     metrics = Metrics()
-    manager = Manager(arguments.model_name, arguments.model_base_path, batcher=_batcher(arguments, metrics))
+    manager = Manager(
+        arguments.model_name,
+        arguments.model_base_path,
+        batcher=_batcher(arguments, metrics),
+        runtime=arguments.runtime,
+    )
     server = Server(
         manager,
         host=arguments.host,

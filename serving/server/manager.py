@@ -40,17 +40,24 @@ class Model:
     Args:
         config: A ``ModelConfig``.
         batcher: The same as for :class:`~serving.savedmodel.servable.Servable`.
+        runtime: The same.
     """
 
     config: model_server_config_pb2.ModelConfig
     name: str
     labels: Mapping[str, int]
 
-    def __init__(self, config: model_server_config_pb2.ModelConfig, batcher: Batcher | None = None):
+    def __init__(
+        self,
+        config: model_server_config_pb2.ModelConfig,
+        batcher: Batcher | None = None,
+        runtime: str | None = None,
+    ):
         self.config = config
         self.name = config.name
         self.labels = {}  # label -> version
         self._batcher = batcher
+        self._runtime = runtime
         # Both are replaced, never changed, so reading needs no lock.
         self._servables: dict[int, Servable] = {}  # version -> the servable, AVAILABLE
         self._states: dict[int, State] = {}  # version -> (state, error message)
@@ -93,17 +100,17 @@ class Model:
         if self._failed.get(version) != fingerprint:
             try:
                 self.load(version, folder)
-            except ValueError:
+            except (ValueError, UserError):
                 self._failed[version] = fingerprint
 
     def load(self, version: int, folder: pathlib.Path) -> Servable:
-        """Loads and warms up a version; ValueError if that fails."""
+        """Loads and warms up a version; ValueError if that fails, UserError if its runtime is missing."""
         self._enter(version, "LOADING")
         try:
-            servable = Servable(self.name, version, folder, self._batcher)
+            servable = Servable(self.name, version, folder, self._batcher, runtime=self._runtime)
         except Exception as error:
             self._enter(version, "END", str(error))
-            raise error if isinstance(error, ValueError) else ValueError(str(error)) from error
+            raise error if isinstance(error, (ValueError, UserError)) else ValueError(str(error)) from error
         self._failed.pop(version, None)
         self._servables = {**self._servables, version: servable}
         self._enter(version, "AVAILABLE")
@@ -122,7 +129,7 @@ class Model:
 
     def reconfigured(self, config: model_server_config_pb2.ModelConfig) -> Model:
         """A new model with another configuration and the same loaded versions; this one is unchanged."""
-        model = Model(config, self._batcher)
+        model = Model(config, self._batcher, self._runtime)
         if config.base_path == self.config.base_path:
             model._servables, model._states, model._failed = self._servables, self._states, dict(self._failed)
         return model
@@ -169,6 +176,7 @@ class Manager:
         name: The model's name; ``None`` starts without a model, for :meth:`configure`.
         base_path: ``BASE/<model>``, whose folders with a number for a name are versions.
         batcher: The same as for :class:`~serving.savedmodel.servable.Servable`.
+        runtime: The same.
 
     Example:
         >>> manager = Manager("adl", "/models/adl")  # doctest: +SKIP
@@ -182,16 +190,18 @@ class Manager:
         base_path: str | os.PathLike | None = None,
         *,
         batcher: Batcher | None = None,
+        runtime: str | None = None,
     ):
         from tensorflow_serving.config import model_server_config_pb2
 
         self._batcher = batcher
+        self._runtime = runtime
         self._changing = threading.Lock()  # one change at a time
         self._models: dict[str, Model] = {}  # replaced, never changed
         if name is not None and base_path is not None:
             path = str(pathlib.Path(base_path).absolute())
             config = model_server_config_pb2.ModelConfig(name=name, base_path=path)
-            self._models = {name: Model(config, batcher)}
+            self._models = {name: Model(config, batcher, runtime)}
 
     def load_newest(self) -> Servable:
         """Loads the version with the highest number of the one model.
@@ -230,7 +240,7 @@ class Manager:
         with self._changing:
             models = {}
             for entry in config.model_config_list.config:
-                model = self._models.get(entry.name, Model(entry, self._batcher)).reconfigured(entry)
+                model = self._models.get(entry.name, Model(entry, self._batcher, self._runtime)).reconfigured(entry)
                 model.refresh()
                 models[entry.name] = model
             for model in models.values():
