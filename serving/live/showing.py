@@ -4,7 +4,7 @@
 
     frame, people ─► none: the frame │ blur: heads made coarse │ skeleton: black ─► skeletons, boxes, labels
 
-``blur`` can only hide heads of people whom the estimator finds; with ``skeleton`` nothing of the frame is left.
+``blur`` hides heads where the estimator finds them, and no others; with ``skeleton`` nothing of the frame is left.
 """
 
 from __future__ import annotations
