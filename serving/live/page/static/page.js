@@ -75,7 +75,7 @@ function personItem(person) {
   const item = make("li");
   item.classList.toggle("late", person.old);
   const name = make("div", "", "name");
-  const label = person.label || "no answer yet";
+  const label = person.label || (person.age === null ? "no answer yet" : "no recent answer");
   name.append(make("strong", person.label && person.label !== "unknown" ? `${label} ${percent(person.probability)}` : label));
   const age = person.age === null ? "" : person.old ? `old: ${ago(person.age)} ago` : `${ago(person.age)} ago`;
   name.append(make("span", `${who(person.track)}${age && ", "}${age}`, "age"));
