@@ -81,6 +81,7 @@ def test_source_distribution_contains_everything(distributions):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two gigabytes are installed
 def test_an_installed_wheel_needs_no_clone(distributions, tmp_path):
     """First the base alone, then with extras, the whole way from a dataset to a prediction."""
     (wheel,) = distributions.glob("*.whl")
