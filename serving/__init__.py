@@ -5,5 +5,6 @@
   with :mod:`serving.picture`, :mod:`serving.verify`.
 * :mod:`serving.server`: the server. Command: ``serving.server``.
 * :mod:`serving.deploy`: files for TF-Serving, compose and Kubernetes. Command: :mod:`serving.config`.
-* :mod:`serving.live`, :mod:`serving.runtimes`: empty so far.
+* :mod:`serving.live`: a camera, its people, events. Command: ``serving.live``.
+* :mod:`serving.runtimes`: empty so far.
 """

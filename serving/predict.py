@@ -54,6 +54,7 @@ class Predictor:
         UserError: No such folder, no version in it, one that cannot be loaded, or not by that runtime.
 
     Attributes:
+        folder: The version's folder.
         servable: The loaded :class:`serving.savedmodel.servable.Servable`.
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` if the export does not have
             them.
@@ -64,6 +65,7 @@ class Predictor:
         'drink'
     """
 
+    folder: pathlib.Path
     servable: Servable
     inputs: Inputs | None
 
@@ -73,6 +75,7 @@ class Predictor:
         folder = pathlib.Path(path)
         if not versions.format_of(folder):
             folder = list(versions.require(folder).values())[-1]
+        self.folder = folder
         version = int(folder.name) if folder.name.isdecimal() else 0  # 0: a model outside a version folder
         try:
             name = folder.absolute().parent.name
@@ -103,8 +106,32 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs, or does not fit it.
         """
-        tensors = request.clip_tensors(self.definition(signature), [(frames, poses)], pose_fps)
-        return self._predict(signature, tensors)
+        return self.predict_clips([(frames, poses)], signature=signature, pose_fps=pose_fps)[0]
+
+    def predict_clips(
+        self,
+        of: Sequence[request.Clip],
+        *,
+        signature: str = signatures.DEFAULT,
+        pose_fps: float = FPS,
+        outputs: Sequence[str] = (),
+    ) -> list[Prediction]:
+        """Classifies several clips at once.
+
+        Args:
+            of: ``(frames, poses)`` of each clip, as for :meth:`predict`; equally many in each, and of equal size.
+            signature: As for :meth:`predict`.
+            pose_fps: As for :meth:`predict`.
+            outputs: Names of further outputs of the signature, such as attention maps.
+
+        Returns:
+            A :class:`serving.client.Prediction` of each.
+
+        Raises:
+            UserError: As :meth:`predict`; also clips that differ in length or size.
+        """
+        tensors = request.clip_tensors(self.definition(signature), of, pose_fps)
+        return self._predict(signature, tensors, len(of), outputs)
 
     def predict_files(self, video: str | os.PathLike | None = None, poses: np.ndarray | None = None) -> Prediction:
         """Classifies a clip whose pictures are in a video file, which is read only as far as the model needs it.
@@ -203,7 +230,7 @@ class Predictor:
         sees_poses_alone = self.inputs is not None and self.inputs.poses_alone
         if sees_poses_alone and clip.pose_xyz is not None and not clip.pose_xyz.any():
             raise request.NobodySeen
-        return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]))
+        return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]), 1)[0]
 
     def definition(self, signature: str = signatures.DEFAULT) -> SignatureDef:
         """The ``SignatureDef`` of a signature; ``UserError`` if there is none of that name."""
@@ -215,14 +242,16 @@ class Predictor:
             )
         return offered[signature]
 
-    def _predict(self, signature: str, tensors: Mapping[str, np.ndarray]) -> Prediction:
+    def _predict(
+        self, signature: str, tensors: Mapping[str, np.ndarray], count: int, outputs: Sequence[str] = ()
+    ) -> list[Prediction]:
         from serving.savedmodel.servable import ServingError
 
         try:
-            response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities"])
+            response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities", *outputs])
         except ServingError as error:
             raise UserError(f"{error.code.name}: the model refused the clip ({error})") from error
-        return prediction.read(response, 1, model=self.servable.name, signature=signature)[0]
+        return prediction.read(response, count, model=self.servable.name, signature=signature, outputs=outputs)
 
 
 def _inputs(folder: pathlib.Path) -> Inputs | None:

@@ -18,7 +18,7 @@ def test_wheel_contains_everything(tmp_path):
         path.relative_to(ROOT).as_posix()
         for package in ("zoo", "tfrecords", "recipes", "serving")
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".txt")
+        if path.suffix in (".py", ".yaml", ".txt", ".html", ".css", ".js", ".svg")
     ]
     assert len(files) > 50
     assert set(files) <= inside

@@ -36,11 +36,6 @@ from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 REPORT = "estimation.json"
-# Of the files in a folder that are taken for videos; one that is named itself may be called anything.
-SUFFIXES = (
-    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
-    ".ogv",
-)  # fmt: skip
 _LOCK = ".lock"
 
 
@@ -137,7 +132,9 @@ def find(paths: Iterable[pathlib.Path]) -> tuple[dict[str, pathlib.Path], list[d
                 )
             videos[file] = found
     if not videos:
-        raise UserError(f"no video in {', '.join(map(str, paths))}, expected files that end in {', '.join(SUFFIXES)}")
+        raise UserError(
+            f"no video in {', '.join(map(str, paths))}, expected files that end in {', '.join(video.SUFFIXES)}"
+        )
     return dict(sorted(videos.items())), [{"id": name, "reason": reason} for name, reason in sorted(rejected.items())]
 
 
@@ -146,7 +143,7 @@ def _videos_of(path, rejected) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
     if path.is_dir():
         for directory, names in base.walk(path, rejected):
             for name in names:
-                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                if name.lower().endswith(video.SUFFIXES) and not name.startswith("."):
                     yield directory / name, (directory / name).relative_to(path)
     elif path.exists():
         yield path, pathlib.Path(path.name)

@@ -10,18 +10,16 @@ import dataclasses
 import math
 import operator
 import pathlib
-import re
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union
-
-import yaml
 
 from recipes.config import renamed, rules
 from recipes.config.rules import Invalid, unknown
 from recipes.config.sections import Model, Recipe
 from tfrecords import protocols
 from zoo import registry
+from zoo.shared import yaml_text
 from zoo.shared.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -50,7 +48,7 @@ def load(recipe: str | pathlib.Path, overrides: Iterable[str] = ()) -> Recipe:
         UserError: There is no such recipe, or a key or value is wrong.
     """
     path, protocol = _find(recipe)
-    values = _parse(path.read_text(encoding="utf-8"), str(recipe))
+    values = yaml_text.parse(path.read_text(encoding="utf-8"), f"recipe {recipe}")
     if isinstance(values, dict):
         values = renamed.current(values, renamed.print_notice)
         chosen = [*([f"data.protocol={protocol}"] if protocol else []), *overrides]
@@ -116,37 +114,10 @@ def _without_protocol(name: str) -> tuple[str, str]:
     for recipe in names():
         if name.startswith(f"{recipe}_"):
             path, protocol = CONFIGS / f"{recipe}.yaml", name[len(recipe) + 1 :]
-            dataset = _parse(path.read_text(encoding="utf-8"), recipe)["data"]["dataset"]
+            dataset = yaml_text.parse(path.read_text(encoding="utf-8"), f"recipe {recipe}")["data"]["dataset"]
             if protocol in protocols.PROTOCOLS.get(dataset, ()):
                 return recipe, protocol
     raise UserError(unknown("unknown recipe", name, names()))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with numbers such as ``1e-4`` (text in YAML 1.1), and without silently repeated keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A mapping; an error if a key comes twice."""
-        mapping = super().construct_mapping(node, deep)
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} comes twice", node.start_mark)
-        return mapping
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"recipe {where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
 
 
 def _of_protocol(values: dict[str, Any], overrides: Iterable[str], where: str) -> dict[str, Any]:
@@ -184,7 +155,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.strip().split(".")):
         raise UserError(f"--set {override}: expected key=value, such as stages.pose.epochs=50")
-    _assign(values, key.strip(), _parse(text, f"--set {override}"), f"--set {override}")
+    _assign(values, key.strip(), yaml_text.parse(text, f"--set {override}"), f"--set {override}")
 
 
 def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -30,8 +29,6 @@ IDLE_SECONDS = 5.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a missing camera is reported in our one line
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would print parts of its address, and of a password
     arguments = _parser().parse_args(argv)
     _check(arguments)
     outputs = [name for name in arguments.outputs.split(",") if name]

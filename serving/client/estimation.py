@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
     from tfrecords.converting.pose_files import FilePoses
+    from tfrecords.estimation.live import LiveEstimator
     from tfrecords.estimation.recordings import Settings
     from tfrecords.reading.pipeline import Inputs
 
@@ -159,10 +160,10 @@ class Estimation:
                 raise UserError(f"{name}: nobody is found in it, and the model takes poses alone: no prediction")
             rest = "from its pictures alone" if self.poses else "from whole frames"
             messages.warn(f"{name}: nobody is found in it, the prediction is {rest}")
-        boxes = self._boxes(poses, video.height, video.width, video.known_fps or FPS)
+        boxes = self.boxes(poses, video.height, video.width, video.known_fps or FPS)
         return poses, {part: np.concatenate([box[:1]] * first + [box]) for part, box in boxes.items()}
 
-    def _boxes(self, poses: Poses, height: int, width: int, fps: float) -> dict[str, np.ndarray]:
+    def boxes(self, poses: Poses, height: int, width: int, fps: float) -> dict[str, np.ndarray]:
         """Part -> where it is cut out, ``[T, 4]``."""
         from tfrecords.converting import crops
 
@@ -179,7 +180,7 @@ class Estimation:
         assert self.pixels is not None
         assert self.pixels.xy is not None
         scale = width / self.pixels.width if self.pixels.width else 1.0
-        boxes = self._boxes(dataclasses.replace(self.pixels, xy=self.pixels.xy * scale), height, width, fps or FPS)
+        boxes = self.boxes(dataclasses.replace(self.pixels, xy=self.pixels.xy * scale), height, width, fps or FPS)
         if not count or lengths_agree(count, len(self.pixels)):
             return boxes
         poses = np.arange(count) * len(self.pixels) // count  # they last as long as the recording
@@ -190,15 +191,29 @@ class Estimation:
         found: dict[str, list[bytes]] = {part: [] for part in boxes}
         for number, frame in enumerate(video):
             for part, box in boxes.items():
-                found[part].append(clips.encode_jpeg(self._cut(frame, box[min(number, len(box) - 1)])))
+                found[part].append(clips.encode_jpeg(self.cut(frame, box[min(number, len(box) - 1)])))
         return found
 
-    def _cut(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    def cut(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The picture that is cut out of a frame at a box of :meth:`boxes`."""
         from tfrecords.converting import crops
 
         return crops.cut(frame, box, self.size)
 
     # ---- streams
+
+    def live_estimator(self, fps: float) -> LiveEstimator:
+        """The estimator of a stream's poses, :class:`tfrecords.estimation.live.LiveEstimator`.
+
+        Raises:
+            UserError: There is none: what to do.
+        """
+        from tfrecords.estimation.live import LiveEstimator
+
+        try:
+            return LiveEstimator(self.settings, fps)
+        except NoEstimator as error:
+            raise self._cannot(error) from error
 
     def follow(
         self,
@@ -234,7 +249,7 @@ class Estimation:
                 picture = clips.decode_jpeg(frame, number) if isinstance(frame, bytes) else np.asarray(frame)
                 skipped = 0 if is_newest or skipped + 1 >= longest else skipped + 1
                 moment = follower.moment(picture, number / fps if seconds is None else seconds, estimate=not skipped)
-                cut = {part: self._cut(picture, box) for part, box in follower.boxes.items()}
+                cut = {part: self.cut(picture, box) for part, box in follower.boxes.items()}
                 moment.pictures.update({part: clips.encode_jpeg(p) if encode else p for part, p in cut.items()})
                 if self.takes_video and not self.parts:
                     send_encoded = encode and not isinstance(frame, bytes)
@@ -256,6 +271,33 @@ class Moment:
     pictures: dict[str, np.ndarray | bytes] = dataclasses.field(default_factory=dict)
 
 
+class Boxes:
+    """Where the newest frame of a stream is cut: smooth over the poses of the last half second.
+
+    Args:
+        estimation: The :class:`Estimation`.
+        fps: Frames per second.
+    """
+
+    def __init__(self, estimation: Estimation, fps: float) -> None:
+        from tfrecords.converting import crops
+
+        self._estimation, self._fps = estimation, fps
+        self._seen: collections.deque[Poses] = collections.deque(maxlen=max(round(fps * crops.SMOOTHING), 1))
+
+    def __call__(self, poses: Poses, height: int, width: int) -> dict[str, np.ndarray]:
+        """Part -> ``[4]``, x_min, y_min, x_max, y_max.
+
+        Args:
+            poses: Those of the newest frame, of somebody.
+            height: Of the frame, pixels.
+            width: Likewise.
+        """
+        self._seen.append(poses)
+        boxes = self._estimation.boxes(_joined(self._seen), height, width, self._fps)
+        return {part: box[-1] for part, box in boxes.items()}
+
+
 class _Follower(Closing):
     """The persons of a stream, frame after frame.
 
@@ -264,18 +306,10 @@ class _Follower(Closing):
     """
 
     def __init__(self, estimation: Estimation, fps: float) -> None:
-        from tfrecords.converting import crops
-        from tfrecords.estimation.live import LiveEstimator
-
-        self._estimation, self._fps = estimation, fps
-        try:
-            self._live = LiveEstimator(estimation.settings, fps)
-        except NoEstimator as error:
-            raise estimation._cannot(error) from error
+        self._live = estimation.live_estimator(fps)
         self._last: Poses | None = None
         self._waiting: list[Moment] = []  # frames since the last estimate
-        # Poses that the boxes are smoothed over; where nobody is seen the last box stays.
-        self._seen: collections.deque[Poses] = collections.deque(maxlen=max(round(fps * crops.SMOOTHING), 1))
+        self._boxes = Boxes(estimation, fps)
         self.boxes: dict[str, np.ndarray] = {}
 
     def moment(self, frame: np.ndarray, seconds: float, *, estimate: bool) -> Moment:
@@ -289,10 +323,8 @@ class _Follower(Closing):
             for step, waiting in enumerate(self._waiting, start=1):
                 waiting.poses = _between(self._last, poses, step / (len(self._waiting) + 1))
         self._last, self._waiting = poses, []
-        if poses.confidence.any() or not self.boxes:
-            self._seen.append(poses)
-            boxes = self._estimation._boxes(_joined(self._seen), frame.shape[0], frame.shape[1], self._fps)
-            self.boxes = {part: box[-1] for part, box in boxes.items()}
+        if poses.confidence.any() or not self.boxes:  # where nobody is seen the last box stays
+            self.boxes = self._boxes(poses, frame.shape[0], frame.shape[1])
         return Moment(poses)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".jpg", ".jpeg", ".png")
 POLL_SECONDS = 0.1  # between two listings of a folder
 WAITING_SECONDS = 1.0  # of a live stream's frames that wait at most
+NO_PICTURE_SECONDS = 10.0  # after which an address that gives no picture counts as unplugged
 LEAST_STEP = 0.3  # of a frame's duration: frames that come in a burst count as so far apart at least
 _T = TypeVar("_T")
 
@@ -126,7 +127,7 @@ class FolderFrames:
 
     Raises:
         UserError: No such folder; while iterating: a picture that is never completed or cannot be decoded, or one that
-            appears later than its successor.
+            appears later than its successor. Iterating once more goes on after it.
 
     Example:
         >>> for frame in FolderFrames("incoming", fps=25, idle=5):  # doctest: +SKIP
@@ -139,23 +140,25 @@ class FolderFrames:
         self._path = pathlib.Path(path)
         self.fps = fps
         self._idle = idle
+        self._taken: set[str] = set()
         if not self._path.is_dir():
             raise UserError(f"{path}: no such folder, expected one with the frames as .jpg or .png files")
 
     def __iter__(self) -> Iterator[np.ndarray | bytes]:
         from tfrecords.converting import crops
 
-        taken: set[str] = set()
+        taken = self._taken
         last: str | None = None
         size: tuple[int, ...] | None = None
         unread: tuple | None = None
         deadline = time.monotonic() + self._idle
         while True:
             present = self._names()
-            taken &= present  # names of pictures that were removed need not be remembered
+            taken.intersection_update(present)  # names of pictures that were removed need not be remembered
             reason = None
             for name in sorted(present - taken, key=_natural):
                 if last is not None and _natural(name) < _natural(last):
+                    taken.add(name)
                     raise UserError(f"{self._path / name} appeared after {last}: frames must appear in their order")
                 try:
                     data, picture = self._read(name)
@@ -172,6 +175,7 @@ class FolderFrames:
                 deadline = time.monotonic() + self._idle
             if time.monotonic() >= deadline:
                 if reason:
+                    taken.add(name)
                     raise UserError(f"{self._path / name}: {reason}")
                 return
             time.sleep(POLL_SECONDS)
@@ -236,8 +240,14 @@ class CameraFrames:
         """Opens what is no file; frames per second."""
         import cv2
 
+        _quiet_opencv()
         shown = messages.without_password(self._source)
-        self._capture = cv2.VideoCapture(source)
+        if isinstance(source, str) and "://" in source:  # else it would be waited for half a minute
+            limit = round(1000 * NO_PICTURE_SECONDS)
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+            self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        else:
+            self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             raise UserError(f"camera {shown} cannot be opened: is it plugged in, free, and the address right?")
         fps = fps or self._capture.get(cv2.CAP_PROP_FPS)
@@ -280,6 +290,15 @@ class CameraFrames:
         if not size:
             shown = messages.without_password(self._source)
             raise UserError(f"camera {shown} yields no picture: does another program use it?")
+
+
+def _quiet_opencv() -> None:
+    """A camera that is missing or stalls is reported in our one line, and FFmpeg would print parts of a password."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
+    logging.setLogLevel(0)
 
 
 def _in_real_time(timed: Iterable[tuple[float, _T]]) -> Iterator[tuple[float, _T]]:

@@ -45,7 +45,13 @@ if TYPE_CHECKING:
 LABELS = "assets/labels.txt"
 SAVED_MODEL = "savedmodel"
 FORMATS = tuple(versions.MODEL_FILES)
-_COPIED = ("labels.txt", "recipe.yaml", "inputs.json", "environment.json")  # files of the run, if it has them
+_COPIED = (
+    "labels.txt",
+    "recipe.yaml",
+    "inputs.json",
+    "environment.json",
+    "calibration.json",
+)  # files of the run, if it has them
 _METRICS = "evaluation/*/metrics.json"
 _LOCK = ".export.lock"
 # Allowed differences of probabilities, SavedModel against Keras model. GPUs round convolutions to TF32; the mantissa of

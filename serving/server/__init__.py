@@ -2,8 +2,9 @@
 
 * :mod:`~serving.server.server`: ``Server``, gRPC and REST; :mod:`~serving.server.command`: the command line.
 * :mod:`~serving.server.manager`: the models, their versions and labels.
-* :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: HTTP and JSON;
-  :mod:`~serving.server.bodies`: bodies in chunks and with gzip; :mod:`~serving.server.addresses`: IPv4, IPv6 and names.
+* :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: JSON over HTTP;
+  :mod:`~serving.server.bodies`: bodies with gzip; :mod:`~serving.server.connections`: limits of time and number;
+  :mod:`~serving.server.web`: an application on an address; :mod:`~serving.server.addresses`: IPv4, IPv6 and names.
 * :mod:`~serving.server.batching`: requests joined to batches.
 * :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
 """

@@ -9,8 +9,6 @@ import argparse
 import json
 import logging
 import pathlib
-import signal
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -29,26 +27,6 @@ if TYPE_CHECKING:
     from serving.savedmodel.servable import Run
 
 _log = logging.getLogger(__name__)
-
-
-class StopSignals:
-    """Lets the main thread wait for SIGTERM or SIGINT.
-
-    The signal's number comes through a socket. A handler that sets an event may interrupt the thread that holds the
-    event's lock, and a signal that reaches another thread does not wake a main thread that waits for a lock.
-    """
-
-    def __init__(self):
-        self._received, sender = socket.socketpair()
-        sender.setblocking(False)
-        self._sender = sender  # kept open
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)  # Python writes the number to the socket
-        signal.set_wakeup_fd(sender.fileno())
-
-    def wait(self) -> None:
-        """Returns when a signal has arrived."""
-        self._received.recv(1)
 
 
 class _JsonLines(logging.Formatter):
@@ -183,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         configure_from(manager, pathlib.Path(arguments.model_config_file))
     else:
         manager.load_newest()
-    signals = StopSignals()
+    signals = command_line.StopSignals()
     server.start()
     for servable in manager.servables():
         print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)

@@ -6,31 +6,31 @@ JSON numbers are slow: send JPEG files as ``{"b64": ...}``, or use gRPC.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import concurrent.futures
 import contextlib
-import http.server
-import io
+import functools
 import json
 import logging
 import re
-import socket
-import threading
-import time
 import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from serving.savedmodel.servable import ServingError, invalid_argument
-from serving.server import addresses, bodies, metrics
+from serving.server import bodies, connections, metrics, web
 from serving.server.bodies import HttpError
 from serving.server.services import SIGNATURE_FIELD
-from zoo.shared.errors import UserError
 from zoo.shared.messages import one_line
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
     from tensorflow.core.protobuf import meta_graph_pb2
     from tensorflow_serving.apis import model_pb2, predict_pb2
 
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from serving.server.tls import Tls
 
 DISCARD_SECONDS = 2.0  # for a client to send the rest of a rejected request
-READ_SECONDS = 30.0  # for a whole request, and for its response: a client that is slower is disconnected
-MAX_CONNECTIONS = 64
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.OUT_OF_RANGE: 400,
@@ -199,176 +197,44 @@ def _plain(name, value):
     return value
 
 
-# --------------------------------------------------------------------------------------------------- requests
+# ---------------------------------------------------------------------------------------------------- methods
 
 
-class _Limited(io.RawIOBase):
-    """A connection with one time limit for all its reads and writes: a socket's timeout starts anew with every byte.
-
-    Args:
-        connection: The socket.
-        seconds: The limit; ``socket.timeout`` is raised after it.
-    """
-
-    def __init__(self, connection: socket.socket, seconds: float):
-        super().__init__()
-        self._connection = connection
-        self.allow(seconds)
-
-    def allow(self, seconds: float) -> None:
-        """Starts a new time limit."""
-        self._end = time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        """Whether it can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Reads what has arrived, or waits for it."""
-        self._check_time()
-        return self._connection.recv_into(buffer)
-
-    def write(self, data: Any) -> int:
-        """Writes all of the data."""
-        left = memoryview(data)
-        while left:
-            self._check_time()
-            left = left[self._connection.send(left) :]
-        return len(data)
-
-    def _check_time(self):
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise socket.timeout("timed out")
-        self._connection.settimeout(left)
+def _parts(verb, path, *allowed):
+    """The parts of a path, which ends with one of those allowed."""
+    match = _PATH.fullmatch(path)
+    if not match or match["what"] not in allowed:
+        raise HttpError(404 if not path.startswith("/v1/") else 400, f"Malformed request: {verb} {path}")
+    return match
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection, one request: a slow reader or writer holds a thread for a bounded time."""
+def _get(services, match):
+    from google.protobuf import json_format
+    from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-    services: Services  # set in the subclass that a server makes
-    max_bytes: int
-    body_unread = False
-    protocol_version = "HTTP/1.1"  # a body in chunks, or after "100 Continue", is none of 1.0
-
-    def setup(self):
-        """Sets up the connection and starts the time limit of the request."""
-        self.connection = self.request
-        self.wfile = _Limited(self.connection, READ_SECONDS)
-        self.rfile = io.BufferedReader(self.wfile)
-
-    def do_GET(self):
-        self._respond(self._get)
-
-    def do_POST(self):
-        self.body_unread = True
-        self._respond(self._post)
-
-    def _respond(self, make):
-        self.path = self.path.partition("?")[0]  # a query is no part of a name
-        try:
-            if self.path == metrics.PATH and self.command == "GET":
-                return self._send(200, self.services.metrics.text(), "text/plain; version=0.0.4")
-            status, body = 200, json.dumps(make())
-        except ServingError as error:
-            status, body = _HTTP.get(error.code, 500), _error(error)
-        except HttpError as error:
-            status, body = error.status, _error(error)
-        except OSError:  # of the connection: the client has gone
-            raise
-        except Exception as error:
-            _log.exception("a request failed")
-            status, body = 500, _error(f"{type(error).__name__}: {one_line(error)}")
-        self._send(status, body.encode(), "application/json")
-
-    def _send(self, status, body, kind):
-        self.close_connection = True
-        self.wfile.allow(READ_SECONDS)
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-        if self.body_unread:
-            self._discard()
-
-    def _discard(self):
-        """Reads a rejected body for a while: closed at once, the client would see a broken pipe and no response."""
-        self.wfile.allow(DISCARD_SECONDS)
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            while self.rfile.read1(65536):
-                pass
-
-    def _parts(self, *allowed):
-        match = _PATH.fullmatch(self.path)
-        if not match or match["what"] not in allowed:
-            raise HttpError(
-                404 if not self.path.startswith("/v1/") else 400, f"Malformed request: {self.command} {self.path}"
-            )
-        return match
-
-    def _get(self):
-        from google.protobuf import json_format
-        from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
-
-        match = self._parts(None, "/metadata")
-        if match["what"]:
-            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
-            request.model_spec.CopyFrom(_spec(match))
-            response = self.services.call("get_model_metadata", request, "REST")
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            response.metadata[SIGNATURE_FIELD].Unpack(signatures)
-            spec = response.model_spec
-            return {
-                "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
-                "metadata": {SIGNATURE_FIELD: json_format.MessageToDict(signatures, preserving_proto_field_name=True)},
-            }
-        request = get_model_status_pb2.GetModelStatusRequest()
+    if match["what"]:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_FIELD])
         request.model_spec.CopyFrom(_spec(match))
-        response = self.services.call("get_model_status", request, "REST")
-        return {"model_version_status": [_status(version) for version in response.model_version_status]}
-
-    def _post(self):
-        match = self._parts(":predict")
-        body = self._body()
-        manager = self.services.manager
-
-        def definition(spec):
-            return manager.servable(spec).signature_def(spec.signature_name or "serving_default")
-
-        request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
-        return predict_json(self.services.call("predict", request, "REST"), rows)
-
-    def _body(self):
-        body = bodies.Body(self.headers, self.max_bytes)
-        if self.headers.get("Expect", "").lower() == "100-continue" and self.request_version != "HTTP/1.0":
-            self.send_response_only(100)
-            self.end_headers()
-        try:
-            data = body.read(self.rfile)
-        except socket.timeout:
-            raise HttpError(408, f"the request took longer than {READ_SECONDS:g} s") from None
-        self.body_unread = False
-        return data
-
-    def handle_expect_100(self) -> bool:
-        """Leaves the answer to :meth:`_body`: a request that fails before it need not send its body."""
-        return True
-
-    def send_error(self, *arguments: Any, **options: Any) -> None:
-        """Responds to a request that is no GET or POST, or not HTTP."""
-        super().send_error(*arguments, **options)
-        self._discard()
-
-    def log_message(self, template, *values):
-        _log.debug("rest=%s %s", self.client_address[0], template % values)
+        response = services.call("get_model_metadata", request, "REST")
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[SIGNATURE_FIELD].Unpack(signatures)
+        spec = response.model_spec
+        return {
+            "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
+            "metadata": {SIGNATURE_FIELD: json_format.MessageToDict(signatures, preserving_proto_field_name=True)},
+        }
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.CopyFrom(_spec(match))
+    response = services.call("get_model_status", request, "REST")
+    return {"model_version_status": [_status(version) for version in response.model_version_status]}
 
 
-def _error(reason):
-    """The JSON of an error."""
-    return json.dumps({"error": str(reason)})
+def _predict(services, match, body):
+    def definition(spec):
+        return services.manager.servable(spec).signature_def(spec.signature_name or "serving_default")
+
+    request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
+    return predict_json(services.call("predict", request, "REST"), rows)
 
 
 def _spec(match, signature=""):
@@ -393,8 +259,30 @@ def _status(version):
     }
 
 
-class RestServer(http.server.ThreadingHTTPServer):
-    """Handles REST requests in threads of its own.
+# --------------------------------------------------------------------------------------------------- requests
+
+
+class _Rejection(Response):
+    """A response to a request of which the body is not read.
+
+    The rest of it is taken for a while: closed at once, the client would see a broken pipe and no response.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_discard(receive), DISCARD_SECONDS)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _discard(receive):
+    while (await receive()).get("more_body"):
+        pass
+
+
+class RestServer:
+    """The REST interface on a port.
 
     Args:
         services: The :class:`~serving.server.services.Services`.
@@ -408,74 +296,94 @@ class RestServer(http.server.ThreadingHTTPServer):
 
     Attributes:
         address: ``HOST:PORT``, with an IPv6 address in brackets.
+        max_bytes: The argument.
     """
 
-    daemon_threads = False  # Python must not end while one of them is in TensorFlow
-    block_on_close = False  # stop() waits, but not for ever
-    allow_reuse_address = True
-
     address: str
+    max_bytes: int
 
     def __init__(self, services: Services, host: str, port: int, max_bytes: int, tls: Tls | None = None):
-        self._context = tls.context() if tls else None
-        self._open: set[socket.socket] = set()  # connections
-        self._closed = threading.Condition()  # notified when a connection closes; its lock guards the set
-        handler = type("Handler", (_Handler,), {"services": services, "max_bytes": max_bytes})
-        self.address_family = addresses.family(host)
-        try:
-            super().__init__((host, port), handler)
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on {addresses.with_port(host, port)}: it is in use or not an address of this machine"
-            ) from error
-        self.address = addresses.with_port(host, self.server_address[1])
+        self.max_bytes = max_bytes
+        self._services = services
+        # A thread for each connection, as requests that are joined to a batch wait for each other. They are no daemons:
+        # Python must not end while one of them is in TensorFlow.
+        self._threads = concurrent.futures.ThreadPoolExecutor(connections.MAX_CONNECTIONS, thread_name_prefix="rest")
+        options = {"http": connections.Connection, "headers": [("Connection", "close")]}
+        self._web = web.WebServer(self._application, host, port, tls.context() if tls else None, options)
+        self.address = self._web.address
 
-    def server_bind(self) -> None:
-        """Takes the port; on ``::`` for IPv4 as well, as gRPC does."""
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._web.connections()
 
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection; its TLS handshake is left to the thread that serves it."""
-        connection, address = super().get_request()
-        if self._context:
-            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        return connection, address
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a thread for a connection, if there are not too many."""
-        with self._closed:
-            room = len(self._open) < MAX_CONNECTIONS
-            if room:
-                self._open.add(request)
-        if room:
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Closes a connection; a new one may take its slot."""
-        with self._closed:
-            self._open.discard(request)
-            self._closed.notify_all()
-        super().shutdown_request(request)
+    def start(self) -> None:
+        """Starts to handle requests."""
+        self._web.start()
 
     def stop(self, grace: float) -> None:
-        """Accepts no more connections, lets the open ones end, and then closes those that are left.
+        """Accepts no more connections, lets requests under way end, and then closes the connections that are left.
 
         Args:
-            grace: Seconds for the open ones to end.
+            grace: Seconds for them to end.
         """
-        self.shutdown()
-        self.server_close()
-        with self._closed:
-            self._closed.wait_for(lambda: not self._open, grace)
-            for connection in self._open:
-                with contextlib.suppress(OSError):  # its client has closed it
-                    # Not SSLSocket's: it drops TLS first, and its thread would go on in plain text.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self._web.stop(grace)
+        self._threads.shutdown(wait=False)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Logs a client that left, was too slow or has no certificate: no error of the server."""
-        _log.debug("rest=%s the connection failed", client_address[0], exc_info=True)
+    async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Responds to one request, as an ASGI application."""
+        request = Request(scope, receive)
+        try:
+            response = await self._response(request)
+        except (ClientDisconnect, asyncio.CancelledError):  # the client, or stop(), has closed the connection
+            return
+        client = request.client.host if request.client else ""
+        _log.debug('rest=%s "%s %s" %d', client, request.method, request.url.path, response.status_code)
+        await response(scope, receive, send)
+
+    async def _response(self, request):
+        # Starlette's router would see a decoded path, in which a name may have a slash.
+        path = request.scope["raw_path"].decode("latin-1")
+        kind: type[Response] = Response
+        try:
+            if request.method == "GET":
+                call = functools.partial(self._get, path)
+            elif request.method == "POST":
+                kind = _Rejection  # while its body is not read
+                match = _parts("POST", path, ":predict")
+                body = await self._body(request)
+                kind = Response
+                call = functools.partial(self._post, match, body, request.headers)
+            else:
+                kind = _Rejection
+                raise HttpError(501, f"the method {request.method} is not supported, only GET and POST")
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except ServingError as error:
+            return _json({"error": str(error)}, _HTTP.get(error.code, 500), kind)
+        except HttpError as error:
+            return _json({"error": str(error)}, error.status, kind)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            _log.exception("a request failed")
+            return _json({"error": f"{type(error).__name__}: {one_line(error)}"}, 500, kind)
+
+    async def _body(self, request):
+        bodies.check(request.headers, self.max_bytes)
+        left = request.scope["state"][connections.DEADLINE] - asyncio.get_running_loop().time()
+        try:
+            return await asyncio.wait_for(bodies.read(request, self.max_bytes), left)
+        except asyncio.TimeoutError:
+            raise HttpError(408, f"the request took longer than {connections.READ_SECONDS:g} s") from None
+
+    def _get(self, path):
+        if path == metrics.PATH:
+            return Response(self._services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return _json(_get(self._services, _parts("GET", path, None, "/metadata")))
+
+    def _post(self, match, body, headers):
+        return _json(_predict(self._services, match, bodies.decompressed(body, headers, self.max_bytes)))
+
+
+def _json(document, status=200, kind=Response):
+    # Starlette's JSONResponse would refuse NaN, which a model may answer, and the half of a character of a request.
+    return kind(json.dumps(document), status, media_type="application/json")

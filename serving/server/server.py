@@ -8,7 +8,6 @@ tests, demonstrations and small sites.
 from __future__ import annotations
 
 import concurrent.futures
-import threading
 from typing import TYPE_CHECKING
 
 import grpc
@@ -161,7 +160,7 @@ class Server:
         """Starts to handle requests."""
         self._grpc.start()
         if self._rest:
-            threading.Thread(target=self._rest.serve_forever, name="rest", daemon=True).start()
+            self._rest.start()
         self._set_health(serving=True)
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:

@@ -133,7 +133,7 @@ def part_boxes(
             squares = [(0, 0, width, height)] * len(xy)
         else:
             if scale is None:
-                scale = _fill(_pixels_per_metre(xy, visible, skeletons.get(layout), xyz))
+                scale = _fill(pixels_per_metre(xy, visible, skeletons.get(layout), xyz))
                 scale = None if scale is None else ndimage.median_filter(scale, window, mode="nearest")
             centres = _fill(_first_hand(xy, visible, getattr(skeletons.get(layout), part)))
             if centres is None or scale is None:
@@ -192,8 +192,20 @@ def _first_hand(xy, visible, joint):
     return out
 
 
-def _pixels_per_metre(xy, visible, layout, xyz):
-    """How large the first person seen is in every frame, ``[T]``; NaN where it is not known."""
+def pixels_per_metre(
+    xy: np.ndarray, visible: np.ndarray, layout: skeletons.Layout, xyz: np.ndarray | None
+) -> np.ndarray:
+    """How large the first person seen is in every frame.
+
+    Args:
+        xy: ``[T, M, J, 2]`` joints in pixels.
+        visible: ``[T, M, J]`` bool: which of them are known.
+        layout: The skeleton layout.
+        xyz: ``[T, M, J, 3]`` the joints in metres; ``None``: shoulders and hips in the picture give the size.
+
+    Returns:
+        ``[T]``; NaN where it is not known.
+    """
     out = np.full(len(xy), np.nan)
     for person in reversed(range(xy.shape[1])):
         size = _size(xy[:, person], visible[:, person], layout, None if xyz is None else xyz[:, person])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tfrecords.converting import crops, plausibility
+from tfrecords.converting import crops, drawing, plausibility
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
 from zoo.shared import files
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 CLIPS, FRAMES = 6, 5
 HEIGHT, WIDTH = 240, 320  # of a frame on the sheet, pixels; the width is that of a skeleton without a picture
 MARGIN = 24  # around a skeleton, pixels
-_LETTERS = cv2.FONT_HERSHEY_SIMPLEX
-# RGB; left is green and right is red, as on ships.
-_LEFT, _RIGHT, _MIDDLE = (60, 220, 90), (240, 70, 60), (250, 220, 80)
-_BOXES = {"full_body": (255, 255, 255), "left_hand": _LEFT, "right_hand": _RIGHT, "full_image": (160, 160, 160)}
+_BOXES = {
+    "full_body": (255, 255, 255),
+    "left_hand": drawing.LEFT,
+    "right_hand": drawing.RIGHT,
+    "full_image": (160, 160, 160),
+}
 
 
 def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = None) -> tuple[int, int]:
@@ -106,7 +108,7 @@ def _row(source, info):
     picture = np.concatenate(columns, axis=1)
     text = f"{info.id}  {source.labels[info.label]}  {count} frames"
     text += "  no pose" if source.with_poses and poses is None else ""
-    _print(picture, text, (6, 18), (255, 255, 255))
+    drawing.text(picture, text, (6, 18), (255, 255, 255))
     return picture, poses
 
 
@@ -132,7 +134,7 @@ def _column(source, frame, poses, number, boxes):
         cv2.rectangle(picture, (x0, y0), (x1 - 1, y1 - 1), _BOXES[part], 1)
     there = poses is not None and number < len(poses)
     if there and poses.xy is not None:
-        _draw_joints(picture, poses.xy[number] * scale, poses.confidence[number] > 0, skeletons.get(source.layout))
+        drawing.joints(picture, poses.xy[number] * scale, poses.confidence[number] > 0, skeletons.get(source.layout))
     cuts = [crops.decode_jpeg(crops.encode_jpeg(crops.cut(frame, box, source.size))) for box in boxes.values()]
     side = min(HEIGHT // 2, picture.shape[1] // len(cuts))
     cuts = np.concatenate([cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA) for cut in cuts], axis=1)
@@ -155,30 +157,12 @@ def _skeletons(poses, number, layout, height, width):
     low, high = xy[seen].min(axis=0), xy[seen].max(axis=0)
     scale = float(((np.array([width, height]) - 2 * MARGIN) / np.maximum(high - low, 1e-6)).min())
     centred = (xy[number] - (low + high) / 2) * scale + np.array([width, height]) / 2
-    _draw_joints(picture, centred, seen[number], skeletons.get(layout))
+    drawing.joints(picture, centred, seen[number], skeletons.get(layout))
     if in_metres:
         end = MARGIN // 2 + int(min(max(scale, 1), width))
         cv2.line(picture, (MARGIN // 2, height - 8), (end, height - 8), (160, 160, 160), 1)
-        _print(picture, "1 m", (MARGIN // 2, height - 12), (160, 160, 160), 0.35)
+        drawing.text(picture, "1 m", (MARGIN // 2, height - 12), (160, 160, 160), 0.35)
     return picture
-
-
-def _draw_joints(picture, xy, visible, layout):
-    """Bones and joints of all persons onto a picture: ``xy`` [M, J, 2] in its pixels."""
-    for person, seen in zip(np.rint(np.clip(xy, -1e4, 1e4)).astype(int).tolist(), visible):
-        for joint, name in enumerate(layout.joints):
-            colour = _LEFT if name.startswith("left_") else _RIGHT if name.startswith("right_") else _MIDDLE
-            for first, second in layout.bones:
-                if joint == second and seen[first] and seen[second]:
-                    cv2.line(picture, person[first], person[joint], colour, 1, cv2.LINE_AA)
-            if seen[joint]:
-                cv2.circle(picture, person[joint], 2, colour, -1, cv2.LINE_AA)
-
-
-def _print(picture, text, where, colour, size=0.5):
-    """Letters with a dark rim, which can be read on any picture."""
-    for shade, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, text, where, _LETTERS, size, shade, width, cv2.LINE_AA)
 
 
 def _write(path, picture):

@@ -24,6 +24,11 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from tfrecords.converting import crops
 
+# Of the files in a folder that are taken for videos; one that is named itself may be called anything.
+SUFFIXES = (
+    ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+    ".ogv",
+)  # fmt: skip
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05

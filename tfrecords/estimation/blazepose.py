@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
@@ -177,13 +176,10 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for digits in re.findall(r"(?:^|\.)(\d+)", version))
 
 
-_stderr = threading.Lock()
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Drops what is written to stderr meanwhile: MediaPipe's C++ libraries log there and have no switch for it."""
-    with _stderr:
+    with messages.stderr:
         sys.stderr.flush()
         kept = os.dup(2)
         try:

@@ -28,6 +28,12 @@ class LiveEstimator(Closing):
         settings: The :class:`~tfrecords.estimation.recordings.Settings`.
         fps: Frames per second.
 
+    Attributes:
+        numbers: Number of the person at each of the M indices, which no other person gets; ``None`` at free ones.
+        seen: Whether the newest frame shows the person at each index.
+        everyone: All persons that the newest frame may show, in the estimator's own layout: more than M, and those who
+            are not plausible, such as a face that fills the picture.
+
     Raises:
         UserError: No such estimator, or what it needs is missing.
     """
@@ -39,6 +45,9 @@ class LiveEstimator(Closing):
         self._tracker = tracking.Tracker()
         self._shown: list[_Shown | None] = [None] * settings.persons
         self._clock = recordings.Clock(1 / (fps or persons.FPS))
+        self.numbers: tuple[int | None, ...] = (None,) * settings.persons
+        self.seen = (False,) * settings.persons
+        self.everyone: list[Person] = []
 
     def poses(self, frame: np.ndarray, seconds: float) -> Poses:
         """The poses in the next frame.
@@ -54,10 +63,13 @@ class LiveEstimator(Closing):
         """
         seconds = self._clock(seconds)
         found = self._search.persons(frame, seconds)
+        self.everyone = [*found, *self._search.left_out]
         self._assign(self._tracker.update(found, seconds), seconds, *frame.shape[1::-1])
         shape = (1, len(self._shown), self._search.layout.num_joints)
         xyz, xy = np.zeros((*shape, 3), np.float32), np.zeros((*shape, 2), np.float32)
         confidence = np.zeros(shape, np.float32)
+        self.numbers = tuple(None if one is None else one.number for one in self._shown)
+        self.seen = tuple(one is not None and one.seconds == seconds for one in self._shown)
         for index, shown in enumerate(self._shown):
             if shown is None or seconds - shown.seconds > persons.LONGEST_GAP:
                 continue

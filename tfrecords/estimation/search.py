@@ -19,11 +19,16 @@ class Search(Closing):
     Args:
         name: Of a registered estimator.
         options: The estimator's.
+
+    Attributes:
+        layout: Skeleton layout of the joints.
+        left_out: Persons that the newest frame seems to show, and who are not plausible: a face alone, invented bodies.
     """
 
     def __init__(self, name: str, **options: object) -> None:
         self.layout = skeletons.get(estimator.get(name).layout)
         self._name, self._options = name, options
+        self.left_out: list[Person] = []
         self._upright = estimator.create(name, **options)
         self._turned: Estimator | None = None  # made when it is needed: it follows persons by itself
 
@@ -38,6 +43,7 @@ class Search(Closing):
             A list of :class:`Person`.
         """
         height, width = frame.shape[:2]
+        self.left_out = []
         found = self._plausible(self._upright.persons(frame, seconds), width, height)
         if found:
             return found
@@ -45,7 +51,9 @@ class Search(Closing):
         return self._plausible([_turned_back(person, width) for person in turned], width, height)
 
     def _plausible(self, everyone, width, height):
-        return [one for one in everyone if tracking.is_plausible(one, self.layout, width, height)]
+        plausible = [tracking.is_plausible(one, self.layout, width, height) for one in everyone]
+        self.left_out += [one for one, kept in zip(everyone, plausible) if not kept]
+        return [one for one, kept in zip(everyone, plausible) if kept]
 
     def _for_turned(self):
         if self._turned is None:

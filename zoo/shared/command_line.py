@@ -9,6 +9,8 @@ import difflib
 import errno
 import io
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -132,6 +134,44 @@ def _run(main, argv):
 def _fail(status, message):
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+class StopSignals:
+    """Lets the main thread wait for SIGTERM or SIGINT.
+
+    The signal's number comes through a socket. A handler that sets an event may interrupt the thread that holds the
+    event's lock, and a signal that reaches another thread does not wake a main thread that waits for a lock.
+    """
+
+    def __init__(self) -> None:
+        self._received, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
+        # Python writes the number to the socket.
+        self._before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGTERM, signal.SIGINT)}
+        signal.set_wakeup_fd(self._sender.fileno())
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Returns when a signal has arrived.
+
+        Args:
+            seconds: How long to wait at most; default: for ever.
+
+        Returns:
+            Whether one has.
+        """
+        self._received.settimeout(seconds)
+        try:
+            return bool(self._received.recv(1))
+        except socket.timeout:
+            return False
+
+    def close(self) -> None:
+        """Lets signals do what they did before."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._received.close()
+        self._sender.close()
 
 
 def quiet_tensorflow() -> None:

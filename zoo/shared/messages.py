@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+import threading
 from collections.abc import Iterable
 
 _PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*:/+[^:]*|[^/:]*):.*@", re.IGNORECASE | re.DOTALL)
@@ -12,9 +13,19 @@ _QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:pass|pwd|pw|secret|token|key)[^=&]*
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
 
 
+# Held while stderr is written to, and by whoever drops what a library writes: no other thread's message is lost.
+stderr = threading.RLock()
+
+
 def warn(text: str) -> None:
     """Prints ``warning: `` and the text in one line on stderr: something is likely wrong, and the work goes on."""
-    print(f"warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    note(f"warning: {text}")
+
+
+def note(text: str) -> None:
+    """Prints a text in one line on stderr."""
+    with stderr:
+        print(" ".join(text.split()), file=sys.stderr, flush=True)
 
 
 def nearest(word: object, valid: Iterable) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from recipes.reports import calibration, fusing, scoring
 from recipes.reports.scoring import Metrics
+from zoo.shared.probabilities import at_temperature
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 4, 200)
@@ -22,7 +23,7 @@ def test_temperature_is_found_again():
     """Scores of logits that were multiplied by 3 have the temperature 3 times that of the logits themselves."""
     one, three = (calibration.fit_temperature(LABELS, softmax(factor * LOGITS)) for factor in (1, 3))
     assert three == pytest.approx(3 * one, rel=1e-3)
-    scaled = calibration.at_temperature(softmax(3 * LOGITS), three)
+    scaled = at_temperature(softmax(3 * LOGITS), three)
     np.testing.assert_allclose(scaled, softmax(3 * LOGITS / three), atol=1e-9)
     losses = [scoring.cross_entropy(LABELS, softmax(3 * LOGITS / t)) for t in (0.9 * three, three, 1.1 * three)]
     assert min(losses) == losses[1]
@@ -53,7 +54,7 @@ def test_threshold_keeps_the_most_clips_of_the_wanted_accuracy():
     metrics = Metrics(LABELS, softmax(LOGITS))
     confidence, right = metrics.scores.max(axis=1), metrics.predictions == LABELS
     fitted = calibration.Calibration.fit(LABELS, metrics.scores, 0.9)
-    kept = calibration.at_temperature(metrics.scores, fitted.temperature).max(axis=1) >= fitted.threshold
+    kept = at_temperature(metrics.scores, fitted.temperature).max(axis=1) >= fitted.threshold
     assert fitted.accepted(metrics) == {"coverage": kept.mean(), "accuracy": right[kept].mean()}
     curve = calibration.coverage_curve(metrics)
     for point in curve[:: len(curve) // 7]:

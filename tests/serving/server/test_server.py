@@ -394,8 +394,8 @@ def test_command_serves_until_a_signal_stops_it(linear_version):
 def test_a_signal_that_reaches_another_thread_stops_the_server():
     program = """
 import signal, threading
-from serving.server import command
-signals = command.StopSignals()
+from zoo.shared import command_line
+signals = command_line.StopSignals()
 send = lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 threading.Timer(0.2, send).start()
 signals.wait()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.tfrecords import recording_files
 from tfrecords import convert
-from tfrecords.converting import preview
+from tfrecords.converting import drawing, preview
 from tfrecords.datasets import ntu
 from zoo.shared.errors import UserError
 
@@ -32,7 +32,7 @@ def test_boxes_joints_and_cuts(source, tmp_path):
         return np.abs(first - colour).max(axis=-1) < 30
 
     drawn = np.rint(recording_files.project(recording_files.walk("kinect_v2_25")[1]) * 2).astype(int)
-    for joint, colour in ((7, preview._LEFT), (11, preview._RIGHT), (3, preview._MIDDLE)):
+    for joint, colour in ((7, drawing.LEFT), (11, drawing.RIGHT), (3, drawing.MIDDLE)):
         x, y = drawn[joint]
         assert is_near(colour)[y - 2 : y + 3, x - 2 : x + 3].any()
     assert is_near(preview._BOXES["full_body"]).sum() > 200
@@ -73,7 +73,7 @@ def test_poses_without_pictures(source, tmp_path, capsys):
     across = []  # where the left and the right arm and leg are, in the first frame and the last
     for column in (0, 4):
         frame = sheet[25 : preview.HEIGHT, column * preview.WIDTH : (column + 1) * preview.WIDTH]
-        sides = [np.argwhere(np.abs(frame - colour).max(axis=-1) < 30) for colour in (preview._LEFT, preview._RIGHT)]
+        sides = [np.argwhere(np.abs(frame - colour).max(axis=-1) < 30) for colour in (drawing.LEFT, drawing.RIGHT)]
         assert all(preview.HEIGHT - 100 < np.ptp(pixels[:, 0]) < preview.HEIGHT - 48 for pixels in sides)
         across += [pixels[:, 1].mean() for pixels in sides]
     assert across[0] < across[1]  # x to the right

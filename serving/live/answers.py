@@ -1,0 +1,164 @@
+"""What the model answers of each person: calibrated, smoothed, unknown below a threshold, joined to segments.
+
+::
+
+    prediction ─► temperature ─► smoothed ─► label, or unknown below the threshold ─► segments with hysteresis
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from serving.client import smoothing
+from serving.client.prediction import Prediction
+from serving.client.time_line import RowBuilder
+from serving.live.state import UNKNOWN, Segment
+from zoo.shared.probabilities import at_temperature
+
+HOLD = 1.0  # seconds for which another class must lead before a segment ends ...
+MARGIN = 0.25  # ... or by how much its probability must be ahead
+TOP = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The newest answer of a person.
+
+    Attributes:
+        track: The person's number.
+        label: The most probable class; :data:`~serving.live.state.UNKNOWN` below the threshold.
+        probability: Of the most probable class, smoothed.
+        top: The five most probable classes with their probabilities.
+        end: When the newest frame of it was taken, by ``time.monotonic``.
+        came: When it came, by ``time.monotonic``.
+        segment: Label of the segment that goes on.
+        attention: Name -> attention map of the newest window.
+    """
+
+    track: int
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+    end: float
+    came: float
+    segment: str
+    attention: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+
+
+class Answers:
+    """The answers of all persons; safe to use from several threads.
+
+    Args:
+        smooth: As :func:`serving.client.smoothing.parse` reads it.
+        temperature: Of the probabilities.
+        threshold: Below it the class is unknown.
+        epoch: Seconds since the epoch of a time by ``time.monotonic``.
+        put_segment: Called with each segment that begins, goes on or ends.
+    """
+
+    def __init__(
+        self,
+        smooth: str,
+        temperature: float,
+        threshold: float,
+        epoch: Callable[[float], float],
+        put_segment: Callable[[Segment], None],
+    ) -> None:
+        smoothing.parse(smooth)  # refuses what is none
+        self._smooth, self._temperature, self._threshold = smooth, temperature, threshold
+        self._epoch, self._put = epoch, put_segment
+        self._persons: dict[int, _Person] = {}
+        self._lock = threading.Lock()
+
+    def add(self, track: int, start: float, end: float, prediction: Prediction, came: float) -> Answer:
+        """Takes the model's prediction of a person's window.
+
+        Args:
+            track: The person's number.
+            start: Of the window, by ``time.monotonic``.
+            end: Likewise.
+            prediction: The model's.
+            came: When it came, by ``time.monotonic``.
+        """
+        with self._lock:
+            person = self._persons.get(track)
+            if person is None:
+                person = self._persons[track] = _Person(track, RowBuilder(smoothing.parse(self._smooth)))
+            row = person.build_row(start, end, _calibrated(prediction, self._temperature))
+            assert row.smoothed is not None
+            label, probability = row.smoothed.top
+            label = label if probability >= self._threshold else UNKNOWN
+            probability_of = dict(zip(row.smoothed.labels, row.smoothed.probabilities))
+            self._follow(person, label, probability, probability_of.get(person.label, 0.0), row.centre, end)
+            top = tuple(zip(row.smoothed.labels[:TOP], row.smoothed.probabilities[:TOP]))
+            maps = prediction.outputs
+            person.answer = Answer(track, label, probability, top, end, came, person.label, maps)
+            return person.answer
+
+    def of(self, track: int) -> Answer | None:
+        """The newest answer of a person; ``None`` before the first."""
+        with self._lock:
+            person = self._persons.get(track)
+            return person.answer if person else None
+
+    def keep_only(self, tracks: set[int]) -> None:
+        """Forgets all other persons; their segments end with their last windows."""
+        with self._lock:
+            for track in set(self._persons) - tracks:
+                person = self._persons.pop(track)
+                if person.label:
+                    self._put(person.segment(self._epoch(person.end)))
+
+    def _follow(
+        self, person: _Person, label: str, probability: float, current: float, centre: float, end: float
+    ) -> None:
+        """The segment that goes on, or the next one."""
+        before = person.centre if person.label else centre
+        if label == person.label:
+            person.candidate = ""
+        elif label != person.candidate:
+            person.candidate, person.since = label, (before + centre) / 2
+        lasts = centre - person.since >= HOLD
+        ahead = probability - current >= MARGIN and UNKNOWN not in (label, person.label)
+        if label != person.label and (not person.label or lasts or ahead):
+            change = self._epoch(person.since)
+            if person.label:
+                self._put(person.segment(change))
+            person.begin(label, change)
+            current = probability
+        person.total, person.count = (
+            person.total + (current if person.label != UNKNOWN else probability),
+            person.count + 1,
+        )
+        person.centre, person.end = centre, end
+        self._put(person.segment(None))
+
+
+class _Person:
+    """What is remembered of one person."""
+
+    def __init__(self, track: int, build_row: RowBuilder) -> None:
+        self.track, self.build_row = track, build_row
+        self.answer: Answer | None = None
+        self.label, self.start = "", 0.0  # of the segment that goes on
+        self.total, self.count = 0.0, 0
+        self.candidate, self.since = "", 0.0  # the class that leads, and since when
+        self.centre, self.end = 0.0, 0.0  # of the window before
+
+    def begin(self, label: str, start: float) -> None:
+        self.label, self.start, self.total, self.count, self.candidate = label, start, 0.0, 0, ""
+
+    def segment(self, end: float | None) -> Segment:
+        return Segment(self.track, self.label, self.start, end, self.total / max(self.count, 1))
+
+
+def _calibrated(prediction: Prediction, temperature: float) -> Prediction:
+    """A prediction at a temperature."""
+    if temperature == 1:
+        return prediction
+    scores = at_temperature(np.array([prediction.probabilities]), temperature)[0]
+    return prediction.reordered(dict(zip(prediction.labels, scores.tolist())))

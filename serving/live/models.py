@@ -1,0 +1,208 @@
+"""The model of a live session: a SavedModel in this process, or one on a server. All windows go in one request."""
+
+from __future__ import annotations
+
+import abc
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from serving.client import request
+from serving.client.client import Client, RequestFailed
+from serving.client.estimation import Estimation
+from serving.client.prediction import Prediction
+from serving.live.people import Window
+from serving.live.settings import LiveSettings
+from serving.predict import Predictor
+from serving.savedmodel import signatures, versions
+from serving.savedmodel.exporting import LABELS
+from tfrecords.converting.persons import FPS
+from tfrecords.estimation.estimator import Closing
+from tfrecords.estimation.recordings import Settings
+from zoo.shared import messages
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+    from tfrecords.reading.pipeline import Inputs
+
+TIMEOUT = 10.0  # seconds for a response of the server, all attempts together
+RELOAD_SECONDS = 5.0  # between two looks for a new version of a SavedModel
+
+
+class Model(Closing):
+    """Classifies windows.
+
+    Attributes:
+        inputs: The model's inputs, where its export has them.
+        folder: Of the export; ``None``: it is on a server.
+        labels: Its classes; empty: not known before the first answer.
+        maps: Names of its attention maps, which come with each prediction; none: it has no attention.
+    """
+
+    inputs: Inputs | None
+    folder: pathlib.Path | None
+    labels: tuple[str, ...]
+    maps: tuple[str, ...]
+
+    @abc.abstractmethod
+    def definition(self) -> SignatureDef:
+        """The ``SignatureDef`` of the signature that is used."""
+
+    @abc.abstractmethod
+    def predict(self, windows: Sequence[Window]) -> list[Prediction]:
+        """A prediction of each window; ``UserError`` where there is none."""
+
+
+def load(settings: LiveSettings) -> Model:
+    """The model of some settings.
+
+    Raises:
+        UserError: It cannot be loaded, or the server does not respond.
+    """
+    return _Served(settings.server, settings.model) if settings.server else _Local(settings.model)
+
+
+def needs(model: Model, settings: LiveSettings) -> tuple[Estimation, int, bool]:
+    """What is estimated for a model.
+
+    Returns:
+        ``(estimation, persons, scene)``: the :class:`~serving.client.estimation.Estimation`, how many persons a window
+        of the model has, and whether it takes whole frames and no poses.
+    """
+    definition = model.definition()
+    found = Estimation.of(
+        definition, inputs=model.inputs, model=settings.pose_model, persons=settings.persons, crop=settings.crop
+    )
+    if found is None:  # poses are for what is drawn alone
+        people = Settings(model=settings.pose_model, persons=settings.persons)
+        return Estimation(poses=False, parts=(), takes_video=True, settings=people), 1, True
+    count = 1
+    if found.poses:
+        count = definition.inputs[signatures.POSES].tensor_shape.dim[2].size
+    return found, count, False
+
+
+class _Local(Model):
+    """A SavedModel; a newer version that appears beside it takes its place."""
+
+    def __init__(self, path: str) -> None:
+        self._path = pathlib.Path(path)
+        self._load()
+        self._looked = time.monotonic()
+        self._newest = self._newest_version()
+
+    def _load(self) -> None:
+        self._predictor = Predictor(self._path)
+        self.inputs, self.folder = self._predictor.inputs, self._predictor.folder
+        file = self.folder / LABELS
+        self.labels = tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+        self.maps = _maps(self._predictor.servable.signature_defs)
+
+    def definition(self) -> SignatureDef:
+        return self._predictor.definition(self._signature)
+
+    @property
+    def _signature(self) -> str:
+        return _signature(self._predictor.servable.signature_defs)
+
+    def _newest_version(self) -> int:
+        """0 where the path is that of one version."""
+        return max(versions.find(self._path), default=0)
+
+    def predict(self, windows: Sequence[Window]) -> list[Prediction]:
+        self._reload()
+        clips = [(window.pictures, window.poses) for window in windows]
+        signature = signatures.ATTENTION if self.maps else self._signature
+        return self._predictor.predict_clips(clips, signature=signature, pose_fps=FPS, outputs=self.maps)
+
+    def _reload(self) -> None:
+        if time.monotonic() - self._looked < RELOAD_SECONDS:
+            return
+        newest = self._newest_version()
+        if newest > self._newest:
+            self._newest = newest  # also where it cannot be loaded: the one before goes on
+            self._load()
+            messages.note(f"{self._path}: version {newest} is used from now on")
+        self._looked = time.monotonic()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _Served(Model):
+    """A model on a server, over gRPC or REST."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.inputs, self.folder, self.labels = None, None, ()
+        self._client = Client(address, name, timeout=TIMEOUT)
+        self.maps = _maps(self._client.signatures())  # refuses a wrong address or name
+        if self.maps:
+            self._client.close()
+            self._client = Client(address, name, timeout=TIMEOUT, signature=signatures.ATTENTION)
+        self._together = True
+
+    def definition(self) -> SignatureDef:
+        return self._client.definition()
+
+    def predict(self, windows: Sequence[Window]) -> list[Prediction]:
+        if self._together:
+            try:
+                return self._request(windows)
+            except RequestFailed as error:
+                # A server that batches may take fewer clips in a request than there are people.
+                if len(windows) == 1 or error.code.name != "INVALID_ARGUMENT":
+                    raise
+                found = [self._request([window])[0] for window in windows]
+                messages.note(f"the server refuses {len(windows)} windows in one request: each is sent by itself")
+                self._together = False
+                return found
+        return [self._request([window])[0] for window in windows]
+
+    def _request(self, windows: Sequence[Window]) -> list[Prediction]:
+        frames = [window.pictures for window in windows if window.pictures is not None] or None
+        poses = [window.poses for window in windows if window.poses is not None] or None
+        return self._client.predict_batch(frames, poses, outputs=self.maps, pose_fps=FPS)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def seen(model: Model, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """What a model sees of a frame that is not cut first: ``(x0, y0, x1, y1)``, pixels; ``None``: it is not known.
+
+    Example:
+        >>> import types
+        >>> from tfrecords.reading.pipeline import Inputs
+        >>> model = types.SimpleNamespace(inputs=Inputs(frames=8, size=32, framing="whole"))
+        >>> seen(model, height=100, width=200)
+        (0, -50, 200, 150)
+    """
+    inputs = model.inputs
+    if inputs is None or not inputs.frames:
+        return None
+    side = max(height, width) if inputs.framing == "whole" else min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _signature(offered: Mapping[str, SignatureDef]) -> str:
+    """The signature of clips, JPEG files where they are taken."""
+    return signatures.JPEG if signatures.JPEG in offered else signatures.DEFAULT
+
+
+def _maps(offered: Mapping[str, SignatureDef]) -> tuple[str, ...]:
+    """Attention maps that come with a clip's prediction: those of a signature that takes the same inputs."""
+    used, attention = offered.get(_signature(offered)), offered.get(signatures.ATTENTION)
+    if used is None or attention is None or set(used.inputs) != set(attention.inputs):
+        return ()
+    return tuple(sorted(name for name in attention.outputs if name.endswith("_attention")))
+
+
+def window_seconds(model: Model, default: float) -> float:
+    """Length of a window that suits a model: the frames that its network covers; else the default."""
+    inputs = model.inputs
+    if inputs is None or not inputs.frames or not request.takes_video(model.definition()):
+        return default
+    return inputs.frames * max(inputs.stride, 1) / FPS

@@ -1,0 +1,151 @@
+"""A whole video, annotated as a live session would show it, but frame by frame: none is left out."""
+
+from __future__ import annotations
+
+import fractions
+import os
+import pathlib
+from collections.abc import Callable
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+from av.video.stream import VideoStream
+
+from serving.client.sliding_window import Plan
+from serving.client.streams import VideoFrames
+from serving.live import calibration, models, showing
+from serving.live.answers import Answers
+from serving.live.people import People, Shown
+from serving.live.session import WINDOW
+from serving.live.settings import LiveSettings
+from serving.live.sources import Frame
+from serving.live.state import PersonState, Segment
+from tfrecords.converting.persons import FPS
+from zoo.shared import files
+
+_LONGEST_SIDE = 1280  # pixels of what is written: what telephones record is larger than a page
+_CODECS = ("libx264", "libvpx-vp9")
+_CLOCK = fractions.Fraction(1, 1000)  # seconds
+
+
+def annotate(
+    path: str | os.PathLike,
+    out: str | os.PathLike,
+    settings: LiveSettings,
+    progress: Callable[[float], None] = lambda done: None,
+) -> list[Segment]:
+    """Writes a video with skeletons and activities, an ``.mp4`` that browsers play.
+
+    Args:
+        path: The video.
+        out: The file to write.
+        settings: Of the session: model, server, privacy, persons, smoothing, calibration.
+        progress: Called after every frame with the fraction that is done; what it raises ends the work.
+
+    Returns:
+        The segments, whose times are seconds from the video's beginning.
+
+    Raises:
+        UserError: The video or the model cannot be read.
+    """
+    video = VideoFrames(path)
+    model = models.load(settings)
+    segments: dict[tuple[int, float], Segment] = {}
+
+    def put(segment: Segment) -> None:
+        segments[segment.track, segment.start] = segment
+
+    try:
+        annotator = _Annotator(model, settings, put)
+        try:
+            with files.whole_file(out) as partial:
+                _write(partial, video, annotator, progress)
+        finally:
+            annotator.close()
+    finally:
+        model.close()
+    return sorted(segments.values(), key=lambda segment: segment.start)
+
+
+class _Annotator:
+    """Draws what is known at each frame."""
+
+    def __init__(self, model: models.Model, settings: LiveSettings, put: Callable[[Segment], None]):
+        scaling = calibration.of(settings.calibration, model.folder)
+        threshold = scaling.unknown_below if settings.unknown_below is None else settings.unknown_below
+        estimation, persons, scene = models.needs(model, settings)
+        window = _seconds(settings.window) if settings.window else models.window_seconds(model, WINDOW)
+        self._model = model
+        self._stride = _seconds(settings.stride)
+        self._people = People(estimation, window=window, model_persons=persons, classify_scene=scene)
+        self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
+        self._answers = Answers(settings.smooth, scaling.temperature, threshold, lambda seconds: seconds, put)
+        self._newest, self._due = -1.0, 0.0
+
+    def draw(self, frame: Frame) -> np.ndarray:
+        """The picture of a frame."""
+        shown = self._people.add(frame)
+        if frame.seconds >= self._due:
+            self._answer()
+            self._due = frame.seconds + self._stride
+        states = [self._state(person, frame.seconds) for person in shown]
+        picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
+        showing.draw(picture, shown, states, self._people.layout)
+        return picture
+
+    def _answer(self) -> None:
+        found = self._people.windows(since=self._newest)
+        if found:
+            self._newest = found[0].end
+            for window, prediction in zip(found, self._model.predict(found)):
+                self._answers.add(window.track, window.start, window.end, prediction, window.end)
+        self._answers.keep_only(self._people.tracks())
+
+    def _state(self, person: Shown, seconds: float) -> PersonState:
+        answer = self._answers.of(person.track)
+        if answer is None:
+            return PersonState(person.track, "", 0.0, (), 0.0, person.box)
+        age = seconds - answer.end
+        return PersonState(person.track, answer.segment, answer.probability, answer.top, answer.came, person.box, age)
+
+    def close(self) -> None:
+        """Ends the segments, and frees what the estimator holds."""
+        self._answers.keep_only(set())
+        self._people.close()
+
+
+def _seconds(text: str) -> float:
+    return Plan.of(text, fps=FPS).length / FPS
+
+
+def _write(path: pathlib.Path, video: VideoFrames, annotator: _Annotator, progress: Callable[[float], None]) -> None:
+    height, width = _size(video.height, video.width)
+    count, last = video.count, -1
+    with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = cast(VideoStream, container.add_stream(_codec(), rate=30))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = _CLOCK
+        for number, (seconds, picture) in enumerate(video.timed()):
+            if picture.shape[:2] != (height, width):
+                picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            drawn = annotator.draw(Frame(number, picture, seconds))
+            frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+            last = max(round(seconds * 1000), last + 1)
+            frame.pts, frame.time_base = last, _CLOCK
+            container.mux(stream.encode(frame))
+            progress(min((number + 1) / count, 1.0) if count else 0.0)
+        container.mux(stream.encode())
+
+
+def _size(height: int, width: int) -> tuple[int, int]:
+    """The size that is written: even, as codecs want it."""
+    scale = min(1.0, _LONGEST_SIDE / max(height, width))
+    rows, columns = (max(round(side * scale / 2) * 2, 2) for side in (height, width))
+    return rows, columns
+
+
+def _codec() -> str:
+    """H.264; where the library was built without it, another one that browsers play."""
+    return next(codec for codec in _CODECS if codec in av.codecs_available)

@@ -1,0 +1,155 @@
+"""What the page can change: which model and camera are watched, and whether any is."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import threading
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+from serving.live.settings import LiveSettings
+from serving.savedmodel import versions
+from zoo.shared import messages
+from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from serving.live.session import LiveSession
+
+GIVEN = "given"  # the camera of the command line, whose address may hold a password
+_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https")
+_DEVICES = pathlib.Path("/sys/class/video4linux")
+
+
+class Busy(Exception):
+    """The session is being started or stopped."""
+
+
+class Controls:
+    """Starts and stops a session.
+
+    Args:
+        session: The :class:`~serving.live.session.LiveSession`; its settings are those of the command line.
+    """
+
+    def __init__(self, session: LiveSession):
+        self._session = session
+        self._first = session.settings
+        self._lock = threading.Lock()
+        self.models = _models(self._first)
+
+    @property
+    def settings(self) -> LiveSettings:
+        """The settings that are used, or were used last."""
+        return self._session.settings
+
+    def model(self) -> str:
+        """Name of the model that is used, among :attr:`models`."""
+        return next((name for name, path in self.models.items() if path == self.settings.model), "")
+
+    def cameras(self) -> dict[str, str]:
+        """What :meth:`start` takes -> its name, of the cameras that are known."""
+        found = {GIVEN: messages.without_password(self._first.source)}
+        for device in sorted(_DEVICES.glob("video*")) if _DEVICES.is_dir() else []:
+            number = device.name[len("video") :]
+            name = device / "name"
+            if number.isdecimal() and number != self._first.source:
+                found[number] = f"{number}: {name.read_text().strip()}" if name.is_file() else number
+        return found
+
+    def camera(self) -> str:
+        """The camera that is used, as :meth:`start` takes it; one with a password is not repeated."""
+        return GIVEN if self.settings.source == self._first.source else messages.without_password(self.settings.source)
+
+    def document(self) -> dict[str, Any]:
+        """Whether the session runs, and with what, as JSON."""
+        error = self._session.error
+        return {
+            "running": self._session.running,
+            "busy": self._lock.locked(),
+            "status": self._session.state.status,
+            "error": str(error) if error is not None else None,
+            "model": self.model(),
+            "camera": self.camera(),
+            "camera_name": messages.without_password(self.settings.source),
+            "privacy": self.settings.privacy,
+        }
+
+    def start(self, model: str = "", camera: str = "") -> None:
+        """Starts the session, with another model or camera if one is named; waits until the model is loaded.
+
+        Raises:
+            UserError: There is no such model or camera, or it cannot be used.
+            Busy: The session is being started or stopped.
+        """
+        settings = dataclasses.replace(
+            self.settings, model=self._model(model), source=self._source(camera), write=_unused(self._first.write)
+        )
+        with self._alone():
+            self._session.start(settings)
+
+    def stop(self) -> None:
+        """Stops it.
+
+        Raises:
+            Busy: As for :meth:`start`.
+        """
+        with self._alone():
+            self._session.stop()
+
+    def _alone(self) -> _Alone:
+        return _Alone(self._lock)
+
+    def _model(self, name: str) -> str:
+        if not name:
+            return self.settings.model
+        if name not in self.models:
+            raise UserError(f"there is no model {name!r}{messages.nearest(name, self.models)}")
+        return self.models[name]
+
+    def _source(self, camera: str) -> str:
+        if camera in ("", self.camera()):
+            return self.settings.source
+        if camera == GIVEN:
+            return self._first.source
+        # No paths: a page that opens any file of this machine would show what is in it.
+        if (camera.isdecimal() and len(camera) < 4) or urllib.parse.urlsplit(camera).scheme in _SCHEMES:
+            return camera
+        name = messages.without_password(camera)
+        raise UserError(f"{name!r} is no camera, expected a number such as 0 or an address such as rtsp://HOST/PATH")
+
+
+def _unused(path: str) -> str:
+    """A name beside a video's that no file has: what was written before stays, as ``seen_2.mp4`` after ``seen.mp4``."""
+    file, number = pathlib.Path(path), 1
+    while path and file.exists():
+        number += 1
+        file = pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}_{number}")
+    return str(file) if path else ""
+
+
+class _Alone:
+    """Holds a lock that must be free."""
+
+    def __init__(self, lock: threading.Lock):
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise Busy("the session is being started or stopped, wait for it")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _models(settings: LiveSettings) -> dict[str, str]:
+    """Name -> what a session takes: the model of the settings, and those exported to the same folder."""
+    if settings.server:
+        return {settings.model: settings.model}
+    given = pathlib.Path(settings.model)
+    folder = given.absolute()
+    if (folder / versions.SAVED_MODEL).exists() and folder.name.isdecimal():
+        folder = folder.parent  # BASE/<model>/<version>
+    found = {one.name: str(one) for one in sorted(folder.parent.iterdir()) if one.is_dir() and versions.find(one)}
+    found[folder.name] = settings.model
+    return found

@@ -1,0 +1,127 @@
+"""The newest picture as a JPEG file, and what is known of the people in it with how old that is."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from serving.client import clips
+from serving.live.state import LiveState, PersonState, Snapshot
+
+OLD_SECONDS = 3.0  # after which neither a picture nor an answer passes for a fresh one
+_WAIT = 0.1  # seconds between two looks whether to stop
+
+
+class Newest:
+    """Takes a session's pictures as they come; the age of the last one is by a clock that is never set.
+
+    Args:
+        state: The session's :class:`~serving.live.state.LiveState`.
+    """
+
+    def __init__(self, state: LiveState):
+        self._state = state
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._came = 0.0  # by time.monotonic
+        self._count = 0  # of pictures so far
+        self._jpeg: tuple[int, bytes] = (0, b"")  # of the picture of that number
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="newest picture", daemon=True)
+
+    def start(self) -> None:
+        """Begins to follow the session."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends that."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        pictures = self._state.subscribe()
+        while not self._stopping.is_set():
+            try:
+                snapshot = pictures.get(timeout=_WAIT)
+            except queue.Empty:
+                continue
+            with self._lock:
+                self._snapshot, self._came = snapshot, time.monotonic()
+                self._count += 1
+
+    def forget(self) -> None:
+        """Drops the last picture: another camera is watched."""
+        with self._lock:
+            self._snapshot = None
+
+    def count(self) -> int:
+        """How many pictures have come: another number is another picture."""
+        with self._lock:
+            return self._count if self._snapshot is not None else 0
+
+    def jpeg(self) -> bytes:
+        """The newest picture as a JPEG file, encoded once for all who look at it; empty before the first."""
+        with self._lock:
+            snapshot, count = self._snapshot, self._count
+            if snapshot is None or self._jpeg[0] == count:
+                return self._jpeg[1] if snapshot is not None else b""
+        encoded = clips.encode_jpeg(snapshot.picture)
+        with self._lock:
+            self._jpeg = count, encoded
+        return encoded
+
+    def document(self) -> dict[str, Any]:
+        """The newest picture and its people, as JSON; ``picture`` is ``None`` before the first."""
+        with self._lock:
+            snapshot, age = self._snapshot, time.monotonic() - self._came
+        if snapshot is None:
+            return {"picture": None, "persons": []}
+        height, width = snapshot.picture.shape[:2]
+        picture = {"age": age, "old": age > OLD_SECONDS, "width": width, "height": height}
+        return {"picture": picture, "persons": [_person(person, age) for person in snapshot.persons]}
+
+
+def _person(person: PersonState, picture_age: float) -> dict[str, Any]:
+    age = person.age + picture_age
+    return {
+        "track": person.track,
+        "label": person.label,
+        "probability": _number(person.probability),
+        "top": [[label, _number(probability)] for label, probability in person.top],
+        "age": age if math.isfinite(age) else None,
+        "old": age > OLD_SECONDS,
+        "attention": _attention(person),
+    }
+
+
+def _attention(person: PersonState) -> dict[str, Any] | None:
+    """Where and when a model looks, relative to its largest value; ``None`` without attention.
+
+    ``grid`` [m, n] covers the box ``seen`` of the picture, ``time`` [t] the answer's window.
+    """
+    maps = {name: np.nan_to_num(np.asarray(value, np.float64)) for name, value in person.attention.items()}
+    both = maps.get("spatio_temporal_attention")  # [t, m, n]
+    grid = maps.get("spatial_attention", both.mean(axis=0) if both is not None else None)
+    time_line = maps.get("temporal_attention", both.mean(axis=(1, 2)) if both is not None else None)
+    found: dict[str, Any] = {}
+    # Others, such as those over hands, are no square of the picture.
+    if grid is not None and person.seen is not None and grid.ndim == 2 and grid.shape[0] == grid.shape[1] > 1:
+        found |= {"grid": _relative(grid), "seen": list(person.seen)}
+    if time_line is not None and time_line.ndim == 1 and time_line.size > 1:
+        found |= {"time": _relative(time_line)}
+    return found or None
+
+
+def _relative(values: np.ndarray) -> list[Any]:
+    return (values / max(values.max(), 1e-12)).round(3).tolist()
+
+
+def _number(value: float) -> float:
+    """A number that JSON has; a model may answer what is none."""
+    return float(value) if math.isfinite(value) else 0.0

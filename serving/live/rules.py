@@ -1,0 +1,173 @@
+"""Rules: when something that a person does becomes an event.
+
+A file of rules::
+
+    fall:                          # the rule's name
+      classes: [falling, lying]    # or one class; "unknown": below the calibrated threshold
+      probability: 0.7             # at least; default 0.5 (of "unknown": any)
+      duration: 1.0                # seconds at least; default 0
+      cooldown: 60                 # seconds until the same person sets it off again; default 60
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.live.answers import Answer
+from serving.live.state import UNKNOWN
+from zoo.shared import messages, yaml_text
+from zoo.shared.errors import UserError
+
+_SAME_PLACE = 0.3  # overlap of boxes from which on a new number counts as the person who set the rule off before
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST = 366 * 86400.0  # seconds
+_PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
+
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """When an event happens.
+
+    Attributes:
+        name: The rule's name.
+        classes: The person does one of them: it is the most probable class.
+        probability: Its probability is at least this.
+        duration: Seconds for which this is so, without a break.
+        cooldown: Seconds after an event in which the same person sets off no other.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    probability: float = 0.5
+    duration: float = 0.0
+    cooldown: float = 60.0
+
+    def holds(self, answer: Answer) -> bool:
+        """Whether an answer is what the rule waits for."""
+        if answer.label == UNKNOWN:
+            return UNKNOWN in self.classes
+        return answer.label in self.classes and answer.probability >= self.probability
+
+
+def read(path: str | os.PathLike) -> list[Rule]:
+    """The rules of a YAML file.
+
+    Raises:
+        UserError: It cannot be read, or a key or value is wrong; in one line that names it.
+    """
+    try:
+        values = yaml_text.parse(pathlib.Path(path).read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a YAML file of rules") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no text in UTF-8, expected a YAML file of rules") from None
+    if not isinstance(values, dict) or not values:
+        raise UserError(
+            f"{path}: expected rules by their names, such as `fall: {{classes: falling, probability: 0.7}}`"
+        )
+    return [_rule(name, value, f"{path}: {name}") for name, value in values.items()]
+
+
+def check_classes(rules: Sequence[Rule], classes: Sequence[str], path: str) -> None:
+    """:class:`UserError` for a class that the model does not have, so that no rule waits in vain."""
+    valid = [*classes, UNKNOWN]
+    for rule in rules:
+        for name in rule.classes:
+            if name not in valid:
+                raise UserError(f"{path}: {rule.name}.classes: no class {name!r}{messages.nearest(name, valid)}")
+
+
+def _rule(name: Any, value: Any, where: str) -> Rule:
+    if not isinstance(name, str) or not name or not set(name) <= _NAME:
+        raise UserError(f"{where}: expected a name of letters, digits, _ and -: it becomes part of topics")
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}, expected keys such as classes and probability")
+    valid = [field.name for field in dataclasses.fields(Rule)][1:]
+    for key in value:
+        if key not in valid:
+            raise UserError(f"{where}.{key}: unknown key{messages.nearest(key, valid)}")
+    if "classes" not in value:
+        raise UserError(f"{where}.classes is missing: which classes of the model is the rule about?")
+    classes = value["classes"] if isinstance(value["classes"], list) else [value["classes"]]
+    if not classes or not all(isinstance(one, str) and one for one in classes):
+        raise UserError(f"{where}.classes is {value['classes']!r}, expected a class or a list of classes")
+    numbers = {key: _number(value[key], key, f"{where}.{key}") for key in valid[1:] if key in value}
+    return Rule(name, tuple(classes), **numbers)
+
+
+def _number(value: Any, key: str, where: str) -> float:
+    highest = 1.0 if key == "probability" else _LONGEST
+    expected = "a number from 0 to 1" if key == "probability" else "seconds, from 0 to a year"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= highest:
+        raise UserError(f"{where} is {value!r}, expected {expected}")
+    return float(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A rule that was set off.
+
+    Attributes:
+        rule: The rule.
+        answer: The answer that set it off.
+        since: Since when it holds, by ``time.monotonic``.
+    """
+
+    rule: Rule
+    answer: Answer
+    since: float
+
+
+class Engine:
+    """Finds what sets rules off.
+
+    Args:
+        rules: The rules.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._since: dict[tuple[str, int], tuple[float, float]] = {}  # rule, person -> since when, and the last answer
+        self._fired: dict[str, list[tuple[float, int, Box]]] = {}  # rule -> when, by whom, where
+
+    def update(self, answer: Answer, box: Box) -> list[Match]:
+        """Takes the next answer of a person, who is seen at a box."""
+        found = []
+        for rule in self._rules:
+            key = rule.name, answer.track
+            if not rule.holds(answer):
+                self._since.pop(key, None)
+                continue
+            since, last = self._since.get(key, (answer.end, answer.end))
+            since = answer.end if answer.end - last > _PAUSE else since
+            self._since[key] = since, answer.end
+            if answer.end - since >= rule.duration and not self._is_cooling(rule, answer, box):
+                self._fired.setdefault(rule.name, []).append((answer.end, answer.track, box))
+                found.append(Match(rule, answer, since))
+        return found
+
+    def _is_cooling(self, rule: Rule, answer: Answer, box: Box) -> bool:
+        """Whether the person, or one in his place, has set the rule off a short while ago."""
+        recent = [one for one in self._fired.get(rule.name, []) if answer.end - one[0] < rule.cooldown]
+        self._fired[rule.name] = recent
+        return any(track == answer.track or _overlap(where, box) >= _SAME_PLACE for _, track, where in recent)
+
+    def keep_only(self, tracks: set[int]) -> None:
+        """Forgets all other persons."""
+        self._since = {key: value for key, value in self._since.items() if key[1] in tracks}
+
+
+def _overlap(first: Box, second: Box) -> float:
+    """Intersection over union."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    common = max(width, 0) * max(height, 0)
+    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - common
+    return common / both if both > 0 else 0.0

@@ -1,0 +1,53 @@
+"""What a live session watches, with which model, and what leaves it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+PRIVACY = ("none", "blur", "skeleton")
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveSettings:
+    """The settings of a :class:`serving.live.session.LiveSession`.
+
+    Attributes:
+        source: A camera's number, an address (``rtsp://``, ``http://``), a video file, which is played in real time, a
+            folder of videos, or a folder that pictures are added to.
+        model: A SavedModel's folder; with ``server`` the name of a model there.
+        server: Address of a server, ``HOST:PORT`` (gRPC) or ``http://HOST:PORT``; empty: the model runs here.
+        privacy: One of :data:`PRIVACY`; holds for every picture that leaves the session.
+        persons: People followed at once.
+        fps: Frames per second of a file or folder; 0: the file's own.
+        window: Length of a window, such as ``2s``; empty: as many frames as the network covers, or two seconds.
+        stride: From one window to the next.
+        smooth: As :func:`serving.client.smoothing.parse` reads it.
+        pose_model: Model of the pose estimator: ``lite``, ``full``, ``heavy`` or a file.
+        crop: Whether pictures are cut out around each person; default: where the model was trained on such.
+        calibration: ``calibration.json`` of ``recipes/evaluate.py --calibrate``; empty: that of the export, if any.
+        unknown_below: Below this probability the class is unknown; default: the calibration's threshold, or never.
+        rules: File of rules for events; empty: none.
+        events: Where events go: ``-`` (stdout), a file, ``http://...`` (a webhook), ``mqtt://...``.
+        spool: Folder that keeps events until they are delivered; empty: one in the cache.
+        write: Video file to write; empty: none.
+        name: Name of the camera in events and topics; empty: the source.
+    """
+
+    source: str
+    model: str
+    server: str = ""
+    privacy: str = "none"
+    persons: int = 5
+    fps: float = 0.0
+    window: str = ""
+    stride: str = "0.5s"
+    smooth: str = "exponential:0.5"
+    pose_model: str = "full"
+    crop: bool | None = None
+    calibration: str = ""
+    unknown_below: float | None = None
+    rules: str = ""
+    events: tuple[str, ...] = ()
+    spool: str = ""
+    write: str = ""
+    name: str = ""

@@ -1,0 +1,113 @@
+"""A video file of what a session shows, whole up to its last seconds even where the process is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fractions
+import os
+import pathlib
+import queue
+import threading
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from zoo.shared import files, messages
+from zoo.shared.errors import UserError
+
+CODEC = "libx264"
+SUFFIXES = (".mp4", ".mkv", ".mov")
+WAITING = 8  # pictures that wait to be written at most; then the newest are left out
+_CLOCK = fractions.Fraction(1, 1000)  # seconds
+# Readable although its end is missing: pieces of two seconds, which are not held back.
+_FLUSHED = {"flush_packets": "1"}
+_FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "2000000", **_FLUSHED}
+_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "g": "60"}
+
+
+def check(path: str) -> None:
+    """:class:`UserError` unless a video of that name can be written."""
+    file = pathlib.Path(path)
+    if file.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--write {path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"--write {path}: no such folder")
+
+
+class Writer:
+    """Writes pictures into a video file, in a thread of its own; it gets its name when it is complete.
+
+    Args:
+        path: The file; pictures of another size than the first are put into it with black margins.
+    """
+
+    def __init__(self, path: str) -> None:
+        check(path)
+        self._path = path
+        self._waiting: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def put(self, seconds: float, picture: np.ndarray) -> None:
+        """Takes the next picture ``[H, W, 3]`` uint8 RGB, and when it was taken; it does not wait for the disk."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait((seconds, picture))
+
+    def stop(self) -> None:
+        """Writes what waits and ends the file."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        first = self._waiting.get()
+        if first is None:
+            return
+        ended = False
+        try:
+            with files.whole_file(self._path) as partial:
+                try:
+                    self._write(partial, first)
+                    ended = True
+                except (OSError, ValueError, av.error.FFmpegError) as error:  # what is written can be read, and stays
+                    self._failed(error)
+        except OSError as error:
+            self._failed(error)
+        while not ended:  # pictures are dropped
+            ended = self._waiting.get() is None
+
+    def _failed(self, error: Exception) -> None:
+        messages.warn(f"{self._path}: cannot be written ({messages.one_line(error)}), the session goes on without it")
+
+    def _write(self, partial: os.PathLike, first: tuple[float, np.ndarray]) -> None:
+        begin, picture = first
+        height, width = (max(side // 2 * 2, 2) for side in picture.shape[:2])  # the codec wants even sides
+        options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else _FLUSHED
+        with av.open(os.fspath(partial), "w", options=options) as container:
+            stream: Any = container.add_stream(CODEC, rate=30, options=_OPTIONS)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = _CLOCK
+            last = -1
+            waiting: tuple[float, np.ndarray] | None = first
+            while waiting is not None:
+                seconds, picture = waiting
+                frame = av.VideoFrame.from_ndarray(_fitted(picture, height, width), format="rgb24")
+                last = max(round((seconds - begin) * 1000), last + 1)
+                frame.pts, frame.time_base = last, _CLOCK
+                container.mux(stream.encode(frame))
+                waiting = self._waiting.get()
+            container.mux(stream.encode())
+
+
+def _fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A picture of another size, in its own proportions, with black margins; one too many row or column is cut."""
+    if picture.shape[0] - height in (0, 1) and picture.shape[1] - width in (0, 1):
+        return np.ascontiguousarray(picture[:height, :width])
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    size = (max(round(side * scale), 1) for side in picture.shape[:2])
+    rows, columns = (min(side, most) for side, most in zip(size, (height, width)))
+    out = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    out[top : top + rows, left : left + columns] = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA)
+    return out

@@ -1,0 +1,56 @@
+"""The model of a session: replaced by a newer version, or on a server that takes few windows in a request."""
+
+import shutil
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.client.client import RequestFailed
+from serving.live import models
+from serving.live.people import Window
+from serving.live.settings import LiveSettings
+from zoo.shared.errors import UserError
+
+
+def window(track):
+    poses = np.random.default_rng(track).normal(size=(30, 2, 25, 3)).astype(np.float32)
+    return Window(track, 0.0, 1.0, None, poses)
+
+
+def test_a_newer_version_takes_the_place_of_the_first(linear_version, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "RELOAD_SECONDS", 0.0)
+    base = tmp_path / "pose_lstm"
+    shutil.copytree(linear_version, base / "1")
+    model = models.load(LiveSettings("0", str(base)))
+    first = model.predict([window(0), window(1)])
+    assert [one.version for one in first] == [1, 1]
+    (base / "2").mkdir()  # a damaged one
+    with pytest.raises(UserError, match="2"):
+        model.predict([window(0)])
+    assert model.predict([window(0)])[0].version == 1
+    shutil.copytree(linear_version, base / "3")
+    (again,) = model.predict([window(0)])
+    assert again.version == 3
+    assert again.probabilities == pytest.approx(first[0].probabilities, abs=1e-6)
+    assert capsys.readouterr().err.count("version 3 is used from now on") == 1
+
+
+def test_windows_of_all_people_in_one_request_where_the_server_takes_them(linear_address, monkeypatch, capsys):
+    model = models.load(LiveSettings("0", "pose_lstm", server=linear_address))
+    together = model.predict([window(0), window(1), window(2)])
+    sent, send = [], model._client.predict_batch
+
+    def predict_batch(frames, poses, **options):
+        sent.append(len(poses))
+        if len(poses) > 1:
+            raise RequestFailed("INVALID_ARGUMENT: more than max_batch_size", grpc.StatusCode.INVALID_ARGUMENT)
+        return send(frames, poses, **options)
+
+    monkeypatch.setattr(model._client, "predict_batch", predict_batch)
+    for _ in range(2):
+        alone = model.predict([window(0), window(1), window(2)])
+        assert [one.labels for one in alone] == [one.labels for one in together]
+    assert sent == [3, 1, 1, 1, 1, 1, 1]
+    assert capsys.readouterr().err.count("each is sent by itself") == 1
+    model.close()

@@ -1,0 +1,83 @@
+"""Rules: what is refused, and when an event happens."""
+
+import pytest
+
+from serving.live import rules
+from serving.live.answers import Answer
+from serving.live.rules import Engine, Rule
+from serving.live.state import UNKNOWN
+from zoo.shared.errors import UserError
+
+BOX, ELSEWHERE = (10, 10, 50, 90), (200, 10, 240, 90)
+
+
+def answer(seconds, label="fall", probability=0.8, track=0):
+    return Answer(track, label, probability, ((label, probability),), seconds, seconds, label)
+
+
+def test_read(tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "fall: {classes: [falling, lying], probability: 0.7, duration: 1, cooldown: 30}\nodd: {classes: unknown}\n"
+    )
+    found = rules.read(path)
+    assert found == [Rule("fall", ("falling", "lying"), 0.7, 1.0, 30.0), Rule("odd", (UNKNOWN,))]
+    rules.check_classes(found, ["falling", "lying"], "rules.yaml")
+    with pytest.raises(UserError, match=r"rules.yaml: fall.classes: no class 'lying', did you mean 'flying'"):
+        rules.check_classes(found, ["falling", "flying"], "rules.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected rules by their names"),
+        ("- fall", "expected rules by their names"),
+        ("fall: [", "not valid YAML"),
+        ("fall: {classes: a}\nfall: {classes: b}", "'fall' comes twice"),
+        ("fall: 3", "fall is 3, expected keys"),
+        ("fa/ll: {classes: a}", "fa/ll: expected a name of letters"),
+        ("fall: {probability: 0.7}", "fall.classes is missing"),
+        ("fall: {classes: []}", r"fall.classes is \[\]"),
+        ("fall: {classes: [1]}", r"fall.classes is \[1\]"),
+        ("fall: {classes: a, probabilty: 0.7}", "fall.probabilty: unknown key, did you mean 'probability'"),
+        ("fall: {classes: a, probability: 70}", "fall.probability is 70, expected a number from 0 to 1"),
+        ("fall: {classes: a, probability: yes}", "fall.probability is True"),
+        ("fall: {classes: a, duration: -1}", "fall.duration is -1, expected seconds"),
+        ("fall: {classes: a, cooldown: .nan}", "fall.cooldown is nan"),
+        (f"fall: {{classes: a, cooldown: 1{'0' * 400}}}", "fall.cooldown is 1000"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_the_key(tmp_path, text, message):
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        rules.read(path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(str(path))
+
+
+def test_duration_counts_without_a_break():
+    engine = Engine([Rule("fall", ("fall",), probability=0.5, duration=1.0)])
+    given = [(0.0, 0.8), (0.6, 0.8), (1.2, 0.4), (1.8, 0.8), (2.4, 0.8), (3.0, 0.8)]
+    found = [engine.update(answer(seconds, probability=p), BOX) for seconds, p in given]
+    assert [len(matches) for matches in found] == [0, 0, 0, 0, 0, 1]
+    assert found[-1][0].since == 1.8
+    # So long without any answer is a break, too.
+    engine = Engine([Rule("fall", ("fall",), duration=1.0)])
+    assert not engine.update(answer(0.0), BOX)
+    assert not engine.update(answer(9.0), BOX)
+
+
+def test_a_person_sets_a_rule_off_once_in_its_cooldown():
+    engine = Engine([Rule("fall", ("fall",), cooldown=10.0)])
+    assert engine.update(answer(0.0), BOX)
+    assert not engine.update(answer(1.0), BOX)
+    assert not engine.update(answer(2.0, track=7), BOX)  # lost and found: another number in the same place
+    assert engine.update(answer(3.0, track=8), ELSEWHERE)  # somebody else
+    assert engine.update(answer(10.0), BOX)
+
+
+def test_unknown_is_a_class_of_its_own():
+    engine = Engine([Rule("odd", (UNKNOWN,), probability=0.5), Rule("fall", ("fall",), probability=0.0)])
+    (match,) = engine.update(answer(0.0, UNKNOWN, 0.1), BOX)
+    assert match.rule.name == "odd"

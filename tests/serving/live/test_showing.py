@@ -1,0 +1,130 @@
+"""What leaves a session, on its pixels: heads made coarse, or skeletons alone; and the video file of it."""
+
+import av
+import numpy as np
+import pytest
+
+from serving.live import showing, writing
+from serving.live.people import Shown
+from serving.live.showing import Privacy
+from serving.live.state import PersonState
+from serving.live.writing import Writer
+from tests.serving.fake_poses import BODY
+from tfrecords.estimation.estimator import Person
+from zoo.shared.errors import UserError
+
+LAYOUT = "blazepose_33"
+HEIGHT, WIDTH = 240, 320
+SIZE = 200  # pixels of a body
+METRES = float(np.ptp(BODY[:, 1]))
+RADIUS = showing.HEAD * SIZE / METRES
+
+
+def person(x, y=120.0):
+    """A person who stands with the middle at a pixel."""
+    scale = SIZE / METRES
+    xy = BODY[:, :2] * (scale, -scale) + (x, y)
+    return Person(BODY, xy.astype(np.float32), np.full(33, 0.9, np.float32))
+
+
+def face_of(one):
+    return one.xy[[0, 2, 5, 7, 8, 9, 10]].mean(axis=0)  # nose, eyes, ears and mouth
+
+
+@pytest.fixture
+def frame():
+    """A picture of noise: no two pixels that belong together are equal."""
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+def changed(picture, frame, middle, radius):
+    """Fractions of pixels that differ from the frame, inside a circle and outside."""
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    inside = (rows - middle[1]) ** 2 + (columns - middle[0]) ** 2 <= radius**2
+    differs = (picture != frame).any(axis=-1)
+    return differs[inside].mean(), differs[~inside].mean()
+
+
+def test_blur_hides_the_head_and_nothing_else(frame):
+    one = person(100)
+    before = frame.copy()
+    picture = Privacy("blur", LAYOUT).apply(frame, [one], 0.0)
+    np.testing.assert_array_equal(frame, before)  # what is estimated next is not hidden
+    inside, outside = changed(picture, frame, face_of(one), RADIUS)
+    assert inside > 0.99
+    assert outside < 0.01
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    x, y = face_of(one)
+    face = picture[(rows - y) ** 2 + (columns - x) ** 2 <= RADIUS**2]
+    assert len(np.unique(face, axis=0)) <= showing.BLOCKS**2  # colours that are left of it
+
+
+def test_a_head_stays_hidden_while_its_person_is_lost(frame):
+    privacy, one = Privacy("blur", LAYOUT), person(100)
+    privacy.apply(frame, [one], 10.0)
+    assert changed(privacy.apply(frame, [], 11.0), frame, face_of(one), RADIUS)[0] > 0.99
+    other = person(250)
+    picture = privacy.apply(frame, [other], 11.5)
+    assert changed(picture, frame, face_of(one), RADIUS)[0] > 0.99
+    assert changed(picture, frame, face_of(other), RADIUS)[0] > 0.99
+    assert changed(privacy.apply(frame, [], 13.0), frame, face_of(one), RADIUS)[0] == 0
+
+
+def test_a_face_that_fills_the_picture_and_one_outside_it(frame):
+    near = person(160, 300.0)
+    near = Person(near.xyz, (near.xy - face_of(near)) * 4 + (160, 120), near.confidence)
+    assert changed(Privacy("blur", LAYOUT).apply(frame, [near], 0.0), frame, (160, 120), 100)[0] > 0.99
+    away = person(-500)
+    np.testing.assert_array_equal(Privacy("blur", LAYOUT).apply(frame, [away], 0.0), frame)
+
+
+def test_skeletons_on_black(frame):
+    one = person(100)
+    picture = Privacy("skeleton", LAYOUT).apply(frame, [one], 0.0)
+    assert not picture.any()
+    people = [Shown(0, (60, 20, 140, 220), one.xy, np.ones(33, bool))]
+    showing.draw(picture, people, [PersonState(0, "", 0.0, (), 0.0, (60, 20, 140, 220))], LAYOUT)
+    drawn = picture.any(axis=-1)
+    assert 0.005 < drawn.mean() < 0.2
+    assert not drawn[:, 200:].any()
+    np.testing.assert_array_equal(Privacy("none", LAYOUT).apply(frame, [one], 0.0), frame)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (PersonState(1, "", 0.0, (), 0.0, (0, 0, 1, 1)), "1 ?"),
+        (PersonState(1, "", 0.0, (), 50.0, (0, 0, 1, 1), age=12.3), "1 ? 12 s"),
+        (PersonState(1, "unknown", 0.3, (), 50.0, (0, 0, 1, 1), age=0.25), "1 unknown 0.2 s"),
+    ],
+)
+def test_caption(state, text):
+    assert showing.caption(state) == text
+
+
+def test_video_file(tmp_path):
+    path = tmp_path / "out.mp4"
+    writer = Writer(str(path))
+    sizes = [(33, 48), (33, 48), (64, 64)]
+    for number, (size, seconds) in enumerate(zip(sizes, (5.0, 5.1, 5.5))):
+        writer.put(seconds, np.full((*size, 3), 100 + 50 * number, np.uint8))
+    writer.stop()
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    assert [round(frame.time, 2) for frame in frames] == [0.0, 0.1, 0.5]  # of the camera, not of the writer
+    last = frames[-1].to_ndarray(format="rgb24")
+    assert last.shape == (32, 48, 3)
+    assert last[:, 20:28].mean() == pytest.approx(200, abs=10)
+    assert last[:, :6].mean() < 20  # a margin
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_disk_that_fills_up_ends_the_video_and_no_more(tmp_path, capsys, monkeypatch):
+    writer = Writer(str(tmp_path / "out.mp4"))
+    monkeypatch.setattr(writing, "_fitted", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    for number in range(3 * writing.WAITING):
+        writer.put(number / 10, np.zeros((32, 32, 3), np.uint8))
+    writer.stop()
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    with pytest.raises(UserError, match=r"out\.avi: expected a name that ends in"):
+        Writer("out.avi")
