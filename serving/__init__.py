@@ -6,5 +6,5 @@
 * :mod:`serving.server`: the server. Command: ``serving.server``.
 * :mod:`serving.deploy`: files for TF-Serving, compose and Kubernetes. Command: :mod:`serving.config`.
 * :mod:`serving.live`: a camera, its people, events. Command: ``serving.live``.
-* :mod:`serving.runtimes`: empty so far.
+* :mod:`serving.runtimes`: OpenVINO, ONNX and LiteRT.
 """

@@ -25,7 +25,7 @@ from serving.client.estimation import SIZE, Estimation, add_arguments, from_argu
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.client.streams import VideoFrames
-from serving.runtimes.loading import RUNTIMES
+from serving.runtimes.loading import RUNTIMES, runtime_name
 from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from tfrecords.converting import plausibility
@@ -295,7 +295,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="exported model: BASE/<model>/<version>, or BASE/<model> for its newest version",
     )
     parser.add_argument(
-        "--runtime", choices=RUNTIMES, help="what runs the network; default: that of the model's format"
+        "--runtime",
+        type=runtime_name,
+        metavar="NAME|ADDRESS",
+        help=f"what runs the network: {', '.join(RUNTIMES)}, or a server of the open inference protocol that has "
+        "loaded the version, http://HOST:PORT; default: that of the model's format",
     )
     parser.add_argument("--video", metavar="FILE", help="video file")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Writes what TF-Serving needs to serve exported models: configuration, a compose file, a Kubernetes manifest.
+"""Writes what servers need to serve exported models: configuration, a compose file, a Kubernetes manifest.
 
 ``python -m serving.config --models BASE --out DEPLOY [--stable MODEL=N] [--canary MODEL=N] [--tls FOLDER] ...``
 
@@ -10,23 +10,28 @@
            ssl.config           with --tls
            compose.yaml         the official image, on this machine
            kubernetes.yaml      ConfigMap, Deployment, Service
+           openvino.json        OpenVINO Model Server, where models have the formats openvino or onnx
+           triton/              Triton's config.pbtxt of each of these
 
+TF-Serving gets the models of the format savedmodel, the two others those of the formats openvino and onnx.
 Every file is generated from the models: their versions, the size of their clips and the batch sizes they were warmed up
 for. Run it again after an export; TF-Serving reads a changed ``models.config`` while it runs.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 from collections.abc import Sequence
 
 import yaml
 
-from serving.deploy import tf_serving
+from serving.deploy import open_inference, tf_serving
 from serving.deploy.compose import compose
 from serving.deploy.kubernetes import kubernetes
 from serving.deploy.models import Model, find
+from serving.savedmodel.exporting import SAVED_MODEL
 from zoo.shared import command_line, files
 from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
@@ -62,23 +67,23 @@ def write(
         Paths of the files.
 
     Raises:
-        UserError: A file of ``tls`` is missing, or ``out`` is a file.
+        UserError: A file of ``tls`` is missing, ``out`` is a file, or no server loads the models.
     """
-    from google.protobuf import text_format
-
-    memory = memory or 1 + -(-sum(model.bytes for model in models) // _GIB)  # 1 for TensorFlow, rounded up
-    messages = {
-        "models.config": tf_serving.models_config(models),
-        "batching.config": tf_serving.batching_config(),
-        "monitoring.config": tf_serving.monitoring_config(),
-        **({"ssl.config": tf_serving.ssl_config(tls, verify=verify)} if tls else {}),
-    }
-    texts = {name: text_format.MessageToString(message) for name, message in messages.items()}
-    encrypted = bool(tls)
-    texts["compose.yaml"] = _yaml(compose(models, base, tls=encrypted, memory=memory, cpus=cpus))
-    texts["kubernetes.yaml"] = "---\n".join(
-        _yaml(part) for part in kubernetes(models, texts, tls=encrypted, memory=memory, cpus=cpus, replicas=replicas)
-    )
+    memory = memory or 1 + -(-sum(model.bytes for model in models) // _GIB)  # 1 for the server, rounded up
+    saved_models = [model for model in models if model.format == SAVED_MODEL]
+    others = [model for model in models if model.format in open_inference.FORMATS]
+    if not saved_models + others:
+        raise UserError(f"{base} holds models for small devices alone, which no server loads: export other formats")
+    texts = _tf_serving(saved_models, tls=tls, verify=verify, memory=memory, cpus=cpus, replicas=replicas)
+    services = {}
+    if saved_models:
+        services.update(compose(saved_models, base, tls=bool(tls), memory=memory, cpus=cpus)["services"])
+    if others:
+        services.update(open_inference.services(others, base, memory=memory, cpus=cpus))
+        texts[open_inference.OPENVINO_CONFIG] = json.dumps(open_inference.openvino_config(others), indent=1) + "\n"
+        for model in others:
+            texts[f"{open_inference.TRITON_FOLDER}/{model.name}/config.pbtxt"] = open_inference.triton_config(model)
+    texts["compose.yaml"] = _yaml({"services": services})
     out = pathlib.Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -87,6 +92,31 @@ def write(
     for name, text in texts.items():
         files.write_text(out / name, text, mode=0o600 if name in _SECRETS else 0o644)
     return [out / name for name in texts]
+
+
+def _tf_serving(
+    models: Sequence[Model],
+    *,
+    tls: str | os.PathLike | None,
+    verify: bool,
+    memory: int,
+    cpus: int,
+    replicas: int,
+) -> dict[str, str]:
+    """File -> text of TF-Serving's files, but the compose file; none where it has no models."""
+    from google.protobuf import text_format
+
+    if not models:
+        return {}
+    messages = {
+        "models.config": tf_serving.models_config(models),
+        "batching.config": tf_serving.batching_config(),
+        "monitoring.config": tf_serving.monitoring_config(),
+        **({"ssl.config": tf_serving.ssl_config(tls, verify=verify)} if tls else {}),
+    }
+    texts = {name: text_format.MessageToString(message) for name, message in messages.items()}
+    parts = kubernetes(models, texts, tls=bool(tls), memory=memory, cpus=cpus, replicas=replicas)
+    return {**texts, "kubernetes.yaml": "---\n".join(map(_yaml, parts))}
 
 
 def _yaml(value):
@@ -108,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
     parser = command_line.ArgumentParser(
-        prog="python -m serving.config", description="Write TF-Serving's configuration for exported models."
+        prog="python -m serving.config", description="Write servers' configuration for exported models."
     )
     parser.add_argument("--models", required=True, metavar="BASE", help="folder of the exported models")
     parser.add_argument("--out", required=True, metavar="DEPLOY", help="folder to write the configuration to")
@@ -146,6 +176,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         labels = ", ".join(f"{label} {version}" for label, version in model.labels.items())
         batches = list(model.batching.allowed_batch_sizes) if model.batching else "none"
         print(f"{model.name}: {labels}; batches: {batches}")
-    print(f"wrote {', '.join(path.name for path in written)} to {arguments.out}")
+    print(f"wrote {', '.join(str(path.relative_to(arguments.out)) for path in written)} to {arguments.out}")
     print(f"serve it: docker compose -f {pathlib.Path(arguments.out) / 'compose.yaml'} up --detach --wait")
     return 0

@@ -34,13 +34,17 @@ class Model:
         name: The model's name.
         versions: Version -> folder.
         labels: Label -> version.
-        inputs: The inputs of the stable version, a :class:`tfrecords.reading.pipeline.Inputs`.
+        stable: Folder of the stable version.
+        format: Its format, one of :data:`serving.savedmodel.versions.MODEL_FILES`.
+        inputs: Its inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         batching: Its ``BatchingParameters``, or ``None``.
     """
 
     name: str
     versions: dict[int, pathlib.Path]
     labels: dict[str, int]
+    stable: pathlib.Path
+    format: str | None
     inputs: Inputs
     batching: Message | None
 
@@ -60,7 +64,9 @@ class Model:
                 raise UserError(
                     f"--{label} {self.name}={version}: there is no such version in {folder}, only {existing}"
                 )
-        self.inputs, self.batching = _read(self.versions[stable])
+        self.stable = self.versions[stable]
+        self.format = versions.format_of(self.stable)
+        self.inputs, self.batching = _read(self.stable)
 
     @property
     def bytes(self) -> int:

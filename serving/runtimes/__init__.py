@@ -9,5 +9,7 @@ folder, so that a clip is prepared as for the SavedModel.
 * :mod:`~serving.runtimes.int8`: networks in 8-bit integers, and the clips that they are calibrated with.
 * :mod:`~serving.runtimes.converting`: writes a version of a format.
 * :mod:`~serving.runtimes.loading`: opens a version of any of them.
+* :mod:`~serving.runtimes.remote`, :mod:`~serving.runtimes.protocol`: a network that a server of the open inference
+  protocol runs; tensors of that protocol.
 * :mod:`~serving.runtimes.settings`: what a version states of itself; packages that may be missing.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import os
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from serving.runtimes import litert, onnx, openvino, settings
+from serving.runtimes import litert, onnx, openvino, remote, settings
 from serving.runtimes.settings import Settings
 from serving.savedmodel import signatures, versions
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 TENSORFLOW = "tensorflow"
+_ADDRESS = "http://HOST:PORT"
+NETWORK = "network"  # signature of the network alone
 RUNTIMES = (TENSORFLOW, "openvino", "onnx", "litert")
 # Format -> the runtimes that run it, the first by default.
 _RUN_BY = {
@@ -49,12 +53,20 @@ _NETWORKS: dict[str, Callable[..., Network]] = {
 }
 
 
+def runtime_name(text: str) -> str:
+    """A runtime, one of :data:`RUNTIMES` or an address, for ``argparse``."""
+    if text in RUNTIMES or text.startswith(tuple(f"{scheme}://" for scheme in remote.SCHEMES)):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no runtime{messages.nearest(text, [*RUNTIMES, _ADDRESS])}")
+
+
 def runtime_of(version_folder: str | os.PathLike, runtime: str | None = None) -> str:
     """The runtime that runs a version.
 
     Args:
         version_folder: The version's folder.
-        runtime: The one that is wanted, of :data:`RUNTIMES`; default: that of the folder's format.
+        runtime: The one that is wanted, of :data:`RUNTIMES`; or the address of a server of the open inference protocol
+            that has loaded the version, ``http://HOST:PORT``; default: that of the folder's format.
 
     Raises:
         UserError: It does not run that format.
@@ -64,8 +76,10 @@ def runtime_of(version_folder: str | os.PathLike, runtime: str | None = None) ->
         raise UserError(f"{version_folder} holds no model of a format that python -m serving.export writes")
     if runtime is None:
         return _RUN_BY[form][0]
+    if runtime not in RUNTIMES and form != "savedmodel":
+        return runtime
     if runtime not in _RUN_BY[form]:
-        formats = [name for name, by in _RUN_BY.items() if runtime in by]
+        formats = [name for name, by in _RUN_BY.items() if runtime in by] or ["openvino", "onnx"]
         raise UserError(
             f"--runtime {runtime} does not run {version_folder}, whose format is {form}: "
             f"leave it out, or export again with --format {' or '.join(formats)}"
@@ -97,6 +111,9 @@ def open_network(version_folder: str | os.PathLike, runtime: str | None = None) 
     form = versions.format_of(folder)
     if chosen == TENSORFLOW or form is None:
         raise UserError(f"{folder} is a SavedModel, whose network is not separate: use serving.predict.Predictor")
+    if chosen not in RUNTIMES:
+        number = int(folder.name) if folder.name.isdecimal() else 0
+        return remote.Network(chosen, folder.absolute().parent.name, number, settings.read(folder))
     return _NETWORKS[chosen](folder / versions.MODEL_FILES[form], settings.read(folder))
 
 
@@ -130,7 +147,8 @@ class Model:
         attention = bool(set(stated.outputs) - set(signatures.OUTPUTS))
         names = signatures.names(self._inputs, attention=attention)
         self.signatures = {name: functools.partial(self._serve, name, self._features(name)) for name in names}
-        self.signature_defs = {name: _definition(name, self._inputs, stated) for name in names}
+        self.signatures[NETWORK] = self._serve_network
+        self.signature_defs = {name: _definition(name, self._inputs, stated) for name in [*names, NETWORK]}
 
     def _features(self, signature: str) -> Callable[..., dict[str, tf.Tensor]]:
         """The graph before the network; traced when it is called first."""
@@ -151,6 +169,12 @@ class Model:
         computed = self._network({name: tensor.numpy() for name, tensor in fed.items()})
         tensors = {name: tf.constant(array) for name, array in computed.items()}
         return signatures.outputs(signature, self._inputs, self._labels, fed, tensors)
+
+    def _serve_network(self, **features: tf.Tensor) -> dict[str, tf.Tensor]:
+        import tensorflow as tf
+
+        computed = self._network({name: tensor.numpy() for name, tensor in features.items()})
+        return {name: tf.constant(array) for name, array in computed.items()}
 
 
 def read_inputs(version_folder: pathlib.Path) -> Inputs:
@@ -173,14 +197,16 @@ def _definition(signature: str, inputs: Inputs, stated: Settings) -> meta_graph_
     outputs = {
         name: tf.TensorSpec([None, *shape], tf.float32)
         for name, shape in stated.outputs.items()
-        if name in signatures.OUTPUTS or signature == signatures.ATTENTION
+        if name in signatures.OUTPUTS or signature in (signatures.ATTENTION, NETWORK)
     }
-    outputs["classes"] = tf.TensorSpec([None, *classes], tf.string)
-    if signatures.states_person_crops(signature, inputs):
+    inputs_of = signatures.feature_specs(inputs) if signature == NETWORK else signatures.input_specs(signature, inputs)
+    if signature != NETWORK:
+        outputs["classes"] = tf.TensorSpec([None, *classes], tf.string)
+    if signature != NETWORK and signatures.states_person_crops(signature, inputs):
         outputs[signatures.PERSON_CROPS] = tf.TensorSpec([None], tf.bool)
     definition = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
     for specs, target in (
-        (signatures.input_specs(signature, inputs), definition.inputs),
+        (inputs_of, definition.inputs),
         (outputs, definition.outputs),
     ):
         for name, spec in specs.items():

@@ -1,7 +1,8 @@
 """TF-Serving's REST interface: JSON instead of protobuf messages, and the metrics.
 
-``GET /v1/models/NAME[/versions/N|/labels/L][/metadata]``, ``POST ...:predict`` and the path of the metrics. Pictures as
-JSON numbers are slow: send JPEG files as ``{"b64": ...}``, or use gRPC.
+``GET /v1/models/NAME[/versions/N|/labels/L][/metadata]``, ``POST ...:predict`` and the path of the metrics; beside it
+the open inference protocol (:mod:`serving.server.open_inference`). Pictures as JSON numbers are slow: send JPEG files
+as ``{"b64": ...}``, or use gRPC.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serving.savedmodel.servable import ServingError, invalid_argument
-from serving.server import bodies, connections, metrics, web
+from serving.server import bodies, connections, metrics, open_inference, web
 from serving.server.bodies import HttpError
 from serving.server.services import SIGNATURE_FIELD
 from zoo.shared.messages import one_line
@@ -349,10 +350,10 @@ class RestServer:
                 call = functools.partial(self._get, path)
             elif request.method == "POST":
                 kind = _Rejection  # while its body is not read
-                match = _parts("POST", path, ":predict")
+                match = None if open_inference.is_path(path) else _parts("POST", path, ":predict")
                 body = await self._body(request)
                 kind = Response
-                call = functools.partial(self._post, match, body, request.headers)
+                call = functools.partial(self._post, path, match, body, request.headers)
             else:
                 kind = _Rejection
                 raise HttpError(501, f"the method {request.method} is not supported, only GET and POST")
@@ -378,10 +379,20 @@ class RestServer:
     def _get(self, path):
         if path == metrics.PATH:
             return Response(self._services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        if open_inference.is_path(path):
+            return _mounted(open_inference.respond(self._services, "GET", path))
         return _json(_get(self._services, _parts("GET", path, None, "/metadata")))
 
-    def _post(self, match, body, headers):
-        return _json(_predict(self._services, match, bodies.decompressed(body, headers, self.max_bytes)))
+    def _post(self, path, match, body, headers):
+        body = bodies.decompressed(body, headers, self.max_bytes)
+        if match is None:
+            return _mounted(open_inference.respond(self._services, "POST", path, body, headers))
+        return _json(_predict(self._services, match, body))
+
+
+def _mounted(response):
+    body, headers = response
+    return Response(body, headers=headers)
 
 
 def _json(document, status=200, kind=Response):

@@ -148,7 +148,7 @@ def _models(settings: LiveSettings) -> dict[str, str]:
         return {settings.model: settings.model}
     given = pathlib.Path(settings.model)
     folder = given.absolute()
-    if (folder / versions.SAVED_MODEL).exists() and folder.name.isdecimal():
+    if versions.format_of(folder) and folder.name.isdecimal():
         folder = folder.parent  # BASE/<model>/<version>
     found = {one.name: str(one) for one in sorted(folder.parent.iterdir()) if one.is_dir() and versions.find(one)}
     found[folder.name] = settings.model
