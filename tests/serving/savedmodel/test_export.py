@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from serving import export
-from serving.savedmodel import exporting, versions, warmup
+from serving.savedmodel import versions, warmup
 from tests.conftest import REPOSITORY
 from tests.serving.conftest import LABELS
 from zoo.shared.errors import UserError
@@ -60,17 +60,17 @@ def test_failure_in_the_middle_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 def test_saved_model_that_differs_is_not_published(run, tmp_path, monkeypatch):
-    save = exporting._save
+    save = tf.saved_model.save
 
-    def save_other_weights(module, functions, folder):
+    def save_other_weights(module, folder, signatures):
         kept = [variable.numpy() for variable in module.network_variables]
         for variable in module.network_variables:
             variable.assign(2 * variable)
-        save(module, functions, folder)
+        save(module, folder, signatures=signatures)
         for variable, value in zip(module.network_variables, kept):
             variable.assign(value)
 
-    monkeypatch.setattr(exporting, "_save", save_other_weights)
+    monkeypatch.setattr(tf.saved_model, "save", save_other_weights)
     with pytest.raises(UserError, match="differs from the model"):
         export.export(run, tmp_path)
     assert visible(tmp_path / "pose_lstm") == []
