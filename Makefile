@@ -6,6 +6,7 @@
 #   make test-all every test: also processes killed and resumed, all recipes, full-size networks
 #   make lint     style, and the types of public names
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
+#   make docs     the documentation site in docs/_build/html (Python 3.11 or later)
 #   make dist     the wheel and the source distribution in dist/, checked
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 
@@ -14,7 +15,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test smoke test-slow test-all lint bench dist clean
+.PHONY: help setup demo test smoke test-slow test-all lint bench docs dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,6 +71,11 @@ bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses,bench]'
 	$(BIN)/python benchmarks/all.py --out $(RESULTS)
 
+# A warning, such as a link that leads nowhere, is an error.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses,docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
+
 # The wheel and the source distribution, as a package index shows them.
 dist: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
@@ -78,4 +84,4 @@ dist: setup
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo
+	rm -rf $(VENV) build dist *.egg-info demo docs/_build docs/_generated

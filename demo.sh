@@ -54,13 +54,13 @@ until grep -q "^Serving" $out/server.log; do
 done
 grep "^Serving" $out/server.log
 address=$(sed -n 's/^Serving .* on \([^ ]*\)$/\1/p' $out/server.log)
-step "query: one clip"
+step "query: one clip, whose true class is drink from cup"
 python -m serving.client --server "$address" --model $name --record $out/data --clip S001C001P002R001A001
 step "verify: served predictions against the Keras model"
 python -m serving.verify --run $out/run --data $out/data --server "$address" --model $name --clips 16
 kill "$server"
 wait "$server" || true
 server=
-step "done: the run directory is $out/run, with these plots"
-find $out/run -name '*.png'
+step "done: the run directory is $out/run, with these plots, and a report with all of them"
+find $out/run -name '*.png' -o -name report.html
 printf '\nTo recognise the activity in a video of yours: make demo VIDEO=my.mp4\n'

@@ -2,8 +2,8 @@
 
 ``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every split group of a converted
 dataset and every recipe derives from the one table below, but for the splits of JHMDB: its authors list them clip by
-clip in files, which its source reads. A split group is one combination of splits over a dataset's
-protocols.
+clip in files, which its source reads. A split group holds the clips that belong to the same split in
+every protocol of a dataset, such as ``train`` in ``cs`` and ``test`` in ``cv``.
 
 Where a dataset's authors name a validation part, it is that. Elsewhere validation is one tenth of the training
 performances, chosen by a stable hash of

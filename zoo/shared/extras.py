@@ -11,6 +11,7 @@ from zoo.shared.errors import UserError
 PROJECT = "keras-adl-zoo"
 """What pip calls it."""
 EXTRAS = {
+    "ai_edge_litert": "litert",
     "av": "video",
     "cv2": "video",
     "flatbuffers": "poses",
@@ -22,6 +23,10 @@ EXTRAS = {
     "matplotlib": "train",
     "mediapipe": "poses",
     "mlflow": "mlflow",
+    "nncf": "openvino",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
     "paho": "mqtt",
     "prometheus_client": "serving",
     "scipy": "video",
@@ -31,6 +36,7 @@ EXTRAS = {
     "tensorboard": "train",
     "tensorflow_addons": "train",
     "tensorflow_serving": "serving",
+    "tf2onnx": "onnx",
     "uvicorn": "serving",
 }
 """Module -> the extra of setup.cfg that brings it; where several do, the smallest."""

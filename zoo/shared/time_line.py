@@ -1,7 +1,7 @@
 """Rows, one per window of a stream, and the time line of segments that they form.
 
-The centres of the windows are smoothed as their probabilities are. Segments change halfway between two smoothed
-centres, so smoothing does not delay them.
+The times of the windows' centres are smoothed as their probabilities are. Where the class changes from one row to the
+next, a segment ends at the mean of their two times, so smoothing does not delay it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Row:
         end: Its end in seconds.
         prediction: The model's prediction; ``None`` where nobody is there and the model takes poses alone.
         smoothed: The same with smoothed probabilities.
-        centre: The time that the smoothed probabilities stand for, in seconds.
+        centre: Smoothed time of the window's centre, in seconds.
     """
 
     index: int
