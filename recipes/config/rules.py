@@ -73,6 +73,8 @@ def _check_views(recipe: Recipe) -> None:
         raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
     if recipe.evaluate.swap_persons and not poses_alone:
         raise Invalid("evaluate.swap_persons", "persons have an order in poses alone: set it to false")
+    if recipe.evaluate.flip and data.granularities:
+        raise Invalid("evaluate.flip", "stored features cannot be mirrored, set it to false")
 
 
 def _check_stages(recipe: Recipe) -> None:

@@ -283,6 +283,8 @@ class Evaluate:
         pose_crop: For models of poses alone: windows are parts of the clip, from this fraction to all of it.
         swap_persons: For models of poses alone: every window is scored in both orders of the persons, so that the order
             has no effect on the clip's scores.
+        flip: Every view is scored as it is and mirrored, as ``data.augment.flip`` mirrors: left and right joints, and
+            the two hands' pictures, are exchanged.
     """
 
     clips: Union[int, Literal["all"]] = _number(1, at_least=1)
@@ -290,6 +292,7 @@ class Evaluate:
     pool: Literal["mean_softmax", "max_softmax", "mean_logits"] = "mean_softmax"
     pose_crop: float = _number(1.0, above=0, at_most=1)
     swap_persons: bool = False
+    flip: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,8 +137,9 @@ class KerasTrainer(Trainer):
         views = recipe.evaluate
         parts = f" of {views.pose_crop:g} to 1 of it" if views.pose_crop < 1 else ""
         orders = " in both orders of the persons" if views.swap_persons else ""
+        mirrored = ", as they are and mirrored" if views.flip else ""
         crops = "the whole picture" if views.crops == pipeline.FULL else f"{views.crops} crops"
-        return f"per clip {views.clips} windows{parts}{orders}, {crops}, pooled by {views.pool}"
+        return f"per clip {views.clips} windows{parts}{orders}, {crops}{mirrored}, pooled by {views.pool}"
 
 
 class StageRun(RunDirectory):
@@ -188,7 +189,7 @@ def outputs(
     """
     views, strategy = run.recipe.evaluate, distribution.local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
-    names = ("clips", "crops", "pose_crop", "swap_persons")
+    names = ("clips", "crops", "pose_crop", "swap_persons", "flip")
     shown: dict[str, Any] = {name: getattr(views, name) for name in names}
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, change_poses=change_poses, **shown)
     with strategy.scope():

@@ -34,7 +34,8 @@ def command(dataset, folder, protocol):
         return [dataset, "--csv", _write_table(folder), "--layout=lcrnet_13", "--size=80"]
     if dataset == "jhmdb":
         _write_jhmdb(folder)
-        return [dataset, "--source", folder, "--size=80", f"--estimator={walking_estimator.NAME}"]
+        parts = f"--parts={_HANDS},full_image"
+        return [dataset, "--source", folder, "--size=80", parts, f"--estimator={walking_estimator.NAME}"]
     if dataset == "urfd":
         _write_urfd(folder, protocol)
         return [dataset, "--source", folder, "--layout=lcrnet_13", "--size=80"]

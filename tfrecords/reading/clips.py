@@ -75,12 +75,14 @@ class Views:
         crops: 1 (the centred square) or 3 (and two corners), per window; ``"full"``: the whole picture, not a square.
         pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
         swap_persons: Every view is taken in both orders of the persons.
+        flip: Every view is taken as it is and mirrored.
     """
 
     clips: int | str = 1
     crops: int | str = 1
     pose_crop: float = 1.0
     swap_persons: bool = False
+    flip: bool = False
 
     @property
     def crop_count(self) -> int:
@@ -98,7 +100,7 @@ class Views:
     def count(self, num_frames: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         """Views of a recording, int64."""
         count = self.windows(num_frames, inputs) * (self.crop_count if inputs.frames else 1)
-        return tf.cast(count * (2 if self.swap_persons else 1), tf.int64)
+        return tf.cast(count * (2 if self.swap_persons else 1) * (2 if self.flip else 1), tf.int64)
 
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
@@ -178,10 +180,13 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     Args:
         num_frames: Frames in the recording.
         inputs: What the model is fed.
-        number: Which view, from 0: order after order of the persons, crop after crop, window after window.
+        number: Which view, from 0: as it is and mirrored, order after order of the persons, crop after crop, window
+            after window.
         views: All of them.
     """
-    number, swapped = tf.cast(number, tf.int32), None
+    number, mirrored, swapped = tf.cast(number, tf.int32), None, None
+    if views.flip:
+        number, mirrored = number // 2, number % 2 == 1
     if views.swap_persons:
         number, swapped = number // 2, number % 2 == 1
     crops = views.crop_count
@@ -201,7 +206,7 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     full = views.crops == FULL
     shown = pictures.all_of_it if full else square
     segments = _segment_steps(inputs, lambda count: 0.5)
-    return Choice(frames, steps, segments, shown, square=not full, swapped=swapped)
+    return Choice(frames, steps, segments, shown, mirrored, square=not full, swapped=swapped)
 
 
 def _frames_at(num_frames, steps, inputs):

@@ -278,6 +278,7 @@ def evaluation(
     pose_crop: float = 1.0,
     change_poses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     swap_persons: bool = False,
+    flip: bool = False,
 ) -> tf.data.Dataset:
     """Every clip of a split in a fixed order, in one or several views.
 
@@ -296,6 +297,8 @@ def evaluation(
         change_poses: Changes a recording's poses before they are normalised: a function of the poses
             ``[frames, M, J, 3]``, metres, and the clip number, to see what a model makes of worse poses.
         swap_persons: Every view is taken in both orders of the persons.
+        flip: Every view is taken as it is and mirrored, as training mirrors: pictures, left and right joints, and the
+            two hands' pictures.
 
     Returns:
         A ``tf.data.Dataset`` of ``(features, label, clip_number)``: the label as in :func:`training`;
@@ -308,7 +311,7 @@ def evaluation(
     if crops not in (1, 3, FULL):
         raise ValueError(f"crops is {crops!r}, expected 1, 3 or {FULL!r}")
     records.check(inputs, protocol, split)
-    views = Views(clips, crops, pose_crop, swap_persons)
+    views = Views(clips, crops, pose_crop, swap_persons, flip)
     label_numbers = records.label_numbers(protocol)
 
     def views_of(number, record):

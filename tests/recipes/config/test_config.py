@@ -311,6 +311,9 @@ def test_parts_of_a_clip_are_of_poses_alone():
     for key, recipe in (("evaluate", "separable_sta_synthetic"), ("data.augment", "pi3d_synthetic")):
         with pytest.raises(UserError, match=rf"{key}\.swap_persons: .* set it to false"):
             config.load(recipe, [f"{key}.swap_persons=true"])
+    assert config.load("vpn_nucla", ["evaluate.flip=true"]).evaluate.flip
+    with pytest.raises(UserError, match=r"evaluate\.flip: stored features cannot be mirrored, set it to false"):
+        config.load("temporal_nucla", ["evaluate.flip=true"])
 
 
 def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):

@@ -14,7 +14,8 @@ from recipes.trainers import distribution, history, keras
 from tests.recipes.conftest import TINY
 from tests.tfrecords.numbered_frames import NumberedFrames, convert
 from tests.zoo import tiny_models
-from tfrecords.reading import pipeline
+from tfrecords.reading import pipeline, poses
+from zoo import skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
@@ -224,3 +225,34 @@ def test_the_whole_of_a_square_scores_as_its_centre(tmp_path):
 
     for whole, centre in zip(scores("full"), scores(1)):
         np.testing.assert_array_equal(whole, centre)
+
+
+def test_mirrored_views_are_scored_as_mirrored_inputs(tmp_path):
+    """Of a network of video and poses: the mean of its scores of every view and of the view's mirror image."""
+    convert(NumberedFrames(), tmp_path, clips_per_shard=20)
+    records, layout = pipeline.Records(tmp_path), "kinect_v1_20"
+    steps = poses.Normalisation(axes="camera", scale=False)
+    inputs = pipeline.Inputs(frames=2, size=32, pose_steps=3, layout=layout, normalisation=steps)
+    layers = tf.keras.layers
+    fed = {name: tf.keras.Input(spec.shape, name=name) for name, spec in inputs.signature().items()}
+    flat = layers.Concatenate()([layers.Flatten()(tensor) for tensor in fed.values()])
+    logits = layers.Dense(3, kernel_initializer=tf.keras.initializers.RandomNormal(seed=0), name="logits")(flat)
+    model = tf.keras.Model(fed, layers.Softmax(name="predictions")(logits))
+
+    def views(flip):
+        return types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=3, flip=flip), batch=8)
+
+    run = types.SimpleNamespace(recipe=views(True), inputs=inputs, model=lambda: model)
+    labels, scores = keras.outputs(run, records, "v3_12", "test", "mean_softmax")
+    found = [[] for _ in labels]
+    for features, _, numbers in pipeline.evaluation(records, "v3_12", "test", inputs, batch=8, clips=2, crops=3):
+        mirrored = {
+            "rgb": features["rgb"][:, :, :, ::-1],
+            "pose": tf.gather(features["pose"], skeletons.get(layout).mirrored, axis=3) * [-1.0, 1.0, 1.0],
+        }
+        for seen in (features, mirrored):
+            for number, score in zip(numbers.numpy(), model(seen).numpy()):
+                found[number].append(score)
+    np.testing.assert_allclose(scores, [np.mean(each, axis=0) for each in found], atol=1e-5)
+    run.recipe = views(False)
+    assert np.abs(keras.outputs(run, records, "v3_12", "test", "mean_softmax")[1] - scores).max() > 1e-3

@@ -211,6 +211,40 @@ def test_mirroring_swaps_picture_halves_hands_and_joints(records):
     assert 0 < mirrored < records.count("v3_12", "train")
 
 
+@pytest.mark.parametrize("crops", [1, 3, "full"])
+def test_every_view_of_an_evaluation_comes_mirrored_too(crops):
+    """As a mirror shows the view: its pictures, the other hand, the joints of the other side, their pixels."""
+    rng = np.random.default_rng(0)
+    sizes = {"full_body": (48, 64), "left_hand": (40, 40), "right_hand": (40, 40)}
+    images = {
+        part: [tf.io.encode_jpeg(rng.integers(0, 255, (*size, 3), np.uint8)).numpy() for _ in range(9)]
+        for part, size in sizes.items()
+    }
+    boxes = {part: np.tile(np.float32([0, 0, size[1], size[0]]), (9, 1)) for part, size in sizes.items()}
+    pose = rng.normal(size=(9, 1, 20, 3)).astype("float32")
+    xy = rng.uniform(0, 40, (9, 1, 20, 2)).astype("float32")
+    info, layout = schema.ClipInfo("a", 0), "kinect_v1_20"
+    clip = schema.Clip(info, "d", "x", 15.0, images, boxes, layout=layout, pose_xyz=pose, pose_xy=xy)
+    inputs = dataclasses.replace(WITH_XY, parts=tuple(sizes))
+    record, other = tf.constant(schema.encode(clip)), list(skeletons.get(layout).mirrored)
+    plain, both = clips.Views(crops=crops), clips.Views(crops=crops, flip=True)
+    count = int(plain.count(tf.constant(9), inputs))
+    assert int(both.count(tf.constant(9), inputs)) == 2 * count == 2 * plain.crop_count
+    for number in range(count):
+        expected, _ = clips.evaluated_view(record, number, inputs, plain)
+        same, mirrored = (clips.evaluated_view(record, 2 * number + k, inputs, both)[0] for k in (0, 1))
+        for name, values in expected.items():
+            np.testing.assert_allclose(same[name], values, atol=1e-5)
+        hands = {"rgb_left_hand": "rgb_right_hand", "rgb_right_hand": "rgb_left_hand"}
+        for name in ("rgb", *hands):
+            picture = expected[hands.get(name, name)][:, :, ::-1]
+            np.testing.assert_allclose(mirrored[name], picture, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(mirrored["pose"], expected["pose"].numpy()[..., other, :] * [-1, 1, 1], atol=1e-5)
+        if crops != "full":
+            x, y = np.moveaxis(expected["pose_xy"].numpy()[..., other, :], -1, 0)
+            np.testing.assert_allclose(mirrored["pose_xy"], np.stack([31 - x, y], -1), atol=1e-4)
+
+
 def test_rotation_and_scale_of_poses(records):
     for augment, same in (
         (augmentation.Augmentation(rotation=90), lambda pose: np.linalg.norm(pose[..., [0, 2]], axis=-1)),
