@@ -187,6 +187,7 @@ class _Running:
         self._writer = writing.Writer(settings.write) if settings.write else None
         self._boxes: dict[int, tuple[int, int, int, int]] = {}  # of everybody, where he was last seen
         self._seen: tuple[int, int, int, int] | None = None  # what a model of whole frames sees of the newest one
+        self._somebody = False  # is in the newest frame
         self._problem = ""  # of the model
 
     # ---- from outside
@@ -255,7 +256,8 @@ class _Running:
     def _show(self, frame: sources.Frame, shown: Sequence[Shown]) -> None:
         self._seen = models.seen(self._model, *frame.picture.shape[:2])
         states = tuple(self._state_of(person, frame.seconds) for person in shown)
-        self._boxes = {person.track: person.box for person in shown}
+        self._somebody = bool(shown)
+        self._boxes = {**self._boxes, **{person.track: person.box for person in shown}}
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
         showing.draw(picture, shown, states, self._people.layout)
         self.statistics.frame(time.monotonic() - frame.seconds)
@@ -328,6 +330,7 @@ class _Running:
         known = self._people.tracks()
         self._answers.keep_only(known)
         self._engine.keep_only(known)
+        self._boxes = {track: box for track, box in self._boxes.items() if track in known}
 
     def _watch(self) -> None:
         """Says what is wrong while no pictures come: whoever shows the last one must not take it for a new one."""
@@ -349,7 +352,7 @@ class _Running:
     def _status(self) -> str:
         """One line: what is wrong, and figures of the last seconds."""
         problems = [self._feed.problem, f"no answers: {self._problem[:_SHORT]}" if self._problem else ""]
-        if not any(problems) and self._boxes and self.statistics.frames_per_second * persons.LONGEST_GAP < 1:
+        if not any(problems) and self._somebody and self.statistics.frames_per_second * persons.LONGEST_GAP < 1:
             problems.append(f"too few poses for answers, expected at least {1 / persons.LONGEST_GAP:g} frames/s")
         return "; ".join(filter(None, [*problems, self.statistics.line()]))
 

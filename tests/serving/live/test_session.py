@@ -53,7 +53,7 @@ def shown_by(running):
 
 def test_command(walk, rules_file, linear_version, tmp_path, run_command):
     status, out, err = run_command(
-        command.main, "--camera", walk, "--model", linear_version.parent, "--window", "1s", "--stride", "0.2s",
+        command.main, "--camera", walk, "--model", linear_version.parent, "--window", "0.5s", "--stride", "0.1s",
         "--rules", rules_file, "--events", "-", "--events", tmp_path / "events.jsonl", "--name", "hall",
         "--privacy", "skeleton", "--write", tmp_path / "out.mp4", "--persons", 1,
     )  # fmt: skip
@@ -107,30 +107,58 @@ def test_state_of_a_session_that_is_started_again(walk, linear_address, linear_v
     assert running.state.status == "stopped"
 
 
-def test_a_server_that_is_away_and_an_answer_that_grows_old(walk, linear_version, monkeypatch, capsys):
-    monkeypatch.setattr(session, "FRESH", 0.3)
-    monkeypatch.setattr(session.Backoff, "next", lambda self: 0.05)
-    answered = []
+def test_a_server_that_is_away_and_an_answer_that_grows_old(linear_version, monkeypatch, capsys):
+    def frames():
+        for number in range(10_000):
+            time.sleep(0.03)
+            yield number * 0.03, bar_video([10])[0]
 
     def predict(self, windows, ask=models._Local.predict):
-        answered.append(len(windows))
-        if len(answered) in (1, 2) or len(answered) > 9:  # the first warms the model up
-            return ask(self, windows)
-        raise UserError("UNAVAILABLE: no server responds")
+        if away.is_set():
+            raise UserError("UNAVAILABLE: no server responds")
+        return ask(self, windows)
 
+    away = threading.Event()
+    monkeypatch.setattr(session, "FRESH", 0.3)
+    monkeypatch.setattr(session.Backoff, "next", lambda self: 0.05)
+    monkeypatch.setattr(session.sources, "find", lambda *_: session.sources.Source("hall", False, frames))
     monkeypatch.setattr(models._Local, "predict", predict)
-    running = LiveSession(LiveSettings(str(walk), str(linear_version.parent), window="0.5s", stride="0.1s", persons=1))
+    running = LiveSession(LiveSettings("0", str(linear_version.parent), window="0.5s", stride="0.1s", persons=1))
     running.start()
-    shown = list(shown_by(running))
+    persons = ((snapshot, person) for snapshot in shown_by(running) for person in snapshot.persons)
+    assert next(person for _, person in persons if person.label).age <= 0.3
+    away.set()
+    _, person = next((one, person) for one, person in persons if person.age > 0.3 and person.answered)
+    assert (person.label, person.probability, person.top) == ("", 0.0, ())
+    assert next(one for one, _ in persons if "no answers: UNAVAILABLE" in one.status)
+    away.clear()
+    assert next(person for one, person in persons if person.label and "UNAVAILABLE" not in one.status)
     running.stop()
-    states = [snapshot.persons[0] for snapshot in shown if snapshot.persons]
-    old = [state for state in states if state.age > 0.3]
-    assert all(not state.label and not state.top for state in old)
-    assert any(state.label for state in states)
     said = capsys.readouterr().err
     assert said.count("no answers: UNAVAILABLE: no server responds") == 1
     assert said.count("the model answers again") == 1
-    assert any("no answers: UNAVAILABLE" in snapshot.status for snapshot in shown)
+
+
+@pytest.mark.slow
+def test_the_last_picture_of_a_camera_that_stalls_is_not_taken_for_a_new_one(linear_version, monkeypatch):
+    def frames():
+        for number, picture in enumerate(bar_video([10] * 20)):
+            time.sleep(0.05)
+            yield number / 20, picture
+        time.sleep(4)
+
+    monkeypatch.setattr(session.sources, "STALLED", 0.5)
+    monkeypatch.setattr(session.sources, "find", lambda *_: session.sources.Source("hall", False, frames))
+    running = LiveSession(LiveSettings("0", str(linear_version.parent), window="0.5s", persons=1))
+    running.start()
+    bright = next(snapshot for snapshot in shown_by(running) if snapshot.persons)
+    dark = next(snapshot for snapshot in shown_by(running) if snapshot.status.startswith("no picture for"))
+    assert dark.persons == ()
+    assert dark.picture.max() <= bright.picture.max() // 3
+    assert dark.time < time.time() - 0.4
+    monkeypatch.setattr(session.sources, "_JOIN", 0.1)
+    monkeypatch.setattr(session.command_line, "skip_destructors", lambda: None)
+    running.stop()
 
 
 @pytest.mark.slow
@@ -150,6 +178,7 @@ def test_a_clock_that_is_set_back_makes_no_answer_older_or_younger(walk, linear_
     assert abs(last.time - last.persons[0].answered) < 5
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_command_cleanly(tmp_path, linear_version, run_command):
     """A folder that pictures are added to has no end."""
     (tmp_path / "incoming").mkdir()
