@@ -164,8 +164,13 @@ def test_where_the_model_looks(made, maps, seen, expected):
 def test_pictures_come_as_they_change(made):
     running = made()
     show(running)
-    thread = threading.Thread(target=lambda: (time.sleep(0.3), show(running), time.sleep(0.3), end()))
-    end = running.application.closing.set
+
+    def change_when_sent():
+        for last in (False, True):
+            until(lambda: running.newest._jpeg[0] == running.newest.count())
+            running.application.closing.set() if last else show(running)
+
+    thread = threading.Thread(target=change_when_sent)
     thread.start()
     response = running.client().get("/picture.mjpg")
     thread.join()
