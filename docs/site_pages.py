@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 BESIDE = ("README", "CONTRIBUTING", "CHANGELOG")  # pages of the project's root
-_LINK = re.compile(r"\]\(((?:\.\./)*)(README|CONTRIBUTING|CHANGELOG)\.md")
+# Links and definitions of links: ](README.md and ]: README.md
+_LINK = re.compile(r"\](\(|: )(?:\.\./)*(README|CONTRIBUTING|CHANGELOG)\.md")
 
 
 def write(folder: pathlib.Path) -> None:
@@ -26,10 +27,10 @@ def write(folder: pathlib.Path) -> None:
 
 def beside(text: str) -> str:
     """A page of the project's root as one of ``docs/_generated``."""
-    text = re.sub(r"\]\(docs/", "](/", text)
-    return re.sub(r"\]\((?!/|#|https?:|(?:README|CONTRIBUTING|CHANGELOG)\.md)", "](../../", text)
+    text = re.sub(r"\](\(|: )docs/", r"]\1/", text)
+    return re.sub(r"\](\(|: )(?!/|#|https?:|(?:README|CONTRIBUTING|CHANGELOG)\.md)(?=\S)", r"]\1../../", text)
 
 
 def mend_links(app: Any, name: str, source: list[str]) -> None:
     """Links to pages of the project's root lead to their copies in the site."""
-    source[0] = _LINK.sub(lambda found: f"](/_generated/{found[2].lower()}.md", source[0])
+    source[0] = _LINK.sub(lambda found: f"]{found[1]}/_generated/{found[2].lower()}.md", source[0])
