@@ -58,7 +58,7 @@ def test_arrays_that_do_not_fit(predictor):
 @pytest.fixture
 def loaded_once(predictor, monkeypatch):
     """Commands use the model that is loaded already."""
-    monkeypatch.setattr(predict, "Predictor", lambda path: predictor)
+    monkeypatch.setattr(predict, "Predictor", lambda path, runtime: predictor)
 
 
 @pytest.mark.usefixtures("loaded_once")
