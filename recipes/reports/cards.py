@@ -81,7 +81,8 @@ def _index(methods: Sequence[str], results: dict[str, Any]) -> str:
     return f"""# Model cards
 
 One page per method: what its papers report, and what was reproduced with this zoo. Each page gives the commands of the
-reproduced figures. [All figures in one table](../figures.md). [What differs from the papers, and why](../differences.md).
+reproduced figures. [All figures in one table](../figures.md).
+[What differs from the papers, and why](../differences.md).
 
 {_table(columns, rows)}
 
