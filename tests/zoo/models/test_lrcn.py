@@ -26,6 +26,7 @@ def test_statistics_are_learned_within_a_short_training():
     assert {layer.momentum for layer in normalizing} == {i3d.BN_MOMENTUM}
 
 
+@pytest.mark.slow
 def test_a_picture_is_to_inception_v1_what_it_is_to_i3d_while_it_stands_still(monkeypatch):
     """In the middle of a long video, where little is left of the borders in time."""
     video = zoo.build("i3d", num_classes=2, frames=96, size=32)
