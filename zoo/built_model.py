@@ -78,6 +78,8 @@ class BuiltModel(tf.keras.Model):
         tf.keras.mixed_precision.set_global_policy(config["precision"])
         try:
             options = registry.saved_options(config["name"], config["options"])
+            if "network_weights" in options:  # the file has them; those it began with need not be here
+                options["network_weights"] = None
             model = built(config["name"], config["num_classes"], options)
         finally:
             tf.keras.mixed_precision.set_global_policy(policy)

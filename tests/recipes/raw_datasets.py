@@ -123,7 +123,8 @@ def _write_jhmdb(folder):
                 break
     (folder / "splits").mkdir(parents=True)
     for name in itertools.chain(*names.values()):
-        frames = recording_files.frames_of(recording_files.walk("lcrnet_13"))
+        other = recording_files.walk("lcrnet_13", start=(0.6, 0.0, 2.5), end=(-0.6, 0.0, 2.5))  # crosses the pictures
+        frames = recording_files.frames_of(recording_files.walk("lcrnet_13"), other)
         recording_files.write_video(folder / f"{name}.mp4", frames)
     for number, (part, listed) in itertools.product((1, 2, 3), names.items()):
         path = folder / "splits" / f"JHMDB_{part}{number}.txt"

@@ -52,8 +52,9 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
             of its average-pooled map are pooled as features of frames are, 7 for each window of 64 frames.
         size: Height and width of a picture in pixels.
         weights: ``imagenet``; or the path of a weight file of the network (as Keras publishes them without top, or
-            saved from the layer ``frame_network`` of an ``lrcn``); of ``i3d`` what :func:`zoo.build` takes, such as
-            ``kinetics400`` or the ``model.keras`` of a run; ``None``: random, for tests.
+            saved from the layer ``frame_network`` of an ``lrcn``); of ``i3d`` and ``inception_v1`` what
+            :func:`zoo.build` takes for ``i3d``, such as ``kinetics400`` or the ``model.keras`` of a run; ``None``:
+            random, for tests.
         memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
         random_state: Seed of random weights; ``None``: 0.
 
@@ -137,10 +138,11 @@ def _frame_features(network: str, size: int, weights: Optional[str], seed: int) 
     from zoo.models import lrcn
     from zoo.pretrained.reading import load_weights
 
-    cnn = lrcn.frame_network(network, size, weights="imagenet" if weights == "imagenet" else None)
+    starts = weights == "imagenet" or network == lrcn.STILL_I3D
+    cnn = lrcn.frame_network(network, size, weights=weights if starts else None)
     if weights is None:
         _fill(cnn, seed)
-    elif weights != "imagenet":
+    elif not starts:
         load_weights(cnn, weights)
 
     @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])

@@ -3,8 +3,10 @@
 import os
 from typing import Literal, Union
 
+import numpy as np
 import tensorflow as tf
 
+from zoo import factory
 from zoo.checks import Rate, Size, ZooError, check_choice, check_minimum
 from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
 from zoo.models import i3d
@@ -12,13 +14,15 @@ from zoo.papers import Row
 from zoo.registry import register
 from zoo.shared import messages
 
-Network = Literal["resnet50_v2", "resnet152_v2", "mobilenet_v2", "inception_v3"]
-# Networks of keras.applications for pixels in [-1, 1]; and the smallest picture that each takes.
+Network = Literal["resnet50_v2", "resnet152_v2", "mobilenet_v2", "inception_v3", "inception_v1"]
+STILL_I3D = "inception_v1"  # the network that I3D was inflated from, and is again for a picture that stands still
+# Networks of keras.applications for pixels in [-1, 1], and the smallest picture that each takes.
 NETWORKS: dict[str, tuple[str, int]] = {
     "resnet50_v2": ("ResNet50V2", 32),
     "resnet152_v2": ("ResNet152V2", 32),
     "mobilenet_v2": ("MobileNetV2", 32),
     "inception_v3": ("InceptionV3", 75),
+    STILL_I3D: ("", 32),  # not of keras.applications
 }
 
 
@@ -41,7 +45,9 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
         network: A key of :data:`NETWORKS`.
         size: Height and width of the pictures in pixels.
         weights: ``None``: random. ``"imagenet"``: those ``keras.applications`` downloads. Else the path of a file with
-            weights of the network without its classifier.
+            weights of the network without its classifier. Of ``inception_v1`` those of an I3D, whatever
+            :func:`zoo.build` takes for it, such as ``"kinetics400"``: on a picture it gives what that I3D gives on a
+            long video in which the picture stands still.
 
     Returns:
         A ``tf.keras.Model``: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map. Its
@@ -51,6 +57,8 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
         ZooError: Unknown network, pictures too small for it, or weights that cannot be read.
     """
     check_network(network, size=size)
+    if network == STILL_I3D:
+        return _still_i3d(size, weights)
     application, _ = NETWORKS[network]
     try:
         cnn = getattr(tf.keras.applications, application)(
@@ -67,6 +75,30 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = i3d.BN_MOMENTUM
     return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
+
+
+def _still_i3d(size, weights):
+    """I3D on one frame, of which the middle of each kernel alone is used; there it has the kernel's sum over time."""
+    picture = tf.keras.Input((size, size, 3), name="picture")
+    x = tf.keras.layers.Reshape((1, size, size, 3), name="one_frame")(picture)
+    x = i3d.feature_map(x)  # [B, 1, m, n, 1024]
+    x = tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(x)
+    cnn = tf.keras.Model(picture, x, name="frame_network")
+    if weights is not None:
+        trained = factory.build("i3d", num_classes=2, frames=8, size=32, weights=weights)
+        for layer in cnn.layers:
+            if layer.weights:
+                layer.set_weights([_still(value) for value in trained.get_layer(layer.name).get_weights()])
+    return cnn
+
+
+def _still(value):
+    """A kernel ``[k, k, k, in, out]`` whose middle is its sum over time, the rest zero; other weights as they are."""
+    if value.ndim != 5:
+        return value
+    still = np.zeros_like(value)
+    still[len(value) // 2] = value.sum(axis=0)
+    return still
 
 
 @register(
@@ -97,7 +129,7 @@ def lrcn(
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
         network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
-            ``mobilenet_v2`` or ``inception_v3``.
+            ``mobilenet_v2`` or ``inception_v3``; or ``inception_v1``, the I3D of single pictures.
         lstm_units: Size of the LSTM's hidden vector.
         dropout: Dropout rate of the last hidden vector.
 

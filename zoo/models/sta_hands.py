@@ -470,7 +470,8 @@ def sta_hands(
         glimpse_size: Height and width of the 2D CNN's input in pixels.
         network: The 2D CNN, see ``lrcn``; the paper's is ``inception_v3``.
         network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
-            or the path of a file. A saved model contains them.
+            or the path of a file; of ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
+            contains them.
         network_trainable: Train the 2D CNN too, where there are no weights to start from.
         lstm_units: Size of the LSTM's hidden vector.
         attention_units: Size of f's hidden layer.

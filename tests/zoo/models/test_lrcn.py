@@ -26,6 +26,21 @@ def test_statistics_are_learned_within_a_short_training():
     assert {layer.momentum for layer in normalizing} == {i3d.BN_MOMENTUM}
 
 
+@pytest.mark.slow
+def test_a_picture_is_to_inception_v1_what_it_is_to_i3d_while_it_stands_still(monkeypatch):
+    """In the middle of a long video, where little is left of the borders in time."""
+    video = zoo.build("i3d", num_classes=2, frames=96, size=32)
+    rng = np.random.default_rng(0)
+    for layer in video.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, value.shape) for value in layer.get_weights()])
+    monkeypatch.setattr(lrcn.factory, "build", lambda name, **options: video)
+    picture = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
+    (steps,) = outputs(video, ["Mixed_5c"], {"rgb": np.repeat(picture[:, np.newaxis], 96, axis=1)})
+    cnn = lrcn.frame_network("inception_v1", 32, "kinetics400")
+    np.testing.assert_allclose(cnn(picture, training=False), steps[:, 6].mean(axis=(1, 2)), atol=5e-4)
+
+
 def test_weights_that_cannot_be_downloaded(monkeypatch):
     def unreachable(**options):
         raise Exception("URL fetch failure")  # as Keras does

@@ -1,5 +1,6 @@
 """STA-Hands (BMVC18), recomputed in NumPy from the layers' weights."""
 
+import pathlib
 from typing import get_args
 
 import numpy as np
@@ -237,8 +238,11 @@ def test_weights_of_the_glimpse_network_from_a_file(tmp_path):
     inside.set_weights(network.get_weights())
     inside.save_weights(path)
     model = zoo.build("sta_hands", num_classes=3, **tiny_models.options("sta_hands", network_weights=path))
-    for expected, actual in zip(network.get_weights(), model.get_layer("frame_network").get_weights()):
-        np.testing.assert_array_equal(expected, actual)
+    model.save(tmp_path / "model.keras")
+    pathlib.Path(path).unlink()  # a saved model does not need it
+    for found in (model, zoo.load_model(tmp_path / "model.keras")):
+        for expected, actual in zip(network.get_weights(), found.get_layer("frame_network").get_weights()):
+            np.testing.assert_array_equal(expected, actual)
 
 
 @pytest.mark.parametrize(
