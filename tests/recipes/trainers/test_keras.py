@@ -227,6 +227,7 @@ def test_the_whole_of_a_square_scores_as_its_centre(tmp_path):
         np.testing.assert_array_equal(whole, centre)
 
 
+@pytest.mark.slow
 def test_mirrored_views_are_scored_as_mirrored_inputs(tmp_path):
     """Of a network of video and poses: the mean of its scores of every view and of the view's mirror image."""
     convert(NumberedFrames(), tmp_path, clips_per_shard=20)
