@@ -16,7 +16,8 @@ import numpy as np
 from serving.client import smoothing
 from serving.client.prediction import Prediction
 from serving.client.time_line import RowBuilder
-from serving.live.state import UNKNOWN, Segment
+from serving.live.people import Shown
+from serving.live.state import UNKNOWN, PersonState, Segment
 from zoo.shared.probabilities import at_temperature
 
 HOLD = 1.0  # seconds for which another class must lead before a segment ends ...
@@ -104,6 +105,33 @@ class Answers:
         with self._lock:
             person = self._persons.get(track)
             return person.answer if person else None
+
+    def state(
+        self,
+        person: Shown,
+        seconds: float,
+        *,
+        fresh: float = float("inf"),
+        seen: tuple[int, int, int, int] | None = None,
+    ) -> PersonState:
+        """What is known of a person in a picture.
+
+        Args:
+            person: The person.
+            seconds: When the picture was taken, by ``time.monotonic``.
+            fresh: Seconds after which an answer is not shown any more.
+            seen: What the model sees of the picture where nothing is cut out around the person.
+        """
+        answer = self.of(person.track)
+        if answer is None:
+            return PersonState(person.track, "", 0.0, (), 0.0, person.box)
+        age, came = seconds - answer.end, self._epoch(answer.came)
+        if age > fresh:
+            return PersonState(person.track, "", 0.0, (), came, person.box, age)
+        return PersonState(
+            person.track, answer.segment, answer.probability, answer.top, came, person.box, age,
+            attention=answer.attention, seen=person.crop or seen,
+        )  # fmt: skip
 
     def keep_only(self, tracks: set[int]) -> None:
         """Forgets all other persons; their segments end with their last windows."""

@@ -25,20 +25,21 @@ class Calibration:
     unknown_below: float = 0.0
 
 
-def of(path: str | os.PathLike, folder: pathlib.Path | None) -> Calibration:
+def of(path: str | os.PathLike, folder: pathlib.Path | None, unknown_below: float | None = None) -> Calibration:
     """The calibration of a file, or else of an exported model, or else none.
 
     Args:
         path: ``calibration.json`` of a run directory; empty: that of the export.
         folder: Folder of the export; ``None``: it is on a server.
+        unknown_below: A threshold in place of the calibration's.
 
     Raises:
         UserError: The file cannot be read.
     """
-    if path:
-        return _read(pathlib.Path(path))
-    own = folder / "assets" / FILE if folder is not None else None
-    return _read(own) if own is not None and own.is_file() else Calibration()
+    if not path and folder is not None and (folder / "assets" / FILE).is_file():
+        path = folder / "assets" / FILE
+    found = _read(pathlib.Path(path)) if path else Calibration()
+    return found if unknown_below is None else dataclasses.replace(found, unknown_below=unknown_below)
 
 
 def _read(path: pathlib.Path) -> Calibration:

@@ -125,6 +125,18 @@ def _end_last_line(file: Any) -> None:
             file.write(b"\n")
 
 
+def _parsed(address: str) -> tuple[urllib.parse.SplitResult, str | None, int | None, tuple[str, str] | None]:
+    """Parts, host, port and ``(user, password)`` of a receiver's address; no host where it has none that is valid."""
+    parts = urllib.parse.urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.username is None:
+        return parts, host, port, None
+    return parts, host, port, (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: the request that follows one has no body, and the event would be lost."""
 
@@ -137,20 +149,15 @@ class Webhook:
 
     def __init__(self, address: str) -> None:
         self.name = messages.without_password(address)
-        parts = urllib.parse.urlsplit(address)
-        try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
+        parts, host, port, account = _parsed(address)
         if not host:
             raise UserError(f"--events {self.name}: no host in the address")
         host = f"[{host}]" if ":" in host else host
         netloc = f"{host}:{port}" if port else host
         self._address = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
         self._headers = {"Content-Type": "application/json", "User-Agent": "keras-adl-zoo"}
-        if parts.username is not None:
-            user, password = (urllib.parse.unquote(value or "") for value in (parts.username, parts.password))
-            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        if account is not None:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(":".join(account).encode()).decode()
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     def deliver(self, event: Event) -> None:
@@ -183,19 +190,14 @@ class Mqtt:
             from paho.mqtt.enums import CallbackAPIVersion
         except ModuleNotFoundError:
             raise UserError("events over MQTT need the package paho-mqtt: pip install 'keras-adl-zoo[mqtt]'") from None
-        parts = urllib.parse.urlsplit(address)
-        try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
+        parts, host, port, account = _parsed(address)
         if not host:
             raise UserError(f"--events {self.name}: no host in the address, expected mqtt://HOST or mqtt://HOST:PORT")
         self._camera, self._rules = camera, rules
         self._topic = f"{parts.path.strip('/') or _TOPIC}/{_slug(camera)}"
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"adl-{uuid.uuid4().hex[:12]}")
-        if parts.username is not None:
-            user, password = (urllib.parse.unquote(value or "") for value in (parts.username, parts.password))
-            self._client.username_pw_set(user, password)
+        if account is not None:
+            self._client.username_pw_set(*account)
         if parts.scheme == "mqtts":
             self._client.tls_set()
         self._client.will_set(f"{self._topic}/status", "offline", qos=1, retain=True)

@@ -12,8 +12,8 @@ from serving.client import request
 from serving.client.client import Client, RequestFailed
 from serving.client.estimation import Estimation
 from serving.client.prediction import Prediction
-from serving.live.people import Window
-from serving.live.settings import LiveSettings
+from serving.live.people import People, Window
+from serving.live.settings import LiveSettings, seconds
 from serving.predict import Predictor
 from serving.savedmodel import signatures, versions
 from serving.savedmodel.exporting import LABELS
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tfrecords.reading.pipeline import Inputs
 
+WINDOW = 2.0  # seconds, of a model that does not say what its network covers
 TIMEOUT = 10.0  # seconds for a response of the server, all attempts together
 RELOAD_SECONDS = 5.0  # between two looks for a new version of a SavedModel
 
@@ -200,9 +201,20 @@ def _maps(offered: Mapping[str, SignatureDef]) -> tuple[str, ...]:
     return tuple(sorted(name for name in attention.outputs if name.endswith("_attention")))
 
 
-def window_seconds(model: Model, default: float) -> float:
-    """Length of a window that suits a model: the frames that its network covers; else the default."""
+def people(model: Model, settings: LiveSettings) -> People:
+    """Follows the people of a stream as a model and the settings want it.
+
+    Raises:
+        UserError: There is no estimator, or a length is none.
+    """
+    estimation, persons, scene = needs(model, settings)
+    window = seconds(settings.window) if settings.window else _window_seconds(model)
+    return People(estimation, window=window, model_persons=persons, classify_scene=scene)
+
+
+def _window_seconds(model: Model) -> float:
+    """Length of a window that suits a model: the frames that its network covers; else :data:`WINDOW`."""
     inputs = model.inputs
     if inputs is None or not inputs.frames or not request.takes_video(model.definition()):
-        return default
+        return WINDOW
     return inputs.frames * max(inputs.stride, 1) / FPS

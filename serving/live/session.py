@@ -20,20 +20,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from serving.client import sliding_window
 from serving.live import calibration, events, models, rules, showing, sources, writing
 from serving.live.answers import Answers
 from serving.live.backoff import Backoff
-from serving.live.people import People, Shown
-from serving.live.settings import PRIVACY, LiveSettings
-from serving.live.state import LiveState, PersonState, Snapshot
+from serving.live.people import Shown
+from serving.live.settings import PRIVACY, LiveSettings, seconds
+from serving.live.state import LiveState, Snapshot
 from serving.live.statistics import Statistics
 from tfrecords.converting import persons
-from tfrecords.converting.persons import FPS
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
-WINDOW = 2.0  # seconds, of a model that does not say what its network covers
 FRESH = 3.0  # seconds after which an answer is not shown any more, or three strides
 _SHORT = 100  # characters of an error in a line of status
 _POLL = 0.2  # seconds between two looks whether to stop
@@ -133,13 +130,8 @@ def check(settings: LiveSettings) -> None:
     if settings.events and not settings.rules:
         raise UserError("--events without --rules: which events? give a file of rules")
     if settings.window:
-        _seconds(settings.window)
-    _seconds(settings.stride)
-
-
-def _seconds(text: str) -> float:
-    """Seconds of a duration: ``64`` (frames of 30 per second) or ``2.5s``."""
-    return sliding_window.Plan.of(text, fps=FPS).length / FPS
+        seconds(settings.window)
+    seconds(settings.stride)
 
 
 class _Running:
@@ -168,18 +160,15 @@ class _Running:
         settings = self._settings
         if self._model.labels:
             rules.check_classes(self._rules, self._model.labels, settings.rules)
-        scaling = calibration.of(settings.calibration, self._model.folder)
-        threshold = scaling.unknown_below if settings.unknown_below is None else settings.unknown_below
-        self._stride = _seconds(settings.stride)
-        window = _seconds(settings.window) if settings.window else models.window_seconds(self._model, WINDOW)
+        scaling = calibration.of(settings.calibration, self._model.folder, settings.unknown_below)
+        self._stride = seconds(settings.stride)
         self._fresh = max(FRESH, 3 * self._stride)
-        estimation, model_persons, scene = models.needs(self._model, settings)
-        self._people = People(estimation, window=window, model_persons=model_persons, classify_scene=scene)
+        self._people = models.people(self._model, settings)
         stack.callback(self._people.close)
         self._model.predict([self._people.warm_up()])  # the first takes seconds
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
         self._answers = Answers(
-            settings.smooth, scaling.temperature, threshold, _epoch, put_segment=self._state.put_segment
+            settings.smooth, scaling.temperature, scaling.unknown_below, _epoch, put_segment=self._state.put_segment
         )
         self._engine = rules.Engine(self._rules)
         self._outputs = events.Outputs(settings.events, self._camera, self._rules, settings.spool)
@@ -255,7 +244,9 @@ class _Running:
 
     def _show(self, frame: sources.Frame, shown: Sequence[Shown]) -> None:
         self._seen = models.seen(self._model, *frame.picture.shape[:2])
-        states = tuple(self._state_of(person, frame.seconds) for person in shown)
+        states = tuple(
+            self._answers.state(person, frame.seconds, fresh=self._fresh, seen=self._seen) for person in shown
+        )
         self._somebody = bool(shown)
         self._boxes = {**self._boxes, **{person.track: person.box for person in shown}}
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
@@ -268,16 +259,6 @@ class _Running:
         )
         if self._writer is not None:
             self._writer.put(frame.seconds, picture)
-
-    def _state_of(self, person: Shown, seconds: float) -> PersonState:
-        answer = self._answers.of(person.track)
-        if answer is None:
-            return PersonState(person.track, "", 0.0, (), 0.0, person.box)
-        age, came = seconds - answer.end, _epoch(answer.came)
-        if age > self._fresh:
-            return PersonState(person.track, "", 0.0, (), came, person.box, age)
-        found = PersonState(person.track, answer.segment, answer.probability, answer.top, came, person.box, age)
-        return dataclasses.replace(found, attention=answer.attention, seen=person.crop or self._seen)
 
     def _answer(self) -> None:
         """Has the model classify a window of everybody, a stride apart or as fast as it can."""

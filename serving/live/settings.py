@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfrecords.converting.persons import FPS
+from zoo.shared.windows import Plan
+
 PRIVACY = ("none", "blur", "skeleton")
 
 
@@ -51,3 +54,13 @@ class LiveSettings:
     spool: str = ""
     write: str = ""
     name: str = ""
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a duration: ``64`` (frames of 30 per second) or ``2.5s``; ``UserError`` where it is none.
+
+    Example:
+        >>> seconds("2.5s"), seconds("60")
+        (2.5, 2.0)
+    """
+    return Plan.of(duration, fps=FPS).length / FPS

@@ -36,6 +36,38 @@ def check(path: str) -> None:
         raise UserError(f"--write {path}: no such folder")
 
 
+class Pictures:
+    """The pictures of a video file that is being written, each shown at a time of its own.
+
+    Args:
+        container: The open file, of PyAV.
+        codec: Name of the codec.
+        height: Of the pictures, pixels, even.
+        width: Likewise.
+        options: Of the codec.
+    """
+
+    def __init__(
+        self, container: Any, codec: str, height: int, width: int, options: dict[str, str] | None = None
+    ) -> None:
+        self._container = container
+        self._stream: Any = container.add_stream(codec, rate=30, options=options)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.codec_context.time_base = _CLOCK
+        self._last = -1
+
+    def put(self, seconds: float, picture: np.ndarray) -> None:
+        """Writes the next picture, ``[H, W, 3]`` uint8 RGB, shown so long after the beginning."""
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        self._last = max(round(seconds * 1000), self._last + 1)
+        frame.pts, frame.time_base = self._last, _CLOCK
+        self._container.mux(self._stream.encode(frame))
+
+    def end(self) -> None:
+        """Writes what the codec holds back."""
+        self._container.mux(self._stream.encode())
+
+
 class Writer:
     """Writes pictures into a video file, in a thread of its own; it gets its name when it is complete.
 
@@ -85,19 +117,13 @@ class Writer:
         height, width = (max(side // 2 * 2, 2) for side in picture.shape[:2])  # the codec wants even sides
         options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else _FLUSHED
         with av.open(os.fspath(partial), "w", options=options) as container:
-            stream: Any = container.add_stream(CODEC, rate=30, options=_OPTIONS)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.time_base = _CLOCK
-            last = -1
+            pictures = Pictures(container, CODEC, height, width, _OPTIONS)
             waiting: tuple[float, np.ndarray] | None = first
             while waiting is not None:
                 seconds, picture = waiting
-                frame = av.VideoFrame.from_ndarray(_fitted(picture, height, width), format="rgb24")
-                last = max(round((seconds - begin) * 1000), last + 1)
-                frame.pts, frame.time_base = last, _CLOCK
-                container.mux(stream.encode(frame))
+                pictures.put(seconds - begin, _fitted(picture, height, width))
                 waiting = self._waiting.get()
-            container.mux(stream.encode())
+            pictures.end()
 
 
 def _fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import fractions
 import os
 import pathlib
 from collections.abc import Callable
-from typing import cast
 
 import av
 import cv2
 import numpy as np
-from av.video.stream import VideoStream
 
-from serving.client.sliding_window import Plan
 from serving.client.streams import VideoFrames
 from serving.live import calibration, models, showing
 from serving.live.answers import Answers
-from serving.live.people import People, Shown
-from serving.live.session import WINDOW
-from serving.live.settings import LiveSettings
+from serving.live.settings import LiveSettings, seconds
 from serving.live.sources import Frame
-from serving.live.state import PersonState, Segment
-from tfrecords.converting.persons import FPS
+from serving.live.state import Segment
+from serving.live.writing import Pictures
 from zoo.shared import files
 
 _LONGEST_SIDE = 1280  # pixels of what is written: what telephones record is larger than a page
 _CODECS = ("libx264", "libvpx-vp9")
-_CLOCK = fractions.Fraction(1, 1000)  # seconds
 
 
 def annotate(
@@ -73,15 +66,12 @@ class _Annotator:
     """Draws what is known at each frame."""
 
     def __init__(self, model: models.Model, settings: LiveSettings, put: Callable[[Segment], None]):
-        scaling = calibration.of(settings.calibration, model.folder)
-        threshold = scaling.unknown_below if settings.unknown_below is None else settings.unknown_below
-        estimation, persons, scene = models.needs(model, settings)
-        window = _seconds(settings.window) if settings.window else models.window_seconds(model, WINDOW)
+        scaling = calibration.of(settings.calibration, model.folder, settings.unknown_below)
         self._model = model
-        self._stride = _seconds(settings.stride)
-        self._people = People(estimation, window=window, model_persons=persons, classify_scene=scene)
+        self._stride = seconds(settings.stride)
+        self._people = models.people(model, settings)
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
-        self._answers = Answers(settings.smooth, scaling.temperature, threshold, lambda seconds: seconds, put)
+        self._answers = Answers(settings.smooth, scaling.temperature, scaling.unknown_below, lambda time: time, put)
         self._newest, self._due = -1.0, 0.0
 
     def draw(self, frame: Frame) -> np.ndarray:
@@ -90,7 +80,7 @@ class _Annotator:
         if frame.seconds >= self._due:
             self._answer()
             self._due = frame.seconds + self._stride
-        states = [self._state(person, frame.seconds) for person in shown]
+        states = [self._answers.state(person, frame.seconds) for person in shown]
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
         showing.draw(picture, shown, states, self._people.layout)
         return picture
@@ -103,40 +93,23 @@ class _Annotator:
                 self._answers.add(window.track, window.start, window.end, prediction, window.end)
         self._answers.keep_only(self._people.tracks())
 
-    def _state(self, person: Shown, seconds: float) -> PersonState:
-        answer = self._answers.of(person.track)
-        if answer is None:
-            return PersonState(person.track, "", 0.0, (), 0.0, person.box)
-        age = seconds - answer.end
-        return PersonState(person.track, answer.segment, answer.probability, answer.top, answer.came, person.box, age)
-
     def close(self) -> None:
         """Ends the segments, and frees what the estimator holds."""
         self._answers.keep_only(set())
         self._people.close()
 
 
-def _seconds(text: str) -> float:
-    return Plan.of(text, fps=FPS).length / FPS
-
-
 def _write(path: pathlib.Path, video: VideoFrames, annotator: _Annotator, progress: Callable[[float], None]) -> None:
     height, width = _size(video.height, video.width)
-    count, last = video.count, -1
+    count = video.count
     with av.open(os.fspath(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = cast(VideoStream, container.add_stream(_codec(), rate=30))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = _CLOCK
-        for number, (seconds, picture) in enumerate(video.timed()):
+        pictures = Pictures(container, _codec(), height, width)
+        for number, (time, picture) in enumerate(video.timed()):
             if picture.shape[:2] != (height, width):
                 picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-            drawn = annotator.draw(Frame(number, picture, seconds))
-            frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
-            last = max(round(seconds * 1000), last + 1)
-            frame.pts, frame.time_base = last, _CLOCK
-            container.mux(stream.encode(frame))
+            pictures.put(time, annotator.draw(Frame(number, picture, time)))
             progress(min((number + 1) / count, 1.0) if count else 0.0)
-        container.mux(stream.encode())
+        pictures.end()
 
 
 def _size(height: int, width: int) -> tuple[int, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import threading
 import urllib.parse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from serving.live.settings import LiveSettings
@@ -97,8 +99,15 @@ class Controls:
         with self._alone():
             self._session.stop()
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._lock)
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Holds the lock, which must be free."""
+        if not self._lock.acquire(blocking=False):
+            raise Busy("the session is being started or stopped, wait for it")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _model(self, name: str) -> str:
         if not name:
@@ -126,20 +135,6 @@ def _unused(path: str) -> str:
         number += 1
         file = pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}_{number}")
     return str(file) if path else ""
-
-
-class _Alone:
-    """Holds a lock that must be free."""
-
-    def __init__(self, lock: threading.Lock):
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise Busy("the session is being started or stopped, wait for it")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def _models(settings: LiveSettings) -> dict[str, str]:
