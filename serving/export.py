@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from serving.runtimes import settings
 from serving.savedmodel import freezing, published, warmup
-from serving.savedmodel.exporting import FORMATS, LABELS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
+from serving.savedmodel.exporting import FORMATS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
+from serving.savedmodel.versions import LABELS
 from zoo.shared import command_line
 from zoo.shared.errors import UserError
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from serving.savedmodel.servable import Servable
     from tfrecords.reading.pipeline import Inputs
 
-_INPUTS = "assets/inputs.json"
-
 
 class Predictor:
     """An exported model that is loaded into this process.
@@ -259,7 +257,7 @@ def _inputs(folder: pathlib.Path) -> Inputs | None:
     from tfrecords.reading.pipeline import Inputs
 
     try:
-        return Inputs.from_dict(json.loads((folder / _INPUTS).read_text(encoding="utf-8")))
+        return Inputs.from_dict(json.loads((folder / versions.INPUTS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError):
         return None  # a SavedModel of another origin: its videos are read whole
 

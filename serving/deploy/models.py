@@ -88,7 +88,7 @@ def _read(folder: pathlib.Path) -> tuple[Inputs, Message | None]:
     from tfrecords.reading.pipeline import Inputs
 
     try:
-        values = json.loads((folder / "assets" / "inputs.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / versions.INPUTS).read_text(encoding="utf-8"))
         return Inputs.from_dict(values), batching_parameters.read(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{folder} was not made by serving.export, or is damaged: {error}") from error

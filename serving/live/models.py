@@ -16,7 +16,6 @@ from serving.live.people import People, Window
 from serving.live.settings import LiveSettings, seconds
 from serving.predict import Predictor
 from serving.savedmodel import signatures, versions
-from serving.savedmodel.exporting import LABELS
 from tfrecords.converting.persons import FPS
 from tfrecords.estimation.estimator import Closing
 from tfrecords.estimation.recordings import Settings
@@ -97,7 +96,7 @@ class _Local(Model):
     def _load(self) -> None:
         self._predictor = Predictor(self._path)
         self.inputs, self.folder = self._predictor.inputs, self._predictor.folder
-        file = self.folder / LABELS
+        file = self.folder / versions.LABELS
         self.labels = tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
         self.maps = _maps(self._predictor.servable.signature_defs)
 

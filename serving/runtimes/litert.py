@@ -23,7 +23,6 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-EXTRA = "litert"
 FORMAT = "litert"
 PRECISIONS = ("float32", "float16")
 COMPUTED = ("float32",)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 TENSORFLOW = "tensorflow"
 _ADDRESS = "http://HOST:PORT"
 NETWORK = "network"  # signature of the network alone
-RUNTIMES = (TENSORFLOW, "openvino", "onnx", "litert")
 # Format -> the runtimes that run it, the first by default.
 _RUN_BY = {
     "savedmodel": (TENSORFLOW,),
@@ -35,8 +34,6 @@ _RUN_BY = {
     "onnx": ("onnx", "openvino"),
     "litert": ("litert",),
 }
-LABELS = "assets/labels.txt"
-INPUTS = "assets/inputs.json"
 
 
 class Network(Protocol):
@@ -51,6 +48,7 @@ _NETWORKS: dict[str, Callable[..., Network]] = {
     "onnx": onnx.Network,
     "litert": litert.Network,
 }
+RUNTIMES = (TENSORFLOW, *_NETWORKS)
 
 
 def runtime_name(text: str) -> str:
@@ -139,9 +137,9 @@ class Model:
         folder = pathlib.Path(version_folder)
         self._inputs = read_inputs(folder)
         try:
-            self._labels = (folder / LABELS).read_text(encoding="utf-8").splitlines()
+            self._labels = (folder / versions.LABELS).read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            raise UserError(f"{folder / LABELS} is missing, expected an export of serving.export") from error
+            raise UserError(f"{folder / versions.LABELS} is missing, expected an export of serving.export") from error
         stated = settings.read(folder)
         self._network = open_network(folder, runtime)
         attention = bool(set(stated.outputs) - set(signatures.OUTPUTS))
@@ -181,7 +179,7 @@ def read_inputs(version_folder: pathlib.Path) -> Inputs:
     """The inputs of the network of a version; ``UserError`` where the file is missing or damaged."""
     from tfrecords.reading.pipeline import Inputs
 
-    path = version_folder / INPUTS
+    path = version_folder / versions.INPUTS
     try:
         return Inputs.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError) as error:

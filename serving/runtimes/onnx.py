@@ -18,7 +18,6 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-EXTRA = "onnx"
 FORMAT = "onnx"
 PRECISIONS = ("float32",)
 COMPUTED = ("float32",)
@@ -39,8 +38,8 @@ def convert(network: tf.types.experimental.GenericFunction) -> Any:
     Raises:
         UserError: A package is not installed, or the network cannot be converted.
     """
-    settings.imported("onnx", EXTRA)
-    tf2onnx = settings.imported("tf2onnx", EXTRA)
+    settings.imported("onnx")
+    tf2onnx = settings.imported("tf2onnx")
     specs = network.get_concrete_function().structured_input_signature[0][0]
     with settings.quiet():
         try:
@@ -54,7 +53,7 @@ def convert(network: tf.types.experimental.GenericFunction) -> Any:
 
 def save(model: Any, folder: pathlib.Path) -> None:
     """Writes an ``onnx.ModelProto``."""
-    settings.imported("onnx", EXTRA).save(model, os.fspath(folder / versions.MODEL_FILES[FORMAT]))
+    settings.imported("onnx").save(model, os.fspath(folder / versions.MODEL_FILES[FORMAT]))
 
 
 class Network:
@@ -69,7 +68,7 @@ class Network:
     """
 
     def __init__(self, model: str | os.PathLike, stated: Settings):
-        runtime = settings.imported("onnxruntime", EXTRA)
+        runtime = settings.imported("onnxruntime")
         runtime.disable_telemetry_events()
         options = runtime.SessionOptions()
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -26,7 +26,6 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-EXTRA = "openvino"
 FORMAT = "openvino"
 PRECISIONS = ("float32", "float16")  # of stored weights
 COMPUTED = ("float32", "bfloat16")
@@ -40,7 +39,7 @@ def library(module: str = "openvino") -> Any:
         UserError: It is not installed.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # imports of it fail
-    return settings.imported(module, EXTRA)
+    return settings.imported(module)
 
 
 def convert(network: tf.types.experimental.GenericFunction) -> Any:

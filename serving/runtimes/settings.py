@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.shared import files, messages
+from zoo.shared import extras, files, messages
 from zoo.shared.errors import UserError
 
 FILE = "assets/runtime.json"
@@ -51,12 +51,8 @@ def read(version_folder: str | os.PathLike) -> Settings:
         raise UserError(f"{path} is missing or damaged ({reason}), expected an export of serving.export") from error
 
 
-def imported(module: str, extra: str) -> Any:
-    """A module of a package that may be missing.
-
-    Args:
-        module: The module's name.
-        extra: The extra of this project that installs its package.
+def imported(module: str) -> Any:
+    """A module of a package of an extra, which may be missing.
 
     Raises:
         UserError: It is not installed, or cannot be imported.
@@ -66,7 +62,8 @@ def imported(module: str, extra: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package:
-            raise UserError(f"this needs the package {package}: pip install 'keras-adl-zoo[{extra}]'") from error
+            extra = f"{extras.PROJECT}[{extras.EXTRAS[package]}]"
+            raise UserError(f"this needs the package {package}: pip install '{extra}'") from error
         raise UserError(f"{package} cannot be imported: {messages.one_line(error)}") from error
 
 

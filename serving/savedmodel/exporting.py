@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from tfrecords.reading.pipeline import Inputs
 
-LABELS = "assets/labels.txt"
 SAVED_MODEL = "savedmodel"
 FORMATS = tuple(versions.MODEL_FILES)
 # Files of the run, if it has them.
@@ -242,11 +241,11 @@ def _free_version(folder: pathlib.Path, version: int | None) -> int:
 
 def _require_same_labels(folder: pathlib.Path, run: Exportable) -> None:
     """``UserError`` where the newest version, of those that state their labels, has others or another order."""
-    stated = [path for path in versions.find(folder).values() if (path / LABELS).is_file()]
+    stated = [path for path in versions.find(folder).values() if (path / versions.LABELS).is_file()]
     if not stated:
         return
     newest = stated[-1]
-    served = (newest / LABELS).read_text(encoding="utf-8").splitlines()
+    served = (newest / versions.LABELS).read_text(encoding="utf-8").splitlines()
     if served == run.labels:
         return
     gone, added = ([label for label in a if label not in b] for a, b in ((served, run.labels), (run.labels, served)))

@@ -12,6 +12,9 @@ import pathlib
 from zoo.shared.errors import UserError
 
 SAVED_MODEL = "saved_model.pb"
+# Files that an export leaves in a version.
+LABELS = "assets/labels.txt"
+INPUTS = "assets/inputs.json"
 MODEL_FILES = {  # format -> the file that a version of it has
     "savedmodel": SAVED_MODEL,
     "openvino": "model.xml",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+import zoo
 from serving.runtimes import protocol
 from serving.savedmodel import signatures
 from serving.savedmodel.servable import ServingError, invalid_argument
@@ -79,12 +80,10 @@ def respond(
 
 
 def _server(services: Services, path: str) -> dict[str, Any]:
-    from importlib import metadata
-
     if path == PREFIX:
         return {
             "name": "serving.server",
-            "version": metadata.version("keras-adl-zoo"),
+            "version": zoo.__version__,
             "extensions": [protocol.EXTENSION],
         }
     if path.endswith("live"):
