@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,18 +130,18 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
     videos: list[tuple[str, np.ndarray]] = []
     spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
 
-    def encoded() -> Iterator[bytes]:
+    def of_windows() -> Iterator[schema.Clip]:
         for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0].read().recording)):
             assert clip.frame_labels is not None  # of every video
             truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
             for first, held in windows.windows(range(len(truth)), plan.length, plan.stride):
                 spans.append((len(videos), first, first + len(held)))
-                yield schema.encode(_cut(clip, f"{len(spans):08d}", first, len(held)))
+                yield _cut(clip, f"{len(spans):08d}", first, len(held))
             videos.append((name, truth))
 
     with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
-        of_windows = _write(pathlib.Path(folder), records, protocol, encoded)
-        scores = trainers.of_run(run).score(run, of_windows, PROTOCOL, SPLIT).metrics.scores
+        written = _write(pathlib.Path(folder), records, protocol, of_windows())
+        scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
     streams = []
     for number, (name, truth) in enumerate(videos):
         build = time_line.RowBuilder(smoothing.parse(settings.smooth))
@@ -307,20 +307,19 @@ def _cut(clip, name, first, length):
     return dataclasses.replace(clip, info=info, images=images, boxes=boxes, length=length, **values)
 
 
-def _write(folder: pathlib.Path, records: Records, protocol: str, encoded: Callable[[], Iterator[bytes]]) -> Records:
+def _write(folder: pathlib.Path, records: Records, protocol: str, clips: Iterator[schema.Clip]) -> Records:
     """The windows as a converted dataset of one split."""
     file, count, unposed = f"{PROTOCOL}-00000-of-00001.tfrecord", 0, []
 
-    def counted():
+    def encoded():
         nonlocal count
-        for record in encoded():
-            confidence = schema.decode(record).pose_confidence
-            if confidence is not None and not confidence.any():
+        for clip in clips:
+            if clip.pose_confidence is not None and not clip.pose_confidence.any():
                 unposed.append(count)
             count += 1
-            yield record
+            yield schema.encode(clip)
 
-    written = shards.write_records(folder / file, counted())
+    written = shards.write_records(folder / file, encoded())
     shard = {"file": file, "clips": count, **written, **({manifest.WITHOUT_POSES: unposed} if unposed else {})}
     group = {"splits": {PROTOCOL: SPLIT}, "clips": count, "shards": [shard]}
     of_protocol = {

@@ -49,10 +49,11 @@ class Poses:
     def __len__(self):
         return len(self.confidence)
 
-    def first(self, frames: int) -> Poses:
-        """The poses of the first frames."""
-        xyz, xy = (None if values is None else values[:frames] for values in (self.xyz, self.xy))
-        return Poses(xyz, self.confidence[:frames], xy)
+    def part(self, first: int, length: int) -> Poses:
+        """The poses of some frames."""
+        span = slice(first, first + length)
+        xyz, xy = (None if values is None else values[span] for values in (self.xyz, self.xy))
+        return Poses(xyz, self.confidence[span], xy)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -333,7 +333,7 @@ class VideoSource(Source):
         boxes = {part: (b if len(b) > 1 else np.repeat(b, length, axis=0))[:length] for part, b in boxes.items()}
         boxes = {part: values.astype(np.float32) for part, values in boxes.items()}
         if poses is not None:
-            poses = poses.first(length)
+            poses = poses.part(0, length)
         elif self.with_poses:
             poses = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
         return self._clip(info, poses, self.fps_of(info, recording), images=images, boxes=boxes)

@@ -23,7 +23,6 @@ import collections
 import csv
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -37,6 +36,7 @@ from tfrecords import datasets, manifest, schema
 from tfrecords.converting import persons, pose_files, video
 from tfrecords.datasets import base
 from tfrecords.errors import MissingPoses, RejectedClip
+from tfrecords.estimation import recordings
 from tfrecords.reading import random_access
 from zoo import skeletons
 from zoo.shared import command_line, files, messages, windows
@@ -255,7 +255,8 @@ class URFD(base.VideoSource):
         path = self._files["video"].get(sequence)
         if path is None:
             raise RejectedClip("no video of it (--parts none converts poses alone)")
-        return _Span(video.Video(path), first, self._lengths[info.id])  # type: ignore[return-value]
+        part = recordings.Part(video.Video(path), first=first, length=self._lengths[info.id])
+        return part  # type: ignore[return-value]
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
         """The poses of a window."""
@@ -270,7 +271,7 @@ class URFD(base.VideoSource):
             raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
         except ValueError as error:
             raise RejectedClip(f"{path.name}: {error}") from None
-        span = _span(poses, first, self._lengths[info.id])
+        span = poses.part(first, self._lengths[info.id])
         if len(span) < self._lengths[info.id]:
             raise RejectedClip(f"{path.name}: {len(poses)} poses, the tables go on")
         if not span.confidence.any():
@@ -299,33 +300,12 @@ class URFD(base.VideoSource):
         poses: dict[str, Any] = {"layout": ""}
         if self.with_poses:
             found = persons.Poses(clip.pose_xyz, clip.pose_confidence, clip.pose_xy)
-            found = persons.onto(persons.of_count(_span(found, first, length), self.persons), clip.layout, self.layout)
+            found = persons.onto(persons.of_count(found.part(first, length), self.persons), clip.layout, self.layout)
             poses = {"layout": self.layout, "pose_xyz": found.xyz, "pose_confidence": found.confidence}
             poses["pose_xy"] = found.xy
         images = {part: clip.images[part][span] for part in self.parts}
         boxes = {part: clip.boxes[part][span] for part in self.parts if part in clip.boxes}
         return schema.Clip(info, self.name, LABELS[UPRIGHT], clip.fps, images=images, boxes=boxes, **poses)
-
-
-class _Span:
-    """Some frames of a recording, itself one."""
-
-    def __init__(self, recording, first, length):
-        self._recording, self._first, self._length = recording, first, length
-        self.fps, self.width, self.height = recording.fps, recording.width, recording.height
-
-    def __iter__(self):
-        return itertools.islice(iter(self._recording), self._first, self._first + self._length)
-
-    def shown(self):
-        """Seconds of each frame, and the frame."""
-        return itertools.islice(self._recording.shown(), self._first, self._first + self._length)
-
-
-def _span(poses, first, length):
-    """The poses of some frames."""
-    parts = (None if p is None else p[first : first + length] for p in (poses.xyz, poses.confidence, poses.xy))
-    return persons.Poses(*parts)
 
 
 def label_of(labels: Sequence[int], fps: float) -> int | None:

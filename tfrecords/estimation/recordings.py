@@ -62,7 +62,7 @@ class Part:
 
     Args:
         recording: The :class:`Recording`.
-        on_frame: Called after each frame.
+        on_frame: Called after each frame; default: nothing is.
         first: Number of the first frame.
         length: Frames; ``None``: all from there on.
         fps: Frames per second, 0: not known; default: the recording's.
@@ -74,7 +74,7 @@ class Part:
     def __init__(
         self,
         recording: Recording,
-        on_frame: Callable[[], object],
+        on_frame: Callable[[], object] = lambda: None,
         *,
         first: int = 0,
         length: int | None = None,
@@ -85,6 +85,9 @@ class Part:
         self.fps = recording.fps if fps is None else fps
         self.width, self.height = recording.width, recording.height
         self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return (frame for _, frame in self.shown())
 
     def shown(self) -> Iterator[tuple[float, Any]]:
         """As of the recording."""
