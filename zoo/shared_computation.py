@@ -16,30 +16,23 @@ that does to accuracy, and what each block saves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from zoo.checks import ZooError, check_choice
 from zoo.models import i3d
+from zoo.shared import sharing
 
-# Block up to which computation is shared -> frames from one step of its map to the next.
+# Block up to which computation is shared -> frames of a step of its map.
 STEPS = {
     **dict.fromkeys(("Mixed_3b", "Mixed_3c"), 2),
     **dict.fromkeys(("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"), 4),
     **dict.fromkeys(("Mixed_5b", "Mixed_5c"), 8),
 }
 BLOCK = "Mixed_5c"
-STRETCH = 128  # frames of a pass, without those before and after that are computed again: a gigabyte of memory
-CONTEXT = 16  # frames before and after a stretch that its pass sees too
-_BATCH = 8  # windows
 _FIRST_LAYER = "Conv3d_1a_7x7.conv_3d"
-
-Frames = Callable[[int, int], Mapping[str, np.ndarray]]
-"""Function (first frame, frame after the last) -> name of an input -> ``[T, H, W, 3]`` in [-1, 1]."""
-Others = Callable[[int], Mapping[str, np.ndarray]]
-"""Function (number of the window) -> name of an input without frames -> its values, without a batch axis."""
 
 
 class SharedComputation:
@@ -54,6 +47,12 @@ class SharedComputation:
     Attributes:
         step: Windows can begin at multiples of so many frames.
         frames: Frames T of a window.
+        videos: Names of the inputs that are videos.
+        others: Names of the other inputs, such as ``pose``.
+        maps: A ``tf.function`` of the videos, in the order of ``videos``, ``[B, any number, H, W, 3]`` in [-1, 1] ->
+            list of maps ``[B, steps, m, n, c]``.
+        rest: A ``tf.function`` of the maps of a window and the other inputs -> ``probabilities`` and ``logits``,
+            ``[B, C]``.
 
     Raises:
         ZooError: The model has no such block, or T is no multiple of its steps.
@@ -62,9 +61,8 @@ class SharedComputation:
         >>> import zoo
         >>> model = zoo.build("i3d", num_classes=4, frames=16, size=32, width=0.125)
         >>> video = np.zeros((40, 32, 32, 3), np.float32)
-        >>> shared = SharedComputation(model)
-        >>> of_windows = shared.predict(lambda first, end: {"rgb": video[first:end]}, len(video), [0, 8, 16, 24])
-        >>> [row.shape for row in of_windows]
+        >>> rows = SharedComputation(model).predict(lambda first, end: {"rgb": video[first:end]}, range(0, 40, 8))
+        >>> [row.shape for row in rows]
         [(4,), (4,), (4,), (4,)]
     """
 
@@ -76,69 +74,56 @@ class SharedComputation:
         if missing or not towers:
             without = f"no block {missing[0]}" if towers else "no I3D that sees its frames"
             raise ZooError(f"{model.name} has {without}, so that windows cannot share computation up to {block}")
-        self.step, self.frames = STEPS[block], model.input[next(iter(towers.values()))].shape[1]
+        self.videos = list(towers.values())
+        self.others = [name for name in model.input if name not in self.videos]
+        self.step, self.frames = STEPS[block], model.input[self.videos[0]].shape[1]
         if self.frames % self.step:
             raise ZooError(f"windows of {self.frames} frames, of which {block} makes steps of {self.step}: no multiple")
+        networks = [_of_any_length(model, prefix, name, block) for prefix, name in towers.items()]
+        self.maps = tf.function(
+            lambda *seen: [network(video, training=False) for network, video in zip(networks, seen)],
+            input_signature=[tf.TensorSpec(network.input.shape, network.input.dtype) for network in networks],
+        )
         cuts = [model.get_layer(prefix + block).output for prefix in towers]
-        self._others = [name for name in model.input if name not in towers.values()]
-        rest = tf.keras.Model([*cuts, *(model.input[name] for name in self._others)], model.output)
-        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tf.nest.flatten(rest.input)]
-        self._rest = tf.function(lambda *read: rest(list(read), training=False), input_signature=specs)
-        self._towers = {name: _of_any_length(model, prefix, name, block) for prefix, name in towers.items()}
+        read = [*cuts, *(model.input[name] for name in self.others)]
+        rest = tf.keras.Model(read, {"probabilities": model.output, "logits": model.get_layer("logits").output})
+        self.rest = tf.function(
+            lambda *given: rest(list(given), training=False),
+            input_signature=[tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in read],
+        )
 
     def predict(
-        self, frames: Frames, count: int, starts: Sequence[int], others: Others | None = None
+        self,
+        frames: sharing.Frames,
+        starts: Iterable[int],
+        others: Callable[[int], Mapping[str, np.ndarray]] | None = None,
     ) -> Iterator[np.ndarray]:
-        """Classifies windows of a video.
+        """Classifies windows of a video until it ends, see :func:`zoo.shared.sharing.classify_windows`.
 
         Args:
-            frames: The video; each of its frames is read once, or twice near the end of a stretch.
-            count: Its number of frames.
-            starts: First frames of the windows: ascending multiples of :attr:`step`, each window within the video.
-            others: The model's other inputs, such as poses; default: it has none.
+            frames: The video: function (first frame, frame after the last) -> name of an input ->
+                ``[T, H, W, 3]`` in [-1, 1], fewer frames where it ends.
+            starts: First frames of the windows: ascending multiples of :attr:`step`.
+            others: Function number of the window -> its :attr:`others`, without a batch axis; default: there are none.
 
         Yields:
-            Of each window the softmax ``[C]``.
+            The softmax ``[C]`` of each window that lies within the video.
 
         Raises:
-            ZooError: A window begins elsewhere, or ends after the video.
+            UserError: A window begins elsewhere.
         """
-        wrong = [start for start in starts if start % self.step or not 0 <= start <= count - self.frames]
-        if wrong or list(starts) != sorted(starts):
-            rule = f"expected ascending multiples of {self.step}, each {self.frames} frames before the end or earlier"
-            raise ZooError(f"windows begin at {(wrong or list(starts))[:3]} of {count} frames: {rule}")
-        due, held, begun = 0, None, 0  # the next window; steps of the maps, and the number of the first
-        for maps in self._stretches(frames, count // self.step * self.step):
-            held = maps if held is None else [np.concatenate(pair) for pair in zip(held, maps)]
-            done = (begun + len(held[0])) * self.step
-            ready = [number for number in range(due, len(starts)) if starts[number] + self.frames <= done]
-            for batch in (ready[i : i + _BATCH] for i in range(0, len(ready), _BATCH)):
-                yield from self._classify(held, begun, [starts[number] for number in batch], batch, others)
-            due += len(ready)
-            if due == len(starts):
-                return
-            kept = max(min(starts[due] // self.step - begun, len(held[0])), 0)
-            held, begun = [steps[kept:] for steps in held], begun + kept
 
-    def maps(self, frames: Frames, count: int) -> list[np.ndarray]:
-        """The maps of a video, ``[steps, m, n, c]`` of each network of video, in the order of the model's inputs."""
-        return [np.concatenate(steps) for steps in zip(*self._stretches(frames, count // self.step * self.step))]
+        def classify(maps, numbers):
+            given = [others(number) for number in numbers] if others else []
+            rest = [np.stack([one[name] for one in given]) for name in self.others]
+            return self.rest(*map(tf.constant, [*maps, *rest]))["probabilities"].numpy()
 
-    def _stretches(self, frames, count):
-        for first in range(0, count, STRETCH):
-            begin, end = max(first - CONTEXT, 0), min(first + STRETCH, count)
-            seen = frames(begin, min(end + CONTEXT, count))
-            span = slice((first - begin) // self.step, (end - begin) // self.step)
-            yield [tower(tf.constant(seen[name][np.newaxis])).numpy()[0, span] for name, tower in self._towers.items()]
+        return sharing.classify_windows(
+            frames, starts, length=self.frames, step=self.step, maps=self._maps, classify=classify
+        )
 
-    def _classify(self, held, begun, starts, numbers, others):
-        cut = [start // self.step - begun for start in starts]
-        steps = self.frames // self.step
-        read = [np.stack([of_tower[i : i + steps] for i in cut]) for of_tower in held]
-        if self._others:
-            fed = [others(number) for number in numbers]
-            read += [np.stack([one[name] for one in fed]) for name in self._others]
-        return self._rest(*map(tf.constant, read)).numpy()
+    def _maps(self, seen: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return [map_.numpy()[0] for map_ in self.maps(*(tf.constant(seen[name][np.newaxis]) for name in self.videos))]
 
 
 def _towers(model):
@@ -160,5 +145,4 @@ def _of_any_length(model, prefix, name, block):
     for layer in network.layers:
         if layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
-    spec = tf.TensorSpec(frames.shape, frames.dtype)
-    return tf.function(lambda seen: network(seen, training=False), input_signature=[spec])
+    return network

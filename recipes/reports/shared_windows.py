@@ -13,7 +13,7 @@ from recipes.reports import pieces
 from recipes.run_directory import RunDirectory
 from tfrecords import schema
 from tfrecords.reading import clips, pipeline
-from zoo.shared import windows
+from zoo.shared import sharing, windows
 from zoo.shared.errors import UserError
 from zoo.shared_computation import SharedComputation
 
@@ -42,15 +42,10 @@ class SharedWindows:
             needed = "a network that sees every n-th frame of a window"
             raise UserError(f"--share-computation: {run.recipe.model.name} is no such network, expected {needed}")
         self._inputs, self._length = run.inputs, plan.length
-        self._distance = _distance(run.inputs, plan.length)
         self._model = trainer.load(run)
         self._shared = SharedComputation(self._model, block)
+        self._distance = sharing.distance(plan, _seen(run.inputs, plan.length), self._shared.step)
         self._unit = self._shared.step * self._distance
-        if plan.stride % self._unit:
-            raise UserError(
-                f"windows every {plan.stride} frames: --share-computation {block} has steps of {self._unit}, "
-                f"give --stride {max(plan.stride // self._unit, 1) * self._unit}"
-            )
         self._readers: dict[pipeline.Inputs, tf.types.experimental.GenericFunction] = {}
 
     def __call__(self, video: schema.Clip, spans: Sequence[Span]) -> Iterator[np.ndarray]:
@@ -66,6 +61,7 @@ class SharedWindows:
         without_frames = dataclasses.replace(self._inputs, frames=0) if self._inputs.pose_steps else None
 
         def frames(first: int, end: int) -> Mapping[str, np.ndarray]:
+            end = min(end, count)
             seen = dataclasses.replace(self._inputs, frames=end - first, stride=self._distance, pose_steps=0)
             return self._read(video, (first * self._distance, end * self._distance), seen)
 
@@ -73,7 +69,7 @@ class SharedWindows:
             assert without_frames is not None  # the model has other inputs
             return self._read(video, fitting[number], without_frames)
 
-        shared = self._shared.predict(frames, count, starts, poses)
+        shared = self._shared.predict(frames, starts, poses if without_frames else None)
         for span in spans:
             yield next(shared) if span in fitting else self._alone(video, span)
 
@@ -90,15 +86,8 @@ class SharedWindows:
         return {name: values.numpy() for name, values in self._readers[inputs](tf.constant(record)).items()}
 
 
-def _distance(inputs: pipeline.Inputs, length: int) -> int:
-    """How far a window's frames are apart; ``UserError`` unless they are evenly, from the first on."""
+def _seen(inputs: pipeline.Inputs, length: int) -> list[int]:
+    """Which frames of a window of so many evaluation feeds the network."""
     chosen = clips.view(tf.constant(length), dataclasses.replace(inputs, pose_steps=0), 0, clips.Views())
-    assert chosen.frames is not None  # the model sees some
-    seen = chosen.frames.numpy().tolist()
-    distance = seen[1] - seen[0]
-    if distance < 1 or seen != list(range(0, distance * len(seen), distance)):
-        raise UserError(
-            f"windows of {length} frames: --share-computation needs {inputs.frames} frames at equal distances, "
-            f"give --window {inputs.frames * inputs.stride}"
-        )
-    return distance
+    assert chosen.frames is not None  # the network sees some
+    return chosen.frames.numpy().tolist()

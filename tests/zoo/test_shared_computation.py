@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from zoo import shared_computation
+from zoo.shared import sharing
+from zoo.shared.errors import UserError
 from zoo.shared_computation import SharedComputation
 
 REACH = (12, 15)  # frames before and after its own that a step of Mixed_4b depends on
@@ -36,11 +37,14 @@ def frames_of(**videos):
     return lambda first, end: {name: video[first:end] for name, video in videos.items()}
 
 
-def test_steps_are_those_of_a_window_alone_except_near_its_ends(model, video, early):
+def maps_of(shared, video):
+    return np.concatenate([maps for (maps,) in sharing.stretches(frames_of(rgb=video), shared.step, shared._maps)])
+
+
+def test_steps_are_those_of_a_window_alone_except_near_its_ends(model, video, early, monkeypatch):
     """Also those near the ends of a stretch, whose pass sees frames beyond it; the last frame fills no step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_computation, "STRETCH", 24)
-        (maps,) = early.maps(frames_of(rgb=video), len(video))
+    monkeypatch.setattr(sharing, "STRETCH", 24)
+    maps = maps_of(early, video)
     assert len(maps) == 72 // early.step
     alone = tf.keras.Model(model.input, model.get_layer("Mixed_4b").output)
     for start in (0, 16, 40):
@@ -54,17 +58,16 @@ def test_steps_are_those_of_a_window_alone_except_near_its_ends(model, video, ea
 
 def test_the_only_window_of_a_video_is_classified_as_by_itself(model, video, early, late):
     for shared in (early, late):
-        (softmax,) = shared.predict(frames_of(rgb=video[:32]), 32, [0])
+        (softmax,) = shared.predict(frames_of(rgb=video[:32]), [0])
         np.testing.assert_allclose(softmax, model({"rgb": video[np.newaxis, :32]}).numpy()[0], atol=1e-5)
 
 
-def test_windows_are_cut_out_of_the_maps_in_several_passes(model, video, early):
+def test_windows_are_cut_out_of_the_maps_in_several_passes(model, video, early, monkeypatch):
     starts, rest = [0, 4, 8, 40], tf.keras.Model(model.get_layer("Mixed_4b").output, model.output)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_computation, "STRETCH", 24)
-        patch.setattr(shared_computation, "_BATCH", 2)
-        (maps,) = early.maps(frames_of(rgb=video), len(video))
-        found = list(early.predict(frames_of(rgb=video), len(video), starts))
+    monkeypatch.setattr(sharing, "STRETCH", 24)
+    monkeypatch.setattr(sharing, "_BATCH", 2)
+    maps = maps_of(early, video)
+    found = list(early.predict(frames_of(rgb=video), [*starts, 44, 48]))  # which end after the video
     expected = rest(np.stack([maps[start // 4 : start // 4 + 8] for start in starts])).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -80,16 +83,15 @@ def test_models_of_video_and_poses(name):
     features = {key: draw(size=tensor.shape[1:]).astype(np.float32) for key, tensor in model.input.items()}
     pose = features.pop("pose")
     shared = SharedComputation(model)
-    (softmax,) = shared.predict(frames_of(**features), 8, [0], lambda number: {"pose": pose})
+    (softmax,) = shared.predict(frames_of(**features), [0], lambda number: {"pose": pose})
     batch = {key: values[np.newaxis] for key, values in {**features, "pose": pose}.items()}
     np.testing.assert_allclose(softmax, model(batch).numpy()[0], atol=1e-5)
 
 
 def test_what_cannot_be_shared_is_one_line(video, late):
-    with pytest.raises(zoo.ZooError, match=r"windows begin at \[4\] of 73 frames: expected ascending multiples of 8"):
-        list(late.predict(frames_of(rgb=video), 73, [0, 4]))
-    with pytest.raises(zoo.ZooError, match=r"begin at \[48\] of 73 frames: .* each 32 frames before the end"):
-        list(late.predict(frames_of(rgb=video), 73, [0, 48]))
+    for starts, message in (([0, 4], "at frame 4, expected a multiple of 8"), ([8, 0], "at frame 0, .* after frame 8")):
+        with pytest.raises(UserError, match=message):
+            list(late.predict(frames_of(rgb=video), starts))
     with pytest.raises(zoo.ZooError, match="pose_lstm has no I3D that sees its frames"):
         SharedComputation(zoo.build("pose_lstm", num_classes=3, lstm_units=4))
 
