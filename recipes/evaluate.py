@@ -22,7 +22,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo.shared import command_line, files
+from zoo.shared import command_line, files, sharing
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def _add_untrimmed(group: argparse._ArgumentGroup) -> None:
     least = "smallest smoothed probability of the class that raises an alarm (default: 0.5)"
     group.add_argument("--event-probability", type=_fraction, metavar="P", help=least)
     once = (
-        "compute I3D up to a block (default: Mixed_5c, the last) once for all windows that a frame is in: faster, but "
+        f"compute I3D up to a block (default: {sharing.BLOCK}) once for all windows that a frame is in: faster, but "
         "predictions differ"
     )
-    group.add_argument("--share-computation", nargs="?", const="Mixed_5c", metavar="BLOCK", help=once)
+    group.add_argument("--share-computation", nargs="?", const=sharing.BLOCK, metavar="BLOCK", help=once)
 
 
 def _untrimmed(arguments: dict[str, Any]) -> untrimmed.Settings | None:

@@ -31,7 +31,6 @@ STEPS = {
     **dict.fromkeys(("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"), 4),
     **dict.fromkeys(("Mixed_5b", "Mixed_5c"), 8),
 }
-BLOCK = "Mixed_5c"
 _FIRST_LAYER = "Conv3d_1a_7x7.conv_3d"
 
 
@@ -66,7 +65,7 @@ class SharedComputation:
         [(4,), (4,), (4,), (4,)]
     """
 
-    def __init__(self, model: tf.keras.Model, block: str = BLOCK) -> None:
+    def __init__(self, model: tf.keras.Model, block: str = sharing.BLOCK) -> None:
         check_choice("block", block, STEPS)
         towers = _towers(model)
         names = [layer.name for layer in model.layers]

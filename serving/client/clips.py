@@ -108,10 +108,15 @@ class Sampled:
         return next(iter(self.frames.values())) if isinstance(self.frames, dict) else self.frames
 
     @property
+    def length(self) -> int:
+        """Frames of the clip."""
+        return len(self._first_part)
+
+    @property
     def window(self) -> str:
         """Which part of the video the clip is, in words; nothing if it is all of it."""
-        length = len(self._first_part)
-        return f"frames {self.first + 1} to {self.first + length} of {self.count}" if length < self.count else ""
+        last = self.first + self.length
+        return f"frames {self.first + 1} to {last} of {self.count}" if self.length < self.count else ""
 
 
 def read_sampled(
@@ -153,7 +158,7 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = _span(count, indices, inputs)
-    frames, write = _cut_out(length, boxes, size) if boxes else _framed(length, video, inputs)
+    frames, write = _cut_out(length, boxes, size) if boxes else framed_pictures(length, video, inputs)
     wanted, last = set(indices.tolist()), indices.max()
     for number, frame in enumerate(video.frames()):
         if number in wanted:
@@ -176,7 +181,7 @@ def _span(count: int, indices: np.ndarray, inputs: Inputs) -> tuple[int, int]:
     return 0, count
 
 
-def _framed(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
+def framed_pictures(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
     """Black pictures ``[length, side, side, 3]``, and what writes a frame's part that the model is fed into one."""
     from tfrecords.reading import pictures
 

@@ -17,6 +17,7 @@ import numpy as np
 from zoo.shared.errors import UserError
 from zoo.shared.windows import Plan
 
+BLOCK = "Mixed_5c"  # of I3D, up to which computation is shared unless another is chosen
 STRETCH = 128  # frames of a pass, without its context: a gigabyte of memory for I3D
 CONTEXT = 16  # frames before and after a stretch, which its pass sees too
 _BATCH = 8  # windows
