@@ -25,7 +25,7 @@ OPTIONS = (
 @pytest.fixture(scope="module")
 def long(tmp_path_factory, clips):
     """Path of a video of 37 frames, and its poses."""
-    frames = np.random.default_rng(0).integers(0, 255, (37, 48, 64, 3)).astype(np.uint8)
+    frames = np.random.default_rng(0).integers(0, 255, (37, 40, 64, 3)).astype(np.uint8)
     return write_video(tmp_path_factory.mktemp("long") / "long.mp4", frames, rate=FPS), clips["long"].pose_xyz
 
 
@@ -58,7 +58,7 @@ def test_shared_maps_give_the_predictions_of_the_keras_model(run_command, run_fo
     predictor, plan = predict.Predictor(tmp_path / "separable_sta"), Plan(16, 8, FPS)
     rows = list(long_video.predict(predictor, VideoFrames(path), plan, poses=poses, share_computation=True))
     assert spans(rows) == [(0, 1.6), (0.8, 2.4), (1.6, 3.2)]  # windows begin every 4 of the frames that are seen
-    squares = np.stack(list(VideoFrames(path)))[::2, :, 8:56]
+    squares = np.stack(list(VideoFrames(path)))[::2, :, 12:52]
     video = pictures.prepare(squares, INPUTS.size).numpy()
 
     def posed(number):
