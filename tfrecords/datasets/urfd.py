@@ -27,7 +27,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,8 @@ class URFD(base.VideoSource):
         self._files: dict[str, dict[str, pathlib.Path]] = {"video": {}, "poses": {}}
         self._others: dict[str, random_access.Location] = {}  # "dataset.clip" -> where its record is
         self._lengths: dict[str, int] = {}  # id of a window -> frames
+        # Windows of a recording are read one after the other, the recording once.
+        self._poses, self._other = _Newest(self._poses_of_file), _Newest(random_access.Location.read)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -234,8 +236,7 @@ class URFD(base.VideoSource):
             found = manifest.load(path)
             _require_usable(path, found, self.parts, self.layout if self.with_poses else "")
             for shard in manifest.shards(found):
-                for location in random_access.locations(path / shard["file"]):
-                    clip = location.read()
+                for location, clip in random_access.outlines(path / shard["file"]):
                     if _NOT_UPRIGHT.search(clip.label_text.lower()):
                         continue
                     name = f"{clip.dataset}.{clip.info.id}"
@@ -264,13 +265,7 @@ class URFD(base.VideoSource):
         path = self._files["poses"].get(sequence)
         if path is None:
             raise RejectedClip(f"no file of poses of it: python -m tfrecords.estimate {self.folder} --out DIR")
-        try:
-            found = pose_files.read(path)
-            poses = persons.onto(persons.of_count(found, self.persons), found.layout or LAYOUT, self.layout)
-        except OSError as error:
-            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise RejectedClip(f"{path.name}: {error}") from None
+        poses = self._poses(path)
         span = poses.part(first, self._lengths[info.id])
         if len(span) < self._lengths[info.id]:
             raise RejectedClip(f"{path.name}: {len(poses)} poses, the tables go on")
@@ -278,12 +273,21 @@ class URFD(base.VideoSource):
             raise MissingPoses("nobody found in any of its frames")
         return span
 
+    def _poses_of_file(self, path):
+        try:
+            found = pose_files.read(path)
+            return persons.onto(persons.of_count(found, self.persons), found.layout or LAYOUT, self.layout)
+        except OSError as error:
+            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise RejectedClip(f"{path.name}: {error}") from None
+
     def read(self, info: schema.ClipInfo) -> schema.Clip:
         """One window."""
         recording, first = _parts(info.id)
         length = self._lengths[info.id]
         if info.setup == 3:
-            clip, labels = self._of_other(info, self._others[recording].read()), [UPRIGHT] * length
+            clip, labels = self._of_other(info, self._other(self._others[recording])), [UPRIGHT] * length
         else:
             clip, labels = super().read(info), self.frame_labels(recording)[first:]
         if self.with_poses and clip.pose_confidence is None:  # base stores absent persons beside pictures alone
@@ -306,6 +310,20 @@ class URFD(base.VideoSource):
         images = {part: clip.images[part][span] for part in self.parts}
         boxes = {part: clip.boxes[part][span] for part in self.parts if part in clip.boxes}
         return schema.Clip(info, self.name, LABELS[UPRIGHT], clip.fps, images=images, boxes=boxes, **poses)
+
+
+class _Newest:
+    """A function that keeps its newest value, for the same argument again."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._argument = self._value = None
+
+    def __call__(self, argument: Any) -> Any:
+        if argument != self._argument:
+            self._value = self._function(argument)
+            self._argument = argument
+        return self._value
 
 
 def label_of(labels: Sequence[int], fps: float) -> int | None:

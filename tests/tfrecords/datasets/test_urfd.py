@@ -130,6 +130,15 @@ def test_windows_of_other_datasets_are_upright(tmp_path, run_command, monkeypatc
     assert run_command(convert.main, *line, "--workers", 1, "--out", tmp_path / "other")[0] == 0
     write_tables(tmp_path / "source")
     write_poses(tmp_path / "source")
+    read, of_poses, one, poses_of = [], [], random_access.Location.read, pose_files.read
+    monkeypatch.setattr(random_access.Location, "read", lambda place: read.append(place) or one(place))
+    monkeypatch.setattr(pose_files, "read", lambda path, **given: of_poses.append(path) or poses_of(path, **given))
+    options = ["--source", tmp_path / "source", "--parts", "none", "--every", 1]
+    assert run_command(
+        convert.main, "urfd", *options, "--workers", 1, "--out", tmp_path / "once", "--upright", tmp_path / "other"
+    )[0] == 0  # fmt: skip
+    assert len(read) == 1  # the recording, of which there are two windows
+    assert len(of_poses) == len(set(of_poses)) == 2
     found, clips = converted(
         run_command, tmp_path, "--source", tmp_path / "source", "--parts", "none", "--upright", tmp_path / "other"
     )
