@@ -183,10 +183,17 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
     if settings.event:
         check_event(settings, labels)
         label = labels.index(settings.event)
-        raised = [stream.alarms(label, settings.probability) for stream in streams]
-        of_all = segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
-        found["events"] = dataclasses.asdict(of_all)
+        found["events"] = dataclasses.asdict(_events(streams, label, settings.probability))
+        found["thresholds"] = {
+            str(least): dataclasses.asdict(_events(streams, label, least)) for least in segments.THRESHOLDS
+        }
     return found
+
+
+def _events(streams, label, least):
+    """What alarms are worth that a class's probability raises at a threshold."""
+    raised = [stream.alarms(label, least) for stream in streams]
+    return segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
 
 
 def check_event(settings: Settings, labels: Sequence[str]) -> None:
@@ -226,12 +233,16 @@ def text(found: Mapping[str, Any]) -> str:
 
 def event_text(name: str, events: segments.Events) -> str:
     """What alarms are worth, in words."""
-    return (
-        f"{name}: {len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
-        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos; no alarm in "
-        f"{events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
+    recognised = (
+        f"{len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
+        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos"
+    )
+    quiet = (
+        f"no alarm in {events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
         f"{events.alarms_per_hour:.1f} false alarms per hour of them"
     )
+    parts = [recognised] * bool(events.events) + [quiet] * bool(events.quiet)
+    return f"{name}: {'; '.join(parts)}"
 
 
 def _shared(score: SharedWindows, videos: Iterable[tuple[schema.Clip, list]], split: str) -> np.ndarray:
