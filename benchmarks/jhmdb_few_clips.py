@@ -1,4 +1,4 @@
-"""I3D on a few clips per class: lists for your own copy of JHMDB, and logistic regression on the frozen network.
+"""I3D on a few clips per class: lists for your own copy of JHMDB, and classifiers of the frozen network.
 
 Usage::
 
@@ -7,11 +7,15 @@ Usage::
     python benchmarks/jhmdb_few_clips.py baseline --data data/jhmdb
     python recipes/train.py --recipe i3d_folder --data data/jhmdb --set data.protocol=seed0 data.train_on=train_and_val
     python recipes/evaluate.py --run runs/i3d_folder
+    python -m tfrecords.convert jhmdb --source JHMDB --parts full_image --no-poses --out data/jhmdb_frames
+    python benchmarks/jhmdb_few_clips.py curve --data data/jhmdb_frames
 
 ``lists`` takes split 1 of JHMDB: folders of videos named after the classes, and lines ``<name> <class number>`` in
 ``JHMDB_train1.txt`` and ``JHMDB_test1.txt``. Each seed is a protocol with its own training clips; all have the same
 test clips. ``baseline`` is the mean of Mixed_5c over 32 frames spread over a clip, standardised, with scikit-learn's
-defaults.
+defaults. ``curve`` compares it with the classifier of ``i3d_folder`` for several numbers of training clips of split 1:
+square roots of the pooled features, two augmented views of a training clip, a test clip and its mirror image. It
+computes in bfloat16, once for all numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# What the network sees of a clip, as in the recipe i3d_folder.
+VIEW = {"frames": 32, "stride": 2, "short_clips": "spread", "size": 224}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
@@ -39,11 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     lists.add_argument("--seeds", type=int, default=3)
     baseline = commands.add_parser("baseline", help="logistic regression on the frozen network")
     baseline.add_argument("--data", type=pathlib.Path, required=True, help="the converted dataset")
+    curve = commands.add_parser("curve", help="both classifiers, by the number of training clips per class")
+    curve.add_argument("--data", type=pathlib.Path, required=True, help="JHMDB, converted with --parts full_image")
+    curve.add_argument("--clips", type=int, nargs="+", default=[2, 5, 10, 20], help="training clips per class")
+    curve.add_argument("--draws", type=int, default=3)
     arguments = parser.parse_args(argv)
     if arguments.command == "lists":
         write_lists(arguments.videos, arguments.splits, arguments.out, arguments.clips, arguments.seeds)
-    else:
+    elif arguments.command == "baseline":
         measure_baseline(arguments.data)
+    else:
+        measure_curve(arguments.data, arguments.clips, arguments.draws)
     return 0
 
 
@@ -74,8 +87,6 @@ def _read(path):
 
 def measure_baseline(data: pathlib.Path) -> None:
     """Prints the accuracy of every protocol's logistic regression."""
-    from sklearn import linear_model, pipeline, preprocessing
-
     from tfrecords.reading.pipeline import Records
 
     records = Records(data)
@@ -83,27 +94,108 @@ def measure_baseline(data: pathlib.Path) -> None:
     for protocol in records.protocols:
         parts = {split: _features(network, records, protocol, split) for split in ("train", "val", "test")}
         x, y = (np.concatenate(arrays) for arrays in zip(parts["train"], parts["val"]))
-        model = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
-        print(f"{protocol}: {model.fit(x, y).score(*parts['test']):.1%} with {len(y)} training clips", flush=True)
+        right = _plain_regression().fit(x, y).score(*parts["test"])
+        print(f"{protocol}: {right:.1%} with {len(y)} training clips", flush=True)
 
 
-def _network():
+def _plain_regression():
+    from sklearn import linear_model, pipeline, preprocessing
+
+    return pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
+
+
+def measure_curve(data: pathlib.Path, numbers: Sequence[int], draws: int) -> None:
+    """Prints the accuracy of both classifiers with each number of training clips per class, and with all."""
+    import tensorflow as tf
+
+    from recipes import config
+    from recipes.trainers import linear_probe
+
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    recipe = config.load("i3d_folder")
+    train, test = _views(data, "train_and_val", recipe), _views(data, "test", recipe)
+    labels, test_labels = train["labels"], test["labels"]
+
+    def accuracy(clips, probe):
+        y = labels[clips]
+        if probe:
+            x = np.concatenate([train["roots", "view 0"][clips], train["roots", "view 1"][clips]])
+            model = linear_probe.regression(recipe.stages[0].linear_probe, 2, is_balanced=True).fit(x, np.tile(y, 2))
+            scores = model.predict_proba(test["roots", "centre"]) + model.predict_proba(test["roots", "mirrored"])
+        else:
+            scores = _plain_regression().fit(train["mean", "centre"][clips], y).predict_proba(test["mean", "centre"])
+        return 100 * np.mean(scores.argmax(axis=1) == test_labels)
+
+    print("clips per class: plain logistic regression, classifier of i3d_folder")
+    for number in numbers:
+        drawn = [_drawn(labels, number, seed) for seed in range(draws)]
+        found = np.array([[accuracy(clips, probe) for clips in drawn] for probe in (False, True)])
+        both = " | ".join(f"{row.mean():.1f} ({', '.join(f'{one:.1f}' for one in row)})" for row in found)
+        print(f"{number}: {both}", flush=True)
+    everything = np.arange(len(labels))
+    print(
+        f"all, {len(labels) / 21:.0f} on average: {accuracy(everything, False):.1f} | {accuracy(everything, True):.1f}"
+    )
+
+
+def _drawn(labels, number, seed):
+    """Indices of ``number`` clips of each class."""
+    draws = np.random.default_rng(seed)
+    return np.concatenate([draws.permutation(np.flatnonzero(labels == label))[:number] for label in np.unique(labels)])
+
+
+def _views(data, split, recipe):
+    """What classifiers read of all clips of a split: ``{(features, view): [N, 1024], "labels": [N]}``."""
+    import tensorflow as tf
+
+    from tfrecords.reading import pipeline
+    from tfrecords.reading.pipeline import Records
+    from zoo import skeletons
+
+    network, key = _network(pooled=True), skeletons.input_name("full_image")
+    compute = tf.function(lambda features: network(features[key], training=False))
+    records, inputs = Records(data), pipeline.Inputs(**VIEW, parts=("full_image",))
+    centre = pipeline.evaluation(records, "split_1", split, inputs, batch=8)
+    found = {"centre": centre.map(lambda features, label, _: (features, label))}
+    if split == "test":
+        found["mirrored"] = found["centre"].map(
+            lambda features, label: ({name: tf.reverse(value, [3]) for name, value in features.items()}, label)
+        )
+    else:
+        for view in range(2):
+            found[f"view {view}"] = pipeline.training_view(
+                records, "split_1", inputs, split=split, batch=8, seed=0, view=view, augment=recipe.data.augment
+            )
+    result = {}
+    for view, batches in found.items():
+        pairs = [(compute(features), label.numpy()) for features, label in batches]
+        mean, pooled = (np.concatenate([tf.cast(each[n], tf.float32) for each, _ in pairs]) for n in range(2))
+        result["mean", view] = mean
+        result["roots", view] = np.sqrt(pooled + 1e-4).mean(axis=(1, 2, 3))  # [N, 3, 1, 1, 1024]
+        result["labels"] = np.concatenate([label for _, label in pairs])
+        print(f"{split}, {view}: {len(mean)} clips", flush=True)
+    return result
+
+
+def _network(pooled=False):
+    """Gives the mean of Mixed_5c, and with ``pooled`` what I3D's head pools as well."""
     import tensorflow as tf
 
     import zoo
 
     whole = zoo.build("i3d", num_classes=400, frames=32, size=224, weights="kinetics400")
     mean = tf.keras.layers.GlobalAveragePooling3D()(whole.get_layer("Mixed_5c").output)
-    return tf.keras.Model(whole.input, mean)
+    outputs = [mean, whole.get_layer("average_pool").output] if pooled else mean
+    return tf.keras.Model(whole.input["rgb"], outputs)
 
 
 def _features(network, records, protocol, split):
     """``(features [N, 1024], labels [N])`` of a split's clips."""
     from tfrecords.reading import pipeline
 
-    inputs = pipeline.Inputs(frames=32, stride=2, short_clips="spread", size=224)
+    inputs = pipeline.Inputs(**VIEW)
     found = [
-        (network(features, training=False).numpy(), labels.numpy())
+        (network(features["rgb"], training=False).numpy(), labels.numpy())
         for features, labels, _ in pipeline.evaluation(records, protocol, split, inputs, batch=4)
     ]
     return tuple(np.concatenate(arrays) for arrays in zip(*found))

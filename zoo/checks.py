@@ -51,6 +51,8 @@ Weight = Annotated[float, Constraint("a number of at least 0", lambda value: 0 <
 """The weight of a term of the training loss."""
 Multiplier = Annotated[float, Constraint("a number above 0", lambda value: 0 < value < math.inf)]
 """A factor, such as that of the number of filters."""
+Exponent = Annotated[float, Constraint("a number above 0, at most 1", lambda value: 0 < value <= 1)]
+"""The power that features are raised to."""
 _LAYOUTS = tuple(skeletons.LAYOUTS)
 Layout = Annotated[str, Constraint(f"one of {', '.join(_LAYOUTS)}", lambda value: value in _LAYOUTS, _LAYOUTS)]
 """Name of a skeleton layout."""

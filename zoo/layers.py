@@ -157,6 +157,39 @@ class Dropout(tf.keras.layers.Layer):
 
 
 @_serializable
+class PowerNormalisation(tf.keras.layers.Layer):
+    """Features that are not negative, raised to a power below 1: large ones no longer outweigh all others.
+
+    Perronnin, Sanchez, Mensink, ECCV 2010, section 3.2: alpha is ``power``.
+
+    Args:
+        power: The exponent, above 0, at most 1.
+
+    Example:
+        >>> PowerNormalisation(0.5)(tf.constant([[0.25, 4.0]])).numpy().round(3).tolist()
+        [[0.5, 2.0]]
+    """
+
+    _SMALLEST = 1e-4  # the power's gradient has no bound at 0
+
+    def __init__(self, power: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The powers."""
+        return tf.pow(inputs + self._SMALLEST, self.power)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "power": self.power}
+
+
+@_serializable
 class PoseScores(tf.keras.layers.Layer):
     """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equation 1).
 

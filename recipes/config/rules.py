@@ -118,7 +118,11 @@ def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
         raise Invalid(f"{path}.cache_frozen", "stores the output of frozen layers, name them in freeze")
     if stage.cache_frozen and stage.gradient_checkpointing:
         raise Invalid(f"{path}.cache_frozen", "does not go with gradient_checkpointing: set one of them")
-    if not stage.epochs and not stage.init:
+    if stage.linear_probe and not stage.cache_frozen:
+        raise Invalid(f"{path}.linear_probe", "is fitted to stored features, set cache_frozen to their views of a clip")
+    if stage.linear_probe and stage.average:
+        raise Invalid(f"{path}.linear_probe", "an average of weights begins before it is fitted: leave average out")
+    if not stage.epochs and not stage.init and not stage.linear_probe:
         raise Invalid(f"{path}.epochs", "0 epochs need trained weights to start from, name them in init")
 
 

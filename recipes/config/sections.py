@@ -226,7 +226,8 @@ class Stage:
 
     Attributes:
         name: Name, and folder in the run directory.
-        epochs: Largest number of epochs; 0: the model gets the weights of ``init`` and is not trained.
+        epochs: Largest number of epochs; 0: the model gets the weights of ``init``, or its classifier those of
+            ``linear_probe``, and is not trained.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``; ``sgdw``, ``adamw`` and ``lamb`` need
             tensorflow-addons.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
@@ -249,6 +250,8 @@ class Stage:
             uses its moving averages in training too.
         cache_frozen: Store the output of the frozen layers before the first trained one, of this many augmented views
             of each clip, and train the rest from it; 0: compute them anew in every step.
+        linear_probe: Before the first epoch, fit the classifier by logistic regression on what ``cache_frozen`` stored;
+            the value is the inverse weight of its L2 penalty, per clip. 0: it starts from random weights.
     """
 
     name: str
@@ -269,6 +272,7 @@ class Stage:
     early_stopping: Optional[EarlyStopping] = None
     freeze: tuple[str, ...] = ()
     cache_frozen: int = _number(0, at_least=0)
+    linear_probe: float = _number(0.0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,6 +86,7 @@ class StoredFeatures:
     ) -> None:
         frozen = models.frozen_layers(model, stage)
         self._before, self.model = frozen_part.split(model, frozen)
+        self._cut = frozen_part.cut(model, frozen)  # symbolic, in the whole model
         self._stage, self._recipe, self._inputs, self._records = stage, recipe, inputs, records
         self._seed, self._folder = seed, folder(run, stage)
         self._batch = stage.batch or recipe.batch
@@ -230,6 +231,27 @@ class StoredFeatures:
         data = tf.data.Dataset.range(first_epoch, self._stage.epochs).flat_map(one_epoch)
         data = data.map(lambda path, label: (self._read(path), label), num_parallel_calls=4, deterministic=True)
         return data.batch(self._batch, drop_remainder=True).prefetch(2)
+
+    def read_by(self, layer: tf.keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+        """What a layer of the trained part reads of all training clips, view by view, before anything is trained.
+
+        Args:
+            layer: The layer; what it reads is averaged over steps and positions.
+
+        Returns:
+            ``[V * N, D]`` float32 and the labels ``[V * N]``, of V views of N clips.
+        """
+        before_layer = tf.keras.Model(self._cut, layer.input)
+        compute = tf.function(lambda cut: before_layer(cut, training=False))
+        values, labels = [], []
+        for view in range(self._stage.cache_frozen):
+            paths, of_view = self._clips(f"train-{view:03d}")
+            data = tf.data.Dataset.from_tensor_slices(paths).map(self._read, num_parallel_calls=4).batch(self._batch)
+            for features in data:
+                read = compute([features[f"cut_{n}"] for n in range(len(self._cut))])  # [B, ..., D]
+                values.append(tf.reduce_mean(tf.cast(read, tf.float32), axis=range(1, len(read.shape) - 1)).numpy())
+            labels.append(of_view)
+        return np.concatenate(values), np.concatenate(labels)
 
     def validation(self) -> tf.data.Dataset:
         """Batches ``(features, label, clip_number)`` of the validation clips."""

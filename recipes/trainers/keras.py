@@ -21,7 +21,7 @@ from recipes import run_directory
 from recipes.config import Recipe, Stage
 from recipes.reports import scoring
 from recipes.run_directory import RunDirectory
-from recipes.trainers import distribution, epochs, frozen, history, models, optimisation
+from recipes.trainers import distribution, epochs, frozen, history, linear_probe, models, optimisation
 from recipes.trainers.base import Prepared, Scored, Trainer
 from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
@@ -64,6 +64,7 @@ class KerasTrainer(Trainer):
                 models.initialise(model, stage, lambda source: planned[source][0])
                 models.frozen_layers(model, stage)  # its patterns match layers
                 frozen.check(model, stage)
+                linear_probe.check(model, stage)
             for split in ("train", "val"):
                 records.check(inputs, recipe.data.protocol, split)
             planned[stage.name] = model, inputs
@@ -106,7 +107,7 @@ class KerasTrainer(Trainer):
                 save_best(stage, best, trained=model, run=run)
                 frozen.clear(run, stage)
             why = "the last" if stage.monitor == "last" else "the best on validation"
-            which = f"epoch {best} is {why}" if best else "put together, not trained"
+            which = f"epoch {best} is {why}" if best else _without_epochs(stage)
             _print(f"{stage.name}: {which}, saved as {saved}", is_chief)
         if is_chief:
             with files.whole_file(run / run_directory.MODEL) as partial:
@@ -243,6 +244,10 @@ def _reopen(run: pathlib.Path, stage: Stage, key: str, later: Sequence[Stage]) -
         (folder / run_directory.MODEL).unlink(missing_ok=True)
 
 
+def _without_epochs(stage: Stage) -> str:
+    return "only the classifier is fitted" if stage.linear_probe else "put together, not trained"
+
+
 def _print(text: str, is_chief: bool) -> None:
     if is_chief:
         print(text, flush=True)
@@ -282,7 +287,7 @@ def train_stage(
     """
     checkpoints = stage_checkpoints(run, stage, writes=distribution.is_chief(strategy))
     rows = checkpoints.history()
-    if not stage.epochs:
+    if not stage.epochs and not stage.linear_probe:
         return 0
     if rows and distribution.is_chief(strategy):
         run_directory.write_history(run, stage.name, rows)  # a kill may have come between the checkpoint and this
@@ -311,6 +316,10 @@ def train_stage(
         _print(text, distribution.is_chief(strategy))
     if stored:
         stored.store()
+        if stage.linear_probe and not rows:
+            linear_probe.fit(model, stored, stage, recipe)
+        if not stage.epochs:
+            return 0
         data, validation = stored.training(steps, first_epoch=len(rows)), stored.validation()
     else:
         data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(rows))

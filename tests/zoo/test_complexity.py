@@ -84,7 +84,7 @@ def test_activations_of_a_small_network():
 
 def test_table(capsys, monkeypatch):
     monkeypatch.setattr(zoo, "list_models", lambda: ["i3d", "pose_lstm"])
-    assert __main__.main() == 0
+    assert __main__.main([]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2:]}
     assert list(rows) == ["i3d", "pose_lstm"]
     assert rows["i3d"].split()[1:4] == ["12.356", "12.295", "12.356"]

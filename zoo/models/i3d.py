@@ -5,8 +5,8 @@ from typing import Optional
 import tensorflow as tf
 
 from zoo import skeletons
-from zoo.checks import Multiplier, Rate, Size, Weight, check_minimum
-from zoo.layers import Dropout, PenalizedSoftmax
+from zoo.checks import Exponent, Multiplier, Rate, Size, Weight, check_minimum
+from zoo.layers import Dropout, PenalizedSoftmax, PowerNormalisation
 from zoo.papers import Row
 from zoo.registry import register
 
@@ -144,6 +144,7 @@ def head(
     kernel_regularizer: Optional[tf.keras.regularizers.Regularizer] = None,
     activity_l1: float = 0.0,
     side: Optional[int] = None,
+    feature_power: float = 1.0,
 ) -> tf.Tensor:
     """Classifies a feature map as I3D does: average pool 2x7x7, dropout, 1x1x1 convolution, mean over time.
 
@@ -154,12 +155,16 @@ def head(
         kernel_regularizer: Penalty on the classifier's weights.
         activity_l1: Weight of an L1 penalty on the softmax, see :class:`zoo.layers.PenalizedSoftmax`.
         side: As for :func:`pool`.
+        feature_power: Exponent of the pooled features.
 
     Returns:
         Softmax ``[B, C]`` float32. The network is fully convolutional: a map larger than the pool gives several scores,
         whose mean is taken.
     """
-    x = Dropout(dropout, name="dropout")(pool(features, side))
+    x = pool(features, side)
+    if feature_power != 1:
+        x = PowerNormalisation(feature_power, name="power")(x)
+    x = Dropout(dropout, name="dropout")(x)
     x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
     x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]
     if activity_l1:
@@ -174,6 +179,7 @@ def regularized_head(
     classifier_l2: float,
     classifier_l1: float,
     side: Optional[int] = None,
+    feature_power: float = 1.0,
 ) -> tf.Tensor:
     """:func:`head` with the penalties of fine-tuning: ``classifier_l2`` * ||W||^2 and ``classifier_l1`` * ||p||_1.
 
@@ -181,7 +187,7 @@ def regularized_head(
         Softmax p, ``[B, C]`` float32.
     """
     l2 = tf.keras.regularizers.L2(classifier_l2) if classifier_l2 else None
-    return head(features, num_classes, dropout, l2, classifier_l1, side)
+    return head(features, num_classes, dropout, l2, classifier_l1, side, feature_power)
 
 
 def video_input(frames: int, size: int, part: str = "full_body", any_size: bool = False) -> tf.Tensor:
@@ -219,6 +225,7 @@ def i3d(
     dropout: Rate = 0.5,
     classifier_l2: Weight = 0.0,
     classifier_l1: Weight = 0.0,
+    feature_power: Exponent = 1.0,
     fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """I3D: Inception-v1 inflated to three dimensions, RGB stream.
@@ -243,6 +250,8 @@ def i3d(
         dropout: Dropout rate of the pooled features.
         classifier_l2: Weight of the L2 penalty on the classifier's kernel.
         classifier_l1: Weight of the L1 penalty on the softmax.
+        feature_power: Exponent of the pooled features. I3D has 1; with 0.5, power normalisation (Perronnin, Sanchez,
+            Mensink, ECCV 2010), a classifier of frozen features is better (docs/datasets/jhmdb.md).
         fully_convolutional: Take pictures of any height and width: scores are averaged over all windows of the pool,
             which is that of ``size``. See :func:`zoo.fully_convolutional`.
 
@@ -259,5 +268,5 @@ def i3d(
     """
     rgb = video_input(frames, size, any_size=fully_convolutional)
     features, side = feature_map(rgb, width=width), grid_side(size)
-    predictions = regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side)
+    predictions = regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side, feature_power)
     return tf.keras.Model({"rgb": rgb}, predictions, name="i3d")

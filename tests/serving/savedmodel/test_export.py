@@ -76,6 +76,7 @@ def test_saved_model_that_differs_is_not_published(run, tmp_path, monkeypatch):
     assert visible(tmp_path / "pose_lstm") == []
 
 
+@pytest.mark.slow
 def test_killed_export_is_never_seen_and_cleared_by_the_next(linear_run_folder, run, tmp_path):
     script = (
         "import os, signal, sys; from serving import export; from serving.savedmodel import warmup\n"

@@ -272,6 +272,7 @@ def test_pose_features_are_the_hidden_vectors_of_a_trained_model(pose_model, dat
     np.testing.assert_allclose(transformer.transform(clips), np.reshape(states, (5, 12)), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_whole_sequences_are_padded(data, eager):
     """The hidden vectors of a clip do not depend on the padding; after its end they stay the last one."""
     clips = data[0][:4]
@@ -348,6 +349,7 @@ def test_early_fusion_is_one_svm_on_the_features_of_all_cues(cues, estimator, da
     assert (early.alpha_, early.pairs_) == (None, [])
 
 
+@pytest.mark.slow
 def test_appearance_of_i3d_is_pooled_over_the_steps_of_its_windows(monkeypatch, data):
     small = functools.partial(zoo.build, width=0.0625)
     monkeypatch.setattr(zoo, "build", small)
@@ -396,6 +398,7 @@ def red(clips, labels):
     return [clips[i] for i in rows], labels[rows]
 
 
+@pytest.mark.slow
 def test_without_a_cache_and_with_two_classes(estimator, data):
     two = clone(estimator).set_params(memory=None, regions=["full_body"]).fit(*red(*data))
     assert two.predict_proba(data[0][:3]).shape == (3, 2)
@@ -546,6 +549,7 @@ def test_import_brings_no_tensorflow():
 # ------------------------------------------------------------------------------------------------------- the cache
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_nothing_in_the_cache_is_computed_again(fitted, data):
     Counter.reads = 0
     pipeline = Pipeline([("as_it_is", FunctionTransformer()), ("fusion", clone(fitted))])
@@ -644,6 +648,7 @@ def test_mistakes_in_the_clips_are_named(data, tmp_path):
         PoseFeatures(tmp_path / "other.keras").fit(clips, labels)
 
 
+@pytest.mark.slow
 def test_weights_of_a_trained_frame_network(tmp_path, data):
     from zoo.models import lrcn
 

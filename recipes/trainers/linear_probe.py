@@ -1,0 +1,125 @@
+"""Linear probe: the classifier of a frozen network, fitted by logistic regression (``linear_probe``).
+
+::
+
+    stored features of all clips and views ─► mean over positions ─► standardised ─► logistic regression
+                                                                                        │
+    classifier of the stage's model ◄─ its weights, of features that are not standardised ◄─┘
+
+Logistic regression has one optimum, needs no learning rate, and with strong regularisation it is hard to beat with
+few clips. Epochs that follow start from it: probing first keeps fine-tuning from distorting the features (Kumar et
+al., ICLR 2022).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from recipes.config import Recipe, Stage
+from recipes.trainers import frozen
+from zoo import layers
+from zoo.shared.errors import UserError
+
+
+def check(model: tf.keras.Model, stage: Stage) -> None:
+    """Raises ``UserError`` unless a stage's model has one classifier, of one step or position or of their mean."""
+    if stage.linear_probe and not _is_linear(_heads(model)):
+        raise UserError(
+            f"stages.{stage.name}.linear_probe: {model.name} has no single linear classifier at its end, set it to 0"
+        )
+
+
+def fit(model: tf.keras.Model, stored: frozen.StoredFeatures, stage: Stage, recipe: Recipe) -> None:
+    """Fits the classifier of a stage's model to the stored features of all training clips and views.
+
+    Args:
+        model: The stage's model; the weights of its classifier change.
+        stored: The stored features.
+        stage: The stage; ``linear_probe`` is the inverse weight of the L2 penalty, per clip.
+        recipe: Its recipe.
+    """
+    (classifier,) = _heads(model)
+    features, labels = stored.read_by(classifier)  # [V * N, D], [V * N]
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            f"stages.{stage.name}.linear_probe: all training clips are of one class, convert clips of another"
+        )
+    is_balanced = recipe.data.balance == "classes" or stage.class_weights == "balanced"
+    fitted = regression(stage.linear_probe, stage.cache_frozen, is_balanced).fit(features, labels)
+    print(
+        f"{stage.name}: classifier fitted by logistic regression to {len(labels) // stage.cache_frozen} clips in "
+        f"{stage.cache_frozen} views, {100 * fitted.score(features, labels):.1f} % of them right",
+        flush=True,
+    )
+    scaler, logistic = (step for _, step in fitted.steps)
+    weights = _rows(logistic, classifier.get_weights()[1].size)
+    kernel, bias = unstandardised(*weights, mean=scaler.mean_, scale=scaler.scale_)
+    classifier.set_weights([kernel.reshape(classifier.get_weights()[0].shape), bias])
+
+
+def regression(inverse_weight: float, views: int, is_balanced: bool) -> Any:
+    """Logistic regression of standardised features, a scikit-learn pipeline that is not fitted yet.
+
+    Args:
+        inverse_weight: Inverse weight of the L2 penalty, per clip.
+        views: Views of a clip: the penalty is that of as many clips, whatever their number.
+        is_balanced: Whether every class weighs the same, however many clips it has.
+    """
+    from sklearn import linear_model, pipeline, preprocessing
+
+    weights = "balanced" if is_balanced else None
+    logistic = linear_model.LogisticRegression(C=inverse_weight / views, class_weight=weights, max_iter=1000)
+    return pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
+
+
+def unstandardised(
+    kernel: np.ndarray, bias: np.ndarray, *, mean: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The linear map of features that is ``kernel``, ``bias`` of their standardised values.
+
+    Args:
+        kernel: ``[D, C]``.
+        bias: ``[C]``.
+        mean: Mean of the features, ``[D]``.
+        scale: Their standard deviation, ``[D]``.
+
+    Returns:
+        ``[D, C]`` and ``[C]``.
+
+    Example:
+        >>> kernel, bias = unstandardised(np.ones((1, 1)), np.zeros(1), mean=np.array([4.0]), scale=np.array([2.0]))
+        >>> kernel.tolist(), bias.tolist()  # (x - 4) / 2
+        ([[0.5]], [-2.0])
+    """
+    kernel = kernel / scale[:, np.newaxis]
+    return kernel, bias - mean @ kernel
+
+
+def _heads(model):
+    return [layer for layer in layers.every_layer(model) if layers.is_head(layer)]
+
+
+def _is_linear(heads):
+    """Whether there is one head, a Dense layer or a convolution of single positions."""
+    if len(heads) != 1 or len(heads[0].get_weights()) != 2:
+        return False
+    (head,) = heads
+    return isinstance(head, tf.keras.layers.Dense) or (
+        isinstance(head, tf.keras.layers.Conv3D) and set(head.kernel_size) == {1}
+    )
+
+
+def _rows(regression, num_classes):
+    """Kernel ``[D, C]`` and bias ``[C]``; of two classes scikit-learn has one row, a class without clips has none."""
+    coefficients, intercepts = regression.coef_, regression.intercept_
+    if len(coefficients) == 1:
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    kernel = np.zeros((coefficients.shape[1], num_classes))
+    bias = np.full(num_classes, intercepts.min() - 10.0)  # of a class that no clip shows
+    kernel[:, regression.classes_] = coefficients.T
+    bias[regression.classes_] = intercepts
+    return kernel, bias
