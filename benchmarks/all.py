@@ -31,6 +31,7 @@ SCRIPTS = {
     "training_step": ["--cases", "16x112x2"],
     "cost_against_size": [],
     "clip_to_label": [],
+    "shared_computation": ["--frames", "32", "--blocks", "Mixed_5c"],
     "full_size": [],
     "step_time": ["--data", "{data}"],
     "serving": [],

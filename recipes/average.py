@@ -13,7 +13,7 @@ import os
 import pathlib
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
@@ -24,6 +24,7 @@ from zoo.shared import command_line
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
+    from recipes.reports import segments
     from recipes.run_directory import RunDirectory
 
 METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
@@ -80,19 +81,20 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     unposed = sum(metrics.get("abstained", 0) for metrics in measured.values())
     if unposed:
         lines.append(f"{unposed} clips without a pose count as wrong")
-    untrimmed = [metrics["untrimmed"] for metrics in measured.values() if "untrimmed" in metrics]
+    untrimmed = {fold: metrics["untrimmed"] for fold, metrics in measured.items() if "untrimmed" in metrics}
     if len(untrimmed) == len(measured):
-        lines.append(_untrimmed(untrimmed))
+        lines += _untrimmed(untrimmed)
     papers = tables.own_figures(reported.figures(recipe, protocol, split)) if folds else "-"
     if papers != "-":
         lines.append(f"reported by its paper, mean over {len(folds)} folds: {papers}")
     return "\n".join(lines)
 
 
-def _untrimmed(each: Sequence[dict[str, Any]]) -> str:
+def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
     """Means over the folds of what was found in whole videos; the events of all folds together."""
     from recipes.reports import segments, untrimmed
 
+    each = list(of.values())
     whole = {
         "videos": sum(found["videos"] for found in each),
         "seconds": sum(found["seconds"] for found in each),
@@ -100,10 +102,44 @@ def _untrimmed(each: Sequence[dict[str, Any]]) -> str:
     }
     for key in ("segment_f1", "mean_average_precision"):
         whole[key] = {at: statistics.mean(found[key][at] for found in each) for at in each[0][key]}
-    if all(found.get("event") and found["event"] == each[0]["event"] for found in each):
-        counted = [segments.Events(**{**found["events"], "delays": tuple(found["events"]["delays"])}) for found in each]
-        whole.update(event=each[0]["event"], events=dataclasses.asdict(segments.together(counted)))
-    return untrimmed.text(whole)
+    event = each[0].get("event")
+    if not event or any(found.get("event") != event for found in each):
+        return [untrimmed.text(whole)]
+    counted = segments.together([_events(found["events"]) for found in each])
+    lines = [untrimmed.text({**whole, "event": event, "events": dataclasses.asdict(counted)})]
+    if all("thresholds" in found for found in each):
+        lines += _at_thresholds_of_the_others(event, of)
+    return lines
+
+
+def _at_thresholds_of_the_others(event: str, of: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The events of all folds, each at the threshold that is best on the others: chosen on none of its own videos."""
+    from recipes.reports import segments, untrimmed
+
+    points = {
+        fold: {float(least): _events(one) for least, one in found["thresholds"].items()} for fold, found in of.items()
+    }
+
+    def best(folds):
+        return segments.best_threshold(
+            {least: segments.together([points[fold][least] for fold in folds]) for least in segments.THRESHOLDS}
+        )
+
+    chosen = {fold: best([other for other in points if other != fold]) for fold in points}
+    events = segments.together([points[fold][least] for fold, least in chosen.items()])
+    thresholds = ", ".join(f"{least:g}" for least in chosen.values())
+    return [
+        f"each fold at the threshold that is best on the others, {thresholds}:",
+        untrimmed.event_text(event, events),
+        f"best on all folds, for a network that is trained on all: {best(list(points)):g}",
+    ]
+
+
+def _events(stored: Mapping[str, Any]) -> segments.Events:
+    """The events that an evaluation has stored."""
+    from recipes.reports import segments
+
+    return segments.Events(**{**stored, "delays": tuple(stored["delays"])})
 
 
 def _check(runs: Sequence[RunDirectory]) -> None:

@@ -22,7 +22,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo.shared import command_line, files
+from zoo.shared import command_line, files, sharing
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-_WINDOWS = ("window", "stride", "smooth", "event", "event_probability")
+_WINDOWS = ("window", "stride", "smooth", "event", "event_probability", "share_computation")
 
 
 def _add_untrimmed(group: argparse._ArgumentGroup) -> None:
@@ -102,6 +102,11 @@ def _add_untrimmed(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--event", metavar="CLASS", help=alarm)
     least = "smallest smoothed probability of the class that raises an alarm (default: 0.5)"
     group.add_argument("--event-probability", type=_fraction, metavar="P", help=least)
+    once = (
+        f"compute I3D up to a block (default: {sharing.BLOCK}) once for all windows that a frame is in: faster, but "
+        "predictions differ"
+    )
+    group.add_argument("--share-computation", nargs="?", const=sharing.BLOCK, metavar="BLOCK", help=once)
 
 
 def _untrimmed(arguments: dict[str, Any]) -> untrimmed.Settings | None:

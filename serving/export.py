@@ -18,7 +18,7 @@ from serving.runtimes import settings
 from serving.savedmodel import freezing, published, warmup
 from serving.savedmodel.exporting import FORMATS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
 from serving.savedmodel.versions import LABELS
-from zoo.shared import command_line
+from zoo.shared import command_line, sharing
 from zoo.shared.errors import UserError
 
 __all__ = ["LABELS", "TOLERANCES", "Run", "export", "main"]
@@ -91,6 +91,14 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument("--calibrate", metavar="DATA", help="converted dataset to calibrate --int8 with")
     parser.add_argument("--protocol", metavar="NAME", help="protocol of --calibrate; default: its first")
     parser.add_argument(
+        "--share-computation",
+        nargs="?",
+        const=sharing.BLOCK,
+        metavar="BLOCK",
+        help=f"for `serving.predict --window`: I3D up to a block (default: {sharing.BLOCK}) is computed once for all "
+        "windows that a frame is in",
+    )
+    parser.add_argument(
         "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"
     )
     return parser
@@ -135,6 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         form=arguments.format,
         calibrate=arguments.calibrate,
         protocol=arguments.protocol,
+        share_computation=arguments.share_computation,
     )
     offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving import picture
-from serving.client import clips, prediction, printing, request
+from serving import long_video, picture
+from serving.client import clips, prediction, printing, request, smoothing
 from serving.client.clips import Sampled
 from serving.client.estimation import SIZE, Estimation, add_arguments, from_arguments, poses_to_send
 from serving.client.prediction import Prediction
@@ -33,6 +33,7 @@ from tfrecords.converting.persons import FPS
 from zoo.shared import command_line
 from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
+from zoo.shared.windows import Plan
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -280,6 +281,56 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
     return predicted, sampled
 
 
+def _add_window_options(group) -> None:
+    """Options without defaults: those after --window are refused without it."""
+    group.add_argument(
+        "--window", metavar="LENGTH", help="slide a window of this length over --video: frames (64) or seconds (2.5s)"
+    )
+    group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
+    group.add_argument(
+        "--smooth",
+        metavar="HOW",
+        help="smooth the scores over windows: none (the default), mean:WINDOWS or exponential:WEIGHT",
+    )
+    group.add_argument(
+        "--share-computation",
+        action="store_true",
+        default=None,
+        help="compute once what windows have in common, of a model exported with --share-computation: faster, but "
+        "predictions differ",
+    )
+
+
+def _check_windows(arguments: argparse.Namespace) -> None:
+    """``UserError`` for options that need another, or contradict it."""
+    if arguments.window is None:
+        for name in ("stride", "smooth", "share_computation"):
+            if getattr(arguments, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
+    elif not arguments.video or arguments.picture:
+        raise UserError("--window is for --video, without --picture")
+
+
+def _predict_windows(arguments: argparse.Namespace) -> None:
+    """Prints each window, and at the end the time line, also after ctrl-C or an error."""
+    given = clips.read_pose_file(arguments.pose) if arguments.pose else None
+    video = VideoFrames(arguments.video, threads=True)
+    plan = Plan.of(arguments.window, arguments.stride, fps=video.fps)
+    smooth = None if arguments.smooth is None else smoothing.parse(arguments.smooth)
+    predictor = Predictor(arguments.model, arguments.runtime)
+    needed = from_arguments(arguments, predictor.definition(), predictor.inputs, given)
+    rows = long_video.predict(
+        predictor,
+        video,
+        plan,
+        poses=poses_to_send(given, needed, predictor.definition, arguments.pose),
+        estimation=needed,
+        smooth=smooth,
+        share_computation=bool(arguments.share_computation),
+    )
+    printing.print_rows(rows, printing.printer(arguments.format, arguments.top, sys.stdout))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     command_line.quiet_tensorflow()
@@ -308,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
     parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
     add_arguments(parser)
+    _add_window_options(parser.add_argument_group("long video"))
     parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")
     parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
     parser.add_argument("--picture", metavar="FILE", help="draw frames of --video and the classes shown, as .png")
@@ -320,6 +372,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.video:
             raise UserError("--picture draws frames of a video: give --video")
         picture.check(arguments.picture)
+    _check_windows(arguments)
+    if arguments.window is not None:
+        _predict_windows(arguments)
+        return 0
     if arguments.record:
         (clip,) = clips.read_records(arguments.record, [arguments.clip])
         predicted, sampled = Predictor(arguments.model, arguments.runtime).predict_clip(clip), None
@@ -331,7 +387,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sampled.window:
         print(
             f"notice: {arguments.video} is longer than a clip, this is the prediction of its middle: {sampled.window}; "
-            "for all of it run a server and `python -m serving.client --window`",
+            f"for all of it add --window {sampled.length}",
             file=sys.stderr,
         )
     if arguments.picture:

@@ -220,17 +220,8 @@ def decode(serialized: bytes) -> Clip:
         example = tf.train.SequenceExample.FromString(serialized)
     except DecodeError as error:
         raise ValueError(f"not a tf.train.SequenceExample: {error}") from None
-    context = example.context.feature
-    if "clip/id" not in context:
-        raise ValueError("a SequenceExample without clip/id: not a record of this schema")
-
-    def integer(name):
-        return context[name].int64_list.value[0]
-
-    def text(name):
-        return context[name].bytes_list.value[0].decode()
-
-    persons = integer("skeleton/persons")
+    clip = _of_context(example.context.feature)
+    persons = example.context.feature["skeleton/persons"].int64_list.value[0]
     lists = example.feature_lists.feature_list
     images: dict[str, list[bytes]] = {
         part: [frame.bytes_list.value[0] for frame in lists[f"image/{part}"].feature]
@@ -248,31 +239,62 @@ def decode(serialized: bytes) -> Clip:
     frame_labels = None
     if "label/frame" in lists:
         frame_labels = np.array([frame.int64_list.value[0] for frame in lists["label/frame"].feature], np.int64)
+    return dataclasses.replace(
+        clip,
+        images=images,
+        boxes={part: floats[f"box/{part}"] for part in PARTS if f"box/{part}" in floats},
+        pose_xyz=poses.get("pose/xyz"),
+        pose_xy=poses.get("pose/xy"),
+        pose_confidence=None if confidence is None else confidence[..., 0],
+        features={len(values): values for name, values in floats.items() if name.startswith("features/")},
+        frame_labels=frame_labels,
+    )
+
+
+def _of_context(context: Mapping[str, Any]) -> Clip:
+    """A clip without its lists, of the features of its context."""
+    if "clip/id" not in context:
+        raise ValueError("a SequenceExample without clip/id: not a record of this schema")
+
+    def integer(name):
+        return context[name].int64_list.value[0]
+
+    def text(name):
+        return context[name].bytes_list.value[0].decode()
+
     numbers = {name: integer(f"clip/{name}") for name in ("subject", "camera", "setup", "repetition")}
     return Clip(
         info=ClipInfo(id=text("clip/id"), label=integer("clip/label/index"), **numbers),
         dataset=text("clip/dataset"),
         label_text=text("clip/label/text"),
         fps=context["clip/fps"].float_list.value[0],
-        images=images,
-        boxes={part: floats[f"box/{part}"] for part in PARTS if f"box/{part}" in floats},
         layout=text("skeleton/layout"),
-        pose_xyz=poses.get("pose/xyz"),
-        pose_xy=poses.get("pose/xy"),
-        pose_confidence=None if confidence is None else confidence[..., 0],
-        features={len(values): values for name, values in floats.items() if name.startswith("features/")},
         length=integer("clip/num_frames"),
-        frame_labels=frame_labels,
         recording=text("clip/recording") if "clip/recording" in context else "",
         start=integer("clip/start") if "clip/start" in context else 0,
     )
+
+
+def outline(head: bytes) -> Clip:
+    """What the first bytes of a record say of its clip.
+
+    Args:
+        head: The record's beginning: its context, which :func:`encode` writes first, and any bytes after it.
+
+    Returns:
+        The :class:`Clip` without its lists; ``length`` and ``num_frames`` are its frames.
+
+    Raises:
+        ValueError: It does not begin with the context of a record of this schema.
+    """
+    return _of_context(_context(head))
 
 
 def label_of(head: bytes) -> int:
     """The stored label of a record, from its first bytes.
 
     Args:
-        head: The record's beginning: its context, which :func:`encode` writes first, and any bytes after it.
+        head: As of :func:`outline`.
 
     Returns:
         ``clip/label/index``.
@@ -280,6 +302,14 @@ def label_of(head: bytes) -> int:
     Raises:
         ValueError: It does not begin with the context of a record of this schema.
     """
+    context = _context(head)
+    if "clip/label/index" not in context:
+        raise ValueError("a SequenceExample without clip/label/index: not a record of this schema")
+    return context["clip/label/index"].int64_list.value[0]
+
+
+def _context(head: bytes) -> Mapping[str, Any]:
+    """The features of a record's context, from the record's first bytes."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -293,12 +323,9 @@ def label_of(head: bytes) -> int:
     try:
         if head[:1] != b"\n" or start + length > len(head):
             raise DecodeError("no context at its start")
-        context = tf.train.Features.FromString(head[start : start + length]).feature
+        return tf.train.Features.FromString(head[start : start + length]).feature
     except DecodeError as error:
         raise ValueError(f"not a tf.train.SequenceExample: {error}") from None
-    if "clip/label/index" not in context:
-        raise ValueError("a SequenceExample without clip/label/index: not a record of this schema")
-    return context["clip/label/index"].int64_list.value[0]
 
 
 def parsing_spec(

@@ -12,7 +12,7 @@ prediction one in which nobody is seen.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ NOBODY = -1
 OVERLAPS = (0.1, 0.25, 0.5)
 LATEST = 3.0  # seconds after its last frame up to which an event is recognised
 COOL_DOWN = 10.0  # seconds after an alarm without another
+THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))  # of an alarm's probability, to choose from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +238,25 @@ def together(each: Sequence[Events]) -> Events:
         for field in dataclasses.fields(Events)
     }
     return Events(**sums)
+
+
+def best_threshold(of: Mapping[float, Events]) -> float:
+    """The threshold with the largest sum of sensitivity and specificity; of several the middle one.
+
+    Args:
+        of: Threshold -> what the alarms at it are worth.
+
+    Returns:
+        One of the thresholds. A rate that is not known, without an event or without a video free of them, counts as 0.
+
+    Example:
+        >>> alike, worse = Events(4, (1.0, 1.0), 0, 4, 4, 0, 1.0), Events(4, (1.0,), 0, 4, 4, 0, 1.0)
+        >>> best_threshold({0.5: worse, 0.6: alike, 0.7: alike, 0.8: alike, 0.9: worse})
+        0.7
+    """
+    worth = {least: np.nan_to_num([one.sensitivity, one.specificity]).sum() for least, one in of.items()}
+    best = sorted(least for least in worth if worth[least] >= max(worth.values()) - 1e-9)
+    return best[len(best) // 2]
 
 
 def events(truths: Sequence[np.ndarray], raised: Sequence[Sequence[float]], label: int, fps: float) -> Events:

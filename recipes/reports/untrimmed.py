@@ -12,28 +12,29 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import itertools
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recipes import trainers
-from recipes.reports import segments
+from recipes.reports import pieces, segments
+from recipes.reports.shared_windows import SharedWindows
 from recipes.run_directory import RunDirectory
 from tfrecords import manifest, schema
 from tfrecords.converting import shards
 from tfrecords.reading import random_access
 from tfrecords.reading.pipeline import Records
-from zoo.shared import messages, smoothing, time_line, windows
+from zoo.shared import command_line, messages, smoothing, time_line, windows
 from zoo.shared.errors import UserError
 from zoo.shared.prediction import Prediction
 
 PROTOCOL, SPLIT = "untrimmed", "test"
 TOGETHER = 10  # clips in a video that is made of clips
 STRIDE = "0.2s"
-_LISTS = ("pose_xyz", "pose_xy", "pose_confidence", "frame_labels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Settings:
         smooth: As :func:`zoo.shared.smoothing.parse` reads it.
         event: A class whose segments are events that raise an alarm; ``None``: none is.
         probability: The alarm is raised where the class's smoothed probability reaches this.
+        share_computation: Block of I3D up to which windows share what is computed of a frame, see
+            :mod:`zoo.shared_computation`; ``None``: each is classified by itself.
 
     Raises:
         UserError: There is no such smoothing.
@@ -56,6 +59,7 @@ class Settings:
     smooth: str = "none"
     event: str | None = None
     probability: float = 0.5
+    share_computation: str | None = None
 
     def __post_init__(self) -> None:
         smoothing.parse(self.smooth)
@@ -130,18 +134,22 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
     videos: list[tuple[str, np.ndarray]] = []
     spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
 
-    def of_windows() -> Iterator[schema.Clip]:
+    def of_videos() -> Iterator[tuple[schema.Clip, list[tuple[int, int]]]]:
         for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0].read().recording)):
             assert clip.frame_labels is not None  # of every video
             truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
-            for first, held in windows.windows(range(len(truth)), plan.length, plan.stride):
-                spans.append((len(videos), first, first + len(held)))
-                yield _cut(clip, f"{len(spans):08d}", first, len(held))
+            slid = windows.windows(range(len(truth)), plan.length, plan.stride)
+            own = [(first, first + len(held)) for first, held in slid]
+            spans.extend((len(videos), first, end) for first, end in own)
             videos.append((name, truth))
+            yield clip, own
 
-    with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
-        written = _write(pathlib.Path(folder), records, protocol, of_windows())
-        scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
+    if settings.share_computation:
+        scores = _shared(SharedWindows(run, plan, settings.share_computation), of_videos(), split)
+    else:
+        with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
+            written = _write(pathlib.Path(folder), records, protocol, _windows(of_videos()))
+            scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
     streams = []
     for number, (name, truth) in enumerate(videos):
         build = time_line.RowBuilder(smoothing.parse(settings.smooth))
@@ -175,10 +183,17 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
     if settings.event:
         check_event(settings, labels)
         label = labels.index(settings.event)
-        raised = [stream.alarms(label, settings.probability) for stream in streams]
-        of_all = segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
-        found["events"] = dataclasses.asdict(of_all)
+        found["events"] = dataclasses.asdict(_events(streams, label, settings.probability))
+        found["thresholds"] = {
+            str(least): dataclasses.asdict(_events(streams, label, least)) for least in segments.THRESHOLDS
+        }
     return found
+
+
+def _events(streams, label, least):
+    """What alarms are worth that a class's probability raises at a threshold."""
+    raised = [stream.alarms(label, least) for stream in streams]
+    return segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
 
 
 def check_event(settings: Settings, labels: Sequence[str]) -> None:
@@ -206,6 +221,8 @@ def text(found: Mapping[str, Any]) -> str:
         f"untrimmed, {found['videos']} videos of {found['seconds'] / 60:.1f} minutes: "
         f"frame accuracy {found['frame_accuracy']:.1%}"
     ]
+    if found["share_computation"]:
+        lines[0] += f" (windows share computation up to {found['share_computation']})"
     for key, name in (("segment_f1", "segment F1"), ("mean_average_precision", "mAP")):
         values = ", ".join(f"{value:.1%} at {overlap}" for overlap, value in found[key].items())
         lines.append(f"{name}: {values}")
@@ -216,12 +233,35 @@ def text(found: Mapping[str, Any]) -> str:
 
 def event_text(name: str, events: segments.Events) -> str:
     """What alarms are worth, in words."""
-    return (
-        f"{name}: {len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
-        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos; no alarm in "
-        f"{events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
+    recognised = (
+        f"{len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
+        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos"
+    )
+    quiet = (
+        f"no alarm in {events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
         f"{events.alarms_per_hour:.1f} false alarms per hour of them"
     )
+    parts = [recognised] * bool(events.events) + [quiet] * bool(events.quiet)
+    return f"{name}: {'; '.join(parts)}"
+
+
+def _shared(score: SharedWindows, videos: Iterable[tuple[schema.Clip, list]], split: str) -> np.ndarray:
+    """The scores ``[windows, C]`` of all videos, whose windows share computation."""
+    found = []
+    with command_line.progress(None, f"{PROTOCOL} {split}", "window") as bar:
+        for clip, own in videos:
+            for row in score(clip, own):
+                found.append(row)
+                bar.update()
+    return np.stack(found)
+
+
+def _windows(videos: Iterable[tuple[schema.Clip, list]]) -> Iterator[schema.Clip]:
+    """The windows of all videos as clips."""
+    number = itertools.count(1)
+    for clip, own in videos:
+        for first, end in own:
+            yield pieces.cut(clip, f"{next(number):08d}", first, end - first)
 
 
 def _prediction(run, scores):
@@ -253,10 +293,10 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
         return
     order = sorted(places, key=lambda place: hashlib.sha256(f"{seed}/{place.path}/{place.offset}".encode()).digest())
     for first in range(0, len(order), TOGETHER):
-        pieces = []
+        held = []
         for clip in (place.read() for place in order[first : first + TOGETHER]):
-            pieces.append(dataclasses.replace(clip, frame_labels=np.full(clip.num_frames, clip.info.label)))
-        yield f"clips {first + 1} to {first + len(pieces)}", _joined(pieces)
+            held.append(dataclasses.replace(clip, frame_labels=np.full(clip.num_frames, clip.info.label)))
+        yield f"clips {first + 1} to {first + len(held)}", pieces.joined(held)
 
 
 def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
@@ -266,45 +306,24 @@ def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
         clip = place.read()
         found[clip.recording].append((clip.start, clip.num_frames, place))
     for name, windows_ in sorted(found.items()):
-        pieces: list[schema.Clip] = []
+        held: list[schema.Clip] = []
         begun = reached = 0
         for start, length, place in sorted(windows_, key=lambda window: window[:2]):
-            if pieces and start > reached:
-                yield _named(name, begun), _joined(pieces)
-                pieces = []
-            if not pieces:
+            if held and start > reached:
+                yield _named(name, begun), pieces.joined(held)
+                held = []
+            if not held:
                 begun = reached = start
             new = reached - start  # frames that windows before had
             if new < length:
                 clip = place.read()
-                pieces.append(_cut(clip, clip.info.id, new, length - new))
+                held.append(pieces.cut(clip, clip.info.id, new, length - new))
                 reached = start + length
-        yield _named(name, begun), _joined(pieces)
+        yield _named(name, begun), pieces.joined(held)
 
 
 def _named(name, first):
     return f"{name} from frame {first + 1}" if first else name
-
-
-def _joined(pieces: Sequence[schema.Clip]) -> schema.Clip:
-    """One clip of several, one after the other, with the lists that all of them have."""
-    lists: dict[str, Any] = {}
-    for name in _LISTS:
-        values = [getattr(piece, name) for piece in pieces]
-        lists[name] = None if any(value is None for value in values) else np.concatenate(values)
-    parts, boxed = (set.intersection(*map(set, named)) for named in zip(*((p.images, p.boxes) for p in pieces)))
-    images = {part: [image for piece in pieces for image in piece.images[part]] for part in parts}
-    boxes = {part: np.concatenate([piece.boxes[part] for piece in pieces]) for part in boxed}
-    return dataclasses.replace(pieces[0], images=images, boxes=boxes, **lists)
-
-
-def _cut(clip, name, first, length):
-    """Some frames of a clip, as a clip of another name."""
-    span = slice(first, first + length)
-    values = {field: None if getattr(clip, field) is None else getattr(clip, field)[span] for field in _LISTS}
-    images, boxes = ({part: list_[span] for part, list_ in lists.items()} for lists in (clip.images, clip.boxes))
-    info = dataclasses.replace(clip.info, id=name)
-    return dataclasses.replace(clip, info=info, images=images, boxes=boxes, length=length, **values)
 
 
 def _write(folder: pathlib.Path, records: Records, protocol: str, clips: Iterator[schema.Clip]) -> Records:

@@ -86,8 +86,8 @@ class Sampled:
 
     Attributes:
         frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the squares that the
-            model is fed of the sampled frames; those between them are black. For a model of several body parts, or of
-            hands, a dictionary from part to such pictures.
+            model is fed of the sampled frames, large ones shrunk; those between them are black. For a model of several
+            body parts, or of hands, a dictionary from part to such pictures.
         indices: Which of ``frames`` the model sees, in their order.
         first: Number of the video's frame that ``frames`` begin with, from 0.
         count: Frames of the whole video.
@@ -108,10 +108,15 @@ class Sampled:
         return next(iter(self.frames.values())) if isinstance(self.frames, dict) else self.frames
 
     @property
+    def length(self) -> int:
+        """Frames of the clip."""
+        return len(self._first_part)
+
+    @property
     def window(self) -> str:
         """Which part of the video the clip is, in words; nothing if it is all of it."""
-        length = len(self._first_part)
-        return f"frames {self.first + 1} to {self.first + length} of {self.count}" if length < self.count else ""
+        last = self.first + self.length
+        return f"frames {self.first + 1} to {last} of {self.count}" if self.length < self.count else ""
 
 
 def read_sampled(
@@ -120,7 +125,8 @@ def read_sampled(
     """The frames of a video file that a model samples, for the signature ``serving_default``.
 
     The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
-    sampled frame, and only what the model is fed of sampled frames is converted to RGB.
+    sampled frame, and only what the model is fed of sampled frames is converted to RGB. Squares that are more than
+    1.25 times as large as what the model is fed are shrunk to that here, to whole values: predictions differ a little.
 
     Args:
         path: Any file FFmpeg's libraries read.
@@ -153,7 +159,7 @@ def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None
     """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = _span(count, indices, inputs)
-    frames, write = _cut_out(length, boxes, size) if boxes else _framed(length, video, inputs)
+    frames, write = _cut_out(length, boxes, size) if boxes else framed_pictures(length, video, inputs)
     wanted, last = set(indices.tolist()), indices.max()
     for number, frame in enumerate(video.frames()):
         if number in wanted:
@@ -176,14 +182,26 @@ def _span(count: int, indices: np.ndarray, inputs: Inputs) -> tuple[int, int]:
     return 0, count
 
 
-def _framed(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
-    """Black pictures ``[length, side, side, 3]``, and what writes a frame's part that the model is fed into one."""
+def framed_pictures(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
+    """Black pictures ``[length, side, side, 3]``, and what writes a frame's part that the model is fed into one.
+
+    Squares that are much larger than what the model is fed are shrunk to that.
+    """
+    from tfrecords.converting.video import Shrinker
     from tfrecords.reading import pictures
 
     top, left, side, _ = pictures.framed(inputs.framing)(video.height, video.width).numpy()
+    rows, columns = (slice(max(low, 0), low + side) for low in (top, left))
+    is_inside = min(top, left) >= 0 and top + side <= video.height and left + side <= video.width
+    if is_inside and side > pictures.ANTIALIAS_ABOVE * inputs.size:
+        shrunk, shrink = np.zeros((length, inputs.size, inputs.size, 3), np.uint8), Shrinker(inputs.size)
+
+        def write_shrunk(index: int, _: int, frame: Frame) -> None:
+            shrunk[index] = shrink(frame, rows, columns)
+
+        return shrunk, write_shrunk
     frames = np.zeros((length, side, side, 3), np.uint8)
     within = frames[:, max(-top, 0) : video.height - top, max(-left, 0) : video.width - left]
-    rows, columns = (slice(max(low, 0), low + side) for low in (top, left))
 
     def write(index: int, _: int, frame: Frame) -> None:
         within[index] = frame[rows, columns]

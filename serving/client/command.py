@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.client import clips, estimation, printing, sliding_window, smoothing, streams, time_line
+from serving.client import clips, estimation, printing, sliding_window, smoothing, streams
 from serving.client.client import RETRIES, TIMEOUT, Client
 from serving.client.credentials import Tls
 from serving.client.estimation import Estimation
@@ -241,12 +241,4 @@ def _predict_windows(
         in_flight=arguments.in_flight or sliding_window.IN_FLIGHT,
         outputs=outputs,
     )
-    line = time_line.TimeLine()
-    try:
-        for row in rows:
-            line.add(row)
-            printer.row(row)
-    finally:
-        rows.close()
-        if line.segments():
-            printer.segments(line.segments())
+    printing.print_rows(rows, printer)

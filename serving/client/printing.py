@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol, TextIO
 
 from serving.client.prediction import Prediction
-from serving.client.time_line import Row, Segment
+from serving.client.time_line import Row, Segment, TimeLine
 
 FORMATS = ("table", "json", "csv")
 NOBODY = "nobody found"  # in place of a class
@@ -37,6 +37,19 @@ def printer(form: str, top: int, out: TextIO) -> Printer:
     """
     printers: dict[str, type[_Table] | type[_Json] | type[_Csv]] = {"table": _Table, "json": _Json, "csv": _Csv}
     return printers[form](top, out)
+
+
+def print_rows(rows: Generator[Row, None, None], printer: Printer) -> None:
+    """Prints each window of a stream when it comes, and at the end the time line, also after ctrl-C or an error."""
+    line = TimeLine()
+    try:
+        for row in rows:
+            line.add(row)
+            printer.row(row)
+    finally:
+        rows.close()
+        if line.segments():
+            printer.segments(line.segments())
 
 
 def _top(prediction: Prediction, count: int) -> list[tuple[str, float]]:

@@ -163,7 +163,7 @@ def _clip_tensors(definition: SignatureDef, frames, poses, pose_fps) -> dict[str
         elif name == signatures.POSES:
             if poses is None:
                 raise UserError("the model needs poses: give a pose file")
-            tensors[name] = _poses(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]], pose_fps)
+            tensors[name] = pose_tensor(poses, [dimension.size for dimension in info.tensor_shape.dim[2:]], pose_fps)
             if not tensors[name].any() and not takes_video(definition):
                 raise NobodySeen
         elif name == signatures.RECORDS:
@@ -224,7 +224,7 @@ def _expected_frames(pictures: np.ndarray) -> str:
     return f"frames are {pictures.dtype} [{shape}], expected uint8 [T, H, W, 3] with T > 0"
 
 
-def _poses(poses, expected: Sequence[int], fps: float) -> np.ndarray:
+def pose_tensor(poses: np.ndarray, expected: Sequence[int], fps: float) -> np.ndarray:
     """``[Tp, M, J, 3]`` float32, lost joints filled and absent persons added; ``expected`` is the model's [M, J, 3]."""
     poses = np.asarray(poses, np.float32)
     if poses.ndim == 3:

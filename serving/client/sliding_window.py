@@ -24,13 +24,14 @@ import math
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from serving.client.client import AsyncClient, Client
+from serving.client.client import AsyncClient
 from serving.client.clips import encode_jpeg
 from serving.client.estimation import Estimation, of_window
+from serving.client.prediction import Prediction
 from serving.client.request import NobodySeen, filled
 from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.streams import as_they_come, waiting_frames
@@ -78,8 +79,20 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
 # ------------------------------------------------------------------------------------------------ prediction
 
 
+class Classifier(Protocol):
+    """What classifies the windows: a :class:`serving.client.Client`, or a model in this process."""
+
+    def takes_jpegs(self) -> bool:
+        """Whether pictures are sent as JPEG files."""
+
+    def predict(
+        self, frames: Any = None, poses: np.ndarray | None = None, outputs: Sequence[str] = (), pose_fps: float = ...
+    ) -> Prediction:
+        """Classifies one clip."""
+
+
 def predict(
-    client: Client,
+    client: Classifier,
     frames: Iterable[np.ndarray | bytes] | None,
     plan: Plan,
     *,

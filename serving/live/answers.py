@@ -38,6 +38,7 @@ class Answer:
         came: When it came, by ``time.monotonic``.
         segment: Label of the segment that goes on.
         attention: Name -> attention map of the newest window.
+        window: Label and probability of the newest window by itself, not smoothed; ``None``: as above.
     """
 
     track: int
@@ -48,6 +49,13 @@ class Answer:
     came: float
     segment: str
     attention: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
+    window: tuple[str, float] | None = None
+
+    def of_window(self) -> Answer:
+        """The same with label and probability of the newest window by itself."""
+        if self.window is None:
+            return self
+        return dataclasses.replace(self, label=self.window[0], probability=self.window[1])
 
 
 class Answers:
@@ -89,16 +97,22 @@ class Answers:
             person = self._persons.get(track)
             if person is None:
                 person = self._persons[track] = _Person(track, RowBuilder(smoothing.parse(self._smooth)))
-            row = person.build_row(start, end, _calibrated(prediction, self._temperature))
+            calibrated = _calibrated(prediction, self._temperature)
+            row = person.build_row(start, end, calibrated)
             assert row.smoothed is not None
-            label, probability = row.smoothed.top
-            label = label if probability >= self._threshold else UNKNOWN
+            label, probability = self._known(row.smoothed)
             probability_of = dict(zip(row.smoothed.labels, row.smoothed.probabilities))
             self._follow(person, label, probability, probability_of.get(person.label, 0.0), row.centre, end)
             top = tuple(zip(row.smoothed.labels[:TOP], row.smoothed.probabilities[:TOP]))
             maps = prediction.outputs
-            person.answer = Answer(track, label, probability, top, end, came, person.label, maps)
+            window = self._known(calibrated)
+            person.answer = Answer(track, label, probability, top, end, came, person.label, maps, window)
             return person.answer
+
+    def _known(self, prediction: Prediction) -> tuple[str, float]:
+        """The most probable class, or unknown, and its probability."""
+        label, probability = prediction.top
+        return label if probability >= self._threshold else UNKNOWN, probability
 
     def of(self, track: int) -> Answer | None:
         """The newest answer of a person; ``None`` before the first."""

@@ -291,7 +291,7 @@ class Delivery:
 
     def __init__(self, to: Receiver, spool: Spool) -> None:
         self._to, self.spool = to, spool
-        self._stopping = threading.Event()
+        self._stopping, self._left = threading.Event(), threading.Event()
         self._until = float("inf")
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
@@ -305,7 +305,8 @@ class Delivery:
         """Ends: events on their way have :data:`LAST_SECONDS`, the others stay in the spool."""
         self._until = time.monotonic() + LAST_SECONDS
         self._stopping.set()
-        self._thread.join(LAST_SECONDS + TIMEOUT)
+        self._thread.join(LAST_SECONDS)
+        self._left.set()  # a receiver that does not answer may hold the thread for longer
         left = len(self.spool)
         if left:
             messages.note(f"{self._to.name}: {left} events are kept and delivered at the next start")
@@ -326,9 +327,13 @@ class Delivery:
             name, event = waiting
             try:
                 self._to.deliver(event)
+                if self._left.is_set():
+                    return  # the spool may be another session's now: there it is delivered again, under the same id
             except _Refused as reason:
                 messages.warn(f"{self._to.name} refuses the event {event['id']} ({reason}): it is left out")
             except Exception as reason:  # _Failed, or of a library: the thread goes on
+                if self._left.is_set():
+                    return
                 if not away:
                     text = messages.one_line(reason) or type(reason).__name__
                     messages.warn(f"{self._to.name}: an event is not delivered ({text}); it is kept and tried again")

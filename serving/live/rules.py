@@ -7,6 +7,7 @@ A file of rules::
       probability: 0.7             # at least; default 0.5 (of "unknown": any)
       duration: 1.0                # seconds at least; default 0
       cooldown: 60                 # seconds until the same person sets it off again; default 60
+      smoothed: false              # whether probabilities are smoothed over windows; default true
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Rule:
         probability: Its probability is at least this.
         duration: Seconds for which this is so, without a break.
         cooldown: Seconds after an event in which the same person sets off no other.
+        smoothed: Whether label and probability are smoothed over windows. What lasts a second, such as a fall, is over
+            before smoothed probabilities have risen.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Rule:
     probability: float = 0.5
     duration: float = 0.0
     cooldown: float = 60.0
+    smoothed: bool = True
 
     def holds(self, answer: Answer) -> bool:
         """Whether an answer is what the rule waits for."""
@@ -97,8 +101,12 @@ def _rule(name: Any, value: Any, where: str) -> Rule:
     classes = value["classes"] if isinstance(value["classes"], list) else [value["classes"]]
     if not classes or not all(isinstance(one, str) and one for one in classes):
         raise UserError(f"{where}.classes is {value['classes']!r}, expected a class or a list of classes")
-    numbers = {key: _number(value[key], key, f"{where}.{key}") for key in valid[1:] if key in value}
-    return Rule(name, tuple(classes), **numbers)
+    named = [key for key in ("probability", "duration", "cooldown") if key in value]
+    numbers = {key: _number(value[key], key, f"{where}.{key}") for key in named}
+    smoothed = value.get("smoothed", True)
+    if not isinstance(smoothed, bool):
+        raise UserError(f"{where}.smoothed is {smoothed!r}, expected true or false")
+    return Rule(name, tuple(classes), **numbers, smoothed=smoothed)
 
 
 def _number(value: Any, key: str, where: str) -> float:
@@ -139,19 +147,21 @@ class Engine:
 
     def update(self, answer: Answer, box: Box) -> list[Match]:
         """Takes the next answer of a person, who is seen at a box."""
-        found = []
-        for rule in self._rules:
-            key = rule.name, answer.track
-            if not rule.holds(answer):
-                self._since.pop(key, None)
-                continue
-            since, last = self._since.get(key, (answer.end, answer.end))
-            since = answer.end if answer.end - last > _PAUSE else since
-            self._since[key] = since, answer.end
-            if answer.end - since >= rule.duration and not self._is_cooling(rule, answer, box):
-                self._fired.setdefault(rule.name, []).append((answer.end, answer.track, box))
-                found.append(Match(rule, answer, since))
-        return found
+        given = ((rule, answer if rule.smoothed else answer.of_window()) for rule in self._rules)
+        return [match for match in (self._match(rule, one, box) for rule, one in given) if match is not None]
+
+    def _match(self, rule: Rule, answer: Answer, box: Box) -> Match | None:
+        key = rule.name, answer.track
+        if not rule.holds(answer):
+            self._since.pop(key, None)
+            return None
+        since, last = self._since.get(key, (answer.end, answer.end))
+        since = answer.end if answer.end - last > _PAUSE else since
+        self._since[key] = since, answer.end
+        if answer.end - since < rule.duration or self._is_cooling(rule, answer, box):
+            return None
+        self._fired.setdefault(rule.name, []).append((answer.end, answer.track, box))
+        return Match(rule, answer, since)
 
     def _is_cooling(self, rule: Rule, answer: Answer, box: Box) -> bool:
         """Whether the person, or one in his place, has set the rule off a short while ago."""

@@ -193,6 +193,7 @@ class _Running:
             return
         self._stopped = True
         self._stopping.set()
+        self.statistics.end()
         if not self._feed.stop():
             # A decoder that still runs when Python ends aborts the process; but the next frame may never come.
             command_line.skip_destructors()

@@ -19,7 +19,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._began, self._ended = time.monotonic(), float("inf")
         self._frames: collections.deque[float] = collections.deque()
         self._answers: collections.deque[tuple[float, float]] = collections.deque()  # when, delay
         self._frame_count = self._answer_count = 0
@@ -29,6 +29,11 @@ class Statistics:
         """Begins to count."""
         with self._lock:
             self._began = time.monotonic()
+
+    def end(self) -> None:
+        """Stops the clock: what comes after, such as the delivery of the last events, is none of the session's time."""
+        with self._lock:
+            self._ended = time.monotonic()
 
     def frame(self, delay: float) -> None:
         """Counts a frame that is shown ``delay`` seconds after it was taken."""
@@ -70,9 +75,9 @@ class Statistics:
             return _line(len(self._frames) / seconds, len(self._answers) / seconds, half, most)
 
     def whole(self) -> str:
-        """The figures of all the time since the beginning."""
+        """The figures of all the time from the beginning to the end."""
         with self._lock:
-            seconds = max(time.monotonic() - self._began, 1e-3)
+            seconds = max(min(time.monotonic(), self._ended) - self._began, 1e-3)
             half, most = (_percentile(self._delays, part) for part in (0.5, 0.95))
             shown = "/".join(f"{_percentile(self._shown, part):.2f}" for part in (0.5, 0.95))
             line = _line(self._frame_count / seconds, self._answer_count / seconds, half, most)

@@ -32,7 +32,7 @@ import numpy as np
 
 import zoo
 from serving.runtimes import converting, int8
-from serving.savedmodel import batching_parameters, signatures, versions, warmup
+from serving.savedmodel import batching_parameters, shared, signatures, versions, warmup
 from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
@@ -147,6 +147,7 @@ def export(
     form: str = SAVED_MODEL,
     calibrate: str | os.PathLike | None = None,
     protocol: str | None = None,
+    share_computation: str | None = None,
 ) -> tuple[pathlib.Path, float]:
     """Writes a new version of a model.
 
@@ -166,6 +167,8 @@ def export(
         calibrate: Converted dataset to calibrate a network in 8-bit integers with (:mod:`serving.runtimes.int8`);
             default: floats.
         protocol: Its protocol; default: its first.
+        share_computation: Block of I3D up to which windows of a long video share computation
+            (:mod:`serving.savedmodel.shared`); default: each is classified by itself.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
@@ -176,6 +179,8 @@ def export(
             its format are not those of the newest version, the format cannot hold the network, or the difference is
             above the tolerance, :data:`TOLERANCES`.
     """
+    if form != SAVED_MODEL and share_computation:
+        raise UserError("--share-computation is for --format savedmodel")
     if form == SAVED_MODEL and compute != "float32" and not freeze:
         raise UserError(f"--compute {compute} is for frozen graphs alone: add --freeze")
     if form != SAVED_MODEL:
@@ -192,7 +197,7 @@ def export(
     if not new_labels:
         _require_same_labels(pathlib.Path(base) / name, run)
     rewriting = {"precision": precision, "compute": compute}
-    write = functools.partial(_write_saved_model, freeze=freeze)
+    write = functools.partial(_write_saved_model, freeze=freeze, share_computation=share_computation)
     if form != SAVED_MODEL:
         calibration = None if calibrate is None else int8.of_dataset(calibrate, run.inputs, run.labels, protocol)
         write = functools.partial(converting.write, form=form, calibration=calibration)
@@ -271,11 +276,19 @@ def _require_same_format(folder: pathlib.Path, form: str) -> None:
 
 
 def _write_saved_model(
-    model: tf.keras.Model, inputs: Inputs, labels: Sequence[str], folder: pathlib.Path, **rewriting: Any
+    model: tf.keras.Model,
+    inputs: Inputs,
+    labels: Sequence[str],
+    folder: pathlib.Path,
+    share_computation: str | None,
+    **rewriting: Any,
 ) -> None:
     import tensorflow as tf
 
     module, functions = signatures.build(model, inputs, labels, **rewriting)
+    if share_computation:
+        functions.update(shared.functions(model, inputs, labels, share_computation, **rewriting))
+        module.network_variables = signatures.variables(functions)
     try:
         tf.saved_model.save(module, os.fspath(folder), signatures=functions)
     except tf.errors.OpError as error:  # such as a full disk, which is no OSError in TensorFlow
@@ -305,6 +318,8 @@ def _difference(
         expected = model(signatures.features(signature, inputs, tensors), training=False).numpy()
         served = tf.make_ndarray(servable.predict(request).outputs["probabilities"])
         differences.append(float(np.abs(served - expected).max()))
+    if shared.offered(servable):
+        differences.append(shared.difference(servable, inputs, model))
     if not max(differences) <= tolerance:  # not (a > b): NaN must not pass
         raise UserError(
             f"what was written as {form} differs from the model by {max(differences):.2g} (tolerance {tolerance:g}): "

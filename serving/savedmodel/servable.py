@@ -162,6 +162,14 @@ class Servable:
         Raises:
             ServingError: An array does not fit the signature, or running it fails.
         """
+        return self._response(signature, self._checked(signature, arrays), outputs)
+
+    def run_arrays(self, signature: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs of a signature as arrays, of arrays; :class:`ServingError` as for :meth:`predict_arrays`."""
+        return self._run(signature, self._checked(signature, arrays))
+
+    def _checked(self, signature, arrays):
+        """Input name -> tensor of arrays that fit the signature."""
         import tensorflow as tf
 
         definition = self.signature_def(signature)
@@ -171,7 +179,7 @@ class Servable:
             if not expected.is_compatible_with(tensor.shape):
                 shapes = _shape(expected.as_list()), _shape(tensor.shape)
                 raise invalid_argument(f"input {name}: expected shape {shapes[0]}, got {shapes[1]}")
-        return self._response(signature, tensors, outputs)
+        return tensors
 
     def _response(self, signature, tensors, wanted):
         import tensorflow as tf

@@ -41,7 +41,7 @@ Each has the inputs the network needs and no other; the pictures of a hand are `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zoo
 from zoo import skeletons
@@ -154,7 +154,7 @@ def features(signature: str, inputs: Inputs, request: Mapping[str, tf.Tensor]) -
         for part in inputs.parts:
             fed[skeletons.input_name(part)] = prepare(request[pictures_name(signature, part)], inputs)
     if inputs.pose_steps:
-        fed["pose"] = _from_poses(request[POSES], inputs)
+        fed["pose"] = prepare_poses(request[POSES], inputs)
     return fed
 
 
@@ -227,8 +227,8 @@ def _from_jpegs(jpegs, inputs):
     return tf.map_fn(one_clip, jpegs, fn_output_signature=spec)
 
 
-def _from_poses(xyz, inputs):
-    """``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
+def prepare_poses(xyz: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+    """Poses as a network is fed them: ``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
     import tensorflow as tf
 
     from tfrecords.reading import pipeline, poses, sampling
@@ -312,10 +312,13 @@ def build(
     functions = {signature: function(signature) for signature in names(inputs, attention=attention)}
     module = tf.Module(name=model.name)
     # Only the variables: saving the Keras model would trace every layer once more, for nothing.
-    module.network_variables = list(
-        {id(variable): variable for f in functions.values() for variable in f.graph.variables}.values()
-    )
+    module.network_variables = variables(functions)
     return module, functions
+
+
+def variables(functions: Mapping[str, Any]) -> list[tf.Variable]:
+    """The variables that concrete functions read, each once."""
+    return list({id(read): read for function in functions.values() for read in function.graph.variables}.values())
 
 
 def network(

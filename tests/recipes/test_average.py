@@ -44,6 +44,31 @@ def test_mean_and_standard_deviation(runs):
     assert " ".join(lines[7]) == "reported by its paper, mean over 5 folds: 90.5% (after NTU-60)"
 
 
+def events(recognised, quiet):
+    """Four falls and four other videos of a fold, an hour together; a delay of a second."""
+    counts = {"false_alarms": 0, "quiet": 4, "quiet_without_alarm": quiet, "alarms_in_quiet": 4 - quiet}
+    return {"events": 4, "delays": [1.0] * recognised, "quiet_hours": 1.0, **counts}
+
+
+def test_alarms_at_thresholds_that_are_chosen_on_the_other_folds(runs):
+    for run, best in zip(runs, [(0.6, 0.7), (0.6,), (0.7, 0.8)]):
+        (path,) = run.glob("evaluation/*/metrics.json")
+        whole = {"videos": 8, "seconds": 3600.0, "frame_accuracy": 0.8, "segment_f1": {}, "mean_average_precision": {}}
+        thresholds = {str(n / 100): events(4, 4) if n / 100 in best else events(3, 2) for n in range(5, 100, 5)}
+        untrimmed = {**whole, "event": "fall", "events": thresholds["0.5"], "thresholds": thresholds}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "untrimmed": untrimmed}))
+    result = command("average.py", *runs)
+    assert result.returncode == 0, result.stderr
+    *_, at_half, chosen, nested, whole, _ = result.stdout.splitlines()
+    assert at_half.startswith("fall: 9 of 12 recognised (75.0%)")
+    assert chosen == "each fold at the threshold that is best on the others, 0.7, 0.7, 0.6:"
+    assert nested.startswith(
+        "fall: 10 of 12 recognised (83.3%), median delay 1.00 s, 0 other alarms in these videos; no"
+    )
+    assert "no alarm in 8 of 12 videos without one (66.7%), 1.3 false alarms per hour" in nested
+    assert whole == "best on all folds, for a network that is trained on all: 0.7"
+
+
 def test_runs_that_are_no_folds_of_one_recipe(runs, tmp_path):
     def refused(*paths):
         return error_of(command("average.py", *paths))

@@ -36,6 +36,8 @@ SUFFIXES = (
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05
 _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
+# BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
+_RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
@@ -280,18 +282,60 @@ class Frame:
             and frame.colorspace in (spaces.DEFAULT, spaces.ITU601, spaces.SMPTE170M, _UNSPECIFIED)
         )
 
-    def _even_part(self, rows, columns):
-        planes = []
+    def planes(self, rows: slice, columns: slice) -> list[np.ndarray] | None:
+        """Y, U and V of a part of the frame, of U and V every other line and column; ``None`` if it has none such."""
+        height, width = self._shown
+        bounds = (*rows.indices(height)[:2], *columns.indices(width)[:2])
+        if not self._is_usual or height % 2 or width % 2 or any(bound % 2 for bound in bounds):
+            return None
+        top, bottom, left, right = bounds
+        parts = []
+        plane: Any  # whose memory NumPy reads
         for step, plane in zip((1, 2, 2), self._frame.planes):
             lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            part = lines[rows.start // step : rows.stop // step, columns.start // step : columns.stop // step]
-            planes.append(part.ravel())
-        packed = np.concatenate(planes).reshape(-1, columns.stop - columns.start)
-        return cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420)
+            parts.append(lines[top // step : bottom // step, left // step : right // step])
+        return parts
+
+    def _even_part(self, rows, columns):
+        packed = np.concatenate([plane.ravel() for plane in self.planes(rows, columns)])
+        return cv2.cvtColor(packed.reshape(-1, columns.stop - columns.start), cv2.COLOR_YUV2RGB_I420)
 
     def __array__(self, dtype=None, copy=None):
         whole = self[:, :]
         return whole if dtype is None else whole.astype(dtype)
+
+
+class Shrinker:
+    """Shrinks parts of frames, smoothed as ``tf.image.resize(antialias=True)`` does, by FFmpeg and while decoding.
+
+    Each channel is scaled by itself: of most videos before it becomes RGB, when that of colour has a quarter of the
+    pixels. Values are whole, so that they differ by half a grey level from exact ones, and more where colours change.
+
+    Args:
+        size: Height and width of the result.
+
+    Example:
+        >>> Shrinker(2).channel(np.full((5, 4), 7, np.uint8)).tolist()
+        [[7, 7], [7, 7]]
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._scalers: dict[tuple[int, ...], Any] = {}  # each keeps the filter of one shape
+
+    def __call__(self, frame: Frame, rows: slice, columns: slice) -> np.ndarray:
+        """``frame[rows, columns]`` as ``[size, size, 3]`` uint8, RGB."""
+        planes = frame.planes(rows, columns)
+        if planes is None:
+            part = frame[rows, columns]
+            return np.dstack([self.channel(part[..., colour]) for colour in range(part.shape[-1])])
+        return cv2.transform(np.dstack([self.channel(plane) for plane in planes]), _RGB_OF_YUV)
+
+    def channel(self, plane: np.ndarray) -> np.ndarray:
+        """One channel ``[H, W]`` uint8 as ``[size, size]``."""
+        scaler = self._scalers.setdefault(plane.shape, av.video.reformatter.VideoReformatter())
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(plane), format="gray")
+        return scaler.reformat(picture, self._size, self._size, "gray", interpolation="BILINEAR").to_ndarray()
 
 
 class Pictures:

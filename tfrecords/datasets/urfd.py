@@ -13,7 +13,8 @@ and Programs in Biomedicine 2014.
 A clip is a window of a sequence, a record that also has the label of every frame. Its label follows from those:
 ``fall`` where the person falls in at least :data:`FALLING` seconds of it, else what most frames show, ``lying`` or
 ``upright``. The falls are all from one office, and few activities are: windows of other converted datasets may be
-added to what is trained on as ``upright`` (``--upright``).
+added to what is trained on as ``upright`` (``--upright``), or be what a network that is trained on everything else is
+tested on (``--held-out``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ FALLING = 0.5  # seconds of a window: half of what each of the dataset's falls t
 WINDOW, EVERY = 2.0, 0.2  # seconds
 LAYOUT = "blazepose_33"  # of the default estimator
 COMMON = "lcrnet_13"  # onto which all others are mapped
+HELD_OUT = "held_out."  # begins the names of recordings that are not trained on
 
 # The tables' posture -> label. While somebody lies down or gets up in the activities, 0, he does not fall.
 _POSTURES = {"fall": {"-1": UPRIGHT, "0": FALL, "1": LYING}, "adl": {"-1": UPRIGHT, "0": UNLABELLED, "1": LYING}}
@@ -70,6 +72,7 @@ class URFD(base.VideoSource):
         window: Seconds of a window.
         every: Seconds from one window to the next.
         upright: Folders of converted datasets, windows of whose clips are trained on as ``upright``.
+        held_out: Likewise, of those that protocol ``all`` tests on.
         options: As :class:`~tfrecords.datasets.base.VideoSource`.
     """
 
@@ -91,17 +94,20 @@ class URFD(base.VideoSource):
         window: float = WINDOW,
         every: float = EVERY,
         upright: Sequence[str | os.PathLike] = (),
+        held_out: Sequence[str | os.PathLike] = (),
         **options: Any,
     ):
         self.layout = layout
         super().__init__(folder, missing_poses="keep", **options)
         self.poses_from = pathlib.Path(poses_from) if poses_from else self.folder
         self.window, self.every = window, every
-        self.upright = tuple(pathlib.Path(path) for path in upright)
+        self.upright, self.held_out = (tuple(map(pathlib.Path, paths)) for paths in (upright, held_out))
         self._labels = read_tables(self.folder)
         self._files: dict[str, dict[str, pathlib.Path]] = {"video": {}, "poses": {}}
         self._others: dict[str, random_access.Location] = {}  # "dataset.clip" -> where its record is
         self._lengths: dict[str, int] = {}  # id of a window -> frames
+        # Windows of a recording are read one after the other, the recording once.
+        self._poses, self._other = _Newest(self._poses_of_file), _Newest(random_access.Location.read)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -119,8 +125,8 @@ class URFD(base.VideoSource):
             "--layout",
             choices=skeletons.LAYOUTS,
             metavar="NAME",
-            help=f"skeleton of the poses, one of {', '.join(skeletons.LAYOUTS)}; default: {LAYOUT}, or with --upright "
-            f"{COMMON}",
+            help=f"skeleton of the poses, one of {', '.join(skeletons.LAYOUTS)}; default: {LAYOUT}, or with other "
+            f"datasets {COMMON}",
         )
         seconds = command_line.positive(float)
         parser.add_argument(
@@ -142,6 +148,15 @@ class URFD(base.VideoSource):
             help="converted datasets of other activities, trained on as what is no fall; classes whose names begin a "
             "word with fall, lie, lying or lay are left out",
         )
+        parser.add_argument(
+            "--held-out",
+            type=pathlib.Path,
+            nargs="+",
+            default=[],
+            metavar="DIR",
+            help="likewise, but nothing of them is trained on: protocol all tests on them how often what is no fall is "
+            "taken for one",
+        )
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> URFD:
@@ -154,10 +169,11 @@ class URFD(base.VideoSource):
         return cls(
             base.require_folder(arguments.source),
             poses_from=arguments.poses_from and base.require_folder(arguments.poses_from),
-            layout=arguments.layout or (COMMON if arguments.upright else LAYOUT),
+            layout=arguments.layout or (COMMON if arguments.upright or arguments.held_out else LAYOUT),
             window=arguments.window,
             every=arguments.every,
             upright=arguments.upright,
+            held_out=arguments.held_out,
             parts=parts,
             size=size,
             poses=not arguments.no_poses,
@@ -167,15 +183,15 @@ class URFD(base.VideoSource):
     def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``fall-01-f0031-fall``: sequence, first frame from 1, label; or ``nucla.<its id>-f0001-upright``.
 
-        ``setup`` is 1 in a fall's sequence, 2 in one of activities, 3 in another dataset; ``repetition`` the number of
-        the sequence.
+        ``setup`` is 1 in a fall's sequence, 2 in one of activities, 3 in another dataset, 4 in one that is held out;
+        ``repetition`` is the number of the sequence.
         """
         match = _ID.fullmatch(clip_id)
         if not match:
             raise ValueError(f"{clip_id!r} is no clip id of URFD, expected a form such as fall-01-f0031-fall")
         sequence, label = _SEQUENCE.fullmatch(match.group(1)), LABELS.index(match.group(3))
         if not sequence:
-            return schema.ClipInfo(clip_id, label, setup=3)
+            return schema.ClipInfo(clip_id, label, setup=4 if clip_id.startswith(HELD_OUT) else 3)
         setup = 1 if sequence.group(1) == "fall" else 2
         return schema.ClipInfo(clip_id, label, setup=setup, repetition=int(sequence.group(2)))
 
@@ -185,7 +201,7 @@ class URFD(base.VideoSource):
         recording, _ = _parts(info.id)
         if info.setup < 3:
             return recording
-        name, _, clip_id = recording.partition(".")
+        name, _, clip_id = (recording[len(HELD_OUT) :] if info.setup == 4 else recording).partition(".")
         try:
             other = datasets.get(name)
             return f"{name}/{other.performance(other.parse_id(clip_id))}"
@@ -196,8 +212,12 @@ class URFD(base.VideoSource):
         """What every dataset of videos has, the windows, and sums of the tables and of the other datasets."""
         digest = hashlib.sha256(json.dumps(self._labels, sort_keys=True).encode()).hexdigest()
         own = {"window": self.window, "every": self.every, "postures": digest, "layout": self.layout}
-        others = [files.sha256_of(path / schema.MANIFEST) for path in self.upright]
-        return {**super().options(), **own, "upright": others}
+        others = {
+            name: [files.sha256_of(path / schema.MANIFEST) for path in paths]
+            for name, paths in (("upright", self.upright), ("held_out", self.held_out))
+            if paths or name == "upright"  # as conversions have it that know of none that is held out
+        }
+        return {**super().options(), **own, **others}
 
     def index(self) -> base.Index:
         """Windows of every sequence that a video, or where none is needed a file of poses, is there of."""
@@ -213,7 +233,8 @@ class URFD(base.VideoSource):
         unlabelled = [name for name in sequences if name not in self._labels]
         rejected += [(name, "no line of it in the tables of postures") for name in unlabelled]
         clips = [clip for name in sequences if name in self._labels for clip in self._windows(name)]
-        clips += self._windows_of_others()
+        for paths, prefix, option in ((self.upright, "", "--upright"), (self.held_out, HELD_OUT, "--held-out")):
+            clips += self._windows_of_others(paths, prefix, option)
         return base.Index(tuple(sorted(clips, key=lambda info: info.id)), tuple(rejected))
 
     def _windows(self, sequence) -> Iterator[schema.ClipInfo]:
@@ -229,16 +250,18 @@ class URFD(base.VideoSource):
         self._lengths[info.id] = length
         return info
 
-    def _windows_of_others(self) -> Iterator[schema.ClipInfo]:
-        for path in self.upright:
+    def _windows_of_others(self, paths, prefix, option) -> Iterator[schema.ClipInfo]:
+        for path in paths:
             found = manifest.load(path)
-            _require_usable(path, found, self.parts, self.layout if self.with_poses else "")
+            _require_usable(f"{option} {path}", found, self.parts, self.layout if self.with_poses else "")
             for shard in manifest.shards(found):
-                for location in random_access.locations(path / shard["file"]):
-                    clip = location.read()
+                for location, clip in random_access.outlines(path / shard["file"]):
                     if _NOT_UPRIGHT.search(clip.label_text.lower()):
                         continue
-                    name = f"{clip.dataset}.{clip.info.id}"
+                    plain = f"{clip.dataset}.{clip.info.id}"
+                    if plain in self._others or HELD_OUT + plain in self._others:
+                        raise UserError(f"{option} {path}: {clip.info.id} of {clip.dataset} is there twice")
+                    name = prefix + plain
                     self._others[name] = location
                     length = max(round(self.window * clip.fps), 1)
                     for first, held in windows.windows(range(clip.num_frames), length, length):
@@ -264,13 +287,7 @@ class URFD(base.VideoSource):
         path = self._files["poses"].get(sequence)
         if path is None:
             raise RejectedClip(f"no file of poses of it: python -m tfrecords.estimate {self.folder} --out DIR")
-        try:
-            found = pose_files.read(path)
-            poses = persons.onto(persons.of_count(found, self.persons), found.layout or LAYOUT, self.layout)
-        except OSError as error:
-            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise RejectedClip(f"{path.name}: {error}") from None
+        poses = self._poses(path)
         span = poses.part(first, self._lengths[info.id])
         if len(span) < self._lengths[info.id]:
             raise RejectedClip(f"{path.name}: {len(poses)} poses, the tables go on")
@@ -278,12 +295,21 @@ class URFD(base.VideoSource):
             raise MissingPoses("nobody found in any of its frames")
         return span
 
+    def _poses_of_file(self, path):
+        try:
+            found = pose_files.read(path)
+            return persons.onto(persons.of_count(found, self.persons), found.layout or LAYOUT, self.layout)
+        except OSError as error:
+            raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise RejectedClip(f"{path.name}: {error}") from None
+
     def read(self, info: schema.ClipInfo) -> schema.Clip:
         """One window."""
         recording, first = _parts(info.id)
         length = self._lengths[info.id]
-        if info.setup == 3:
-            clip, labels = self._of_other(info, self._others[recording].read()), [UPRIGHT] * length
+        if info.setup > 2:
+            clip, labels = self._of_other(info, self._other(self._others[recording])), [UPRIGHT] * length
         else:
             clip, labels = super().read(info), self.frame_labels(recording)[first:]
         if self.with_poses and clip.pose_confidence is None:  # base stores absent persons beside pictures alone
@@ -306,6 +332,20 @@ class URFD(base.VideoSource):
         images = {part: clip.images[part][span] for part in self.parts}
         boxes = {part: clip.boxes[part][span] for part in self.parts if part in clip.boxes}
         return schema.Clip(info, self.name, LABELS[UPRIGHT], clip.fps, images=images, boxes=boxes, **poses)
+
+
+class _Newest:
+    """A function that keeps its newest value, for the same argument again."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._argument = self._value = None
+
+    def __call__(self, argument: Any) -> Any:
+        if argument != self._argument:
+            self._value = self._function(argument)
+            self._argument = argument
+        return self._value
 
 
 def label_of(labels: Sequence[int], fps: float) -> int | None:
@@ -401,11 +441,11 @@ def _parts(clip_id):
     return match.group(1), int(match.group(2)) - 1
 
 
-def _require_usable(path, found: Mapping[str, Any], parts: Sequence[str], layout: str) -> None:
+def _require_usable(where: str, found: Mapping[str, Any], parts: Sequence[str], layout: str) -> None:
     """``UserError`` unless a converted dataset stores what is wanted of it."""
     missing = [part for part in parts if part not in found["parts"]]
     if missing:
-        raise UserError(f"--upright {path}: stores no pictures of {missing[0]}, expected them, or --parts none here")
+        raise UserError(f"{where}: stores no pictures of {missing[0]}, expected them, or --parts none here")
     own = found["skeleton_layout"]
     if layout and own != layout and layout not in skeletons.targets(own):
-        raise UserError(f"--upright {path}: has {own or 'no'} skeletons, which are not mapped onto {layout}")
+        raise UserError(f"{where}: has {own or 'no'} skeletons, which are not mapped onto {layout}")

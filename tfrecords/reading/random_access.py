@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from tfrecords import schema, storage
 from zoo.shared.errors import UserError
 
+_Read = TypeVar("_Read")
 _HEADER, _FOOTER = 12, 4
-_HEAD = 8192  # bytes of a record that are read for its label; a context has about 400, and the clip's id
+_HEAD = 8192  # bytes of a record that are read for its context, which has about 400, and the clip's id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +72,31 @@ def labels(path: str | os.PathLike | storage.Remote) -> list[tuple[int, int]]:
     Raises:
         UserError: The file is damaged.
     """
-    found = []
+    return [(place.offset - _HEADER, label) for place, label in _heads(path, schema.label_of)]
+
+
+def outlines(path: str | os.PathLike | storage.Remote) -> list[tuple[Location, schema.Clip]]:
+    """Every record of a shard without what it has per frame, of which nothing is read.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A list of each record's :class:`Location` and its clip, see :func:`tfrecords.schema.outline`.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return list(_heads(path, schema.outline))
+
+
+def _heads(path, read: Callable[[bytes], _Read]) -> Iterator[tuple[Location, _Read]]:
+    """Location of every record of a shard, and what is read in its first bytes."""
     for offset, length, head in _walk(path, _HEAD):
         try:
-            found.append((offset - _HEADER, schema.label_of(head)))
+            yield Location(str(path), offset, length), read(head)
         except ValueError as error:
             raise UserError(f"{path} at byte {offset}: {error} ({length} bytes), convert again") from None
-    return found
 
 
 def _walk(path, head):

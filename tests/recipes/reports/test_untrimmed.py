@@ -78,6 +78,8 @@ def test_clips_are_put_together_the_whole_way(run):
     assert {row["label"] for row in truth} == set(labels)
     assert f"untrimmed, 5 videos of {found['seconds'] / 60:.1f} minutes: frame accuracy" in result.stdout
     assert f"{labels[0]}: {len(found['events']['delays'])} of {found['events']['events']} recognised" in result.stdout
+    assert found["thresholds"]["0.5"] == found["events"]
+    assert len(found["thresholds"]) == 19
     assert "Untrimmed videos" in (folder / "report.html").read_text()
 
 
@@ -99,6 +101,8 @@ def test_options_that_are_refused(run):
     unknown = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--event", "dance"))
     assert "--event: no class 'dance'" in unknown
     fused = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--fuse", run))
+    poses = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--share-computation"))
+    assert "--share-computation: pose_lstm is no such network" in poses
     assert "--untrimmed: of one run only, leave --fuse out" in fused
     with pytest.raises(UserError, match="no smoothing 'median'"):
         untrimmed.Settings(smooth="median")

@@ -55,10 +55,10 @@ def test_rotated_video_is_turned_upright(video, tmp_path, a, b, c, d):
 @pytest.mark.parametrize(
     "inputs",
     [
-        Inputs(frames=4, stride=3, size=32),  # a window of 12 of the 20 frames
-        Inputs(frames=8, stride=4, size=32),  # 32 frames: a short clip loops
-        Inputs(frames=5, size=32, frames_at="pose_steps", pose_steps=5, layout="kinect_v2_25"),
-        Inputs(frames=4, stride=3, size=32, framing="whole"),
+        Inputs(frames=4, stride=3, size=56),  # a window of 12 of the 20 frames
+        Inputs(frames=8, stride=4, size=56),  # 32 frames: a short clip loops
+        Inputs(frames=5, size=56, frames_at="pose_steps", pose_steps=5, layout="kinect_v2_25"),
+        Inputs(frames=4, stride=3, size=56, framing="whole"),
     ],
 )
 def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
@@ -80,8 +80,28 @@ def test_sampled_frames_are_those_of_the_whole_video(video, inputs):
     assert sampled.window == ("frames 5 to 16 of 20" if inputs.stride == 3 else "")
 
 
+@pytest.mark.parametrize(("width", "most"), [(128, 1.2), (130, 0.6)])
+def test_sampled_frames_that_shrink_are_smoothed_as_the_graph_does(tmp_path, width, most):
+    """In planes of the video, or in RGB where the square begins within two columns that share their colour.
+
+    Rounding alone gives 0.25 grey levels; the colours here change more than those of any recording.
+    """
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 216, (6, 12, 16, 3)).astype(np.uint8)
+    frames = np.stack([cv2.resize(picture, (width, 96), interpolation=cv2.INTER_CUBIC) for picture in coarse])
+    path = write_video(tmp_path / "clip.mp4", frames)
+    inputs = Inputs(frames=3, stride=2, size=40)  # of squares of 96
+    sampled = read_sampled(path, inputs).frames
+    assert sampled.shape == (6, 40, 40, 3)
+    exact = signatures.features("serving_default", inputs, {"frames": read_video(path)[np.newaxis]})["rgb"].numpy()[0]
+    found = sampled[::2] / 127.5 - 1
+    difference = np.abs(found - exact) * 127.5  # grey levels
+    assert difference.mean() < most
+    assert np.percentile(difference, 99) < 4 * most
+
+
 def test_a_video_without_a_number_of_frames_is_sampled_as_one_with_it(video, tmp_path):
-    inputs = Inputs(frames=4, stride=3, size=32)
+    inputs = Inputs(frames=4, stride=3, size=56)
     stream = tmp_path / "stream.ts"
     write_video(stream, video[1], codec="mpeg2video")
     sampled, whole = read_sampled(stream, inputs).frames, read_video(stream)

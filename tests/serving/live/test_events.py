@@ -2,13 +2,9 @@
 
 import contextlib
 import errno
-import getpass
 import http.server
 import json
-import pathlib
-import shutil
 import socket
-import subprocess
 import threading
 import time
 
@@ -164,6 +160,33 @@ def test_a_receiver_that_is_away_gets_its_events_at_the_next_start(tmp_path, cap
     assert len(list((tmp_path / "spool").glob("http*/*.json"))) == 2
 
 
+def test_a_receiver_that_does_not_answer_holds_up_neither_the_end_nor_the_next_start(tmp_path, capsys):
+    asked, answer = threading.Event(), threading.Event()
+
+    class Silent:
+        name = "silent"
+
+        def deliver(self, event):
+            asked.set()
+            answer.wait(20)
+
+        def close(self):
+            pass
+
+    delivery = Delivery(Silent(), Spool(tmp_path))
+    delivery.start()
+    delivery.spool.put(event(0))
+    assert asked.wait(20)
+    began = time.monotonic()
+    delivery.stop()
+    assert time.monotonic() - began < 5
+    assert "1 events are kept and delivered at the next start" in capsys.readouterr().err
+    again = Spool(tmp_path)
+    answer.set()
+    delivery._thread.join(20)
+    assert again.first(seconds=0)[1]["id"] == "id0"  # the thread from before has taken nothing away
+
+
 def test_lines_after_one_that_was_cut_off(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"id": "id0"}\n{"id": "i')
@@ -192,33 +215,6 @@ def test_mqtt_without_its_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "paho.mqtt", None)
     with pytest.raises(UserError, match=r"keras-adl-zoo\[mqtt\]"):
         Mqtt("mqtt://127.0.0.1", "kitchen", [RULE])
-
-
-@pytest.fixture
-def broker(tmp_path):
-    """Starts and kills Debian's mosquitto: ``(start, port)``."""
-    pytest.importorskip("paho.mqtt")
-    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-    if not pathlib.Path(program).exists():
-        pytest.skip("no mosquitto: apt-get install mosquitto")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    configuration = tmp_path / "mosquitto.conf"
-    configuration.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {tmp_path}/\n"
-        f"user {getpass.getuser()}\n"
-    )
-    running = []
-
-    def start():
-        running.append(subprocess.Popen([program, "-c", configuration], stderr=subprocess.DEVNULL))
-        return running[-1]
-
-    yield start, port
-    for process in running:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.slow

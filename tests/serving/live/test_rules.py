@@ -1,9 +1,12 @@
 """Rules: what is refused, and when an event happens."""
 
+import dataclasses
+
 import pytest
 
+from serving.client.prediction import Prediction
 from serving.live import rules
-from serving.live.answers import Answer
+from serving.live.answers import Answer, Answers
 from serving.live.rules import Engine, Rule
 from serving.live.state import UNKNOWN
 from zoo.shared.errors import UserError
@@ -18,10 +21,11 @@ def answer(seconds, label="fall", probability=0.8, track=0):
 def test_read(tmp_path):
     path = tmp_path / "rules.yaml"
     path.write_text(
-        "fall: {classes: [falling, lying], probability: 0.7, duration: 1, cooldown: 30}\nodd: {classes: unknown}\n"
+        "fall: {classes: [falling, lying], probability: 0.7, duration: 1, cooldown: 30}\n"
+        "odd: {classes: unknown, smoothed: false}\n"
     )
     found = rules.read(path)
-    assert found == [Rule("fall", ("falling", "lying"), 0.7, 1.0, 30.0), Rule("odd", (UNKNOWN,))]
+    assert found == [Rule("fall", ("falling", "lying"), 0.7, 1.0, 30.0), Rule("odd", (UNKNOWN,), smoothed=False)]
     rules.check_classes(found, ["falling", "lying"], "rules.yaml")
     with pytest.raises(UserError, match=r"rules.yaml: fall.classes: no class 'lying', did you mean 'flying'"):
         rules.check_classes(found, ["falling", "flying"], "rules.yaml")
@@ -44,6 +48,7 @@ def test_read(tmp_path):
         ("fall: {classes: a, probability: yes}", "fall.probability is True"),
         ("fall: {classes: a, duration: -1}", "fall.duration is -1, expected seconds"),
         ("fall: {classes: a, cooldown: .nan}", "fall.cooldown is nan"),
+        ("fall: {classes: a, smoothed: none}", "fall.smoothed is 'none', expected true or false"),
         (f"fall: {{classes: a, cooldown: 1{'0' * 400}}}", "fall.cooldown is 1000"),
     ],
 )
@@ -75,6 +80,19 @@ def test_a_person_sets_a_rule_off_once_in_its_cooldown():
     assert not engine.update(answer(2.0, track=7), BOX)  # lost and found: another number in the same place
     assert engine.update(answer(3.0, track=8), ELSEWHERE)  # somebody else
     assert engine.update(answer(10.0), BOX)
+
+
+def test_what_is_brief_is_not_smoothed_away():
+    slow = Rule("slow", ("fall",), probability=0.7)
+    engine = Engine([slow, dataclasses.replace(slow, name="brief", smoothed=False)])
+    given = Answers("exponential:0.5", 1.0, 0.0, lambda seconds: seconds, lambda segment: None)
+    found = []
+    for seconds, probability in ((1.0, 0.1), (1.5, 0.1), (2.0, 0.95), (2.5, 0.3)):
+        scores = {"fall": probability, "upright": 1 - probability}
+        prediction = Prediction("made up", None, "", (), ()).reordered(scores)
+        matches = engine.update(given.add(0, seconds - 2, seconds, prediction, seconds), BOX)
+        found += [(match.rule.name, match.answer.end, match.answer.probability) for match in matches]
+    assert found == [("brief", 2.0, 0.95)]
 
 
 def test_unknown_is_a_class_of_its_own():

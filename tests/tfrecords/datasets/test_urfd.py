@@ -114,7 +114,9 @@ def test_windows_of_pictures_alone(tmp_path, run_command):
     assert len(clip.images["full_body"]) == len(clip.frame_labels) == 59
 
 
-def test_windows_of_other_datasets_are_upright(tmp_path, run_command, monkeypatch):
+@pytest.fixture
+def other_dataset(tmp_path, run_command):
+    """A converted dataset of another one: somebody walks, and falls down."""
     (tmp_path / "own").mkdir()
     pose = recording_files.walk("kinect_v2_25", frames=70)[:, np.newaxis]
     for name in ("walk", "fall down"):
@@ -128,21 +130,45 @@ def test_windows_of_other_datasets_are_upright(tmp_path, run_command, monkeypatc
     (tmp_path / "own" / "clips.csv").write_text("poses,label,split\n" + "".join(rows))
     line = ["folder", "--csv", tmp_path / "own" / "clips.csv", "--layout", "kinect_v2_25", "--parts", "none"]
     assert run_command(convert.main, *line, "--workers", 1, "--out", tmp_path / "other")[0] == 0
+    return tmp_path / "other"
+
+
+def test_windows_of_other_datasets_are_upright(tmp_path, run_command, monkeypatch, other_dataset):
     write_tables(tmp_path / "source")
     write_poses(tmp_path / "source")
+    read, of_poses, one, poses_of = [], [], random_access.Location.read, pose_files.read
+    monkeypatch.setattr(random_access.Location, "read", lambda place: read.append(place) or one(place))
+    monkeypatch.setattr(pose_files, "read", lambda path, **given: of_poses.append(path) or poses_of(path, **given))
     found, clips = converted(
-        run_command, tmp_path, "--source", tmp_path / "source", "--parts", "none", "--upright", tmp_path / "other"
+        run_command, tmp_path, "--source", tmp_path / "source", "--parts", "none", "--upright", other_dataset
     )
     others = [clip for clip in clips.values() if clip.info.setup == 3]
     assert [clip.info.id for clip in others] == ["folder.walk-f0001-upright", "folder.walk-f0011-upright"]
     assert others[1].pose_xyz.shape == (60, 1, 13, 3)
     assert (others[1].start, set(others[1].frame_labels.tolist())) == (10, {urfd.UPRIGHT})
     assert found["protocols"]["fold_1"]["clips"]["test"] == sum(name.startswith("fall-01") for name in clips)
+    assert len([place for place in read if place.path.startswith(str(other_dataset))]) == 1  # once, not for each window
+    assert len(of_poses) == len(set(of_poses)) == 2
     refused = run_command(
-        convert.main, "urfd", "--source", tmp_path / "source", "--upright", tmp_path / "other", "--out", tmp_path / "x"
+        convert.main, "urfd", "--source", tmp_path / "source", "--upright", other_dataset, "--out", tmp_path / "x"
     )
     assert refused[0] == 2
     assert "stores no pictures of full_body, expected them, or --parts none here" in refused[2]
+
+
+def test_another_dataset_is_held_out(tmp_path, run_command, other_dataset):
+    write_tables(tmp_path)
+    write_poses(tmp_path)
+    options = ["--parts", "none", "--every", 1, "--held-out", other_dataset]
+    found, clips = converted(run_command, tmp_path, *options)
+    assert found["protocols"]["all"]["clips"]["test"] == 2
+    assert found["protocols"]["fold_1"]["clips"]["train"] == 3  # of adl-02 alone
+    held = [clip for clip in clips.values() if clip.info.setup == 4]
+    assert [clip.recording for clip in held] == ["held_out.folder.walk"] * 2
+    line = ["urfd", "--source", tmp_path, "--out", tmp_path / "x", *options, "--upright", other_dataset]
+    refused = run_command(convert.main, *line)
+    assert refused[0] == 2
+    assert f"--held-out {other_dataset}: walk of folder is there twice" in refused[2]
 
 
 def test_folds_are_of_sequences():
@@ -166,6 +192,7 @@ def test_folds_are_of_sequences():
         ("fall-07-f0031-fall", {"label": 0, "setup": 1, "repetition": 7}),
         ("adl-40-f0001-lying", {"label": 1, "setup": 2, "repetition": 40}),
         ("jhmdb.A-f_1-f0001-upright", {"label": 2, "setup": 3}),
+        ("held_out.jhmdb.A-f_1-f0001-upright", {"label": 2, "setup": 4}),
     ],
 )
 def test_an_id_names_recording_frame_and_label(clip, info):

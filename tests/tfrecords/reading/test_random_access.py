@@ -28,6 +28,13 @@ def test_every_record_is_found_in_any_order(shard):
         assert clip.info == schema.ClipInfo(f"clip {number}", number)
         np.testing.assert_array_equal(clip.pose_xyz, np.full((number + 1, 1, 13, 3), number))
     assert len(locations) == 3
+    # What a record says of its clip stands at its beginning.
+    outlines = random_access.outlines(shard)
+    assert [place for place, _ in outlines] == locations
+    assert [(clip.info.id, clip.num_frames, clip.label_text) for _, clip in outlines] == [
+        (f"clip {number}", number + 1, "label") for number in range(3)
+    ]
+    assert outlines[0][1].pose_xyz is None
 
 
 @pytest.mark.parametrize("missing", [1, 20, 10_000])
@@ -45,5 +52,6 @@ def test_a_damaged_record_is_named(shard):
     content = bytearray(shard.read_bytes())
     content[location.offset : location.offset + location.length] = bytes([255]) * location.length
     shard.write_bytes(bytes(content))
-    with pytest.raises(UserError, match=f"at byte {location.offset}: .*convert again"):
-        location.read()
+    for read in (location.read, lambda: random_access.outlines(shard)):
+        with pytest.raises(UserError, match=f"at byte {location.offset}: .*convert again"):
+            read()

@@ -1,0 +1,94 @@
+"""Windows over a long video file, classified in this process, each by itself or from shared maps."""
+
+import numpy as np
+import pytest
+
+from serving import export, long_video, predict
+from serving.client.streams import VideoFrames
+from serving.savedmodel import shared, signatures
+from tests.serving.conftest import INPUTS, LABELS
+from tests.tfrecords.recording_files import write_video
+from tfrecords.reading import pictures
+from tfrecords.reading.pipeline import Inputs
+from zoo.shared.errors import UserError
+from zoo.shared.windows import Plan
+from zoo.shared_computation import SharedComputation
+
+FPS = 10
+OPTIONS = (
+    (["--stride", "4"], "--stride needs --window"),
+    (["--share-computation"], "--share-computation needs --window"),
+    (["--window", "8", "--picture", "a.png"], "--window is for --video, without --picture"),
+)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory, clips):
+    """Path of a video of 37 frames, and its poses."""
+    frames = np.random.default_rng(0).integers(0, 255, (37, 40, 64, 3)).astype(np.uint8)
+    return write_video(tmp_path_factory.mktemp("long") / "long.mp4", frames, rate=FPS), clips["long"].pose_xyz
+
+
+def spans(rows):
+    return [(round(row.start, 3), round(row.end, 3)) for row in rows]
+
+
+def probabilities(rows):
+    return [[dict(zip(r.prediction.labels, r.prediction.probabilities))[label] for label in LABELS] for r in rows]
+
+
+def test_every_window_is_a_clip(base, long):
+    path, poses = long
+    predictor = predict.Predictor(base / "separable_sta")
+    rows = list(long_video.predict(predictor, VideoFrames(path), Plan(16, 8, FPS), poses=poses))
+    assert spans(rows) == [(0, 1.6), (0.8, 2.4), (1.6, 3.2), (2.1, 3.7)]
+    third = predictor.predict(np.stack(list(VideoFrames(path)))[16:32], poses[16:32])
+    assert rows[2].prediction == third
+    with pytest.raises(UserError, match="shares no computation: export the model with --share-computation"):
+        list(long_video.predict(predictor, VideoFrames(path), Plan(16, 8, FPS), poses=poses, share_computation=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--freeze", "--compute", "bfloat16"]])
+def test_shared_maps_give_the_predictions_of_the_keras_model(run_command, run_folder, model, long, tmp_path, more):
+    path, poses = long
+    line = ["--run", run_folder, "--to", tmp_path, "--share-computation", "Mixed_4f", *more]
+    status, out, err = run_command(export.main, *line)
+    assert status == 0, err
+    predictor, plan = predict.Predictor(tmp_path / "separable_sta"), Plan(16, 8, FPS)
+    rows = list(long_video.predict(predictor, VideoFrames(path), plan, poses=poses, share_computation=True))
+    assert spans(rows) == [(0, 1.6), (0.8, 2.4), (1.6, 3.2)]  # windows begin every 4 of the frames that are seen
+    squares = np.stack(list(VideoFrames(path)))[::2, :, 12:52]
+    video = pictures.prepare(squares, INPUTS.size).numpy()
+
+    def posed(number):
+        of_window = poses[np.newaxis, number * 8 : number * 8 + 16]
+        return {"pose": signatures.prepare_poses(of_window, INPUTS).numpy()[0]}
+
+    expected = SharedComputation(model, "Mixed_4f").predict(
+        lambda first, end: {"rgb": video[first:end]}, range(0, 12, 4), posed
+    )
+    np.testing.assert_allclose(probabilities(rows), list(expected), atol=0.05 if more else 1e-5)
+    np.save(tmp_path / "pose.npy", poses)
+    line = ["--model", tmp_path / "separable_sta", "--video", path, "--window", 16, "--stride", 8]
+    status, out, err = run_command(predict.main, *line, "--pose", tmp_path / "pose.npy", "--share-computation")
+    assert status == 0, err
+    assert out.splitlines()[0] == "separable_sta version 1, shared_windows"
+    assert "time line" in out
+    status, _, err = run_command(predict.main, *line, "--share-computation")
+    assert status == 2
+    assert "poses are not estimated of shared windows, give --pose FILE" in err
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_options_that_need_others(run_command, options, message):
+    status, _, err = run_command(predict.main, "--model", "any", "--video", "a.mp4", *options)
+    assert status == 2
+    assert message in err
+
+
+def test_models_that_cannot_share_are_not_exported_so(model):
+    for changes in ({"framing": "person"}, {"frames": 4, "frames_at": "pose_steps"}, {"parts": ("left_hand",)}):
+        inputs = Inputs(**{"frames": 8, "pose_steps": 4, "layout": "kinect_v2_25", **changes})
+        with pytest.raises(UserError, match="windows share computation of every n-th frame"):
+            shared.functions(model, inputs, LABELS, "Mixed_5c")
