@@ -7,6 +7,7 @@
 #   make lint     style, and the types of public names
 #   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
 #   make docs     the documentation site in docs/_build/html (Python 3.11 or later)
+#   make notebooks   the notebooks run again, with their outputs stored in them
 #   make dist     the wheel and the source distribution in dist/, checked
 # Another Python, and so another row of the stack:  make test PYTHON=python3.12 VENV=.venv-3.12
 
@@ -15,7 +16,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup demo test smoke test-slow test-all lint bench docs dist clean
+.PHONY: help setup demo test smoke test-slow test-all lint bench docs notebooks dist clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -75,6 +76,10 @@ bench: setup
 docs: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses,docs]'
 	$(BIN)/python -m sphinx -b html -W --keep-going docs docs/_build/html
+
+notebooks: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses,notebooks]'
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python notebooks/execute.py
 
 # The wheel and the source distribution, as a package index shows them.
 dist: setup

@@ -61,6 +61,7 @@ python -m serving.verify --run $out/run --data $out/data --server "$address" --m
 kill "$server"
 wait "$server" || true
 server=
-step "done: the run directory is $out/run, with these plots, and a report with all of them"
-find $out/run -name '*.png' -o -name report.html
+step "done: all figures and plots are in the report, which a browser shows; the run directory is $out/run"
+find $out/run -name report.html
+find $out/run -name '*.png'
 printf '\nTo recognise the activity in a video of yours: make demo VIDEO=my.mp4\n'

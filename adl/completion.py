@@ -14,7 +14,8 @@ from zoo.shared import command_line
 SHELLS = ("bash", "zsh")
 _INSTALL = """\
 The script is read when a shell starts, from where it looks for such scripts:
-  bash: adl completion bash > ~/.local/share/bash-completion/completions/adl
+  bash: mkdir -p ~/.local/share/bash-completion/completions
+        adl completion bash > ~/.local/share/bash-completion/completions/adl
         (or at the end of ~/.bashrc: eval "$(adl completion bash)")
   zsh:  adl completion zsh > ~/.adl-completion.zsh; echo 'source ~/.adl-completion.zsh' >> ~/.zshrc"""
 # zsh runs a script of bash's.

@@ -30,6 +30,7 @@ import numpy as np
 
 from tfrecords.converting import persons, pose_files
 from zoo import skeletons
+from zoo.shared import command_line
 
 SENSOR, ESTIMATOR = "kinect_v2_25", "blazepose_33"
 # JHMDB's classes -> those of Northwestern-UCLA that are right.
@@ -46,7 +47,7 @@ SIDED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     sensor = commands.add_parser("sensor", help="joints of one NTU clip against the sensor's")
     sensor.add_argument("--poses", type=pathlib.Path, required=True, help="file of estimated poses")
@@ -221,4 +222,4 @@ def write_lists(source: pathlib.Path, layout: str, out: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))

@@ -33,13 +33,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+if not __package__:  # run as a script
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from zoo.shared import command_line
+
 # What the network sees of a clip, as in the recipe i3d_folder.
 VIEW = {"frames": 32, "stride": 2, "short_clips": "spread", "size": 224}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     lists = commands.add_parser("lists", help="write the CSV of clips")
     lists.add_argument("--videos", type=pathlib.Path, required=True)
@@ -205,4 +210,4 @@ def _features(network, records, protocol, split):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))

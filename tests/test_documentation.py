@@ -1,17 +1,12 @@
 """The pages: their links lead somewhere, and the site shows all of them."""
 
 import fnmatch
-import pathlib
 import re
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
-PAGES = [
-    *ROOT.glob("*.md"),
-    *(path for path in sorted(DOCS.rglob("*.md")) if not path.is_relative_to(DOCS / "_generated")),
-]
+from tests.documented import DOCS, PAGES, ROOT
+
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 

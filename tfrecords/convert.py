@@ -49,7 +49,7 @@ def _parser():
             "--shards",
             type=int,
             metavar="N",
-            help="TFRecord files (shards) per combination of splits; default: see --clips-per-shard",
+            help="TFRecord files (shards) per group of clips with the same splits; default: see --clips-per-shard",
         )
         sharding.add_argument(
             "--clips-per-shard",

@@ -58,7 +58,7 @@ def _parser():
     )
     parser.add_argument(
         "--preview", type=pathlib.Path, metavar="FILE",
-        help="then draw joints and boxes of some videos over frames: a .png or .jpg",
+        help="afterwards draw joints and boxes of some videos over frames: a .png or .jpg",
     )  # fmt: skip
     return parser
 

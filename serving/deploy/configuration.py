@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--memory", type=positive(int), metavar="GIB", help="memory of a server; default: estimated from the models"
     )
     parser.add_argument("--cpus", type=positive(int), default=2, help="processors of a server")
-    parser.add_argument("--replicas", type=positive(int), default=2, help="servers in Kubernetes")
+    parser.add_argument("--replicas", type=positive(int), default=2, help="number of servers in Kubernetes")
     arguments = parser.parse_args(argv)
     if arguments.verify_clients and not arguments.tls:
         raise UserError("--verify_clients needs --tls: certificates are exchanged over TLS")

@@ -36,17 +36,17 @@ def parser() -> command_line.ArgumentParser:
     made.add_argument("--server", default="", metavar="ADDRESS", help="HOST:PORT of a server (gRPC) that has the model")
     made.add_argument("--persons", type=positive(int), default=5, metavar="N", help="people followed at once")
     made.add_argument(
-        "--privacy", choices=PRIVACY, default="none", help="what is seen of people in pictures: page and files"
+        "--privacy", choices=PRIVACY, default="none", help="what pictures show of people, on the page and in files"
     )
     made.add_argument("--write", default="", metavar="FILE", help="write what is shown into a video, .mp4 or .mkv")
-    made.add_argument("--seconds", type=positive(float), metavar="N", help="stop after so long")
+    made.add_argument("--seconds", type=positive(float), metavar="N", help="stop after N seconds")
     made.add_argument("--name", default="", help="name of the camera in events; by default the source")
     group = made.add_argument_group("answers")
     group.add_argument(
         "--window", default="", metavar="LENGTH", help="seconds (2.5s) or frames of 30 per second; by default as the "
         "network, or 2s"
     )  # fmt: skip
-    group.add_argument("--stride", default="0.5s", metavar="LENGTH", help="from one window to the next")
+    group.add_argument("--stride", default="0.5s", metavar="LENGTH", help="distance between windows")
     group.add_argument(
         "--smooth", default="exponential:0.5", metavar="HOW", help="none, mean:WINDOWS, exponential:WEIGHT"
     )

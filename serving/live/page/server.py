@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the page to a command."""
     group = parser.add_argument_group("page")
     group.add_argument("--port", type=int, metavar="PORT", help="show a page on this port; 0 takes a free one")
-    group.add_argument("--host", default="127.0.0.1", help="its address; one that others can reach needs a token")
+    group.add_argument(
+        "--host", default="127.0.0.1", help="address of the page; one that others reach needs --token-file"
+    )
     group.add_argument("--token-file", metavar="FILE", help="file with the token to enter in the page")
     group.add_argument(
         "--max-upload-mb",
