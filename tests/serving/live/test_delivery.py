@@ -65,7 +65,7 @@ def subscriber(port):
     client.loop_stop()
 
 
-def wait_until(condition, seconds=30.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
