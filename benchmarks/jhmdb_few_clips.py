@@ -8,7 +8,8 @@ Usage::
     python recipes/train.py --recipe i3d_folder --data data/jhmdb --set data.protocol=seed0 data.train_on=train_and_val
     python recipes/evaluate.py --run runs/i3d_folder
     python -m tfrecords.convert folder --csv clips.csv --poses estimate --parts none --out data/jhmdb_poses
-    python recipes/train.py --recipe pose_gcn_folder --data data/jhmdb_poses --set data.protocol=seed0 data.train_on=train_and_val
+    python recipes/train.py --recipe pose_gcn_folder --data data/jhmdb_poses \\
+        --set data.protocol=seed0 data.train_on=train_and_val
     python recipes/evaluate.py --run runs/pose_gcn_folder
     python -m tfrecords.convert jhmdb --source JHMDB --parts full_image --no-poses --out data/jhmdb_frames
     python benchmarks/jhmdb_few_clips.py curve --data data/jhmdb_frames
