@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import site_pages  # noqa: E402  it lies in this folder
+import reference  # noqa: E402  these two lie in this folder
+import site_pages  # noqa: E402
 
 import zoo  # noqa: E402
 
@@ -16,17 +20,32 @@ project = "Keras ADL zoo"
 version = release = zoo.__version__
 html_title = f"{project} {release}"
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 
-extensions = ["sphinx.ext.mathjax", "myst_parser"]
-exclude_patterns = ["_build"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
+exclude_patterns = ["_build", "models/[!R]*.md"]  # cards are parts of generated pages
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 highlight_language = "none"  # most blocks without a language are command lines or diagrams
 suppress_warnings = ["myst.header"]  # a page may begin below the first level
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # reference.complete adds them
+autodoc_mock_imports = ["mlflow"]  # no version of it goes with both rows of the stack
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+add_module_names = False
+
+# Every role of the project's docstrings leads somewhere; names of other packages are not looked up.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", reference.NAMES_OF_OTHERS)]
 
 
 def setup(app: object) -> None:
     """Writes the generated pages before Sphinx reads its sources."""
     app.connect("builder-inited", lambda app: site_pages.write(HERE / "_generated"))
     app.connect("source-read", site_pages.mend_links)
+    app.connect("autodoc-process-docstring", reference.complete, priority=400)  # before napoleon
+    app.connect("autodoc-skip-member", reference.skip)

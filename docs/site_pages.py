@@ -1,20 +1,26 @@
-"""Pages of the site that are generated: those of the project's root."""
+"""Pages of the site that are generated: the API reference, the models, and those of the project's root."""
 
 from __future__ import annotations
 
 import pathlib
+import posixpath
 import re
 from typing import Any
 
+import model_pages
+import reference
+
 BESIDE = ("README", "CONTRIBUTING", "CHANGELOG")  # pages of the project's root
-# Links and definitions of links: ](README.md and ]: README.md
-_LINK = re.compile(r"\](\(|: )(?:\.\./)*(README|CONTRIBUTING|CHANGELOG)\.md")
+# Targets of links and of definitions of links: ](README.md#part) and ]: README.md
+_LINK = re.compile(r"\](\(|: )(?!#|[a-z]+:)([^)\s]+\.md)")
 
 
 def write(folder: pathlib.Path) -> None:
     """Writes the generated pages; one whose text is the same keeps its time: Sphinx does not read it again."""
     root = folder.parents[1]
     pages = {f"{name.lower()}.md": beside((root / f"{name}.md").read_text("utf-8")) for name in BESIDE}
+    pages |= {f"api/{name}.rst": text for name, text in reference.pages().items()}
+    pages |= {f"models/{name}.md": text for name, text in model_pages.pages().items()}
     for name, text in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,5 +38,13 @@ def beside(text: str) -> str:
 
 
 def mend_links(app: Any, name: str, source: list[str]) -> None:
-    """Links to pages of the project's root lead to their copies in the site."""
-    source[0] = _LINK.sub(lambda found: f"]{found[1]}/_generated/{found[2].lower()}.md", source[0])
+    """Links to pages of the project's root and to cards of models lead to their pages in the site."""
+    shown = {f"../{page}.md": f"/_generated/{page.lower()}.md" for page in BESIDE}
+    shown |= {f"_generated/{page}.md": f"/_generated/{page.lower()}.md" for page in BESIDE}
+    shown |= {f"models/{method}.md": f"/_generated/models/{method}.md" for method in model_pages.methods()}
+
+    def mended(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), found[2])).lstrip("/")
+        return f"]{found[1]}{shown.get(target, found[2])}"
+
+    source[0] = _LINK.sub(mended, source[0])

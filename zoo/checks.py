@@ -97,7 +97,7 @@ def check_options(name: str, chosen: Mapping[str, Any], hints: Mapping[str, Any]
             raise ZooError(f"{name} has no option {option!r}{messages.nearest(option, hints)}")
         hint = hints[option]
         if not _fits(value, hint):
-            raise ZooError(f"{name}: {option} is {value!r}, expected {_words(hint)}{_nearest(value, hint)}")
+            raise ZooError(f"{name}: {option} is {value!r}, expected {accepted_values(hint)}{_nearest(value, hint)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -119,19 +119,24 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, accepted) and (kind is bool or not isinstance(value, bool))
 
 
-def _words(hint: Any) -> str:
-    """What a type hint accepts."""
+def accepted_values(hint: Any) -> str:
+    """What a type hint accepts, in words.
+
+    Example:
+        >>> accepted_values(Union[Size, None])
+        'a whole number from 1 or None'
+    """
     kind, arguments = _parts(hint)
     if kind is Annotated:
         return arguments[-1].words
     if kind is Literal:
         return f"one of {', '.join(map(str, arguments))}" if len(arguments) > 1 else str(arguments[0])
     if kind is Union:
-        return " or ".join(_words(argument) for argument in arguments)
+        return " or ".join(accepted_values(argument) for argument in arguments)
     if kind is tuple:
         several = len(arguments) == 2 and arguments[1] is Ellipsis
         count = "values" if several else f"{len(arguments)} values"
-        return f"a list of {count}, each {_words(arguments[0])}"
+        return f"a list of {count}, each {accepted_values(arguments[0])}"
     return _TYPES[kind][1] if kind in _TYPES else getattr(kind, "__name__", str(kind))
 
 

@@ -49,7 +49,7 @@ def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
 
 @_serializable
 class PenalizedSoftmax(tf.keras.layers.Layer):
-    """Softmax with an L1 penalty on its activity: the training loss gains ``l1`` * sum |p|, averaged over the batch.
+    """Softmax with an L1 penalty on its activity: the training loss gains ``l1 * sum(|p|)``, averaged over the batch.
 
     The probabilities p add up to 1, so that the penalty is the constant ``l1``: it shows in the loss, and moves no
     weight.
@@ -619,7 +619,7 @@ class GroupedConv3D(tf.keras.layers.Layer):
 
 @_serializable
 class L2Norm(tf.keras.regularizers.Regularizer):
-    """A penalty on the norm ||W||_2 of a weight, not on its square (WACV19 equation 5).
+    """A penalty on the norm ``||W||_2`` of a weight, not on its square (WACV19 equation 5).
 
     Args:
         weight: Weight of the penalty in the training loss.

@@ -75,7 +75,7 @@ def reliability(metrics: Metrics, bins: int = BINS) -> list[dict[str, float]]:
 
 
 def calibration_error(metrics: Metrics, bins: int = BINS) -> float:
-    """Expected calibration error (Guo et al., ICML 2017, equation 3): the bins' mean of |accuracy - confidence|.
+    """Expected calibration error (Guo et al., ICML 2017, equation 3): the bins' mean of ``|accuracy - confidence|``.
 
     Args:
         metrics: The metrics; bins are weighted by their clips.

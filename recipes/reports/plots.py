@@ -48,7 +48,7 @@ def plot_curves(path: str | os.PathLike, history: Sequence[Mapping[str, Any]]) -
 
     Args:
         path: File to write.
-        history: Rows of :attr:`recipes.run_directory.RunDirectory.history`.
+        history: Rows of ``RunDirectory.history``.
     """
     figure, (loss, accuracy, rate) = _figure(15, 4, columns=3)
     start = 0

@@ -2,14 +2,14 @@
 
 ``numpy.load`` reads it, without pickles. Its arrays:
 
-=========== ================ =======================================================================================
-``ids``     ``[N]`` text     clip ids, in the order of the split
-``labels``  ``[N]`` int64    true classes
-``classes`` ``[C]`` text     class names
-``scores``  ``[N, C]`` float32  probability of every class; all zeros: the model abstains (a clip without a pose)
-``state``   text             JSON: what the scores belong to (SHA-256 of the model's file and of the data's manifest,
-                             protocol, split, views, inputs), and the accuracies of an estimator's parts
-=========== ================ =======================================================================================
+=========== ================== =====================================================================================
+``ids``     ``[N]`` text       clip ids, in the order of the split
+``labels``  ``[N]`` int64      true classes
+``classes`` ``[C]`` text       class names
+``scores``  ``[N, C]`` float32 probability of every class; all zeros: the model abstains (a clip without a pose)
+``state``   text               JSON: what the scores belong to (SHA-256 of the model's file and of the data's manifest,
+                               protocol, split, views, inputs), and the accuracies of an estimator's parts
+=========== ================== =====================================================================================
 
 Example:
     >>> file = numpy.load("runs/pose_lstm_nucla/evaluation/v3_12-test/scores.npz")  # doctest: +SKIP

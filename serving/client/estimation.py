@@ -236,7 +236,7 @@ class Estimation:
             fps: Frames per second.
             live: Whether frames come whether they are taken or not, as a camera's do.
             encode: Whether pictures are wanted as JPEG files.
-            pose_fps: Rate of :attr:`pixels`; default: there are some for each frame.
+            pose_fps: Rate of ``pixels``; default: there are some for each frame.
 
         Yields:
             Seconds and a :class:`Moment`.

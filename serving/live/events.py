@@ -82,7 +82,7 @@ class Receiver(Protocol):
     name: str
 
     def deliver(self, event: Event) -> None:
-        """Returns once the receiver has the event; raises :class:`_Failed` or :class:`_Refused`."""
+        """Returns once the receiver has the event; raises ``_Failed`` or ``_Refused``."""
 
     def close(self) -> None:
         """Frees what it holds."""

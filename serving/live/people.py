@@ -135,7 +135,7 @@ class People:
 
     @property
     def estimator_layout(self) -> str:
-        """Skeleton layout of :attr:`everyone`."""
+        """Skeleton layout of ``everyone``."""
         return estimator.get(self._estimation.settings.estimator).layout
 
     def add(self, frame: Frame) -> list[Shown]:

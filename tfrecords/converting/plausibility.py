@@ -14,7 +14,7 @@ the same along z                below 0.6 where the head is not above the feet a
                                 camera, or, with z upwards, the floor.
 detour: bones that lead past    below 0.14. The joints nearest to a joint are its neighbours along the bones, so that
 other joints, see               bones in a wrong order lead past joints between their ends. The largest value of
-:func:`_detour`                 1,484 clips of N-UCLA is 0.135; with its joints in another order, head first, 0.22.
+``_detour``                     1,484 clips of N-UCLA is 0.135; with its joints in another order, head first, 0.22.
 distance from the origin        below 100 m, where no camera sees joints.
 mirrored: on which side the     above -0.05 for layouts of sensors that deliver mirror images, where the feet show the
 left is of where the feet or    way ahead (N-UCLA: -0.03 and more in 1,483 of 1,484 clips, 0.09 by the median); below
@@ -41,7 +41,7 @@ FARTHEST = 100.0  # metres
 UPSIDE_DOWN = -0.5  # fraction of the size
 UPRIGHT_Z = 0.6  # fraction of the size
 LONGEST_DETOUR = 0.14  # fraction of all bones
-WRONG_SIDE = 0.05  # metres, see :func:`_mirrored`
+WRONG_SIDE = 0.05  # metres, see ``_mirrored``
 _FRAMES = 32  # of a clip, evenly spread
 _AHEAD = (("ear", "nose"), ("ankle", "foot"))  # from where to where points ahead: joints, or the middles of two
 _ADULT = (0.9, 2.2)  # metres: the median size of a clip in the right unit, adults and older children

@@ -401,7 +401,7 @@ class PairedSource(VideoSource):
     def find(self) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
         """``"video"`` and ``"poses"`` -> clip's id -> path, as far as they are wanted; and what is rejected.
 
-        Where a clip has poses under several endings, the first of :attr:`poses_endings` is taken.
+        Where a clip has poses under several endings, the first of ``poses_endings`` is taken.
         """
         found, rejected = find_files(self.folder, {e: e for e in self._endings()}, lambda stem: self.parse_id(stem).id)
         files: dict[str, dict[str, pathlib.Path]] = {}

@@ -163,7 +163,9 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         cue_scores_: Accuracy on validation of ``appearance``, ``motion``, ``pose``, ``early_fusion``,
             ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs), those of them that there are.
         validation_: Indices of the validation clips.
-        appearance_, motion_, pose_: The fitted parts; ``None`` for a cue that is not used.
+        appearance_: The fitted transformer of F1; ``None`` where the cue is not used, as of the next two.
+        motion_: That of F2.
+        pose_: That of F3.
 
     Example:
         >>> estimator = TwoLevelFusion(AppearanceFeatures(network="mobilenet_v2"), epsilon=0.44)

@@ -18,7 +18,7 @@ stderr = threading.RLock()
 
 
 def warn(text: str) -> None:
-    """Prints ``warning: `` and the text in one line on stderr: something is likely wrong, and the work goes on."""
+    """Prints ``warning:`` and the text in one line on stderr: something is likely wrong, and the work goes on."""
     note(f"warning: {text}")
 
 

@@ -125,7 +125,7 @@ class Layout:
         """Joints in an order for a convolution along them.
 
         Args:
-            order: ``topological_doubles``: the :attr:`tour`. ``topological``: every joint once, in the order of the
+            order: ``topological_doubles``: the ``tour``. ``topological``: every joint once, in the order of the
                 tour. ``random``: every joint once, in a random order that is the same in every process.
 
         Returns:

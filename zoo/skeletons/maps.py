@@ -4,7 +4,7 @@ A joint of the target is a weighted mean of joints of the source. Sensors and es
 different points of the body: Kinect's first version has its hips above the hip joints, both versions have them nearer
 to each other. The weights make up for what is the same in all persons.
 
-Depth sensors deliver a mirror image (:attr:`~zoo.skeletons.Layout.is_mirrored`), cameras do not. Left and right are
+Depth sensors deliver a mirror image (``Layout.is_mirrored``), cameras do not. Left and right are
 exchanged in a map between the two: so a person in a camera's picture becomes the person whose mirror image a sensor
 would deliver as this picture. Without it knees would bend forwards where the network knows that they bend backwards.
 

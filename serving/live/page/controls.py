@@ -46,7 +46,7 @@ class Controls:
         return self._session.settings
 
     def model(self) -> str:
-        """Name of the model that is used, among :attr:`models`."""
+        """Name of the model that is used, among ``models``."""
         return next((name for name, path in self.models.items() if path == self.settings.model), "")
 
     def cameras(self) -> dict[str, str]:
