@@ -44,8 +44,13 @@ NOT_RUN = {
     r"^docs/runtimes": "needs an extra; tests/serving/runtimes runs them where it is installed",
     r"^docs/data.md": "needs a cluster or an object store; tests/tfrecords has stand-ins",
     r"^docs/installing.md.* convert": "shows the error of an installation that lacks an extra",
-    r"_from_ntu60|_ntu60 |_ntu60$": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"pose_cnn_sbu|runs/falls_fold": "needs a clip of every fold; docs/datasets/jhmdb.md has such a loop",
+    r"_from_ntu60|_ntu60 |_ntu60$|^docs/(ablation|pretrained|temporal|two_level)|jhmdb.md.*(data/|runs/|recipes/)|runs/(mapped|changed)": (
+        "tests/recipes/test_run_recipes.py converts the data of every recipe, trains and evaluates it"
+    ),
+    r"--radar|--tsne|--pose-noise|--stages --parts": "needs more classes; tests/recipes/reports draws them",
+    r"stages.joint.init": "tests/recipes/trainers starts from other runs",
+    r"docs/serving.md.*(i3d|serving.verify|--record|serving.config|--batch_sizes)": "tests/serving has networks for it",
+    r"pose_cnn_sbu|runs/falls_fold": "needs a clip of every fold; tests/recipes/test_average.py has some",
     r"--callback mlflow": "needs an extra; tests/recipes/trainers runs it where it is installed",
     r"fall-13|--upright|runs/falls_": "needs sequences that no test makes up",
     r"--share-computation": "needs a larger network; tests/serving and tests/recipes have one",
@@ -58,6 +63,7 @@ SNIPPETS_NOT_RUN = {
     "docs/datasets/folder.md": "of a file of another tool",
     "docs/live.md": "needs a camera",
     "docs/poses_from_video.md": "needs a network of poses",
+    "docs/python.md": "needs a trained run",
     "docs/pretrained.md": "needs weights that are fetched",
     "docs/runtimes.md": "needs an extra",
     "docs/serving.md": "tests/serving has a server",
