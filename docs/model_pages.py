@@ -58,18 +58,18 @@ def _options(name: str) -> str:
         documented = called = registry.get(name).builder
     hints = checks.option_hints(called)
     meanings = _arguments(inspect.getdoc(documented) or "")
-    lines = ["| option | default | values | what it is |", "| --- | --- | --- | --- |"]
+    lines = ["| option | default | what it is | values |", "| --- | --- | --- | --- |"]
     for parameter in inspect.signature(called).parameters.values():
         if parameter.name in meanings and parameter.name != "num_classes" and parameter.kind != parameter.VAR_KEYWORD:
             default = "" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
-            cells = [f"`{parameter.name}`", default, _values(hints[parameter.name]), meanings[parameter.name]]
+            cells = [f"`{parameter.name}`", default, meanings[parameter.name], _values(hints[parameter.name])]
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 
 
 def _values(hint: Any) -> str:
     """The values of an option; those of a class of another package are in its meaning."""
-    return "see right" if hint is Any or hint is Mapping else checks.accepted_values(hint)
+    return "" if hint is Any or hint is Mapping else checks.accepted_values(hint)
 
 
 def _arguments(docstring: str) -> dict[str, str]:
