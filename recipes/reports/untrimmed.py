@@ -221,7 +221,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"untrimmed, {found['videos']} videos of {found['seconds'] / 60:.1f} minutes: "
         f"frame accuracy {found['frame_accuracy']:.1%}"
     ]
-    if found["share_computation"]:
+    if found.get("share_computation"):  # figures of several folds, or of before, have none
         lines[0] += f" (windows share computation up to {found['share_computation']})"
     for key, name in (("segment_f1", "segment F1"), ("mean_average_precision", "mAP")):
         values = ", ".join(f"{value:.1%} at {overlap}" for overlap, value in found[key].items())

@@ -215,7 +215,8 @@ def test_poses_between_frames():
     plain = poses.Normalisation(axes="camera", scale=False)
     inputs = pipeline.Inputs(pose_steps=4, layout="kinect_v1_20", normalisation=plain, interpolate=True)
     body = np.random.default_rng(0).normal(size=(1, 1, 1, 20, 3)).astype("float32")
-    fed = signatures._from_poses(np.concatenate([body, body + np.array([0, 1, 0])], axis=1).astype("float32"), inputs)
+    seen = np.concatenate([body, body + np.array([0, 1, 0])], axis=1).astype("float32")
+    fed = signatures.prepare_poses(seen, inputs)
     np.testing.assert_allclose(fed[0, :, 0, 0], [[0, up, 0] for up in (0, 0.25, 0.75, 1)], atol=1e-5)
 
 
