@@ -102,8 +102,8 @@ class SharedComputation:
         Args:
             frames: The video: function (first frame, frame after the last) -> name of an input ->
                 ``[T, H, W, 3]`` in [-1, 1], fewer frames where it ends.
-            starts: First frames of the windows: ascending multiples of :attr:`step`.
-            others: Function number of the window -> its :attr:`others`, without a batch axis; default: there are none.
+            starts: First frames of the windows: ascending multiples of ``step``.
+            others: Function number of the window -> its ``others``, without a batch axis; default: there are none.
 
         Yields:
             The softmax ``[C]`` of each window that lies within the video.
