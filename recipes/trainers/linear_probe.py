@@ -26,7 +26,8 @@ from zoo.shared.errors import UserError
 
 def check(model: tf.keras.Model, stage: Stage) -> None:
     """Raises ``UserError`` unless a stage's model has one classifier, of one step or position or of their mean."""
-    if stage.linear_probe and not _is_linear(_heads(model)):
+    heads = _heads(model)
+    if stage.linear_probe and not (_is_linear(heads) and heads[0] in model.layers):  # not in a network inside it
         raise UserError(
             f"stages.{stage.name}.linear_probe: {model.name} has no single linear classifier at its end, set it to 0"
         )
