@@ -86,13 +86,12 @@ class StoredFeatures:
     ) -> None:
         frozen = models.frozen_layers(model, stage)
         self._before, self.model = frozen_part.split(model, frozen)
-        self._cut = frozen_part.cut(model, frozen)  # symbolic, in the whole model
         self._stage, self._recipe, self._inputs, self._records = stage, recipe, inputs, records
         self._seed, self._folder = seed, folder(run, stage)
         self._batch = stage.batch or recipe.batch
-        cut = [self._before.output[f"cut_{n}"] for n in range(len(self._before.output))]
-        self._shapes = [tuple(tensor.shape[1:]) for tensor in cut]
-        self._types = [tf.as_dtype(tensor.dtype) for tensor in cut]
+        self._cut = [self._before.output[f"cut_{n}"] for n in range(len(self._before.output))]  # in the whole model
+        self._shapes = [tuple(tensor.shape[1:]) for tensor in self._cut]
+        self._types = [tf.as_dtype(tensor.dtype) for tensor in self._cut]
         self._compute = tf.function(lambda features: self._before(features, training=False))
         clip_bytes = sum(math.prod(shape) * _stored_type(kind).size for shape, kind in zip(self._shapes, self._types))
         self._clip_bytes = clip_bytes
