@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serving import long_video, picture
-from serving.client import clips, prediction, printing, request, smoothing
+from serving.client import clips, prediction, printing, request, sliding_window, smoothing
 from serving.client.clips import Sampled
 from serving.client.estimation import SIZE, Estimation, add_arguments, from_arguments, poses_to_send
 from serving.client.prediction import Prediction
@@ -282,16 +282,7 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
 
 
 def _add_window_options(group) -> None:
-    """Options without defaults: those after --window are refused without it."""
-    group.add_argument(
-        "--window", metavar="LENGTH", help="slide a window of this length over --video: frames (64) or seconds (2.5s)"
-    )
-    group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
-    group.add_argument(
-        "--smooth",
-        metavar="HOW",
-        help="smooth the scores over windows: none (the default), mean:WINDOWS or exponential:WEIGHT",
-    )
+    sliding_window.add_arguments(group)
     group.add_argument(
         "--share-computation",
         action="store_true",

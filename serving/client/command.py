@@ -114,16 +114,7 @@ def _add_stream_options(group) -> None:
         metavar="SOURCE",
         help="number or address of a camera, or a video file that plays in its place, instead of --video",
     )
-    group.add_argument(
-        "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
-    )
-    group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
-    # No defaults here: these options are refused without --window.
-    group.add_argument(
-        "--smooth",
-        metavar="HOW",
-        help="smooth the scores over windows: none (the default), mean:WINDOWS or exponential:WEIGHT",
-    )
+    sliding_window.add_arguments(group)
     group.add_argument("--fps", type=positive(float), help="frames (or poses alone) per second; by default the file's")
     group.add_argument("--pose-fps", type=positive(float), help="poses per second; by default as many as frames")
     group.add_argument(

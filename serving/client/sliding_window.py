@@ -17,6 +17,7 @@ Several requests are in flight at once; predictions come in the order of the win
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import concurrent.futures
 import itertools
@@ -45,6 +46,19 @@ _LAST_FRAME_SECONDS = 1.0
 _T = TypeVar("_T")
 _ROUNDING = 1e-6  # frames: 0.3 s at 10 frames per second is frame 3, not 3.0000000000000004
 _STAMP_ROUNDING = 0.0006  # seconds: many containers round time stamps to milliseconds
+
+
+def add_arguments(group: argparse._ArgumentGroup) -> None:
+    """Adds the options of windows to a command, without defaults: the others are refused without ``--window``."""
+    group.add_argument(
+        "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
+    )
+    group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
+    group.add_argument(
+        "--smooth",
+        metavar="HOW",
+        help="smooth the scores over windows: none (the default), mean:WINDOWS or exponential:WEIGHT",
+    )
 
 
 def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np.ndarray:
