@@ -128,14 +128,14 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
     if run.inputs.granularities:
         raise UserError(f"{records.directory} stores features of whole clips, of which --untrimmed makes no windows")
     fps = float(records.manifest["fps"])
-    places = _locations(records, protocol, split)
+    places = _outlines(records, protocol, split)
     plan = windows.Plan.of(settings.window or _window(run, places), settings.stride, fps=fps)
     numbers = records.label_numbers(protocol)
     videos: list[tuple[str, np.ndarray]] = []
     spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
 
     def of_videos() -> Iterator[tuple[schema.Clip, list[tuple[int, int]]]]:
-        for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0].read().recording)):
+        for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0][1].recording)):
             assert clip.frame_labels is not None  # of every video
             truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
             slid = windows.windows(range(len(truth)), plan.length, plan.stride)
@@ -272,8 +272,9 @@ def _prediction(run, scores):
     return Prediction(run.recipe.name, None, SPLIT, (), ()).reordered(probabilities)
 
 
-def _locations(records, protocol, split):
-    found = [place for path in records.shards(protocol, split) for place in random_access.locations(path)]
+def _outlines(records, protocol, split):
+    """Where each clip's record is, and the clip without its lists."""
+    found = [outline for path in records.shards(protocol, split) for outline in random_access.outlines(path)]
     if not found:
         raise UserError(f"{records.directory} has no clips in {protocol} {split}: convert more of the dataset")
     return found
@@ -283,7 +284,7 @@ def _window(run, places):
     """Frames of a window: those that the network covers, or of poses alone the median clip's."""
     if run.inputs.has_window:
         return run.inputs.frames * run.inputs.stride
-    return int(np.median([place.read().num_frames for place in places[:: max(len(places) // 64, 1)]]))
+    return int(np.median([clip.num_frames for _, clip in places[:: max(len(places) // 64, 1)]]))
 
 
 def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
@@ -291,7 +292,10 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
     if recordings:
         yield from _recordings(places)
         return
-    order = sorted(places, key=lambda place: hashlib.sha256(f"{seed}/{place.path}/{place.offset}".encode()).digest())
+    order = sorted(
+        (place for place, _ in places),
+        key=lambda place: hashlib.sha256(f"{seed}/{place.path}/{place.offset}".encode()).digest(),
+    )
     for first in range(0, len(order), TOGETHER):
         held = []
         for clip in (place.read() for place in order[first : first + TOGETHER]):
@@ -302,8 +306,7 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
 def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
     """Name and clip of each recording; one that is in parts, as windows between are in no split, gives several."""
     found = collections.defaultdict(list)  # recording -> first frame, frames and place of each window
-    for place in places:
-        clip = place.read()
+    for place, clip in places:
         found[clip.recording].append((clip.start, clip.num_frames, place))
     for name, windows_ in sorted(found.items()):
         held: list[schema.Clip] = []

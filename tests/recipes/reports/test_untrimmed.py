@@ -44,7 +44,7 @@ def window(recording, start, length):
 
 def test_recordings_are_put_together_from_their_windows():
     places = [window("b", 0, 4), window("a", 6, 4), window("a", 0, 4), window("a", 3, 4), window("a", 14, 2)]
-    found = dict(untrimmed._recordings(places))
+    found = dict(untrimmed._recordings([(place, place.read()) for place in places]))
     assert list(found) == ["a", "a from frame 15", "b"]
     clip = found["a"]
     for values in (clip.frame_labels, clip.pose_xyz[:, 0, 0, 0], clip.boxes["full_body"][:, 0]):
