@@ -92,6 +92,11 @@ class RunDirectory:
         return read_history(self.path)
 
     @property
+    def stage(self) -> config.Stage:
+        """The stage whose model is the run's; an estimator has none."""
+        return self.recipe.stages[-1]
+
+    @property
     def model_path(self) -> pathlib.Path:
         """The trained model's file."""
         return self.path / MODEL

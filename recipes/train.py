@@ -43,6 +43,7 @@ _CHANGEABLE = (
     "stages.*.early_stopping*",
     "stages.*.optimizer.learning_rate",
     "stages.*.optimizer.*clipnorm",
+    "stored_maps",
 )
 
 

@@ -12,7 +12,8 @@ versions, and keeps them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -93,6 +94,95 @@ def split(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> t
     rest = tf.keras.Model(tensors, model.output, name=model.name)
     named = {f"cut_{n}": tf.keras.Input(x.shape[1:], dtype=x.dtype, name=f"cut_{n}") for n, x in enumerate(tensors)}
     return before, tf.keras.Model(named, rest(list(named.values())), name=f"{model.name}_trained")
+
+
+def take_maps(
+    model: tf.keras.Model, fixed: Collection[tf.Tensor], output: Any = None
+) -> tuple[dict[str, tf.keras.Model], tf.keras.Model | None]:
+    """Takes the networks of pictures out of a model: what they compute depends on one video alone.
+
+    Args:
+        model: A functional model with inputs in a dictionary.
+        fixed: Tensors of it that are the same in training and in tests, such as a :func:`cut`.
+        output: What is wanted of the model, a tensor or a dictionary of tensors; default: its output.
+
+    Returns:
+        ``(networks, rest)``: for every video that only such a network reads, its input's name and the network, whose
+        output is the last feature map before ``fixed`` (``[B, t, m, n, c]``, not pooled, so that models that pool it
+        differently share it), and the model that is given these maps under the same names, and the other inputs.
+        ``rest`` is None where there is no such video.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("i3d", num_classes=4, frames=8, size=32, width=0.125)
+        >>> fixed = cut(model, [layer for layer in model.layers if layer.name != "classifier"])
+        >>> networks, rest = take_maps(model, fixed)
+        >>> networks["rgb"].output_shape, rest.output_shape
+        ((None, 1, 1, 1, 128), (None, 4))
+    """
+    output = model.output if output is None else output
+    outputs, graph = tf.nest.flatten(output), _Graph(model)
+    maps = _maps(graph, fixed)
+    still = graph.leaves(outputs, {**graph.inputs, **{id(tensor): f"map of {name}" for name, tensor in maps.items()}})
+    maps = {name: tensor for name, tensor in maps.items() if name not in still}  # no other layer sees the video
+    if not maps:
+        return {}, None
+    networks = {name: tf.keras.Model({name: model.input[name]}, tensor, name=name) for name, tensor in maps.items()}
+    tensors = {**{name: tensor for name, tensor in model.input.items() if name in still}, **maps}
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    given = {name: tf.keras.Input(x.shape[1:], dtype=x.dtype, name=name) for name, x in tensors.items()}
+    computed = [tensor for tensor in outputs if id(tensor) not in names]
+    made: Iterator[tf.Tensor] = iter([])
+    if computed:  # Keras 3 warns of inputs in a dictionary unless they have its names, so it is around a list
+        read = sorted(graph.leaves(computed, names))
+        inner = tf.keras.Model([tensors[name] for name in read], computed, name=model.name)
+        made = iter(tf.nest.flatten(inner([given[name] for name in read])))
+    flat = [given[names[id(tensor)]] if id(tensor) in names else next(made) for tensor in outputs]
+    return networks, tf.keras.Model(given, tf.nest.pack_sequence_as(output, flat), name=f"{model.name}_of_maps")
+
+
+def _maps(graph, fixed):
+    """Name of a video -> the one map of it that the ``fixed`` tensors are made of."""
+    found: dict[str, dict[int, tf.Tensor]] = {}
+    for tensor in fixed:
+        videos, before = graph.leaves([tensor], graph.inputs), graph.before_pooling(tensor)
+        if len(videos) == 1 and min(videos).startswith("rgb") and graph.is_made(before) and len(before.shape) == 5:
+            found.setdefault(min(videos), {})[id(before)] = before
+    return {name: tensor for name, tensors in found.items() if len(tensors) == 1 for tensor in tensors.values()}
+
+
+class _Graph:
+    """Which layer of a model makes which tensor; ``inputs``: id of an input -> its name."""
+
+    def __init__(self, model):
+        steps = [layer for layer in model.layers if not isinstance(layer, tf.keras.layers.InputLayer)]
+        self._made_by = {id(made): layer for layer in steps for made in tf.nest.flatten(layer.output)}
+        self.inputs = {id(tensor): name for name, tensor in model.input.items()}
+
+    def is_made(self, tensor):
+        """Whether a layer makes a tensor; else it is an input."""
+        return id(tensor) in self._made_by
+
+    def leaves(self, tensors, names):
+        """Those of the tensors ``{id: name}`` that ``tensors`` are made of, by their names."""
+        seen, todo = set(), list(tensors)
+        while todo:
+            tensor = todo.pop()
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                is_leaf = id(tensor) in names or not self.is_made(tensor)
+                todo += [] if is_leaf else tf.nest.flatten(self._made_by[id(tensor)].input)
+        return {name for key, name in names.items() if key in seen}
+
+    def before_pooling(self, tensor):
+        """The tensor that layers without weights made this one of, one after the other."""
+        while self.is_made(tensor):
+            layer = self._made_by[id(tensor)]
+            read = tf.nest.flatten(layer.input)
+            if layer.weights or len(read) > 1:
+                break
+            (tensor,) = read
+        return tensor
 
 
 def _run_once(model):

@@ -189,6 +189,16 @@ class PowerNormalisation(tf.keras.layers.Layer):
         return {**super().get_config(), "power": self.power}
 
 
+def power_normalised(features: tf.Tensor, power: float) -> tf.Tensor:
+    """Pooled features to the power of ``power``, layer ``power``: :class:`PowerNormalisation`, or as they are for 1.
+
+    Args:
+        features: ``[B, ..., c]``, not negative.
+        power: The exponent, a model's ``feature_power``.
+    """
+    return features if power == 1 else PowerNormalisation(power, name="power")(features)
+
+
 @_serializable
 class PoseScores(tf.keras.layers.Layer):
     """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equation 1).

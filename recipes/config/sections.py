@@ -314,6 +314,8 @@ class Recipe:
         xla: Compile with XLA: slower on CPU, and not for several replicas.
         deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no. With
             an explicit ``false`` the order of clips may change too: faster ones overtake slow ones.
+        stored_maps: Folder in which the feature maps of frozen networks of pictures are kept, for this and later
+            trainings and evaluations.
         name: The recipe's name; default: the file's.
     """
 
@@ -326,6 +328,7 @@ class Recipe:
     mixed_precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: bool = False
     deterministic: Optional[bool] = None
+    stored_maps: str = ""
     name: str = ""
 
     @property

@@ -4,8 +4,8 @@
 
     view v of clip n ─► frozen part, once ─► stages/<stage>/frozen/train-00v/ ─► trained part, every epoch
 
-A view is what training would see of a clip: window, crop and colours drawn from (seed, view, clip). An epoch draws
-one of a clip's views each time the clip comes. Blocks of clips appear whole, by being renamed, so a
+A view is what training would see of a clip: window, crop and colours drawn from (the recipe's seed, view, clip). An
+epoch draws one of a clip's views each time the clip comes. Blocks of clips appear whole, by being renamed, so a
 training that was stopped computes only those that are missing.
 """
 
@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from recipes import run_directory
 from recipes.config import Recipe, Stage
-from recipes.trainers import models
+from recipes.trainers import models, stored_maps
 from tfrecords.reading import order, pipeline
 from zoo import ZooError, frozen_part
 from zoo.shared import command_line, files
@@ -92,7 +92,10 @@ class StoredFeatures:
         self._cut = [self._before.output[f"cut_{n}"] for n in range(len(self._before.output))]  # in the whole model
         self._shapes = [tuple(tensor.shape[1:]) for tensor in self._cut]
         self._types = [tf.as_dtype(tensor.dtype) for tensor in self._cut]
-        self._compute = tf.function(lambda features: self._before(features, training=False))
+        wanted = {f"cut_{n}": tensor for n, tensor in enumerate(self._cut)}
+        maps = stored_maps.StoredMaps(model, self._cut, recipe.stored_maps, wanted)
+        self._with_maps = maps.read
+        self._compute = tf.function(lambda features: maps.model(features, training=False))
         clip_bytes = sum(math.prod(shape) * _stored_type(kind).size for shape, kind in zip(self._shapes, self._types))
         self._clip_bytes = clip_bytes
         batches = min(_BLOCK_CLIPS, max(_BLOCK_BYTES // clip_bytes, 1)) // self._batch
@@ -120,13 +123,13 @@ class StoredFeatures:
                 self._store(name, data(stored[name]), bar.update)
 
     def _views(self) -> list[tuple[str, int, Callable[[int], tf.data.Dataset]]]:
-        """Name, number of clips, and batches from a clip on, of every view of every split."""
+        """Name, number of clips, and batches from a clip on, of every view that the stage reads."""
         recipe, records = self._recipe, self._records
         protocol, split = recipe.data.protocol, recipe.data.train_on
 
         def training(view):
             return lambda first: pipeline.training_view(
-                records, protocol, self._inputs, split=split, batch=self._batch, seed=self._seed, view=view,
+                records, protocol, self._inputs, split=split, batch=self._batch, seed=recipe.seed, view=view,
                 augment=recipe.data.augment, first=first,
             )  # fmt: skip
 
@@ -136,12 +139,14 @@ class StoredFeatures:
 
         count = records.count(protocol, split, self._inputs)
         found = [(f"train-{view:03d}", count, training(view)) for view in range(self._stage.cache_frozen)]
-        return [*found, ("val", records.count(protocol, "val"), validation)]
+        if self._stage.epochs:  # a linear probe alone validates nothing
+            found.append(("val", records.count(protocol, "val"), validation))
+        return found
 
     def _store(self, name: str, data: tf.data.Dataset, on_clips: Callable[[int], Any]) -> None:
         rows: list[tuple] = []
         clips = 0
-        for features, labels in data:
+        for features, labels in self._with_maps(data):
             cut = self._compute(features)
             values = [tf.cast(cut[f"cut_{n}"], _stored_type(kind)).numpy() for n, kind in enumerate(self._types)]
             rows.append((labels.numpy(), *values))
@@ -192,9 +197,10 @@ class StoredFeatures:
 
     def _announce(self, views: list) -> None:
         clips = sum(count for _, count, _ in views)
+        validated = f" and {views[-1][1]} validation clips" if self._stage.epochs else ""
         print(
             f"{self._stage.name}: the frozen part is computed once for {views[0][1]} clips in "
-            f"{self._stage.cache_frozen} views and {views[-1][1]} validation clips, its output is stored: "
+            f"{self._stage.cache_frozen} views{validated}, its output is stored: "
             f"{_size(clips * self._clip_bytes)}, {_size(self._clip_bytes)} each",
             flush=True,
         )

@@ -21,7 +21,7 @@ from recipes import run_directory
 from recipes.config import Recipe, Stage
 from recipes.reports import scoring
 from recipes.run_directory import RunDirectory
-from recipes.trainers import distribution, epochs, frozen, history, linear_probe, models, optimisation
+from recipes.trainers import distribution, epochs, frozen, history, linear_probe, models, optimisation, stored_maps
 from recipes.trainers.base import Prepared, Scored, Trainer
 from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
@@ -154,8 +154,13 @@ class StageRun(RunDirectory):
 
     def __init__(self, run: RunDirectory, stage: Stage, records: pipeline.Records) -> None:
         super().__init__(run.path)
-        self.name = stage.name
+        self.name, self._stage = stage.name, stage
         self._inputs = models.inputs_of(self.model(), self.recipe.data.inputs(records))
+
+    @property
+    def stage(self) -> Stage:
+        """The stage."""
+        return self._stage
 
     @property
     def inputs(self) -> pipeline.Inputs:
@@ -197,7 +202,11 @@ def outputs(
         model = run.model()
         if views.crops == pipeline.FULL and run.inputs.frames:  # a stage of poses alone sees no pictures
             model = zoo.fully_convolutional(model)
-        scorer = scoring.Scorer(change(model), strategy, data, count=count, batch=batch, pool=pool)
+        model = change(model)
+        if pool != "mean_logits":  # which are an output of an inner layer
+            maps = stored_maps.of_stage(model, run.stage, run.recipe.stored_maps)
+            model, data = maps.model, maps.read(data)
+        scorer = scoring.Scorer(model, strategy, data, count=count, batch=batch, pool=pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
         return scorer(on_clips=bar.update)
 

@@ -5,10 +5,12 @@
     stored features of all clips and views ─► mean over positions ─► standardised ─► logistic regression
                                                                                         │
     classifier of the stage's model ◄─ its weights, of features that are not standardised ◄─┘
+                                       divided by the temperature
 
 Logistic regression has one optimum, needs no learning rate, and with strong regularisation it is hard to beat with
-few clips. Epochs that follow start from it: probing first keeps fine-tuning from distorting the features (Kumar et
-al., ICLR 2022).
+few clips. The penalty makes its probabilities far too low; where no epochs follow they are calibrated by a temperature
+(Guo et al., ICML 2017), fitted to clips held out in cross-validation. Epochs that follow start from it: probing first
+keeps fine-tuning from distorting the features (Kumar et al., ICLR 2022).
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.config import Recipe, Stage
+from recipes.reports import calibration
 from recipes.trainers import frozen
 from zoo import layers
 from zoo.shared.errors import UserError
+
+_FOLDS = 5  # of the cross-validation
 
 
 def check(model: tf.keras.Model, stage: Stage) -> None:
@@ -49,16 +54,22 @@ def fit(model: tf.keras.Model, stored: frozen.StoredFeatures, stage: Stage, reci
             f"stages.{stage.name}.linear_probe: all training clips are of one class, convert clips of another"
         )
     is_balanced = recipe.data.balance == "classes" or stage.class_weights == "balanced"
-    fitted = regression(stage.linear_probe, stage.cache_frozen, is_balanced).fit(features, labels)
+    probe = regression(stage.linear_probe, stage.cache_frozen, is_balanced)
+    temperature = 1.0
+    if not stage.epochs:  # further epochs change the scale, and high probabilities would leave them little to learn
+        temperature = cross_validated_temperature(probe, features, labels, views=stage.cache_frozen)
+    fitted = probe.fit(features, labels)
     print(
         f"{stage.name}: classifier fitted by logistic regression to {len(labels) // stage.cache_frozen} clips in "
-        f"{stage.cache_frozen} views, {100 * fitted.score(features, labels):.1f} % of them right",
+        f"{stage.cache_frozen} views, {100 * fitted.score(features, labels):.1f} % of them right, "
+        f"temperature {temperature:.2f}",
         flush=True,
     )
     scaler, logistic = (step for _, step in fitted.steps)
     weights = _rows(logistic, classifier.get_weights()[1].size)
     kernel, bias = unstandardised(*weights, mean=scaler.mean_, scale=scaler.scale_)
-    classifier.set_weights([kernel.reshape(classifier.get_weights()[0].shape), bias])
+    shape = classifier.get_weights()[0].shape
+    classifier.set_weights([kernel.reshape(shape) / temperature, bias / temperature])
 
 
 def regression(inverse_weight: float, views: int, is_balanced: bool) -> Any:
@@ -74,6 +85,34 @@ def regression(inverse_weight: float, views: int, is_balanced: bool) -> Any:
     weights = "balanced" if is_balanced else None
     logistic = linear_model.LogisticRegression(C=inverse_weight / views, class_weight=weights, max_iter=1000)
     return pipeline.make_pipeline(preprocessing.StandardScaler(), logistic)
+
+
+def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.ndarray, *, views: int) -> float:
+    """The temperature that calibrates a classifier of clips that it was not fitted to.
+
+    Args:
+        model: A scikit-learn classifier; it is fitted anew in each fold.
+        features: ``[V * N, D]``, view after view.
+        labels: ``[V * N]``.
+        views: Views V of a clip; all of them are in one fold.
+
+    Returns:
+        T; 1 where a class has a single clip.
+    """
+    from sklearn import base, model_selection
+
+    count = len(labels) // views
+    folds = min(_FOLDS, *np.unique(labels[:count], return_counts=True)[1])
+    if folds < 2:
+        return 1.0
+    clips = np.tile(np.arange(count), views)
+    scores = np.zeros((len(labels), labels.max() + 1))
+    splits = model_selection.StratifiedKFold(folds, shuffle=True, random_state=0).split(clips[:count], labels[:count])
+    for _, held_out in splits:
+        is_held_out = np.isin(clips, held_out)
+        fitted = base.clone(model).fit(features[~is_held_out], labels[~is_held_out])
+        scores[np.ix_(is_held_out, fitted.classes_)] = fitted.predict_proba(features[is_held_out])
+    return calibration.fit_temperature(labels, scores)
 
 
 def unstandardised(

@@ -45,3 +45,25 @@ def test_a_layer_that_is_used_twice_is_named():
     model = tf.keras.Model({"pose": inputs}, twice(twice(inputs)), name="model")
     with pytest.raises(zoo.ZooError, match="model uses twice several times, so that it cannot be cut in two"):
         frozen_part.cut(model, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("i3d", {"feature_power": 0.5}), ("separable_sta", {"pose_steps": 3, "lstm_units": 4})]
+)
+def test_networks_of_pictures_and_the_rest_of_the_model_are_the_model(name, options):
+    """Maps are those before any pooling, so that both share them."""
+    model = zoo.build(name, num_classes=3, frames=8, size=64, width=0.1, **options)
+    fixed = frozen_part.cut(model, frozen(model, "Conv3d_*", "Mixed_*", "lstm_*"))
+    networks, rest = frozen_part.take_maps(model, fixed)
+    draws = np.random.default_rng(0)
+    features = {key: tf.constant(draws.uniform(-1, 1, (2, *x.shape[1:])), tf.float32) for key, x in model.input.items()}
+    maps = {key: network({key: features[key]}) for key, network in networks.items()}
+    assert {tuple(value.shape) for value in maps.values()} == {(2, 1, 2, 2, 102)}
+    given = {key: maps.get(key, features[key]) for key in rest.input}
+    np.testing.assert_allclose(rest(given), model(features), atol=1e-6)
+
+
+def test_a_network_that_reads_two_videos_is_not_taken_out():
+    model = zoo.build("pi3d", num_classes=3, frames=8, size=64, width=0.1, aggregate_after=1, attention=False)
+    fixed = frozen_part.cut(model, frozen(model, "*Conv3d_*", "*Mixed_*"))
+    assert frozen_part.take_maps(model, fixed) == ({}, None)

@@ -122,6 +122,12 @@ def count_frames(serialized: tf.Tensor) -> tf.Tensor:
     return Record(*tf.io.parse_single_sequence_example(serialized, context, {})).num_frames
 
 
+def clip_id(serialized: tf.Tensor) -> tf.Tensor:
+    """Id of the clip of a serialised record, a string tensor."""
+    spec = {"clip/id": tf.io.FixedLenFeature([], tf.string)}
+    return tf.io.parse_single_sequence_example(serialized, spec, {})[0]["clip/id"]
+
+
 def has_pose(serialized: tf.Tensor, inputs: Inputs) -> tf.Tensor:
     """Whether anybody's pose is known in a serialised record, a bool tensor."""
     spec = schema.parsing_spec(pose_values=_stored_values(inputs))

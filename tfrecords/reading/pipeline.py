@@ -24,6 +24,7 @@ from tfrecords.reading.clips import (
     FULL,
     Features,
     Views,
+    clip_id,
     count_frames,
     cut_segments,
     evaluated_view,
@@ -183,7 +184,8 @@ def training_view(
         inputs: What the model is fed.
         split: Which part of the protocol; :data:`TRAIN_AND_VAL` is both.
         batch: Clips per batch; the last one may be smaller.
-        seed: Integer; with the view's and the clip's number it determines the augmentation.
+        seed: Integer; with the view's number and the clip's id it determines the augmentation, whatever other clips
+            are in the split.
         view: Number of the view.
         augment: An :class:`tfrecords.reading.augmentation.Augmentation`.
         first: Clips to leave out at the beginning.
@@ -197,12 +199,13 @@ def training_view(
     records.check(inputs, protocol, split)
     label_numbers = records.label_numbers(protocol)
 
-    def load(number, record):
+    def load(record):
+        number = tf.strings.to_hash_bucket_fast(clip_id(record), tf.int64.max)
         key = tf.random.experimental.stateless_fold_in(tf.constant([seed, view], tf.int64), number)
         return training_clip(record, key, inputs, augment, label_numbers)
 
     data = _training_records(records, protocol, split, inputs, _shards(records, protocol, split), True)
-    data = data.enumerate().skip(first)
+    data = data.skip(first)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
@@ -367,7 +370,5 @@ def clip_ids(records: Records, protocol: str, split: str) -> list[str]:
     """Ids of a split's clips, in the order of :func:`evaluation`'s clip numbers."""
     if not records.count(protocol, split):
         return []
-    context = {"clip/id": tf.io.FixedLenFeature([], tf.string)}
-    data = order.read(_shards(records, protocol, split))
-    data = data.map(lambda record: tf.io.parse_single_sequence_example(record, context, {})[0]["clip/id"])
-    return [clip_id.decode() for clip_id in data.as_numpy_iterator()]
+    data = order.read(_shards(records, protocol, split)).map(clip_id)
+    return [found.decode() for found in data.as_numpy_iterator()]

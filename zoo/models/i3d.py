@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from zoo import skeletons
 from zoo.checks import Exponent, Multiplier, Rate, Size, Weight, check_minimum
-from zoo.layers import Dropout, PenalizedSoftmax, PowerNormalisation
+from zoo.layers import Dropout, PenalizedSoftmax, power_normalised
 from zoo.papers import Row
 from zoo.registry import register
 
@@ -162,8 +162,7 @@ def head(
         whose mean is taken.
     """
     x = pool(features, side)
-    if feature_power != 1:
-        x = PowerNormalisation(feature_power, name="power")(x)
+    x = power_normalised(x, feature_power)
     x = Dropout(dropout, name="dropout")(x)
     x = tf.keras.layers.Conv3D(num_classes, 1, kernel_regularizer=kernel_regularizer, name="classifier")(x)
     x = tf.keras.layers.GlobalAveragePooling3D(dtype="float32", name="logits")(x)  # [B, C]

@@ -4,7 +4,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from zoo.checks import Multiplier, Rate, Size, Weight, ZooError
+from zoo.checks import Exponent, Multiplier, Rate, Size, Weight, ZooError
 from zoo.layers import AttentionMap, L2Norm, PartAggregation, PoseScores
 from zoo.models import i3d, pose_lstm
 from zoo.papers import Row
@@ -51,6 +51,7 @@ def pi3d(
     attention_regularization: Weight = 1e-5,
     weight_regularization: Weight = 1e-3,
     dropout: Rate = 0.3,
+    feature_power: Exponent = 1.0,
 ) -> tf.keras.Model:
     """P-I3D: one I3D per body part, their feature maps weighted by attention from the pose.
 
@@ -85,6 +86,8 @@ def pi3d(
         attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
         weight_regularization: Weight of the penalty on the classifier's weights.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
+            is better (see :func:`zoo.models.i3d.i3d`).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``
@@ -120,5 +123,5 @@ def pi3d(
     if len(parts) > 1:
         features = PartAggregation(aggregation, len(parts), name="aggregation")(joined)
     features = i3d.last_blocks(features, aggregate_after, width=width, prefix="joined.")
-    predictions = i3d.head(features, num_classes, dropout, L2Norm(weight_regularization))
+    predictions = i3d.head(features, num_classes, dropout, L2Norm(weight_regularization), feature_power=feature_power)
     return tf.keras.Model(inputs, predictions, name="pi3d")

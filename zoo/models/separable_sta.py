@@ -4,8 +4,8 @@ from typing import Literal
 
 import tensorflow as tf
 
-from zoo.checks import Multiplier, Rate, Size, Weight
-from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, classify
+from zoo.checks import Exponent, Multiplier, Rate, Size, Weight
+from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, classify, power_normalised
 from zoo.models import i3d, pose_lstm
 from zoo.papers import Row
 from zoo.registry import register
@@ -46,6 +46,7 @@ def separable_sta(
     spatial_regularization: Weight = 1e-5,
     temporal_regularization: Weight = 1e-5,
     dropout: Rate = 0.3,
+    feature_power: Exponent = 1.0,
     fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """Separable STA: I3D features weighted in space and, separately, in time by attention from the pose.
@@ -81,6 +82,8 @@ def separable_sta(
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
+            is better (see :func:`zoo.models.i3d.i3d`).
         fully_convolutional: Take pictures of any height and width; alpha, made for the square of ``size``, is resized
             to the feature map. See :func:`zoo.fully_convolutional`.
 
@@ -137,6 +140,6 @@ def separable_sta(
     }[attention]()
     pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(maps)]
     x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]  # [B, 2c] or [B, c]
-    x = Dropout(dropout, name="dropout")(x)
+    x = Dropout(dropout, name="dropout")(power_normalised(x, feature_power))
     predictions = classify(x, num_classes)
     return tf.keras.Model(inputs, predictions, name="separable_sta")

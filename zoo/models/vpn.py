@@ -9,8 +9,8 @@ from spektral.layers import GCNConv
 
 from zoo import backbones, skeletons
 from zoo.backbones import BackboneName
-from zoo.checks import Layout, Multiplier, Rate, Size, Weight, ZooError
-from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, Unstack, classify, where_posed
+from zoo.checks import Exponent, Layout, Multiplier, Rate, Size, Weight, ZooError
+from zoo.layers import AttentionMap, Dropout, FittedMap, PoseScores, Unstack, classify, power_normalised, where_posed
 from zoo.models import i3d, pose_lstm
 from zoo.papers import Row
 from zoo.registry import register
@@ -272,6 +272,7 @@ def vpn(
     embedding_weight: Weight = 0.25,
     attention_regularization: Weight = 1.25e-5,
     dropout: Rate = 0.3,
+    feature_power: Exponent = 1.0,
     fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """VPN: video-pose network, pose-driven attention with a coupled map and a video-pose embedding.
@@ -310,6 +311,8 @@ def vpn(
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
+            is better (see :func:`zoo.models.i3d.i3d`).
         fully_convolutional: Take pictures of any height and width, for inference: A_S, made for the square of ``size``,
             is resized to the feature map, and there is no embedding, which predictions do not depend on. See
             :func:`zoo.fully_convolutional`.
@@ -361,6 +364,6 @@ def vpn(
         modulated = [tf.keras.layers.Add(name="modulated")([modulated[0], g])]  # g' = A * g + g
     pooled = [tf.keras.layers.GlobalAveragePooling3D(name=f"pooled_{i}")(x) for i, x in enumerate(modulated, start=1)]
     x = tf.keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
-    x = Dropout(dropout, name="dropout")(x)
+    x = Dropout(dropout, name="dropout")(power_normalised(x, feature_power))
     predictions = classify(x, num_classes)
     return tf.keras.Model({"rgb": rgb, "pose": pose}, predictions, name="vpn")

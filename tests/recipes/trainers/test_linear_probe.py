@@ -8,12 +8,14 @@ import tensorflow as tf
 from sklearn import linear_model, pipeline, preprocessing
 
 import zoo
+from recipes.reports import calibration
 from recipes.run_directory import RunDirectory
 from recipes.trainers import linear_probe
 from tests.recipes.conftest import command
 from tfrecords.reading import augmentation
 from tfrecords.reading import pipeline as reading
 from zoo.shared.errors import UserError
+from zoo.shared.probabilities import at_temperature
 
 RECIPE = """
 model: {name: pose_lstm, lstm_units: 4}
@@ -44,6 +46,7 @@ def test_the_model_answers_as_scikit_learn_does(fitted, dataset):
     output, printed = fitted
     assert "top: classifier fitted by logistic regression to 88 clips in 2 views" in printed
     assert "top: only the classifier is fitted, saved as" in printed
+    assert "validation clips" not in printed  # nothing is validated
     model = zoo.load_model(output / "model.keras")
     records, inputs = reading.Records(dataset), RunDirectory(output).inputs
     views = [
@@ -53,7 +56,7 @@ def test_the_model_answers_as_scikit_learn_does(fitted, dataset):
             inputs,
             split="train",
             batch=12,
-            seed=1,
+            seed=0,
             view=view,
             augment=augmentation.Augmentation(noise=0.05),
         )
@@ -65,16 +68,34 @@ def test_the_model_answers_as_scikit_learn_does(fitted, dataset):
     features, ours = (np.concatenate(values) for values in zip(*(reads(inputs) for inputs, _ in batches)))
     regression = linear_model.LogisticRegression(C=0.25, class_weight="balanced", max_iter=1000)
     theirs = pipeline.make_pipeline(preprocessing.StandardScaler(), regression).fit(features, labels)
-    np.testing.assert_allclose(ours, theirs.predict_proba(features), atol=2e-3)
+    temperature = linear_probe.cross_validated_temperature(theirs, features, labels, views=2)
+    assert f"temperature {temperature:.2f}\n" in printed
+    np.testing.assert_allclose(ours, at_temperature(theirs.predict_proba(features), temperature), atol=2e-3)
+
+
+def test_a_strong_penalty_is_made_up_for_by_the_temperature():
+    """Chosen on clips that are held out with all of their views: on those that were fitted it would be far lower."""
+    draws = np.random.default_rng(0)
+    labels = np.tile(np.repeat(np.arange(3), 20), 2)
+    clips = np.tile(draws.normal(size=(60, 40)), (2, 1)) + 0.8 * np.eye(3, 40)[labels]
+    features = clips + 0.1 * draws.normal(size=clips.shape)
+    probe = linear_probe.regression(0.002, 2, is_balanced=True)
+    temperature = linear_probe.cross_validated_temperature(probe, features, labels, views=2)
+    fitted_to_them = calibration.fit_temperature(labels, probe.fit(features, labels).predict_proba(features))
+    assert 2 * fitted_to_them < temperature < 0.5
+    first = np.r_[0:21, 60:81]  # one clip of the second class, twenty of the first
+    assert linear_probe.cross_validated_temperature(probe, features[first], labels[first], views=2) == 1
 
 
 def test_epochs_start_from_it(fitted, recipe_file, dataset, tmp_path):
-    """A rate of next to nothing leaves the weights where they were fitted."""
+    """A rate of next to nothing leaves the weights where they were fitted, without a temperature."""
     arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run"]
     result = command("train.py", *arguments, "--set", "stages.top.epochs=1", "stages.top.optimizer.learning_rate=1e-9")
     assert result.returncode == 0, result.stderr
     ours, fit = (zoo.load_model(run / "model.keras").get_weights() for run in (tmp_path / "run", fitted[0]))
-    for each, expected in zip(ours, fit):
+    temperature = np.linalg.norm(ours[-1]) / np.linalg.norm(fit[-1])
+    assert f"temperature {temperature:.2f}\n" in fitted[1]
+    for each, expected in zip(ours, [*fit[:-2], *(temperature * value for value in fit[-2:])]):
         np.testing.assert_allclose(each, expected, atol=1e-5)
 
 
