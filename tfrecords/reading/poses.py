@@ -40,7 +40,7 @@ class Normalisation:
             right hip -> left hip and Y along the spine (PhD20).
         scale: Divide by the length spine base -> spine.
         depth: Factor of Z: 1 for a sensor's poses. Estimates from pictures are much less sure of the direction towards
-            the camera than of the two others; with ``camera`` axes a factor below 1 reduces its weight.
+            the camera than of the two others; with ``camera`` axes a factor below 1 reduces its weight. It comes last.
 
     Raises:
         ValueError: A name is unknown, or ``depth`` is not from 0 to 1.
