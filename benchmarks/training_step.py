@@ -134,11 +134,13 @@ def measure(case, ways, steps):
                 process.stdin.close()
                 process.wait()
     _check_losses(case, {way: rows[0]["loss"] for way, rows in seen.items()})
-    timed = {way: [row["seconds"] for row in rows[WARM_UP:]] for way, rows in seen.items()}
+    timed = {way: rows[WARM_UP:] for way, rows in seen.items()}
     return {
         way: {
-            "seconds": statistics.median(timed[way]),
-            **_times(timed[way], timed.get("keras")),
+            "seconds": statistics.median(row["seconds"] for row in timed[way]),
+            **_times(timed[way], timed.get("keras"), "seconds"),
+            "processor_seconds": statistics.median(row["processor_seconds"] for row in timed[way]),
+            "in_processor_time": _times(timed[way], timed.get("keras"), "processor_seconds"),
             "peak_memory_bytes": rows[-1]["peak_memory_bytes"],
             "before_bytes": rows[-1]["before_bytes"],
             "loss": rows[0]["loss"],
@@ -147,11 +149,11 @@ def measure(case, ways, steps):
     }
 
 
-def _times(own, keras):
+def _times(own, keras, key):
     """How many times as long as Keras in float32 steps take, by neighbouring steps: median, least and most."""
     if keras is None:
         return {}
-    ratios = [seconds / other for seconds, other in zip(own, keras)]
+    ratios = [row[key] / other[key] for row, other in zip(own, keras)]
     return {"times_keras": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
 
 
@@ -195,10 +197,15 @@ def work(way, case, weights):
     step = _pytorch_step(case, weights, way) if way.startswith("pytorch") else _keras_step(case, way)
     before = _peak_memory()
     for _ in sys.stdin:
-        begin = time.perf_counter()
+        begin, of_processor = time.perf_counter(), time.process_time()
         loss = step()
-        seconds = time.perf_counter() - begin
-        row = {"seconds": seconds, "loss": loss, "peak_memory_bytes": _peak_memory(), "before_bytes": before}
+        row = {
+            "seconds": time.perf_counter() - begin,
+            "processor_seconds": time.process_time() - of_processor,  # which other work changes little
+            "loss": loss,
+            "peak_memory_bytes": _peak_memory(),
+            "before_bytes": before,
+        }
         print(json.dumps(row), flush=True)
 
 
@@ -310,18 +317,22 @@ def _inside(block, network):
 def table(results):
     """The figures as text."""
     lines = [
-        f"{'frames x size x batch':22} {'way':24} {'step':>9} {'x keras':>8} (least - most) {'peak memory':>12} "
-        f"{'of which steps':>15}"
+        f"{'frames x size x batch':22} {'way':24} {'step':>9} {'x keras':>18} {'processor':>9} {'x keras':>18} "
+        f"{'peak memory':>12} {'of which steps':>15}"
     ]
     for case, ways in results.items():
         for way, found in ways.items():
-            ratios = [found.get(key, float("nan")) for key in ("times_keras", "least", "most")]
             peak, before = found["peak_memory_bytes"] / 2**30, found["before_bytes"] / 2**30
             lines.append(
-                f"{case:22} {way:24} {found['seconds']:7.2f} s {ratios[0]:8.2f} ({ratios[1]:.2f} - {ratios[2]:.2f}) "
-                f"{peak:8.2f} GiB {peak - before:11.2f} GiB"
+                f"{case:22} {way:24} {found['seconds']:7.2f} s {_ratio(found)} {found['processor_seconds']:7.2f} s "
+                f"{_ratio(found['in_processor_time'])} {peak:8.2f} GiB {peak - before:11.2f} GiB"
             )
     return "\n".join(lines)
+
+
+def _ratio(times):
+    text = "{times_keras:.2f} ({least:.2f} - {most:.2f})".format(**times) if times else ""
+    return f"{text:>18}"
 
 
 if __name__ == "__main__":
