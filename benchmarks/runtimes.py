@@ -66,13 +66,17 @@ def main(argv=None):
     if arguments.folders:
         found |= of_folders(arguments)
     else:
-        found["networks"] = {
-            f"{name} {frames}x{size}": of_random_weights(name, frames, size, arguments)
-            for name, (frames, size) in itertools.product(arguments.models, arguments.sizes)
-        }
-    if arguments.json:
-        files.write_json(arguments.json, found)
+        found["networks"] = {}
+        for name, (frames, size) in itertools.product(arguments.models, arguments.sizes):
+            found["networks"][f"{name} {frames}x{size}"] = of_random_weights(name, frames, size, arguments)
+            _write(arguments.json, found)  # after every case, so that none is lost
+    _write(arguments.json, found)
     return 0
+
+
+def _write(path, found):
+    if path:
+        files.write_json(path, found)
 
 
 def _size(text):

@@ -1,4 +1,4 @@
-"""The benchmarks: networks that they compare with the zoo's compute the same outputs, and what they check themselves."""
+"""The networks that the benchmarks compare with the zoo's compute the same outputs, and what benchmarks check."""
 
 import json
 
