@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = {
     "inference": ["--batches", "1"],
     "training_step": ["--cases", "16x112x2"],
+    "runtimes": [],
     "cost_against_size": [],
     "clip_to_label": [],
     "shared_computation": ["--frames", "32", "--blocks", "Mixed_5c"],

@@ -3,7 +3,9 @@
 Every way to compute it runs in a process of its own, which gives its peak memory; they take their steps in turn, so
 that all meet the same machine. I3D starts from the same weights, sees the same clips and is trained by SGD with
 momentum; the first losses must agree. Separable STA, which is I3D and little else, has no counterpart in PyTorch.
-Ways that end in ``recompute`` use gradient checkpointing: activations are computed again instead of kept.
+Ways that end in ``recompute`` use gradient checkpointing: activations are computed again instead of kept. Those that
+end in ``bfloat16`` compute in it, with weights and batch statistics in float32. ``keras_cached`` trains the blocks from
+Mixed_5b on from stored features, as ``cache_frozen`` does; ``keras_frozen`` is what it stores them with, once a view.
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --cases 64x224x4 --ways keras keras_recompute --steps 1    # batch 4 of full size
@@ -33,12 +35,14 @@ from benchmarks import environment
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
-WAYS = ("keras", "keras_recompute", "separable_sta", "pytorch", "pytorch_compile", "pytorch_recompute")
+PYTORCH = ("pytorch", "pytorch_compile", "pytorch_recompute", "pytorch_bfloat16", "pytorch_compile_bfloat16")
+WAYS = ("keras", "keras_recompute", "keras_bfloat16", "keras_frozen", "keras_cached", "separable_sta", *PYTORCH)
 CASES = ("16x112x2", "32x112x4")
 NUM_CLASSES = 60
 RATE, MOMENTUM = 1e-3, 0.9
 WARM_UP = 2  # steps: the first traces and allocates
-TOLERANCE = 2e-3  # of the first loss
+TOLERANCES = {"float32": 2e-3, "bfloat16": 5e-2}  # of the first loss of the whole I3D, by the type it is computed in
+FROZEN = ("Conv3d_", "Mixed_3", "Mixed_4")  # beginnings of the names of layers, as in recipes/configs/i3d_jhmdb.yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _not_installed(ways):
     for way in ways:
         if way.startswith("pytorch") and not importlib.util.find_spec("torch"):
             missing[way] = "torch"
-        elif way == "pytorch_compile" and not shutil.which("c++"):
+        elif way.startswith("pytorch_compile") and not shutil.which("c++"):
             missing[way] = "a C++ compiler"
     return missing
 
@@ -129,19 +133,38 @@ def measure(case, ways, steps):
             for process in processes.values():
                 process.stdin.close()
                 process.wait()
-    first = {way: rows[0]["loss"] for way, rows in seen.items()}
-    of_i3d = [loss for way, loss in first.items() if way != "separable_sta"]
-    if of_i3d and max(of_i3d) - min(of_i3d) > TOLERANCE * max(of_i3d):
-        raise ValueError(f"{case}: one network, several losses: {first}")
+    _check_losses(case, {way: rows[0]["loss"] for way, rows in seen.items()})
+    timed = {way: rows[WARM_UP:] for way, rows in seen.items()}
     return {
         way: {
-            "seconds": statistics.median(row["seconds"] for row in rows[WARM_UP:]),
+            "seconds": statistics.median(row["seconds"] for row in timed[way]),
+            **_times(timed[way], timed.get("keras"), "seconds"),
+            "processor_seconds": statistics.median(row["processor_seconds"] for row in timed[way]),
+            "in_processor_time": _times(timed[way], timed.get("keras"), "processor_seconds"),
             "peak_memory_bytes": rows[-1]["peak_memory_bytes"],
             "before_bytes": rows[-1]["before_bytes"],
             "loss": rows[0]["loss"],
         }
         for way, rows in seen.items()
     }
+
+
+def _times(own, keras, key):
+    """How many times as long as Keras in float32 steps take, by neighbouring steps: median, least and most."""
+    if keras is None:
+        return {}
+    ratios = [row[key] / other[key] for row, other in zip(own, keras)]
+    return {"times_keras": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def _check_losses(case, losses):
+    """``ValueError`` unless all that train the whole I3D begin with the same loss."""
+    whole = {way: loss for way, loss in losses.items() if way not in ("separable_sta", "keras_frozen", "keras_cached")}
+    expected = next((loss for way, loss in whole.items() if not way.endswith("bfloat16")), None)
+    for way, loss in whole.items():
+        tolerance = TOLERANCES["bfloat16" if way.endswith("bfloat16") else "float32"]
+        if expected is not None and abs(loss - expected) > tolerance * expected:
+            raise ValueError(f"{case}: one network, several losses: {whole}")
 
 
 def _process(way, case, weights):
@@ -174,10 +197,15 @@ def work(way, case, weights):
     step = _pytorch_step(case, weights, way) if way.startswith("pytorch") else _keras_step(case, way)
     before = _peak_memory()
     for _ in sys.stdin:
-        begin = time.perf_counter()
+        begin, of_processor = time.perf_counter(), time.process_time()
         loss = step()
-        seconds = time.perf_counter() - begin
-        row = {"seconds": seconds, "loss": loss, "peak_memory_bytes": _peak_memory(), "before_bytes": before}
+        row = {
+            "seconds": time.perf_counter() - begin,
+            "processor_seconds": time.process_time() - of_processor,  # which other work changes little
+            "loss": loss,
+            "peak_memory_bytes": _peak_memory(),
+            "before_bytes": before,
+        }
         print(json.dumps(row), flush=True)
 
 
@@ -204,11 +232,19 @@ def _keras_model(name, case):
 def _keras_step(case, way):
     import tensorflow as tf
 
-    from zoo import gradient_checkpointing
+    from zoo import frozen_part, gradient_checkpointing
 
+    if way == "keras_bfloat16":
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     model = _keras_model("separable_sta" if way == "separable_sta" else "i3d", case)
     rgb, labels = case.clips()
     fed, labels = {"rgb": tf.constant(rgb)}, tf.constant(labels)
+    if way in ("keras_frozen", "keras_cached"):
+        frozen, model = frozen_part.split(model, _freeze(model))
+        if way == "keras_frozen":
+            store = tf.function(lambda: frozen(fed, training=False))
+            return lambda: float(tf.reduce_sum(store()["cut_0"][0]))
+        fed = {name: tf.constant(values.numpy()) for name, values in frozen(fed, training=False).items()}
     if "pose" in model.input:
         fed["pose"] = tf.random.normal((case.batch, *model.input["pose"].shape[1:]))
     call = (
@@ -229,6 +265,16 @@ def _keras_step(case, way):
     return lambda: float(step())
 
 
+def _freeze(model):
+    """The layers that are not trained, marked so."""
+    frozen = [
+        layer for layer in model.layers if layer.name.startswith(FROZEN) or layer.name.endswith("batch_norm")
+    ]  # fmt: skip
+    for layer in frozen:
+        layer.trainable = False
+    return frozen
+
+
 def _pytorch_step(case, weights, way):
     import torch
     from torch.utils.checkpoint import checkpoint
@@ -247,13 +293,15 @@ def _pytorch_step(case, weights, way):
     rgb, labels = case.clips()
     x = torch.from_numpy(rgb).permute(0, 4, 1, 2, 3).to(device)  # channels last in memory
     labels = torch.from_numpy(labels).to(device)
-    if way == "pytorch_compile":  # needs a C++ compiler on a CPU
+    if way.startswith("pytorch_compile"):  # needs a C++ compiler on a CPU
         network = torch.compile(network)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, fused=True)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.nll_loss(network(x).log(), labels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=way.endswith("bfloat16")):
+            probabilities = network(x)
+        loss = torch.nn.functional.nll_loss(probabilities.float().log(), labels)
         loss.backward()
         optimizer.step()
         return loss.item()  # waits for a GPU
@@ -269,16 +317,22 @@ def _inside(block, network):
 def table(results):
     """The figures as text."""
     lines = [
-        f"{'frames x size x batch':22} {'way':18} {'step':>9} {'x keras':>8} {'peak memory':>12} {'of which steps':>15}"
+        f"{'frames x size x batch':22} {'way':24} {'step':>9} {'x keras':>18} {'processor':>9} {'x keras':>18} "
+        f"{'peak memory':>12} {'of which steps':>15}"
     ]
     for case, ways in results.items():
         for way, found in ways.items():
-            ratio = found["seconds"] / ways["keras"]["seconds"] if "keras" in ways else float("nan")
             peak, before = found["peak_memory_bytes"] / 2**30, found["before_bytes"] / 2**30
             lines.append(
-                f"{case:22} {way:18} {found['seconds']:7.2f} s {ratio:8.2f} {peak:8.2f} GiB {peak - before:11.2f} GiB"
+                f"{case:22} {way:24} {found['seconds']:7.2f} s {_ratio(found)} {found['processor_seconds']:7.2f} s "
+                f"{_ratio(found['in_processor_time'])} {peak:8.2f} GiB {peak - before:11.2f} GiB"
             )
     return "\n".join(lines)
+
+
+def _ratio(times):
+    text = "{times_keras:.2f} ({least:.2f} - {most:.2f})".format(**times) if times else ""
+    return f"{text:>18}"
 
 
 if __name__ == "__main__":

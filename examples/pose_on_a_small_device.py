@@ -1,15 +1,15 @@
 """The activity in a folder of pictures, on a small device: BlazePose and a network of poses, both run by LiteRT.
 
-It needs neither TensorFlow nor keras-adl-zoo, but three packages:
+It needs neither TensorFlow nor keras-adl-zoo, but four packages:
 
-    pip install numpy ai-edge-litert 'mediapipe>=0.10.30,<0.10.32'
+    pip install numpy pillow ai-edge-litert 'mediapipe>=0.10.30,<0.10.32'
 
 On another machine a network of poses is exported, and the folder copied:
 
     python -m serving.export --pretrained nucla --to models --format litert           # models/pose_gcn/1
     python pose_on_a_small_device.py --model pose_gcn/1 --poses pose_landmarker_full.task --pictures frames
 
-The pictures are frames of one clip, in the order of their names; a camera writes them, or
+The pictures are frames of one clip, in the order of their names, numbers as numbers; a camera writes them, or
 `ffmpeg -i video.mp4 frames/%05d.jpg`. The .task file is MediaPipe's Pose Landmarker. One person is followed. A network
 without a map from BlazePose's joints to its own, such as one of hands, is refused.
 """
@@ -17,11 +17,13 @@ without a map from BlazePose's joints to its own, such as one of hands, is refus
 import argparse
 import json
 import pathlib
+import re
 import sys
 import time
 
 import numpy as np
 
+SUFFIXES = (".jpg", ".jpeg", ".png")
 AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards
 
 
@@ -132,11 +134,34 @@ def estimated(pictures, task, fps):
     poses = np.zeros((len(pictures), 33, 3), np.float32)
     with vision.PoseLandmarker.create_from_options(options) as landmarker:
         for number, path in enumerate(pictures):
-            picture = mediapipe.Image.create_from_file(str(path))
+            picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=read(path))
             found = landmarker.detect_for_video(picture, round(1000 * number / fps)).pose_world_landmarks
             if found:
                 poses[number] = np.array([(joint.x, joint.y, joint.z) for joint in found[0]]) * AXES
     return poses
+
+
+def picture_files(folder):
+    """The picture files of a folder, in the order of their names; numbers count as numbers."""
+
+    def key(path):
+        return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d+)|(\D+)", path.name)]
+
+    found = sorted((path for path in pathlib.Path(folder).iterdir() if path.suffix.lower() in SUFFIXES), key=key)
+    if not found:
+        raise ValueError(f"{folder} has no pictures, expected {', '.join(SUFFIXES)}")
+    return found
+
+
+def read(path):
+    """A picture file ``[H, W, 3]`` as a viewer shows it; a damaged one ends the process in MediaPipe's own reader."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def main():
@@ -144,27 +169,29 @@ def main():
     parser = argparse.ArgumentParser(description="The activity in a folder of pictures, by poses alone.")
     parser.add_argument("--model", required=True, help="version folder of serving.export --format litert")
     parser.add_argument("--poses", required=True, help="MediaPipe's pose_landmarker_*.task")
-    parser.add_argument("--pictures", required=True, help="folder of .jpg or .png, one for each frame")
+    parser.add_argument("--pictures", required=True, help="folder of .jpg, .jpeg or .png, one for each frame")
     parser.add_argument("--fps", type=float, default=30.0, help="pictures per second (default: 30)")
     arguments = parser.parse_args()
-    pictures = sorted(p for p in pathlib.Path(arguments.pictures).iterdir() if p.suffix.lower() in (".jpg", ".png"))
-    if not pictures:
-        sys.exit(f"error: {arguments.pictures} has no .jpg or .png files")
+    if not arguments.fps > 0:
+        parser.error(f"--fps {arguments.fps:g}: expected more than 0")
     try:
+        pictures = picture_files(arguments.pictures)
         network = Network(arguments.model)
         start = time.perf_counter()
         poses = estimated(pictures, arguments.poses, arguments.fps)
         between = time.perf_counter()
         probabilities = network(poses)
     except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     for label, probability in sorted(probabilities.items(), key=lambda item: -item[1])[:5]:
         print(f"{label:24} {probability:.4f}")
     milliseconds = 1000 * (between - start) / len(pictures), 1000 * (time.perf_counter() - between)
     print(
         f"{milliseconds[0]:.1f} ms per picture for the pose, {milliseconds[1]:.2f} ms for the activity", file=sys.stderr
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -80,7 +80,9 @@ class SharedWindows:
     def _read(self, video: schema.Clip, span: Span, inputs: pipeline.Inputs) -> Mapping[str, np.ndarray]:
         """What evaluation feeds a network with such inputs of a part of the video."""
         if inputs not in self._readers:
-            self._readers[inputs] = tf.function(lambda record: pipeline.centre_view(record, inputs))
+            # Traced here: as a video may end anywhere there are many, and TensorFlow would warn of them.
+            read = tf.function(lambda record: pipeline.centre_view(record, inputs))
+            self._readers[inputs] = read.get_concrete_function(tf.TensorSpec([], tf.string))
         first, end = span[0], min(span[1], video.num_frames)
         record = schema.encode(pieces.cut(video, "", first, end - first))
         return {name: values.numpy() for name, values in self._readers[inputs](tf.constant(record)).items()}

@@ -30,6 +30,29 @@ _BETWEEN = ("BiasAdd", "Relu", "MaxPool", "MaxPool3D", "ConcatV2")  # convolutio
 _count = itertools.count()  # of rewritten functions in this process
 
 
+def as_stored(
+    function: tf.types.experimental.GenericFunction,
+    *,
+    precision: str = "float32",
+    freeze: bool = False,
+    compute: str = "float32",
+) -> tf.types.experimental.GenericFunction:
+    """A function as an export stores it: rewritten, or the same one where nothing of it is to be changed.
+
+    Args:
+        function: A ``tf.function`` with an input signature, as :func:`rewrite` takes its concrete function.
+        precision: As for :func:`rewrite`, as are the other two.
+        freeze: The same.
+        compute: The same.
+
+    Returns:
+        A ``tf.function`` of the same signature.
+    """
+    if precision == "float32" and not freeze:
+        return function
+    return rewrite(function.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
+
+
 def rewrite(
     function: Any, *, precision: str = "float32", freeze: bool = False, compute: str = "float32"
 ) -> tf.types.experimental.GenericFunction:

@@ -61,13 +61,10 @@ def functions(
             "hands, or none; windows share computation of every n-th frame"
         )
     shared = SharedComputation(model, block)
-    rewriting = {"precision": precision, "freeze": freeze, "compute": compute}
 
     def rewritten(function, specs):
         made = tf.function(function, input_signature=[specs])
-        if precision == "float32" and not freeze:
-            return made
-        return freezing.rewrite(made.get_concrete_function(), **rewriting)
+        return freezing.as_stored(made, precision=precision, freeze=freeze, compute=compute)
 
     videos = dict(zip(shared.videos, shared.maps.input_signature))
     maps = dict(zip(map(_name, range(len(videos))), shared.rest.input_signature))

@@ -362,9 +362,7 @@ def network(
     maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}
     computed = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
     made = tf.function(_network(model, computed), input_signature=[feature_specs(inputs, batch)])
-    if precision == "float32" and not freeze:
-        return made
-    return freezing.rewrite(made.get_concrete_function(), precision=precision, freeze=freeze, compute=compute)
+    return freezing.as_stored(made, precision=precision, freeze=freeze, compute=compute)
 
 
 def outputs(

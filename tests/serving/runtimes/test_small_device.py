@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import zoo
 from serving import export
@@ -29,7 +30,7 @@ def example():
     return module
 
 
-def test_it_imports_three_packages():
+def test_it_imports_four_packages():
     imported = set()
     for node in ast.walk(ast.parse(EXAMPLE.read_text())):
         if isinstance(node, ast.Import):
@@ -37,7 +38,7 @@ def test_it_imports_three_packages():
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.partition(".")[0])
     assert imported - set(sys.stdlib_module_names if hasattr(sys, "stdlib_module_names") else imported) == (
-        {"numpy", "mediapipe", "ai_edge_litert"} if hasattr(sys, "stdlib_module_names") else set()
+        {"numpy", "PIL", "mediapipe", "ai_edge_litert"} if hasattr(sys, "stdlib_module_names") else set()
     )
 
 
@@ -78,6 +79,32 @@ def test_frames_without_a_person_lie_between_their_neighbours(example):
     np.testing.assert_array_equal(filled[[0, 8]], whole[[1, 7]].astype(np.float32))
     with pytest.raises(ValueError, match="no person"):
         example.without_gaps(np.zeros_like(cut))
+
+
+def test_it_reads_pictures_as_a_viewer_shows_them(example, tmp_path):
+    shown = np.zeros((6, 4, 3), np.uint8)
+    shown[:3] = 200
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be shown turned by 90 degrees
+    Image.fromarray(np.rot90(shown)).save(tmp_path / "10.jpeg", exif=turned, quality=100)
+    Image.fromarray(shown[..., 0]).save(tmp_path / "9.PNG")
+    Image.fromarray(shown).convert("RGBA").save(tmp_path / "11.png")
+    (tmp_path / "notes.txt").touch()
+    files = example.picture_files(tmp_path)
+    assert [path.name for path in files] == ["9.PNG", "10.jpeg", "11.png"]
+    for path in files:
+        np.testing.assert_allclose(example.read(path), shown, atol=8)
+
+
+def test_a_damaged_picture_is_named_in_one_line(example, tmp_path, monkeypatch, capsys):
+    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(ValueError, match=r"1\.jpg cannot be read"):
+        example.read(tmp_path / "1.jpg")
+    monkeypatch.setattr(
+        sys, "argv", ["", "--model", "none", "--poses", "none", "--pictures", str(tmp_path / "nothing")]
+    )
+    assert example.main() == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_it_runs_an_exported_network(example, tmp_path):

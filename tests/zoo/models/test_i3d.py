@@ -30,6 +30,27 @@ def test_unit_is_convolution_normalisation_relu():
     np.testing.assert_allclose(y, np.maximum(normalised, 0), rtol=1e-3, atol=1e-4)
 
 
+def test_batch_statistics_are_float32_in_mixed_precision():
+    """bfloat16 has 8 bits: beside a mean of 100 it cannot show a deviation of 0.1."""
+    from zoo.models import i3d
+
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        video = tf.keras.Input((4, 6, 6, 3))
+        model = tf.keras.Model(video, i3d.unit(video, 4, 1, name="unit"))
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    convolution, normalisation = (model.get_layer(f"unit.{name}") for name in ("conv_3d", "batch_norm"))
+    clips = np.random.default_rng(0).normal(size=(8, 4, 6, 6, 3)).astype("float32")
+    convolved = np.asarray(tf.cast(convolution(clips), tf.float32))
+    assert normalisation(tf.cast(convolved + 100, tf.bfloat16), training=True).dtype == tf.bfloat16
+    _, mean, variance = normalisation.get_weights()
+    rounded = np.asarray(tf.cast(tf.cast(convolved + 100, tf.bfloat16), tf.float32), np.float64)
+    step = 1 - normalisation.momentum
+    np.testing.assert_allclose(mean, step * rounded.mean(axis=(0, 1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(variance, 1 + step * (rounded.var(axis=(0, 1, 2, 3)) - 1), rtol=1e-3)
+
+
 def test_head_pools_convolves_and_averages():
     """Also for a map larger than the 2x7x7 pool, where the scores of all positions are averaged."""
     from zoo.models import i3d
