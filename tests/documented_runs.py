@@ -37,7 +37,7 @@ from zoo.shared.errors import UserError
 # Why a command is parsed alone, not run: what is found in "page:line: command" -> reason.
 NOT_RUN = {
     r": (aws|docker|kubectl|make|pip) ": "sets up an environment, or serves elsewhere; CI runs the Makefile",
-    r": (cp|curl) ": "of other programs",
+    r": cp |HOST": "of other programs, or of other machines",
     r"^docs/models/": "the seeds of the model cards; docs/figures.md and docs/training.md run the same commands",
     r"benchmarks[./]|ablation/data|runs/(mapped|changed)|^docs/performance": "measures for minutes or hours",
     r"^docs/index|kinetics400|models/i3d --video my": "fetches 50 MB, or needs them: make demo VIDEO=FILE",
@@ -142,6 +142,12 @@ class Folder:
             for folder in ("data", "runs", "models"):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def with_ports(self, text: str) -> str:
+        """A text of the page with free ports for those that it names."""
+        for port, ours in self.ports.items():
+            text = re.sub(rf"\b{port}\b", str(ours), text)
+        return text
+
     def stop_server(self) -> None:
         """Stops the server of the page, if one runs."""
         if self.server:
@@ -151,9 +157,7 @@ class Folder:
 
     def _meant(self, word: str, before: str, command: Command) -> str:
         """The argument that an argument of the page stands for."""
-        word = word.replace("~", "home")
-        for port, ours in self.ports.items():
-            word = re.sub(rf"\b{port}\b", str(ours), word)
+        word = self.with_ports(word.replace("~", "home"))
         if before == "--source":
             return (
                 f"raw/{next(name for verb, name in zip(command.words, command.words[1:]) if verb.endswith('convert'))}"
@@ -209,6 +213,7 @@ class Folder:
         if program == "adl":
             _call("adl.commands", arguments)
         elif program != "python":
+            words += ["--fail"] if program == "curl" else []
             print(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
         elif arguments[0] == "-c":
             exec(arguments[1], {})
@@ -332,7 +337,8 @@ def run_page(path: pathlib.Path) -> None:
             for command in found:
                 _report(str(command), lambda command=command: folder.run(command))
             if block.language == "python" and block.page not in SNIPPETS_NOT_RUN:
-                _report(block.where, lambda text=block.text: exec(text, names))
+                text = folder.with_ports(block.text)
+                _report(block.where, lambda text=text: exec(text, names))
     finally:
         folder.stop_server()
 
