@@ -37,7 +37,9 @@ COMMANDS = {
     "train": Command("recipes.train", "train a recipe"),
     "evaluate": Command("recipes.evaluate", "evaluate a trained run: metrics, tables, plots"),
     "average": Command("recipes.average", "average the folds of a cross-validation"),
-    "extract-features": Command("recipes.extract_features", "write features for the models that read them"),
+    "extract-features": Command(
+        "recipes.extract_features", "write features of clips' segments, which temporal and global read"
+    ),
     "model-card": Command("recipes.model_card", "write the model cards of evaluated runs"),
     "publish": Command("recipes.publish", "write a trained run as a folder to publish"),
     "export": Command("serving.export", "export a trained run, or published weights, for a server"),

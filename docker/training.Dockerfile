@@ -17,10 +17,11 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 FROM python:${PYTHON}-slim-bookworm
 ARG EXTRAS=all
 COPY --from=build /wheels /wheels
-RUN set -- /wheels/*.whl && python -m pip install --no-cache-dir "$1[$EXTRAS]" && useradd --create-home adl
-# Any user may run it: what is cached lies with the data.
+RUN set -- /wheels/*.whl && python -m pip install --no-cache-dir "$1[$EXTRAS]" && useradd --uid 1000 --create-home adl
+# Any user may run it: what is cached lies with the data. Without --user it is 1000: a number, by which Kubernetes
+# sees that it is not root.
 ENV HOME=/work XDG_CACHE_HOME=/work/.cache PYTHONUNBUFFERED=1
-USER adl
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["adl"]
 CMD ["--help"]

@@ -24,7 +24,8 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "myst_parser"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "formulas", "myst_parser"]
+html_math_renderer = "mathml"
 exclude_patterns = ["_build", "models/[!R]*.md"]  # cards are parts of generated pages
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
@@ -47,5 +48,6 @@ def setup(app: object) -> None:
     """Writes the generated pages before Sphinx reads its sources."""
     app.connect("builder-inited", lambda app: site_pages.write(HERE / "_generated"))
     app.connect("source-read", site_pages.mend_links)
+    app.connect("source-read", site_pages.keep_pairs)
     app.connect("autodoc-process-docstring", reference.complete, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", reference.skip)

@@ -13,6 +13,8 @@ import reference
 BESIDE = ("README", "CONTRIBUTING", "CHANGELOG")  # pages of the project's root
 # Targets of links and of definitions of links: ](README.md#part) and ]: README.md
 _LINK = re.compile(r"\](\(|: )(?!#|[a-z]+:)([^)\s]+\.md)")
+# Figures that belong together in a cell of a table: 93.0 / 95.4 or 60.4 / - / 49.9
+_PAIR = re.compile(r"(?<=\d|-) / (?=\d|-)")
 
 
 def write(folder: pathlib.Path) -> None:
@@ -48,3 +50,9 @@ def mend_links(app: Any, name: str, source: list[str]) -> None:
         return f"]{found[1]}{shown.get(target, found[2])}"
 
     source[0] = _LINK.sub(mended, source[0])
+
+
+def keep_pairs(app: Any, name: str, source: list[str]) -> None:
+    """Figures that belong together, such as those of two protocols, stay in one line of a table's cell."""
+    kept = "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}"
+    source[0] = re.sub(r"^\|.*", lambda row: _PAIR.sub(kept, row[0]), source[0], flags=re.MULTILINE)

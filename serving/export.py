@@ -67,7 +67,7 @@ def _parser() -> command_line.ArgumentParser:
         nargs="+",
         default=[1],
         metavar="B",
-        help="batch sizes (numbers of clips) that a server may use",
+        help="batch sizes (numbers of clips) that a server may use; default: 1",
     )
     parser.add_argument(
         "--format",

@@ -37,17 +37,16 @@ from zoo.shared.errors import UserError
 # Why a command is parsed alone, not run: what is found in "page:line: command" -> reason.
 NOT_RUN = {
     r": (aws|docker|kubectl|make|pip) ": "sets up an environment, or serves elsewhere; CI runs the Makefile",
-    r": (cp|curl) ": "of other programs",
+    r": cp |HOST": "of other programs, or of other machines",
     r"^docs/models/": "the seeds of the model cards; docs/figures.md and docs/training.md run the same commands",
-    r"benchmarks[./]|ablation/data|^docs/performance": "measures for minutes or hours",
-    r"kitchen|^docs/index|kinetics400|models/i3d --video my": "fetches 50 MB, or needs them: make demo VIDEO=FILE",
+    r"benchmarks[./]|ablation/data|runs/(mapped|changed)|^docs/performance": "measures for minutes or hours",
+    r"^docs/index|kinetics400|models/i3d --video my": "fetches 50 MB, or needs them: make demo VIDEO=FILE",
     r"^docs/runtimes": "needs an extra; tests/serving/runtimes runs them where it is installed",
-    r"^docs/data.md": "needs a cluster or an object store; tests/tfrecords has stand-ins",
+    r"--runner|s3://": "needs a cluster or an object store; tests/tfrecords has stand-ins",
     r"^docs/installing.md.* convert": "shows the error of an installation that lacks an extra",
-    r"_from_ntu60|_ntu60 |_ntu60$|runs/(mapped|changed)": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"^docs/(ablation|pretrained|temporal|two_level)": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"jhmdb.md.*(data/|runs/|recipes/)": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"--radar|--tsne|--pose-noise|--stages --parts": "needs more classes; tests/recipes/reports draws them",
+    r"ntu60$|ntu60 |runs/kitchen|separable_sta_jhmdb": "tests/recipes/test_run_recipes.py trains every recipe",
+    r"^docs/(ablation|pretrained.*--r|temporal|two_level)": "tests/recipes/test_run_recipes.py trains every recipe",
+    r"--fuse-weights|--radar|--tsne|--pose-noise|--stages": "needs more clips; tests/recipes/reports has some",
     r"stages.joint.init": "tests/recipes/trainers starts from other runs",
     r"docs/serving.md.*(i3d|serving.verify|--record|serving.config|--batch_sizes)": "tests/serving has networks for it",
     r"pose_cnn_sbu|runs/falls_fold": "needs a clip of every fold; tests/recipes/test_average.py has some",
@@ -143,6 +142,12 @@ class Folder:
             for folder in ("data", "runs", "models"):
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def with_ports(self, text: str) -> str:
+        """A text of the page with free ports for those that it names."""
+        for port, ours in self.ports.items():
+            text = re.sub(rf"\b{port}\b", str(ours), text)
+        return text
+
     def stop_server(self) -> None:
         """Stops the server of the page, if one runs."""
         if self.server:
@@ -152,15 +157,11 @@ class Folder:
 
     def _meant(self, word: str, before: str, command: Command) -> str:
         """The argument that an argument of the page stands for."""
-        word = word.replace("~", "home")
-        for port, ours in self.ports.items():
-            word = re.sub(rf"\b{port}\b", str(ours), word)
+        word = self.with_ports(word.replace("~", "home"))
         if before == "--source":
             return (
                 f"raw/{next(name for verb, name in zip(command.words, command.words[1:]) if verb.endswith('convert'))}"
             )
-        if before == "--layout" and "folder" in command.words:
-            return "lcrnet_13"  # that of the poses in raw/folder
         if before == "--camera":
             return "morning.mp4"
         by_option = {"--video FILE": "clip.mp4", "--pose FILE": "clip.npy", "--port 8600": "0", "--host 0.0.0.0": "::1"}
@@ -181,6 +182,8 @@ class Folder:
         for before, word in zip(words, words[1:]):
             if word.startswith("raw/"):
                 _write_raw(word.split("/")[1])
+            elif before == "--layout" and "folder" in words:
+                raw_datasets.write_poses(pathlib.Path("raw/folder"), word)
             elif before in ("--out", "--output", "--to"):
                 continue
             elif word.startswith("runs/"):
@@ -210,6 +213,7 @@ class Folder:
         if program == "adl":
             _call("adl.commands", arguments)
         elif program != "python":
+            words += ["--fail"] if program == "curl" else []
             print(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout, end="")
         elif arguments[0] == "-c":
             exec(arguments[1], {})
@@ -333,7 +337,8 @@ def run_page(path: pathlib.Path) -> None:
             for command in found:
                 _report(str(command), lambda command=command: folder.run(command))
             if block.language == "python" and block.page not in SNIPPETS_NOT_RUN:
-                _report(block.where, lambda text=block.text: exec(text, names))
+                text = folder.with_ports(block.text)
+                _report(block.where, lambda text=text: exec(text, names))
     finally:
         folder.stop_server()
 

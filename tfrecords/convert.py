@@ -21,7 +21,11 @@ from zoo.shared.errors import UserError
 
 
 def _parser():
-    parser = command_line.ArgumentParser(prog="python -m tfrecords.convert", description=__doc__.split("\n")[0])
+    parser = command_line.ArgumentParser(
+        prog="python -m tfrecords.convert",
+        description=__doc__.split("\n")[0],
+        epilog="The options are those of a dataset: DATASET --help shows them.",
+    )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name in datasets.NAMES:
         source = datasets.get(name)

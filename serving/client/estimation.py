@@ -397,7 +397,7 @@ def add_arguments(group: Any) -> None:
         "--pose-model",
         default="full",
         metavar="NAME",
-        help="model that poses are estimated with where none are given: lite, full, heavy or a .task file (full)",
+        help="model that poses are estimated with where none are given: lite, full, heavy or a .task file",
     )
     group.add_argument(
         "--persons", type=command_line.positive(int), metavar="N", help="persons to find; by default as the model takes"

@@ -78,7 +78,12 @@ def _parser() -> command_line.ArgumentParser:
         "--model_config_file", metavar="FILE", help="text file with a ModelServerConfig: several models"
     )
     parser.add_argument("--port", type=int, default=8500, help="gRPC port; 0 takes a free one")
-    parser.add_argument("--rest_api_port", type=int, metavar="PORT", help="REST and metrics; 0 takes a free port")
+    parser.add_argument(
+        "--rest_api_port",
+        type=int,
+        metavar="PORT",
+        help="port of REST and metrics; 0 takes a free one; default: neither",
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, such as ::1; 0.0.0.0 or :: for all networks"
     )
@@ -94,7 +99,7 @@ def _parser() -> command_line.ArgumentParser:
         type=float,
         default=0.0,
         metavar="S",
-        help="seconds between reads of --model_config_file; 0: never",
+        help="seconds between reads of --model_config_file; default: 0, never again",
     )
     parser.add_argument("--runtime", choices=RUNTIMES, help="what runs the networks; default: that of a model's format")
     parser.add_argument("--enable_batching", action="store_true", help="join concurrent requests into batches")

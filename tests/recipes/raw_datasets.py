@@ -93,19 +93,24 @@ def _write_cad120(folder, clip_id):
 def _write_table(folder):
     """The videos, poses and list of one's own folder."""
     folder.mkdir(parents=True)
-    pose = recording_files.walk("lcrnet_13")
-    np.savez(folder / "walk.npz", xyz=pose[:, np.newaxis], xy=recording_files.project(pose)[:, np.newaxis])
-    rows = []
+    write_poses(folder, "lcrnet_13")
+    frames, rows = recording_files.frames_of(recording_files.walk("lcrnet_13")), []
     for label, (split, count) in itertools.product(("sit", "walk"), CLIPS.items()):
         for number in range(count):
             video = f"{label}_{split}_{number}.mp4"
-            recording_files.write_video(folder / video, recording_files.frames_of(pose))
+            recording_files.write_video(folder / video, frames)
             rows.append({"video": video, "poses": "walk.npz", "label": label, "split": split})
     with open(folder / "clips.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     return folder / "clips.csv"
+
+
+def write_poses(folder, layout):
+    """The poses of all videos of one's own folder."""
+    pose = recording_files.walk(layout)
+    np.savez(folder / "walk.npz", xyz=pose[:, np.newaxis], xy=recording_files.project(pose)[:, np.newaxis])
 
 
 def _write_jhmdb(folder):

@@ -35,8 +35,8 @@ def add(parser: argparse._ActionsContainer, focal_length: bool = True) -> None:
     if focal_length:
         parser.add_argument(
             "--focal-length", type=float, metavar="PIXELS",
-            help="focal length of the camera, from which distances follow; default: the dataset's, or that of a camera "
-            "with 60 degrees of horizontal view",
+            help="focal length of the camera, from which distances follow; default: for 60 degrees of horizontal view, "
+            "unless the dataset states it",
         )  # fmt: skip
 
 

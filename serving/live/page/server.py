@@ -27,7 +27,9 @@ GRACE_SECONDS = 2.0  # for requests under way when the page ends
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the page to a command."""
     group = parser.add_argument_group("page")
-    group.add_argument("--port", type=int, metavar="PORT", help="show a page on this port; 0 takes a free one")
+    group.add_argument(
+        "--port", type=int, metavar="PORT", help="show a page on this port; 0 takes a free one; default: no page"
+    )
     group.add_argument(
         "--host", default="127.0.0.1", help="address of the page; one that others reach needs --token-file"
     )
