@@ -44,8 +44,7 @@ class Augmentation:
         flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
         swap_persons: Exchange the order of the persons in every second clip, for datasets of several persons in which
             it states neither side nor role.
-        rotation: Largest rotation of poses about the vertical axis, degrees. Bodies are rotated before their depth is
-            weighed (:attr:`.poses.Normalisation.depth`), so that they look as to a camera at another place.
+        rotation: Largest rotation of poses about the vertical axis, degrees.
         scale: Largest relative change of the poses' size.
         stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
         noise: Standard deviation of noise on every coordinate, in units of normalised poses.
@@ -119,33 +118,16 @@ class Augmentation:
 # --------------------------------------------------------------------------------------------------------- poses
 
 
-def random_rotation(augment: Augmentation, seed: tf.Tensor) -> tf.Tensor | None:
-    """The rotation of a clip's poses, drawn for :func:`.poses.normalise`.
-
-    Args:
-        augment: An :class:`Augmentation`, of which ``rotation`` and ``tilt`` are read.
-        seed: ``[2]`` int64.
-
-    Returns:
-        ``[3, 3]`` float32, to be multiplied with column vectors: about the vertical axis, then about X, then about Z.
-        ``None`` where nothing is rotated.
-
-    Example:
-        >>> random_rotation(Augmentation(rotation=30), tf.constant([0, 0], tf.int64)).shape
-        TensorShape([3, 3])
-    """
-    if not (augment.rotation or augment.tilt):
-        return None
-    about_y = tf.random.stateless_uniform([2], seed, -1.0, 1.0)[0] * math.radians(augment.rotation)
-    about_x, about_z = tf.unstack(tf.random.stateless_uniform([2], seed + 2, -1.0, 1.0) * math.radians(augment.tilt))
-    return _rotation(2, about_z) @ _rotation(0, about_x) @ _rotation(1, about_y)
-
-
-def _rotation(axis, angle):
-    """``[3, 3]``: rotates column vectors about an axis (0 X, 1 Y, 2 Z) by an angle in radians."""
+def _rotate(pose, axis, angle):
+    """Rotates ``[..., 3]`` about an axis (0 X, 1 Y, 2 Z) by an angle in radians."""
+    values = tf.unstack(pose, axis=-1)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
     cos, sin = tf.cos(angle), tf.sin(angle)
-    plane = tf.stack([tf.stack([1.0, 0.0, 0.0]), tf.stack([0.0, cos, -sin]), tf.stack([0.0, sin, cos])])  # about X
-    return tf.roll(plane, [axis, axis], axis=[0, 1])
+    values[first], values[second] = (
+        cos * values[first] - sin * values[second],
+        sin * values[first] + cos * values[second],
+    )
+    return tf.stack(values, axis=-1)
 
 
 def _lose_joints(pose, there, rate, seed):
@@ -183,9 +165,7 @@ def _lose_poses(pose, rate, seed):
 
 
 def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Random scale, stretch and noise of a normalised pose sequence; lost poses, lost or displaced joints.
-
-    Rotations are not among them: they are drawn by :func:`random_rotation` and made in :func:`.poses.normalise`.
+    """Random rotation, scale, stretch and noise of a normalised pose sequence; lost poses, lost or displaced joints.
 
     Args:
         pose: ``[tp, M, J, 3]`` float32.
@@ -196,8 +176,14 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.T
         The same shape; absent persons stay zero.
     """
     there = poses.present(pose)[..., tf.newaxis, tf.newaxis]  # [tp, M, 1, 1]
+    random = tf.random.stateless_uniform([2], seed, -1.0, 1.0)
+    if augment.rotation:
+        pose = _rotate(pose, 1, random[0] * math.radians(augment.rotation))
+    if augment.tilt:
+        angles = tf.random.stateless_uniform([2], seed + 2, -1.0, 1.0) * math.radians(augment.tilt)
+        pose = _rotate(_rotate(pose, 0, angles[0]), 2, angles[1])
     if augment.scale:
-        pose = pose * (1.0 + augment.scale * tf.random.stateless_uniform([2], seed, -1.0, 1.0)[1])
+        pose = pose * (1.0 + augment.scale * random[1])
     if augment.stretch:
         pose = pose * (1.0 + augment.stretch * tf.random.stateless_uniform([3], seed + 3, -1.0, 1.0))
     if augment.lost_joints:

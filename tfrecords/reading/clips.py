@@ -3,8 +3,7 @@
 ::
 
     record ─► parse ─► choose ─────────────────────────────► load ────────────────────► augment ─► features
-                       frames, pose steps, window, mirrored, decode, crop, normalise
-                       rotation
+                       frames, pose steps, window, mirrored  decode, crop, normalise
 
 Only the choice differs: training draws it, evaluation takes one view after the other, segments cover the clip.
 Evaluation does not augment.
@@ -56,7 +55,6 @@ class Choice(NamedTuple):
         mirrored: Whether the clip is mirrored, a bool tensor; ``None``: never.
         square: Whether pictures are fed as squares, or in the proportions of the window.
         swapped: Whether the persons' order is reversed, a bool tensor; ``None``: never.
-        rotation: ``[3, 3]``, by which the poses are rotated, see :func:`.poses.normalise`; ``None``: not.
     """
 
     frames: tf.Tensor | None = None
@@ -66,7 +64,6 @@ class Choice(NamedTuple):
     mirrored: tf.Tensor | None = None
     square: bool = True
     swapped: tf.Tensor | None = None
-    rotation: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +177,6 @@ def draw(
         window=window,
         mirrored=tf.random.stateless_uniform([], seeds["flip"]) < 0.5 if augment.flip else None,
         swapped=tf.random.stateless_uniform([], seeds["swap"]) < 0.5 if augment.swap_persons else None,
-        rotation=augmentation.random_rotation(augment, seeds["pose"]),
     )
 
 
@@ -324,7 +320,7 @@ def _load_poses(record, choice, inputs):
     """Feature name -> normalised poses ``[steps, M, J, 3]``."""
     xyz = _in_order(choice, _as_fed(record.lists["pose/xyz"], 3, inputs))
     xyz = _if_mirrored(choice, lambda pose: augmentation.mirror_pose(pose, inputs.layout), xyz)
-    xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation, choice.rotation)
+    xyz = poses.normalise(xyz, inputs.layout, inputs.normalisation)
     found = {"pose": pose_sequence(xyz, choice.steps, inputs)} if inputs.pose_steps else {}
     for g, steps in choice.segment_steps.items():
         found[f"pose_g{g}"] = tf.gather(xyz, sampling.step_frames(record.num_frames, steps))

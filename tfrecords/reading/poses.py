@@ -40,7 +40,7 @@ class Normalisation:
             right hip -> left hip and Y along the spine (PhD20).
         scale: Divide by the length spine base -> spine.
         depth: Factor of Z: 1 for a sensor's poses. Estimates from pictures are much less sure of the direction towards
-            the camera than of the two others; with ``camera`` axes a factor below 1 reduces its weight. It comes last.
+            the camera than of the two others; with ``camera`` axes a factor below 1 reduces its weight.
 
     Raises:
         ValueError: A name is unknown, or ``depth`` is not from 0 to 1.
@@ -147,20 +147,13 @@ def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
     return tf.where(lost[..., tf.newaxis], line, xyz)
 
 
-def normalise(
-    xyz: tf.Tensor,
-    layout: str,
-    normalisation: Normalisation | None = None,
-    rotation: tf.Tensor | None = None,
-) -> tf.Tensor:
+def normalise(xyz: tf.Tensor, layout: str, normalisation: Normalisation | None = None) -> tf.Tensor:
     """Normalises the poses of one clip.
 
     Args:
         xyz: ``[T, M, J, 3]`` float32, metres; an absent person is all zeros, and stays so.
         layout: Name of the skeleton layout.
         normalisation: A :class:`Normalisation`; default: PhD20's.
-        rotation: ``[3, 3]``, rotates the normalised bodies, as column vectors, before the factor of depth: as if they
-            were seen from elsewhere. In training it is :func:`.augmentation.random_rotation`.
 
     Returns:
         ``[T, M, J, 3]`` float32. All persons of a frame have one coordinate system, so the distance between them is
@@ -196,15 +189,13 @@ def normalise(
     if normalisation.axes != "camera":
         across = mean(point((skeleton.left_hip,)) - point((skeleton.right_hip,)))
         up = mean(spine - spine_base) if normalisation.axes == "body" else tf.constant([[0.0, 1.0, 0.0]])
-        axes = _axes(across, up, keep_up=normalisation.axes == "vertical")  # [T or 1, 3, 3], rows X, Y, Z
-        axes = tf.broadcast_to(axes, [tf.shape(out)[0], 3, 3])
+        rotation = _axes(across, up, keep_up=normalisation.axes == "vertical")  # [T or 1, 3, 3], rows X, Y, Z
+        rotation = tf.broadcast_to(rotation, [tf.shape(out)[0], 3, 3])
         flat = tf.reshape(out, [tf.shape(out)[0], -1, 3])  # [T, M * J, 3]
-        out = tf.reshape(tf.matmul(flat, axes, transpose_b=True), tf.shape(out))
+        out = tf.reshape(tf.matmul(flat, rotation, transpose_b=True), tf.shape(out))
     if normalisation.scale:
         length = mean(tf.norm(spine - spine_base, axis=-1, keepdims=True))  # [T or 1, 1]
         out = tf.math.divide_no_nan(out, length[:, :, tf.newaxis, tf.newaxis])
-    if rotation is not None:
-        out = tf.tensordot(out, rotation, [[-1], [-1]])
     if normalisation.depth != 1:
         out = out * tf.constant([1.0, 1.0, normalisation.depth])
     return tf.where(there[:, :, tf.newaxis, tf.newaxis], out, tf.zeros_like(out))

@@ -19,19 +19,30 @@ def _poses(seed=0):
     return pose
 
 
-def test_rotation_is_about_the_vertical_and_tilt_about_both_others():
+def _rotation(plain, turned):
+    """The matrix that turns one set of row vectors into another."""
+    return np.linalg.lstsq(plain[:, 0].reshape(-1, 3), turned[:, 0].reshape(-1, 3), rcond=None)[0]
+
+
+def test_rotation_and_tilt_turn_a_clip_as_one():
+    plain = _poses()
     for augment, vertical in ((Augmentation(rotation=90), True), (Augmentation(rotation=90, tilt=20), False)):
-        matrix = augmentation.random_rotation(augment, SEED).numpy()
-        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-6)
-        assert np.linalg.det(matrix) == pytest.approx(1, abs=1e-6)
-        assert np.allclose(matrix[1], [0, 1, 0]) == vertical
-    assert augmentation.random_rotation(Augmentation(), SEED) is None
+        turned = augmentation.change_pose(plain, augment, SEED).numpy()
+        matrix = _rotation(plain, turned)
+        np.testing.assert_allclose(plain[:, 0] @ matrix, turned[:, 0], atol=1e-5)
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
+        assert np.linalg.det(matrix) == pytest.approx(1, abs=1e-5)
+        assert np.allclose(turned[..., 1], plain[..., 1], atol=1e-5) == vertical
+        np.testing.assert_array_equal(turned[:, 1], 0)
 
 
 def test_tilt_stays_within_its_angles():
     tilts = []
     for seed in range(40):
-        matrix = augmentation.random_rotation(Augmentation(tilt=10), tf.constant([seed, 0], tf.int64)).numpy()
+        matrix = _rotation(
+            _poses(),
+            augmentation.change_pose(_poses(), Augmentation(tilt=10), tf.constant([seed, 0], tf.int64)).numpy(),
+        )
         tilts.append(np.degrees(np.arccos(np.clip(matrix[1, 1], -1, 1))))  # of the vertical axis
     assert max(tilts) <= 10 * np.sqrt(2)
     assert max(tilts) > 8

@@ -258,13 +258,6 @@ def test_rotation_and_scale_of_poses(records):
             assert np.abs(changed["pose"] - plain["pose"]).max() > 1e-3
 
 
-def test_rotated_poses_are_scaled_in_depth_afterwards(records):
-    turned = augmentation.Augmentation(flip=True, rotation=90, tilt=30)
-    flat = dataclasses.replace(POSES, normalisation=dataclasses.replace(POSES.normalisation, depth=0.25))
-    for (whole, _), (scaled, _) in zip(*(_train(records, inputs, augment=turned) for inputs in (POSES, flat))):
-        np.testing.assert_allclose(scaled["pose"], whole["pose"] * np.float32([1, 1, 0.25]), atol=1e-5)
-
-
 def _evaluate(records, inputs, **options):
     return _read(pipeline.evaluation(records, "v3_12", "test", inputs, **{"batch": 4, **options}))
 

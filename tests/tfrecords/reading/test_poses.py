@@ -139,19 +139,6 @@ def test_depth_weighs_less():
         poses.Normalisation(depth=2)
 
 
-@pytest.mark.parametrize("depth", [1, 0.3, 0])
-def test_a_body_is_rotated_before_its_depth_weighs_less(depth):
-    xyz = _random_poses("lcrnet_13")
-    xyz[2, 1] = 0  # an absent person
-    whole, turned = (
-        poses.normalise(xyz, "lcrnet_13", poses.Normalisation(axes="camera", depth=factor), rotation).numpy()
-        for factor, rotation in ((1, None), (depth, _rotation(1, 0.8) @ _rotation(0, 0.3)))
-    )
-    expected = whole @ (_rotation(1, 0.8) @ _rotation(0, 0.3)).T * np.float32([1, 1, depth])
-    np.testing.assert_allclose(turned, expected, atol=1e-5)
-    assert not turned[2, 1].any()
-
-
 @pytest.mark.parametrize("target", skeletons.targets("blazepose_33"))
 def test_joints_are_mapped_as_conversion_maps_them(target):
     xyz = _random_poses("blazepose_33")
