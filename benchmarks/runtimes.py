@@ -1,6 +1,6 @@
 """How fast are networks in other runtimes, and what do 8-bit integers cost?
 
-    python benchmarks/runtimes.py                                       # I3D and VPN with random weights
+    python benchmarks/runtimes.py                                       # I3D and VPN with random weights, 4 minutes
     python benchmarks/runtimes.py --models i3d --sizes 16x112
     python benchmarks/runtimes.py BASE/i3d/1 BASE/i3d_int8/1            # folders of serving.export --format
     python benchmarks/runtimes.py BASE/i3d/1 BASE/i3d_int8/1 --data DATA --protocol split_1    # accuracy on test clips
