@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
 # Keys of a recipe in which the runs may differ; a stage may start from another training of the same fold.
-_OF_A_FOLD = ("name", "seed", "data.protocol", "stages.*.init")
+_OF_A_FOLD = ("name", "seed", "data.protocol", "stages.*.init", "stored_maps")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -109,7 +109,7 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
         command = f"python recipes/evaluate.py --run {shlex.quote(str(run.path))}"
         raise UserError(f"{run.path} was not evaluated on its test split: do so with {command}")
     environment, recipe = run.environment, run.recipe
-    resolved = {key: value for key, value in recipe.to_dict().items() if key not in ("name", "seed")}
+    resolved = {key: value for key, value in recipe.to_dict().items() if key not in ("name", "seed", "stored_maps")}
     common = {
         "method": recipe.model.name,
         "recipe": recipe.name,
