@@ -42,7 +42,7 @@ NUM_CLASSES = 60
 RATE, MOMENTUM = 1e-3, 0.9
 WARM_UP = 2  # steps: the first traces and allocates
 TOLERANCES = {"float32": 2e-3, "bfloat16": 5e-2}  # of the first loss of the whole I3D, by the type it is computed in
-FROZEN = ("Conv3d_", "Mixed_3", "Mixed_4")  # beginnings of the names of layers, as in recipes/configs/i3d_jhmdb.yaml
+FROZEN = ("Conv3d_", "Mixed_3", "Mixed_4")  # beginnings of the names of layers, as in i3d_nonlocal_jhmdb.yaml
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator
-from typing import Any
 
 import tensorflow as tf
 
@@ -97,14 +96,13 @@ def split(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> t
 
 
 def take_maps(
-    model: tf.keras.Model, fixed: Collection[tf.Tensor], output: Any = None
+    model: tf.keras.Model, fixed: Collection[tf.Tensor]
 ) -> tuple[dict[str, tf.keras.Model], tf.keras.Model | None]:
     """Takes the networks of pictures out of a model: what they compute depends on one video alone.
 
     Args:
         model: A functional model with inputs in a dictionary.
         fixed: Tensors of it that are the same in training and in tests, such as a :func:`cut`.
-        output: What is wanted of the model, a tensor or a dictionary of tensors; default: its output.
 
     Returns:
         ``(networks, rest)``: for every video that only such a network reads, its input's name and the network, whose
@@ -120,8 +118,7 @@ def take_maps(
         >>> networks["rgb"].output_shape, rest.output_shape
         ((None, 1, 1, 1, 128), (None, 4))
     """
-    output = model.output if output is None else output
-    outputs, graph = tf.nest.flatten(output), _Graph(model)
+    outputs, graph = tf.nest.flatten(model.output), _Graph(model)
     maps = _maps(graph, fixed)
     still = graph.leaves(outputs, {**graph.inputs, **{id(tensor): f"map of {name}" for name, tensor in maps.items()}})
     maps = {name: tensor for name, tensor in maps.items() if name not in still}  # no other layer sees the video
@@ -138,7 +135,7 @@ def take_maps(
         inner = tf.keras.Model([tensors[name] for name in read], computed, name=model.name)
         made = iter(tf.nest.flatten(inner([given[name] for name in read])))
     flat = [given[names[id(tensor)]] if id(tensor) in names else next(made) for tensor in outputs]
-    return networks, tf.keras.Model(given, tf.nest.pack_sequence_as(output, flat), name=f"{model.name}_of_maps")
+    return networks, tf.keras.Model(given, tf.nest.pack_sequence_as(model.output, flat), name=f"{model.name}_of_maps")
 
 
 def _maps(graph, fixed):

@@ -92,8 +92,7 @@ class StoredFeatures:
         self._cut = [self._before.output[f"cut_{n}"] for n in range(len(self._before.output))]  # in the whole model
         self._shapes = [tuple(tensor.shape[1:]) for tensor in self._cut]
         self._types = [tf.as_dtype(tensor.dtype) for tensor in self._cut]
-        wanted = {f"cut_{n}": tensor for n, tensor in enumerate(self._cut)}
-        maps = stored_maps.StoredMaps(model, self._cut, recipe.stored_maps, wanted)
+        maps = stored_maps.StoredMaps(self._before, self._cut, recipe.stored_maps)
         self._with_maps = maps.read
         self._compute = tf.function(lambda features: maps.model(features, training=False))
         clip_bytes = sum(math.prod(shape) * _stored_type(kind).size for shape, kind in zip(self._shapes, self._types))

@@ -33,16 +33,14 @@ class StoredMaps:
         model: A functional model.
         fixed: Tensors of it that are the same in training and in tests, see :func:`zoo.frozen_part.take_maps`.
         folder: Where maps are kept; empty: nowhere, the model computes them.
-        output: What is wanted of the model, see there.
 
     Attributes:
         model: What is left of the model; it is given maps in place of pictures.
     """
 
-    def __init__(self, model: tf.keras.Model, fixed: Sequence[tf.Tensor], folder: str, output: Any = None) -> None:
-        networks, rest = frozen_part.take_maps(model, fixed, output) if folder else ({}, None)
-        whole = model if output is None else tf.keras.Model(model.input, output)
-        self.model = whole if rest is None else rest
+    def __init__(self, model: tf.keras.Model, fixed: Sequence[tf.Tensor], folder: str) -> None:
+        networks, rest = frozen_part.take_maps(model, fixed) if folder else ({}, None)
+        self.model = model if rest is None else rest
         self._networks = {name: _Network(name, network, pathlib.Path(folder)) for name, network in networks.items()}
 
     def read(self, data: tf.data.Dataset) -> tf.data.Dataset:
