@@ -5,6 +5,7 @@
     frame, people ─► none: the frame │ blur: heads made coarse │ skeleton: black ─► skeletons, boxes, labels
 
 ``blur`` hides heads where the estimator finds them, and no others; with ``skeleton`` nothing of the frame is left.
+Where a model looks is drawn by the page, or into a video that is annotated.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ GROWTH = 0.5  # radii per second by which it grows meanwhile: the person may hav
 BLOCKS = 3  # coarse blocks across a head: too few to know anybody by
 _FACE = ("nose", "eye", "ear", "mouth", "head")
 _WHITE, _GREY = (255, 255, 255), (170, 170, 170)
+_LOOKS, _OPACITY = (255, 80, 0), 0.6  # colour of where a model looks most, as on the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +132,57 @@ def draw(picture: np.ndarray, people: Sequence[Shown], states: Sequence[PersonSt
         line = caption(state)
         row = y0 - 4 if y0 > 24 * size else min(y0 + round(24 * size), picture.shape[0] - 4)
         drawing.text(picture, line, (x0, row), colour, size)
+
+
+def attention(state: PersonState) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Where and when a model looks, relative to its largest value; ``None`` for what it does not say.
+
+    Args:
+        state: What is known of a person.
+
+    Returns:
+        ``[m, m]`` over the square ``seen`` of the picture, and ``[t]`` over the answer's window.
+
+    Example:
+        >>> maps = {"temporal_attention": np.array([1.0, 4.0])}
+        >>> attention(PersonState(0, "drink", 0.9, (), 5.0, (0, 0, 9, 9), attention=maps))
+        (None, array([0.25, 1.  ]))
+    """
+    maps = {name: np.nan_to_num(np.asarray(value, np.float64)) for name, value in state.attention.items()}
+    both = maps.get("spatio_temporal_attention")  # [t, m, n]
+    grid = maps.get("spatial_attention", both.mean(axis=0) if both is not None else None)
+    moments = maps.get("temporal_attention", both.mean(axis=(1, 2)) if both is not None else None)
+    # Others, such as those over hands, are no square of the picture.
+    is_square = grid is not None and grid.ndim == 2 and grid.shape[0] == grid.shape[1] > 1
+    is_line = moments is not None and moments.ndim == 1 and moments.size > 1
+    return _relative(grid) if is_square and state.seen else None, _relative(moments) if is_line else None
+
+
+def _relative(values):
+    return values / max(values.max(), 1e-12)
+
+
+def draw_attention(picture: np.ndarray, states: Sequence[PersonState]) -> None:
+    """Draws where the model looks, as far as its answers say so.
+
+    Args:
+        picture: ``[H, W, 3]`` uint8; drawn onto.
+        states: What is known of the people in it.
+    """
+    height, width = picture.shape[:2]
+    for state in states:
+        grid, _ = attention(state)
+        if grid is None or state.seen is None:
+            continue
+        x0, y0, x1, y1 = state.seen
+        left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+        if left >= right or top >= bottom:
+            continue
+        rows = (np.arange(top, bottom) - y0) * len(grid) // (y1 - y0)
+        columns = (np.arange(left, right) - x0) * len(grid) // (x1 - x0)
+        opacity = _OPACITY * grid[np.ix_(rows, columns)][..., np.newaxis] ** 2
+        part = picture[top:bottom, left:right]
+        part[:] = np.rint(part + opacity * (np.array(_LOOKS) - part))
 
 
 def caption(state: PersonState) -> str:

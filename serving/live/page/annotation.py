@@ -28,6 +28,7 @@ def annotate(
     out: str | os.PathLike,
     settings: LiveSettings,
     progress: Callable[[float], None] = lambda done: None,
+    attention: bool = False,
 ) -> list[Segment]:
     """Writes a video with skeletons and activities, an ``.mp4`` that browsers play.
 
@@ -36,6 +37,7 @@ def annotate(
         out: The file to write.
         settings: Of the session: model, server, privacy, persons, smoothing, calibration.
         progress: Called after every frame with the fraction that is done; what it raises ends the work.
+        attention: Whether to draw where the model looks, if it says so.
 
     Returns:
         The segments, whose times are seconds from the video's beginning.
@@ -51,7 +53,7 @@ def annotate(
         segments[segment.track, segment.start] = segment
 
     try:
-        annotator = _Annotator(model, settings, put)
+        annotator = _Annotator(model, settings, put, attention)
         try:
             with files.whole_file(out) as partial:
                 _write(partial, video, annotator, progress)
@@ -65,9 +67,11 @@ def annotate(
 class _Annotator:
     """Draws what is known at each frame."""
 
-    def __init__(self, model: models.Model, settings: LiveSettings, put: Callable[[Segment], None]):
+    def __init__(
+        self, model: models.Model, settings: LiveSettings, put: Callable[[Segment], None], attention: bool
+    ) -> None:
         scaling = calibration.of(settings.calibration, model.folder, settings.unknown_below)
-        self._model = model
+        self._model, self._attention = model, attention
         self._stride = seconds(settings.stride)
         self._people = models.people(model, settings)
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
@@ -80,8 +84,11 @@ class _Annotator:
         if frame.seconds >= self._due:
             self._answer()
             self._due = frame.seconds + self._stride
-        states = [self._answers.state(person, frame.seconds) for person in shown]
+        seen = models.seen(self._model, *frame.picture.shape[:2])
+        states = [self._answers.state(person, frame.seconds, seen=seen) for person in shown]
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
+        if self._attention:
+            showing.draw_attention(picture, states)
         showing.draw(picture, shown, states, self._people.layout)
         return picture
 

@@ -7,7 +7,8 @@
 ``GET /api/timeline?since=T``   segments and events after a time, seconds since the epoch
 ``GET /picture.mjpg``           the picture as it changes (MJPEG)
 ``POST /api/start``, ``stop``   with ``{"model": ..., "camera": ...}``, both optional
-``POST /api/uploads?name=...``  a video as the body; ``GET`` lists them, ``GET`` and ``DELETE /api/uploads/ID``
+``POST /api/uploads?name=...``  a video as the body; with ``&attention`` where the model looks is drawn, too
+``GET /api/uploads``            all of them; ``GET`` and ``DELETE /api/uploads/ID``: one
 ``GET /api/uploads/ID/video``   the annotated video
 ``POST /api/login``             with ``{"token": ...}``
 ==============================  ===============================================================================
@@ -181,7 +182,8 @@ class Application:
         announced = request.headers.get("content-length", "0")
         if int(announced) > limit:
             raise HTTPException(413, _too_long(limit))
-        job = self._uploads.new(request.query_params.get("name", "video"))
+        asked = request.query_params
+        job = self._uploads.new(asked.get("name", "video"), attention="attention" in asked)
         complete = False
         try:
             await _receive(request, job.source, limit)

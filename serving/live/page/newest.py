@@ -8,9 +8,8 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
-
 from serving.client import clips
+from serving.live import showing
 from serving.live.state import LiveState, PersonState, Snapshot
 
 OLD_SECONDS = 3.0  # after which neither a picture nor an answer passes for a fresh one
@@ -101,25 +100,14 @@ def _person(person: PersonState, picture_age: float) -> dict[str, Any]:
 
 
 def _attention(person: PersonState) -> dict[str, Any] | None:
-    """Where and when a model looks, relative to its largest value; ``None`` without attention.
-
-    ``grid`` [m, n] covers the box ``seen`` of the picture, ``time`` [t] the answer's window.
-    """
-    maps = {name: np.nan_to_num(np.asarray(value, np.float64)) for name, value in person.attention.items()}
-    both = maps.get("spatio_temporal_attention")  # [t, m, n]
-    grid = maps.get("spatial_attention", both.mean(axis=0) if both is not None else None)
-    time_line = maps.get("temporal_attention", both.mean(axis=(1, 2)) if both is not None else None)
+    """See :func:`serving.live.showing.attention`; ``grid`` covers the box ``seen``. ``None`` without attention."""
+    grid, moments = showing.attention(person)
     found: dict[str, Any] = {}
-    # Others, such as those over hands, are no square of the picture.
-    if grid is not None and person.seen is not None and grid.ndim == 2 and grid.shape[0] == grid.shape[1] > 1:
-        found |= {"grid": _relative(grid), "seen": list(person.seen)}
-    if time_line is not None and time_line.ndim == 1 and time_line.size > 1:
-        found |= {"time": _relative(time_line)}
+    if grid is not None and person.seen is not None:
+        found |= {"grid": grid.round(3).tolist(), "seen": list(person.seen)}
+    if moments is not None:
+        found |= {"time": moments.round(3).tolist()}
     return found or None
-
-
-def _relative(values: np.ndarray) -> list[Any]:
-    return (values / max(values.max(), 1e-12)).round(3).tolist()
 
 
 def _number(value: float) -> float:

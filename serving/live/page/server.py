@@ -97,10 +97,12 @@ class Page:
             raise UserError(f"--port {port}: a port is 0 to {LAST_PORT}, where 0 takes a free one")
         addresses.family(host)
 
-        def annotate(source: pathlib.Path, out: pathlib.Path, progress: Callable[[float], None]) -> list[Segment]:
+        def annotate(
+            source: pathlib.Path, out: pathlib.Path, progress: Callable[[float], None], attention: bool
+        ) -> list[Segment]:
             from serving.live.page import annotation  # loads TensorFlow
 
-            return annotation.annotate(source, out, session.settings, progress)
+            return annotation.annotate(source, out, session.settings, progress, attention)
 
         self._newest = Newest(session.state)
         self._uploads = uploads.Uploads(annotate, max_upload_bytes)

@@ -28,7 +28,7 @@ _LOOK = 60.0  # seconds between two looks for results that are old
 
 _log = logging.getLogger(__name__)
 
-Annotate = Callable[[pathlib.Path, pathlib.Path, Callable[[float], None]], "list[Segment]"]
+Annotate = Callable[[pathlib.Path, pathlib.Path, Callable[[float], None], bool], "list[Segment]"]
 
 
 class Full(Exception):
@@ -48,6 +48,7 @@ class Job:
         name: The file's name on the sender's machine.
         source: Where it is received.
         result: Where the annotated one is written.
+        attention: Whether to draw where the model looks.
         state: ``receiving``, ``waiting``, ``running``, ``done`` or ``failed``.
         progress: Fraction of the frames that are done.
         error: Why it failed.
@@ -60,6 +61,7 @@ class Job:
     name: str
     source: pathlib.Path
     result: pathlib.Path
+    attention: bool = False
     state: str = _STATES[0]
     progress: float = 0.0
     error: str = ""
@@ -81,8 +83,8 @@ class Uploads:
     """Receives videos and annotates them in a thread.
 
     Args:
-        annotate: Called with a video, the file to write, and a function that takes the fraction that is done and may
-            raise; returns the segments.
+        annotate: Called with a video, the file to write, a function that takes the fraction that is done and may
+            raise, and whether to draw attention; returns the segments.
         max_bytes: Of a video.
 
     Attributes:
@@ -111,8 +113,12 @@ class Uploads:
             self._thread.join()
         self._folder.cleanup()
 
-    def new(self, name: str) -> Job:
+    def new(self, name: str, attention: bool = False) -> Job:
         """A job, whose ``source`` the video is to be written to; then :meth:`enqueue` it, or :meth:`remove` it.
+
+        Args:
+            name: The file's name.
+            attention: Whether to draw where the model looks.
 
         Raises:
             Full: :data:`WAITING` others wait.
@@ -124,7 +130,7 @@ class Uploads:
             key, folder = secrets.token_urlsafe(16), pathlib.Path(self._folder.name)
             suffix = pathlib.PurePath(name).suffix[:8]  # some formats are known by their name alone
             suffix = suffix if suffix[1:].isalnum() and suffix.isascii() else ""
-            job = Job(key, name[:200], folder / f"{key}.sent{suffix}", folder / f"{key}.mp4")
+            job = Job(key, name[:200], folder / f"{key}.sent{suffix}", folder / f"{key}.mp4", attention)
             self._jobs[key] = job
             return job
 
@@ -184,7 +190,7 @@ class Uploads:
 
         job.to("running")
         try:
-            job.segments = tuple(self._annotate(job.source, job.result, progress))
+            job.segments = tuple(self._annotate(job.source, job.result, progress, job.attention))
             job.progress = 1.0
             job.to("done")
         except _Cancelled:

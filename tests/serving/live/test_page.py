@@ -55,11 +55,11 @@ def until(done):
         time.sleep(0.01)
 
 
-def annotate(source, out, progress):
+def annotate(source, out, progress, attention):
     progress(0.5)
     if source.read_bytes() == b"no video":
         raise UserError(f"{source}: is no video")
-    out.write_bytes(b"annotated " + source.read_bytes())
+    out.write_bytes((b"looked at " if attention else b"annotated ") + source.read_bytes())
     return [Segment(0, "drink", 0.0, 1.5, 0.9)]
 
 
@@ -383,7 +383,10 @@ def test_a_video_is_annotated(made):
     assert client.get(f"{path}?download").headers["content-disposition"].startswith("attachment")
     folder = pathlib.Path(running.uploads._folder.name)
     assert [file.suffix for file in folder.iterdir()] == [".mp4"]  # what was sent is gone
-    assert client.delete(f"/api/uploads/{job['id']}").status_code == 200
+    sent = client.post("/api/uploads", params={"name": "fall.mp4", "attention": ""}, content=b"video").json()
+    assert client.get(f"/api/uploads/{ended(client, sent['id'])['id']}/video").content == b"looked at video"
+    for key in (job["id"], sent["id"]):
+        assert client.delete(f"/api/uploads/{key}").status_code == 200
     assert not list(folder.iterdir())
     assert client.get(path).status_code == 404
     running.uploads.stop()
@@ -412,7 +415,7 @@ def test_a_video_above_the_limit(made):
 def test_more_videos_than_can_wait_and_one_that_is_cancelled(made):
     entered, go_on = threading.Event(), threading.Event()
 
-    def wait(source, out, progress):
+    def wait(source, out, progress, attention):
         out.write_bytes(b"a part")
         entered.set()
         assert go_on.wait(20)

@@ -102,6 +102,17 @@ def test_caption(state, text):
     assert showing.caption(state) == text
 
 
+def test_attention_is_drawn_where_the_model_looks():
+    picture = np.full((40, 60, 3), 100, np.uint8)
+    maps = {"spatial_attention": np.array([[0.0, 0.2], [0.4, 0.0]])}
+    state = PersonState(0, "drink", 0.9, (), 5.0, (0, 0, 9, 9), attention=maps, seen=(-10, 0, 30, 40))
+    showing.draw_attention(picture, [state, PersonState(1, "", 0.0, (), 0.0, (0, 0, 9, 9))])
+    np.testing.assert_array_equal(picture[20:, :10], np.broadcast_to([193, 88, 40], (20, 10, 3)))  # 0.6 of the colour
+    np.testing.assert_array_equal(picture[:20, 10:30], np.broadcast_to([123, 97, 85], (20, 20, 3)))  # half as much
+    picture[20:, :10] = picture[:20, 10:30] = 100
+    assert (picture == 100).all()
+
+
 def test_video_file(tmp_path):
     path = tmp_path / "out.mp4"
     writer = Writer(str(path))

@@ -330,7 +330,8 @@ function send(file) {
     else problem(`${file.name} was not sent.`);
     loadJobs().catch(() => {});
   });
-  request.open("POST", `api/uploads?name=${encodeURIComponent(file.name)}`);
+  const look = $("file-look").checked ? "&attention" : "";
+  request.open("POST", `api/uploads?name=${encodeURIComponent(file.name)}${look}`);
   request.setRequestHeader("X-ADL-Page", "1");
   request.send(file);
   drawJobs([]);
