@@ -48,7 +48,7 @@ that do not know them skip them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -326,6 +326,24 @@ def _context(head: bytes) -> Mapping[str, Any]:
         return tf.train.Features.FromString(head[start : start + length]).feature
     except DecodeError as error:
         raise ValueError(f"not a tf.train.SequenceExample: {error}") from None
+
+
+def without_pictures(serialized: bytes, parts: Collection[str]) -> bytes:
+    """A record that lacks the pictures of some body parts; everything else stays.
+
+    Args:
+        serialized: Bytes of a ``tf.train.SequenceExample``.
+        parts: Body parts, some of :data:`PARTS`.
+
+    Returns:
+        The bytes of the smaller record.
+    """
+    import tensorflow as tf
+
+    example = tf.train.SequenceExample.FromString(serialized)
+    for part in parts:
+        example.feature_lists.feature_list.pop(f"image/{part}", None)
+    return example.SerializeToString(deterministic=True)
 
 
 def parsing_spec(

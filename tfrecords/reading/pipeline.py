@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfrecords import schema
 from tfrecords.reading import augmentation, order
 from tfrecords.reading.clips import (
     FULL,
@@ -99,7 +100,8 @@ def training(
         epochs: Epochs in all.
         first_epoch: Where a resumed training goes on.
         augment: An :class:`tfrecords.reading.augmentation.Augmentation`; default: its defaults.
-        cache: Keep the (compressed) records in memory after the first epoch.
+        cache: Keep the records in memory after the first epoch, their pictures as JPEG files and none of parts that
+            the model is not fed.
         balance: ``none``: every clip once per epoch. ``classes``: every class equally often, see
             :func:`tfrecords.reading.order.balanced`; the clips of rare classes come several times, each time changed
             anew, those of frequent ones not in every epoch. Epochs are as long as without.
@@ -226,11 +228,11 @@ def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, det
         data = _training_records(records, protocol, split, inputs, files, in_order)
         return data if by_files else data.shard(workers, index)
 
-    cached = read(files).cache() if cache else None
+    cached = _cached(read(files), records, inputs) if cache else None
 
     def epoch(key):
         if cached is not None:
-            return order.shuffle(cached, count, key)
+            return order.shuffle(cached, count + 1, key)  # more than there are: read to its end, a cache is complete
         shuffled = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
         return order.shuffle(read(shuffled), min(count, order.SHUFFLE_BUFFER), key)
 
@@ -242,15 +244,30 @@ def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, det
     number, workers = shard
     leave_out = records.without_poses(protocol, split) if inputs.poses_alone else ()
     index = order.Index.of(records.shards(protocol, split), leave_out)
-    cached = index.read(tf.range(len(index.label))).cache().batch(len(index.label)) if cache else None
+    everything = tf.range(len(index.label))
+    cached = _cached(index.read(everything), records, inputs).batch(len(everything) + 1) if cache else None
 
     def epoch(key):
         picks = order.balanced(index.label, length * workers, key)[number::workers]
         if cached is not None:
-            return cached.flat_map(lambda batch: tf.data.Dataset.from_tensor_slices(tf.gather(batch, picks)))
+            picked = tf.data.Dataset.from_tensor_slices(picks)
+            return cached.flat_map(lambda batch: picked.map(lambda number: batch[number]))  # one by one: none is copied
         return index.read(picks, deterministic)
 
     return epoch
+
+
+def _cached(data, records, inputs):
+    """Records in memory, without the pictures that no model sees: a clip of poses is a hundredth of its pictures."""
+    unseen = set(records.parts) - {inputs.stored_part(part) for part in inputs.picture_names}
+    if unseen:
+
+        def smaller(record):
+            less = tf.numpy_function(lambda one: schema.without_pictures(one, unseen), [record], tf.string)
+            return tf.ensure_shape(less, [])
+
+        data = data.map(smaller)
+    return data.cache()
 
 
 def centre_view(record: tf.Tensor, inputs: Inputs) -> Features:

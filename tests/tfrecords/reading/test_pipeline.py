@@ -61,6 +61,25 @@ def test_an_epoch_has_every_clip_once(records):
         assert sorted(labels) == sorted(int(clip_id[1:3]) - 1 for clip_id in ids)
 
 
+@pytest.mark.parametrize("balance", ["none", "classes"])
+def test_records_are_read_once_and_kept_without_pictures_that_are_not_seen(records, monkeypatch, balance):
+    kept = []
+
+    def without_pictures(record, parts):
+        kept.append(whole(record, parts))
+        return kept[-1]
+
+    whole = schema.without_pictures
+    monkeypatch.setattr(schema, "without_pictures", without_pictures)
+    for inputs, seen in ((VIDEO, {"full_body"}), (POSES, set())):
+        kept.clear()
+        batches = _train(records, inputs, batch=1, epochs=2, balance=balance, cache=True)
+        assert len(batches) == 2 * len(kept)
+        for clip in map(schema.decode, kept):
+            assert set(clip.images) == seen
+            assert len(clip.boxes["full_body"]) == len(clip.pose_xyz) == clip.num_frames
+
+
 def test_training_windows_start_in_the_first_half_and_loop_only_if_they_must(records):
     lengths = set()
     for features, _ in _train(records, VIDEO, batch=1, epochs=4):
