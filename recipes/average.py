@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from recipes.run_directory import RunDirectory
 
 METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
-# Keys of a recipe in which the runs may differ; a stage may start from another training of the same fold.
-_OF_A_FOLD = ("name", "seed", "data.protocol", "stages.*.init", "stored_maps")
+# Keys in which runs of different folds may differ as well; a stage may start from another training of the same fold.
+_OF_A_FOLD = ("data.protocol", "stages.*.init")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -154,7 +154,7 @@ def _check(runs: Sequence[RunDirectory]) -> None:
         different = [
             key
             for key in config.differences(first.recipe, run.recipe)
-            if not any(fnmatch.fnmatchcase(key, pattern) for pattern in _OF_A_FOLD)
+            if not any(fnmatch.fnmatchcase(key, pattern) for pattern in (*config.OF_A_RUN, *_OF_A_FOLD))
         ]
         if different:
             raise UserError(

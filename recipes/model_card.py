@@ -104,12 +104,14 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
     Raises:
         UserError: It was not evaluated on a test split.
     """
+    from recipes import config
+
     found = evaluations(run)
     if not found:
         command = f"python recipes/evaluate.py --run {shlex.quote(str(run.path))}"
         raise UserError(f"{run.path} was not evaluated on its test split: do so with {command}")
     environment, recipe = run.environment, run.recipe
-    resolved = {key: value for key, value in recipe.to_dict().items() if key not in ("name", "seed", "stored_maps")}
+    resolved = {key: value for key, value in recipe.to_dict().items() if key not in config.OF_A_RUN}
     common = {
         "method": recipe.model.name,
         "recipe": recipe.name,

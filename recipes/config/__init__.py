@@ -15,6 +15,7 @@ from recipes.config.rules import unknown
 from recipes.config.sections import (
     LAMB,
     MODEL_FILE,
+    OF_A_RUN,
     SGD,
     SGDW,
     Adam,
@@ -38,6 +39,7 @@ __all__ = [
     "CONFIGS",
     "LAMB",
     "MODEL_FILE",
+    "OF_A_RUN",
     "SGD",
     "SGDW",
     "Adam",

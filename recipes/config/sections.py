@@ -10,6 +10,8 @@ from zoo import registry, skeletons
 from zoo.shared.errors import UserError
 
 MODEL_FILE = ".keras"  # the end of a model's path; a stage's name does not have it
+# Keys of a single run: two recipes that differ in no other key are the same training, repeated.
+OF_A_RUN = ("name", "seed", "stored_maps")
 
 
 def _number(default: Any = dataclasses.MISSING, **limits: float) -> Any:
