@@ -111,7 +111,7 @@ class URFD(base.VideoSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--source``, what is stored, the windows, and ``--upright``."""
+        """Adds ``--source``, what is stored, the windows, ``--upright`` and ``--held-out``."""
         parser.add_argument("--source", type=pathlib.Path, required=True, metavar="DIR", help="folder of the download")
         base.add_picture_arguments(parser)
         parser.add_argument("--no-poses", action="store_true", help="video alone, frames whole")
@@ -139,24 +139,14 @@ class URFD(base.VideoSource):
             metavar="SECONDS",
             help=f"from one window to the next; default: {EVERY:g}",
         )
-        parser.add_argument(
-            "--upright",
-            type=pathlib.Path,
-            nargs="+",
-            default=[],
-            metavar="DIR",
-            help="converted datasets of other activities, trained on as what is no fall; classes whose names begin a "
-            "word with fall, lie, lying or lay are left out",
-        )
-        parser.add_argument(
-            "--held-out",
-            type=pathlib.Path,
-            nargs="+",
-            default=[],
-            metavar="DIR",
-            help="likewise, but nothing of them is trained on: protocol all tests on them how often what is no fall is "
-            "taken for one",
-        )
+        others = {
+            "--upright": "converted datasets of other activities, trained on as what is no fall; classes whose names "
+            "begin a word with fall, lie, lying or lay are left out",
+            "--held-out": "likewise, but nothing of them is trained on: protocol all tests on them how often what is "
+            "no fall is taken for one",
+        }
+        for option, use in others.items():
+            parser.add_argument(option, type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=use)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> URFD:
