@@ -48,7 +48,7 @@ def build(
     from zoo import built_model
 
     if weights is not None:
-        num_classes, chosen = _as_trained(name, weights, num_classes, chosen)
+        weights, num_classes, chosen = _as_trained(name, weights, num_classes, chosen)
     if num_classes is None:
         asked = f", and weights {str(weights)!r} do not state it" if weights is not None else ""
         raise ZooError(f"num_classes is missing{asked}: how many classes shall {name} tell apart?")
@@ -65,18 +65,22 @@ def build(
 
 def _as_trained(
     name: str, weights: str | os.PathLike, num_classes: int | None, chosen: dict[str, Any]
-) -> tuple[int | None, dict[str, Any]]:
-    """Number of classes and options; those that are not chosen are those that the weights were trained with."""
+) -> tuple[str | os.PathLike, int | None, dict[str, Any]]:
+    """Weights, number of classes and options; those that are not chosen are those the weights were trained with.
+
+    Of installed weights of the model the folder is given: its values are checked here, and not again.
+    """
     from zoo.pretrained import catalogue
 
     entry = catalogue.shipped(name, weights) or catalogue.list_pretrained().get(str(weights))
     if entry is None:
-        return num_classes, chosen
+        return weights, num_classes, chosen
     if isinstance(entry, catalogue.Shipped) and entry.model == name:
         from zoo.pretrained.model_folder import ModelFolder
 
-        chosen = {**ModelFolder(entry.folder).options, **chosen}
-    return (len(entry.labels) if num_classes is None else num_classes), chosen
+        weights = entry.folder
+        chosen = {**ModelFolder(weights).options, **chosen}
+    return weights, (len(entry.labels) if num_classes is None else num_classes), chosen
 
 
 def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, Any]:

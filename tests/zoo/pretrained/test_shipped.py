@@ -10,6 +10,7 @@ import zoo
 from serving.client import read_poses
 from serving.savedmodel import published, signatures
 from zoo.pretrained import catalogue
+from zoo.shared import files
 
 SHIPPED = [entry for entry in zoo.list_pretrained().values() if isinstance(entry, catalogue.Shipped)]
 
@@ -46,10 +47,14 @@ def test_what_does_not_fit_is_refused(options, message):
         zoo.build("pose_lstm", **options)
 
 
-def test_damaged_weights_are_noticed(tmp_path, monkeypatch):
+def test_damaged_weights_are_noticed_in_one_reading(tmp_path, monkeypatch):
     shutil.copytree(catalogue.get("pose_lstm_nucla").folder, tmp_path / "pose_lstm_nucla")
     monkeypatch.setattr(catalogue, "_SHIPPED", tmp_path)
     assert zoo.from_pretrained("pose_lstm_nucla").name == "pose_lstm"
+    hashed, sha256_of = [], files.sha256_of
+    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    zoo.build("pose_lstm", weights="nucla")
+    assert hashed == ["model.safetensors"]
     content = bytearray((tmp_path / "pose_lstm_nucla" / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (tmp_path / "pose_lstm_nucla" / "model.safetensors").write_bytes(content)
