@@ -51,7 +51,8 @@ def _check_data(recipe: Recipe) -> None:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
         raise Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
-    if data.augment.pose_missing and not (data.frames or data.granularities):
+    sees_video = data.frames or data.granularities
+    if data.augment.pose_missing and not sees_video and recipe.model.name not in registry.with_option("size"):
         raise Invalid("data.augment.pose_missing", "is for models of video and poses, of poses alone set it to 0")
     if data.augment.swap_persons and data.frames and set(data.parts) != {"full_body"}:
         raise Invalid("data.augment.swap_persons", "the pictures of hands are the first person's, set it to false")

@@ -316,6 +316,13 @@ def test_parts_of_a_clip_are_of_poses_alone():
         config.load("temporal_nucla", ["evaluate.flip=true"])
 
 
+def test_models_of_video_and_poses_are_trained_without_poses_too(tiny):
+    for recipe in ("sta_hands_synthetic", "temporal_synthetic"):  # frames at the pose steps; stored features
+        assert config.load(recipe, ["data.augment.pose_missing=0.1"]).data.augment.pose_missing == 0.1
+    with pytest.raises(UserError, match=r"data\.augment\.pose_missing: .* of poses alone set it to 0"):
+        config.load(tiny, ["data.augment.pose_missing=0.1"])
+
+
 def test_losses_of_several_outputs_have_no_weights_of_classes(tiny):
     with pytest.raises(UserError, match=r"stages\.second\.class_weights: .*leave them out"):
         config.load(tiny, ["model.loss=all_steps", "stages.second.class_weights=balanced"])
