@@ -341,14 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"what runs the network: {', '.join(RUNTIMES)}, or a server of the open inference protocol that has "
         "loaded the version, http://HOST:PORT; default: that of the model's format",
     )
-    parser.add_argument("--video", metavar="FILE", help="video file")
-    parser.add_argument(
-        "--pose",
-        metavar="FILE",
-        help="poses in metres, and perhaps in pixels: .npy, .npz, .json, .csv or NTU's .skeleton",
-    )
-    parser.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
-    parser.add_argument("--clip", metavar="ID", help="id of the clip in --record")
+    clips.add_arguments(parser)
     add_arguments(parser)
     _add_window_options(parser.add_argument_group("long video"))
     parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")

@@ -326,3 +326,15 @@ def _shards(path: Any) -> list[Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder, expected a converted dataset or one of its shards")
     return [path]
+
+
+def add_arguments(group: Any) -> None:
+    """Adds ``--video``, ``--pose``, ``--record`` and ``--clip``."""
+    group.add_argument("--video", metavar="FILE", help="video file")
+    group.add_argument(
+        "--pose",
+        metavar="FILE",
+        help="poses in metres, and perhaps in pixels: .npy, .npz, .json, .csv or NTU's .skeleton",
+    )
+    group.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
+    group.add_argument("--clip", metavar="ID", help="id of the clip in --record")

@@ -60,7 +60,9 @@ def _parser() -> command_line.ArgumentParser:
         prog="python -m serving.client", description="Classify clips with a served model."
     )
     _add_server_options(parser.add_argument_group("server"))
-    _add_clip_options(parser.add_argument_group("a clip"))
+    clip = parser.add_argument_group("a clip")
+    clips.add_arguments(clip)
+    estimation.add_arguments(clip)
     _add_stream_options(parser.add_argument_group("long video and streams"))
     _add_output_options(parser.add_argument_group("output"))
     return parser
@@ -91,18 +93,6 @@ def _add_server_options(group) -> None:
         metavar="MB",
         help="largest request or response in MB",
     )
-
-
-def _add_clip_options(group) -> None:
-    group.add_argument("--video", metavar="FILE", help="video file")
-    group.add_argument(
-        "--pose",
-        metavar="FILE",
-        help="poses in metres, and perhaps in pixels: .npy, .npz, .json, .csv or NTU's .skeleton",
-    )
-    group.add_argument("--record", metavar="PATH", help="converted dataset, or a shard of it, instead of files")
-    group.add_argument("--clip", metavar="ID", help="id of the clip in --record")
-    estimation.add_arguments(group)
 
 
 def _add_stream_options(group) -> None:
