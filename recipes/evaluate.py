@@ -170,8 +170,8 @@ def evaluate(
         data: Folder of the converted dataset; default: that of the training.
         protocol: Evaluation protocol; default: that of the training.
         split: ``train``, ``val`` or ``test``.
-        fuse: Other run directories: the scores of all runs together are evaluated.
-        fuse_data: Folder of those runs' dataset, which has the same clips; default: that of their training.
+        fuse: Other run directories: the scores of all runs together are evaluated, on the clips that all of them have.
+        fuse_data: Folder of those runs' dataset; default: that of their training.
         fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
         fuse_weights: ``equal``, or ``validation``: those of a grid with the smallest log-loss on validation clips.
         rescore: Score again where stored scores fit model, data and views.
@@ -213,9 +213,10 @@ def evaluate(
     on_validation = "--calibrate" if calibrate else "--fuse-weights" if fuse_weights == "validation" else ""
     validation = []
     if on_validation:
-        validation = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
+        scored_val = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
+        validation = fusing.on_common_clips(scored_val)
     weights = fusing.weights_of(validation, fusion) if fuse_weights == "validation" else None
-    alone = [_score(one, where, protocol, split, rescore) for one, where in each]
+    alone = fusing.on_common_clips([_score(one, where, protocol, split, rescore) for one, where in each])
     scored = fusing.fuse(alone, fusion, weights)
     rows = tables.predictions(scored.ids, run.labels, scored.metrics)
     summary: dict[str, Any] = {}
@@ -226,6 +227,8 @@ def evaluate(
         more.append(found[1])
         return found[0]
 
+    if scored.common and scored.common.missing:
+        summary["common_clips"] = scored.common.entry
     if scored.cues:
         summary["cues"] = scored.cues
     if of_stages:
@@ -260,11 +263,11 @@ def evaluate(
     if tsne:
         add("tsne", sections.tsne(scored, rows, model))
     _write(scored, rows, summary, more)
-    _print(scored, of_stages, summary, stored[compare] if compare else None)
+    _print(scored, of_stages, summary)
     return scored.metrics
 
 
-def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, Any], compared: list | None) -> None:
+def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, Any]) -> None:
     """Prints the figures, and where the rest is."""
     from recipes.reports import sections, tables
     from recipes.reports import untrimmed as whole_videos
@@ -274,11 +277,9 @@ def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, 
         if tables.abstained(metrics):
             print(f"stage {name} alone: {tables.abstained(metrics)}" if name else tables.abstained(metrics))
     print(tables.comparison(scored.recipe, scored.protocol, scored.split, scored.metrics, of_stages, scored.basis))
-    if compared:
-        name = summary["compared_with"]
-        other = sum(int(row["correct"]) for row in compared) / len(compared)
-        print(f"top-1 of {name}: {other:.1%}, a gain of {scored.metrics.top1 - other:+.1%}")
-        print(sections.test_text(summary["mcnemar"], name))
+    if "mcnemar" in summary:
+        print(sections.gain_text(summary))
+        print(sections.test_text(summary["mcnemar"], summary["compared_with"]))
     if "untrimmed" in summary:
         print(whole_videos.text(summary["untrimmed"]))
     if "calibration" in summary:

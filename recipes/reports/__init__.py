@@ -3,6 +3,7 @@
 * :mod:`~recipes.reports.scoring`: scores of clips and the metrics of them.
 * :mod:`~recipes.reports.evaluated`, :mod:`~recipes.reports.stored`, :mod:`~recipes.reports.fusing`: a run on a split,
   its scores in a file, several runs as one.
+* :mod:`~recipes.reports.common_clips`: the clips that several runs have.
 * :mod:`~recipes.reports.calibration`: calibration, reject option, ROC.
 * :mod:`~recipes.reports.tables`: metrics as rows: printed, in CSV files and on the page.
 * :mod:`~recipes.reports.plots`: all pictures.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from recipes.reports import reported, tables
+from recipes.reports.common_clips import CommonClips
 
 if TYPE_CHECKING:
     from recipes.config import Recipe
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """A run, or several fused, on all clips of a split.
+    """A run, or several fused, on all clips of a split, or on those that several runs have.
 
     Attributes:
         run: The run directory; of several runs, the first.
@@ -30,6 +32,8 @@ class Evaluated:
         ids: Clip ids.
         metrics: The metrics.
         cues: Accuracies of the parts of an estimator.
+        common: The clips, where they are those that several runs have.
+        rows: Which of the split's clips in ``records`` they are.
     """
 
     run: RunDirectory
@@ -42,6 +46,15 @@ class Evaluated:
     ids: list[str]
     metrics: Metrics
     cues: dict[str, float]
+    common: CommonClips | None = None
+    rows: Sequence[int] | slice = dataclasses.field(default_factory=lambda: slice(None))
+
+    def on(self, clips: CommonClips) -> Evaluated:
+        """The same on the clips that several runs have, in their order."""
+        row = {clip: number for number, clip in enumerate(self.ids)}
+        rows = [row[clip] for clip in clips.ids]
+        metrics = dataclasses.replace(self.metrics, labels=self.metrics.labels[rows], scores=self.metrics.scores[rows])
+        return dataclasses.replace(self, ids=clips.ids, metrics=metrics, common=clips, rows=rows)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -55,9 +68,11 @@ class Evaluated:
 
     @property
     def title(self) -> str:
-        """Recipe, data and accuracy."""
+        """Recipe, data and accuracy; how many clips count where others are left out."""
         dataset = self.recipe.data.dataset
         data = f"{dataset} {self.protocol} {self.split}{tables.fold_note(dataset, self.protocol)}"
+        if self.common and self.common.missing:
+            data += f", {len(self.ids)} of {self.common.total} clips"
         return f"{self.recipe.name}, {data}: {self.metrics.top1:.1%}"
 
     @property

@@ -12,8 +12,8 @@ import numpy as np
 
 from recipes import config
 from recipes.reports import scoring
+from recipes.reports.common_clips import CommonClips
 from recipes.reports.evaluated import Evaluated
-from zoo.shared.errors import UserError
 
 _STEPS = (20, 10, 5, 4, 3, 2, 1)  # of a weight, from 0 to 1
 _MOST = 2000  # points of the grid
@@ -82,37 +82,49 @@ def weights_of(validation: Sequence[Evaluated], fusion: str) -> dict[str, Any]:
     """Chooses the weights of runs on validation clips, and prints them.
 
     Args:
-        validation: The runs on their validation clips.
+        validation: The runs on the validation clips that all of them have, see :func:`on_common_clips`.
         fusion: ``product`` or ``mean``.
 
     Returns:
         The entry of ``metrics.json``: ``weights`` in the order of the runs, and how they were chosen.
     """
     first, fuser = validation[0], _FUSERS[fusion][0]
-    scores = [in_order(first.ids, one.ids, one.metrics.scores) for one in validation]
-    chosen, loss, steps = choose_weights(first.metrics.labels, scores, fuser)
+    chosen, loss, steps = choose_weights(first.metrics.labels, [one.metrics.scores for one in validation], fuser)
     shown = ", ".join(f"{one.run.path.resolve().name} {weight:g}" for one, weight in zip(validation, chosen))
     on = f"{first.protocol} val, {len(first.ids)} clips"
     print(f"weights of the {fusion}: {shown} (the smallest log-loss, {loss:.3f}, on {on}; steps of {1 / steps:.3g})")
     return {"fusion": fusion, "weights": list(chosen), "chosen_on": on, "step": 1 / steps, "log_loss": loss}
 
 
-def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | None = None) -> Evaluated:
-    """Several runs on the same clips as one, in the order of the first one's; one run stays as it is.
+def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
+    """Runs on the clips that all of them have, in the order of the first one's; prints how many any of them lacks.
 
     Args:
         scored: The runs.
-        fusion: ``product`` or ``mean``.
-        weights: What :func:`weights_of` gives; default: equal weights.
 
     Raises:
-        UserError: Their clips differ.
+        UserError: They have no clip in common.
+    """
+    if len(scored) == 1:
+        return list(scored)
+    clips = CommonClips.of([(str(one.run.path), one.ids) for one in scored])
+    if clips.note:
+        print(f"{scored[0].protocol} {scored[0].split}: {clips.note}", flush=True)
+    return [one.on(clips) for one in scored]
+
+
+def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | None = None) -> Evaluated:
+    """Several runs as one; one run stays as it is.
+
+    Args:
+        scored: The runs on the clips that all of them have, see :func:`on_common_clips`.
+        fusion: ``product`` or ``mean``.
+        weights: What :func:`weights_of` gives; default: equal weights.
     """
     first, (fuser, sign) = scored[0], _FUSERS[fusion]
     if len(scored) == 1:
         return first
-    of_runs = (in_order(first.ids, one.ids, one.metrics.scores) for one in scored)
-    scores = fuser(*of_runs, weights=weights["weights"] if weights else None)
+    scores = fuser(*(one.metrics.scores for one in scored), weights=weights["weights"] if weights else None)
     recipes, between = [one.recipe for one in scored], f" {sign} "
     model = config.Model(between.join(recipe.model.name for recipe in recipes))
     name = first.name + "".join(f"-{sign}-{one.run.path.resolve().name}" for one in scored[1:])
@@ -124,12 +136,3 @@ def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | Non
         metrics=scoring.Metrics(first.metrics.labels, scores),
         cues={},
     )
-
-
-def in_order(ids: Sequence[str], other_ids: Sequence[str], scores: np.ndarray) -> np.ndarray:
-    """The scores of another run in the order of the first one's clips; ``UserError`` if the clips differ."""
-    if sorted(ids) != sorted(other_ids):
-        only = sorted(set(ids) ^ set(other_ids))
-        raise UserError(f"the runs' data differ in {len(only)} clips, such as {only[0]}: expected the same clips")
-    row = {clip: number for number, clip in enumerate(other_ids)}
-    return scores[[row[clip] for clip in ids]]

@@ -116,6 +116,8 @@ def _figures(recipe, summary):
     lines += [(figure.name, "", "", "", figure.bare) for figure in reported.others(papers)]
     protocol = f"{summary['protocol']}{tables.fold_note(*of)}"
     measured = f"{summary['dataset']}, protocol {protocol}, {summary['split']}: {summary['clips']} clips."
+    if "common_clips" in summary:
+        measured += f" {summary['common_clips']['note']}."
     if summary.get("abstained"):
         measured += f" {summary['abstained']} of them have no pose and count as wrong."
     return f"<p>{_text(measured)}</p>\n" + _table([dict(zip(columns, line)) for line in lines])

@@ -19,6 +19,7 @@ from recipes.reports import attention as explain
 from recipes.reports import calibration, plots, poses, tables
 from recipes.reports import stored as stored_scores
 from recipes.reports import untrimmed as whole_videos
+from recipes.reports.common_clips import CommonClips
 from recipes.reports.evaluated import Evaluated
 from recipes.reports.html import Section
 from recipes.trainers import keras
@@ -31,8 +32,8 @@ PAIRS = 8  # axes of a radar
 FEWEST_PAIRS = 3  # that make an area
 
 
-def gain(scored: Evaluated, rows: list[dict], others: Sequence[Mapping], name: str) -> tuple[dict, Section]:
-    """Gain of every class over another run, and McNemar's test.
+def gain(scored: Evaluated, rows: Sequence[Mapping], others: Sequence[Mapping], name: str) -> tuple[dict, Section]:
+    """Gain of every class over another run, and McNemar's test, on the clips that both have.
 
     Args:
         scored: What was evaluated.
@@ -40,14 +41,30 @@ def gain(scored: Evaluated, rows: list[dict], others: Sequence[Mapping], name: s
         others: The other run's predictions.
         name: The other run's name.
     """
+    clips = CommonClips.of([("this evaluation", scored.ids), (name, [row["id"] for row in others])])
+    rows, others = clips.choose(rows), clips.choose(others)
     gains, test = tables.gain(rows, others), tables.mcnemar(rows, others)
     path = scored.folder / "gain.png"
     run_directory.write_csv(path.with_suffix(".csv"), gains)
     plots.plot_gain(path, gains, f"{scored.recipe.name} against {name}")
     caption = "Difference of the accuracies of every class that has clips."
     shown = ("accuracy", "compared_with", "gain")
-    section = Section(f"Gain per class over {name}", [(path, caption)], gains, shown, f"{test_text(test, name)}.")
-    return {"compared_with": name, "gain": gains, "mcnemar": test}, section
+    entry = {
+        "compared_with": name,
+        "compared_clips": clips.entry,
+        "compared_top1": [float(np.mean([int(row["correct"]) for row in part])) for part in (rows, others)],
+        "gain": gains,
+        "mcnemar": test,
+    }
+    text = f"{gain_text(entry)}. {test_text(test, name)}."
+    return entry, Section(f"Gain per class over {name}", [(path, caption)], gains, shown, text)
+
+
+def gain_text(entry: Mapping[str, Any]) -> str:
+    """The accuracies that :func:`gain` compares, in words, and what they count where one run lacks clips."""
+    (own, other), note = entry["compared_top1"], entry["compared_clips"]["note"]
+    text = f"top-1 of {entry['compared_with']}: {other:.1%}, a gain of {own - other:+.1%}"
+    return f"{text} to {own:.1%}; {note}" if note else text
 
 
 def test_text(test: Mapping[str, Any], name: str) -> str:
@@ -205,7 +222,7 @@ def dynamicity(scored: Evaluated, gains: Sequence[Mapping] | None, other: str) -
     values = dict(zip(labels, scored.metrics.class_accuracies))
     if gains is not None:
         values = {row["class"]: row["gain"] for row in gains}
-    of_clips = poses.clip_dynamicity(**scored.source)
+    of_clips = poses.clip_dynamicity(**scored.source)[scored.rows]
     known = {label: of_clips[(scored.metrics.labels == n) & ~np.isnan(of_clips)] for n, label in enumerate(labels)}
     names = [label for label, clips in known.items() if len(clips) and label in values]
     if not names:
@@ -285,15 +302,19 @@ def _rounded(value):
 
 
 def radar(scored: Evaluated, runs: Mapping[str, Sequence[Mapping]]) -> tuple[list[dict], Section]:
-    """Pairs of classes that several runs take for each other.
+    """Pairs of classes that several runs take for each other, on the clips that all of them have.
 
     Args:
         scored: What was evaluated.
-        runs: Run's name -> its predictions, of the same clips.
+        runs: Run's name -> its predictions.
 
     Raises:
         UserError: The runs confuse fewer than three pairs of classes.
     """
+    clips = CommonClips.of([(name, [row["id"] for row in own]) for name, own in runs.items()])
+    runs = {name: clips.choose(own) for name, own in runs.items()}
+    if clips.note:
+        print(f"--radar: {clips.note}", flush=True)
     rows = tables.mutual_confusions(scored.run.labels, runs, PAIRS)
     if len(rows) < FEWEST_PAIRS:
         raise UserError(f"--radar: the runs confuse {len(rows)} pairs of classes, expected at least {FEWEST_PAIRS}")
@@ -307,7 +328,8 @@ def radar(scored: Evaluated, runs: Mapping[str, Sequence[Mapping]]) -> tuple[lis
         "counter-clockwise. The distance from the centre is the fraction of both classes' clips that a run takes for "
         "the other class: the smaller a run's area, the better it separates these pairs."
     )
-    return rows, Section("Confused pairs of several runs", [(path, caption)], rows, tuple(runs))
+    text = f"{clips.note}." if clips.note else ""
+    return rows, Section("Confused pairs of several runs", [(path, caption)], rows, tuple(runs), text)
 
 
 def joints(scored: Evaluated) -> tuple[list[dict], Section]:

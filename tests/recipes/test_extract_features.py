@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipes import config, extract_features, run_directory
-from recipes.reports import fusing, scoring
+from recipes.reports import scoring
 from tests.recipes.conftest import command, error_of, start
 from tfrecords import inspect
 from tfrecords.reading import pictures, pipeline, poses
@@ -296,13 +296,10 @@ def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
         assert float(row["score"]) == pytest.approx(product.max() / product.sum(), abs=1e-5)
 
 
-def test_only_scores_of_the_same_clips_are_multiplied():
-    scores = np.array([[0.9, 0.1], [0.4, 0.6]])
-    others = fusing.in_order(["a", "b"], ["b", "a"], np.array([[0.2, 0.8], [0.5, 0.5]]))
+def test_scores_are_multiplied_or_averaged():
+    scores, others = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.5, 0.5], [0.2, 0.8]])
     np.testing.assert_allclose(scoring.product(scores, others), [[0.9, 0.1], [0.08 / 0.56, 0.48 / 0.56]])
     np.testing.assert_allclose(scoring.mean(scores, others, others), [[1.9 / 3, 1.1 / 3], [0.8 / 3, 2.2 / 3]])
-    with pytest.raises(UserError, match="differ in 2 clips, such as b"):
-        fusing.in_order(["a", "b"], ["c", "a"], others)
 
 
 @pytest.mark.slow

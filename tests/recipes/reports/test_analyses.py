@@ -12,12 +12,13 @@ import tensorflow as tf
 
 import zoo
 from recipes import config, evaluate, run_directory
-from recipes.reports import poses, scoring, stored, tables
+from recipes.reports import common_clips, poses, scoring, stored, tables
 from recipes.trainers import keras, models
 from tests.recipes.conftest import TINY
 from tests.zoo import tiny_models
 from tfrecords.reading import pipeline
 from zoo.shared import files
+from zoo.shared.errors import UserError
 
 
 def rows(path):
@@ -220,6 +221,51 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
     page = (folder / "report.html").read_text()
     for heading in ("Calibration and reject option", "Action dynamicity", "Areas under the ROC curve"):
         assert heading in page
+
+
+def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(
+    trained, dataset, run_command, tmp_path, request
+):
+    first, labels = scored(trained), run_directory.RunDirectory(trained).labels
+    evaluate.evaluate(trained)
+    data = shutil.copytree(dataset, tmp_path / "data")
+    described = data / "manifest.json"
+    described.write_text(described.read_text() + "\n")  # other data, in which six clips are missing
+    other, kept = shutil.copytree(trained, tmp_path / "other"), np.arange(49, 5, -1)
+    random = np.random.default_rng(0).dirichlet(np.ones(len(labels)), len(kept)).astype(np.float32)
+    second = stored.Scores([first.ids[row] for row in kept], first.metrics.labels[kept], labels, random)
+    state = stored.state_of(
+        run_directory.RunDirectory(other), other / "model.keras", pipeline.Records(data), "cv", "test"
+    )
+    stored.write(other / "evaluation" / "cv-test" / stored.NAME, second, state)
+    request.getfixturevalue("never_scored")
+    evaluate.evaluate(other, data=data)
+    note = "44 of 50 clips count, those that all runs have (missing: 6 in"
+
+    options = ("--fuse", other, "--fuse-data", data, "--compare", trained, "--dynamicity")
+    status, printed, err = run_command(evaluate.main, "--run", trained, *options)
+    assert status == 0, err
+    assert f"cv test: {note} {other})" in printed
+    assert "synthetic cv test, 44 of 50 clips: " in printed
+    folder = trained / "evaluation" / "cv-test-x-other"
+    summary, fused = json.loads((folder / "metrics.json").read_text()), stored.read(folder / stored.NAME)
+    assert (summary["clips"], summary["common_clips"]["missing"]) == (44, {str(other): 6})
+    assert fused.ids == first.ids[6:]
+    np.testing.assert_allclose(fused.scores, scoring.product(first.metrics.scores[6:], random[::-1]), atol=1e-6)
+    alone = np.mean(first.metrics.predictions[6:] == first.metrics.labels[6:])
+    assert summary["compared_top1"] == [summary["top1"], alone]
+    assert sum(int(row["clips"]) for row in rows(folder / "dynamicity.csv")) == 44
+    assert f"{note} {other})." in (folder / "report.html").read_text()
+
+    status, printed, err = run_command(evaluate.main, "--run", trained, "--compare", other)
+    assert status == 0, err
+    assert f" to {alone:.1%}; {note} other)" in printed
+    summary = json.loads((trained / "evaluation" / "cv-test" / "metrics.json").read_text())
+    assert (summary["clips"], summary["compared_clips"]["clips"]) == (50, 44)
+    assert summary["compared_top1"] == [alone, second.metrics.top1]
+    assert sum(row["clips"] for row in summary["gain"]) == 44
+    with pytest.raises(UserError, match="a, b: have no clip in common"):
+        common_clips.CommonClips.of([("a", ["x"]), ("b", ["y"])])
 
 
 def scored(run, split="test"):

@@ -1,0 +1,71 @@
+"""The clips that several evaluations have in common: what is said of runs together is said of these.
+
+One conversion of a dataset may have clips that another one rejected, such as those without a pose.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.shared.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonClips:
+    """The clips that all of several runs have.
+
+    Attributes:
+        ids: Their ids, in the order of the first run.
+        total: Number of clips that any of the runs has.
+        missing: Run -> number of clips that another one has and it lacks; without the runs that lack none.
+
+    Example:
+        >>> clips = CommonClips.of([("runs/a", ["x", "y", "z"]), ("runs/b", ["y", "x"])])
+        >>> clips.ids, clips.note
+        (['x', 'y'], '2 of 3 clips count, those that all runs have (missing: 1 in runs/b)')
+    """
+
+    ids: list[str]
+    total: int
+    missing: dict[str, int]
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[str, Sequence[str]]]) -> CommonClips:
+        """Those of runs.
+
+        Args:
+            runs: Name and clip ids of each.
+
+        Raises:
+            UserError: There are none.
+        """
+        each = [set(ids) for _, ids in runs]
+        common, total = set.intersection(*each), len(set.union(*each))
+        if not common:
+            names = ", ".join(name for name, _ in runs)
+            raise UserError(f"{names}: have no clip in common, expected evaluations of the same dataset and split")
+        lacking = {name: total - len(own) for (name, _), own in zip(runs, each)}
+        return cls(
+            ids=[clip for clip in runs[0][1] if clip in common],
+            total=total,
+            missing={name: count for name, count in lacking.items() if count},
+        )
+
+    @property
+    def note(self) -> str:
+        """How many clips count, and in which run others are missing; empty where none are."""
+        missing = ", ".join(f"{count} in {name}" for name, count in self.missing.items())
+        count = f"{len(self.ids)} of {self.total} clips count, those that all runs have"
+        return f"{count} (missing: {missing})" if missing else ""
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The same for ``metrics.json``: numbers of ``clips``, ``total`` and ``missing``, and the ``note``."""
+        return {"clips": len(self.ids), "total": self.total, "missing": self.missing, "note": self.note}
+
+    def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The rows of these clips, of :func:`recipes.reports.tables.predictions` of one of the runs, in order."""
+        of_clip = {row["id"]: row for row in rows}
+        return [of_clip[clip] for clip in self.ids]
