@@ -39,9 +39,6 @@ if not __package__:  # run as a script
 
 from zoo.shared import command_line
 
-# What the network sees of a clip, as in the recipe i3d_folder.
-VIEW = {"frames": 32, "stride": 2, "short_clips": "spread", "size": 224}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
@@ -121,7 +118,7 @@ def measure_curve(data: pathlib.Path, numbers: Sequence[int], draws: int) -> Non
     from recipes.trainers import linear_probe
 
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    recipe = config.load("i3d_folder")
+    recipe = config.load("i3d_folder", ["data.protocol=split_1", "data.parts=[full_image]"])
     train, test = _views(data, "train_and_val", recipe), _views(data, "test", recipe)
     labels, test_labels = train["labels"], test["labels"]
 
@@ -158,29 +155,31 @@ def _views(data, split, recipe):
     import tensorflow as tf
 
     from tfrecords.reading import pipeline
-    from tfrecords.reading.pipeline import Records
-    from zoo import skeletons
+    from zoo import layers, skeletons
 
     network, key = _network(pooled=True), skeletons.input_name("full_image")
     compute = tf.function(lambda features: network(features[key], training=False))
-    records, inputs = Records(data), pipeline.Inputs(**VIEW, parts=("full_image",))
-    centre = pipeline.evaluation(records, "split_1", split, inputs, batch=8)
+    roots = layers.PowerNormalisation(recipe.model.options["feature_power"], dtype="float32")
+    records, protocol = pipeline.Records(data), recipe.data.protocol
+    inputs = recipe.data.inputs(records)
+    centre = pipeline.evaluation(records, protocol, split, inputs, batch=8)
     found = {"centre": centre.map(lambda features, label, _: (features, label))}
     if split == "test":
+        # By hand, as it was measured: evaluation(flip=True) mirrors before it resizes, and rounds differently.
         found["mirrored"] = found["centre"].map(
             lambda features, label: ({name: tf.reverse(value, [3]) for name, value in features.items()}, label)
         )
     else:
         for view in range(2):
             found[f"view {view}"] = pipeline.training_view(
-                records, "split_1", inputs, split=split, batch=8, seed=0, view=view, augment=recipe.data.augment
+                records, protocol, inputs, split=split, batch=8, seed=0, view=view, augment=recipe.data.augment
             )
     result = {}
     for view, batches in found.items():
         pairs = [(compute(features), label.numpy()) for features, label in batches]
         mean, pooled = (np.concatenate([tf.cast(each[n], tf.float32) for each, _ in pairs]) for n in range(2))
         result["mean", view] = mean
-        result["roots", view] = np.sqrt(pooled + 1e-4).mean(axis=(1, 2, 3))  # [N, 3, 1, 1, 1024]
+        result["roots", view] = roots(pooled).numpy().mean(axis=(1, 2, 3))  # of [N, 3, 1, 1, 1024]
         result["labels"] = np.concatenate([label for _, label in pairs])
         print(f"{split}, {view}: {len(mean)} clips", flush=True)
     return result
@@ -200,9 +199,10 @@ def _network(pooled=False):
 
 def _features(network, records, protocol, split):
     """``(features [N, 1024], labels [N])`` of a split's clips."""
+    from recipes import config
     from tfrecords.reading import pipeline
 
-    inputs = pipeline.Inputs(**VIEW)
+    inputs = config.load("i3d_folder", [f"data.protocol={protocol}"]).data.inputs(records)
     found = [
         (network(features["rgb"], training=False).numpy(), labels.numpy())
         for features, labels, _ in pipeline.evaluation(records, protocol, split, inputs, batch=4)
