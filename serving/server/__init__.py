@@ -7,7 +7,8 @@
   :mod:`~serving.server.web`: an application on an address; :mod:`~serving.server.addresses`: IPv4, IPv6 and names.
 * :mod:`~serving.server.open_inference`: the open inference protocol (V2).
 * :mod:`~serving.server.batching`: requests joined to batches.
-* :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
+* :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates;
+  :mod:`~serving.server.memory`: freed memory stays in the process.
 """
 
 from typing import TYPE_CHECKING, Any
