@@ -339,7 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=runtime_name,
         metavar="NAME|ADDRESS",
         help=f"what runs the network: {', '.join(RUNTIMES)}, or a server of the open inference protocol that has "
-        "loaded the version, http://HOST:PORT; default: that of the model's format",
+        "loaded the version, http://HOST:PORT or grpc://HOST:PORT; default: that of the model's format",
     )
     clips.add_arguments(parser)
     add_arguments(parser)

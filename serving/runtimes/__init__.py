@@ -10,6 +10,7 @@ folder, so that a clip is prepared as for the SavedModel.
 * :mod:`~serving.runtimes.converting`: writes a version of a format.
 * :mod:`~serving.runtimes.loading`: opens a version of any of them.
 * :mod:`~serving.runtimes.remote`, :mod:`~serving.runtimes.protocol`: a network that a server of the open inference
-  protocol runs; tensors of that protocol.
+  protocol runs; tensors of that protocol. :mod:`~serving.runtimes.remote_grpc`,
+  :mod:`~serving.runtimes.grpc_protocol`: the same over gRPC.
 * :mod:`~serving.runtimes.settings`: what a version states of itself; packages that may be missing.
 """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from serving.runtimes import litert, onnx, openvino, remote, settings
+from serving.runtimes import litert, onnx, openvino, remote, remote_grpc, settings
 from serving.runtimes.settings import Settings
 from serving.savedmodel import signatures, versions
 from zoo.shared import messages
@@ -53,7 +53,7 @@ RUNTIMES = (TENSORFLOW, *_NETWORKS)
 
 def runtime_name(text: str) -> str:
     """A runtime, one of :data:`RUNTIMES` or an address, for ``argparse``."""
-    if text in RUNTIMES or text.startswith(tuple(f"{scheme}://" for scheme in remote.SCHEMES)):
+    if text in RUNTIMES or text.startswith(tuple(f"{scheme}://" for scheme in (*remote.SCHEMES, remote_grpc.SCHEME))):
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no runtime{messages.nearest(text, [*RUNTIMES, _ADDRESS])}")
 
@@ -64,7 +64,8 @@ def runtime_of(version_folder: str | os.PathLike, runtime: str | None = None) ->
     Args:
         version_folder: The version's folder.
         runtime: The one that is wanted, of :data:`RUNTIMES`; or the address of a server of the open inference protocol
-            that has loaded the version, ``http://HOST:PORT``; default: that of the folder's format.
+            that has loaded the version, ``http://HOST:PORT`` or ``grpc://HOST:PORT``; default: that of the folder's
+            format.
 
     Raises:
         UserError: It does not run that format.
@@ -111,7 +112,8 @@ def open_network(version_folder: str | os.PathLike, runtime: str | None = None) 
         raise UserError(f"{folder} is a SavedModel, whose network is not separate: use serving.predict.Predictor")
     if chosen not in RUNTIMES:
         number = int(folder.name) if folder.name.isdecimal() else 0
-        return remote.Network(chosen, folder.absolute().parent.name, number, settings.read(folder))
+        module = remote_grpc if chosen.startswith(f"{remote_grpc.SCHEME}://") else remote
+        return module.Network(chosen, folder.absolute().parent.name, number, settings.read(folder))
     return _NETWORKS[chosen](folder / versions.MODEL_FILES[form], settings.read(folder))
 
 

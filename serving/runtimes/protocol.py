@@ -77,26 +77,37 @@ def decode(tensors: Iterable[Mapping[str, Any]], rest: bytes) -> dict[str, np.nd
     at = 0
     for tensor in tensors:
         kind = str(tensor["datatype"])
-        if kind not in TYPES:
-            raise ValueError(f"{tensor['name']}: datatype {kind}, expected one of {', '.join(TYPES)}")
+        require_type(tensor["name"], kind)
         size = tensor.get("parameters", {}).get(BINARY)
         if size is None:
-            values = _of_json(tensor["data"], kind)
+            values = of_numbers(_flat(tensor["data"]), kind)
         else:
             if not 0 <= size <= len(rest) - at:
                 raise ValueError(f"{tensor['name']}: {BINARY} is {size}, but {len(rest) - at} bytes are left")
-            values = _of_bytes(rest[at : at + size], kind)
+            values = of_bytes(rest[at : at + size], kind)
             at += size
-        shape = [int(length) for length in tensor["shape"]]
-        if min(shape, default=0) < 0 or int(np.prod(shape)) != values.size:
-            raise ValueError(f"{tensor['name']}: {values.size} values do not fill the shape {shape}")
-        arrays[str(tensor["name"])] = values.reshape(shape)
+        arrays[str(tensor["name"])] = shaped(tensor["name"], values, tensor["shape"])
     if at != len(rest):
         raise ValueError(f"{len(rest) - at} bytes are left over after the last tensor")
     return arrays
 
 
-def _of_json(data: Any, kind: str) -> np.ndarray:
+def require_type(name: str, kind: str) -> None:
+    """ValueError for a tensor of a type that is not in :data:`TYPES`."""
+    if kind not in TYPES:
+        raise ValueError(f"{name}: datatype {kind}, expected one of {', '.join(TYPES)}")
+
+
+def shaped(name: str, values: np.ndarray, shape: Iterable[Any]) -> np.ndarray:
+    """A tensor's values in its shape; ValueError where they do not fill it."""
+    sizes = [int(length) for length in shape]
+    if min(sizes, default=0) < 0 or int(np.prod(sizes)) != values.size:
+        raise ValueError(f"{name}: {values.size} values do not fill the shape {sizes}")
+    return values.reshape(sizes)
+
+
+def _flat(data: Any) -> list[Any]:
+    """The values of nested lists."""
     flat: list[Any] = []
     stack = [data]
     while stack:
@@ -105,17 +116,21 @@ def _of_json(data: Any, kind: str) -> np.ndarray:
             stack.extend(reversed(value))
         else:
             flat.append(value)
+    return flat
+
+
+def of_numbers(flat: Sequence[Any], kind: str) -> np.ndarray:
+    """The values of a tensor that are given one by one; those of BYTES as text or bytes."""
     if kind == "BYTES":
-        array = np.empty(len(flat), object)
-        array[:] = [str(value).encode() for value in flat]
-        return array
+        return _strings([value if isinstance(value, bytes) else str(value).encode() for value in flat])
     array = np.array(flat, np.float64 if kind == "FP32" else None)
     if kind == "UINT8" and array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255):
         raise ValueError("UINT8 values are whole numbers from 0 to 255")
     return array.astype(TYPES[kind])
 
 
-def _of_bytes(block: bytes, kind: str) -> np.ndarray:
+def of_bytes(block: bytes, kind: str) -> np.ndarray:
+    """The values of a tensor in binary form; of BYTES each has its length before it."""
     if kind != "BYTES":
         return np.frombuffer(block, TYPES[kind])
     values, at = [], 0
@@ -124,6 +139,10 @@ def _of_bytes(block: bytes, kind: str) -> np.ndarray:
             raise ValueError("BYTES: a length goes beyond the end")
         values.append(block[at + 4 : at + 4 + length])
         at += 4 + length
+    return _strings(values)
+
+
+def _strings(values: Sequence[bytes]) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = values
     return array

@@ -12,14 +12,14 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from serving.savedmodel import message_types
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _PACKAGE = "tensorflow.serving"
-# Message -> fields: name, number, type; "[]" marks a repeated field.
-_MESSAGES = {
+_MESSAGES = {  # as message_types.build takes them
     "BatchingParameters": (
         ("max_batch_size", 1, ".google.protobuf.Int64Value"),
         ("batch_timeout_micros", 2, ".google.protobuf.Int64Value"),
@@ -42,32 +42,9 @@ _MESSAGES = {
 
 @functools.cache
 def _classes():
-    """Message -> its class; in a pool of their own, so that a package may define them too one day."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+    from google.protobuf import wrappers_pb2
 
-    file = descriptor_pb2.FileDescriptorProto(
-        name="serving/config_messages.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-    )
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for name, number, kind in fields:
-            field = described.field.add(name=name, number=number)
-            field.label = kinds.LABEL_REPEATED if kind.endswith("[]") else kinds.LABEL_OPTIONAL
-            if kind.startswith("."):
-                field.type, field.type_name = kinds.TYPE_MESSAGE, kind
-            else:
-                field.type = getattr(kinds, f"TYPE_{kind.rstrip('[]')}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    return {
-        message: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{message}"))
-        for message in _MESSAGES
-    }
+    return message_types.build(_PACKAGE, _MESSAGES, (wrappers_pb2.DESCRIPTOR,))
 
 
 def new(message: str) -> Message:

@@ -5,9 +5,10 @@
 * :mod:`~serving.server.services`: the methods of both interfaces; :mod:`~serving.server.rest`: JSON over HTTP;
   :mod:`~serving.server.bodies`: bodies with gzip; :mod:`~serving.server.connections`: limits of time and number;
   :mod:`~serving.server.web`: an application on an address; :mod:`~serving.server.addresses`: IPv4, IPv6 and names.
-* :mod:`~serving.server.open_inference`: the open inference protocol (V2).
+* :mod:`~serving.server.open_inference`, :mod:`~serving.server.open_inference_grpc`: the open inference protocol (V2).
 * :mod:`~serving.server.batching`: requests joined to batches.
-* :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates.
+* :mod:`~serving.server.metrics`, :mod:`~serving.server.tls`: Prometheus; certificates;
+  :mod:`~serving.server.memory`: freed memory stays in the process.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from serving.runtimes.loading import RUNTIMES
 from serving.savedmodel import versions
 from serving.savedmodel.servable import MAX_MESSAGE_BYTES
-from serving.server import batching, tls
+from serving.server import batching, memory, tls
 from serving.server.manager import Manager, configure_from
 from serving.server.metrics import Metrics
 from serving.server.server import GRACE_SECONDS, MAX_REQUESTS, Server
@@ -142,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.quiet_tensorflow()
     arguments = _arguments(argv)
     _set_up_log(arguments.log_json, arguments.verbose)
+    memory.keep_freed()
     if arguments.model_base_path:
         versions.require(arguments.model_base_path)  # reports a wrong path before TensorFlow is loaded
     stopping = threading.Event()

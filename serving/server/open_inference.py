@@ -1,5 +1,7 @@
 """The open inference protocol (V2) over HTTP, as KServe, Triton and OpenVINO Model Server speak it.
 
+:mod:`serving.server.open_inference_grpc` is the same over gRPC.
+
 ``GET /v2``, ``/v2/health/live``, ``/v2/health/ready``, ``/v2/models/NAME[/versions/N][/ready]`` and
 ``POST /v2/models/NAME[/versions/N]/infer``, JSON or with binary tensors.
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -25,6 +27,7 @@ from serving.savedmodel.servable import ServingError, invalid_argument
 from zoo.shared.messages import one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     from tensorflow.core.protobuf import meta_graph_pb2
     from tensorflow_serving.apis import model_pb2
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from serving.server.services import Services
 
 PREFIX = "/v2"
+SERVER = {"name": "serving.server", "version": zoo.__version__}
+SIGNATURE = "signature_name"  # a parameter of a request
 _MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d{1,18}))?(?P<what>/ready|/infer)?")
 _NAMES = {"DT_FLOAT": "FP32", "DT_UINT8": "UINT8", "DT_STRING": "BYTES", "DT_BOOL": "BOOL"}
 
@@ -76,16 +81,12 @@ def respond(
             (value for name, value in (headers or {}).items() if name.lower() == protocol.LENGTH.lower()), None
         )
         return _infer(services, spec, servable, body, length)
-    return protocol.join({"ready": True} if match["what"] else _metadata(services, servable), [])
+    return protocol.join({"ready": True} if match["what"] else metadata(services, servable), [])
 
 
 def _server(services: Services, path: str) -> dict[str, Any]:
     if path == PREFIX:
-        return {
-            "name": "serving.server",
-            "version": zoo.__version__,
-            "extensions": [protocol.EXTENSION],
-        }
+        return {**SERVER, "extensions": [protocol.EXTENSION]}
     if path.endswith("live"):
         return {"live": True}
     if not services.manager.servables():
@@ -102,7 +103,8 @@ def _spec(match: re.Match) -> model_pb2.ModelSpec:
     return spec
 
 
-def _metadata(services: Services, servable: Servable) -> dict[str, Any]:
+def metadata(services: Services, servable: Servable) -> dict[str, Any]:
+    """What the protocol states of a model: versions, and the tensors of the signature that is used by default."""
     from tensorflow_serving.apis import model_pb2
 
     states = services.manager.states(model_pb2.ModelSpec(name=servable.name))
@@ -132,26 +134,16 @@ def _described(name: str, info: meta_graph_pb2.TensorInfo) -> dict[str, Any]:
 def _infer(
     services: Services, spec: model_pb2.ModelSpec, servable: Servable, body: bytes, length: str | None
 ) -> tuple[bytes, dict[str, str]]:
-    import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2
-
     try:
         document, rest = protocol.split(body, length)
         arrays = protocol.decode(document["inputs"], rest)
         parameters = dict(document.get("parameters") or {})
         wanted = {str(one["name"]): dict(one.get("parameters") or {}) for one in document.get("outputs") or []}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
-        raise invalid_argument(f"no request of the open inference protocol: {reason}") from None
-    request = predict_pb2.PredictRequest(model_spec=spec)
-    request.model_spec.signature_name = str(parameters.get("signature_name") or _signature(servable, set(arrays)))
-    request.output_filter.extend(wanted)
-    for name, array in arrays.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
-    response = services.call("predict", request, "REST")
+        raise not_of_protocol(error) from None
+    version, found = infer(services, spec, servable, arrays, str(parameters.get(SIGNATURE) or ""), wanted, "REST")
     outputs, blocks = [], []
-    for name in wanted or sorted(response.outputs):
-        array = tf.make_ndarray(response.outputs[name])
+    for name, array in found.items():
         described, block = protocol.encode(name, array)
         if wanted.get(name, {}).get("binary_data", parameters.get("binary_data_output", False)):
             blocks.append(block)
@@ -162,9 +154,53 @@ def _infer(
                 for value in array.ravel().tolist()
             ]
         outputs.append(described)
-    version = str(response.model_spec.version.value)
-    found = {"model_name": servable.name, "model_version": version, "outputs": outputs}
-    return protocol.join({**found, **({"id": document["id"]} if "id" in document else {})}, blocks)
+    response = {"model_name": servable.name, "model_version": version, "outputs": outputs}
+    return protocol.join({**response, **({"id": document["id"]} if "id" in document else {})}, blocks)
+
+
+def not_of_protocol(error: Exception) -> ServingError:
+    """The error for a request that cannot be read as one."""
+    reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
+    return invalid_argument(f"no request of the open inference protocol: {reason}")
+
+
+def infer(
+    services: Services,
+    spec: model_pb2.ModelSpec,
+    servable: Servable,
+    arrays: Mapping[str, np.ndarray],
+    signature: str,
+    wanted: Iterable[str],
+    entrypoint: str,
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Runs a model on arrays.
+
+    Args:
+        services: The :class:`~serving.server.services.Services`.
+        spec: The model, and the version if the client names one.
+        servable: The version that is served.
+        arrays: Input name -> array.
+        signature: The signature's name; empty: the first one with these inputs.
+        wanted: Names of outputs; none: all.
+        entrypoint: ``gRPC`` or ``REST``.
+
+    Returns:
+        ``(version, output name -> array)``.
+
+    Raises:
+        ServingError: The request does not fit the model, or running it fails.
+    """
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest(model_spec=spec)
+    request.model_spec.signature_name = signature or _signature(servable, set(arrays))
+    request.output_filter.extend(wanted)
+    for name, array in arrays.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+    response = services.call("predict", request, entrypoint)
+    names = request.output_filter or sorted(response.outputs)
+    return str(response.model_spec.version.value), {name: tf.make_ndarray(response.outputs[name]) for name in names}
 
 
 def _signature(servable: Servable, given: set[str]) -> str:

@@ -1,19 +1,21 @@
 """A server of TF-Serving's gRPC and REST interfaces in one Python process.
 
 It has ``PredictionService`` (Predict, GetModelMetadata), ``ModelService`` (GetModelStatus, HandleReloadConfigRequest)
-and gRPC's health service, with the status codes of TF-Serving, so a client cannot tell them apart. It is meant for
-tests, demonstrations and small sites.
+and gRPC's health service, with the status codes of TF-Serving, so a client cannot tell them apart; and beside them the
+open inference protocol. It is meant for tests, demonstrations and small sites.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 from typing import TYPE_CHECKING
 
 import grpc
 
+from serving.runtimes import grpc_protocol
 from serving.savedmodel.servable import MAX_MESSAGE_BYTES, ServingError
-from serving.server import addresses, rest
+from serving.server import addresses, open_inference_grpc, rest
 from serving.server.metrics import Metrics
 from serving.server.services import Services
 from zoo.shared.errors import UserError
@@ -28,12 +30,12 @@ MAX_REQUESTS = 64
 LAST_PORT = 65535
 
 
-def _handler(services, method, request_type):
-    """The gRPC handler of a method of :class:`~serving.server.services.Services`."""
+def _handler(respond, request_type):
+    """The gRPC handler of a function from request to response."""
 
     def handle(request, context):
         try:
-            return services.call(method, request, "gRPC")
+            return respond(request)
         except ServingError as error:
             return context.abort(error.code, str(error))
 
@@ -43,7 +45,7 @@ def _handler(services, method, request_type):
 
 
 def _grpc_handlers(services):
-    """Handlers of both services; their other methods fail with UNIMPLEMENTED."""
+    """Handlers of TF-Serving's two services and of the open inference protocol; other methods are UNIMPLEMENTED."""
     from tensorflow_serving.apis import (
         get_model_metadata_pb2,
         get_model_status_pb2,
@@ -61,12 +63,20 @@ def _grpc_handlers(services):
             "HandleReloadConfigRequest": ("handle_reload_config", model_management_pb2.ReloadConfigRequest),
         },
     }
-    return [
-        grpc.method_handlers_generic_handler(
-            service, {name: _handler(services, *method) for name, method in of_service.items()}
-        )
+    handlers = {
+        service: {
+            name: _handler(functools.partial(services.call, method, entrypoint="gRPC"), request_type)
+            for name, (method, request_type) in of_service.items()
+        }
         for service, of_service in methods.items()
-    ]
+    }
+    handlers[grpc_protocol.SERVICE] = {
+        method: _handler(
+            functools.partial(open_inference_grpc.respond, services, method), grpc_protocol.types()[f"{method}Request"]
+        )
+        for method in grpc_protocol.METHODS
+    }
+    return [grpc.method_handlers_generic_handler(service, of_service) for service, of_service in handlers.items()]
 
 
 class Server:

@@ -12,8 +12,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from serving.client import AsyncClient, Client, RequestFailed
+from serving.client import AsyncClient, Client, RequestFailed, request
 from serving.client.command import main
 from tests.serving import fake_server
 from tests.serving.conftest import LABELS, PERSONS
@@ -44,6 +45,17 @@ def test_stored_jpegs_are_sent_unchanged(client, clips, expected):
         assert (prediction.model, prediction.version, prediction.signature) == ("separable_sta", 1, "serve_jpeg")
         np.testing.assert_allclose(prediction.probabilities, sorted(expected[name], reverse=True), atol=1e-6)
         assert list(prediction.labels) == [LABELS[index] for index in np.argsort(-expected[name])]
+
+
+def test_a_request_has_the_tensors_of_tensorflow():
+    tensors = {
+        "frames": np.arange(48, dtype=np.uint8).reshape(1, 2, 2, 4, 3)[:, :, :, ::2],
+        "poses": np.zeros((1, 2, 1, 25, 3), np.float32),
+        "jpegs": np.array([[b"one", b""]], object),
+    }
+    made = request.predict_request("any", SignatureDef(), tensors, [])
+    for name, tensor in tensors.items():
+        assert made.inputs[name] == tf.make_tensor_proto(tensor)
 
 
 def test_arrays_by_either_signature(address, clips):

@@ -2,11 +2,12 @@
 
 import http.client
 
+import grpc
 import numpy as np
 import pytest
 
 from serving import export, predict
-from serving.runtimes import loading, protocol
+from serving.runtimes import grpc_protocol, loading, protocol
 from serving.savedmodel import exporting
 from serving.server.manager import Manager
 from tests.serving.conftest import LABELS, PERSONS, serving_of
@@ -20,12 +21,33 @@ def version(tmp_path_factory, linear_run_folder):
 
 
 @pytest.fixture(scope="module")
-def address(version):
+def running(version):
     manager = Manager("pose_lstm", version.parent)
     manager.load_newest()
-    running = serving_of(manager, rest_port=0)
-    yield running.rest_address
-    running.stop(grace=0)
+    server = serving_of(manager, rest_port=0)
+    yield server
+    server.stop(grace=0)
+
+
+@pytest.fixture(scope="module")
+def address(running):
+    return running.rest_address
+
+
+@pytest.fixture(scope="module")
+def remote_call(running):
+    """Function from method and fields to the response, over gRPC."""
+    with grpc.insecure_channel(running.address) as channel:
+
+        def call_method(method, **fields):
+            function = channel.unary_unary(
+                f"/inference.GRPCInferenceService/{method}",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=grpc_protocol.types()[f"{method}Response"].FromString,
+            )
+            return function(grpc_protocol.new(f"{method}Request", **fields), timeout=60)
+
+        yield call_method
 
 
 def call(address, verb, path, document=None, arrays=None):
@@ -98,23 +120,99 @@ def test_refusals(address, path, document, status, message):
     assert message in found[1]["error"]
 
 
-def test_a_server_runs_the_network_of_a_folder(address, version, run_command, tmp_path):
-    here, there = (predict.Predictor(version, runtime) for runtime in (None, f"http://{address}"))
+def test_health_and_metadata_over_grpc(remote_call):
+    assert remote_call("ServerLive").live
+    assert remote_call("ServerReady").ready
+    assert remote_call("ServerMetadata").name == "serving.server"
+    known = [("pose_lstm", ""), ("pose_lstm", "1"), ("pose_lstm", "2"), ("other", "")]
+    ready = [remote_call("ModelReady", name=name, version=version).ready for name, version in known]
+    assert ready == [True, True, False, False]
+    found = remote_call("ModelMetadata", name="pose_lstm")
+    assert (found.name, list(found.versions)) == ("pose_lstm", ["1"])
+    assert found.inputs == [
+        grpc_protocol.new("TensorMetadata", name="poses", datatype="FP32", shape=[-1, -1, PERSONS, 25, 3])
+    ]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_inference_over_grpc(remote_call, version, raw):
+    expected = [predict.Predictor(version).predict(poses=clip) for clip in poses()]
+    tensors, blocks = grpc_protocol.encode({"poses": poses()})
+    if not raw:
+        tensors[0]["contents"] = {"fp32_contents": poses().ravel()}
+    chosen = [{"key": "signature_name", "value": {"string_param": "serving_default"}}]
+    found = remote_call(
+        "ModelInfer",
+        model_name="pose_lstm",
+        id="7",
+        parameters=chosen,
+        inputs=tensors,
+        outputs=[{"name": "classes"}, {"name": "probabilities"}],
+        raw_input_contents=blocks if raw else [],
+    )
+    assert (found.model_name, found.model_version, found.id) == ("pose_lstm", "1", "7")
+    outputs = grpc_protocol.decode(found.outputs, found.raw_output_contents)
+    assert [label.decode() for label in outputs["classes"][0]] == LABELS
+    best = [LABELS[row.argmax()] for row in outputs["probabilities"]]
+    assert best == [prediction.top[0] for prediction in expected]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        ({"model_name": "other"}, "NOT_FOUND", "Servable not found"),
+        ({"model_version": "newest"}, "INVALID_ARGUMENT", "version 'newest': expected a number"),
+        ({}, "INVALID_ARGUMENT", "no signature has the inputs"),
+        ({"raw_input_contents": [b"1234"]}, "INVALID_ARGUMENT", "0 tensors have 1 raw contents"),
+        (
+            {"inputs": [{"name": "frames", "datatype": "UINT8", "shape": [1], "contents": {"uint_contents": [256]}}]},
+            "INVALID_ARGUMENT",
+            "UINT8 values are whole numbers",
+        ),
+    ],
+)
+def test_refusals_over_grpc(remote_call, fields, code, message):
+    with pytest.raises(grpc.RpcError) as failure:
+        remote_call("ModelInfer", **{"model_name": "pose_lstm", **fields})
+    assert failure.value.code().name == code
+    assert message in failure.value.details()
+
+
+def test_messages_are_those_of_the_published_definition():
+    """Bytes by the field numbers of ``open_inference_grpc.proto``; an entry of a map has a key and a value."""
+    request = grpc_protocol.types()["ModelInferRequest"].FromString(
+        b"\n\x01m\x1a\x017"  # model_name, id
+        b"\x22\x07\n\x01k\x12\x02\x1a\x00"  # parameters {"k": string_param ""}
+        b"\x2a\x0e\n\x01x\x12\x05UINT8\x1a\x02\x02\x01"  # inputs: name, datatype, packed shape
+        b"\x3a\x02ab"  # raw_input_contents
+    )
+    assert (request.model_name, request.id, request.parameters[0].key) == ("m", "7", "k")
+    np.testing.assert_array_equal(
+        grpc_protocol.decode(request.inputs, request.raw_input_contents)["x"], np.array([[97], [98]], np.uint8)
+    )
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_runs_the_network_of_a_folder(running, version, scheme, run_command, tmp_path):
+    server = f"{scheme}://{running.rest_address if scheme == 'http' else running.address}"
+    here, there = (predict.Predictor(version, runtime) for runtime in (None, server))
     for clip in poses():
         expected, found = here.predict(poses=clip), there.predict(poses=clip)
         np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
         assert found.labels == expected.labels
     features = {"pose": poses(3)[:, :4]}
-    network = loading.open_network(version, f"http://{address}")
+    network = loading.open_network(version, server)
     expected = loading.open_network(version)(features)
     np.testing.assert_allclose(network(features)["logits"], expected["logits"], atol=1e-6)
-    with pytest.raises(UserError, match="refused the request with HTTP status 400: "):
+    with pytest.raises(UserError, match=r"refused the request with (HTTP status 400|status INVALID_ARGUMENT): "):
         network({"rgb": features["pose"]})
     with pytest.raises(UserError, match="does not respond"):
-        loading.open_network(version, "http://127.0.0.1:9")(features)
+        loading.open_network(version, f"{scheme}://127.0.0.1:9")(features)
+    with pytest.raises(UserError, match=r"expected .*://HOST:PORT"):
+        loading.open_network(version, f"{scheme}://")
     np.save(tmp_path / "poses.npy", poses()[0])
     arguments = ("--model", version, "--pose", tmp_path / "poses.npy", "--runtime")
-    assert run_command(predict.main, *arguments, f"http://{address}")[0] == 0
+    assert run_command(predict.main, *arguments, server)[0] == 0
     assert run_command(predict.main, *arguments, "openvin")[0] == 2
 
 
