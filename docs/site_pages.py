@@ -21,6 +21,7 @@ def write(folder: pathlib.Path) -> None:
     """Writes the generated pages; one whose text is the same keeps its time: Sphinx does not read it again."""
     root = folder.parents[1]
     pages = {f"{name.lower()}.md": beside((root / f"{name}.md").read_text("utf-8")) for name in BESIDE}
+    pages["readme.md"] = re.sub(r"^# .*", "# Overview", pages["readme.md"])  # the start page has the project's name
     pages |= {f"api/{name}.rst": text for name, text in reference.pages().items()}
     pages |= {f"models/{name}.md": text for name, text in model_pages.pages().items()}
     for name, text in pages.items():

@@ -15,7 +15,7 @@ PAGES = [
     *(path for path in sorted(DOCS.rglob("*.md")) if not path.is_relative_to(DOCS / "_generated")),
 ]
 CHECKED = ("adl", "docker", "make", "pip", "python")  # programs whose arguments are known here
-UNCHECKED = ("aws", "chmod", "cp", "curl", "echo", "kubectl", "mkdir", "set", "source", "tail")
+UNCHECKED = ("aws", "chmod", "cp", "curl", "echo", "kubectl", "mkdir", "python3", "set", "source", "tail")
 _FENCE = re.compile(r"^ *```(\S*)")
 _INLINE = re.compile(r"`([^`\n]+)`")
 _VARIABLE = re.compile(r"(\w+)=(.*)", re.DOTALL)

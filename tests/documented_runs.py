@@ -36,7 +36,7 @@ from zoo.shared.errors import UserError
 
 # Why a command is parsed alone, not run: what is found in "page:line: command" -> reason.
 NOT_RUN = {
-    r": (aws|docker|kubectl|make|pip) ": "sets up an environment, or serves elsewhere; CI runs the Makefile",
+    r": (aws|docker|kubectl|make|pip|python3|source) ": "sets up an environment, or is elsewhere; CI runs the Makefile",
     r": cp |HOST": "of other programs, or of other machines",
     r"^docs/models/": "the seeds of the model cards; docs/figures.md and docs/training.md run the same commands",
     r"benchmarks[./]|ablation/data|runs/(mapped|changed)|^docs/performance": "measures for minutes or hours",

@@ -146,10 +146,10 @@ def _warn_of_few_validation_clips(source, found):
     for name, protocol in found["protocols"].items():
         clips = protocol["clips"]
         if protocols.few_validation_clips(clips, len(protocol.get("labels", found["labels"]))):
-            few.append(f"{name} {clips['val']} of {clips['train'] + clips['val']}")
+            few.append(f"{clips['val']} of {clips['train'] + clips['val']} in {name}")
     if few:
         messages.warn(
-            f"few validation clips, which choose the best epoch of a training: {', '.join(few)}; "
+            f"few validation clips: {', '.join(few)}. The best epoch would be chosen by chance: "
             f"{source.more_validation}, or train with monitor: last"
         )
 

@@ -46,7 +46,7 @@ def test_the_whole_way(table, run_command, tmp_path):
     status, _, errors = run_command(convert.main, "folder", "--csv", table, "--layout", LAYOUT, *options)
     assert status == 0, errors
     (warning,) = [line for line in errors.splitlines() if line.startswith("warning: few validation clips")]
-    assert "default 1 of 2, cv 0 of 1; mark more clips as val" in warning
+    assert "1 of 2 in default, 0 of 1 in cv. The best epoch" in warning
     found = manifest.load(tmp_path / "out")
     assert found["labels"] == ["drink", "eat"]
     assert {name: p["clips"] for name, p in found["protocols"].items()} == {
