@@ -29,6 +29,7 @@ from tests.documented import Command
 from tests.recipes import raw_datasets, run_recipes
 from tests.tfrecords import recording_files
 from tests.tfrecords.estimation import walking_estimator
+from tfrecords import protocols
 from tfrecords.converting import workers
 from tfrecords.estimation import estimator
 from zoo.shared import command_line
@@ -37,24 +38,23 @@ from zoo.shared.errors import UserError
 # Why a command is parsed alone, not run: what is found in "page:line: command" -> reason.
 NOT_RUN = {
     r": (aws|docker|kubectl|make|pip|python3|source) ": "sets up an environment, or is elsewhere; CI runs the Makefile",
-    r": cp |HOST": "of other programs, or of other machines",
+    r"HOST": "of other machines",
     r"^docs/models/": "the seeds of the model cards; docs/figures.md and docs/training.md run the same commands",
     r"benchmarks[./]|ablation/data|runs/(mapped|changed)|^docs/performance": "measures for minutes or hours",
     r"^docs/index|kinetics400|models/i3d --video my": "fetches 50 MB, or needs them: make demo VIDEO=FILE",
     r"^docs/runtimes": "needs an extra; tests/serving/runtimes runs them where it is installed",
     r"--runner|s3://": "needs a cluster or an object store; tests/tfrecords has stand-ins",
     r"^docs/installing.md.* convert": "shows the error of an installation that lacks an extra",
-    r"ntu60$|ntu60 |runs/kitchen|separable_sta_jhmdb": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"^docs/(ablation|pretrained.*--r|temporal|two_level)": "tests/recipes/test_run_recipes.py trains every recipe",
-    r"--fuse-weights|--radar|--tsne|--pose-noise|--stages": "needs more clips; tests/recipes/reports has some",
+    r"recipe \w+_ntu60|from_ntu60|separable_sta_jhmdb": "tests/recipes/test_run_recipes.py trains every recipe",
+    r"^docs/(ablation|pretrained.* --rec|temporal|two_level)": "tests/recipes/test_run_recipes.py trains every recipe",
+    r"--radar|--tsne": "needs more clips; tests/recipes/reports has some",
+    r"--pose-noise|--stages": "scores a split up to 13 times; tests/recipes/reports does so",
     r"stages.joint.init": "tests/recipes/trainers starts from other runs",
     r"docs/serving.md.*(i3d|serving.verify|--record|serving.config|--batch_sizes)": "tests/serving has networks for it",
-    r"pose_cnn_sbu|runs/falls_fold": "needs a clip of every fold; tests/recipes/test_average.py has some",
+    r"runs/falls_": "ten trainings and evaluations; tests/recipes trains the recipe, and has sequences of its own",
     r"--callback mlflow": "needs an extra; tests/recipes/trainers runs it where it is installed",
-    r"fall-13|--upright|runs/falls_": "needs sequences that no test makes up",
     r"--share-computation": "needs a larger network; tests/serving and tests/recipes have one",
     r"models/falls|--camera pairs|--events mqtt": "needs receivers of events; tests/serving/live has them",
-    r"live --camera 0 --model pose_gcn --server": "tests/serving/live has a server",
 }
 # Page -> why its snippets of Python are only resolved. Those of other pages run.
 SNIPPETS_NOT_RUN = {
@@ -82,11 +82,15 @@ STANDS_FOR = {
     "JHMDB/videos": "raw/jhmdb",
     "RUN": "runs/separable_sta_synthetic",
     "VIDEOS": "raw/urfd",
+    "VIDEOS/fall-13-cam0.mp4": "raw/urfd/fall-01-cam0.mp4",
     "clips.csv": "raw/folder/clips.csv",
     "lists": "raw/folder",
     "videos": "raw/folder",
 }
-RECIPE_OF = dict.fromkeys(("pose_gcn_joint", "pose_gcn_bone", "pose_gcn_motion"), "pose_gcn_nucla")
+RECIPE_OF = {
+    "kitchen": "pose_lstm_nucla",
+    **dict.fromkeys(("pose_gcn_joint", "pose_gcn_bone", "pose_gcn_motion"), "pose_gcn_nucla"),
+}
 
 
 def not_run(command: Command) -> str:
@@ -192,7 +196,7 @@ class Folder:
                 _convert(word)
             elif before in ("--model", "--model_base_path") and word.startswith("models/"):
                 _export(word.split("/")[1])
-        if "serving.client" in words or "serving.verify" in words:
+        if "--server" in words:
             self._serve(_after(words, "--model"))
 
     def _serve(self, model: str) -> None:
@@ -268,7 +272,7 @@ def _small(arguments: list[str]) -> list[str]:
     recipe = config.load(_after(arguments, "--recipe"), chosen)
     data = pathlib.Path(_after(arguments, "--data") or f"data/{recipe.data.dataset}")
     _convert(str(data))
-    return ["--set", *run_recipes.overrides(recipe, data)]
+    return ["--set", *run_recipes.overrides(recipe, data, _folds(recipe))]
 
 
 def _after(words, option: str) -> str:
@@ -284,10 +288,16 @@ def _write_raw(dataset: str) -> list[str]:
     recipe = next(name for name in config.names() if config.load(name).data.dataset == dataset)
     kept = folder.with_suffix(".json")
     if not kept.exists():
-        line = raw_datasets.command(dataset, folder, config.load(recipe).data.protocol)
+        line = raw_datasets.command(dataset, folder, *_folds(config.load(recipe)))
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps([str(word) for word in line]))
     return json.loads(kept.read_text())
+
+
+def _folds(recipe) -> list[str]:
+    """The protocols that a page trains a recipe under: all of five folds, or its own."""
+    protocol = recipe.data.protocol
+    return [name for name in protocols.folds(recipe.data.dataset, protocol) if name.startswith("fold")] or [protocol]
 
 
 def _convert(path: str) -> None:

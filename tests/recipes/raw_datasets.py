@@ -17,13 +17,13 @@ CLIPS = {"train": 2, "val": 1, "test": 1}  # of every class
 _HANDS = "full_body,left_hand,right_hand"
 
 
-def command(dataset, folder, protocol):
+def command(dataset, folder, *chosen):
     """Writes the raw files of a dataset into a folder; returns how they are converted.
 
     Args:
         dataset: One of the converters' names.
         folder: Where the files are written.
-        protocol: The protocol that decides which clips there are: :data:`CLIPS` of :data:`CLASSES` classes.
+        chosen: The protocols that decide which clips there are: under each, :data:`CLIPS` of :data:`CLASSES` classes.
 
     Returns:
         The arguments of ``python -m tfrecords.convert`` but for ``--out``.
@@ -37,16 +37,21 @@ def command(dataset, folder, protocol):
         parts = f"--parts={_HANDS},full_image"
         return [dataset, "--source", folder, "--size=80", parts, f"--estimator={walking_estimator.NAME}"]
     if dataset == "urfd":
-        _write_urfd(folder, protocol)
+        _write_urfd(folder, chosen)
         return [dataset, "--source", folder, "--layout=lcrnet_13", "--size=80"]
     candidates, write = _WRITERS[dataset]
-    for clip_id in _chosen(dataset, protocol, candidates()):
+    for clip_id in _chosen(dataset, chosen, candidates()):
         write(folder, clip_id)
     return [dataset, "--source", folder, "--size=80", f"--parts={_HANDS}"]
 
 
-def _chosen(dataset, protocol, candidates):
-    """Ids of the first classes that have enough clips in every split."""
+def _chosen(dataset, chosen, candidates):
+    """Ids of the first classes that have enough clips in every split of each protocol."""
+    candidates = list(candidates)
+    return list(dict.fromkeys(clip for protocol in chosen for clip in _chosen_of(dataset, protocol, candidates)))
+
+
+def _chosen_of(dataset, protocol, candidates):
     found = collections.defaultdict(lambda: {split: [] for split in CLIPS})  # label -> split -> ids
     for label, clip_id in candidates:
         split = protocols.split_of(dataset, protocol, clip_id)
@@ -136,7 +141,7 @@ def _write_jhmdb(folder):
         path.write_text("".join(f"{name} 1\n" for name in listed))
 
 
-def _write_urfd(folder, protocol):
+def _write_urfd(folder, chosen):
     """Sequences of one window each: in some all frames are of a fall, in the others of somebody upright."""
     pose = recording_files.walk("lcrnet_13", frames=20)[:, np.newaxis]
     poses = persons.Poses(pose, np.ones(pose.shape[:3], np.float32), recording_files.project(pose))
@@ -145,7 +150,7 @@ def _write_urfd(folder, protocol):
         for (kind, label), number in itertools.product({"fall": urfd.FALL, "adl": urfd.UPRIGHT}.items(), range(1, 41))
     ]
     tables = {"fall": "", "adl": ""}
-    for clip_id in _chosen("urfd", protocol, candidates):
+    for clip_id in _chosen("urfd", chosen, candidates):
         kind, number, *_ = clip_id.split("-")
         posture = 0 if kind == "fall" else -1
         tables[kind] += "".join(f"{kind}-{number},{frame},{posture}\n" for frame in range(1, 21))

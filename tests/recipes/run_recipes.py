@@ -33,8 +33,8 @@ SMALL = {
 SIZES = {"frames": 8, "stride": 1, "size": 32, "pose_steps": 3, "segment_steps": 2}
 
 
-def overrides(recipe, data):
-    """Overrides that make a recipe's models small and every stage one step."""
+def overrides(recipe, data, folds=()):
+    """Overrides that make a recipe's models small and every stage one step; the same for all of some folds."""
     from tfrecords.reading import pipeline
     from zoo import registry
     from zoo.fusion.options import FLAT_OPTIONS
@@ -51,7 +51,8 @@ def overrides(recipe, data):
     if not recipe.data.frames:
         sizes.pop("stride", None)
     made.update({f"data.{key}": value for key, value in sizes.items()})
-    batch = pipeline.Records(data).count(recipe.data.protocol, "train")  # all of them: one step is an epoch
+    records = pipeline.Records(data)
+    batch = min(records.count(name, "train") for name in folds or [recipe.data.protocol])  # all: one step is an epoch
     for stage in recipe.stages:
         made[f"stages.{stage.name}.batch"] = batch
         made[f"stages.{stage.name}.epochs"] = min(stage.epochs, 1)
