@@ -251,7 +251,7 @@ def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, det
         picks = order.balanced(index.label, length * workers, key)[number::workers]
         if cached is not None:
             picked = tf.data.Dataset.from_tensor_slices(picks)
-            return cached.flat_map(lambda batch: picked.map(lambda number: batch[number]))  # one by one: none is copied
+            return cached.flat_map(lambda batch: picked.map(lambda pick: batch[pick]))  # one by one: no copy
         return index.read(picks, deterministic)
 
     return epoch
