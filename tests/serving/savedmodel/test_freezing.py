@@ -73,14 +73,15 @@ def branched():
     yield function.get_concrete_function(), fed  # noqa: PT022 - the model must live: it alone keeps the variables
 
 
-@pytest.mark.parametrize(("compute", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-2)])
+@pytest.mark.parametrize(("compute", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
 def test_convolutions_that_others_read_are_folded_right(branched, compute, tolerance):
     function, fed = branched
     rewritten = freezing.rewrite(function, freeze=True, compute=compute)
     expected, actual = function(fed), rewritten(fed)
     for name in expected:
         assert actual[name].dtype == tf.float32
-        np.testing.assert_allclose(actual[name], expected[name], atol=tolerance)
+        largest = np.abs(expected[name]).max()  # bfloat16 has eight bits, and so an error in proportion
+        np.testing.assert_allclose(actual[name], expected[name], atol=tolerance * largest)
 
 
 def test_what_is_computed_in_bfloat16():
