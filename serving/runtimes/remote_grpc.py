@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from serving.runtimes import grpc_protocol
+from serving.runtimes.remote import TIMEOUT
 from serving.runtimes.settings import Settings
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 SCHEME = "grpc"
-TIMEOUT = 60.0  # seconds
 _OPTIONS = [
     ("grpc.enable_http_proxy", 0),  # no more than over HTTP, where none is used
     ("grpc.max_send_message_length", -1),

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 PREFIX = "/v2"
 SERVER = {"name": "serving.server", "version": zoo.__version__}
 SIGNATURE = "signature_name"  # a parameter of a request
-_MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d{1,18}))?(?P<what>/ready|/infer)?")
+LONGEST_VERSION = 18  # digits
+_VERSION = rf"/versions/(?P<version>\d{{1,{LONGEST_VERSION}}})"
+_MODEL = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:{_VERSION})?(?P<what>/ready|/infer)?")
 _NAMES = {"DT_FLOAT": "FP32", "DT_UINT8": "UINT8", "DT_STRING": "BYTES", "DT_BOOL": "BOOL"}
 
 
@@ -74,7 +76,7 @@ def respond(
     match = _MODEL.fullmatch(path)
     if not match or (verb == "POST") != (match["what"] == "/infer"):
         raise ServingError(grpc.StatusCode.NOT_FOUND, f"Malformed request: {verb} {path}")
-    spec = _spec(match)
+    spec = spec_of(urllib.parse.unquote(match["name"]), match["version"] or "")
     servable = services.manager.servable(spec)
     if match["what"] == "/infer":
         length = next(
@@ -94,12 +96,13 @@ def _server(services: Services, path: str) -> dict[str, Any]:
     return {"ready": True}
 
 
-def _spec(match: re.Match) -> model_pb2.ModelSpec:
+def spec_of(name: str, version: str) -> model_pb2.ModelSpec:
+    """A model, and the version where the client names one; ``version`` has digits alone, or nothing."""
     from tensorflow_serving.apis import model_pb2
 
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
-    if match["version"]:
-        spec.version.value = int(match["version"])
+    spec = model_pb2.ModelSpec(name=name)
+    if version:
+        spec.version.value = int(version)
     return spec
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from serving.server.services import Services
 
-_LONGEST_VERSION = 18  # digits
-
 
 def respond(services: Services, method: str, request: Any) -> Message:
     """The response to a request.
@@ -85,11 +83,7 @@ _METHODS = {
 
 
 def _spec(name: str, version: str) -> model_pb2.ModelSpec:
-    from tensorflow_serving.apis import model_pb2
-
-    spec = model_pb2.ModelSpec(name=name)
-    if version:
-        if not (version.isascii() and version.isdecimal() and len(version) <= _LONGEST_VERSION):
-            raise invalid_argument(f"version {version!r}: expected a number, or none for the newest")
-        spec.version.value = int(version)
-    return spec
+    is_number = version.isascii() and version.isdecimal() and len(version) <= open_inference.LONGEST_VERSION
+    if version and not is_number:
+        raise invalid_argument(f"version {version!r}: expected a number, or none for the newest")
+    return open_inference.spec_of(name, version)
