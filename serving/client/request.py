@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from serving.client.clips import decode_jpeg, encode_jpeg
-from serving.savedmodel import signatures
+from serving.savedmodel import signatures, tensor_messages
 from tfrecords import schema
 from tfrecords.converting.persons import FPS, without_gaps
 from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
-    from tensorflow.core.framework.tensor_pb2 import TensorProto
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
@@ -103,25 +102,8 @@ def predict_request(
     request.output_filter.extend(dict.fromkeys(["classes", "probabilities", *outputs]))
     request.model_spec.signature_name = signature
     for name, tensor in tensors.items():
-        _fill(request.inputs[name], tensor)
+        tensor_messages.fill(request.inputs[name], tensor)
     return request
-
-
-def _fill(proto: TensorProto, tensor: np.ndarray) -> None:
-    """Writes an array into a ``TensorProto``.
-
-    ``tf.make_tensor_proto`` gives a message of its own; copying that takes 0.8 to 2.6 ms of processor time for a clip
-    of 4.8 MB.
-    """
-    import tensorflow as tf
-
-    if tensor.dtype == object:
-        proto.CopyFrom(tf.make_tensor_proto(tensor))
-        return
-    proto.dtype = tf.as_dtype(tensor.dtype).as_datatype_enum
-    for size in tensor.shape:
-        proto.tensor_shape.dim.add(size=size)
-    proto.tensor_content = tensor.tobytes()
 
 
 def _bytes(tensor: np.ndarray) -> int:

@@ -22,7 +22,7 @@ import grpc
 
 import zoo
 from serving.runtimes import protocol
-from serving.savedmodel import signatures
+from serving.savedmodel import signatures, tensor_messages
 from serving.savedmodel.servable import ServingError, invalid_argument
 from zoo.shared.messages import one_line
 
@@ -200,7 +200,7 @@ def infer(
     request.model_spec.signature_name = signature or _signature(servable, set(arrays))
     request.output_filter.extend(wanted)
     for name, array in arrays.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+        tensor_messages.fill(request.inputs[name], array)
     response = services.call("predict", request, entrypoint)
     names = request.output_filter or sorted(response.outputs)
     return str(response.model_spec.version.value), {name: tf.make_ndarray(response.outputs[name]) for name in names}
