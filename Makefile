@@ -13,6 +13,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Of setup.cfg. `make smoke EXTRAS=serving,test,train` needs no more.
+EXTRAS ?= dev,poses
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -28,8 +30,8 @@ $(INSTALLED): setup.cfg pyproject.toml
 	  { echo "error: $(PYTHON) is missing or not 3.9 - 3.13: name another, e.g. make PYTHON=python3.11" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "error: $(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 2; }
-	@echo "installing into $(VENV): 3.3 GB, some minutes without a word" >&2
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,poses]'
+	@echo "installing into $(VENV): up to 3.3 GB, some minutes without a word" >&2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@# mediapipe's wheel of any Python 3 says inside that it is for 3.9: that complaint alone does no harm.
 	$(BIN)/python -m pip check > $(VENV)/check.txt || ! grep -v '^mediapipe .* is not supported on this platform$$' $(VENV)/check.txt
 	@touch $@

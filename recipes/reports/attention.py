@@ -170,12 +170,14 @@ def tsne(features: np.ndarray, seed: int) -> np.ndarray:
         ``[N, 2]``.
 
     Raises:
-        UserError: There are fewer than three clips.
+        UserError: There are fewer than three clips, or their features do not differ.
     """
     from sklearn.manifold import TSNE
 
     if len(features) < FEWEST:
         raise UserError(f"--tsne: {len(features)} clips cannot be arranged, expected at least {FEWEST}")
+    if not (features != features[0]).any() or not np.isfinite(features).all():  # scikit-learn crashes on equal ones
+        raise UserError("--tsne: the features are equal for all clips, or not finite: the model has not learned")
     scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-6)
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(scaled.astype(np.float32))

@@ -306,7 +306,7 @@ def build(
             fed = features(signature, inputs, request)
             return outputs(signature, inputs, labels, fed, computed(fed))
 
-        return tf.function(serve).get_concrete_function(**input_specs(signature, inputs))
+        return tf.function(serve, autograph=False).get_concrete_function(**input_specs(signature, inputs))
 
     attention = bool(zoo.attention.attention_names(model))
     functions = {signature: function(signature) for signature in names(inputs, attention=attention)}
@@ -361,7 +361,7 @@ def network(
     _check_parts(model, inputs, labels)
     maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}
     computed = {"probabilities": model.output, "logits": model.get_layer("logits").output, **maps}
-    made = tf.function(_network(model, computed), input_signature=[feature_specs(inputs, batch)])
+    made = tf.function(_network(model, computed), input_signature=[feature_specs(inputs, batch)], autograph=False)
     return freezing.as_stored(made, precision=precision, freeze=freeze, compute=compute)
 
 

@@ -18,7 +18,7 @@ from tfrecords.reading import pipeline
 
 CLASSES = ("wave", "drink from cup", "sit down")  # neither the first of the dataset's nor in their order
 RECIPE = """
-model: {name: pose_lstm, lstm_units: 4}
+model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: part, pose_steps: 3, balance: classes}
 stages: [{name: only, epochs: 2, optimizer: {name: adam, learning_rate: 1e-2}}]
 batch: 6

@@ -29,14 +29,14 @@ def test_predictions_of_a_square_are_the_same(name):
     model = tiny_models.shared(name)
     features, _ = tiny_models.batch(model)
     wide = zoo.fully_convolutional(model)
-    assert tuple(wide.input["rgb"].shape) == (None, 16, None, None, 3)
+    assert tuple(wide.input["rgb"].shape) == (None, model.input["rgb"].shape[1], None, None, 3)
     np.testing.assert_array_equal(wide(features, training=False), model(features, training=False))
     features["rgb"] = np.repeat(features["rgb"], 2, axis=3)
     assert wide(features, training=False).shape == (2, tiny_models.CLASSES)
 
 
 def test_i3d_averages_the_scores_of_all_windows():
-    wide, features = _rectangles(tiny_models.shared("i3d"))
+    wide, features = _rectangles(tiny_models.build("i3d", **tiny_models.SEVERAL_PLACES))
     (g,) = outputs(wide, ["Mixed_5c"], features)  # [2, 2, 2, 3, c]
     windows = [g[:, :, :, n : n + 2].mean(axis=(1, 2, 3)) for n in range(2)]
     np.testing.assert_allclose(wide(features), _classified(wide, np.mean(windows, axis=0)), rtol=1e-4)

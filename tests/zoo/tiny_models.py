@@ -12,8 +12,8 @@ from zoo import layers, registry
 CLASSES = 3
 # One value per option name of the whole zoo: a builder gets those it has.
 OPTIONS = {
-    "frames": 16,
-    "size": 64,
+    "frames": 8,
+    "size": 32,
     "width": 0.0625,
     "pose_steps": 4,
     "persons": 2,
@@ -33,9 +33,16 @@ OPTIONS = {
     "feature_units": 8,
     "blocks": (1, 1, 1, 1),
 }
-# Options of one model alone. A branch of pose_gcn has a quarter of the channels: if ReLUs stop them all, it has no
-# gradient.
-OWN = {"pose_gcn": {"width": 0.5}}
+SEVERAL_PLACES = {"frames": 16, "size": 64}  # two steps of 2 x 2 places behind all pooling; seven times as slow
+# Options of one model alone: attention over one step or place would have no gradient, nor has a branch of pose_gcn, a
+# quarter of its channels, if ReLUs stop them all.
+OWN = {
+    "global": {"frames": 16},
+    "i3d_nonlocal": SEVERAL_PLACES,
+    "pose_gcn": {"width": 0.5},
+    "separable_sta": SEVERAL_PLACES,
+    "vpn": SEVERAL_PLACES,
+}
 
 
 def options(name, **more):

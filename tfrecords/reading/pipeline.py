@@ -39,6 +39,9 @@ from tfrecords.reading.inputs import FRAMES_AT, Inputs
 from tfrecords.reading.records import TRAIN_AND_VAL, Records
 from zoo.shared.errors import UserError
 
+# Graphs are written as such (tf.cond, tf.map_fn): AutoGraph has nothing to convert, and would take seconds to find out.
+_graph = tf.autograph.experimental.do_not_convert
+
 __all__ = [
     "BALANCES",
     "FRAMES_AT",
@@ -67,7 +70,7 @@ def _training_records(records, protocol, split, inputs, files, in_order):
     data = order.read(files, in_order)
     if records.count(protocol, split, inputs) == records.count(protocol, split):
         return data
-    return data.filter(lambda record: has_pose(record, inputs))
+    return data.filter(_graph(lambda record: has_pose(record, inputs)))
 
 
 def training(
@@ -147,17 +150,16 @@ def training(
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
         # Positions in the epoch of all workers together: two workers' clips are not changed alike.
         numbered = ordered(key).take(steps * batch).enumerate()
-        return numbered.map(
-            lambda number, record: (
-                record,
-                tf.random.experimental.stateless_fold_in(key, number * workers + index),
-            )
-        )
+
+        def keyed(number, record):
+            return record, tf.random.experimental.stateless_fold_in(key, number * workers + index)
+
+        return numbered.map(_graph(keyed))
 
     label_numbers = records.label_numbers(protocol)
-    data = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
+    data = tf.data.Dataset.range(first_epoch, epochs).flat_map(_graph(one_epoch))
     data = data.map(
-        lambda record, key: training_clip(record, key, inputs, augment, label_numbers),
+        _graph(lambda record, key: training_clip(record, key, inputs, augment, label_numbers)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=deterministic,
     )
@@ -208,7 +210,7 @@ def training_view(
 
     data = _training_records(records, protocol, split, inputs, _shards(records, protocol, split), True)
     data = data.skip(first)
-    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.map(_graph(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
@@ -266,7 +268,7 @@ def _cached(data, records, inputs):
             less = tf.numpy_function(lambda one: schema.without_pictures(one, unseen), [record], tf.string)
             return tf.ensure_shape(less, [])
 
-        data = data.map(smaller)
+        data = data.map(_graph(smaller))
     return data.cache()
 
 
@@ -343,8 +345,8 @@ def evaluation(
         features, parsed = evaluated_view(record, view, inputs, views, change)
         return features, label(parsed, label_numbers), number
 
-    data = order.read(_shards(records, protocol, split)).enumerate().flat_map(views_of)
-    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = order.read(_shards(records, protocol, split)).enumerate().flat_map(_graph(views_of))
+    data = data.map(_graph(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if crops == FULL and inputs.frames:
         (name, *_) = inputs.picture_names.values()
 
@@ -352,7 +354,7 @@ def evaluation(
             height, width = tf.unstack(tf.shape(features[name], tf.int64)[1:3])
             return height * 2**32 + width
 
-        return data.group_by_window(size, lambda _, views: views.batch(batch), batch).prefetch(tf.data.AUTOTUNE)
+        return data.group_by_window(_graph(size), lambda _, views: views.batch(batch), batch).prefetch(tf.data.AUTOTUNE)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
@@ -377,15 +379,14 @@ def segments(path: str | os.PathLike[str], inputs: Inputs, granularities: tuple[
     if inputs.interpolate:
         raise UserError("the network is fed interpolated poses (data.interpolate), those of segments are of frames")
     data = tf.data.TFRecordDataset(str(path))
-    data = data.map(
-        lambda record: load_segments(record, inputs, granularities), num_parallel_calls=2, deterministic=True
-    )
-    return data.flat_map(lambda features, rows: cut_segments(features, rows, inputs))
+    load = _graph(lambda record: load_segments(record, inputs, granularities))
+    data = data.map(load, num_parallel_calls=2, deterministic=True)
+    return data.flat_map(_graph(lambda features, rows: cut_segments(features, rows, inputs)))
 
 
 def clip_ids(records: Records, protocol: str, split: str) -> list[str]:
     """Ids of a split's clips, in the order of :func:`evaluation`'s clip numbers."""
     if not records.count(protocol, split):
         return []
-    data = order.read(_shards(records, protocol, split)).map(clip_id)
+    data = order.read(_shards(records, protocol, split)).map(_graph(clip_id))
     return [found.decode() for found in data.as_numpy_iterator()]

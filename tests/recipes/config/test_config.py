@@ -413,11 +413,11 @@ def test_overrides_are_typed_as_yaml(tiny):
 
 def test_settings_of_a_protocol(tiny):
     """They replace the recipe's values under that protocol, and --set replaces them."""
-    tiny.write_text(TINY + "protocols: {cs: {model.lstm_units: 7, stages.first.epochs: 5}, cv: {batch: 4}}\n")
+    tiny.write_text(TINY + "protocols: {cs: {model.width: 0.7, stages.first.epochs: 5}, cv: {batch: 4}}\n")
     recipe = config.load(tiny)
-    assert (recipe.model.options["lstm_units"], recipe.stages[0].epochs, recipe.batch) == (4, 3, 4)
-    recipe = config.load(tiny, ["data.protocol=cs", "model.lstm_units=9"])
-    assert (recipe.model.options["lstm_units"], recipe.stages[0].epochs, recipe.batch) == (9, 5, 6)
+    assert (recipe.model.options["width"], recipe.stages[0].epochs, recipe.batch) == (0.1, 3, 4)
+    recipe = config.load(tiny, ["data.protocol=cs", "model.width=0.9"])
+    assert (recipe.model.options["width"], recipe.stages[0].epochs, recipe.batch) == (0.9, 5, 6)
     assert config.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
 
 
@@ -464,10 +464,10 @@ def test_video_is_mirrored_in_the_papers_trainings():
 
 
 def test_differences_name_the_keys(tiny):
-    changed = ["stages.second.optimizer.learning_rate=0.5", "model.lstm_units=5", "stages.first.schedule.name=cosine"]
+    changed = ["stages.second.optimizer.learning_rate=0.5", "model.width=0.5", "stages.first.schedule.name=cosine"]
     keys = config.differences(config.load(tiny), config.load(tiny, changed))
     assert sorted(keys) == [
-        "model.lstm_units",
+        "model.width",
         "stages.first.schedule.final",
         "stages.first.schedule.name",
         "stages.second.optimizer.learning_rate",
@@ -477,10 +477,10 @@ def test_differences_name_the_keys(tiny):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.lstm_unit=3", ["stages.second", "did you mean 'lstm_units'"]),
+        ("model.widt=3", ["stages.second", "did you mean 'width'"]),
         ("model.name=pose_lstn", ["stages.second", "did you mean 'pose_lstm'"]),
         ("model.pose_steps=3", ["stages.second", "pose_steps", "data"]),
-        ("stages.second.gradient_checkpointing=true", ["stages.second", "pose_lstm has no video network"]),
+        ("stages.second.gradient_checkpointing=true", ["stages.second", "pose_cnn has no video network"]),
         ("model.name=separable_sta", ["separable_sta needs frames", "data.frames"]),
     ],
 )
@@ -549,7 +549,7 @@ def test_parts_that_are_not_read(tiny):
 
 def test_a_part_takes_the_options_it_shares_with_the_whole(tiny):
     whole = "model={name: separable_sta, width: 0.0625, lstm_units: 5, dropout: 0.3}"
-    shared = ["data.frames=8", "data.size=32", whole]
+    shared = ["data.frames=8", "data.size=32", whole, "stages.first.model=pose_lstm"]
     recipe = config.load(tiny, shared)
     pose, _ = models.build_model(recipe, recipe.stages[0], Records)
     assert pose.get_layer("lstm_3").units == 5
@@ -572,7 +572,7 @@ def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
     models.initialise(model, recipe.stages[1], None)
     for before, after in zip(trained.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(before, after)
-    other = config.load(tiny, [f"stages.first.model={{name: pose_lstm, lstm_units: 4, weights: {path}}}"])
+    other = config.load(tiny, [f"stages.first.model={{name: pose_cnn, width: 0.1, weights: {path}}}"])
     model, _ = models.build_model(other, other.stages[0], Records)
     for before, after in zip(trained.get_weights(), model.get_weights()):
         np.testing.assert_array_equal(before, after)
@@ -582,10 +582,10 @@ def test_a_stage_starts_from_a_trained_model(tiny, tmp_path):
 
 
 def test_freezing_takes_patterns(tiny):
-    recipe = config.load(tiny, ["stages.second.freeze=[lstm_*]"])
+    recipe = config.load(tiny, ["stages.second.freeze=[pose_conv_*]"])
     model, _ = models.build_model(recipe, recipe.stages[1], Records)
     models.freeze(model, recipe.stages[1])
     assert len(model.trainable_variables) == 2  # the classifier's kernel and bias
-    wrong = config.load(tiny, ["stages.second.freeze=[lstm_9]"]).stages[1]
-    with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'lstm_"):
-        models.freeze(zoo.build("pose_lstm", num_classes=3, lstm_units=2), wrong)
+    wrong = config.load(tiny, ["stages.second.freeze=[pose_conv_9]"]).stages[1]
+    with pytest.raises(UserError, match=r"stages\.second\.freeze.*did you mean 'pose_conv_"):
+        models.freeze(model, wrong)

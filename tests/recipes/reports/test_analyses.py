@@ -297,7 +297,7 @@ def untrained(folder, recipe_text, dataset):
 
 @pytest.mark.slow
 def test_joints_worse_poses_and_radar(trained, dataset, run_command, tmp_path, monkeypatch):
-    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "pose_gcn, width: 0.2")
+    text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "pose_gcn, width: 0.2")
     text += "stages: [{name: pose, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]"
     run = untrained(tmp_path, text, dataset)
     monkeypatch.setattr(poses, "SWEEPS", (("joint noise, m", poses.add_noise, (0.5,)),))
@@ -323,7 +323,7 @@ def test_joints_worse_poses_and_radar(trained, dataset, run_command, tmp_path, m
 @pytest.mark.slow
 def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command, tmp_path):
     data = small_synthadl(subjects=5, parts="full_body,left_hand,right_hand")
-    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "pi3d, width: 0.05, lstm_units: 4")
+    text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "pi3d, width: 0.05, lstm_units: 4")
     text = text.replace("cache: true", "frames: 8, stride: 1, size: 32, parts: [full_body, left_hand, right_hand]")
     stage = "epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}"
     alone = "model: {name: pi3d, parts: [left_hand], attention: false}"
@@ -346,8 +346,8 @@ def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command,
 def test_mistakes_are_one_line(trained, run_command, tmp_path):
     for options, message in (
         (("--fuse-weights", "validation"), "name the others with --fuse"),
-        (("--parts",), "pose_lstm has no attention over body parts"),
-        (("--joints",), "pose_lstm has no graph of joints"),
+        (("--parts",), "pose_cnn has no attention over body parts"),
+        (("--joints",), "pose_cnn has no graph of joints"),
         (("--joints", "--pose-noise", "--fuse", trained), "--joints and --pose-noise: of one model only"),
         (("--calibrate", "95"), "'95' is no accuracy"),
         (("--radar", trained, "--protocol", "cs"), "was not evaluated on cs test"),

@@ -65,7 +65,7 @@ def test_what_is_written_agrees_with_the_model(trained, evaluated, dataset):
         assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"{metrics['top1']:.1%}" in evaluated
     assert "reported by its paper" in evaluated
-    assert "no paper reports an accuracy of pose_lstm on synthetic/cv" in evaluated
+    assert "no paper reports an accuracy of pose_cnn on synthetic/cv" in evaluated
 
 
 def test_stages_alone_on_another_split(trained, dataset, capsys):

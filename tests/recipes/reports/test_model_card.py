@@ -77,10 +77,10 @@ def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_pa
     }
     metrics = json.loads((evaluated / "evaluation" / "cv-test" / "metrics.json").read_text())
     assert again[0]["top1"] == metrics["top1"]
-    page = text["pose_lstm.md"]
+    page = text["pose_cnn.md"]
     for fact in (f"{100 * metrics['top1']:.1f}", metrics["manifest_sha256"], "recipes/train.py --recipe tiny.yaml"):
         assert fact in page, fact
-    assert "| smarthome/cs | 42.5 | not run | not run | - |" in page
+    assert "| ntu60/cs | 77.1 | not run | not run | - |" in page
     assert not any(str(tmp_path_factory.getbasetemp()) in page for page in text.values())
 
 
@@ -89,7 +89,7 @@ def test_seeds_of_one_recipe_are_put_together(evaluated, folder):
     figures = {**figures, "protocol": "cs"}
     runs = [{**figures, "seed": seed, "top1": top1} for seed, top1 in ((1, 0.8), (0, 0.6))]
     other = {**figures, "resolved": {**figures["resolved"], "batch": 7}, "top1": 0.1}
-    page = cards.pages({"parameters": {}, "runs": [*runs, other]})["pose_lstm.md"]
+    page = cards.pages({"parameters": {}, "runs": [*runs, other]})["pose_cnn.md"]
     assert "| synthetic/cs | - | 70.0 ± 14.1 (60.0 to 80.0) |" in page
     assert "| synthetic/cs | - | 10.0 |" in page
     assert page.count("--protocol cs") == 3  # the recipe itself says cv

@@ -117,7 +117,7 @@ def test_files_agree_with_the_page(everything):
     with open(folder / "tsne.csv", newline="") as file:
         dots = list(csv.DictReader(file))
     assert len(dots) == summary["tsne"]["clips"] == summary["clips"]
-    assert summary["tsne"]["features"] == "the input of classifier (4 values)"
+    assert summary["tsne"]["features"] == "the input of classifier (102 values)"
     with open(folder / "confused_pairs.csv", newline="") as file:
         pairs = list(csv.DictReader(file))
     wrong = summary["clips"] - round(summary["top1"] * summary["clips"])
@@ -165,13 +165,16 @@ def test_mistakes_are_one_line(trained, tmp_path):
         shutil.copyfile(trained / name, other / name)
     with pytest.raises(UserError, match=r"was not evaluated on cv test: make predictions\.csv with python recipes/"):
         evaluate.evaluate(trained, compare=other)
-    with pytest.raises(UserError, match="pose_lstm has no attention layer"):
+    with pytest.raises(UserError, match="pose_cnn has no attention layer"):
         evaluate.evaluate(trained, attention=2)
     with pytest.raises(UserError, match="--tsne: of one model only"):
         evaluate.evaluate(trained, fuse=[trained], tsne=True)
     assert "no number of clips" in error_of(command("evaluate.py", "--run", trained, "--attention", "-1"))
     with pytest.raises(UserError, match="2 clips cannot be arranged"):
         explain.tsne(np.zeros((2, 3)), seed=0)
+    for value in (1.0, np.nan):
+        with pytest.raises(UserError, match="--tsne: the features are equal for all clips, or not finite"):
+            explain.tsne(np.full((4, 3), value), seed=0)
 
 
 QUICK = ("pose_lstm", "i3d", "sta_hands")  # one input, video, two streams
@@ -197,7 +200,7 @@ def test_features_of_every_model_are_what_it_classifies(name):
 @pytest.mark.slow
 def test_attention_of_wrong_and_right_clips(dataset, tmp_path):
     file, run = tmp_path / "attentive.yaml", tmp_path / "attentive"
-    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "separable_sta, width: 0.1, lstm_units: 4")
+    text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "separable_sta, width: 0.1, lstm_units: 4")
     text = text.replace("cache: true", "frames: 8, stride: 1, size: 32")
     file.write_text(text + "stages: [{name: joint, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]")
     recipe, records = config.load(file), pipeline.Records(dataset)

@@ -93,7 +93,7 @@ def test_windows_that_cannot_share_are_refused_with_those_that_can(opened):
 
 @pytest.mark.slow
 def test_untrimmed_evaluation_the_whole_way(trained_to_the_end, written_recipe, dataset):
-    text = TINY[: TINY.index("stages:")].replace("pose_lstm, lstm_units: 4", "i3d, width: 0.05")
+    text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "i3d, width: 0.05")
     text = text.replace("pose_steps: 3", "frames: 8, stride: 1, size: 32")
     text = text.replace("augment: {rotation: 20, noise: 0.05}, ", "")
     text += "stages:\n  - {name: all, epochs: 1, optimizer: {name: adam, learning_rate: 1e-3}}\nbatch: 8\n"

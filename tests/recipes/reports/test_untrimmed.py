@@ -102,7 +102,7 @@ def test_options_that_are_refused(run):
     assert "--event: no class 'dance'" in unknown
     fused = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--fuse", run))
     poses = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--share-computation"))
-    assert "--share-computation: pose_lstm is no such network" in poses
+    assert "--share-computation: pose_cnn is no such network" in poses
     assert "--untrimmed: of one run only, leave --fuse out" in fused
     with pytest.raises(UserError, match="no smoothing 'median'"):
         untrimmed.Settings(smooth="median")

@@ -28,7 +28,7 @@ class Notes(tf.keras.callbacks.Callback):
 
 
 ONE_STAGE = """
-model: {name: pose_lstm, lstm_units: 4}
+model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, cache: true}
 stages:
   - name: pose

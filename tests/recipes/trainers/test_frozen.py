@@ -13,14 +13,14 @@ from tests.recipes.conftest import command
 from zoo import frozen_part
 
 RECIPE = """
-model: {name: pose_lstm, lstm_units: 4}
+model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, balance: classes, augment: {rotation: 20, noise: 0.05}}
 stages:
   - name: top
     epochs: 2
     optimizer: {name: adam, learning_rate: 0.01}
-    layer_learning_rates: [{layers: "lstm_3", factor: 0.5}]
-    freeze: ["lstm_1", "lstm_2"]
+    layer_learning_rates: [{layers: "pose_conv_3", factor: 0.5}]
+    freeze: ["pose_conv_1", "pose_conv_2"]
     cache_frozen: 2
 batch: 12
 """
@@ -93,7 +93,7 @@ def test_killed_while_it_stores_it_computes_only_what_is_missing(stored, recipe_
     [
         (
             "stages.top.freeze=[classifier]",
-            "stages.top.cache_frozen: pose_lstm has no frozen layer before the first trained",
+            "stages.top.cache_frozen: pose_cnn has no frozen layer before the first trained",
         ),
         ("stages.top.freeze=[]", "stages.top.cache_frozen: stores the output of frozen layers, name them in freeze"),
         ("stages.top.gradient_checkpointing=true", "does not go with gradient_checkpointing"),

@@ -18,13 +18,13 @@ from zoo.shared.errors import UserError
 from zoo.shared.probabilities import at_temperature
 
 RECIPE = """
-model: {name: pose_lstm, lstm_units: 4}
+model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, balance: classes, augment: {noise: 0.05}}
 stages:
   - name: top
     epochs: 0
     optimizer: {name: adam, learning_rate: 0.01}
-    freeze: ["lstm_*"]
+    freeze: ["pose_conv_*"]
     cache_frozen: 2
     linear_probe: 0.5
 batch: 12

@@ -1,5 +1,8 @@
 """The published I3D checkpoint: names, shapes, and values that land where they belong."""
 
+import functools
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +14,7 @@ from zoo.pretrained import i3d_checkpoint
 from zoo.pretrained.i3d_checkpoint import I3D, INCEPTION_V1
 
 
+@functools.cache
 def checkpoint_shapes(num_classes=400, width=1.0, naming=I3D):
     """Name -> shape of the published variables, for a network of some width."""
     model = zoo.build("i3d", num_classes=num_classes, frames=8, size=32, width=width)
@@ -19,7 +23,8 @@ def checkpoint_shapes(num_classes=400, width=1.0, naming=I3D):
         for name, weight in zip(naming.variables(layer), layer.weights):
             shapes[name] = naming.shape(weight)
     head = model.get_layer("classifier").weights
-    return {**shapes, **{name: naming.shape(weight) for name, weight in zip(naming.head, head)}}
+    shapes.update((name, naming.shape(weight)) for name, weight in zip(naming.head, head))
+    return types.MappingProxyType(shapes)
 
 
 def write_checkpoint(path, shapes, seed=0):
@@ -126,10 +131,10 @@ KERNEL = "RGB/inception_i3d/Mixed_4c/Branch_1/Conv3d_0b_3x3/conv_3d/w"
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, change, message):
-    shapes = checkpoint_shapes(tiny_models.CLASSES, tiny_models.OPTIONS["width"])
+    shapes = dict(checkpoint_shapes(tiny_models.CLASSES, tiny_models.OPTIONS["width"]))
     change(shapes)
     write_checkpoint(tmp_path / "model.ckpt", shapes)
-    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, **tiny_models.options("i3d"))
+    model = tiny_models.shared("i3d")
     before = model.get_weights()
     with pytest.raises(zoo.ZooError, match=message):
         i3d_checkpoint.load(model, tmp_path / "model.ckpt")
@@ -138,9 +143,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, change, message):
 
 
 def test_no_checkpoint(tmp_path):
-    model = zoo.build("i3d", num_classes=tiny_models.CLASSES, **tiny_models.options("i3d"))
+    model = tiny_models.shared("i3d")
     with pytest.raises(zoo.ZooError, match="not a TensorFlow checkpoint"):
         i3d_checkpoint.load(model, tmp_path / "model.ckpt")
     write_checkpoint(tmp_path / "model.ckpt", {"weights": (2,)})
     with pytest.raises(zoo.ZooError, match="no I3D layers"):
-        i3d_checkpoint.load(zoo.build("pose_lstm", num_classes=3, joints=5, lstm_units=4), tmp_path / "model.ckpt")
+        i3d_checkpoint.load(tiny_models.shared("pose_cnn"), tmp_path / "model.ckpt")
