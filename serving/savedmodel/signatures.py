@@ -191,7 +191,7 @@ def _from_frames(frames, inputs):
     """``[B, any, any, any, 3]`` uint8 -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
     import tensorflow as tf
 
-    from tfrecords.reading import pictures
+    from tfrecords.reading import graph, pictures
 
     shape = tf.shape(frames)
     indices = frame_indices(shape[1], inputs)
@@ -206,7 +206,7 @@ def _from_frames(frames, inputs):
     # One by one: TensorFlow shrinks several pictures on a single core, but runs several iterations at a time.
     spec = tf.TensorSpec([inputs.size, inputs.size, 3], tf.float32)
     grid = tf.meshgrid(tf.range(shape[0]), indices, indexing="ij")  # [B, T] each
-    rgb = tf.map_fn(one_frame, [tf.reshape(x, [-1]) for x in grid], fn_output_signature=spec)
+    rgb = graph.map_fn(one_frame, [tf.reshape(x, [-1]) for x in grid], spec)
     return tf.reshape(rgb, [-1, inputs.frames, inputs.size, inputs.size, 3])
 
 
@@ -214,7 +214,7 @@ def _from_jpegs(jpegs, inputs):
     """``[B, any]`` strings -> ``[B, T, size, size, 3]`` float32 in [-1, 1]."""
     import tensorflow as tf
 
-    from tfrecords.reading import pictures
+    from tfrecords.reading import graph, pictures
 
     indices = frame_indices(tf.shape(jpegs)[1], inputs)
 
@@ -224,14 +224,14 @@ def _from_jpegs(jpegs, inputs):
         return tf.ensure_shape(frames, [inputs.frames, inputs.size, inputs.size, 3])
 
     spec = tf.TensorSpec([inputs.frames, inputs.size, inputs.size, 3], tf.float32)
-    return tf.map_fn(one_clip, jpegs, fn_output_signature=spec)
+    return graph.map_fn(one_clip, jpegs, spec)
 
 
 def prepare_poses(xyz: tf.Tensor, inputs: Inputs) -> tf.Tensor:
     """Poses as a network is fed them: ``[B, any, M, J, 3]`` metres -> ``[B, tp, M, J, 3]`` normalised."""
     import tensorflow as tf
 
-    from tfrecords.reading import pipeline, poses, sampling
+    from tfrecords.reading import graph, pipeline, poses, sampling
 
     xyz = tf.debugging.assert_all_finite(xyz, "poses must be finite numbers")
 
@@ -241,14 +241,14 @@ def prepare_poses(xyz: tf.Tensor, inputs: Inputs) -> tf.Tensor:
         return pipeline.pose_sequence(normalised, positions, inputs)
 
     spec = tf.TensorSpec([inputs.pose_steps, inputs.persons, inputs.joints, 3], tf.float32)
-    return tf.map_fn(one_clip, xyz, fn_output_signature=spec)
+    return graph.map_fn(one_clip, xyz, spec)
 
 
 def _from_examples(examples, inputs):
     """``[B]`` records -> the network's input features."""
     import tensorflow as tf
 
-    from tfrecords.reading import pipeline
+    from tfrecords.reading import graph, pipeline
 
     def one_clip(record):
         fed = pipeline.centre_view(record, inputs)
@@ -256,7 +256,7 @@ def _from_examples(examples, inputs):
             fed["pose"] = tf.debugging.assert_all_finite(fed["pose"], "poses must be finite numbers")
         return fed
 
-    return tf.map_fn(one_clip, examples, fn_output_signature=inputs.signature())
+    return graph.map_fn(one_clip, examples, inputs.signature())
 
 
 def build(

@@ -7,4 +7,5 @@
 * :mod:`~tfrecords.reading.sampling`, :mod:`~tfrecords.reading.augmentation`: which frames; random changes.
 * :mod:`~tfrecords.reading.pictures`, :mod:`~tfrecords.reading.poses`: decoded and cropped; normalised.
 * :mod:`~tfrecords.reading.random_access`: single records of a shard.
+* :mod:`~tfrecords.reading.graph`: functions that TensorFlow traces as they are written.
 """

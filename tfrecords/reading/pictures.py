@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfrecords.reading import graph
+
 FRAMINGS = ("centre", "whole", "person")
 CORNER_CROP = 0.875  # side of the corner crops, as a fraction of the picture's shorter side: 224 of 256 pixels
 SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
@@ -172,7 +174,7 @@ def _stored_sizes(jpegs, numbers):
     reason = tf.strings.format("frame {} is no JPEG file", numbers[tf.argmin(tf.cast(is_jpeg, tf.int32))])
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_jpeg), [reason])]):
         jpegs = tf.identity(jpegs)
-    return tf.map_fn(tf.io.extract_jpeg_shape, jpegs, fn_output_signature=tf.TensorSpec([3], tf.int32))[:, :2]
+    return graph.map_fn(tf.io.extract_jpeg_shape, jpegs, tf.TensorSpec([3], tf.int32))[:, :2]
 
 
 def _window(sizes, numbers, window):
@@ -188,7 +190,7 @@ def _window(sizes, numbers, window):
 
 
 def _decode(jpegs, window):
-    return tf.map_fn(lambda jpeg: _decode_window(jpeg, window), jpegs, fn_output_signature=_PICTURE)
+    return graph.map_fn(lambda jpeg: _decode_window(jpeg, window), jpegs, _PICTURE)
 
 
 def _decode_window(jpeg, window):
@@ -211,7 +213,7 @@ def _decode_turned(jpegs, marks, size, window):
         picture = tf.cond(is_mirrored, lambda: picture[:, ::-1], lambda: picture)
         return tf.cond(is_flipped, lambda: picture[::-1], lambda: picture)
 
-    return tf.map_fn(decode, [jpegs, marks], fn_output_signature=_PICTURE)
+    return graph.map_fn(decode, [jpegs, marks], _PICTURE)
 
 
 def _is_transposed(mark):
@@ -231,7 +233,7 @@ def _marks(jpegs):
     spec = tf.TensorSpec([], tf.int32)
     return tf.cond(
         tf.reduce_any(has_exif),
-        lambda: tf.map_fn(mark, heads, fn_output_signature=spec),
+        lambda: graph.map_fn(mark, heads, spec),
         lambda: tf.ones_like(has_exif, tf.int32),
     )
 

@@ -35,12 +35,10 @@ from tfrecords.reading.clips import (
     pose_sequence,
     training_clip,
 )
+from tfrecords.reading.graph import as_written
 from tfrecords.reading.inputs import FRAMES_AT, Inputs
 from tfrecords.reading.records import TRAIN_AND_VAL, Records
 from zoo.shared.errors import UserError
-
-# Graphs are written as such (tf.cond, tf.map_fn): AutoGraph has nothing to convert, and would take seconds to find out.
-_graph = tf.autograph.experimental.do_not_convert
 
 __all__ = [
     "BALANCES",
@@ -70,7 +68,7 @@ def _training_records(records, protocol, split, inputs, files, in_order):
     data = order.read(files, in_order)
     if records.count(protocol, split, inputs) == records.count(protocol, split):
         return data
-    return data.filter(_graph(lambda record: has_pose(record, inputs)))
+    return data.filter(as_written(lambda record: has_pose(record, inputs)))
 
 
 def training(
@@ -154,12 +152,12 @@ def training(
         def keyed(number, record):
             return record, tf.random.experimental.stateless_fold_in(key, number * workers + index)
 
-        return numbered.map(_graph(keyed))
+        return numbered.map(as_written(keyed))
 
     label_numbers = records.label_numbers(protocol)
-    data = tf.data.Dataset.range(first_epoch, epochs).flat_map(_graph(one_epoch))
+    data = tf.data.Dataset.range(first_epoch, epochs).flat_map(as_written(one_epoch))
     data = data.map(
-        _graph(lambda record, key: training_clip(record, key, inputs, augment, label_numbers)),
+        as_written(lambda record, key: training_clip(record, key, inputs, augment, label_numbers)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=deterministic,
     )
@@ -210,7 +208,7 @@ def training_view(
 
     data = _training_records(records, protocol, split, inputs, _shards(records, protocol, split), True)
     data = data.skip(first)
-    data = data.map(_graph(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.map(as_written(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
@@ -268,7 +266,7 @@ def _cached(data, records, inputs):
             less = tf.numpy_function(lambda one: schema.without_pictures(one, unseen), [record], tf.string)
             return tf.ensure_shape(less, [])
 
-        data = data.map(_graph(smaller))
+        data = data.map(as_written(smaller))
     return data.cache()
 
 
@@ -345,8 +343,8 @@ def evaluation(
         features, parsed = evaluated_view(record, view, inputs, views, change)
         return features, label(parsed, label_numbers), number
 
-    data = order.read(_shards(records, protocol, split)).enumerate().flat_map(_graph(views_of))
-    data = data.map(_graph(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = order.read(_shards(records, protocol, split)).enumerate().flat_map(as_written(views_of))
+    data = data.map(as_written(load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if crops == FULL and inputs.frames:
         (name, *_) = inputs.picture_names.values()
 
@@ -354,7 +352,8 @@ def evaluation(
             height, width = tf.unstack(tf.shape(features[name], tf.int64)[1:3])
             return height * 2**32 + width
 
-        return data.group_by_window(_graph(size), lambda _, views: views.batch(batch), batch).prefetch(tf.data.AUTOTUNE)
+        data = data.group_by_window(as_written(size), lambda _, views: views.batch(batch), batch)
+        return data.prefetch(tf.data.AUTOTUNE)
     return data.batch(batch).prefetch(tf.data.AUTOTUNE)
 
 
@@ -379,14 +378,14 @@ def segments(path: str | os.PathLike[str], inputs: Inputs, granularities: tuple[
     if inputs.interpolate:
         raise UserError("the network is fed interpolated poses (data.interpolate), those of segments are of frames")
     data = tf.data.TFRecordDataset(str(path))
-    load = _graph(lambda record: load_segments(record, inputs, granularities))
+    load = as_written(lambda record: load_segments(record, inputs, granularities))
     data = data.map(load, num_parallel_calls=2, deterministic=True)
-    return data.flat_map(_graph(lambda features, rows: cut_segments(features, rows, inputs)))
+    return data.flat_map(as_written(lambda features, rows: cut_segments(features, rows, inputs)))
 
 
 def clip_ids(records: Records, protocol: str, split: str) -> list[str]:
     """Ids of a split's clips, in the order of :func:`evaluation`'s clip numbers."""
     if not records.count(protocol, split):
         return []
-    data = order.read(_shards(records, protocol, split)).map(_graph(clip_id))
+    data = order.read(_shards(records, protocol, split)).map(as_written(clip_id))
     return [found.decode() for found in data.as_numpy_iterator()]
