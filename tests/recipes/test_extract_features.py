@@ -251,7 +251,7 @@ def failure(capsys, arguments):
 def test_networks_that_do_not_fit(basic, dataset, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     poses_alone = tmp_path / "poses.keras"
-    tiny_models.build("pose_cnn").save(poses_alone)
+    tiny_models.build("pose_cnn", layout="kinect_v2_25", persons=1).save(poses_alone)
     arguments = ["--model", str(poses_alone), "--data", str(dataset)]
     assert "pose_cnn gives no features" in failure(capsys, [*arguments, *out])
     assert "--data is missing" in failure(capsys, ["--model", str(basic / "model.keras"), *out])
