@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -43,10 +44,42 @@ def text(picture: np.ndarray, line: str, where: Sequence[int], colour: Colour, s
 
     Args:
         picture: ``[H, W, 3]`` uint8; drawn onto.
-        line: The letters; those that are no ASCII become question marks.
+        line: The letters. OpenCV has those of ASCII alone; all others are matplotlib's, and question marks without it.
         where: Column and row of their lower left corner.
         colour: RGB.
         size: 1 is 22 pixels high.
     """
-    for shade, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, line, tuple(where), _LETTERS, size, shade, width, cv2.LINE_AA)
+    drawn = None if line.isascii() else _masks(line, size)
+    for number, (shade, width) in enumerate((((0, 0, 0), 3), (colour, 1))):
+        if drawn is None:
+            cv2.putText(picture, line, tuple(where), _LETTERS, size, shade, width, cv2.LINE_AA)
+        else:
+            ascent, masks = drawn
+            _blend(picture, masks[number], where[0], where[1] - ascent, shade)
+
+
+@functools.lru_cache(maxsize=256)  # a label is drawn in every frame
+def _masks(line: str, size: float) -> tuple[int, tuple[np.ndarray, np.ndarray]] | None:
+    """Height above the base line, and the letters with their rim and alone, ``[h, w]`` from 0 to 1."""
+    try:
+        from matplotlib import font_manager
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError:
+        return None
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(round(30 * size), 6))  # a capital of 22 pixels
+    left, top, right, bottom = font.getbbox(line, anchor="ls", stroke_width=1)
+
+    def mask(rim: int) -> np.ndarray:
+        image = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(image).text((-left, -top), line, 255, font, anchor="ls", stroke_width=rim)
+        return np.asarray(image, np.float32) / 255
+
+    return -top, (mask(1), mask(0))
+
+
+def _blend(picture: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour) -> None:
+    """Colours a picture where a mask is, whose upper left corner is named; what lies outside is cut off."""
+    rows, columns = (slice(max(start, 0), max(start + length, 0)) for start, length in zip((top, left), mask.shape))
+    part = picture[rows, columns]
+    seen = mask[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1], np.newaxis]
+    part[:] = np.rint(part * (1 - seen) + np.array(colour) * seen)

@@ -85,3 +85,18 @@ def test_nothing_to_draw(source, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UserError, match=r"no clip can be read \(S001C001P001R001A001: .*damaged or no video file"):
         preview.contact_sheet(source, tmp_path / "sheet.png")
+
+
+def test_letters_beyond_ascii():
+    def drawn(line, left, row=40):
+        picture = np.full((60, 200, 3), 100, np.uint8)
+        drawing.text(picture, line, (left, row), (255, 255, 255))
+        return picture
+
+    assert (drawn("Tür", 10) != drawn("Tör", 10)).any()
+    letters, _ = np.nonzero(drawn("Tür", 10).min(axis=-1) > 200)
+    assert letters.max() == 39  # they stand on the row
+    assert (drawn("Tür", 10).max(axis=-1) < 50).any()  # the rim
+    np.testing.assert_array_equal(drawn("Tür", -6)[:, :100], drawn("Tür", 10)[:, 16:116])  # cut off at the border
+    np.testing.assert_array_equal(drawn("Tür", 10, 2)[:22], drawn("Tür", 10)[38:])
+    np.testing.assert_array_equal(drawn("Tür", 300, -30), np.full((60, 200, 3), 100))
