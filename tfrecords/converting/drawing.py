@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -67,7 +68,8 @@ def _masks(line: str, size: float) -> tuple[int, tuple[np.ndarray, np.ndarray]] 
     except ImportError:
         return None
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), max(round(30 * size), 6))  # a capital of 22 pixels
-    left, top, right, bottom = font.getbbox(line, anchor="ls", stroke_width=1)
+    box = font.getbbox(line, anchor="ls", stroke_width=1)
+    (left, top), (right, bottom) = map(math.floor, box[:2]), map(math.ceil, box[2:])
 
     def mask(rim: int) -> np.ndarray:
         image = Image.new("L", (right - left, bottom - top))
