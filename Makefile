@@ -1,5 +1,6 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a generated dataset: convert, train, evaluate, export, serve, query
+#   make demo SET='stages.joint.epochs=2'   the same with other settings of the training
 #   make demo VIDEO=my.mp4   the activity in a video of yours, with published weights, and a picture of it
 #   make test     the quick tests, in some minutes
 #   make smoke    a minute of them: every model; a small dataset converted, trained on, exported and served
@@ -37,11 +38,11 @@ $(INSTALLED): setup.cfg pyproject.toml
 	@touch $@
 
 # The name of a file is passed on as it was given, whatever characters are in it.
-unexport VIDEO
+unexport VIDEO SET
 quote = '$(subst ','\'',$(1))'
 
 demo: setup
-	@PATH="$(abspath $(BIN)):$$PATH" VIDEO=$(call quote,$(value VIDEO)) ./demo.sh
+	@PATH="$(abspath $(BIN)):$$PATH" VIDEO=$(call quote,$(value VIDEO)) SET=$(call quote,$(value SET)) ./demo.sh
 
 # Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file, and files
 # that share a trained run or an exported model (tests/conftest.py), stay in one process.

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # `make demo` sets up and runs it; everything it writes is in demo/.
 # Without VIDEO: all steps on a generated dataset, from scratch: convert, train, evaluate, export, serve, query.
+# With SET="KEY=VALUE ...": the training with other settings, as `train.py --set` takes them.
 # With VIDEO=FILE: what I3D with its published weights recognises in that file, and a picture of it.
 set -euo pipefail
 video=${VIDEO:-}
+read -ra settings <<<"${SET:-}"
 case "$video" in
   "" | /*) ;;
   "~/"*) video=$HOME/${video#"~/"} ;; # not every shell expands it after "VIDEO="
@@ -40,7 +42,7 @@ python -m tfrecords.convert synthetic --out $out/data --subjects 24 --repetition
 step "inspect"
 python -m tfrecords.inspect $out/data
 step "train: I3D backbone, pose LSTM, then Separable STA"
-python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run
+python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run ${settings[@]:+--set "${settings[@]}"}
 step "evaluate on people that training did not see, and beside it I3D and the pose LSTM alone"
 python recipes/evaluate.py --run $out/run --data $out/data --stages
 step "export for TF-Serving"
