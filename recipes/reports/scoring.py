@@ -132,7 +132,8 @@ def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.n
         >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
         [[0.5, 0.5]]
     """
-    logarithms = np.log(np.maximum(np.stack(scores), np.finfo(np.float64).tiny))  # [K, N, C]
+    # Of float32 scores NumPy 1 would take the limit as float32, which is 0, and 0 * log(0) is no number.
+    logarithms = np.log(np.maximum(np.stack(scores, dtype=np.float64), np.finfo(np.float64).tiny))  # [K, N, C]
     answered = np.any(scores, axis=2)  # [K, N]
     exponents = answered if weights is None else _of_answering(weights, answered)
     fused = _softmax(np.einsum("kn,knc->nc", exponents, logarithms))

@@ -309,6 +309,8 @@ def test_scores_of_two_runs_are_multiplied(basic, dataset, temporal, features):
 def test_scores_are_multiplied_or_averaged():
     scores, others = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([[0.5, 0.5], [0.2, 0.8]])
     np.testing.assert_allclose(scoring.product(scores, others), [[0.9, 0.1], [0.08 / 0.56, 0.48 / 0.56]])
+    certain = np.array([[1.0, 0.0]], np.float32)  # a softmax that is exactly 0
+    np.testing.assert_allclose(scoring.product(certain, others[:1].astype(np.float32), weights=[0, 1]), [[0.5, 0.5]])
     np.testing.assert_allclose(scoring.mean(scores, others, others), [[1.9 / 3, 1.1 / 3], [0.8 / 3, 2.2 / 3]])
 
 

@@ -22,7 +22,7 @@ def at_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
         >>> at_temperature(np.array([[0.9, 0.1], [0.0, 0.0]]), 2.0).round(3).tolist()
         [[0.75, 0.25], [0.0, 0.0]]
     """
-    logarithms = np.log(np.maximum(scores, np.finfo(np.float64).tiny)) / temperature
+    logarithms = np.log(np.maximum(scores.astype(np.float64), np.finfo(np.float64).tiny)) / temperature
     exponents = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
     answered = scores.any(axis=1, keepdims=True)
     return np.where(answered, exponents / exponents.sum(axis=1, keepdims=True), 0.0)

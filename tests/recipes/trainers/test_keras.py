@@ -210,6 +210,9 @@ def test_an_unfinished_stage_goes_on_under_the_same_keras_alone(tmp_path, monkey
         checkpoints.read(1, variable=variable)
 
 
+NOTHING_FROZEN = types.SimpleNamespace(name="only", freeze=())
+
+
 @pytest.mark.slow
 def test_the_whole_of_a_square_scores_as_its_centre(tmp_path):
     """To the last bit: batches are the same, and so is the network."""
@@ -218,9 +221,9 @@ def test_the_whole_of_a_square_scores_as_its_centre(tmp_path):
     model = tiny_models.build("i3d", frames=8, size=32)
 
     def scores(crops):
-        recipe = types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=crops), batch=8)
+        recipe = types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=crops), batch=8, stored_maps=None)
         inputs = pipeline.Inputs(frames=8, stride=1, size=32)
-        run = types.SimpleNamespace(recipe=recipe, inputs=inputs, model=lambda: model)
+        run = types.SimpleNamespace(recipe=recipe, stage=NOTHING_FROZEN, inputs=inputs, model=lambda: model)
         return keras.outputs(run, records, "v3_12", "test", "max_softmax")
 
     for whole, centre in zip(scores("full"), scores(1)):
@@ -241,9 +244,9 @@ def test_mirrored_views_are_scored_as_mirrored_inputs(tmp_path):
     model = tf.keras.Model(fed, layers.Softmax(name="predictions")(logits))
 
     def views(flip):
-        return types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=3, flip=flip), batch=8)
+        return types.SimpleNamespace(evaluate=config.Evaluate(clips=2, crops=3, flip=flip), batch=8, stored_maps=None)
 
-    run = types.SimpleNamespace(recipe=views(True), inputs=inputs, model=lambda: model)
+    run = types.SimpleNamespace(recipe=views(True), stage=NOTHING_FROZEN, inputs=inputs, model=lambda: model)
     labels, scores = keras.outputs(run, records, "v3_12", "test", "mean_softmax")
     found = [[] for _ in labels]
     for features, _, numbers in pipeline.evaluation(records, "v3_12", "test", inputs, batch=8, clips=2, crops=3):
