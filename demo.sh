@@ -42,7 +42,8 @@ python -m tfrecords.convert synthetic --out $out/data --subjects 24 --repetition
 step "inspect"
 python -m tfrecords.inspect $out/data
 step "train: I3D backbone, pose LSTM, then Separable STA"
-python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run ${settings[@]:+--set "${settings[@]}"}
+python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run \
+  ${settings[@]:+--set "${settings[@]}"}
 step "evaluate on people that training did not see, and beside it I3D and the pose LSTM alone"
 python recipes/evaluate.py --run $out/run --data $out/data --stages
 step "export for TF-Serving"

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from recipes.trainers import distribution
 from zoo import layers
+from zoo.shared.probabilities import logarithms, softmax
 
 TOP = 5
 
@@ -97,7 +98,7 @@ class Scorer:
         if self.pool != "max_softmax":
             pooled /= np.maximum(answered, 1)[:, np.newaxis]
         if self.pool == "mean_logits":
-            pooled = np.where(answered[:, np.newaxis] > 0, _softmax(pooled), 0.0)
+            pooled = np.where(answered[:, np.newaxis] > 0, softmax(pooled), 0.0)
         return labels, pooled
 
 
@@ -111,11 +112,6 @@ def _fill_up(views, batch):
         return tf.ensure_shape(tf.pad(tensor, paddings, constant_values=value), (batch, *tensor.shape[1:]))
 
     return {name: filled(tensor) for name, tensor in features.items()}, filled(labels), filled(numbers, -1)
-
-
-def _softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
@@ -132,11 +128,9 @@ def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.n
         >>> product(np.array([[0.8, 0.2]]), np.array([[0.2, 0.8]])).tolist()
         [[0.5, 0.5]]
     """
-    # Of float32 scores NumPy 1 would take the limit as float32, which is 0, and 0 * log(0) is no number.
-    logarithms = np.log(np.maximum(np.stack(scores, dtype=np.float64), np.finfo(np.float64).tiny))  # [K, N, C]
     answered = np.any(scores, axis=2)  # [K, N]
     exponents = answered if weights is None else _of_answering(weights, answered)
-    fused = _softmax(np.einsum("kn,knc->nc", exponents, logarithms))
+    fused = softmax(np.einsum("kn,knc->nc", exponents, logarithms(np.stack(scores))))
     return np.where(answered.any(axis=0)[:, np.newaxis], fused, 0.0)
 
 

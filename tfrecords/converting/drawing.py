@@ -50,13 +50,15 @@ def text(picture: np.ndarray, line: str, where: Sequence[int], colour: Colour, s
         colour: RGB.
         size: 1 is 22 pixels high.
     """
+    rim: Colour = (0, 0, 0)
     drawn = None if line.isascii() else _masks(line, size)
-    for number, (shade, width) in enumerate((((0, 0, 0), 3), (colour, 1))):
-        if drawn is None:
+    if drawn is None:
+        for shade, width in ((rim, 3), (colour, 1)):
             cv2.putText(picture, line, tuple(where), _LETTERS, size, shade, width, cv2.LINE_AA)
-        else:
-            ascent, masks = drawn
-            _blend(picture, masks[number], where[0], where[1] - ascent, shade)
+        return
+    ascent, masks = drawn
+    for mask, shade in zip(masks, (rim, colour)):
+        _blend(picture, mask, where[0], where[1] - ascent, shade)
 
 
 @functools.lru_cache(maxsize=256)  # a label is drawn in every frame
