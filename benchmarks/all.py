@@ -36,6 +36,7 @@ SCRIPTS = {
     "full_size": [],
     "step_time": ["--data", "{data}"],
     "serving": [],
+    "onednn": [],
     "pose_inference": [],
     "reader": ["--out", "{out}/clips", "--rounds", "3", "--epochs", "2"],
     "convert": [],

@@ -9,6 +9,8 @@
 FROM tensorflow/serving:2.15.1
 COPY models /models
 COPY deploy/models.config deploy/batching.config deploy/monitoring.config /config/
+# Faster on processors without AVX-512 (docs/performance.md).
+ENV TF_ENABLE_ONEDNN_OPTS=1
 # Not root, and not the image's own entry point: that is a shell, which does not forward SIGTERM.
 USER 65534:65534
 EXPOSE 8500 8501

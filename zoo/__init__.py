@@ -8,8 +8,8 @@
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
 * :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
-``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used; imported before
-the zoo, its ``load_model`` knows the zoo's models.
+``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used, with oneDNN on
+every processor; imported before the zoo, its ``load_model`` knows the zoo's models.
 """
 
 import os
@@ -23,6 +23,10 @@ from zoo.checks import ZooError
 from zoo.factory import build, describe
 from zoo.pretrained.catalogue import list_pretrained
 from zoo.registry import list_models
+
+# Read by TensorFlow when it is imported. On processors without AVX-512 it would leave oneDNN out, and then answers take
+# twice as long and a step of training a network of video a hundred times as long (docs/performance.md, "oneDNN").
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -37,6 +37,7 @@ def compose(models: Sequence[Model], base: str | os.PathLike, *, tls: bool, memo
         # The image's own entry point is a shell, which does not forward SIGTERM.
         "entrypoint": ["/usr/bin/tensorflow_model_server"],
         "command": tf_serving.flags(models, tls=tls),
+        "environment": tf_serving.ENVIRONMENT,
         "user": f"{os.getuid()}:{os.getgid()}",
         "ports": [f"127.0.0.1:{port}:{port}" for port in ports],
         "volumes": volumes,

@@ -43,6 +43,7 @@ def kubernetes(
         "image": tf_serving.IMAGE,
         "command": ["/usr/bin/tensorflow_model_server"],
         "args": tf_serving.flags(models, tls=tls),
+        "env": [{"name": key, "value": value} for key, value in tf_serving.ENVIRONMENT.items()],
         "ports": [{"name": key, "containerPort": port} for key, port in ports.items()],
         "resources": {"limits": limits, "requests": dict(limits)},
         # Loading and warming up may take minutes; the server listens when all models are there.

@@ -1,5 +1,6 @@
 """Building by name: what a user gets wrong is named, with what is valid."""
 
+import os
 import subprocess
 import sys
 
@@ -125,13 +126,17 @@ def test_numbers_of_numpy_are_numbers():
     assert model.get_config() == zoo.build("pose_lstm", num_classes=3, **options).get_config()
 
 
-def test_import_is_light():
-    """No TensorFlow, no output, no environment variable."""
+@pytest.mark.parametrize("own", [{}, {"TF_ENABLE_ONEDNN_OPTS": "0"}])
+def test_import_is_light(own):
+    """No TensorFlow, no output, and of the environment oneDNN alone, unless the user has set it."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     program = (
         "import os, sys; before = dict(os.environ); import zoo; "
-        "assert dict(os.environ) == before; assert 'tensorflow' not in sys.modules; assert zoo.list_models()"
+        "assert dict(os.environ) == {'TF_ENABLE_ONEDNN_OPTS': '1', **before}; "
+        "assert 'tensorflow' not in sys.modules; assert zoo.list_models()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**environment, **own})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

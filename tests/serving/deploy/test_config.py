@@ -105,6 +105,7 @@ def test_files_agree_with_each_other(run):
     found, deployment, _ = container(texts)
     assert service["image"] == found["image"] == "tensorflow/serving:2.15.1"
     assert service["command"] == found["args"]
+    assert service["environment"] == {entry["name"]: entry["value"] for entry in found["env"]} != {}
     named = {flag.partition("=")[2].rpartition("/")[2] for flag in found["args"] if "_file=" in flag}
     assert named == {"models.config", "batching.config", "monitoring.config"}
     mounted = {volume["target"] for volume in service["volumes"]}
