@@ -66,12 +66,12 @@ def test_without_a_pose_attention_is_equal_and_pictures_decide(name):
     model = tiny_models.shared(name)
     poses = [key for key in model.input if key.startswith("pose")]
     if not poses or len(poses) == len(model.input):
-        return  # no attention from poses
+        return  # of poses alone, or without
     given, labels = tiny_models.batch(model)
     features = dict(given)
     for key in poses:  # the first clip has none
         features[key] = np.concatenate([np.zeros_like(given[key][:1]), given[key][1:]])
-    maps = zoo.attention_maps(model)
+    maps = zoo.attention_maps(model) if zoo.attention.attention_names(model) else lambda *_, **__: {}
     for key, found in maps(features, training=False).items():
         assert np.ptp(found[0]) == 0, key
         np.testing.assert_array_equal(found[1], maps(given, training=False)[key][1], err_msg=key)

@@ -1,0 +1,128 @@
+"""Late fusion: a network of video and a network of poses, fused by their scores (Kittler et al., 1998)."""
+
+from typing import Any, Literal, Optional, get_args
+
+import tensorflow as tf
+
+from zoo import registry, skeletons
+from zoo.checks import Layout, Multiplier, Rate, Size, Weight
+from zoo.layers import as_list, where_posed
+from zoo.models import global_model
+from zoo.registry import register
+
+VideoModel = Literal["i3d", "separable_sta", "vpn"]
+PoseModel = Literal["pose_gcn", "pose_lstm", "pose_cnn"]
+for _name in (*get_args(VideoModel), *get_args(PoseModel)):
+    registry.get(_name)  # registers the layers of all of them: a saved model has those of two
+
+_serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
+
+
+@_serializable
+class WeightedLogits(tf.keras.layers.Layer):
+    """Logits times a weight; zeros, which decide nothing, for a clip without a pose.
+
+    Args:
+        weight: The weight.
+
+    Call arguments:
+        inputs: Logits ``[B, C]`` and the poses they are made of, ``[B, ...]``.
+
+    Returns:
+        ``[B, C]`` float32.
+    """
+
+    def __init__(self, weight: float, **kwargs: Any):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, inputs: Any) -> Any:
+        """The weighted logits."""
+        logits, *poses = as_list(inputs)
+        return self.weight * where_posed(logits, poses)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """That of the logits."""
+        return as_list(input_shape)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "weight": self.weight}
+
+
+@register(paper="Kittler, Hatef, Duin, Matas. On combining classifiers. IEEE TPAMI 20(3), 1998")
+def late_fusion(
+    num_classes: int,
+    *,
+    video_model: VideoModel = "i3d",
+    video_model_options: Optional[dict] = None,
+    pose_model: PoseModel = "pose_gcn",
+    pose_model_options: Optional[dict] = None,
+    pose_weight: Weight = 1.0,
+    frames: Size = 64,
+    size: Size = 224,
+    width: Multiplier = 1.0,
+    pose_steps: Size = 24,
+    persons: Size = 1,
+    layout: Layout = "kinect_v2_25",
+    dropout: Rate = 0.0,
+) -> tf.keras.Model:
+    """Late fusion: the product of the scores of a network of video and a network of poses.
+
+    The product rule of Kittler et al. (IEEE TPAMI 1998), all classes equally probable before. Of all that was tried on
+    JHMDB it is the most accurate (docs/datasets/jhmdb.md).
+    ::
+
+        rgb  [B,T,H,W,3]   ─► network of video ─► logits ────────────────┐
+                                                                         ├─► sum ─► softmax [B,C]
+        pose [B,tp,M,J,3]  ─► network of poses ─► logits ─► pose_weight ─┘
+
+    The softmax of the sum of the logits is the product of the two softmaxes, the second to the power of
+    ``pose_weight``, divided by its sum over the classes. A clip without a pose (all zeros) is decided by its video
+    alone. Both networks are trained first. Here each is a layer of its name (``i3d``, ``pose_gcn``), into which
+    :func:`zoo.transfer_weights` copies the trained one, its classifier included.
+
+    Args:
+        num_classes: Number of classes C.
+        video_model: The network of video: ``i3d``, ``separable_sta`` or ``vpn``.
+        video_model_options: Its options that are not among those below, as a dictionary.
+        pose_model: The network of poses: ``pose_gcn``, ``pose_lstm`` or ``pose_cnn``.
+        pose_model_options: Its options that are not among those below, as a dictionary; its ``width`` is one of them.
+        pose_weight: Weight of the logarithm of the poses' scores.
+        frames: Frames T of a clip, at least 8.
+        size: Height and width of a frame in pixels, at least 32.
+        width: Multiplier of the number of filters of the network of video; 1 is the published network.
+        pose_steps: Steps tp of a pose sequence.
+        persons: Persons M in a pose.
+        layout: Skeleton layout of the poses, a name in ``zoo.skeletons.LAYOUTS``.
+        dropout: Rate of all dropout in both networks; 0, as both are trained already.
+
+    Returns:
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Attention
+        layers are those of the network of video.
+
+    Raises:
+        ZooError: A value that an option does not take, or options that one of the networks refuses.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.build("late_fusion", num_classes=4, frames=8, size=32, width=0.125, layout="kinect_v1_20")
+        >>> {name: tuple(tensor.shape[1:]) for name, tensor in model.input.items()}
+        {'rgb': (8, 32, 32, 3), 'pose': (24, 1, 20, 3)}
+    """
+    joints = skeletons.get(layout).num_joints
+    dropouts = {"dropout": dropout, "lstm_dropout": dropout}
+    poses = {"pose_steps": pose_steps, "persons": persons, "joints": joints, "layout": layout, **dropouts}
+    video = {"frames": frames, "size": size, "width": width, **poses}
+    parts = [
+        global_model.chosen_part("video_model", "late_fusion", video_model, num_classes, video, video_model_options),
+        global_model.chosen_part("pose_model", "late_fusion", pose_model, num_classes, poses, pose_model_options),
+    ]
+    tensors = {name: tensor for part in parts for name, tensor in part.input.items()}
+    inputs = {name: tf.keras.Input(tuple(tensor.shape[1:]), name=name) for name, tensor in tensors.items()}
+    of_video, of_poses = (part({name: inputs[name] for name in part.input}) for part in parts)  # [B, C]
+    of_poses = WeightedLogits(pose_weight, name="weighted_logits")([of_poses, inputs["pose"]])
+    logits = tf.keras.layers.Add(dtype="float32", name="logits")([of_video, of_poses])
+    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
+    return tf.keras.Model(inputs, predictions, name="late_fusion")
