@@ -24,6 +24,7 @@ from zoo.shared.errors import UserError
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
 MISSING_POSES = ("reject", "keep")
+WHOLE_FRAMES = frozenset(("full_body", skeletons.FULL_IMAGE))  # parts that are whole frames where no pose is known
 Recording = Union[video.Video, video.Pictures]
 Poses = persons.Poses
 
@@ -191,7 +192,7 @@ class VideoSource(Source):
     def picture_options(cls, arguments: argparse.Namespace) -> dict[str, Any]:
         """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
-        if arguments.no_poses and parts != ("full_body",):
+        if arguments.no_poses and (not parts or not WHOLE_FRAMES.issuperset(parts)):
             raise UserError(
                 f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
                 "pictures nothing is left: leave one of the two out"
@@ -305,7 +306,7 @@ class VideoSource(Source):
         if poses is None or poses.xy is None:
             whole = np.array([crops.whole_box(recording.width, recording.height)])
             image = np.array([(0, 0, recording.width, recording.height)])
-            if poses is not None and not {"full_body", skeletons.FULL_IMAGE}.issuperset(self.parts):
+            if poses is not None and not WHOLE_FRAMES.issuperset(self.parts):
                 raise RejectedClip("its joints' pixel coordinates are not known, so hands cannot be cut out")
             return {part: image if part == skeletons.FULL_IMAGE else whole for part in self.parts}
         return crops.part_boxes(

@@ -69,7 +69,8 @@ def test_the_whole_way(tmp_path, run_command, write):
     recording_files.write_video(tmp_path / "videos" / "pullup" / f"{PULLUP}.avi", frames)
     write(tmp_path / "splits", CLIPS)
     write(tmp_path / "sub_splits", {SIT: (2, 2, 2)})
-    options = ["--source", tmp_path, "--no-poses", "--size", 16, "--workers", 1, "--out", tmp_path / "out"]
+    options = ["--source", tmp_path, "--no-poses", "--parts", "full_body,full_image", "--size", 16, "--workers", 1]
+    options += ["--out", tmp_path / "out"]
     status, _, errors = run_command(convert.main, "jhmdb", *options)
     assert status == 0, errors
     found = manifest.load(tmp_path / "out")

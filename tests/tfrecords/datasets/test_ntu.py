@@ -229,6 +229,7 @@ def test_clips_listed_as_missing(tmp_path):
         (["--parts", "feet"], "no part 'feet'"),
         (["--size", "0"], "--size 0"),
         (["--no-poses", "--parts", "left_hand"], "--no-poses with --parts left_hand"),
+        (["--no-poses", "--parts", "none"], "--no-poses with --parts none"),
     ],
 )
 def test_mistakes_of_the_user(tmp_path, options, reason):

@@ -21,7 +21,8 @@ def _quick(*representatives):
 
 every_model = pytest.mark.parametrize("name", MODELS)
 # Those of several networks take longest to build; their parts are models of this list too.
-all_but_the_largest = _quick(*(name for name in MODELS if name not in ("global", "i3d_nonlocal", "pi3d")))
+LARGEST = ("global", "i3d_nonlocal", "late_fusion", "pi3d")
+all_but_the_largest = _quick(*(name for name in MODELS if name not in LARGEST))
 
 
 @every_model
