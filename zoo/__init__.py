@@ -6,6 +6,7 @@
 * :mod:`~zoo.pretrained`: weights to start from; ``python -m zoo.weights`` fetches published ones.
 * :mod:`~zoo.layers`, :mod:`~zoo.backbones`, :mod:`~zoo.skeletons`, :mod:`~zoo.skeleton_streams`: parts of models.
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
+* :mod:`~zoo.score_product`: models that multiply the scores of others.
 * :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
 ``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used, with oneDNN on
@@ -25,7 +26,7 @@ from zoo.pretrained.catalogue import list_pretrained
 from zoo.registry import list_models
 
 # Read by TensorFlow when it is imported. On processors without AVX-512 it would leave oneDNN out, and then answers take
-# twice as long and a step of training a network of video a hundred times as long (docs/performance.md, "oneDNN").
+# twice as long and a step of training a network of video twenty times as long (docs/performance.md, "oneDNN").
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:

@@ -1,61 +1,19 @@
 """Global model: a temporal model and a base model, fused by their scores (Das et al., WACV 2020)."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, Optional, get_args
+from typing import Literal, Optional, get_args
 
 import tensorflow as tf
 
-from zoo import checks, factory, registry, skeletons
+from zoo import registry, score_product, skeletons
 from zoo.backbones import BackboneName
-from zoo.checks import Layout, Multiplier, Rate, Size, ZooError
+from zoo.checks import Layout, Multiplier, Rate, Size
 from zoo.models.temporal import FEATURE_SIZE, GRANULARITIES, Granularity, GranularityPooling
 from zoo.papers import Row
 from zoo.registry import register
 
 BaseModel = Literal["i3d", "pi3d", "separable_sta", "vpn"]
-_FOLLOWS = {"joints": "layout", "lstm_dropout": "dropout"}  # option of a part -> option of the whole that sets it
 for _name in get_args(BaseModel):
     registry.get(_name)  # registers the layers of all base models: a saved global model has those of one
-
-
-def part(name: str, num_classes: int, options: Mapping[str, Any]) -> tf.keras.Model:
-    """A model up to its logits, as a layer that has the model's name.
-
-    Args:
-        name: Name of the model.
-        num_classes: Number of classes C.
-        options: Options; those that the model does not have are left out.
-    """
-    valid = registry.options(name)
-    model = factory.build(name, num_classes=num_classes, **{key: options[key] for key in options if key in valid})
-    return tf.keras.Model(model.input, model.get_layer("logits").output, name=name)
-
-
-def chosen_part(
-    role: str, whole: str, name: str, num_classes: int, shared: Mapping[str, Any], own: Optional[Mapping[str, Any]]
-) -> tf.keras.Model:
-    """A :func:`part` that an option of the whole model chose.
-
-    Args:
-        role: The option that chose it, such as ``base_model``; its own options are that option's ``<role>_options``.
-        whole: Name of the whole model.
-        name: Name of the part.
-        num_classes: Number of classes C.
-        shared: Options that the whole decides.
-        own: Options of the part alone.
-
-    Raises:
-        ZooError: An option of its own that the whole decides, or that the part does not have.
-    """
-    own = own or {}
-    for option in own:
-        if option in _FOLLOWS:
-            raise ZooError(f"{role}_options: {option} follows from {_FOLLOWS[option]} of {whole}, set that")
-        if option in shared:
-            raise ZooError(f"{role}_options: {option} is an option of {whole} itself, give it there")
-    current, _ = registry.current_options(name, own)  # the notices come when the model is built
-    checks.check_options(name, current, registry.hints(name))
-    return part(name, num_classes, {**shared, **own})
 
 
 @register(
@@ -195,7 +153,7 @@ def global_model(
         "dropout": dropout,
         "lstm_dropout": dropout,
     }
-    parts = [chosen_part("base_model", "global", base_model, num_classes, shared, base_model_options)]
+    parts = [score_product.chosen_part("base_model", "global", base_model, num_classes, shared, base_model_options)]
     segments = {
         "granularities": granularities,
         "feature_size": feature_size,
@@ -208,10 +166,6 @@ def global_model(
         "backbone": backbone,
         "segment_frames": segment_frames,
     }
-    parts.append(part("temporal", num_classes, {**shared, **segments}))
-    tensors = {name: tensor for part in parts for name, tensor in part.input.items()}
-    inputs = {name: tf.keras.Input(tuple(tensor.shape[1:]), name=name) for name, tensor in tensors.items()}
-    logits = [part({name: inputs[name] for name in part.input}) for part in parts]  # twice [B, C]
-    logits = tf.keras.layers.Add(dtype="float32", name="logits")(logits)
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
-    return tf.keras.Model(inputs, predictions, name="global")
+    parts.append(score_product.part("temporal", num_classes, {**shared, **segments}))
+    inputs, logits = score_product.logits_of(parts)
+    return score_product.product("global", inputs, logits)

@@ -4,10 +4,9 @@ from typing import Any, Literal, Optional, get_args
 
 import tensorflow as tf
 
-from zoo import registry, skeletons
+from zoo import registry, score_product, skeletons
 from zoo.checks import Layout, Multiplier, Rate, Size, Weight
-from zoo.layers import as_list, where_posed
-from zoo.models import global_model
+from zoo.layers import where_posed
 from zoo.registry import register
 
 VideoModel = Literal["i3d", "separable_sta", "vpn"]
@@ -39,12 +38,12 @@ class WeightedLogits(tf.keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """The weighted logits."""
-        logits, *poses = as_list(inputs)
-        return self.weight * where_posed(logits, poses)
+        logits, pose = inputs
+        return self.weight * where_posed(logits, [pose])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the logits."""
-        return as_list(input_shape)[0]
+        return input_shape[0]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that rebuild the layer."""
@@ -116,13 +115,9 @@ def late_fusion(
     poses = {"pose_steps": pose_steps, "persons": persons, "joints": joints, "layout": layout, **dropouts}
     video = {"frames": frames, "size": size, "width": width, **poses}
     parts = [
-        global_model.chosen_part("video_model", "late_fusion", video_model, num_classes, video, video_model_options),
-        global_model.chosen_part("pose_model", "late_fusion", pose_model, num_classes, poses, pose_model_options),
+        score_product.chosen_part("video_model", "late_fusion", video_model, num_classes, video, video_model_options),
+        score_product.chosen_part("pose_model", "late_fusion", pose_model, num_classes, poses, pose_model_options),
     ]
-    tensors = {name: tensor for part in parts for name, tensor in part.input.items()}
-    inputs = {name: tf.keras.Input(tuple(tensor.shape[1:]), name=name) for name, tensor in tensors.items()}
-    of_video, of_poses = (part({name: inputs[name] for name in part.input}) for part in parts)  # [B, C]
+    inputs, (of_video, of_poses) = score_product.logits_of(parts)
     of_poses = WeightedLogits(pose_weight, name="weighted_logits")([of_poses, inputs["pose"]])
-    logits = tf.keras.layers.Add(dtype="float32", name="logits")([of_video, of_poses])
-    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)
-    return tf.keras.Model(inputs, predictions, name="late_fusion")
+    return score_product.product("late_fusion", inputs, [of_video, of_poses])

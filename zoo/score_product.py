@@ -1,0 +1,84 @@
+"""Models that multiply the scores of others: ``global`` and ``late_fusion``.
+
+::
+
+    inputs ─► part ─► logits ──┐
+                               ├─► sum ─► softmax
+    inputs ─► part ─► logits ──┘
+
+The softmax of the sum of logits is the product of the softmaxes, divided by its sum over the classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+import tensorflow as tf
+
+from zoo import checks, factory, registry
+from zoo.checks import ZooError
+
+_FOLLOWS = {"joints": "layout", "lstm_dropout": "dropout"}  # option of a part -> option of the whole that sets it
+
+
+def part(name: str, num_classes: int, options: Mapping[str, Any]) -> tf.keras.Model:
+    """A model up to its logits, as a layer that has the model's name.
+
+    Args:
+        name: Name of the model.
+        num_classes: Number of classes C.
+        options: Options; those that the model does not have are left out.
+    """
+    valid = registry.options(name)
+    model = factory.build(name, num_classes=num_classes, **{key: options[key] for key in options if key in valid})
+    return tf.keras.Model(model.input, model.get_layer("logits").output, name=name)
+
+
+def chosen_part(
+    role: str, whole: str, name: str, num_classes: int, shared: Mapping[str, Any], own: Optional[Mapping[str, Any]]
+) -> tf.keras.Model:
+    """A :func:`part` that an option of the whole model chose.
+
+    Args:
+        role: The option that chose it, such as ``base_model``; its own options are that option's ``<role>_options``.
+        whole: Name of the whole model.
+        name: Name of the part.
+        num_classes: Number of classes C.
+        shared: Options that the whole decides.
+        own: Options of the part alone.
+
+    Raises:
+        ZooError: An option of its own that the whole decides, or that the part does not have.
+    """
+    own = own or {}
+    for option in own:
+        if option in _FOLLOWS:
+            raise ZooError(f"{role}_options: {option} follows from {_FOLLOWS[option]} of {whole}, set that")
+        if option in shared:
+            raise ZooError(f"{role}_options: {option} is an option of {whole} itself, give it there")
+    current, _ = registry.current_options(name, own)  # the notices come when the model is built
+    checks.check_options(name, current, registry.hints(name))
+    return part(name, num_classes, {**shared, **own})
+
+
+def logits_of(parts: Sequence[tf.keras.Model]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    """Inputs of several parts, those of one name shared, and the logits ``[B, C]`` of each part.
+
+    Args:
+        parts: Models that end with logits, such as :func:`part` makes.
+    """
+    tensors = {name: tensor for model in parts for name, tensor in model.input.items()}
+    inputs = {name: tf.keras.Input(tuple(tensor.shape[1:]), name=name) for name, tensor in tensors.items()}
+    return inputs, [model({name: inputs[name] for name in model.input}) for model in parts]
+
+
+def product(name: str, inputs: Mapping[str, tf.Tensor], logits: Sequence[tf.Tensor]) -> tf.keras.Model:
+    """The model that gives the normalised product of several scores.
+
+    Args:
+        name: Its name.
+        inputs: Its inputs.
+        logits: Logits of the scores, each ``[B, C]``.
+    """
+    total = tf.keras.layers.Add(dtype="float32", name="logits")(logits)
+    predictions = tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(total)
+    return tf.keras.Model(inputs, predictions, name=name)
