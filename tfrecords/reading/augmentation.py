@@ -40,6 +40,8 @@ class Augmentation:
     """Random changes of training clips; each is the same for all frames of a clip.
 
     Attributes:
+        window: Draw where a video's window starts, and of a clip that is shorter than it which frames are taken.
+            Without it, as without ``crop``, training sees what evaluation with one window sees.
         crop: Crop videos at random, sides from :data:`tfrecords.reading.pictures.SMALLEST_CROP` to all of the picture.
         flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
         swap_persons: Exchange the order of the persons in every second clip, for datasets of several persons in which
@@ -79,6 +81,7 @@ class Augmentation:
         0.0
     """
 
+    window: bool = True
     crop: bool = True
     flip: bool = False
     swap_persons: bool = False

@@ -199,9 +199,7 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     window, crop = (number // crops, number % crops) if inputs.frames else (number, 0)
     steps = _steps_of_view(num_frames, inputs, window, views) if inputs.pose_steps else None
     if inputs.has_window:
-        start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, views.clips)[window]
-        spread = 0.5 if inputs.short_clips == "spread" else None
-        frames = sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, spread=spread)
+        frames = _frames_of_window(num_frames, inputs, window=window, windows=views.clips)
     else:
         frames = _frames_at(num_frames, steps, inputs)
 
@@ -240,13 +238,22 @@ def _drawn_steps(inputs, augment, seeds):
 
 def _drawn_frames(num_frames, inputs, augment, seeds):
     """Frames of a training window, ``[T]``: its start is drawn, and with temporal jitter each frame after it."""
-    # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
-    last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
-    start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
     shift = 0
     if augment.temporal_jitter:
         shift = tf.random.stateless_uniform([inputs.frames], seeds["jitter"], 0, inputs.stride, tf.int32)
+    if not augment.window:
+        return _frames_of_window(num_frames, inputs, shift=shift)
+    # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+    last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
+    start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
     spread = tf.random.stateless_uniform([], seeds["start"]) if inputs.short_clips == "spread" else None
+    return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift, spread)
+
+
+def _frames_of_window(num_frames, inputs, *, window=0, windows=1, shift=0):
+    """Frames of one of an evaluation's windows, ``[T]``."""
+    start = sampling.window_starts(num_frames, inputs.frames, inputs.stride, windows)[window]
+    spread = 0.5 if inputs.short_clips == "spread" else None
     return sampling.sample_frames(num_frames, inputs.frames, inputs.stride, start, shift, spread)
 
 

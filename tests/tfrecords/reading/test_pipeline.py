@@ -107,6 +107,17 @@ def _is_sampled_from(frames, length):
     ]
 
 
+@pytest.mark.parametrize("short_clips", ["loop", "spread"])
+def test_without_drawn_windows_training_sees_what_evaluation_does(records, short_clips):
+    inputs = dataclasses.replace(VIDEO, short_clips=short_clips)
+    still = dataclasses.replace(PLAIN, window=False)
+    evaluated = pipeline.evaluation(records, "v3_12", "train", inputs, batch=1, clips=1)
+    videos = {features["rgb"].numpy().tobytes() for features, _, _ in evaluated}
+    trained = [features["rgb"].tobytes() for features, _ in _train(records, inputs, batch=1, epochs=2, augment=still)]
+    assert len(videos) == 3  # clips of three lengths
+    assert set(trained) == videos
+
+
 def test_temporal_jitter_takes_each_frame_from_its_stride(records):
     jitter = dataclasses.replace(PLAIN, temporal_jitter=True)
     seen = set()
