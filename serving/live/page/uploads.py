@@ -160,9 +160,7 @@ class Uploads:
         job = self._jobs.pop(key, None)
         if job is not None:
             job.cancelled = True
-            for file in (job.source, job.result):
-                with contextlib.suppress(OSError):
-                    file.unlink()
+            _remove(job.source, job.result)
 
     def _forget_old(self) -> None:
         """Drops results that are old or too many; the lock is held."""
@@ -200,7 +198,14 @@ class Uploads:
         except Exception as error:  # of a decoder, or a full disk: the page goes on
             _log.exception("%s could not be annotated", job.name)
             job.to("failed", one_line(error) or type(error).__name__)
-        with self._lock, contextlib.suppress(OSError):
-            job.source.unlink()
+        with self._lock:
+            _remove(job.source)
             if job.cancelled:  # meanwhile
-                job.result.unlink()
+                _remove(job.result)
+
+
+def _remove(*paths: pathlib.Path) -> None:
+    """Removes files, as far as they are there."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
