@@ -15,7 +15,6 @@ import ipaddress
 import os
 import pathlib
 import socket
-import urllib.parse
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -163,7 +162,7 @@ def _host(headers: Headers) -> str:
 
 def _is_from_page(headers: Headers) -> bool:
     origin = headers.get("origin")
-    same = origin is None or urllib.parse.urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    same = origin is None or origin.partition("://")[2].lower() == headers.get("host", "").lower()
     return same and HEADER in headers
 
 

@@ -122,10 +122,17 @@ class Controls:
         if camera == GIVEN:
             return self._first.source
         # No paths: a page that opens any file of this machine would show what is in it.
-        if (camera.isdecimal() and len(camera) < 4) or urllib.parse.urlsplit(camera).scheme in _SCHEMES:
+        if (camera.isdecimal() and len(camera) < 4) or _is_address(camera):
             return camera
         name = messages.without_password(camera)
         raise UserError(f"{name!r} is no camera, expected a number such as 0 or an address such as rtsp://HOST/PATH")
+
+
+def _is_address(camera: str) -> bool:
+    try:
+        return urllib.parse.urlsplit(camera).scheme in _SCHEMES
+    except ValueError:  # a bracket alone
+        return False
 
 
 def _unused(path: str) -> str:

@@ -247,6 +247,7 @@ def test_a_start_overwrites_no_video(tmp_path, made):
         ({"model": "../base/other"}, "there is no model"),
         ({"camera": "/etc/passwd"}, "is no camera, expected a number such as 0 or an address"),
         ({"camera": "file:///etc/passwd"}, "is no camera"),
+        ({"camera": "rtsp://[::1/main"}, "is no camera"),
         ({"camera": "9"}, "camera 9: cannot be opened"),
         ({"camera": 9}, "expected a JSON object whose values are text"),
         (["a"], "expected a JSON object"),
@@ -313,6 +314,7 @@ def test_token(made, monkeypatch):
     assert client.get("/api/state", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert client.get("/api/state", headers={"Cookie": f"adl_page={TOKEN}"}).status_code == 401
     assert client.post("/login", headers=CHANGE, json={"token": TOKEN + "x"}).status_code == 401
+    assert client.post("/login", headers=CHANGE, content=r'{"token": "\ud800"}').status_code == 400  # half a character
     assert client.post("/login", json={"token": TOKEN}).status_code == 403
     cookie = client.post("/login", headers=CHANGE, json={"token": TOKEN}).headers["set-cookie"]
     assert TOKEN not in cookie
@@ -431,6 +433,26 @@ def test_more_videos_than_can_wait_and_one_that_is_cancelled(made):
         client.delete(f"/api/uploads/{job['id']}")
     go_on.set()
     until(lambda: not list(pathlib.Path(running.uploads._folder.name).iterdir()))
+
+
+def test_a_video_that_is_deleted_while_its_file_is_finished_leaves_nothing(made):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def finish(source, out, progress, attention):
+        progress(1.0)
+        entered.set()
+        assert go_on.wait(20)
+        out.write_bytes(b"annotated")
+        return []
+
+    running = made(annotate=finish)
+    client = running.client(headers=CHANGE)
+    sent = client.post("/api/uploads", content=b"1").json()
+    assert entered.wait(20)
+    assert client.delete(f"/api/uploads/{sent['id']}").status_code == 200
+    go_on.set()
+    assert ended(client, client.post("/api/uploads", content=b"2").json()["id"])["state"] == "done"  # the one after it
+    assert [file.suffix for file in pathlib.Path(running.uploads._folder.name).iterdir()] == [".mp4"]
 
 
 def test_results_are_not_kept_for_ever(made, monkeypatch):
