@@ -96,6 +96,8 @@ class Lines:
         self._path = None if path == "-" else pathlib.Path(path)
         if self._path is not None and not self._path.absolute().parent.is_dir():
             raise UserError(f"--events {path}: no such folder, expected -, a file, http://... or mqtt://...")
+        if self._path is not None and self._path.is_dir():
+            raise UserError(f"--events {path}: is a folder, expected the name of a file in it")
 
     def deliver(self, event: Event) -> None:
         """As of :class:`Receiver`."""
@@ -127,11 +129,11 @@ def _end_last_line(file: Any) -> None:
 
 def _parsed(address: str) -> tuple[urllib.parse.SplitResult, str | None, int | None, tuple[str, str] | None]:
     """Parts, host, port and ``(user, password)`` of a receiver's address; no host where it has none that is valid."""
-    parts = urllib.parse.urlsplit(address)
     try:
+        parts = urllib.parse.urlsplit(address)
         host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
+    except ValueError:  # a bracket alone, or a port that is no number
+        return urllib.parse.SplitResult("", "", "", "", ""), None, None, None
     if parts.username is None:
         return parts, host, port, None
     return parts, host, port, (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))

@@ -87,7 +87,10 @@ class Spool:
                     return name, self._held[name]
                 try:
                     return name, json.loads((self._folder / name).read_text(encoding="utf-8"))
-                except (OSError, ValueError) as error:
+                except OSError as error:  # such as too many open files: the file stays
+                    messages.warn(f"{self._folder / name}: cannot be read ({error.strerror}): left for the next start")
+                    self._names.remove(name)
+                except ValueError as error:
                     messages.warn(f"{self._folder / name}: an event cannot be read ({messages.one_line(error)})")
                     self._forget(name)
             return None

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http.server
 import json
+import pathlib
 import socket
 import threading
 import time
@@ -121,6 +122,19 @@ def test_a_damaged_file_in_the_spool_holds_nothing_up(tmp_path, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
+def test_an_event_that_cannot_be_read_for_now_is_delivered_at_the_next_start(tmp_path, capsys, monkeypatch):
+    def read_text(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    kept = Spool(tmp_path)
+    kept.put(event(0))
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "read_text", read_text)
+        assert kept.first(seconds=0) is None
+    assert "Too many open files" in capsys.readouterr().err
+    assert Spool(tmp_path).first(seconds=0)[1]["id"] == "id0"
+
+
 def test_a_webhook_gets_an_event_again_until_it_takes_it(tmp_path, capsys):
     # A redirect would be followed without the event; a status of the event itself is final.
     with webhook([503, 302, 200, 422, 204]) as (address, taken):
@@ -200,7 +214,9 @@ def test_lines_after_one_that_was_cut_off(tmp_path):
         ("ftp://host", "expected -, a file"),
         ("http://", "no host"),
         ("http://host:port/", "no host"),
+        ("http://[::1/", "no host"),
         ("missing/events.jsonl", "no such folder"),
+        ("/", "is a folder"),
         ("mqtt://", "no host"),
     ],
 )
