@@ -153,7 +153,7 @@ class Answers:
             for track in set(self._persons) - tracks:
                 person = self._persons.pop(track)
                 if person.label:
-                    self._put(person.segment(self._epoch(person.end)))
+                    self._put(person.segment(person.end))
 
     def _follow(
         self, person: _Person, label: str, probability: float, current: float, centre: float, end: float
@@ -167,10 +167,9 @@ class Answers:
         lasts = centre - person.since >= HOLD
         ahead = probability - current >= MARGIN and UNKNOWN not in (label, person.label)
         if label != person.label and (not person.label or lasts or ahead):
-            change = self._epoch(person.since)
             if person.label:
-                self._put(person.segment(change))
-            person.begin(label, change)
+                self._put(person.segment(person.since))
+            person.begin(label, person.since, self._epoch(person.since))
             current = probability
         person.total, person.count = (
             person.total + (current if person.label != UNKNOWN else probability),
@@ -186,16 +185,19 @@ class _Person:
     def __init__(self, track: int, build_row: RowBuilder) -> None:
         self.track, self.build_row = track, build_row
         self.answer: Answer | None = None
-        self.label, self.start = "", 0.0  # of the segment that goes on
+        self.label, self.began, self.start = "", 0.0, 0.0  # of the segment that goes on: by time.monotonic, and epoch
         self.total, self.count = 0.0, 0
         self.candidate, self.since = "", 0.0  # the class that leads, and since when
         self.centre, self.end = 0.0, 0.0  # of the window before
 
-    def begin(self, label: str, start: float) -> None:
-        self.label, self.start, self.total, self.count, self.candidate = label, start, 0.0, 0, ""
+    def begin(self, label: str, began: float, start: float) -> None:
+        self.label, self.began, self.start = label, began, start
+        self.total, self.count, self.candidate = 0.0, 0, ""
 
     def segment(self, end: float | None) -> Segment:
-        return Segment(self.track, self.label, self.start, end, self.total / max(self.count, 1))
+        """The segment, which ends at a time by ``time.monotonic``: its duration is right where the clock is set."""
+        ended = None if end is None else self.start + (end - self.began)
+        return Segment(self.track, self.label, self.start, ended, self.total / max(self.count, 1))
 
 
 def _calibrated(prediction: Prediction, temperature: float) -> Prediction:

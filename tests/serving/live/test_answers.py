@@ -46,6 +46,20 @@ def test_a_class_that_leads_for_a_moment_makes_no_segment():
     assert answers.of(0) is None
 
 
+def test_a_clock_that_is_set_back_leaves_segments_their_durations():
+    now = [5000.0]
+    segments = {}
+    put = lambda one: segments.update({(one.track, one.start): one})  # noqa: E731
+    answers = Answers("none", 1.0, 0.0, lambda seconds: seconds + now[0], put)
+    feed(answers, 0, ["drink", "drink"])
+    now[0] -= 3600.0
+    feed(answers, 0, ["sit"], start=1.0, probability=0.9)
+    answers.keep_only(set())
+    first, second = segments.values()
+    assert (first.label, first.start, first.end) == ("drink", 5000.5, 5001.25)
+    assert (second.label, second.start, second.end) == ("sit", 1401.25, 1402.0)
+
+
 def test_a_class_that_is_far_ahead_begins_a_segment_at_once():
     answers, segments = make()
     feed(answers, 0, ["drink"])
