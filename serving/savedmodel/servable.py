@@ -18,7 +18,7 @@ import numpy as np
 from serving.runtimes import loading
 from serving.savedmodel import signatures, versions, warmup
 from zoo import skeletons
-from zoo.shared.messages import one_line
+from zoo.shared.messages import one_line, without_graph
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -319,7 +319,5 @@ def _status_code(number):
 
 def _reason(message):
     """The reason in TensorFlow's message, without the path through the graph."""
-    message = re.sub(r"\s*\[\[\{\{(function_)?node .*", "", message, flags=re.DOTALL)
-    message = re.sub(r"\{\{function_node [^}]*\}\}\s*", "", message)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [line.strip() for line in without_graph(message).splitlines() if line.strip()]
     return re.sub(r".*assertion failed: \[(.*)\]", r"\1", lines[-1]) if lines else "unknown error"

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from zoo.shared import extras
+from zoo.shared import extras, messages
 from zoo.shared.errors import UserError
 
 BUG = 1  # exit status of an error that leaves a traceback: Python's own
@@ -158,7 +158,7 @@ def _leave():
 
 def _run(main, argv):
     try:
-        return main(argv) or 0
+        return _printed(main, argv)
     except UserError as error:
         return _fail(USER_ERROR, str(error))
     except ModuleNotFoundError as error:
@@ -168,10 +168,12 @@ def _run(main, argv):
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, "interrupted; what was complete is kept, run the same command to go on")
     except BrokenPipeError:  # the reader of our output (head, less) has gone
-        sys.stderr.close()
+        _drop_output()
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if not error.filename:
+                _drop_output()
             return _fail(
                 USER_ERROR, f"no space left while writing {error.filename or 'output'}: free some and run again"
             )
@@ -180,6 +182,47 @@ def _run(main, argv):
         if error.filename is not None:
             return _fail(USER_ERROR, f"cannot use {error.filename} ({error.strerror}): check the path")
         raise
+    except Exception as error:
+        if not (advice := _tensorflow_advice(error)):
+            raise
+        return _fail(USER_ERROR, advice)
+
+
+def _tensorflow_advice(error):
+    """What to do about an error of TensorFlow's that a disk causes; nothing about others."""
+    errors = getattr(sys.modules.get("tensorflow"), "errors", None)
+    if errors is None or not isinstance(error, errors.OpError):
+        return ""
+    reason = messages.one_line(messages.without_graph(error.message))
+    if os.strerror(errno.ENOSPC) in reason:
+        return f"no space left while writing ({reason}): free some and run again"
+    if isinstance(error, errors.DataLossError):
+        return f"a file of records is damaged ({reason}): find it with python -m tfrecords.inspect DIR --verify"
+    return ""
+
+
+def _printed(main, argv):
+    """The status of a command whose output is written: what fails when Python ends is no error of one line."""
+    try:
+        status = main(argv) or 0
+    except SystemExit:  # of argparse, which has printed its help
+        _flush()
+        raise
+    _flush()
+    return status
+
+
+def _flush():
+    if sys.stdout is not None:  # it is where the shell has closed it
+        sys.stdout.flush()
+
+
+def _drop_output():
+    """Lets what could not be printed go nowhere, as Python would try to print it once more when it ends."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # no file, as in a test
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def _fail(status, message):

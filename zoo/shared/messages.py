@@ -63,6 +63,18 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())[:_LONGEST]
 
 
+def without_graph(message: str) -> str:
+    """An error's message of TensorFlow's, without where in the graph it happened.
+
+    Example:
+        >>> without_graph("{{function_node wrapped_device}} corrupted record at 7 [Op:IteratorGetNext] name: ")
+        'corrupted record at 7'
+    """
+    message = re.sub(r"\s*\[\[\{\{(function_)?node .*", "", message, flags=re.DOTALL)
+    message = re.sub(r"\{\{function_node [^}]*\}\}\s*", "", message)
+    return re.sub(r"\s*\[Op:.*", "", message, flags=re.DOTALL)
+
+
 def without_password(address: str) -> str:
     """An address that may be printed: the password in it, if there is one, is left out.
 
