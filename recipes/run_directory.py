@@ -24,13 +24,11 @@ import csv
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union
-
-import yaml
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from recipes import config
-from zoo.shared import files
+from zoo.shared import files, messages, yaml_text
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from tfrecords.reading.pipeline import Inputs
 
 Path = Union[str, os.PathLike]
+_T = TypeVar("_T")
 
 RECIPE = "recipe.yaml"
 INPUTS = "inputs.json"
@@ -67,14 +66,15 @@ class RunDirectory:
         self.path = pathlib.Path(path)
         if not holds_run(self.path):
             raise UserError(f"{self.path}: no run directory ({RECIPE} is missing), expected one recipes/train.py made")
-        self.recipe = config.from_dict(yaml.safe_load(self._read(RECIPE)), str(self.path / RECIPE))
+        recipe = self.path / RECIPE
+        self.recipe = config.from_dict(yaml_text.read(recipe, str(recipe)), str(recipe))
 
     @property
     def inputs(self) -> Inputs:
         """What the model is fed: a :class:`tfrecords.reading.pipeline.Inputs`."""
         from tfrecords.reading import pipeline
 
-        return pipeline.Inputs.from_dict(json.loads(self._read(INPUTS)))
+        return self._parsed(INPUTS, pipeline.Inputs.from_dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class RunDirectory:
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, seed, command, devices and data of the training."""
-        return json.loads(self._read(ENVIRONMENT))
+        return self._parsed(ENVIRONMENT, dict)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -114,6 +114,14 @@ class RunDirectory:
             return zoo.load_model(path)
         except zoo.ZooError as error:
             raise UserError(str(error)) from None
+
+    def _parsed(self, name: str, read: Callable[[Any], _T]) -> _T:
+        """What a function makes of the value of a JSON file."""
+        try:
+            return read(json.loads(self._read(name)))
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = messages.one_line(error)
+            raise UserError(f"{self.path / name} is damaged ({reason}): get it from a copy, or train again") from None
 
     def _read(self, name: str) -> str:
         try:

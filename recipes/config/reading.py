@@ -48,7 +48,7 @@ def load(recipe: str | pathlib.Path, overrides: Iterable[str] = ()) -> Recipe:
         UserError: There is no such recipe, or a key or value is wrong.
     """
     path, protocol = _find(recipe)
-    values = yaml_text.parse(path.read_text(encoding="utf-8"), f"recipe {recipe}")
+    values = yaml_text.read(path, f"recipe {recipe}")
     if isinstance(values, dict):
         values = renamed.current(values, renamed.print_notice)
         chosen = [*([f"data.protocol={protocol}"] if protocol else []), *overrides]
@@ -124,7 +124,7 @@ def _without_protocol(name: str) -> tuple[str, str]:
     for recipe in names():
         if name.startswith(f"{recipe}_"):
             path, protocol = CONFIGS / f"{recipe}.yaml", name[len(recipe) + 1 :]
-            dataset = yaml_text.parse(path.read_text(encoding="utf-8"), f"recipe {recipe}")["data"]["dataset"]
+            dataset = yaml_text.read(path, f"recipe {recipe}")["data"]["dataset"]
             if protocol in protocols.PROTOCOLS.get(dataset, ()):
                 return recipe, protocol
     raise UserError(unknown("unknown recipe", name, names()))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,12 +65,7 @@ def read(path: str | os.PathLike) -> list[Rule]:
     Raises:
         UserError: It cannot be read, or a key or value is wrong; in one line that names it.
     """
-    try:
-        values = yaml_text.parse(pathlib.Path(path).read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a YAML file of rules") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is no text in UTF-8, expected a YAML file of rules") from None
+    values = yaml_text.read(path, str(path))
     if not isinstance(values, dict) or not values:
         raise UserError(
             f"{path}: expected rules by their names, such as `fall: {{classes: falling, probability: 0.7}}`"
@@ -134,7 +129,7 @@ class Match:
 
 
 class Engine:
-    """Finds what sets rules off.
+    """Finds what sets rules off; safe to use from several threads.
 
     Args:
         rules: The rules.
@@ -142,13 +137,15 @@ class Engine:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        self._lock = threading.Lock()
         self._since: dict[tuple[str, int], tuple[float, float]] = {}  # rule, person -> since when, and the last answer
         self._fired: dict[str, list[tuple[float, int, Box]]] = {}  # rule -> when, by whom, where
 
     def update(self, answer: Answer, box: Box) -> list[Match]:
         """Takes the next answer of a person, who is seen at a box."""
         given = ((rule, answer if rule.smoothed else answer.of_window()) for rule in self._rules)
-        return [match for match in (self._match(rule, one, box) for rule, one in given) if match is not None]
+        with self._lock:
+            return [match for match in (self._match(rule, one, box) for rule, one in given) if match is not None]
 
     def _match(self, rule: Rule, answer: Answer, box: Box) -> Match | None:
         key = rule.name, answer.track
@@ -171,7 +168,8 @@ class Engine:
 
     def keep_only(self, tracks: set[int]) -> None:
         """Forgets all other persons."""
-        self._since = {key: value for key, value in self._since.items() if key[1] in tracks}
+        with self._lock:
+            self._since = {key: value for key, value in self._since.items() if key[1] in tracks}
 
 
 def _overlap(first: Box, second: Box) -> float:

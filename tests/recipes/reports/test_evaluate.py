@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 import zoo
-from recipes import evaluate, run_directory
+from recipes import config, evaluate, run_directory
 from tests.recipes.conftest import command, error_of
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
@@ -86,6 +87,27 @@ def test_stages_alone_on_another_split(trained, dataset, capsys):
 def test_mistakes_are_one_line(trained, tmp_path):
     assert "choose from" in error_of(command("evaluate.py", "--run", trained, "--split", "tset"))
     assert "no run directory" in error_of(command("evaluate.py", "--run", tmp_path))
+
+
+def test_a_damaged_shard_is_one_line(trained, dataset, tmp_path):
+    data = shutil.copytree(dataset, tmp_path / "data")
+    shard = pipeline.Records(data).shards("cv", "test")[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    message = error_of(command("evaluate.py", "--run", trained, "--data", data, "--rescore"))
+    assert "a file of records is damaged (corrupted record at" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("recipe.yaml", "{"), ("inputs.json", "{"), ("inputs.json", "[]"), ("inputs.json", '{"frame": 8}')],
+)
+def test_a_run_directory_with_a_damaged_file_is_one_line(tmp_path, name, content):
+    (tmp_path / "recipe.yaml").write_text(config.load("pose_lstm_synthetic").to_yaml())
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / name))):
+        run_directory.RunDirectory(tmp_path).inputs  # noqa: B018 - it is read there
 
 
 def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):
