@@ -175,6 +175,7 @@ class _Running:
         self._feed = sources.Feed(source)
         self._writer = writing.Writer(settings.write) if settings.write else None
         self._boxes: dict[int, tuple[int, int, int, int]] = {}  # of everybody, where he was last seen
+        self._changing = threading.Lock()  # of the boxes
         self._seen: tuple[int, int, int, int] | None = None  # what a model of whole frames sees of the newest one
         self._somebody = False  # is in the newest frame
         self._problem = ""  # of the model
@@ -249,7 +250,8 @@ class _Running:
             self._answers.state(person, frame.seconds, fresh=self._fresh, seen=self._seen) for person in shown
         )
         self._somebody = bool(shown)
-        self._boxes = {**self._boxes, **{person.track: person.box for person in shown}}
+        with self._changing:
+            self._boxes = {**self._boxes, **{person.track: person.box for person in shown}}
         picture = self._privacy.apply(frame.picture, self._people.everyone, frame.seconds)
         showing.draw(picture, shown, states, self._people.layout)
         self.statistics.frame(time.monotonic() - frame.seconds)
@@ -312,7 +314,8 @@ class _Running:
         known = self._people.tracks()
         self._answers.keep_only(known)
         self._engine.keep_only(known)
-        self._boxes = {track: box for track, box in self._boxes.items() if track in known}
+        with self._changing:
+            self._boxes = {track: box for track, box in self._boxes.items() if track in known}
 
     def _watch(self) -> None:
         """Says what is wrong while no pictures come: whoever shows the last one must not take it for a new one."""

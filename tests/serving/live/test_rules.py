@@ -1,6 +1,7 @@
 """Rules: what is refused, and when an event happens."""
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -99,3 +100,23 @@ def test_unknown_is_a_class_of_its_own():
     engine = Engine([Rule("odd", (UNKNOWN,), probability=0.5), Rule("fall", ("fall",), probability=0.0)])
     (match,) = engine.update(answer(0.0, UNKNOWN, 0.1), BOX)
     assert match.rule.name == "odd"
+
+
+def test_persons_are_forgotten_in_one_thread_while_another_takes_answers():
+    """The thread that watches the camera forgets them where it is away; answers may still come."""
+    engine = Engine([Rule("fall", ("fall",), duration=5.0)])
+    engine.update(answer(0.0), BOX)
+    coming = threading.Thread(target=engine.update, args=(answer(0.5, track=1), ELSEWHERE))
+
+    class Known(set):
+        def __contains__(self, track):
+            if not coming.ident:
+                coming.start()
+                coming.join(0.2)
+            return super().__contains__(track)
+
+    engine.keep_only(Known({0}))
+    coming.join()
+    assert engine.update(answer(2.5), BOX) == []
+    (match,) = engine.update(answer(5.0), BOX)
+    assert match.since == 0.0
