@@ -116,7 +116,7 @@ def diagnose_tls(host: str, port: int, tls: Tls | None, protocol: str) -> str | 
                 return _handshake_advice(error.reason or "", tls)
             except OSError:  # the connection was closed
                 accepted = False
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: a part of a name is empty or too long
         return None
     if not tls:
         return "the server speaks TLS: give --tls, or https:// for REST" if accepted else None

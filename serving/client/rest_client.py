@@ -72,7 +72,8 @@ class RestConnection:
         try:
             parts = urllib.parse.urlsplit(address)
             host, self._port = parts.hostname, parts.port
-        except ValueError:  # a bracket alone, or a port that is no number
+            (host or "").encode("idna")
+        except ValueError:  # a bracket alone, a port that is no number, a part of the host's name that is empty
             host = None
         if not host or parts.scheme not in SCHEMES or parts.query or parts.fragment:
             raise UserError(

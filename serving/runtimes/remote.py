@@ -36,7 +36,8 @@ class Network:
         try:
             parts = urllib.parse.urlsplit(address)
             self._host, self._port = parts.hostname, parts.port
-        except ValueError:
+            (self._host or "").encode("idna")
+        except ValueError:  # a bracket alone, a port that is no number, a part of the host's name that is empty
             self._host = None
         if not self._host or parts.scheme not in SCHEMES or parts.query or parts.fragment:
             raise UserError(f"{messages.without_password(address)}: expected http://HOST:PORT or https://HOST:PORT")

@@ -84,6 +84,11 @@ def test_a_proxy_that_may_be_the_reason_is_named_without_its_password(monkeypatc
         predict_sync("far.test:8500", retries=0)
 
 
+def test_a_name_with_a_part_that_is_empty_is_no_server():
+    with pytest.raises(RequestFailed, match=r"UNAVAILABLE: no server responds at 10\.0\.0\.\.5:8500"):
+        predict_sync("10.0.0..5:8500", retries=0)
+
+
 @both
 def test_retries_end(predict):
     handle = failing(Code.UNAVAILABLE, times=9)

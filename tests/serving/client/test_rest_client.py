@@ -269,6 +269,7 @@ def test_tls(tmp_path):
         ("https://a:1/?q", {}, "expected http://HOST:PORT"),
         ("http://::1:8501", {}, "expected http://HOST:PORT or https://HOST:PORT, with an IPv6 address in brackets"),
         ("http://[::1", {}, "expected http://HOST:PORT"),
+        ("http://10.0.0..5:8501", {}, "expected http://HOST:PORT"),
         ("::1:8500", {}, r"expected an IPv6 address in brackets, such as \[::1\]:8500"),
         ("fe80::1%lo", {}, r"expected an IPv6 address in brackets, such as \[fe80::1%lo\]:8500"),
         ("http://u:p/w#@a:1/?q", {}, r"^http://u:\*\*\*@a:1/\?q: expected"),
