@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import textwrap
 import warnings
 from typing import TYPE_CHECKING
 
@@ -84,7 +83,7 @@ def _draw_bars(axes, labels, probabilities):
 
 def _fitted(text, width):
     """Text in one line of limited length."""
-    return textwrap.shorten(text, width, placeholder="…") if len(text) > width else text
+    return f"{text[: width - 1].rstrip()}…" if len(text) > width else text
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:

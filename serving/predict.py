@@ -250,7 +250,10 @@ class Predictor:
             response = self.servable.predict_arrays(signature, tensors, ["classes", "probabilities", *outputs])
         except ServingError as error:
             raise UserError(f"{error.code.name}: the model refused the clip ({error})") from error
-        return prediction.read(response, count, model=self.servable.name, signature=signature, outputs=outputs)
+        try:
+            return prediction.read(response, count, model=self.servable.name, signature=signature, outputs=outputs)
+        except ValueError as error:
+            raise UserError(f"{self.folder} gave no prediction of a model made by serving.export: {error}") from None
 
 
 def _inputs(folder: pathlib.Path) -> Inputs | None:

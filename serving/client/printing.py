@@ -113,7 +113,7 @@ class _Json:
         }
         content["predictions"] = self._classes(prediction)
         if prediction.outputs:
-            content["outputs"] = {name: value.tolist() for name, value in prediction.outputs.items()}
+            content["outputs"] = {name: _plain(value.tolist()) for name, value in prediction.outputs.items()}
         return content
 
     def _classes(self, prediction: Prediction) -> list[dict[str, Any]]:
@@ -133,6 +133,13 @@ class _Json:
         for segment in segments:
             span = {"segment": segment.label, "start": segment.start, "end": segment.end}
             self._print({**span, "probability": segment.probability})
+
+
+def _plain(value: Any) -> Any:
+    """Nested lists as JSON has them: bytes, such as the names of classes, are text there."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 class _Csv:

@@ -287,8 +287,9 @@ def test_command_as_csv_and_with_further_outputs(address, dataset, expected, run
     order = np.argsort(-expected["short"])
     assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_jpeg", LABELS[index]] for index in order]
     np.testing.assert_allclose([float(row[4]) for row in rows], expected["short"][order], atol=1e-6)
-    status, out, _ = run_command(main, *line, "--format", "json", "--outputs", "logits")
+    status, out, _ = run_command(main, *line, "--format", "json", "--outputs", "logits,classes")
     assert (status, len(json.loads(out)["outputs"]["logits"])) == (0, len(LABELS))
+    assert json.loads(out)["outputs"]["classes"] == LABELS
     status, out, _ = run_command(main, *line, "--outputs", "logits")
     assert (status, out.splitlines()[-1]) == (0, f"logits: [{len(LABELS)}]")
 

@@ -6,8 +6,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from serving import export, predict
+from serving import export, picture, predict
 from serving.client.clips import read_video
 from serving.savedmodel.servable import ServingError
 from tests.serving.conftest import INPUTS, LABELS, PERSONS
@@ -55,6 +56,23 @@ def test_arrays_that_do_not_fit(predictor):
         predictor.servable.predict_arrays("serving_default", arrays, ["classes"])
 
 
+def test_a_model_whose_probabilities_are_no_numbers(linear_version, monkeypatch):
+    predictor = predict.Predictor(linear_version)
+    whole = predictor.servable.predict_arrays
+
+    def without_numbers(*arguments):
+        response = whole(*arguments)
+        nan = np.full((1, len(LABELS)), np.nan, np.float32)
+        response.outputs["probabilities"].CopyFrom(tf.make_tensor_proto(nan))
+        return response
+
+    poses = np.random.default_rng(0).normal(size=(8, PERSONS, 25, 3)).astype(np.float32)
+    assert sorted(predictor.predict(None, poses).labels) == sorted(LABELS)
+    monkeypatch.setattr(predictor.servable, "predict_arrays", without_numbers)
+    with pytest.raises(UserError, match=r"gave no prediction of a model .*: expected .* finite"):
+        predictor.predict(None, poses)
+
+
 @pytest.fixture
 def loaded_once(predictor, monkeypatch):
     """Commands use the model that is loaded already."""
@@ -90,6 +108,12 @@ def test_command_with_a_picture_of_a_video(tmp_path, clips, run_command):
     assert is_red.mean() > 0.4  # the strip shows frames of the window alone
     assert not (picture.max(axis=-1) < 10)[: is_red.any(axis=1).nonzero()[0][-1]].mean() > 0.01
     assert [file.name for file in made.parent.iterdir()] == ["picture.png"]
+
+
+def test_a_long_class_in_a_picture_is_cut_where_it_has_no_blank():
+    found = predict.Prediction("i3d", 1, "serve_jpeg", ("Putting_something_next_to_something", "yoga"), (0.9, 0.1))
+    (*_, bars) = picture.draw(np.zeros((3, 8, 8, 3), np.uint8), found).axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["Putting_something_next_to_somet…", "yoga"]
 
 
 def test_command_of_a_version_and_a_pose_file(tmp_path, pose_run_folder, run_command):
