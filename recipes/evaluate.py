@@ -137,7 +137,7 @@ def _fraction(text: str) -> float:
             return float(text)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no accuracy, expected a number above 0, up to 1, such as 0.95")
+    raise argparse.ArgumentTypeError(f"{text!r} is no fraction, expected a number above 0, up to 1, such as 0.95")
 
 
 def evaluate(

@@ -336,13 +336,15 @@ def joints(scored: Evaluated) -> tuple[list[dict], Section]:
     """Activations of the joints in a graph network."""
     run = scored.run
     activations, middle, _ = poses.joint_activations(**scored.source)
+    known = ~np.isnan(activations).any(axis=1)
+    if not known.any():
+        raise UserError(f"--joints: no clip of {scored.protocol} {scored.split} has a pose, leave the option out")
     layout = skeletons.get(run.inputs.layout)
     rows = [
         {"class": label, **{joint: _rounded(value) for joint, value in zip(layout.joints, values)}}
         for label, values in zip(run.labels, activations)
     ]
     run_directory.write_csv(scored.folder / "joints.csv", rows)
-    known = ~np.isnan(activations).any(axis=1)
     labels = [label for label, there in zip(run.labels, known) if there]
     largest = activations[known].max(axis=1, keepdims=True)
     relative = activations[known] / np.maximum(largest, 1e-12)

@@ -23,6 +23,7 @@ import dataclasses
 import json
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,7 @@ def read(path: pathlib.Path, state: Mapping[str, Any] | None = None) -> Scores |
             if state is not None and found != state:
                 return None
             return Scores(file["ids"].tolist(), file["labels"], file["classes"].tolist(), file["scores"], parts)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or damaged
         return None
 
 

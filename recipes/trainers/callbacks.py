@@ -43,8 +43,9 @@ def find(name: str) -> MakesCallback:
     Raises:
         UserError: There is no such module, or nothing of that name in it.
     """
-    module, _, attribute = NAMED.get(name, name).rpartition(".")
-    if not module:
+    path = NAMED.get(name, name)
+    module, _, attribute = path.rpartition(".")
+    if not module or not all(part.isidentifier() for part in path.split(".")):
         raise UserError(f"--callback {name}: expected {', '.join(NAMED)} or a dotted path such as my_callbacks.Notify")
     if os.getcwd() not in sys.path:  # an installed command has its own folder there
         sys.path.append(os.getcwd())

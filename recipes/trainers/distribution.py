@@ -67,7 +67,7 @@ def _check(text: str) -> None:
     example = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
     try:
         values = json.loads(text)
-        workers = values["cluster"]["worker"]
+        workers = list(values["cluster"]["worker"])
         task = values["task"]["type"], values["task"]["index"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{VARIABLE}: expected JSON such as {example}") from None

@@ -49,7 +49,8 @@ class Mlflow(tf.keras.callbacks.Callback):
     def __init__(self, *, run: pathlib.Path, recipe: config.Recipe, stage: str) -> None:
         super().__init__()
         self._folder, self._stage = run, stage
-        self._is_last = stage == recipe.stages[-1].name
+        # A stage that puts trained networks together has no epochs: no callback is made for it.
+        self._is_last = stage == [one.name for one in recipe.stages if one.epochs][-1]
         where = (
             mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else pathlib.Path("mlruns").absolute().as_uri()
         )

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 import zoo
 from recipes import config, evaluate, run_directory
-from recipes.reports import common_clips, poses, scoring, stored, tables
+from recipes.reports import common_clips, poses, scoring, sections, stored, tables
 from recipes.trainers import keras, models
 from tests.recipes.conftest import TINY
 from tests.zoo import tiny_models
@@ -44,6 +45,8 @@ def test_stored_scores_come_back(tmp_path):
         assert sorted(file) == ["classes", "ids", "labels", "scores", "state"]
     assert stored.read(path, {**state, "model_sha256": "2"}) is None
     path.write_bytes(path.read_bytes()[:-30])
+    assert stored.read(path) is None
+    path.write_bytes(b"")
     assert stored.read(path) is None
     assert stored.read(tmp_path / "none.npz") is None
 
@@ -121,6 +124,14 @@ def test_joints_lost_throughout_are_zero():
     lost = ~changed[0].any(axis=-1)  # [M, J]
     assert lost.mean() == pytest.approx(0.3, abs=0.15)
     np.testing.assert_array_equal(changed, np.where(lost[..., np.newaxis], 0, XYZ))
+
+
+def test_joints_of_a_split_without_poses(monkeypatch):
+    unknown = np.full((2, 20), np.nan), np.full((2, 20, 3), np.nan), np.zeros(3, int)
+    monkeypatch.setattr(poses, "joint_activations", lambda **_: unknown)
+    scored = types.SimpleNamespace(run=None, source={}, protocol="cv", split="test")
+    with pytest.raises(UserError, match="--joints: no clip of cv test has a pose"):
+        sections.joints(scored)
 
 
 @pytest.mark.parametrize("name", ["pose_gcn", pytest.param("vpn", marks=pytest.mark.slow)])
@@ -349,7 +360,7 @@ def test_mistakes_are_one_line(trained, run_command, tmp_path):
         (("--parts",), "pose_cnn has no attention over body parts"),
         (("--joints",), "pose_cnn has no graph of joints"),
         (("--joints", "--pose-noise", "--fuse", trained), "--joints and --pose-noise: of one model only"),
-        (("--calibrate", "95"), "'95' is no accuracy"),
+        (("--calibrate", "95"), "'95' is no fraction"),
         (("--radar", trained, "--protocol", "cs"), "was not evaluated on cs test"),
     ):
         status, _, err = run_command(evaluate.main, "--run", trained, *options)

@@ -1,6 +1,8 @@
 """Further callbacks of a training: how they are found and called; MLflow."""
 
 import json
+import sys
+import types
 from typing import ClassVar
 
 import pytest
@@ -58,6 +60,7 @@ def test_one_in_the_current_folder_is_found(monkeypatch, tmp_path):
     ("name", "message"),
     [
         ("mlfow", "expected mlflow or a dotted path"),
+        ("..Thing", "expected mlflow or a dotted path"),
         ("no_such.Thing", "no module no_such in /"),
         ("json.Thing", "json has no class or function Thing"),
     ],
@@ -95,6 +98,36 @@ def test_mlflow(recipe_file, dataset, tmp_path, monkeypatch):
         logged = client.get_metric_history(run.info.run_id, f"{stage}/val_loss")
         assert [(each.step, each.value) for each in logged] == expected
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"recipe.yaml", "environment.json"}
+
+
+def test_mlflow_ends_with_the_last_stage_that_has_epochs(monkeypatch, tmp_path):
+    class Client:
+        ended = 0
+
+        def __init__(self, _):
+            pass
+
+        def set_terminated(self, run, status="FINISHED"):
+            Client.ended += status == "FINISHED"
+
+        def log_artifact(self, *_):
+            pass
+
+    entities = types.SimpleNamespace(Metric=None, Param=None)
+    known = {"MlflowClient": Client, "is_tracking_uri_set": lambda: False, "entities": entities}
+    known["exceptions"] = types.SimpleNamespace(MlflowException=ValueError)
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(**known))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    monkeypatch.delitem(sys.modules, "recipes.trainers.mlflow", raising=False)
+    (tmp_path / "mlflow.json").write_text('{"run_id": "a"}')
+    recipe = recipes.config.load("late_fusion_folder")
+    make = callbacks.find("mlflow")
+    monkeypatch.delitem(sys.modules, "recipes.trainers.mlflow")
+    for stage in recipe.stages:
+        if stage.epochs:  # those that are trained
+            make(run=tmp_path, recipe=recipe, stage=stage.name).on_train_end()
+    assert not recipe.stages[-1].epochs
+    assert Client.ended == 1
 
 
 def test_mlflow_without_its_server(tmp_path, monkeypatch):

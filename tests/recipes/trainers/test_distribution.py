@@ -100,6 +100,7 @@ def test_keras_3_says_that_it_cannot(tmp_path, recipe_file, dataset):
     [
         ("{", "expected JSON such as"),
         ("{}", "expected JSON such as"),
+        ('{"cluster": {"worker": 2}, "task": {"type": "worker", "index": 0}}', "expected JSON such as"),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
             "worker 1 is none of the 1 workers",
