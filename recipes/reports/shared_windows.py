@@ -70,8 +70,9 @@ class SharedWindows:
             return self._read(video, fitting[number], without_frames)
 
         shared = self._shared.predict(frames, starts, poses if without_frames else None)
+        together = set(fitting)
         for span in spans:
-            yield next(shared) if span in fitting else self._alone(video, span)
+            yield next(shared) if span in together else self._alone(video, span)
 
     def _alone(self, video, span):
         fed = {name: values[np.newaxis] for name, values in self._read(video, span, self._inputs).items()}

@@ -151,9 +151,9 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
             written = _write(pathlib.Path(folder), records, protocol, _windows(of_videos()))
             scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
     streams = []
-    for number, (name, truth) in enumerate(videos):
+    for number, own in itertools.groupby(zip(spans, scores), key=lambda scored: scored[0][0]):
+        name, truth = videos[number]
         build = time_line.RowBuilder(smoothing.parse(settings.smooth))
-        own = [(span, row) for span, row in zip(spans, scores) if span[0] == number]
         rows = [build(first / fps, end / fps, _prediction(run, row)) for (_, first, end), row in own]
         streams.append(Stream(name, truth, tuple(rows), fps, run.labels))
     return streams

@@ -122,6 +122,11 @@ class Epochs(tf.keras.callbacks.Callback):
         distribution.wait(self.strategy)  # until the checkpoint is there for all
         self.model.stop_training = history.has_ended(self.stage, self.history)
 
+    def on_train_end(self, logs: Any = None) -> None:
+        """Closes the log."""
+        if self.is_chief:
+            self.writer.close()
+
     def _log(self, row: dict[str, float]) -> None:
         with self.writer.as_default(step=row["epoch"]):
             for name, value in row.items():

@@ -283,7 +283,7 @@ class StoredFeatures:
 
 
 def _stored_type(kind: tf.DType) -> tf.DType:
-    """``.npy`` has no bfloat16; float32 holds its values exactly."""
+    """NumPy has no bfloat16; float32 holds its values exactly."""
     return tf.float32 if kind == tf.bfloat16 else kind
 
 
