@@ -14,7 +14,6 @@ import os
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import time
 
@@ -23,9 +22,8 @@ import numpy as np
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from benchmarks import environment
+from benchmarks import environment, processes
 from zoo.shared import command_line, files
-from zoo.shared.errors import UserError
 
 PARTS = ("full_body", "left_hand", "right_hand")
 _SMALL = {"frames": 16, "size": 112}
@@ -67,7 +65,10 @@ def main(argv=None):
     results = {}
     for axis in arguments.axes:
         name, points = AXES[axis]
-        found = {value: _in_a_process(axis, value, arguments.repetitions) for value in points}
+        own = ("--repetitions", arguments.repetitions)
+        found = {
+            value: processes.measured(f"{axis} {value}", __file__, "--point", axis, value, *own) for value in points
+        }
         powers = {figure: power(list(found), [row[figure] for row in found.values()]) for figure in FIGURES}
         results[axis] = {"model": name, "points": found, "powers": powers}
         print(_table(axis, results[axis]), flush=True)
@@ -85,14 +86,6 @@ def power(sizes, values):
         2.0
     """
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
-
-
-def _in_a_process(axis, value, repetitions):
-    command = [sys.executable, __file__, "--point", axis, str(value), "--repetitions", str(repetitions)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise UserError(f"{axis} {value}: the process ended with status {result.returncode} (out of memory?)")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def point(axis, value, repetitions):

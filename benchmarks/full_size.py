@@ -11,10 +11,13 @@ import json
 import pathlib
 import resource
 import statistics
-import subprocess
 import sys
 import time
 
+if not __package__:  # run as a script
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import processes
 from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
@@ -41,7 +44,10 @@ def main(argv=None):
     if unknown:
         raise UserError(f"--models: unknown model {unknown[0]!r}, expected some of {', '.join(valid)}")
     names = list(dict.fromkeys([REFERENCE, *arguments.models]))
-    results = {name: _in_a_process(name, arguments.repetitions) for name in names}
+    results = {
+        name: processes.measured(name, __file__, "--measure", name, "--repetitions", arguments.repetitions)
+        for name in names
+    }
     if arguments.json:
         files.write_json(arguments.json, results)
     reference = results[REFERENCE]
@@ -54,14 +60,6 @@ def main(argv=None):
             f"{result['peak_memory_bytes'] / 2**30:8.2f} GiB {result['loss']:8.4f}"
         )
     return 0
-
-
-def _in_a_process(name, repetitions):
-    command = [sys.executable, __file__, "--measure", name, "--repetitions", str(repetitions)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise UserError(f"{name}: the measurement ended with status {result.returncode} (out of memory?), see above")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(name, repetitions):

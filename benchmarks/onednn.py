@@ -11,19 +11,16 @@ their own, which take turns; figures are medians.
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from benchmarks import environment
+from benchmarks import environment, processes
 from zoo.shared import command_line, files
-from zoo.shared.errors import UserError
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 SWITCH = {"without": "0", "with": "1"}
@@ -58,22 +55,14 @@ def main(argv: list[str] | None = None) -> int:
         runs = {setting: [] for setting in SWITCH}
         for _ in range(arguments.rounds):
             for setting, times in runs.items():
-                times += _in_a_process(case, setting, arguments.repetitions)
+                line = ("--measure", case, "--repetitions", arguments.repetitions)
+                times += processes.measured(case, __file__, *line, environment={VARIABLE: SWITCH[setting]})
         ms = {setting: 1000 * statistics.median(times) for setting, times in runs.items()}
         found[case] = {**ms, "ratio": ms["without"] / ms["with"]}
         print(f"{case:18} {ms['without']:8.1f} ms without, {ms['with']:8.1f} ms with: {found[case]['ratio']:.2f} times")
     if arguments.json:
         files.write_json(arguments.json, {"milliseconds": found, **environment.describe("tensorflow")})
     return 0
-
-
-def _in_a_process(case, setting, repetitions):
-    command = [sys.executable, __file__, "--measure", case, "--repetitions", str(repetitions)]
-    surroundings = {**os.environ, VARIABLE: SWITCH[setting]}
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=surroundings, check=False)
-    if result.returncode:
-        raise UserError(f"{case}: the measurement ended with status {result.returncode}, see above")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(case: str, repetitions: int) -> list[float]:

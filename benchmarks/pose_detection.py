@@ -17,7 +17,6 @@ import csv
 import json
 import pathlib
 import resource
-import subprocess
 import sys
 import time
 from typing import Any
@@ -27,6 +26,7 @@ import numpy as np
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
+from benchmarks import processes
 from tfrecords.converting import persons
 from tfrecords.converting.video import Video
 from tfrecords.estimation import estimator, live, recordings
@@ -85,20 +85,13 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(measure(arguments)))
         return 0
     results = {}
+    own = sys.argv[1:] if argv is None else argv
     for way in arguments.ways:
-        results[way] = _in_a_process(way, sys.argv[1:] if argv is None else argv)
+        results[way] = processes.measured(way, __file__, *own, "--measure", "--ways", way)
         print(_line(way, results[way]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0
-
-
-def _in_a_process(way: str, arguments: list[str]) -> dict:
-    command = [sys.executable, __file__, *map(str, arguments), "--measure", "--ways", way]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise UserError(f"{way}: the measurement ended with status {result.returncode}, see above")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -15,12 +15,14 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
+if not __package__:  # run as a script
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from benchmarks import processes
 from zoo.shared import command_line
-from zoo.shared.errors import UserError
 
 MODELS = ("pose_lstm", "pose_cnn", "pose_gcn")
 BATCHES = (1, 32)
@@ -42,12 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.measure:
         print(json.dumps(measure(arguments)))
         return 0
+    own = sys.argv[1:] if argv is None else argv
     results = {
         "steps": arguments.steps,
         "persons": arguments.persons,
         "joints": skeletons.get(arguments.layout).num_joints,
         "processor_cores": os.cpu_count(),
-        "models": {name: _in_a_process(name, sys.argv[1:] if argv is None else argv) for name in arguments.models},
+        "models": {name: processes.measured(name, __file__, *own, "--measure", name) for name in arguments.models},
     }
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -57,14 +60,6 @@ def main(argv: list[str] | None = None) -> int:
         speeds = ", ".join(f"{rate:.0f}/s in batches of {batch}" for batch, rate in result["per_second"].items())
         print(f"{name:10} {speeds} ({result['parameters'] / 1e6:.2f} M parameters, {result['gmacs'] * 1e3:.1f} MMACs)")
     return 0
-
-
-def _in_a_process(name: str, arguments: list[str]) -> dict:
-    command = [sys.executable, __file__, *map(str, arguments), "--measure", name]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise UserError(f"{name}: the measurement ended with status {result.returncode}, see above")
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(arguments: argparse.Namespace) -> dict:

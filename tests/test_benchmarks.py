@@ -7,6 +7,7 @@ import pytest
 
 import zoo
 from tests.zoo import tiny_models
+from zoo.shared.errors import UserError
 
 
 @pytest.mark.parametrize("size", [32, 48])  # pools and strides whose SAME padding is even, and uneven
@@ -51,3 +52,19 @@ def test_training_steps_of_one_network_begin_with_one_loss():
     for way, loss in (("pytorch", 4.1), ("keras_bfloat16", 4.5)):
         with pytest.raises(ValueError, match="several losses"):
             training_step._check_losses("16x112x2", {**same, way: loss})
+
+
+def test_a_measurement_in_a_process_of_its_own(tmp_path):
+    from benchmarks import processes
+
+    script = tmp_path / "measure.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "print('compiling')\n"
+        "print(json.dumps([sys.argv[1:], os.environ['SETTING']]))\n"
+        "sys.exit('fail' in sys.argv)"
+    )
+    found = processes.measured("i3d", str(script), "--repetitions", 3, environment={"SETTING": "1"})
+    assert found == [["--repetitions", "3"], "1"]
+    with pytest.raises(UserError, match=r"i3d: the measurement ended with status 1 \(out of memory\?\)"):
+        processes.measured("i3d", str(script), "fail", environment={"SETTING": "1"})
