@@ -102,7 +102,7 @@ class Writer:
                 try:
                     self._write(partial, first)
                     ended = True
-                except (OSError, ValueError, av.error.FFmpegError) as error:  # what is written can be read, and stays
+                except Exception as error:  # a disk's or a codec's: what is written can be read, and stays
                     self._failed(error)
         except OSError as error:
             self._failed(error)

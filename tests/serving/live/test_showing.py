@@ -130,12 +130,13 @@ def test_video_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_a_disk_that_fills_up_ends_the_video_and_no_more(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("the codec gave up")])
+def test_what_a_disk_or_a_codec_raises_ends_the_video_and_no_more(tmp_path, capsys, monkeypatch, error):
     writer = Writer(str(tmp_path / "out.mp4"))
-    monkeypatch.setattr(writing, "_fitted", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(writing, "_fitted", lambda *_: (_ for _ in ()).throw(error))
     for number in range(3 * writing.WAITING):
         writer.put(number / 10, np.zeros((32, 32, 3), np.uint8))
     writer.stop()
-    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert capsys.readouterr().err.count(str(error)) == 1
     with pytest.raises(UserError, match=r"out\.avi: expected a name that ends in"):
         Writer("out.avi")
