@@ -9,6 +9,7 @@
 The softmax of the sum of logits is the product of the softmaxes, divided by its sum over the classes.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -44,20 +45,21 @@ def chosen_part(
         name: Name of the part.
         num_classes: Number of classes C.
         shared: Options that the whole decides.
-        own: Options of the part alone.
+        own: Options of the part alone; former names are valid here too, with a ``FutureWarning``.
 
     Raises:
         ZooError: An option of its own that the whole decides, or that the part does not have.
     """
-    own = own or {}
-    for option in own:
+    current, notices = registry.current_options(name, own or {})
+    for notice in notices:
+        warnings.warn(f"{role}_options: {notice}", FutureWarning, stacklevel=2)
+    for option in current:
         if option in _FOLLOWS:
             raise ZooError(f"{role}_options: {option} follows from {_FOLLOWS[option]} of {whole}, set that")
         if option in shared:
             raise ZooError(f"{role}_options: {option} is an option of {whole} itself, give it there")
-    current, _ = registry.current_options(name, own)  # the notices come when the model is built
     checks.check_options(name, current, registry.hints(name))
-    return part(name, num_classes, {**shared, **own})
+    return part(name, num_classes, {**shared, **current})
 
 
 def logits_of(parts: Sequence[tf.keras.Model]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:

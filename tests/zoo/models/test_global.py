@@ -56,6 +56,11 @@ def test_options_of_the_base_model():
     model = tiny_models.build("global", base_model="separable_sta", base_model_options={"attention": "sa"}, **SMALL)
     assert "spatial_attention" in zoo.attention.attention_names(model)
     assert "temporal_attention" not in zoo.attention.attention_names(model)
+    with pytest.warns(FutureWarning, match="base_model_options: separable_sta: option 'strategy' is now 'attention'"):
+        renamed = tiny_models.build(
+            "global", base_model="separable_sta", base_model_options={"strategy": "sa"}, **SMALL
+        )
+    assert zoo.attention.attention_names(renamed) == zoo.attention.attention_names(model)
 
 
 @pytest.mark.parametrize(
