@@ -132,6 +132,14 @@ def rebuilt(model: BuiltModel) -> BuiltModel:
     return built(model.built_as.name, model.built_as.num_classes, model.built_as.options)
 
 
+def stated(model: tf.keras.Model) -> Build:
+    """What a model was built as; :class:`ZooError` where its file is too old to state it."""
+    build = getattr(model, "built_as", None)
+    if build is None:
+        raise ZooError(f"{model.name}: its file does not state its options, save it again with zoo.load_model and save")
+    return build
+
+
 def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
     """The model for pictures of any height and width, with the same weights: inference that is convolutional in space.
 
@@ -154,9 +162,7 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
         >>> zoo.fully_convolutional(model)({"rgb": tf.zeros((1, 8, 32, 57, 3))}).shape
         TensorShape([1, 4])
     """
-    build = getattr(model, "built_as", None)
-    if build is None:
-        raise ZooError(f"{model.name}: its file does not state its options, save it again with zoo.load_model and save")
+    build = stated(model)
     if "fully_convolutional" not in build.options:
         able = ", ".join(registry.with_option("fully_convolutional"))
         raise ZooError(f"{build.name} takes no pictures of any size, models that do: {able}")

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from zoo import built_model
 from zoo.checks import ZooError, check_choice
 from zoo.models import i3d
 from zoo.shared import sharing
@@ -137,7 +138,7 @@ def _towers(model):
 
 def _of_any_length(model, prefix, name, block):
     """I3D up to a block, with the model's weights, for any number of frames."""
-    width = model.built_as.options["width"]
+    width = built_model.stated(model).options["width"]
     frames = tf.keras.Input((None, *model.input[name].shape[2:]), name=name)
     whole = tf.keras.Model(frames, i3d.feature_map(frames, width=width, prefix=prefix))
     network = tf.keras.Model(frames, whole.get_layer(prefix + block).output)

@@ -88,7 +88,9 @@ def test_models_of_video_and_poses(name):
     np.testing.assert_allclose(softmax, model(batch).numpy()[0], atol=1e-5)
 
 
-def test_what_cannot_be_shared_is_one_line(video, late):
+def test_what_cannot_be_shared_is_one_line(model, video, late):
+    with pytest.raises(zoo.ZooError, match="i3d: its file does not state its options"):
+        SharedComputation(tf.keras.Model(model.input, model.output, name="i3d"))
     for starts, message in (([0, 4], "at frame 4, expected a multiple of 8"), ([8, 0], "at frame 0, .* after frame 8")):
         with pytest.raises(UserError, match=message):
             list(late.predict(frames_of(rgb=video), starts))
