@@ -192,11 +192,6 @@ class VideoSource(Source):
     def picture_options(cls, arguments: argparse.Namespace) -> dict[str, Any]:
         """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
         parts, size = picture_options(arguments)
-        if arguments.no_poses and (not parts or not WHOLE_FRAMES.issuperset(parts)):
-            raise UserError(
-                f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
-                "pictures nothing is left: leave one of the two out"
-            )
         estimation = cls.estimation_of(arguments)
         poses = not arguments.no_poses
         missing = missing_poses(arguments, poses=poses, parts=parts, estimated=estimation is not None)
@@ -490,7 +485,13 @@ def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int
     unknown = [part for part in parts if part not in schema.PARTS and parts != ["none"]]
     if unknown:
         raise UserError(f"--parts {arguments.parts}: no part {unknown[0]!r}, valid: {','.join(schema.PARTS)}, none")
-    return tuple(part for part in schema.PARTS if part in parts), size
+    chosen = tuple(part for part in schema.PARTS if part in parts)
+    if getattr(arguments, "no_poses", False) and (not chosen or not WHOLE_FRAMES.issuperset(chosen)):
+        raise UserError(
+            f"--no-poses with --parts {arguments.parts}: without poses it is unknown where hands are, and without "
+            "pictures nothing is left: leave one of the two out"
+        )
+    return chosen, size
 
 
 def find_files(

@@ -152,8 +152,6 @@ class URFD(base.VideoSource):
     def from_arguments(cls, arguments: argparse.Namespace) -> URFD:
         """The source that parsed arguments describe."""
         parts, size = base.picture_options(arguments)
-        if arguments.no_poses and parts != ("full_body",):
-            raise UserError(f"--no-poses with --parts {arguments.parts}: expected --parts full_body, or poses")
         if arguments.every > arguments.window:
             raise UserError(f"--every {arguments.every:g}: expected at most --window, {arguments.window:g}")
         return cls(

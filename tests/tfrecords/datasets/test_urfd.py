@@ -108,10 +108,11 @@ def test_windows_of_pictures_alone(tmp_path, run_command):
     write_tables(tmp_path)
     frames = recording_files.frames_of(recording_files.walk("lcrnet_13", frames=149))  # one less than the table
     recording_files.write_video(tmp_path / "fall-01-cam0.mp4", frames, rate=30)
-    found, clips = converted(run_command, tmp_path, "--no-poses", "--size", 24, "--every", 1)
+    options = ["--no-poses", "--parts", "full_body,full_image", "--size", 24, "--every", 1]
+    found, clips = converted(run_command, tmp_path, *options)
     assert (found["skeleton_layout"], found["rejected"]) == ("", [])
     clip = clips["fall-01-f0091-fall"]
-    assert len(clip.images["full_body"]) == len(clip.frame_labels) == 59
+    assert len(clip.images["full_body"]) == len(clip.images["full_image"]) == len(clip.frame_labels) == 59
 
 
 @pytest.fixture
