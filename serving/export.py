@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -149,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(offered)})")
     print(_verified(arguments, folder, difference))
-    print(f"serve it: python -m serving.server --model_base_path {folder.parent} --model_name {folder.parent.name}")
+    options = shlex.join(["--model_base_path", str(folder.parent), "--model_name", folder.parent.name])
+    print(f"serve it: python -m serving.server {options}")
     return 0
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 import yaml
@@ -177,5 +178,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         batches = list(model.batching.allowed_batch_sizes) if model.batching else "none"
         print(f"{model.name}: {labels}; batches: {batches}")
     print(f"wrote {', '.join(str(path.relative_to(arguments.out)) for path in written)} to {arguments.out}")
-    print(f"serve it: docker compose -f {pathlib.Path(arguments.out) / 'compose.yaml'} up --detach --wait")
+    file = shlex.quote(str(pathlib.Path(arguments.out) / "compose.yaml"))
+    print(f"serve it: docker compose -f {file} up --detach --wait")
     return 0
