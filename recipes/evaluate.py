@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    arguments = vars(_parser().parse_args(argv))
+    command_line.quiet_tensorflow()
+    arguments["untrimmed"] = _untrimmed(arguments)
+    evaluate(arguments.pop("run"), **arguments)
+    return 0
+
+
+def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(prog="evaluate.py", description="Evaluate a trained run.")
     parser.add_argument("--run", type=pathlib.Path, required=True, metavar="DIR", help="run directory of train.py")
     parser.add_argument(
@@ -79,11 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     worse = "draw the accuracy against pose noise and lost joints; scores the split for every amount"
     parser.add_argument("--pose-noise", action="store_true", help=worse)
     _add_untrimmed(parser.add_argument_group("untrimmed video"))
-    arguments = vars(parser.parse_args(argv))
-    command_line.quiet_tensorflow()
-    arguments["untrimmed"] = _untrimmed(arguments)
-    evaluate(arguments.pop("run"), **arguments)
-    return 0
+    return parser
 
 
 _WINDOWS = ("window", "stride", "smooth", "event", "event_probability", "share_computation")

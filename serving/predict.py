@@ -325,9 +325,7 @@ def _predict_windows(arguments: argparse.Namespace) -> None:
     printing.print_rows(rows, printing.printer(arguments.format, arguments.top, sys.stdout))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    command_line.quiet_tensorflow()
+def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
         prog="python -m serving.predict", description="Classify a clip with an exported model, without a server."
     )
@@ -350,7 +348,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=positive(int), default=5, help="number of classes to print")
     parser.add_argument("--format", choices=printing.FORMATS, default="table", help="format of the output")
     parser.add_argument("--picture", metavar="FILE", help="draw frames of --video and the classes shown, as .png")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    command_line.quiet_tensorflow()
+    arguments = _parser().parse_args(argv)
     if bool(arguments.record) != bool(arguments.clip):
         raise UserError("--record and --clip belong together: the dataset, and the id of a clip in it")
     if bool(arguments.record) == bool(arguments.video or arguments.pose):
