@@ -27,7 +27,7 @@ from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
 from zoo import built_model
-from zoo.shared import command_line, files
+from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
 
 
@@ -318,11 +318,8 @@ def train_stage(
     if distribution.is_chief(strategy) and not history.has_ended(stage, rows):
         further = [make(run=run, recipe=recipe, stage=stage.name) for make in callbacks]
     steps = records.steps(protocol, recipe.data.train_on, batch, inputs=inputs)
-    clips = records.count(protocol, recipe.data.train_on)
-    without = clips - records.count(protocol, recipe.data.train_on, inputs)
-    if without:
-        text = f"{stage.name}: {without} of {clips} training clips have no pose: trained without them"
-        _print(text, distribution.is_chief(strategy))
+    if distribution.is_chief(strategy):
+        _print_clips_without_poses(stage, recipe, records, inputs)
     if stored:
         stored.store()
         if stage.linear_probe and not rows:
@@ -348,20 +345,46 @@ def train_stage(
         **average,
     )
     if not history.has_ended(stage, rows):
-        try:
-            with distribution.together():
-                trained.fit(
-                    data,
-                    initial_epoch=len(rows),
-                    epochs=stage.epochs,
-                    steps_per_epoch=steps,
-                    callbacks=[callback, *further],
-                    shuffle=False,  # the data come shuffled
-                    verbose=0,
-                )
-        except tf.errors.DataLossError as error:
-            raise UserError(f"{records.directory}: a shard is damaged ({error.message}), convert again") from None
+        _fit(trained, data, stage, records, first_epoch=len(rows), steps=steps, callbacks=[callback, *further])
     return history.best_epoch(rows, stage.monitor)
+
+
+def _print_clips_without_poses(
+    stage: Stage, recipe: Recipe, records: pipeline.Records, inputs: pipeline.Inputs
+) -> None:
+    """Prints how many training clips a stage of poses alone leaves out, if there are any."""
+    protocol, split = recipe.data.protocol, recipe.data.train_on
+    clips = records.count(protocol, split)
+    without = clips - records.count(protocol, split, inputs)
+    if without:
+        print(f"{stage.name}: {without} of {clips} training clips have no pose: trained without them", flush=True)
+
+
+def _fit(
+    model: tf.keras.Model,
+    data: Any,
+    stage: Stage,
+    records: pipeline.Records,
+    *,
+    first_epoch: int,
+    steps: int,
+    callbacks: list[tf.keras.callbacks.Callback],
+) -> None:
+    """The epochs of a stage that are left; a damaged shard or a lost worker is an error of one line."""
+    try:
+        with distribution.together():
+            model.fit(
+                data,
+                initial_epoch=first_epoch,
+                epochs=stage.epochs,
+                steps_per_epoch=steps,
+                callbacks=callbacks,
+                shuffle=False,  # the data come shuffled
+                verbose=0,
+            )
+    except tf.errors.DataLossError as error:
+        reason = messages.without_graph(error.message)
+        raise UserError(f"{records.directory}: a shard is damaged ({reason}), convert again") from None
 
 
 def _training_data(
