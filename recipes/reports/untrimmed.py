@@ -150,11 +150,13 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
         with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
             written = _write(pathlib.Path(folder), records, protocol, _windows(of_videos()))
             scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
+    scored: list[list] = [[] for _ in videos]  # of each: first frame, frame after the last, scores
+    for (number, first, end), row in zip(spans, scores):
+        scored[number].append((first, end, row))
     streams = []
-    for number, own in itertools.groupby(zip(spans, scores), key=lambda scored: scored[0][0]):
-        name, truth = videos[number]
+    for (name, truth), own in zip(videos, scored):
         build = time_line.RowBuilder(smoothing.parse(settings.smooth))
-        rows = [build(first / fps, end / fps, _prediction(run, row)) for (_, first, end), row in own]
+        rows = [build(first / fps, end / fps, _prediction(run, row)) for first, end, row in own]
         streams.append(Stream(name, truth, tuple(rows), fps, run.labels))
     return streams
 
