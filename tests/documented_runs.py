@@ -45,7 +45,7 @@ NOT_RUN = {
     r"^docs/runtimes": "needs an extra; tests/serving/runtimes runs them where it is installed",
     r"--runner|s3://": "needs a cluster or an object store; tests/tfrecords has stand-ins",
     r"^docs/installing.md.* convert": "shows the error of an installation that lacks an extra",
-    r"recipe \w+_ntu60|from_ntu60|separable_sta_jhmdb": "tests/recipes/test_run_recipes.py trains every recipe",
+    r"(recipe |runs/)\w+_ntu60|from_ntu60|separable_sta_jhmdb": "tests/recipes/test_run_recipes.py trains every recipe",
     r"^docs/(ablation|temporal|two_level)": "tests/recipes/test_run_recipes.py trains every recipe",
     r"--radar|--tsne": "needs more clips; tests/recipes/reports has some",
     r"--pose-noise|--stages": "scores a split up to 13 times; tests/recipes/reports does so",
