@@ -65,15 +65,15 @@ def _parser() -> command_line.ArgumentParser:
     parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
     weighted = "weights of the runs of --fuse: equal, or those with the smallest log-loss on validation"
     parser.add_argument("--fuse-weights", choices=("equal", "validation"), default="equal", help=weighted)
-    parser.add_argument("--rescore", action="store_true", help="score again where stored scores fit")
-    compared = "another run, evaluated before: gain of each class, McNemar's test"
+    parser.add_argument("--rescore", action="store_true", help="score again, even where stored scores are up to date")
+    compared = "another run, evaluated before: prints the gain of each class over it, and McNemar's test"
     parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
     fitted = (
         "fit a temperature on validation, and a score below which the class is unknown, so that this fraction of the "
-        "accepted validation clips is right (alone: 0.95); draw calibration and coverage"
+        "accepted validation clips is right (without a number: 0.95); draw calibration and coverage"
     )
     parser.add_argument("--calibrate", type=_fraction, nargs="?", const=0.95, metavar="ACCURACY", help=fitted)
-    drawn = "draw the attention maps of N clips, of wrong and right predictions; reads the split once more"
+    drawn = "draw the attention maps of N clips, wrong and right ones in turn; reads the split once more"
     parser.add_argument("--attention", type=_count, default=0, metavar="N", help=drawn)
     parser.add_argument("--tsne", action="store_true", help="draw a t-SNE of the features; scores the split once more")
     parser.add_argument("--stages", action="store_true", help="score the models of the earlier stages too")
@@ -84,7 +84,7 @@ def _parser() -> command_line.ArgumentParser:
     weighed = "draw each class's attention to body parts beside the parts' own accuracies (pi3d)"
     parser.add_argument("--parts", action="store_true", help=weighed)
     parser.add_argument("--joints", action="store_true", help="draw the joint activations of a graph network")
-    worse = "draw the accuracy against pose noise and lost joints; scores the split for every amount"
+    worse = "draw the accuracy against pose noise and lost joints; scores the split 13 times"
     parser.add_argument("--pose-noise", action="store_true", help=worse)
     _add_untrimmed(parser.add_argument_group("untrimmed video"))
     return parser
@@ -95,21 +95,18 @@ _WINDOWS = ("window", "stride", "smooth", "event", "event_probability", "share_c
 
 def _add_untrimmed(group: argparse._ArgumentGroup) -> None:
     """The options of untrimmed video. They have no defaults here: without ``--untrimmed`` they are refused."""
-    whole = "slide a window over whole videos: the recordings that the clips are windows of, or clips put together"
-    group.add_argument("--untrimmed", action="store_true", help=f"{whole}; accuracy of frames, segments and events")
-    long = "frames (64) or seconds (2.5s); default: what the network covers, of poses alone the median clip"
-    group.add_argument("--window", metavar="LENGTH", help=f"of a window: {long}")
+    whole = "slide a window over whole videos (the recordings that the clips are windows of, or clips joined in tens)"
+    group.add_argument("--untrimmed", action="store_true", help=f"{whole}: accuracy of frames, segments and events")
+    long = "frames (64) or seconds (2.5s); default: the network's frames x stride, for poses alone the median clip's"
+    group.add_argument("--window", metavar="LENGTH", help=f"length of a window: {long}")
     group.add_argument("--stride", metavar="LENGTH", help="distance between windows (default: 0.2s)")
     smoothed = "smooth the scores over windows: none (default), mean:WINDOWS or exponential:WEIGHT"
     group.add_argument("--smooth", metavar="HOW", help=smoothed)
-    alarm = "a class whose segments are events: how many raise an alarm, how late, and how many alarms are false"
+    alarm = "a class whose segments are events: prints how many raise an alarm, how late, and the false alarms"
     group.add_argument("--event", metavar="CLASS", help=alarm)
     least = "smallest smoothed probability of the class that raises an alarm (default: 0.5)"
     group.add_argument("--event-probability", type=_fraction, metavar="P", help=least)
-    once = (
-        f"compute I3D up to a block (default: {sharing.BLOCK}) once for all windows that a frame is in: faster, but "
-        "predictions differ"
-    )
+    once = f"compute I3D up to a block (default: {sharing.BLOCK}) once for overlapping windows; predictions differ"
     group.add_argument("--share-computation", nargs="?", const=sharing.BLOCK, metavar="BLOCK", help=once)
 
 

@@ -77,9 +77,7 @@ def _parser() -> command_line.ArgumentParser:
         help="savedmodel: for TF-Serving; openvino, onnx: the network alone; litert: models of poses for small devices",
     )
     parser.add_argument("--precision", choices=freezing.PRECISIONS, default="float32", help="how weights are stored")
-    parser.add_argument(
-        "--freeze", action="store_true", help="freeze the graph: weights become constants, folded for CPUs"
-    )
+    parser.add_argument("--freeze", action="store_true", help="weights become constants of a graph optimised for CPUs")
     parser.add_argument(
         "--compute",
         choices=freezing.COMPUTED,
@@ -90,14 +88,14 @@ def _parser() -> command_line.ArgumentParser:
         "--int8", action="store_true", help="compute in 8-bit integers, with --format openvino or litert"
     )
     parser.add_argument("--calibrate", metavar="DATA", help="converted dataset to calibrate --int8 with")
-    parser.add_argument("--protocol", metavar="NAME", help="protocol of --calibrate; default: its first")
+    parser.add_argument("--protocol", metavar="NAME", help="protocol of --calibrate; default: the dataset's first")
     parser.add_argument(
         "--share-computation",
         nargs="?",
         const=sharing.BLOCK,
         metavar="BLOCK",
-        help=f"for `serving.predict --window`: I3D up to a block (default: {sharing.BLOCK}) is computed once for all "
-        "windows that a frame is in",
+        help=f"for `serving.predict --window`: I3D up to a block (default: {sharing.BLOCK}) is computed once for "
+        "overlapping windows",
     )
     parser.add_argument(
         "--new-labels", action="store_true", help="export even if the newest version of the model has other labels"

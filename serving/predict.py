@@ -290,7 +290,7 @@ def _add_window_options(group) -> None:
         "--share-computation",
         action="store_true",
         default=None,
-        help="compute once what windows have in common, of a model exported with --share-computation: faster, but "
+        help="compute I3D once for overlapping windows, for a model exported with --share-computation: faster, but "
         "predictions differ",
     )
 

@@ -24,7 +24,7 @@ def _parser():
     parser = command_line.ArgumentParser(
         prog="python -m tfrecords.convert",
         description=__doc__.split("\n")[0],
-        epilog="The options are those of a dataset: DATASET --help shows them.",
+        epilog="DATASET --help shows the options of a dataset.",
     )
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name in datasets.NAMES:
@@ -33,7 +33,7 @@ def _parser():
         source.add_arguments(command)
         group = command.add_argument_group("conversion")
         group.add_argument(
-            "--out", type=storage.folder, metavar="DIR", help="folder to write; not needed with --dry-run"
+            "--out", type=storage.folder, metavar="DIR", help="folder to write; not with --dry-run or --preview"
         )
         group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
         group.add_argument(
@@ -46,27 +46,27 @@ def _parser():
             action="append",
             default=[],
             metavar="--NAME=VALUE",
-            help="an option of that runner; may be given several times",
+            help="an option of the runner; may be given several times",
         )
         sharding = group.add_mutually_exclusive_group()
         sharding.add_argument(
             "--shards",
             type=int,
             metavar="N",
-            help="TFRecord files (shards) per group of clips with the same splits; default: see --clips-per-shard",
+            help="TFRecord files (shards) per split group; default: as many as --clips-per-shard needs",
         )
         sharding.add_argument(
             "--clips-per-shard",
             type=int,
             metavar="N",
             default=writer.CLIPS_PER_SHARD,
-            help="most clips in one TFRecord file",
+            help="largest number of clips in a shard",
         )
         group.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
         if issubclass(source, base.VideoSource):
             group.add_argument(
                 "--preview", type=pathlib.Path, metavar="FILE",
-                help="convert nothing, but draw boxes and joints of some clips, over frames if any: a .png or .jpg",
+                help="convert nothing; draw boxes and joints of some clips, over their frames if any, as .png or .jpg",
             )  # fmt: skip
             group.add_argument("--clip", metavar="ID", help="with --preview: draw this clip only")
     return parser

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> command_line.ArgumentParser:
     parser = command_line.ArgumentParser(
-        prog="python -m serving.client", description="Classify clips with a served model."
+        prog="python -m serving.client", description="Classify a clip, a long video or a camera with a served model."
     )
     _add_server_options(parser.add_argument_group("server"))
     clip = parser.add_argument_group("a clip")
@@ -82,7 +82,9 @@ def _add_server_options(group) -> None:
     group.add_argument("--ca", metavar="FILE", help="certificate of the authority that signed the server's (PEM)")
     group.add_argument("--cert", metavar="FILE", help="the client's own certificate (PEM)")
     group.add_argument("--key", metavar="FILE", help="the private key of --cert (PEM)")
-    group.add_argument("--timeout", type=positive(float), default=TIMEOUT, help="seconds to wait for a response")
+    group.add_argument(
+        "--timeout", type=positive(float), default=TIMEOUT, metavar="S", help="seconds for all attempts of a request"
+    )
     group.add_argument(
         "--retries", type=not_negative, default=RETRIES, metavar="N", help="retries when the server is unavailable"
     )

@@ -400,7 +400,10 @@ def add_arguments(group: Any) -> None:
         help="model that poses are estimated with where none are given: lite, full, heavy or a .task file",
     )
     group.add_argument(
-        "--persons", type=command_line.positive(int), metavar="N", help="persons to find; by default as the model takes"
+        "--persons",
+        type=command_line.positive(int),
+        metavar="N",
+        help="persons to find; by default as many as the model takes",
     )
 
 

@@ -32,9 +32,16 @@ def parser() -> command_line.ArgumentParser:
         help="number or address of a camera, a video file (plays in real time), a folder of videos, or a folder that "
         "pictures are added to",
     )
-    made.add_argument("--model", required=True, metavar="PATH", help="BASE/<model>; with --server the model's name")
-    made.add_argument("--server", default="", metavar="ADDRESS", help="HOST:PORT of a server (gRPC) that has the model")
-    made.add_argument("--persons", type=positive(int), default=5, metavar="N", help="people followed at once")
+    made.add_argument(
+        "--model", required=True, metavar="PATH", help="exported model, BASE/<model>; with --server its name there"
+    )
+    made.add_argument(
+        "--server",
+        default="",
+        metavar="ADDRESS",
+        help="server of the model, HOST:PORT (gRPC) or http://HOST:PORT (REST)",
+    )
+    made.add_argument("--persons", type=positive(int), default=5, metavar="N", help="people tracked at once")
     made.add_argument(
         "--privacy", choices=PRIVACY, default="none", help="what pictures show of people, on the page and in files"
     )
@@ -43,8 +50,8 @@ def parser() -> command_line.ArgumentParser:
     made.add_argument("--name", default="", help="name of the camera in events; by default the source")
     group = made.add_argument_group("answers")
     group.add_argument(
-        "--window", default="", metavar="LENGTH", help="seconds (2.5s) or frames of 30 per second; by default as the "
-        "network, or 2s"
+        "--window", default="", metavar="LENGTH", help="length of a window: seconds (2.5s) or frames at 30 per second; "
+        "by default the network's frames x stride, for poses alone 2s"
     )  # fmt: skip
     group.add_argument("--stride", default="0.5s", metavar="LENGTH", help="distance between windows")
     group.add_argument(
@@ -54,15 +61,17 @@ def parser() -> command_line.ArgumentParser:
         "--calibration", default="", metavar="FILE", help="calibration.json of a run; by default the export's, if any"
     )
     group.add_argument(
-        "--unknown-below", type=_fraction, metavar="P", help="probability below which a class is unknown; by default "
-        "as calibrated"
+        "--unknown-below", type=_fraction, metavar="P", help="probability below which the activity is unknown; by "
+        "default as calibrated"
     )  # fmt: skip
-    group.add_argument("--fps", type=positive(float), default=0.0, help="frames per second of a file or folder")
+    group.add_argument(
+        "--fps", type=positive(float), default=0.0, help="frames per second of a file or folder; by default the file's"
+    )
     group.add_argument("--pose-model", default="full", metavar="NAME", help="lite, full, heavy or a .task file")
     group.add_argument("--crop", action=argparse.BooleanOptionalAction, help="cut pictures out around each person; by "
                        "default as the model was trained")  # fmt: skip
     group = made.add_argument_group("events")
-    group.add_argument("--rules", default="", metavar="FILE", help="rules, a YAML file")
+    group.add_argument("--rules", default="", metavar="FILE", help="YAML file: which activities make events")
     group.add_argument(
         "--events",
         action="append",
@@ -71,7 +80,7 @@ def parser() -> command_line.ArgumentParser:
         help="where events go, may be repeated: - (stdout), a file, http(s)://... (a webhook), mqtt(s)://...",
     )
     group.add_argument(
-        "--spool", default="", metavar="DIR", help="keeps events until delivered; by default in the cache"
+        "--spool", default="", metavar="DIR", help="folder of undelivered events; by default in the cache"
     )
     page.add_arguments(made)
     return made

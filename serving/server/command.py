@@ -71,7 +71,9 @@ def _watch(manager: Manager, arguments: argparse.Namespace, stopping: threading.
 
 
 def _parser() -> command_line.ArgumentParser:
-    parser = command_line.ArgumentParser(prog="python -m serving.server", description="Serve models.")
+    parser = command_line.ArgumentParser(
+        prog="python -m serving.server", description="Serve exported models over gRPC and REST."
+    )
     parser.add_argument("--model_base_path", help="folder of one model, BASE/<model>, with a folder for each version")
     parser.add_argument("--model_name", help="name of the model for clients")
     parser.add_argument(

@@ -451,7 +451,7 @@ def add_missing_poses_argument(parser: argparse.ArgumentParser) -> None:
         "--missing-poses",
         choices=MISSING_POSES,
         help="clips in which nobody's pose is known: leave them out, as the papers do, or keep them, poses all zeros; "
-        "default: reject, or with --poses estimate keep",
+        "default: reject; with --poses estimate and pictures: keep",
     )
 
 
@@ -469,8 +469,8 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--parts`` and ``--size``."""
     parser.add_argument(
         "--parts",
-        help=f"body parts to store, of {','.join(schema.PARTS)} (the whole frame, in its own proportions); none: poses "
-        "only; default: full_body",
+        help=f"pictures to store, some of {','.join(schema.PARTS)} (the whole frame, in its own aspect ratio); none: "
+        "poses only; default: full_body",
     )
     side = f"(shorter) side of the stored pictures, pixels; default: {SIZE}"
     parser.add_argument("--size", type=int, metavar="N", help=side)

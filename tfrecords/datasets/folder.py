@@ -112,7 +112,7 @@ class Folder(base.VideoSource):
             type=int,
             default=1,
             metavar="M",
-            help="persons stored per frame: the first M",
+            help="persons stored per frame, the first M of a file",
         )
         base.add_missing_poses_argument(parser)
         parser.add_argument(
@@ -123,8 +123,8 @@ class Folder(base.VideoSource):
         )
         parser.add_argument(
             "--focal-length", type=float, metavar="PIXELS",
-            help="focal length of the camera: finds the joints in the pictures where pose files hold metres alone, and "
-            "the distances of persons with --poses estimate (default: 60 degrees of horizontal view)",
+            help="focal length of the camera: projects joints to pixels if pose files hold metres alone, and gives the "
+            "distances of persons with --poses estimate (default: 60 degrees of horizontal view)",
         )  # fmt: skip
         estimation_arguments.add(parser.add_argument_group("with --poses estimate"), focal_length=False)
 

@@ -130,20 +130,19 @@ class URFD(base.VideoSource):
         )
         seconds = command_line.positive(float)
         parser.add_argument(
-            "--window", type=seconds, default=WINDOW, metavar="SECONDS", help=f"of a clip; default: {WINDOW:g}"
+            "--window", type=seconds, default=WINDOW, metavar="SECONDS", help=f"length of a clip; default: {WINDOW:g}"
         )
         parser.add_argument(
             "--every",
             type=seconds,
             default=EVERY,
             metavar="SECONDS",
-            help=f"from one window to the next; default: {EVERY:g}",
+            help=f"distance between the starts of clips; default: {EVERY:g}",
         )
         others = {
-            "--upright": "converted datasets of other activities, trained on as what is no fall; classes whose names "
-            "begin a word with fall, lie, lying or lay are left out",
-            "--held-out": "likewise, but nothing of them is trained on: protocol all tests on them how often what is "
-            "no fall is taken for one",
+            "--upright": "converted datasets whose clips are added to training as upright; classes with a word that "
+            "begins with fall, lie, lying or lay are left out",
+            "--held-out": "likewise, but they are not trained on: protocol all tests on them, for false alarms",
         }
         for option, use in others.items():
             parser.add_argument(option, type=pathlib.Path, nargs="+", default=[], metavar="DIR", help=use)

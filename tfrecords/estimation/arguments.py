@@ -30,7 +30,7 @@ def add(parser: argparse._ActionsContainer, focal_length: bool = True) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help=f"its model: lite, full or heavy, or a file; default: {_DEFAULTS['model']}",
+        help=f"the estimator's model: lite, full or heavy, or a file; default: {_DEFAULTS['model']}",
     )
     if focal_length:
         parser.add_argument(

@@ -239,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--source",
         dest="source",
         metavar="FILE|DIR|URL",
-        help="what was fetched by other means: the archive, or the folder of the published checkpoint's files",
+        help="weights fetched by other means: the archive, the weight file in it, or folder or URL of the checkpoint",
     )
     parser.add_argument("--sha256", metavar="HEX", help="expected SHA-256 of the data file of a checkpoint")
     arguments = parser.parse_args(argv)
