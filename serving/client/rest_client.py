@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving import urls
 from serving.client.connection import TransportError
 from serving.client.credentials import Tls
 from zoo.shared import messages
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis.model_pb2 import ModelSpec
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-SCHEMES = ("http", "https")
 _CHUNK = 1 << 16
 # HTTP status -> name of the corresponding gRPC status code.
 _CODES = {
@@ -51,7 +51,7 @@ _CODES = {
 
 def is_address(address: str) -> bool:
     """Whether an address is a REST address: ``http://HOST:PORT`` or ``https://HOST:PORT``."""
-    return address.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+    return address.startswith(tuple(f"{scheme}://" for scheme in urls.SCHEMES))
 
 
 class RestConnection:
@@ -69,18 +69,13 @@ class RestConnection:
     """
 
     def __init__(self, address: str, tls: Tls | None, limit: int):
-        try:
-            parts = urllib.parse.urlsplit(address)
-            host, self._port = parts.hostname, parts.port
-            (host or "").encode("idna")
-        except ValueError:  # a bracket alone, a port that is no number, a part of the host's name that is empty
-            host = None
-        if not host or parts.scheme not in SCHEMES or parts.query or parts.fragment:
+        found = urls.of_server(address)
+        if found is None:
             raise UserError(
                 f"{messages.without_password(address)}: expected http://HOST:PORT or https://HOST:PORT, with an IPv6 "
                 "address in brackets"
             )
-        self._host = host
+        parts, self._host, self._port = found
         self._prefix = parts.path.rstrip("/")
         self._context = (tls or Tls()).context() if parts.scheme == "https" else None
         self._limit = limit

@@ -28,6 +28,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from serving import urls
 from serving.live.backoff import Backoff
 from serving.live.rules import Match, Rule
 from serving.live.spool import Event, Spool
@@ -127,13 +128,14 @@ def _end_last_line(file: Any) -> None:
             file.write(b"\n")
 
 
-def _parsed(address: str) -> tuple[urllib.parse.SplitResult, str | None, int | None, tuple[str, str] | None]:
-    """Parts, host, port and ``(user, password)`` of a receiver's address; no host where it has none that is valid."""
-    try:
-        parts = urllib.parse.urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # a bracket alone, or a port that is no number
-        return urllib.parse.SplitResult("", "", "", "", ""), None, None, None
+def _parsed(
+    address: str,
+) -> tuple[urllib.parse.SplitResult, str, int | None, tuple[str, str] | None] | None:
+    """Parts, host, port and ``(user, password)`` of a receiver's address; ``None`` without a host that is valid."""
+    found = urls.split(address)
+    if found is None:
+        return None
+    parts, host, port = found
     if parts.username is None:
         return parts, host, port, None
     return parts, host, port, (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
@@ -151,9 +153,10 @@ class Webhook:
 
     def __init__(self, address: str) -> None:
         self.name = messages.without_password(address)
-        parts, host, port, account = _parsed(address)
-        if not host:
+        found = _parsed(address)
+        if found is None:
             raise UserError(f"--events {self.name}: no host in the address")
+        parts, host, port, account = found
         host = f"[{host}]" if ":" in host else host
         netloc = f"{host}:{port}" if port else host
         self._address = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
@@ -192,9 +195,10 @@ class Mqtt:
             from paho.mqtt.enums import CallbackAPIVersion
         except ModuleNotFoundError:
             raise UserError("events over MQTT need the package paho-mqtt: pip install 'keras-adl-zoo[mqtt]'") from None
-        parts, host, port, account = _parsed(address)
-        if not host:
+        found = _parsed(address)
+        if found is None:
             raise UserError(f"--events {self.name}: no host in the address, expected mqtt://HOST or mqtt://HOST:PORT")
+        parts, host, port, account = found
         self._camera, self._rules = camera, rules
         self._topic = f"{parts.path.strip('/') or _TOPIC}/{_slug(camera)}"
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"adl-{uuid.uuid4().hex[:12]}")

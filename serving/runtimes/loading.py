@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from serving import urls
 from serving.runtimes import litert, onnx, openvino, remote, remote_grpc, settings
 from serving.runtimes.settings import Settings
 from serving.savedmodel import signatures, versions
@@ -53,7 +54,7 @@ RUNTIMES = (TENSORFLOW, *_NETWORKS)
 
 def runtime_name(text: str) -> str:
     """A runtime, one of :data:`RUNTIMES` or an address, for ``argparse``."""
-    if text in RUNTIMES or text.startswith(tuple(f"{scheme}://" for scheme in (*remote.SCHEMES, remote_grpc.SCHEME))):
+    if text in RUNTIMES or text.startswith(tuple(f"{scheme}://" for scheme in (*urls.SCHEMES, remote_grpc.SCHEME))):
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is no runtime{messages.nearest(text, [*RUNTIMES, _ADDRESS])}")
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from serving import urls
 from serving.runtimes import protocol
 from serving.runtimes.settings import Settings
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
-SCHEMES = ("http", "https")
 TIMEOUT = 60.0  # seconds
 
 
@@ -33,14 +33,10 @@ class Network:
     """
 
     def __init__(self, address: str, model: str, version: int, stated: Settings):
-        try:
-            parts = urllib.parse.urlsplit(address)
-            self._host, self._port = parts.hostname, parts.port
-            (self._host or "").encode("idna")
-        except ValueError:  # a bracket alone, a port that is no number, a part of the host's name that is empty
-            self._host = None
-        if not self._host or parts.scheme not in SCHEMES or parts.query or parts.fragment:
+        found = urls.of_server(address)
+        if found is None:
             raise UserError(f"{messages.without_password(address)}: expected http://HOST:PORT or https://HOST:PORT")
+        parts, self._host, self._port = found
         self._address = messages.without_password(address)
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
         of_version = f"/versions/{version}" if version else ""

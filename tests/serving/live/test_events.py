@@ -215,6 +215,7 @@ def test_lines_after_one_that_was_cut_off(tmp_path):
         ("http://", "no host"),
         ("http://host:port/", "no host"),
         ("http://[::1/", "no host"),
+        ("http://10.0.0..5/", "no host"),
         ("missing/events.jsonl", "no such folder"),
         ("/", "is a folder"),
         ("mqtt://", "no host"),

@@ -1,0 +1,34 @@
+"""Addresses with a scheme that users give: of servers, and of receivers of events."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+SCHEMES = ("http", "https")
+
+
+def split(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | None:
+    """Parts, host and port of an address; ``None`` where it has no host that can be looked up.
+
+    Example:
+        >>> parts, host, port = split("mqtt://[::1]:1883/home")
+        >>> host, port, parts.path
+        ('::1', 1883, '/home')
+        >>> [split(wrong) for wrong in ("http://", "http://[::1/", "http://host:port/", "http://10.0.0..5/")]
+        [None, None, None, None]
+    """
+    try:
+        parts = urllib.parse.urlsplit(address)
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")
+    except ValueError:  # a bracket alone, a port that is no number, a part of the host's name that is empty
+        return None
+    return (parts, host, port) if host else None
+
+
+def of_server(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | None:
+    """As :func:`split`, of a server's API: ``None`` too where it is not http or https, or has a query or fragment."""
+    found = split(address)
+    if found is None or found[0].scheme not in SCHEMES or found[0].query or found[0].fragment:
+        return None
+    return found
