@@ -43,11 +43,13 @@ class Person:
             from the camera.
         xy: ``[J, 2]`` float32, pixels of the frame, x to the right and y downwards; may lie outside it.
         confidence: ``[J]`` float32, 0 (not seen) to 1.
+        instead_of: The wrong pose of the same body that this one takes the place of, if any.
     """
 
     xyz: np.ndarray
     xy: np.ndarray
     confidence: np.ndarray
+    instead_of: Person | None = None
 
 
 class Closing(abc.ABC):

@@ -202,8 +202,8 @@ def _search(recording, settings, step):
     """The plausible persons in each frame, found forwards and, where they were not, once more backwards; and its times.
 
     An estimator finds a body more easily where it knows it from the frame before. The last frames with fewer persons
-    than are wanted are kept, as far as memory allows. Where a person is found who was not in the frame before, another
-    search goes back through them from there.
+    than are wanted, or with some upside down, are kept, as far as memory allows. Where a person is found who was not in
+    the frame before, or not the right way up, another search goes back through them from there.
     """
     found: list[list[estimators.Person]] = []
     times: list[float] = []
@@ -216,11 +216,11 @@ def _search(recording, settings, step):
             times.append(seconds)
             numbered = tracker.update(found[-1], seconds)
             for number, person in numbered.items():
-                if kept and number not in before:
+                if kept and (number not in before or person.instead_of is not None):
                     backwards.follow(person, picture, kept, found, times)
             before = set(numbered)
             kept.append(picture)
-            if len(found[-1]) >= settings.persons:
+            if sum(not forwards.is_upside_down(one) for one in found[-1]) >= settings.persons:
                 kept.clear()
             elif len(kept) * picture.nbytes > BACKWARDS_BYTES:
                 kept.popleft()
@@ -238,6 +238,8 @@ class _Backwards(estimators.Closing):
     def follow(self, person, picture, kept, found, times):
         """Follows a person of the last frame back through the frames kept before it, until he is lost or known.
 
+        Where he was found upside down he takes that pose's place.
+
         Where others are in that frame, an estimator that follows one person would follow any of them. So it sees the
         square around this one alone.
         """
@@ -251,6 +253,10 @@ class _Backwards(estimators.Closing):
         lost = 0
         for index, earlier in zip(range(len(found) - 2, -1, -1), reversed(kept)):
             again = self._persons_in(earlier, region, times[-1] - times[index])
+            better = self._search.without_upside_down(found[index], again)
+            if better != found[index]:
+                found[index], lost = better, 0
+                continue
             known = any(tracking.are_double(one, other) for one in again for other in found[index])
             lost = 0 if again else lost + 1
             if known or lost > BACKWARDS_LOST or len(found[index]) >= self._persons:
@@ -260,7 +266,7 @@ class _Backwards(estimators.Closing):
     def _persons_in(self, picture, region, seconds):
         corner = np.array([part.start or 0 for part in reversed(region)], np.float32)
         everyone = self._search.persons(picture[region], seconds)
-        return [dataclasses.replace(one, xy=one.xy + corner) for one in everyone]
+        return [dataclasses.replace(one, xy=one.xy + corner, instead_of=None) for one in everyone]
 
     def close(self) -> None:
         """Frees what the estimator holds."""

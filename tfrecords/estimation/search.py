@@ -2,15 +2,26 @@
 
 Detectors of persons know people who stand and sit better than those who lie. Where nobody is found in a frame, it is
 searched once more turned by 90 degrees.
+
+Of people who are seen from behind or in part, an estimator may take the shoulders for hips; following them from frame
+to frame, it keeps the body upside down. Such a frame is searched once more as if it were a recording's first.
 """
 
 from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfrecords.estimation import estimator, tracking
 from tfrecords.estimation.estimator import Closing, Estimator, Person
 from zoo import skeletons
+
+UPSIDE_DOWN = 0.5  # of the trunk's length in the picture, by which the shoulders are below the hips
+CHECK_EVERY = 0.2  # seconds after which a person who was upside down in a new search as well is searched again
+SAME_PLACE = 0.1  # intersection over union of the boxes around the joints of one body, upside down and upright
 
 
 class Search(Closing):
@@ -30,7 +41,8 @@ class Search(Closing):
         self._name, self._options = name, options
         self.left_out: list[Person] = []
         self._upright = estimator.create(name, **options)
-        self._turned: Estimator | None = None  # made when it is needed: it follows persons by itself
+        self._other: Estimator | None = None  # made when it is needed; for turned frames, and for checks
+        self._next_check = -math.inf  # seconds
 
     def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
         """The plausible persons in the next frame.
@@ -46,36 +58,78 @@ class Search(Closing):
         self.left_out = []
         found = self._plausible(self._upright.persons(frame, seconds), width, height)
         if found:
-            return found
-        turned = self._for_turned().persons(np.ascontiguousarray(np.rot90(frame)), seconds)
+            return self._upright_where_possible(found, frame, seconds)
+        turned = self._other_estimator().persons(np.ascontiguousarray(np.rot90(frame)), seconds)
         return self._plausible([_turned_back(person, width) for person in turned], width, height)
+
+    def _upright_where_possible(self, found, frame, seconds):
+        """The persons; instead of one upside down, who is upright in the same place, if a new search finds him."""
+        wrong = [one for one in found if self.is_upside_down(one)]
+        if not wrong or seconds < self._next_check:
+            return found
+        self._next_check = seconds + CHECK_EVERY
+        height, width = frame.shape[:2]
+        other = self._other_estimator()
+        other.forget()
+        anew = [one for one in other.persons(frame, 0.0) if tracking.is_plausible(one, self.layout, width, height)]
+        better = self.without_upside_down(found, anew)
+        if any(one.instead_of is not None for one in better):
+            self._upright.forget()  # else it follows the body as it was
+            self._next_check = seconds
+        return better
+
+    def is_upside_down(self, person: Person) -> bool:
+        """Whether a person's shoulders are far below the hips in the picture."""
+        shoulders, hips = (
+            person.xy[[number for number, joint in enumerate(self.layout.joints) if joint.endswith(name)]].mean(axis=0)
+            for name in ("shoulder", "hip")
+        )
+        return bool(shoulders[1] - hips[1] > UPSIDE_DOWN * np.linalg.norm(shoulders - hips))
+
+    def without_upside_down(self, found: Sequence[Person], others: Sequence[Person]) -> list[Person]:
+        """Persons of a frame; instead of those upside down, others that are upright in the same place, if any.
+
+        Args:
+            found: The persons.
+            others: What another search of the frame found.
+
+        Returns:
+            As many persons; those who are others have the attribute ``instead_of``.
+        """
+        upright = [one for one in others if not self.is_upside_down(one)]
+        return [self._instead_of(one, upright) if self.is_upside_down(one) else one for one in found]
+
+    def _instead_of(self, wrong, upright):
+        same = [one for one in upright if tracking.overlap(wrong.xy, one.xy) > SAME_PLACE]
+        return dataclasses.replace(same[0], instead_of=wrong) if same else wrong
 
     def _plausible(self, everyone, width, height):
         plausible = [tracking.is_plausible(one, self.layout, width, height) for one in everyone]
         self.left_out += [one for one, kept in zip(everyone, plausible) if not kept]
         return [one for one, kept in zip(everyone, plausible) if kept]
 
-    def _for_turned(self):
-        if self._turned is None:
-            self._turned = estimator.create(self._name, **self._options)
-        return self._turned
+    def _other_estimator(self):
+        if self._other is None:
+            self._other = estimator.create(self._name, **self._options)
+        return self._other
 
     def prepare(self) -> None:
         """Loads what frames need, before the first one comes."""
-        self._for_turned()
+        self._other_estimator()
         self.forget()
 
     def forget(self) -> None:
         """As of :meth:`Estimator.forget`."""
+        self._next_check = -math.inf
         self._upright.forget()
-        if self._turned is not None:
-            self._turned.forget()
+        if self._other is not None:
+            self._other.forget()
 
     def close(self) -> None:
         """Frees what the estimators hold."""
         self._upright.close()
-        if self._turned is not None:
-            self._turned.close()
+        if self._other is not None:
+            self._other.close()
 
 
 def _turned_back(person, width):

@@ -160,12 +160,18 @@ def _assignment(followed, persons, seconds):
     """Pairs (index of a followed one, index of a person) of the least sum of costs, without those out of reach."""
     if not followed or not persons:
         return []
-    costs = np.array([[_cost(one, person, seconds) for person in persons] for one in followed])
+    costs = np.array([[_least_cost(one, person, seconds) for person in persons] for one in followed])
     reachable = np.isfinite(costs)
     from scipy import optimize
 
     rows, columns = optimize.linear_sum_assignment(np.where(reachable, costs, 1e3))
     return [(row, column) for row, column in zip(rows, columns) if reachable[row, column]]
+
+
+def _least_cost(one, person, seconds):
+    """That of the person, or of the wrong pose that he takes the place of."""
+    poses = [person] if person.instead_of is None else [person, person.instead_of]
+    return min(_cost(one, pose, seconds) for pose in poses)
 
 
 def _cost(one, person, seconds):
@@ -177,7 +183,7 @@ def _cost(one, person, seconds):
     distance = _distance(predicted, person.xy, one.person.confidence, person.confidence) / max(size, one.size)
     if distance > _REACH + _REACH_PER_SECOND * unseen:
         return math.inf
-    return distance + _NO_OVERLAP * (1 - _overlap(predicted, person.xy)) + _LOST * unseen
+    return distance + _NO_OVERLAP * (1 - overlap(predicted, person.xy)) + _LOST * unseen
 
 
 def _distance(first, second, first_confidence, second_confidence):
@@ -186,7 +192,7 @@ def _distance(first, second, first_confidence, second_confidence):
     return float(np.average(np.linalg.norm(first - second, axis=-1), weights=weights))
 
 
-def _overlap(first, second):
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of the boxes around joints ``[J, 2]``."""
     low, high = np.maximum(first.min(0), second.min(0)), np.minimum(first.max(0), second.max(0))
     common = np.prod(np.maximum(high - low, 0.0))

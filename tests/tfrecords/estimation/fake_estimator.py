@@ -57,5 +57,8 @@ class Fake(estimator.Estimator):
         self._known = bool(found)
         return list(found)
 
+    def forget(self):
+        self._known = False
+
     def close(self):
         pass

@@ -72,7 +72,7 @@ def test_a_persons_axes_pixels_and_confidence(fake):
     np.testing.assert_allclose(person.xyz[2], [0.1, -2.2, 0.3], rtol=1e-6)  # y upwards, z away from the camera
     np.testing.assert_allclose(person.xy[2], [0.25 * 80, 1.5 * 40])  # outside the frame
     np.testing.assert_allclose(person.confidence[:2], [1.0, 0.8])  # as visible and inside the picture
-    assert {value.dtype for value in vars(person).values()} == {np.dtype("float32")}
+    assert {person.xyz.dtype, person.xy.dtype, person.confidence.dtype} == {np.dtype("float32")}
     assert len(person.xyz) == len(person.xy) == len(person.confidence) == JOINTS
     assert (options["num_poses"], options["min_pose_detection_confidence"]) == (2, 0.3)
     assert (options["running_mode"], options["base_options"][-9:]) == ("image", "full.task")

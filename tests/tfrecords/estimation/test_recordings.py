@@ -108,6 +108,47 @@ def test_frames_without_a_person_are_searched_turned():
         np.testing.assert_allclose(poses.xyz[5, 0], np.add(LYING, (0.2, -0.5, 3)), atol=0.01)
 
 
+UPSIDE_DOWN = person((0, 0, 3), STANDING * np.float32([1, -1, 1]))
+
+
+def test_who_is_found_upside_down_is_searched_anew_and_keeps_the_index():
+    one = dataclasses.replace(SETTINGS, persons=1)
+    upright = person((0, 0, 3))
+    Fake.found = [[UPSIDE_DOWN]] * 8 + [[upright]] * 22  # before the tenth frame a new search makes the same mistake
+    Fake.found_when_known = [[UPSIDE_DOWN]] * 30
+    with live.LiveEstimator(one, FPS) as stream:
+        poses = [(stream.poses(frame, seconds), stream.numbers) for seconds, frame in Recording(30).shown()]
+    assert {numbers for _, numbers in poses} == {(0,)}
+    is_upright = [bool(pose.xy[0, 0, -1, 1] < pose.xy[0, 0, 0, 1]) for pose, _ in poses]
+    assert not any(is_upright[:8])
+    assert all(is_upright[16:])  # searched every fifth of a second
+
+    poses = recordings.estimate(Recording(30), one)  # Fake's body that it knows is upside down backwards as well
+    assert (poses.xy[16:, 0, -1, 1] < poses.xy[16:, 0, 0, 1]).all()
+    assert poses.confidence[:, 0].all()
+
+
+def test_who_was_upside_down_is_followed_back_the_right_way_up():
+    class Persistent(Fake):
+        """Keeps a body as it found it: the first frame alone shows it upside down."""
+
+        def persons(self, frame, seconds):
+            if frame.shape[0] > frame.shape[1]:
+                return []
+            if not self._known:
+                self._known = [UPSIDE_DOWN] if frame[0, 0, 0] == 0 else [person((0, 0, 3))]
+            return self._known
+
+    estimator.register("fake_of_recordings")(Persistent)
+    poses = recordings.estimate(Recording(20), dataclasses.replace(SETTINGS, persons=1))
+    assert (poses.xy[3:, 0, -1, 1] < poses.xy[3:, 0, 0, 1]).all()  # smoothed over the frames beside the first
+
+
+def test_who_is_upside_down_stays_so():
+    hanging = estimate([[UPSIDE_DOWN]] * 20)
+    assert (hanging.xy[:, 0, -1, 1] > hanging.xy[:, 0, 0, 1]).all()
+
+
 def test_flashes_are_no_persons():
     found = [[person((0, 0, 3))] if frame == 10 else [] for frame in range(20)]
     assert not estimate(found).confidence.any()
