@@ -13,7 +13,7 @@ import os
 import pathlib
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
@@ -98,10 +98,10 @@ def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
     whole = {
         "videos": sum(found["videos"] for found in each),
         "seconds": sum(found["seconds"] for found in each),
-        "frame_accuracy": statistics.mean(found["frame_accuracy"] for found in each),
+        "frame_accuracy": _mean(found["frame_accuracy"] for found in each),
     }
     for key in ("segment_f1", "mean_average_precision"):
-        whole[key] = {at: statistics.mean(found[key][at] for found in each) for at in each[0][key]}
+        whole[key] = {at: _mean(found[key][at] for found in each) for at in each[0][key]}
     event = each[0].get("event")
     if not event or any(found.get("event") != event for found in each):
         return [untrimmed.text(whole)]
@@ -110,6 +110,12 @@ def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
     if all("thresholds" in found for found in each):
         lines += _at_thresholds_of_the_others(event, of)
     return lines
+
+
+def _mean(figures: Iterable[float | None]) -> float | None:
+    """The mean over the folds that have the figure; ``None`` where none has."""
+    known = [figure for figure in figures if figure is not None]
+    return statistics.mean(known) if known else None
 
 
 def _at_thresholds_of_the_others(event: str, of: Mapping[str, dict[str, Any]]) -> list[str]:

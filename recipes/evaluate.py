@@ -22,7 +22,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import storage
-from zoo.shared import command_line, files, sharing
+from zoo.shared import command_line, files, messages, sharing
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ def evaluate(
     of_stages = _score_stages(run, data, protocol, split, fuse, rescore) if stages else {}
     on_validation = "--calibrate" if calibrate else "--fuse-weights" if fuse_weights == "validation" else ""
     validation = []
+    if on_validation and split == "val":
+        messages.warn(f"{on_validation}: is fitted on the clips that it is judged on here, {sections.FITTED_ON_THEM}")
     if on_validation:
         scored_val = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
         validation = fusing.on_common_clips(scored_val)

@@ -89,9 +89,14 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
     raise UserError(f"{path} is not what this command wrote, restore it or move it away")
 
 
-def evaluations(run: RunDirectory) -> list[pathlib.Path]:
-    """The ``metrics.json`` of a run's evaluations on test splits."""
-    return sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
+    """The content of ``metrics.json`` of a run's evaluations on test splits; without those of fused runs."""
+    found = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+    }
+    # The folder of fused runs is named after all of them, and a run may be called anything.
+    return [metrics for name, metrics in found.items() if name == f"{metrics['protocol']}-{SPLIT}"]
 
 
 def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str, Any]]:
@@ -126,8 +131,7 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
         "log": _log(run.history, recipe),
     }
     kept = ("protocol", "clips", "top1", "mean_class_accuracy", "top5", "abstained", "basis")
-    metrics = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    return [{**common, **{key: values[key] for key in kept if key in values}} for values in metrics]
+    return [{**common, **{key: values[key] for key in kept if key in values}} for values in found]
 
 
 def without_folders(value: Any) -> Any:

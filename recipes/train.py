@@ -140,12 +140,12 @@ def train(
     trainer.check(recipe, records, strategy)
     if distribution.is_chief(strategy):
         records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
-    _configure(recipe, strategy)
-    prepared = trainer.prepare(recipe, records, strategy)
-    with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
-        if distribution.is_chief(strategy):
-            _warn_of_few_validation_clips(recipe, records)
-        trainer.train(recipe, records, prepared, strategy, output, callbacks)
+    with _configured(recipe, strategy):
+        prepared = trainer.prepare(recipe, records, strategy)
+        with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
+            if distribution.is_chief(strategy):
+                _warn_of_few_validation_clips(recipe, records)
+            trainer.train(recipe, records, prepared, strategy, output, callbacks)
     return run_directory.RunDirectory(output)
 
 
@@ -192,6 +192,24 @@ def _check(recipe: Recipe, records: Records) -> None:
     if not records.count(data.protocol, "val"):
         more = datasets.get(data.dataset).more_validation
         raise UserError(f"{records.directory} has no validation clips in protocol {data.protocol}: {more}")
+    _check_starts(recipe, records)
+
+
+def _check_starts(recipe: Recipe, records: Records) -> None:
+    """What a stage starts from must not have been trained, or chosen, on clips that test this run."""
+    from recipes.reports import reported
+
+    own, groups = recipe.data, records.manifest["protocols"]  # protocol -> split -> its split groups
+    for source, started in reported.started_from(recipe):
+        other = started.data.protocol if started and started.data.dataset == own.dataset else own.protocol
+        if other not in protocols.PROTOCOLS.get(own.dataset, ()) or other not in groups:  # those of a CSV are its own
+            continue
+        seen = {*groups[other]["train"], *groups[other]["val"]}
+        if seen & set(groups[own.protocol]["test"]):
+            raise UserError(
+                f"init: {source} was trained, or chosen, under {other} on some of the test clips of {own.protocol}: "
+                f"start from a run under {own.protocol}, see --set stages.STAGE.init=[DIR]"
+            )
 
 
 def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
@@ -208,20 +226,25 @@ def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
         )
 
 
-def _configure(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
-    """Sets what holds for the whole process: precision and determinism."""
+@contextlib.contextmanager
+def _configured(recipe: Recipe, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Sets what holds for the whole process: precision, until the training ends, and determinism."""
     import tensorflow as tf
 
     from recipes.trainers import distribution
 
-    policy = recipe.mixed_precision
-    tf.keras.mixed_precision.set_global_policy(policy if policy == "float32" else f"mixed_{policy}")
     deterministic = recipe.deterministic
     if deterministic is None:
         deterministic = not distribution.on_gpu(strategy)
     if deterministic:
         tf.keras.utils.set_random_seed(recipe.seed)  # without a seed, random operations fail from here on
         tf.config.experimental.enable_op_determinism()
+    policy, before = recipe.mixed_precision, tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy if policy == "float32" else f"mixed_{policy}")
+    try:
+        yield
+    finally:  # what is built afterwards in this process is not of this recipe
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Records) -> None:
@@ -238,6 +261,13 @@ def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Rec
         raise UserError(f"{output} was started on other data than {records.directory} holds: give another --output")
     trainer.change(recipe, changed, output)
     files.write_text(output / run_directory.RECIPE, recipe.to_yaml())
+    data = {**run.environment["data"], "path": _path_of(records)}  # the data may have moved; evaluation looks there
+    files.write_json(output / run_directory.ENVIRONMENT, {**run.environment, "data": data})
+
+
+def _path_of(records: Records) -> str:
+    """Where the data lie, for whoever reads the run directory from another folder."""
+    return str(records.directory.resolve())
 
 
 def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strategy) -> dict[str, Any]:
@@ -262,7 +292,7 @@ def _environment(recipe: Recipe, records: Records, strategy: tf.distribute.Strat
         "workers": distribution.workers(strategy)[1],
         "seed": recipe.seed,
         "data": {
-            "path": str(records.directory.resolve()),
+            "path": _path_of(records),
             "dataset": records.dataset,
             "manifest_sha256": records.sha256,
         },

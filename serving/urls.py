@@ -26,6 +26,19 @@ def split(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | No
     return (parts, host, port) if host else None
 
 
+def scheme(address: str) -> str:
+    """The scheme of an address, empty where it has none; a password in it may have any characters.
+
+    Example:
+        >>> scheme("rtsp://admin:a/b@10.0.0.5/stream"), scheme("video.mp4"), scheme("rtsp://[::1/")
+        ('rtsp', '', '')
+    """
+    try:
+        return urllib.parse.urlsplit(address).scheme
+    except ValueError:  # a bracket alone
+        return ""
+
+
 def of_server(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | None:
     """As :func:`split`, of a server's API: ``None`` too where it is not http or https, or has a query or fragment."""
     found = split(address)

@@ -36,6 +36,13 @@ def check(recipe: Recipe) -> None:
         _check_stages(recipe)
 
 
+def _sees_pictures(recipe: Recipe) -> bool:
+    """Whether pictures are read: a video model without an option ``frames`` sees those at its pose steps."""
+    name = recipe.model.name
+    at_steps = name in registry.with_option("size") and name not in registry.with_option("frames")
+    return bool(recipe.data.frames or (recipe.data.pose_steps and at_steps))
+
+
 def _check_data(recipe: Recipe) -> None:
     data = recipe.data
     if data.dataset not in datasets.NAMES:
@@ -51,10 +58,9 @@ def _check_data(recipe: Recipe) -> None:
         raise Invalid("data.augment.flip", "stored features cannot be mirrored, set it to false")
     if data.interpolate and data.segment_steps:
         raise Invalid("data.interpolate", "the poses of segments are those of frames, set it to false")
-    sees_video = data.frames or data.granularities
-    if data.augment.pose_missing and not sees_video and recipe.model.name not in registry.with_option("size"):
+    if data.augment.pose_missing and not (_sees_pictures(recipe) or data.granularities):
         raise Invalid("data.augment.pose_missing", "is for models of video and poses, of poses alone set it to 0")
-    if data.augment.swap_persons and data.frames and set(data.parts) != {"full_body"}:
+    if data.augment.swap_persons and _sees_pictures(recipe) and set(data.parts) != {"full_body"}:
         raise Invalid("data.augment.swap_persons", "the pictures of hands are the first person's, set it to false")
     for name in ("pose_crop", "pose_pad", "time_warp"):
         unchanged = getattr(augmentation.Augmentation(), name)
@@ -64,12 +70,12 @@ def _check_data(recipe: Recipe) -> None:
 
 def _check_views(recipe: Recipe) -> None:
     data = recipe.data
-    if recipe.evaluate.crops != 1 and not data.frames:
+    if recipe.evaluate.crops != 1 and not _sees_pictures(recipe):
         raise Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
     name = recipe.model.name
     if recipe.evaluate.crops == "full" and name not in (able := registry.with_option("fully_convolutional")):
         raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {', '.join(able)}: set it to 1 or 3")
-    poses_alone = data.pose_steps and not (data.frames or data.granularities)
+    poses_alone = data.pose_steps and not (_sees_pictures(recipe) or data.granularities)
     if recipe.evaluate.pose_crop < 1 and not poses_alone:
         raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
     if recipe.evaluate.swap_persons and not poses_alone:

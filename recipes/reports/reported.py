@@ -98,9 +98,9 @@ def basis_of(recipe: Recipe, manifest: Mapping[str, Any] | None = None) -> dict[
         the network whose features it reads.
     """
     known: dict[str, Any] = {}
-    datasets = list(_datasets(recipe, ()))
-    if None not in datasets:
-        first = {dataset for dataset in datasets if dataset and dataset != recipe.data.dataset}
+    before = [found for _, found in started_from(recipe)]
+    if None not in before:
+        first = {found.data.dataset for found in before if found and found.data.dataset != recipe.data.dataset}
         known["pretrained_on"] = ", ".join(sorted(first)) or None
     network = (manifest or {}).get("options", {}).get("features_model")
     if network and recipe.data.granularities:
@@ -122,19 +122,25 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
     return registry.facts(recipe.model.name, recipe.model.options) if recipe.model.name in _methods() else {}
 
 
-def _datasets(recipe: Recipe, seen: tuple[str, ...]) -> Iterator[str | None]:
-    """The datasets of the runs that a recipe starts from, and that those started from; ``None``: not known."""
+def started_from(recipe: Recipe, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, Recipe | None]]:
+    """The runs that a recipe starts from, and those that these started from.
+
+    Args:
+        recipe: The recipe.
+        seen: Sources that are known already.
+
+    Yields:
+        The source in ``init``, and the recipe of its run; ``None``: not known.
+    """
     from recipes.config import sections
 
     for stage in recipe.stages:
         for source in stage.init:
             if sections.is_path(source) and source not in seen:
                 found = _recipe_of(pathlib.Path(source))
-                if found is None:
-                    yield None
-                else:
-                    yield found.data.dataset
-                    yield from _datasets(found, (*seen, source))
+                yield source, found
+                if found is not None:
+                    yield from started_from(found, (*seen, source))
 
 
 def _recipe_of(path: pathlib.Path) -> Recipe | None:

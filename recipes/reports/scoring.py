@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from recipes.trainers import distribution
 from zoo import layers
+from zoo.shared.errors import UserError
 from zoo.shared.probabilities import logarithms, softmax
 
 TOP = 5
@@ -168,6 +169,21 @@ def cross_entropy(labels: np.ndarray, scores: np.ndarray) -> float:
     answered = scores.any(axis=1)
     true = np.where(answered, scores[np.arange(len(labels)), labels], 1.0 / scores.shape[1])
     return float(-np.mean(np.log(np.maximum(true, 1e-12))))
+
+
+def require_finite(values: np.ndarray, what: str) -> None:
+    """Raises ``UserError`` where a model's outputs are not finite: they would count as any class.
+
+    Args:
+        values: ``[N, ...]``.
+        what: Whose they are.
+    """
+    wrong = int(np.sum(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+    if wrong:
+        raise UserError(
+            f"{what}: the model's outputs are not finite for {wrong} of {len(values)}: train it again, or look for "
+            "damaged clips with python -m tfrecords.inspect DIR --verify"
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ from zoo.shared.errors import UserError
 CALIBRATION = "calibration.json"
 PAIRS = 8  # axes of a radar
 FEWEST_PAIRS = 3  # that make an area
+FITTED_ON_THEM = "which makes its figures too good: evaluate another split"
 
 
 def gain(scored: Evaluated, rows: Sequence[Mapping], others: Sequence[Mapping], name: str) -> tuple[dict, Section]:
@@ -112,11 +113,12 @@ def fusion(each: Sequence[Evaluated], entry: Mapping[str, Any]) -> Section:
         for one, weight in zip(each, entry["weights"])
     ]
     text = f"The weights with the smallest log-loss ({entry['log_loss']:.3f}) on {entry['chosen_on']}"
+    text += f", in steps of {entry['step']:.3g}{_fitted_on_them(each[0])}"
     return Section(
         "Weights of the fused runs",
         rows=rows,
         percent=("top-1 alone",),
-        text=f"{text}, in steps of {entry['step']:.3g}.",
+        text=f"{text}.",
     )
 
 
@@ -189,7 +191,13 @@ def calibrated(scored: Evaluated, fitted: calibration.Calibration, model: pathli
             "the threshold, the further right. The star is the threshold that was chosen on validation clips.",
         ),
     ]
-    return entry, Section("Calibration and reject option", pictures, text=f"{calibration_text(entry)}.")
+    text = calibration_text(entry) + _fitted_on_them(scored)
+    return entry, Section("Calibration and reject option", pictures, text=f"{text}.")
+
+
+def _fitted_on_them(scored: Evaluated) -> str:
+    """What is said of figures of the validation clips where something was fitted on these."""
+    return f". It was fitted on the clips that are evaluated here, {FITTED_ON_THEM}" if scored.split == "val" else ""
 
 
 def calibration_text(entry: Mapping[str, Any]) -> str:
@@ -395,10 +403,14 @@ def untrimmed(scored: Evaluated, settings: whole_videos.Settings) -> tuple[dict[
     """
     streams = whole_videos.classify(scored.run, scored.records, scored.protocol, scored.split, settings)
     found = whole_videos.figures(streams, settings)
-    run_directory.write_csv(scored.folder / "untrimmed.csv", whole_videos.rows(streams))
+    run_directory.write_csv(scored.folder / "untrimmed.csv", whole_videos.rows(streams), whole_videos.COLUMNS)
+    columns = {"segment F1": "segment_f1", "mAP": "mean_average_precision"}
     figures = [
-        {"overlap": overlap, "segment F1": f1, "mAP": found["mean_average_precision"][overlap]}
-        for overlap, f1 in found["segment_f1"].items()
+        {
+            "overlap": overlap,
+            **{name: "" if found[key][overlap] is None else found[key][overlap] for name, key in columns.items()},
+        }
+        for overlap in found["segment_f1"]
     ]
     text = whole_videos.text(found).replace("\n", "; ")
-    return found, Section("Untrimmed videos", (), figures, ("segment F1", "mAP"), f"{text}.")
+    return found, Section("Untrimmed videos", (), figures, tuple(columns), f"{text}.")

@@ -51,7 +51,8 @@ class Video:
     """A video's truth and prediction.
 
     Attributes:
-        truth: ``[T]`` classes; :data:`NOBODY` where a frame is not labelled: it counts in no metric.
+        truth: ``[T]`` classes; :data:`NOBODY` where a frame is not labelled: it counts in no metric, and segments of
+            one class on both sides of it are one.
         predicted: ``[T]`` classes; :data:`NOBODY` where none is predicted: a labelled frame is then wrong.
         scores: ``[T]`` probability of the predicted class.
     """

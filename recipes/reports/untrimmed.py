@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from recipes import trainers
-from recipes.reports import pieces, segments
+from recipes.reports import pieces, scoring, segments
 from recipes.reports.shared_windows import SharedWindows
 from recipes.run_directory import RunDirectory
 from tfrecords import manifest, schema
@@ -164,6 +164,8 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
 def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
     """The metrics of classified videos, as JSON values; see :mod:`recipes.reports.segments`.
 
+    A figure without a value, as of videos without a labelled frame, is ``None``.
+
     Args:
         streams: The videos.
         settings: How they were classified.
@@ -176,10 +178,11 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
         **dataclasses.asdict(settings),
         "videos": len(videos),
         "seconds": sum(len(stream.truth) / stream.fps for stream in streams),
-        "frame_accuracy": segments.frame_accuracy(videos),
-        "segment_f1": {str(overlap): segments.segment_f1(videos, overlap) for overlap in segments.OVERLAPS},
+        "frame_accuracy": _known(segments.frame_accuracy(videos)),
+        "segment_f1": {str(overlap): _known(segments.segment_f1(videos, overlap)) for overlap in segments.OVERLAPS},
         "mean_average_precision": {
-            str(overlap): segments.mean_average_precision(videos, len(labels), overlap) for overlap in segments.OVERLAPS
+            str(overlap): _known(segments.mean_average_precision(videos, len(labels), overlap))
+            for overlap in segments.OVERLAPS
         },
     }
     if settings.event:
@@ -192,6 +195,11 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
     return found
 
 
+def _known(value):
+    """A figure as a value of JSON, which has no NaN; ``None``: there is nothing that it could be of."""
+    return None if np.isnan(value) else value
+
+
 def _events(streams, label, least):
     """What alarms are worth that a class's probability raises at a threshold."""
     raised = [stream.alarms(label, least) for stream in streams]
@@ -202,6 +210,9 @@ def check_event(settings: Settings, labels: Sequence[str]) -> None:
     """Raises ``UserError`` unless the event is one of the classes."""
     if settings.event and settings.event not in labels:
         raise UserError(f"--event: no class {settings.event!r}{messages.nearest(settings.event, labels)}")
+
+
+COLUMNS = ("video", "from", "label", "start", "end", "probability")  # of untrimmed.csv
 
 
 def rows(streams: Sequence[Stream]) -> list[dict[str, Any]]:
@@ -221,23 +232,28 @@ def text(found: Mapping[str, Any]) -> str:
     """The metrics in words, a line each."""
     lines = [
         f"untrimmed, {found['videos']} videos of {found['seconds'] / 60:.1f} minutes: "
-        f"frame accuracy {found['frame_accuracy']:.1%}"
+        f"frame accuracy {_percent(found['frame_accuracy'])}"
     ]
     if found.get("share_computation"):  # figures of several folds, or of before, have none
         lines[0] += f" (windows share computation up to {found['share_computation']})"
     for key, name in (("segment_f1", "segment F1"), ("mean_average_precision", "mAP")):
-        values = ", ".join(f"{value:.1%} at {overlap}" for overlap, value in found[key].items())
+        values = ", ".join(f"{_percent(value)} at {overlap}" for overlap, value in found[key].items())
         lines.append(f"{name}: {values}")
     if "events" in found:
         lines.append(event_text(found["event"], segments.Events(**found["events"])))
     return "\n".join(lines)
 
 
+def _percent(value):
+    return "-" if value is None else f"{value:.1%}"
+
+
 def event_text(name: str, events: segments.Events) -> str:
     """What alarms are worth, in words."""
+    delay = f"median delay {events.median_delay:.2f} s, " if events.delays else ""
     recognised = (
-        f"{len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), median delay "
-        f"{events.median_delay:.2f} s, {events.false_alarms} other alarms in these videos"
+        f"{len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), {delay}"
+        f"{events.false_alarms} other alarms in these videos"
     )
     quiet = (
         f"no alarm in {events.quiet_without_alarm} of {events.quiet} videos without one ({events.specificity:.1%}), "
@@ -255,7 +271,9 @@ def _shared(score: SharedWindows, videos: Iterable[tuple[schema.Clip, list]], sp
             for row in score(clip, own):
                 found.append(row)
                 bar.update()
-    return np.stack(found)
+    scores = np.stack(found)
+    scoring.require_finite(scores, f"windows of {PROTOCOL} {split}")
+    return scores
 
 
 def _windows(videos: Iterable[tuple[schema.Clip, list]]) -> Iterator[schema.Clip]:
@@ -294,10 +312,9 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
     if recordings:
         yield from _recordings(places)
         return
-    order = sorted(
-        (place for place, _ in places),
-        key=lambda place: hashlib.sha256(f"{seed}/{place.path}/{place.offset}".encode()).digest(),
-    )
+    # By the clips' ids: the same wherever the data lie, and in whichever shards.
+    drawn = sorted(places, key=lambda entry: hashlib.sha256(f"{seed}/{entry[1].info.id}".encode()).digest())
+    order = [place for place, _ in drawn]
     for first in range(0, len(order), TOGETHER):
         held = []
         for clip in (place.read() for place in order[first : first + TOGETHER]):

@@ -41,9 +41,7 @@ class Checkpoints:
     def history(self) -> list[dict[str, float]]:
         """History up to the newest checkpoint; empty without one."""
         epochs = self.epochs()
-        if not epochs:
-            return []
-        return json.loads((self._path(epochs[-1]) / self._STATE).read_text(encoding="utf-8"))["history"]
+        return self._state(epochs[-1])["history"] if epochs else []
 
     def save(self, history: list[dict[str, float]], keep: set[int], **objects: Any) -> None:
         """Writes the checkpoint of the epoch that has just ended, and removes those no longer needed.
@@ -79,8 +77,7 @@ class Checkpoints:
 
     def read(self, epoch: int, **objects: Any) -> None:
         """Restores an epoch's checkpoint into objects whose variables exist."""
-        path = self._path(epoch)
-        written = json.loads((path / self._STATE).read_text(encoding="utf-8")).get("keras", _KERAS)
+        path, written = self._path(epoch), self._state(epoch).get("keras", _KERAS)
         if written.partition(".")[0] != _KERAS.partition(".")[0]:
             raise UserError(
                 f"{path}: was written under Keras {written}, a stage cannot go on under Keras {_KERAS}: "
@@ -90,9 +87,17 @@ class Checkpoints:
             status = tf.train.Checkpoint(**objects).read(str(path / self._WEIGHTS))
             status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            reason = messages.one_line(error)
-            raise UserError(f"{path}: cannot be read ({reason}), remove it and continue with --resume") from None
+            raise _unreadable(path, error) from None
         status.expect_partial()
+
+    def _state(self, epoch: int) -> dict[str, Any]:
+        """What stands beside an epoch's weights."""
+        path = self._path(epoch)
+        try:
+            state = json.loads((path / self._STATE).read_text(encoding="utf-8"))
+            return {**state, "history": list(state["history"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
 
     def keep(self, epochs: set[int]) -> None:
         """Removes the checkpoints of all other epochs."""
@@ -110,3 +115,8 @@ class Checkpoints:
     def _clear(path: pathlib.Path) -> None:
         if path.exists():
             shutil.rmtree(path)
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> UserError:
+    reason = messages.one_line(error)
+    return UserError(f"{path}: cannot be read ({reason}), remove it and continue with --resume")

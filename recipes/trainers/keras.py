@@ -27,7 +27,7 @@ from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
 from zoo import built_model
-from zoo.shared import command_line, files, messages
+from zoo.shared import command_line, files
 from zoo.shared.errors import UserError
 
 
@@ -208,7 +208,9 @@ def outputs(
             model, data = maps.model, maps.read(data)
         scorer = scoring.Scorer(model, strategy, data, count=count, batch=batch, pool=pool)
     with command_line.progress(count, f"{protocol} {split}") as bar:
-        return scorer(on_clips=bar.update)
+        labels, found = scorer(on_clips=bar.update)
+    scoring.require_finite(found, f"clips of {records.dataset} {protocol} {split}")
+    return labels, found
 
 
 def _check_batch(recipe: Recipe, stage: Stage, clips: int, replicas: int) -> None:
@@ -292,7 +294,7 @@ def train_stage(
         Number of the best epoch on validation; its weights are in the stage's checkpoints. 0 without epochs.
 
     Raises:
-        UserError: The loss is no longer finite, a shard is damaged or a checkpoint cannot be written.
+        UserError: The loss is no longer finite, or a checkpoint cannot be written.
     """
     checkpoints = stage_checkpoints(run, stage, writes=distribution.is_chief(strategy))
     rows = checkpoints.history()
@@ -345,7 +347,7 @@ def train_stage(
         **average,
     )
     if not history.has_ended(stage, rows):
-        _fit(trained, data, stage, records, first_epoch=len(rows), steps=steps, callbacks=[callback, *further])
+        _fit(trained, data, stage, first_epoch=len(rows), steps=steps, callbacks=[callback, *further])
     return history.best_epoch(rows, stage.monitor)
 
 
@@ -364,27 +366,22 @@ def _fit(
     model: tf.keras.Model,
     data: Any,
     stage: Stage,
-    records: pipeline.Records,
     *,
     first_epoch: int,
     steps: int,
     callbacks: list[tf.keras.callbacks.Callback],
 ) -> None:
-    """The epochs of a stage that are left; a damaged shard or a lost worker is an error of one line."""
-    try:
-        with distribution.together():
-            model.fit(
-                data,
-                initial_epoch=first_epoch,
-                epochs=stage.epochs,
-                steps_per_epoch=steps,
-                callbacks=callbacks,
-                shuffle=False,  # the data come shuffled
-                verbose=0,
-            )
-    except tf.errors.DataLossError as error:
-        reason = messages.without_graph(error.message)
-        raise UserError(f"{records.directory}: a shard is damaged ({reason}), convert again") from None
+    """The epochs of a stage that are left; a lost worker is an error of one line."""
+    with distribution.together():
+        model.fit(
+            data,
+            initial_epoch=first_epoch,
+            epochs=stage.epochs,
+            steps_per_epoch=steps,
+            callbacks=callbacks,
+            shuffle=False,  # the data come shuffled
+            verbose=0,
+        )
 
 
 def _training_data(

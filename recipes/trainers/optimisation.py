@@ -89,7 +89,7 @@ def _addons_class(name):
 
 
 def _factors(stage, model):
-    """``id`` of a variable -> factor of its learning rate, where that is not 1."""
+    """Variables and the factors of their learning rates, where these are not 1."""
     factors = {}
     for rate in stage.layer_learning_rates:
         layers = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, rate.layers) and layer.weights]
@@ -97,8 +97,8 @@ def _factors(stage, model):
             names = ", ".join(layer.name for layer in model.layers if layer.weights)
             raise UserError(f"stages.{stage.name}.layer_learning_rates: no layer fits {rate.layers!r}. Valid: {names}")
         for layer in layers:
-            factors.update({id(variable): rate.factor for variable in layer.trainable_variables})
-    return {key: factor for key, factor in factors.items() if factor != 1}
+            factors.update({id(variable): (variable, rate.factor) for variable in layer.trainable_variables})
+    return [(variable, factor) for variable, factor in factors.values() if factor != 1]
 
 
 def _with_rates(kind, factors):
@@ -108,38 +108,35 @@ def _with_rates(kind, factors):
     same as another learning rate (and scales its weight decay too).
     """
 
-    class WithRates(kind):
-        """An optimizer with a learning rate of their own for some variables."""
+    # What takes the step: in Keras 3 a loss scale (float16) calls apply, as apply_gradients does.
+    step = "apply" if hasattr(kind, "apply") else "apply_gradients"
 
-        def apply_gradients(self, grads_and_vars, *args, **kwargs):
-            """Applies gradients, then shortens or lengthens the steps of some variables."""
-            pairs = list(grads_and_vars)
-            slow = [variable for _, variable in pairs if id(variable) in factors]
-            before = [tf.identity(tf.convert_to_tensor(variable)) for variable in slow]
-            with tf.control_dependencies(before):
-                done = super().apply_gradients(pairs, *args, **kwargs)
-            context = tf.distribute.get_replica_context()
-            if context is None:
-                self._rescale(None, slow, before)
-            else:
-                context.merge_call(lambda strategy, old: self._rescale(strategy, slow, old), args=(before,))
-            return done
+    def scaled_step(self, *args, **kwargs):
+        before = [tf.identity(tf.convert_to_tensor(variable)) for variable, _ in factors]
+        with tf.control_dependencies(before):
+            done = getattr(kind, step)(self, *args, **kwargs)
+        context = tf.distribute.get_replica_context()
+        if context is None:
+            _rescale(None, factors, before)
+        else:
+            context.merge_call(lambda strategy, old: _rescale(strategy, factors, old), args=(before,))
+        return done
 
-        @staticmethod
-        def _rescale(strategy, slow, before):
-            for variable, old in zip(slow, before):
-                factor = factors[id(variable)]
-                variable = variable if isinstance(variable, tf.Variable) else variable.value  # Keras 3 wraps it
+    return type("WithRates", (kind,), {step: scaled_step})
 
-                def step(variable, old, factor=factor):
-                    return variable.assign(old + tf.cast(factor, variable.dtype) * (variable - old))
 
-                if strategy is None:
-                    step(variable, old)
-                else:
-                    strategy.extended.update(variable, step, args=(old,))
+def _rescale(strategy, factors, before):
+    """Shortens or lengthens the steps that variables have taken from their values before."""
+    for (variable, factor), old in zip(factors, before):
+        variable = variable if isinstance(variable, tf.Variable) else variable.value  # Keras 3 wraps it
 
-    return WithRates
+        def scale(variable, old, factor=factor):
+            return variable.assign(old + tf.cast(factor, variable.dtype) * (variable - old))
+
+        if strategy is None:
+            scale(variable, old)
+        else:
+            strategy.extended.update(variable, scale, args=(old,))
 
 
 # ----------------------------------------------------------------------------------------------------------- losses

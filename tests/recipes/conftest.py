@@ -129,7 +129,7 @@ def command(script, *arguments):
     line = [f"recipes/{script}", *arguments]
     if script == "train.py":
         arguments += ["--set", "deterministic=false"]
-    out, err, policy = io.StringIO(), io.StringIO(), tf.keras.mixed_precision.global_policy()
+    out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", line)
         patch.setattr(distribution, "local_strategy", one_device)
@@ -137,8 +137,6 @@ def command(script, *arguments):
             status = command_line.run(MAINS[script], arguments)
         except SystemExit as leaving:  # argparse's own errors
             status = leaving.code
-        finally:
-            tf.keras.mixed_precision.set_global_policy(policy)
     return subprocess.CompletedProcess(line, status, out.getvalue(), err.getvalue())
 
 

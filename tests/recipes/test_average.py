@@ -53,13 +53,20 @@ def events(recognised, quiet):
 def test_alarms_at_thresholds_that_are_chosen_on_the_other_folds(runs):
     for run, best in zip(runs, [(0.6, 0.7), (0.6,), (0.7, 0.8)]):
         (path,) = run.glob("evaluation/*/metrics.json")
-        whole = {"videos": 8, "seconds": 3600.0, "frame_accuracy": 0.8, "segment_f1": {}, "mean_average_precision": {}}
+        whole = {
+            "videos": 8,
+            "seconds": 3600.0,
+            "frame_accuracy": 0.8,
+            "segment_f1": {"0.5": None if run == runs[0] else 0.4},  # a fold without a labelled frame
+            "mean_average_precision": {"0.5": None},
+        }
         thresholds = {str(n / 100): events(4, 4) if n / 100 in best else events(3, 2) for n in range(5, 100, 5)}
         untrimmed = {**whole, "event": "fall", "events": thresholds["0.5"], "thresholds": thresholds}
         path.write_text(json.dumps({**json.loads(path.read_text()), "untrimmed": untrimmed}))
     result = command("average.py", *runs)
     assert result.returncode == 0, result.stderr
-    *_, at_half, chosen, nested, whole, _ = result.stdout.splitlines()
+    *_, f1, precision, at_half, chosen, nested, whole, _ = result.stdout.splitlines()
+    assert (f1, precision) == ("segment F1: 40.0% at 0.5", "mAP: - at 0.5")
     assert at_half.startswith("fall: 9 of 12 recognised (75.0%)")
     assert chosen == "each fold at the threshold that is best on the others, 0.7, 0.7, 0.6:"
     assert nested.startswith(

@@ -154,11 +154,13 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
 
     Raises:
         UserError: No such estimator, or what it needs is missing.
-        ValueError: The recording cannot be read.
+        ValueError: The recording cannot be read, or has no frames.
     """
     joints = skeletons.get(estimators.get(settings.estimator).layout).num_joints
     step = 1 / (recording.fps or persons.FPS)
     found, times = _search(recording, settings, step)
+    if not found:
+        raise ValueError("has no frames where poses are to be estimated: it is shorter than expected")
     lasting = np.diff(times, append=times[-1] + (times[-1] - times[-2] if len(times) > 1 else step))
     tracks = without_short(_follow(found, times), lasting)
     finished = [_finish(track, times, recording, settings.focal_length) for track in tracks]

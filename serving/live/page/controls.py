@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import pathlib
 import threading
-import urllib.parse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from serving import urls
 from serving.live.settings import LiveSettings
 from serving.savedmodel import versions
 from zoo.shared import messages
@@ -122,17 +122,10 @@ class Controls:
         if camera == GIVEN:
             return self._first.source
         # No paths: a page that opens any file of this machine would show what is in it.
-        if (camera.isdecimal() and len(camera) < 4) or _is_address(camera):
+        if (camera.isdecimal() and len(camera) < 4) or urls.scheme(camera) in _SCHEMES:
             return camera
         name = messages.without_password(camera)
         raise UserError(f"{name!r} is no camera, expected a number such as 0 or an address such as rtsp://HOST/PATH")
-
-
-def _is_address(camera: str) -> bool:
-    try:
-        return urllib.parse.urlsplit(camera).scheme in _SCHEMES
-    except ValueError:  # a bracket alone
-        return False
 
 
 def _unused(path: str) -> str:

@@ -311,6 +311,11 @@ def test_parts_of_a_clip_are_of_poses_alone():
     for key, recipe in (("evaluate", "separable_sta_synthetic"), ("data.augment", "pi3d_synthetic")):
         with pytest.raises(UserError, match=rf"{key}\.swap_persons: .* set it to false"):
             config.load(recipe, [f"{key}.swap_persons=true"])
+    steps = "sta_hands_synthetic"  # sees pictures of hands at its pose steps, and data.frames is 0
+    for wrong in ("data.augment.swap_persons=true", "evaluate.swap_persons=true", "evaluate.pose_crop=0.5"):
+        with pytest.raises(UserError, match=f"{wrong.partition('=')[0]}: "):
+            config.load(steps, [wrong])
+    assert config.load(steps, ["evaluate.crops=3"]).evaluate.crops == 3
     assert config.load("vpn_nucla", ["evaluate.flip=true"]).evaluate.flip
     with pytest.raises(UserError, match=r"evaluate\.flip: stored features cannot be mirrored, set it to false"):
         config.load("temporal_nucla", ["evaluate.flip=true"])

@@ -232,6 +232,14 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
     page = (folder / "report.html").read_text()
     for heading in ("Calibration and reject option", "Action dynamicity", "Areas under the ROC curve"):
         assert heading in page
+    assert "fitted on the clips that are evaluated here" not in page
+
+    options = ("--split", "val", "--fuse", other, "--fuse-weights", "validation", "--calibrate", "0.5")
+    status, _, err = run_command(evaluate.main, "--run", trained, *options)
+    assert status == 0, err
+    assert "warning: --calibrate: is fitted on the clips that it is judged on here" in err
+    page = (trained / "evaluation" / "cv-val-x-other-weighted" / "report.html").read_text()
+    assert page.count("It was fitted on the clips that are evaluated here") == 2
 
 
 def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(

@@ -84,6 +84,12 @@ def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_pa
     assert not any(str(tmp_path_factory.getbasetemp()) in page for page in text.values())
 
 
+def test_what_several_runs_reach_is_not_of_one(evaluated, tmp_path):
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    shutil.copytree(run / "evaluation" / "cv-test", run / "evaluation" / "cv-test-x-other-test")  # a run may end so
+    assert len(model_card.figures_of(run_directory.RunDirectory(run))) == 1
+
+
 def test_seeds_of_one_recipe_are_put_together(evaluated, folder):
     (figures,) = model_card.figures_of(run_directory.RunDirectory(evaluated))
     figures = {**figures, "protocol": "cs"}

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from recipes.reports import scoring
 from recipes.reports import tables as report
+from zoo.shared.errors import UserError
 
 # Views of three clips as their features, which the model passes on as logits; the last batch is not full.
 VIEWS = np.log([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]).astype("float32")
@@ -95,3 +96,10 @@ def test_top5_leaves_the_sixth_out():
     metrics = scoring.Metrics(np.array([4, 5, 5]), scores)
     assert metrics.top5 == pytest.approx(1 / 3)  # equal scores do not all count as best
     assert metrics.top1 == 0
+
+
+def test_outputs_that_are_not_finite_are_no_scores():
+    scoring.require_finite(np.zeros((2, 3)), "clips")
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(UserError, match=r"^clips: the model's outputs are not finite for 1 of 2: "):
+            scoring.require_finite(np.array([[0.2, 0.8], [wrong, 0.5]]), "clips")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recipes import trainers
-from recipes.reports import untrimmed
+from recipes.reports import segments, untrimmed
 from recipes.run_directory import RunDirectory
 from tests.recipes.conftest import command, error_of
 from tfrecords import schema
@@ -51,6 +51,29 @@ def test_recordings_are_put_together_from_their_windows():
         assert values.tolist() == list(range(10))
     assert clip.images["full_body"] == [str(frame).encode() for frame in range(10)]
     assert found["a from frame 15"].frame_labels.tolist() == [14, 15]
+
+
+def test_clips_are_joined_in_an_order_of_their_names():
+    """Where a dataset lies, and how its shards are made, have no effect."""
+    places = [window(name, 0, 2) for name in "abcdefghijklm"]
+    orders = []
+    for given in (places, places[::-1]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(untrimmed, "TOGETHER", 1)
+            joined = untrimmed._videos([(place, place.read()) for place in given], 3, recordings=False)
+            orders.append([clip.info.id for _, clip in joined])
+    assert orders[0] == orders[1] != sorted(orders[0])
+
+
+def test_a_figure_without_a_value_is_null():
+    stream = untrimmed.Stream("a", np.full(3, -1), (), 10.0, ("sit", "fall"))  # nobody is seen, and nothing labelled
+    found = untrimmed.figures([stream], untrimmed.Settings())
+    assert json.loads(json.dumps(found, allow_nan=False))["frame_accuracy"] is None
+    assert set(found["segment_f1"].values()) == {None}
+    assert "frame accuracy -\nsegment F1: - at 0.1, " in untrimmed.text(found)
+    assert untrimmed.rows([stream]) == []
+    missed = segments.Events(2, (), 0, quiet=0, quiet_without_alarm=0, alarms_in_quiet=0, quiet_hours=0.0)
+    assert untrimmed.event_text("fall", missed) == "fall: 0 of 2 recognised (0.0%), 0 other alarms in these videos"
 
 
 @pytest.fixture(scope="module")

@@ -210,6 +210,16 @@ def test_an_unfinished_stage_goes_on_under_the_same_keras_alone(tmp_path, monkey
         checkpoints.read(1, variable=variable)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"epoch": 1}'])
+def test_a_damaged_state_is_one_line(tmp_path, content):
+    checkpoints, variable = saved.Checkpoints(tmp_path), tf.Variable(0.0)
+    checkpoints.save([{"epoch": 1}], keep={1}, variable=variable)
+    (tmp_path / "epoch-00001" / "state.json").write_text(content)
+    for read in (checkpoints.history, lambda: checkpoints.read(1, variable=variable)):
+        with pytest.raises(UserError, match=r"epoch-00001: cannot be read .* remove it and continue with --resume"):
+            read()
+
+
 NOTHING_FROZEN = types.SimpleNamespace(name="only", freeze=())
 
 

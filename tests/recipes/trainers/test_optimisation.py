@@ -70,6 +70,21 @@ def test_a_layer_with_a_rate_of_its_own(tmp_path, scope, optimizer):
         assert np.abs(full).max() > 1e-4
 
 
+def test_a_layer_with_a_rate_of_its_own_where_the_loss_is_scaled(tmp_path):
+    """Float16: another optimizer, which scales the loss, calls the one with the rates."""
+    found = []
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        for rates in ("[]", '[{layers: "back*", factor: 0.25}]'):
+            weights, _ = steps_of(contextlib.nullcontext, a_stage(tmp_path, SGD, f"layer_learning_rates={rates}"), 1)
+            found.append([after - before for before, after in zip(*weights)])
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    for layer, factor in ((0, 0.25), (2, 1)):
+        np.testing.assert_allclose(found[1][layer], factor * found[0][layer], rtol=1e-2, atol=1e-6)
+        assert np.abs(found[0][layer]).max() > 1e-4
+
+
 def test_a_rate_of_no_layer(tmp_path):
     stage = a_stage(tmp_path, 'layer_learning_rates=[{layers: "spine*", factor: 0.1}]')
     reason = r"stages\.second\.layer_learning_rates: no layer fits 'spine\*'. Valid: backbone, classifier"

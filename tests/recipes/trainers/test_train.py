@@ -176,6 +176,25 @@ def test_a_run_is_neither_overwritten_nor_continued_as_another(trained, recipe_f
     assert "after 3 epochs: set stages.second.epochs to more" in less
 
 
+def test_data_that_have_moved_are_found_after_resuming(trained, recipe_file, dataset, tmp_path):
+    run, moved = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(dataset, tmp_path / "moved")
+    before = run_directory.RunDirectory(run).environment
+    result = command("train.py", "--recipe", recipe_file, "--data", moved, "--output", run, "--resume")
+    assert result.returncode == 0, result.stderr
+    after = run_directory.RunDirectory(run).environment
+    assert after == {**before, "data": {**before["data"], "path": str(moved.resolve())}}
+
+
+def test_a_network_that_was_trained_on_test_clips_is_no_start(trained, recipe_file, dataset, tmp_path):
+    """Of the tests of cs, that run under cv has trained on those of two cameras."""
+    changes = ["data.protocol=cs", f"stages.first.init=[{trained}]"]
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--set", *changes]
+    line = error_of(command("train.py", *arguments))
+    assert f"init: {trained} was trained, or chosen, under cv on some of the test clips of cs: start from" in line
+    model = ["data.protocol=cs", f"stages.first.init=[{trained}/stages/first/model.keras]"]
+    assert "some of the test clips of cs" in error_of(command("train.py", *arguments[:-2], *model))
+
+
 @pytest.mark.slow
 def test_a_training_that_has_ended_goes_on_to_more_epochs(tmp_path, recipe_file, dataset):
     """That it ends as if it had had them from the start is a part of a slow test."""
@@ -271,3 +290,4 @@ def test_bfloat16_trains_and_saves_a_float32_model(tmp_path, recipe_file, datase
     assert result.returncode == 0, result.stderr
     model = run_directory.RunDirectory(tmp_path / "run").model()
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert tf.keras.mixed_precision.global_policy().name == "float32"  # of whatever this process builds next

@@ -56,6 +56,12 @@ def test_nobody_is_zeros():
     assert not live_poses([[]])[0].xyz.any()
 
 
+def test_a_part_behind_the_end_of_a_recording_is_an_error():
+    Fake.found = Fake.found_when_known = [[]]
+    with pytest.raises(ValueError, match="has no frames where poses are to be estimated"):
+        recordings.estimate(recordings.Part(Recording(3), first=5), SETTINGS)
+
+
 def test_short_gaps_are_filled_and_long_ones_are_not():
     found = [[person((0.01 * frame, 0, 3))] for frame in range(60)]
     found[20:25] = [[]] * 5
