@@ -114,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: " + ", ".join(f"{split} {n}" for split, n in protocol["clips"].items()))
         for entry in found["rejected"]:  # all: there is no manifest to look them up in
             print(f"rejected: {entry['id']}: {entry['reason']}")
-        clips = f"{found['counts']['clips']} clips can be converted{_unposed(found)}"
-        print(f"{clips}, {len(found['rejected'])} rejected; nothing written")
+        converted = f"{found['counts']['clips']} clips can be converted{_unposed(found)}"
+        print(f"{converted}, {len(found['rejected'])} rejected; nothing written")
         plausibility.warn(source.name, found["poses"], source.layout)
         _warn_of_few_validation_clips(source, found)
         return 0 if found["counts"]["clips"] else command_line.USER_ERROR

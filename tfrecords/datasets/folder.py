@@ -297,8 +297,7 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
             if name in row:
                 row[name] = _on_disk(path.parent, row[name])
     _warn_of_similar_labels(path, {row["label"] for _, row in rows})
-    clips: dict[str, dict] = {}
-    lines: dict[str, int] = {}
+    clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
         if row["id"] in clips:
@@ -336,7 +335,7 @@ def _on_disk(folder, text):
 
 def _warn_of_similar_labels(path, labels):
     """A warning for labels that are typed alike but for capitals: they count as different classes."""
-    alike: dict[str, list[str]] = {}
+    alike = {}
     for label in sorted(labels):
         alike.setdefault(label.casefold(), []).append(label)
     for names in alike.values():
