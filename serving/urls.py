@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.parse
+
+from zoo.shared import messages
 
 SCHEMES = ("http", "https")
 
@@ -45,3 +48,18 @@ def of_server(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] 
     if found is None or found[0].scheme not in SCHEMES or found[0].query or found[0].fragment:
         return None
     return found
+
+
+def failure(error: Exception) -> str:
+    """Why a request over HTTP failed, in one line.
+
+    Example:
+        >>> failure(http.client.BadStatusLine("\\0\\0\\x18\\x04"))
+        "no HTTP: the port's protocol is another, such as gRPC"
+        >>> failure(ConnectionResetError("reset by peer"))
+        'reset by peer'
+    """
+    reason = getattr(error, "reason", error)  # of urllib.request
+    if type(reason) is http.client.BadStatusLine:  # its text is whatever came; a subclass has one of its own
+        return "no HTTP: the port's protocol is another, such as gRPC"
+    return messages.one_line(reason) or type(reason).__name__

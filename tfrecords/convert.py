@@ -112,8 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = writer.dry_run(source, workers=arguments.workers, progress=progress)
         for name, protocol in found["protocols"].items():
             print(f"{name}: " + ", ".join(f"{split} {n}" for split, n in protocol["clips"].items()))
-        rejected = writer.summary_of_rejected(found["rejected"])
-        print(f"{found['counts']['clips']} clips can be converted{_unposed(found)}, {rejected}; nothing written")
+        for entry in found["rejected"]:  # all: there is no manifest to look them up in
+            print(f"rejected: {entry['id']}: {entry['reason']}")
+        converted = f"{found['counts']['clips']} clips can be converted{_unposed(found)}"
+        print(f"{converted}, {len(found['rejected'])} rejected; nothing written")
         plausibility.warn(source.name, found["poses"], source.layout)
         _warn_of_few_validation_clips(source, found)
         return 0 if found["counts"]["clips"] else command_line.USER_ERROR

@@ -145,7 +145,7 @@ def _videos_of(path, rejected) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
     if path.is_dir():
         for directory, names in base.walk(path, rejected):
             for name in names:
-                if name.lower().endswith(video.SUFFIXES) and not name.startswith("."):
+                if video.has_video_name(name):
                     yield directory / name, (directory / name).relative_to(path)
     elif path.exists():
         yield path, pathlib.Path(path.name)

@@ -118,8 +118,7 @@ class RestConnection:
         except socket.timeout:
             raise TransportError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
         except (OSError, http.client.HTTPException) as error:  # refused, closed early, not HTTP
-            reason = messages.one_line(error) or type(error).__name__
-            raise TransportError(grpc.StatusCode.UNAVAILABLE, reason) from None
+            raise TransportError(grpc.StatusCode.UNAVAILABLE, urls.failure(error)) from None
         finally:
             connection.close()
 

@@ -182,7 +182,8 @@ class FolderFrames:
 
     def _names(self) -> set[str]:
         try:
-            return {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
+            names = {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
+            return {name for name in names if not name.startswith(".")}  # of systems, or written under another name
         except OSError as error:
             raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
 

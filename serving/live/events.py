@@ -179,7 +179,7 @@ class Webhook:
                 raise _Refused(f"HTTP status {error.code}") from None
             raise _Failed(f"HTTP status {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Failed(messages.one_line(getattr(error, "reason", error)) or type(error).__name__) from None
+            raise _Failed(urls.failure(error)) from None
 
     def close(self) -> None:
         """Nothing is held."""

@@ -84,7 +84,7 @@ def check_classes(rules: Sequence[Rule], classes: Sequence[str], path: str) -> N
 
 def _rule(name: Any, value: Any, where: str) -> Rule:
     if not isinstance(name, str) or not name or not set(name) <= _NAME:
-        raise UserError(f"{where}: expected a name of letters, digits, _ and -: it becomes part of topics")
+        raise UserError(f"{where}: expected a name of letters a to z, digits, _ and -: it becomes part of topics")
     if not isinstance(value, Mapping):
         raise UserError(f"{where} is {value!r}, expected keys such as classes and probability")
     valid = [field.name for field in dataclasses.fields(Rule)][1:]

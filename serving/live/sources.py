@@ -78,7 +78,7 @@ def find(text: str, fps: float = 0.0) -> Source:
     if text.isdecimal() or "://" in text:
         return Source(name, False, lambda: _camera(text, fps or FPS))
     if os.path.isdir(text):
-        videos = sorted(p for p in pathlib.Path(text).iterdir() if p.name.lower().endswith(video.SUFFIXES))
+        videos = sorted(p for p in pathlib.Path(text).iterdir() if video.has_video_name(p.name))
         if videos:
             return Source(name, True, lambda: _one_after_another(videos, fps))
         pictures = streams.FolderFrames(text, fps or FPS, idle=FOLDER_IDLE)
@@ -98,8 +98,13 @@ def _camera(text: str, fps: float) -> Timed:
 def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
     begin = seconds = 0.0
     for path in videos:
-        for seconds, frame in _camera(str(path), fps):
-            yield begin + seconds, frame
+        try:
+            for seconds, frame in _camera(str(path), fps):
+                yield begin + seconds, frame
+        except UserError as error:
+            if path == videos[-1]:
+                raise
+            messages.warn(f"{error}; the next one follows")
         begin += seconds + 1 / (fps or FPS)
 
 

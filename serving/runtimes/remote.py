@@ -52,7 +52,7 @@ class Network:
         try:
             status, length, answer = self._exchange(body, headers)
         except (OSError, http.client.HTTPException) as error:
-            reason = messages.one_line(error) or type(error).__name__
+            reason = urls.failure(error)
             raise UserError(f"{self._address} does not respond ({reason}): is the server running?") from error
         if status != http.client.OK:
             raise UserError(f"{self._address} refused the request with HTTP status {status}: {_reason(answer)}")

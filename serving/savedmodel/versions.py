@@ -55,5 +55,10 @@ def require(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
     if format_of(folder):
         raise UserError(f"{folder} is a version itself: give the folder above it, {folder.absolute().parent}")
     inside = sorted(path.name for path in folder.iterdir() if find(path)) if folder.is_dir() else []
-    hint = f"it holds the models {', '.join(inside)}: give one of them" if inside else "export a model there first"
+    if inside:
+        hint = f"it holds the models {', '.join(inside)}: give one of them"
+    elif (folder / "model.keras").is_file():
+        hint = f"it is a run directory: export it with python -m serving.export --run {folder} --to BASE"
+    else:
+        hint = "export a model there first"
     raise UserError(f"{folder} has no version folder (a number such as 1); {hint}")

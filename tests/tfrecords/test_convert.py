@@ -61,7 +61,9 @@ def test_no_clip_can_be_converted(run_convert, tmp_path):
 
 
 def test_dry_run(source, run_convert, tmp_path):
-    nucla_files.write_json(source, "a01_s01_e01_v03", skeletons=[])
+    empty = [f"a01_s01_e0{number}_v03" for number in (1, 2, 3, 4)]
+    for clip in empty:
+        nucla_files.write_json(source, clip, skeletons=[])
     status, printed, errors = run_convert("nucla", "--source", source, "--dry-run", "--workers", 1)
     assert status == 0, errors
     assert printed.splitlines() == [
@@ -71,8 +73,8 @@ def test_dry_run(source, run_convert, tmp_path):
         "v2_1: train 6, val 6, test 0",
         "v1_2: train 6, val 6, test 0",
         "v12_subjects: train 12, val 0, test 0",
-        "17 clips can be converted, 1 rejected (a01_s01_e01_v03: a01_s01_e01_v03.json: empty sequence); "
-        "nothing written",
+        *(f"rejected: {clip}: {clip}.json: empty sequence" for clip in empty),
+        "17 clips can be converted, 4 rejected; nothing written",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

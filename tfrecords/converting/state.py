@@ -15,7 +15,8 @@ from zoo.shared.errors import UserError
 
 _LOCK = ".lock"
 LOCK_PATIENCE = 10.0  # seconds a killed command's workers may take to end: those that are starting take longest
-_WORDS = {"source_clips": "number of clips in the source", "source_sha256": "ids of the clips in the source"}
+_WORDS = {"source_clips": "number of clips in the source"}
+_CHANGED = {"source_sha256": "other ids of the clips in the source", "csv": "its CSV had another content"}
 
 
 def fill(
@@ -108,7 +109,7 @@ def _require_same(directory, found, identity):
     for key in sorted({*found, *wanted}, key=lambda key: (key != "dataset", key)):
         if found.get(key) != wanted.get(key):
             values = f"{found.get(key, 'not set')}, now {wanted.get(key, 'not set')}"
-            what = f"{_WORDS.get(key, key)} {values}" if key != "source_sha256" else f"other {_WORDS[key]}"
+            what = _CHANGED.get(key) or f"{_WORDS.get(key, key)} {values}"
             raise UserError(
                 f"{directory}: holds another conversion ({what}): "
                 "use another --out, or remove the folder to convert anew"

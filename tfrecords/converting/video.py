@@ -10,9 +10,11 @@ the frames that are shown, in display orientation and square pixels, of the size
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,20 @@ LENGTHS_DIFFER_FRACTION = 0.05
 _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
 # BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
+_MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
+
+
+def has_video_name(name: str) -> bool:
+    """Whether a file in a folder is taken for a video.
+
+    Hidden ones are not: on disks of other systems macOS writes a ``._clip.mp4`` of its own beside each ``clip.mp4``.
+
+    Example:
+        >>> [has_video_name(name) for name in ("clip.MP4", "._clip.mp4", "clip.txt")]
+        [True, False, False]
+    """
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 class Orientation:
@@ -165,11 +180,14 @@ class Video:
                     count += 1
                 if count and _is_cut_off(stream, count, frame):
                     raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
+                if count and (stated := _stated_seconds(stream)) and _ends_before(frame, stated, self.fps):
+                    reached = f"{frame.time:.1f} of its {stated:.1f} seconds"
+                    raise ValueError(f"{self.path.name}: cut off, {reached} are there")
         except av.error.FFmpegError as error:
             if count:
                 reason = f"damaged after frame {count}"
             elif isinstance(error, OSError):
-                reason = f"cannot be read ({error.strerror})"
+                reason = f"cannot be read ({error.strerror}){_similar(self.path)}"
             else:
                 reason = "damaged or no video file"
             raise ValueError(f"{self.path.name}: {reason}") from None
@@ -180,6 +198,16 @@ class Video:
             ) from None
         if not count:
             raise ValueError(f"{self.path.name}: has no frames")
+
+
+def _similar(path):
+    """``, did you mean x?`` for a file whose name differs in capitals or the suffix alone, as lists have it often."""
+    stem = path.stem.casefold()
+    with contextlib.suppress(OSError):
+        for other in sorted(path.parent.iterdir()):
+            if other != path and other.is_file() and stem in (other.stem.casefold(), other.name.casefold()):
+                return f", did you mean {other.name}?"
+    return ""
 
 
 def _start_time(container):
@@ -215,6 +243,20 @@ def _is_cut_off(stream, count, last):
         return False
     reached = (last.pts - (stream.start_time or 0)) / stream.duration
     return reached < 1 and not lengths_agree(said * reached, said)
+
+
+def _stated_seconds(stream):
+    """Where a stream of Matroska or WebM ends, as its header states, on the stream's clock; 0 where none does."""
+    found = _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else 0.0
+
+
+def _ends_before(last, seconds, fps):
+    """Whether a last frame, PyAV's, ends more than a few frames before a time."""
+    if last.time is None:
+        return False
+    end = last.time + float((last.duration or 0) * last.time_base)
+    return end < seconds and not lengths_agree(end * fps, seconds * fps)
 
 
 class Frame:

@@ -513,7 +513,7 @@ def find_files(
     for directory, names in walk(folder, rejected):
         for name in names:
             ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)
-            if ending is None or name.startswith("."):
+            if ending is None:
                 continue
             path, stem = pathlib.Path(directory, name), name[: -len(ending)]
             try:
@@ -535,7 +535,8 @@ def find_files(
 def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathlib.Path, list[str]]]:
     """Folders below one and names of their files, sorted, each folder once; after them what symbolic links lead to.
 
-    What a conversion into a folder below leaves there is passed over: hidden folders, and manifests.
+    What a conversion into a folder below leaves there is passed over: hidden folders, and manifests; and hidden files,
+    of which macOS writes one beside each file on disks of other systems, ``._clip.avi``.
 
     Args:
         folder: Where to begin.
@@ -558,7 +559,7 @@ def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathl
                 continue
             seen.add(real)
             begin += [path for path in (os.path.join(directory, name) for name in folders) if os.path.islink(path)]
-            yield pathlib.Path(directory), sorted(name for name in names if name != schema.MANIFEST)
+            yield pathlib.Path(directory), sorted(n for n in names if n != schema.MANIFEST and not n.startswith("."))
 
 
 def read_text(path: pathlib.Path) -> str:

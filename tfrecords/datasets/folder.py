@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import csv
 import io
 import os
@@ -28,7 +29,7 @@ from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
 from tfrecords.estimation import recordings
 from zoo import skeletons
-from zoo.shared import files
+from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
 DEFAULT_PROTOCOL = "default"
@@ -36,6 +37,7 @@ _NUMBERS = ("subject", "camera", "setup", "repetition")
 _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
 _DELIMITERS = (",", ";", "\t")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
 
@@ -264,17 +266,15 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
         with_pictures: Whether the column of videos is.
         may_lack: Columns that are needed, but may be empty.
     """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
         delimiter, columns = _header(text)
         table = csv.DictReader(io.StringIO(text, newline=""), columns, restkey="", restval="", delimiter=delimiter)
         next(table, None)  # the header
         rows = [(table.line_num, _stripped(row)) for row in table]
         rows = [(number, row) for number, row in rows if any(row.values())]  # spreadsheets write empty rows
-    except OSError as error:
-        raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--csv {path}: no CSV file in UTF-8 ({error})") from None
+    except csv.Error as error:
+        raise UserError(f"--csv {path}: no CSV file ({error})") from None
     split_columns = [name for name in columns if name == "split" or name.startswith("split_")]
     unknown = [name for name in columns if name and name not in _COLUMNS and name not in split_columns]
     needed = ["label", *(["poses"] if with_poses else []), *(["video"] if with_pictures else [])]
@@ -293,13 +293,63 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
     for number, row in rows:
         filled = [name for name in needed if name not in may_lack]
         _check(row, f"--csv {path} line {number}", filled, split_columns)
-    clips = {}
+        for name in ("video", "poses"):
+            if name in row:
+                row[name] = _on_disk(path.parent, row[name])
+    _warn_of_similar_labels(path, {row["label"] for _, row in rows})
+    clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
         if row["id"] in clips:
-            raise UserError(f"--csv {path} line {number}: the id {row['id']!r} is there twice, give a column 'id'")
-        clips[row["id"]] = row
+            raise UserError(f"--csv {path} line {number}: {_twice(row, clips[row['id']], lines[row['id']])}")
+        clips[row["id"]], lines[row["id"]] = row, number
     return clips, {(name[len("split_") :] or DEFAULT_PROTOCOL): name for name in split_columns}
+
+
+def _text(path):
+    """The text of a CSV in UTF-8, or in what its first bytes say, as a spreadsheet's "Unicode text" has them."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"--csv {path} line {line}: no text in UTF-8, save the table as CSV with the character set UTF-8 "
+            "(Excel: 'CSV UTF-8')"
+        ) from None
+
+
+def _on_disk(folder, text):
+    """A path of the CSV as the disk has it.
+
+    Windows separates folders by backslashes, and macOS writes an accent as a letter of its own, which looks the same.
+    """
+    if not text or os.path.exists(os.path.join(folder, text)):
+        return text
+    slashes = text.replace("\\", "/")
+    forms = (unicodedata.normalize(form, way) for way in (text, slashes) for form in ("NFC", "NFD"))
+    return next((form for form in forms if os.path.exists(os.path.join(folder, form))), text)
+
+
+def _warn_of_similar_labels(path, labels):
+    """A warning for labels that are typed alike but for capitals: they count as different classes."""
+    alike = {}
+    for label in sorted(labels):
+        alike.setdefault(label.casefold(), []).append(label)
+    for names in alike.values():
+        if len(names) > 1:
+            listed = ", ".join(map(repr, names))
+            messages.warn(f"--csv {path}: {listed} are {len(names)} classes: if one is meant, spell it the same way")
+
+
+def _twice(row, first, line):
+    """What is wrong where a row has the id of an earlier one, and what to do."""
+    names = [each.get("video") or each["poses"] for each in (row, first)]
+    if names[0] == names[1]:
+        return f"{names[0]!r} is in line {line} already: remove one of the two, or give each an id in a column 'id'"
+    return f"the id {row['id']!r} is there twice, in line {line} too: give each an id of its own in a column 'id'"
 
 
 def _header(text):
@@ -331,9 +381,10 @@ def _check(row, where, needed, split_columns):
         if not row[name]:
             hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
             raise UserError(f"{where}: no {name}, expected one{hint}")
-    row["label"] = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
-    if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
-        raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")
+    label = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
+    if len(label.splitlines()) > 1:  # labels are kept one in a line
+        raise UserError(f"{where}: the label {label!r} holds a line break, expected a name in one line")
+    row["label"] = " ".join(label.split())  # and so are two blanks, or one that does not break, and one
     for name in split_columns:
         if row[name] not in _SPLITS:
             raise UserError(f"{where}: {name} is {row[name]!r}, expected train, val, test or nothing")

@@ -10,6 +10,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import signal
 import socket
 import sys
@@ -24,6 +25,13 @@ from zoo.shared.errors import UserError
 BUG = 1  # exit status of an error that leaves a traceback: Python's own
 USER_ERROR = 2  # exit status of an error that the user can correct
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+_HOME = re.compile(r"^([\w.-]*=)?(~/.*)$", re.DOTALL)  # after an option, or a recipe's key
+
+
+def _at_home(word):
+    return (word[1] or "") + os.path.expanduser(word[2])
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -59,6 +67,11 @@ class ArgumentParser(argparse.ArgumentParser):
         if _called_as and not (kwargs.get("prog") or "").startswith(f"{_called_as} "):
             kwargs["prog"] = _called_as
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As ``argparse``, with ``~/`` for the home folder where shells do not replace it: ``--out=~/data``."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_args([_HOME.sub(_at_home, word) for word in given], namespace)
 
     def print_help(self, file: Any = None) -> None:
         """Print the help; in :func:`parser_of` note the parser instead."""

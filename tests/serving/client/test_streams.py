@@ -52,7 +52,8 @@ def test_pictures_of_a_folder_in_natural_order(tmp_path):
     for number in (10, 9, 1, 2):
         put(tmp_path, f"frame_{number}.jpg", number)
     cv2.imwrite(str(tmp_path / "frame_11.PNG"), picture(11))
-    (tmp_path / "notes.txt").write_text("no picture")
+    for name in ("notes.txt", "._frame_1.jpg"):  # the second is of macOS
+        (tmp_path / name).write_text("no picture")
     frames = list(FolderFrames(tmp_path, fps=25, idle=0.05))
     assert [isinstance(frame, bytes) for frame in frames] == [True] * 4 + [False]  # JPEG as it is
     assert frames[0] == (tmp_path / "frame_1.jpg").read_bytes()

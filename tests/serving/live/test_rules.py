@@ -40,7 +40,7 @@ def test_read(tmp_path):
         ("fall: [", "not valid YAML"),
         ("fall: {classes: a}\nfall: {classes: b}", "'fall' comes twice"),
         ("fall: 3", "fall is 3, expected keys"),
-        ("fa/ll: {classes: a}", "fa/ll: expected a name of letters"),
+        ("fa/ll: {classes: a}", "fa/ll: expected a name of letters a to z"),
         ("fall: {probability: 0.7}", "fall.classes is missing"),
         ("fall: {classes: []}", r"fall.classes is \[\]"),
         ("fall: {classes: [1]}", r"fall.classes is \[1\]"),

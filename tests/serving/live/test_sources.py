@@ -98,12 +98,16 @@ def test_a_file_plays_in_real_time_and_ends(tmp_path):
     assert feed.problem == ""
 
 
-def test_a_folder_of_videos_plays_one_after_another(tmp_path):
-    for name in "ba":
+def test_a_folder_of_videos_plays_one_after_another(tmp_path, capsys):
+    for name in "ca":
         write_video(tmp_path / f"{name}.mp4", bar_video([3, 4, 5]), rate=50)
+    for name in ("._a", "b"):  # a file of macOS, and a video that is damaged
+        (tmp_path / f"{name}.mp4").write_bytes(b"no video")
     times = [seconds for seconds, _ in sources.find(str(tmp_path)).open()]
     assert len(times) == 6
     assert np.diff(times).min() > 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "b.mp4: damaged or no video file" in warning
 
 
 def test_pictures_of_a_folder_and_one_that_comes_too_late(tmp_path, capsys):

@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.savedmodel import servable
+from serving.savedmodel import servable, versions
 from serving.server import Server, command
 from serving.server.manager import Manager
 from tests.conftest import REPOSITORY
@@ -409,7 +409,7 @@ signals.wait()
         ("missing", "no such folder"),
         (".", "it holds the models pose_lstm"),
         ("pose_lstm/1", "is a version itself"),
-        ("pose_lstm/1/assets", "has no version folder"),
+        ("pose_lstm/1/assets", "export a model there first"),
     ],
 )
 def test_wrong_base_path(linear_version, run_command, path, message):
@@ -418,6 +418,12 @@ def test_wrong_base_path(linear_version, run_command, path, message):
     assert status == 2
     (line,) = err.splitlines()
     assert message in line
+
+
+def test_a_run_in_place_of_a_model(tmp_path):
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(UserError, match="it is a run directory: export it with python"):
+        versions.require(tmp_path)
 
 
 def test_port_in_use(linear_version, address, run_command):

@@ -96,6 +96,8 @@ def test_damaged_video(path, tmp_path, content, reason):
         list(video.Video(tmp_path / "clip.mp4"))
     with pytest.raises(ValueError, match=r"none\.mp4: cannot be read \(No such file"):
         video.Video(tmp_path / "none.mp4")
+    with pytest.raises(ValueError, match=r"Clip\.MP4: cannot be read \(.*\), did you mean clip\.mp4\?"):
+        video.Video(tmp_path / "Clip.MP4")
 
 
 def encoded(file, form, frames=30, **options):
@@ -126,8 +128,15 @@ def edited(data):
     return data[:start] + (400).to_bytes(4, "big") + data[start + 4 :]
 
 
-@pytest.mark.parametrize(("form", "options"), [("avi", {}), ("mp4", {"movflags": "faststart"})])
-def test_a_video_that_ends_early(tmp_path, form, options):
+@pytest.mark.parametrize(
+    ("form", "options", "there"),
+    [
+        ("avi", {}, "20 of its 30 frames"),
+        ("mp4", {"movflags": "faststart"}, "20 of its 30 frames"),
+        ("matroska", {}, r"0\.\d of its 1\.\d seconds"),
+    ],
+)
+def test_a_video_that_ends_early(tmp_path, form, options, there):
     path = tmp_path / f"clip.{form}"
     encoded(str(path), form, **options)
     assert len(list(video.Video(path))) == 30
@@ -136,7 +145,7 @@ def test_a_video_that_ends_early(tmp_path, form, options):
     path.write_bytes(path.read_bytes()[: places[20]])  # between two frames: half a frame is damaged
     frames = iter(video.Video(path))
     assert next(frames).shape == (48, 80, 3)  # whoever wants no more is content
-    with pytest.raises(ValueError, match=r"clip\.\w+: cut off, 20 of its 30 frames are there"):
+    with pytest.raises(ValueError, match=rf"clip\.\w+: cut off, {there} are there"):
         list(frames)
 
 

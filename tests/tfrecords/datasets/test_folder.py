@@ -63,6 +63,9 @@ def test_the_whole_way(table, run_command, tmp_path):
     )
     _, printed, errors = run_command(inspect.main, tmp_path / "out", "--clip", "b")
     assert printed.split()[:2] == ["id", "b"], errors
+    table.write_text(CSV + "\n")
+    status, _, errors = run_command(convert.main, "folder", "--csv", table, "--layout", LAYOUT, *options)
+    assert (status, "holds another conversion (its CSV had another content)" in errors) == (2, True), errors
 
 
 def test_joints_are_placed_by_pixels_or_by_the_camera(table):
@@ -112,16 +115,34 @@ def test_validation_is_drawn_where_the_list_names_none(table):
 @pytest.mark.parametrize(
     "text",
     [
-        "\ufeffvideo;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\n;;\r\nb.mp4;Ka\u0308se;test\r\n",
+        "video;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\n;;\r\nb.mp4;Ka\u0308se;test\r\n",
         "Video\tLabel\tSplit\nmy videos/a 1.mp4\teat, drink\ttrain\n\nb.mp4\tK\u00e4se\ttest\n",
         'VIDEO,label,split,,\nmy videos/a 1.mp4,"eat, drink",train,,\nb.mp4,K\u00e4se,test,,\n,,,,\n',
     ],
 )
-def test_tables_of_spreadsheets(table, text):
-    table.write_bytes(text.encode())
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets(table, text, encoding):
+    table.write_bytes(text.encode(encoding))
     opened = source(table)
     assert [info.id for info in opened.index().clips] == ["b", "my videos.a 1"]
     assert opened.labels == ("K\u00e4se", "eat, drink")  # however the accent is written
+
+
+@pytest.mark.parametrize("written", ["d\u00e9j\u00e0/1.mp4", "de\u0301ja\u0300\\1.mp4"])
+@pytest.mark.parametrize("on_disk", ["d\u00e9j\u00e0", "de\u0301ja\u0300"])
+def test_paths_of_other_systems(table, written, on_disk):
+    video = table.parent / on_disk / "1.mp4"
+    video.parent.mkdir()
+    video.touch()
+    table.write_text(f"video,label,split\n{written},x,train")
+    opened = source(table)
+    assert opened._path(opened.index().clips[0], "video") == video
+
+
+def test_labels_that_are_typed_in_several_ways(table, capsys):
+    table.write_text("video,label,split\na.mp4,Sit  down,train\nb.mp4,Sit\u00a0down,train\nc.mp4,sit down,test")
+    assert source(table).labels == ("Sit down", "sit down")
+    assert "'Sit down', 'sit down' are 2 classes: if one is meant" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mount", ["/home/ann/disk", "/mnt"])
@@ -161,8 +182,10 @@ def test_a_label_with_a_line_break_is_refused(table, mark):
         ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
         ("video,label,split\na.mp4,x,training", "line 2: split is 'training', expected train, val, test or nothing"),
         ("video,label,split,subject\na.mp4,x,train,Ann", "line 2: subject is 'Ann', expected a whole number"),
-        ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: the id 'a' is there twice"),
-        ("video,label,split\na.mp4,\xe9,train".encode("latin-1"), "no CSV file in UTF-8"),
+        ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: 'a.mp4' is in line 2 already: remove one"),
+        ("video,label,split\na.mp4,x,train\n\na.avi,x,test", "line 4: the id 'a' is there twice, in line 2 too"),
+        ("video,label,split\na.mp4,\xe9,train".encode("latin-1"), "line 2: no text in UTF-8, save the table as"),
+        (b"\xff\xfev", "line 1: no text in UTF-8"),
     ],
 )
 def test_lists_that_are_refused(table, text, reason):

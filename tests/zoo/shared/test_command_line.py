@@ -54,3 +54,14 @@ def test_what_a_disk_does_to_tensorflow_is_one_line(kind, text, message, capsys)
     assert command_line.run(fail) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.parametrize("before", ["--out=", "model.weights=", ""])
+def test_the_home_folder_after_an_equals_sign(before, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    parser = command_line.ArgumentParser()
+    parser.add_argument("--out")
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args([f"{before}~/my data", "key=~", "a~/b"])
+    assert (arguments.out or arguments.words[0].partition("=")[2] or arguments.words[0]) == "/home/ann/my data"
+    assert arguments.words[-2:] == ["key=~", "a~/b"]
