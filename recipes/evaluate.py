@@ -435,16 +435,14 @@ def _check(run: RunDirectory, records: Records, protocol: str, split: str, optio
         raise UserError(f"{records.directory} {classes}, expected the {len(run.labels)} of its labels.txt")
     records.check(run.inputs, protocol, split)
     own = run.recipe.data.protocol
-    groups = records.manifest["protocols"]  # protocol -> split -> its split groups
     if (protocol, split, run.recipe.data.train_on) == (own, "val", pipeline.TRAIN_AND_VAL):
         raise UserError(
             f"{option or '--split val'}: {run.path} was trained on its validation clips too (data.train_on: "
             f"{pipeline.TRAIN_AND_VAL}), expected a run trained with --set data.train_on=train"
         )
-    if protocol == own or own not in groups:  # other data, made for another protocol
+    if protocol == own or own not in records.protocols:  # other data, made for another protocol
         return
-    seen = set(groups[own]["train"]) | set(groups[own]["val"])
-    if seen & set(groups[protocol][split]):
+    if records.has_seen(own, protocol, split):
         raise UserError(
             f"--protocol {protocol}: {run.path} was trained, or chosen, on some of its {split} clips under {own}: "
             f"train a run under {protocol}"

@@ -199,13 +199,12 @@ def _check_starts(recipe: Recipe, records: Records) -> None:
     """What a stage starts from must not have been trained, or chosen, on clips that test this run."""
     from recipes.reports import reported
 
-    own, groups = recipe.data, records.manifest["protocols"]  # protocol -> split -> its split groups
+    own = recipe.data
     for source, started in reported.started_from(recipe):
         other = started.data.protocol if started and started.data.dataset == own.dataset else own.protocol
-        if other not in protocols.PROTOCOLS.get(own.dataset, ()) or other not in groups:  # those of a CSV are its own
-            continue
-        seen = {*groups[other]["train"], *groups[other]["val"]}
-        if seen & set(groups[own.protocol]["test"]):
+        if other not in protocols.PROTOCOLS.get(own.dataset, ()) or other not in records.protocols:
+            continue  # those of a CSV are its own
+        if records.has_seen(other, own.protocol, "test"):
             raise UserError(
                 f"init: {source} was trained, or chosen, under {other} on some of the test clips of {own.protocol}: "
                 f"start from a run under {own.protocol}, see --set stages.STAGE.init=[DIR]"

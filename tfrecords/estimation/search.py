@@ -38,6 +38,10 @@ class Search(Closing):
 
     def __init__(self, name: str, **options: object) -> None:
         self.layout = skeletons.get(estimator.get(name).layout)
+        self._shoulders, self._hips = (
+            [number for number, joint in enumerate(self.layout.joints) if joint.endswith(end)]
+            for end in ("shoulder", "hip")
+        )
         self._name, self._options = name, options
         self.left_out: list[Person] = []
         self._upright = estimator.create(name, **options)
@@ -64,8 +68,7 @@ class Search(Closing):
 
     def _upright_where_possible(self, found, frame, seconds):
         """The persons; instead of one upside down, who is upright in the same place, if a new search finds him."""
-        wrong = [one for one in found if self.is_upside_down(one)]
-        if not wrong or seconds < self._next_check:
+        if seconds < self._next_check or not any(self.is_upside_down(one) for one in found):
             return found
         self._next_check = seconds + CHECK_EVERY
         height, width = frame.shape[:2]
@@ -80,10 +83,7 @@ class Search(Closing):
 
     def is_upside_down(self, person: Person) -> bool:
         """Whether a person's shoulders are far below the hips in the picture."""
-        shoulders, hips = (
-            person.xy[[number for number, joint in enumerate(self.layout.joints) if joint.endswith(name)]].mean(axis=0)
-            for name in ("shoulder", "hip")
-        )
+        shoulders, hips = (person.xy[joints].mean(axis=0) for joints in (self._shoulders, self._hips))
         return bool(shoulders[1] - hips[1] > UPSIDE_DOWN * np.linalg.norm(shoulders - hips))
 
     def without_upside_down(self, found: Sequence[Person], others: Sequence[Person]) -> list[Person]:

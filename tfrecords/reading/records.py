@@ -98,6 +98,11 @@ class Records:
             raise UserError(f"{self.dataset} has no protocol {protocol!r}, valid: {', '.join(self.protocols)}")
         return self.manifest["protocols"][protocol]
 
+    def has_seen(self, other: str, protocol: str, split: str) -> bool:
+        """Whether a run under ``other`` was trained, or chosen, on some of the clips of a protocol's split."""
+        seen, tested = self._protocol(other), self._protocol(protocol)  # split -> its split groups
+        return bool({*seen["train"], *seen["val"]} & {*tested[split]})
+
     def labels_of(self, protocol: str) -> tuple[str, ...]:
         """Names of a protocol's classes, in the order of its label numbers: all of the dataset's, or a part."""
         return tuple(self._protocol(protocol).get("labels", self.manifest["labels"]))
