@@ -52,7 +52,7 @@ def alone(video: Video, settings: recordings.Settings) -> persons.Poses:
 
 def stream(video: Video, settings: recordings.Settings) -> persons.Poses:
     """The poses of a live stream."""
-    with live.LiveEstimator(settings, video.width, video.height, video.fps) as network:
+    with live.LiveEstimator(settings, video.fps) as network:
         frames = [network.poses(np.asarray(frame), frame.time) for frame in video]
     return persons.Poses(
         *(np.concatenate([getattr(one, name) for one in frames]) for name in ("xyz", "confidence", "xy"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import re
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from tfrecords.estimation import model_files
+from tfrecords.estimation import model_files, regions
 from tfrecords.estimation.estimator import Estimator, Person, register
+from zoo import skeletons
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 _INSTALL = "pip install 'mediapipe>=0.10.30,<0.10.32', as the extra keras-adl-zoo[poses] does"
 _REPORTING = (0, 10, 34)  # the first version from which MediaPipe sends data about its use
+_ALONE, _BESIDE_OTHERS = 0.2, 0.5  # least confidence of a detection
 _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away from the camera in both
 
 
@@ -31,19 +34,19 @@ _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away
 class BlazePose(Estimator):
     """Poses of 33 joints by MediaPipe's Pose Landmarker, on a CPU.
 
-    A single person is followed from frame to frame, and the slower detector runs only where he is lost. Several are
-    detected anew in each frame: MediaPipe's own following often stays with one of them.
+    A person is followed from frame to frame, and the slower detector runs only where he is lost; of several, each in a
+    square around him (:class:`~tfrecords.estimation.regions.Regions`).
 
     Args:
         model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
             of a ``.task`` file.
         persons: The most persons found in a frame.
-        detection: Least confidence, 0 to 1, that a person is detected. It is low, as ``presence`` then decides on the
-            joints that were found: people who lie, turn their backs or are cut by the picture's edge have little.
+        detection: Least confidence, 0 to 1, that a person is detected; default: 0.2 where one person is wanted, as
+            ``presence`` then decides on the joints that were found, and people who lie, turn their backs or are cut by
+            the picture's edge have little; 0.5 where several are, as bodies are invented beside those who are there.
         presence: Least confidence that a followed person is still there; below it the detector runs again.
         tracking: Least confidence, of the joints, with which a person is followed into the next frame.
-        still: Whether each frame is searched by itself, as pictures are that do not follow one another; default: where
-            several persons are wanted.
+        still: Whether each frame is searched as a whole and by itself: for pictures that do not follow one another.
 
     Raises:
         UserError: MediaPipe or the model file is missing, or that file is not one of this network.
@@ -60,29 +63,71 @@ class BlazePose(Estimator):
         *,
         model: str | os.PathLike = "full",
         persons: int = 1,
-        detection: float = 0.2,
+        detection: float | None = None,
         presence: float = 0.5,
         tracking: float = 0.5,
-        still: bool | None = None,
+        still: bool = False,
     ):
+        if detection is None:
+            detection = _ALONE if persons == 1 else _BESIDE_OTHERS
         _check(persons, detection=detection, presence=presence, tracking=tracking)
-        self._still = persons > 1 if still is None else still
+        with _quiet():
+            modules = _import()
+        path = model_files.find(model)
+        thresholds = {
+            "min_pose_detection_confidence": detection,
+            "min_pose_presence_confidence": presence,
+            "min_tracking_confidence": tracking,
+        }
+        follows = persons == 1 and not still
+        self._landmarker = _Landmarker(modules, path, follows, num_poses=persons, **thresholds)
+        self._regions: regions.Regions | None = None
+        if persons > 1 and not still:
+            self._regions = regions.Regions(
+                persons,
+                skeletons.get(self.layout),
+                lambda picture: self._landmarker.persons(picture, 0.0),
+                lambda: _Landmarker(modules, path, True, num_poses=1, **thresholds),
+            )
+
+    def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
+        """The persons in the next frame; see :meth:`Estimator.persons`.
+
+        Times that do not grow are taken as a millisecond after the frame before: MediaPipe would refuse them.
+        """
+        return (self._regions or self._landmarker).persons(frame, seconds)
+
+    def forget(self) -> None:
+        """Forgets whom it followed."""
+        (self._regions or self._landmarker).forget()
+
+    def find_anew(self) -> None:
+        """As of :meth:`Estimator.find_anew`; of several persons, where they are is not forgotten."""
+        (self._regions or self._landmarker).find_anew()
+
+    def close(self) -> None:
+        """Ends MediaPipe's threads and frees the networks."""
+        if self._regions is not None:
+            self._regions.close()
+        self._landmarker.close()
+
+
+class _Landmarker(Estimator):
+    """A Pose Landmarker of MediaPipe: it follows one person, or searches each picture by itself."""
+
+    layout = "blazepose_33"
+
+    def __init__(self, modules: tuple[Any, Any], path: pathlib.Path, follows: bool, **options: float) -> None:
+        self._mediapipe, vision = modules
+        self._follows = follows
         self._milliseconds, self._begin = -1, 0  # of the frame before; where this recording begins
         self._warned = False  # whether MediaPipe has written what it writes of its first person
         with _quiet():
-            self._mediapipe, vision = _import()
-        path = model_files.find(model)
-        with _quiet():
-            options = vision.PoseLandmarkerOptions(
-                base_options=self._mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
-                running_mode=vision.RunningMode.IMAGE if self._still else vision.RunningMode.VIDEO,
-                num_poses=persons,
-                min_pose_detection_confidence=detection,
-                min_pose_presence_confidence=presence,
-                min_tracking_confidence=tracking,
-            )
+            base = self._mediapipe.tasks.BaseOptions(model_asset_path=str(path))
+            mode = vision.RunningMode.VIDEO if follows else vision.RunningMode.IMAGE
+            all_options = vision.PoseLandmarkerOptions(base_options=base, running_mode=mode, **options)
             try:
-                self._landmarker = vision.PoseLandmarker.create_from_options(options)
+                self._landmarker = vision.PoseLandmarker.create_from_options(all_options)
             except (ValueError, RuntimeError, OSError) as error:
                 raise UserError(
                     f"{path}: MediaPipe cannot read this model ({messages.one_line(error)}): expected the .task "
@@ -90,36 +135,31 @@ class BlazePose(Estimator):
                 ) from error
 
     def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
-        """The persons in the next frame; see :meth:`Estimator.persons`.
-
-        Times that do not grow are taken as a millisecond after the frame before: MediaPipe would refuse them.
-        """
         height, width = frame.shape[:2]
-        picture = self._mediapipe.Image(
+        image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame, np.uint8)
         )
         with contextlib.nullcontext() if self._warned else _quiet():
-            found = self._detect(picture, seconds)
+            found = self._detect(image, seconds)
         self._warned = self._warned or bool(found.pose_landmarks)
         return [
             _person(world, points, width, height)
             for world, points in zip(found.pose_world_landmarks, found.pose_landmarks)
         ]
 
-    def _detect(self, picture: Any, seconds: float) -> Any:
-        if self._still:
-            return self._landmarker.detect(picture)
+    def _detect(self, image: Any, seconds: float) -> Any:
+        if not self._follows:
+            return self._landmarker.detect(image)
         self._milliseconds = max(self._milliseconds + 1, self._begin + round(seconds * 1000))
-        return self._landmarker.detect_for_video(picture, self._milliseconds)
+        return self._landmarker.detect_for_video(image, self._milliseconds)
 
     def forget(self) -> None:
-        """Forgets whom it followed: in a black frame nobody is found, and the detector runs on the next one."""
-        if not self._still:
+        """In a black frame nobody is found, and the detector runs on the next one."""
+        if self._follows:
             self.persons(np.zeros((64, 64, 3), np.uint8), 0.0)
             self._begin = self._milliseconds + 1
 
     def close(self) -> None:
-        """Ends MediaPipe's threads and frees the networks."""
         with _quiet():
             self._landmarker.close()
 

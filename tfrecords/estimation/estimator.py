@@ -92,6 +92,10 @@ class Estimator(Closing):
     def forget(self) -> None:
         """Forgets whom it followed: the next frame is the first of another recording, whose time begins anew."""
 
+    def find_anew(self) -> None:
+        """Finds everybody anew in the next frame, as poses that were followed so far are wrong."""
+        self.forget()
+
 
 def register(name: str) -> Callable[[_Class], _Class]:
     """Registers an estimator's class under a name, as a decorator."""

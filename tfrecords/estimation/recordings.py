@@ -20,14 +20,13 @@ import numpy as np
 
 from tfrecords.converting import persons
 from tfrecords.converting.persons import Poses, Track
-from tfrecords.estimation import camera, search, smoothing, tracking
+from tfrecords.estimation import camera, regions, search, smoothing, tracking
 from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
 from zoo.shared import files
 
 BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
 BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
-BACKWARDS_REGION = 2.0  # sizes of the body: side of the square in which one of several persons is followed backwards
 SMOOTHED = 0.2  # seconds of a recording to which a parabola is fitted at each frame
 DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from the body's size, and trembles most
 SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
@@ -245,16 +244,17 @@ class _Backwards(estimators.Closing):
         Where others are in that frame, an estimator that follows one person would follow any of them. So it sees the
         square around this one alone.
         """
-        region = _region(person, picture) if len(found[-1]) > 1 else (slice(None), slice(None))
+        height, width = picture.shape[:2]
+        part = regions.square_around(person, height, width) if len(found[-1]) > 1 else (0, 0, width, height)
         if self._search is None:
             self._search = self._settings.search()
         else:
             self._search.forget()
-        if not any(tracking.are_double(one, person) for one in self._persons_in(picture, region, 0.0)):
+        if not any(tracking.are_double(one, person) for one in self._persons_in(picture, part, 0.0)):
             return
         lost = 0
         for index, earlier in zip(range(len(found) - 2, -1, -1), reversed(kept)):
-            again = self._persons_in(earlier, region, times[-1] - times[index])
+            again = self._persons_in(earlier, part, times[-1] - times[index])
             better = self._search.without_upside_down(found[index], again)
             if better != found[index]:
                 found[index], lost = better, 0
@@ -265,23 +265,14 @@ class _Backwards(estimators.Closing):
                 return
             found[index] = found[index] + again
 
-    def _persons_in(self, picture, region, seconds):
-        corner = np.array([part.start or 0 for part in reversed(region)], np.float32)
-        everyone = self._search.persons(picture[region], seconds)
-        return [dataclasses.replace(one, xy=one.xy + corner, instead_of=None) for one in everyone]
+    def _persons_in(self, picture, part, seconds):
+        everyone = regions.search_in(picture, part, lambda cut: self._search.persons(cut, seconds))
+        return [dataclasses.replace(one, instead_of=None) for one in everyone]
 
     def close(self) -> None:
         """Frees what the estimator holds."""
         if self._search is not None:
             self._search.close()
-
-
-def _region(person, picture):
-    """Rows and columns of the square of :data:`BACKWARDS_REGION` body sizes around a person, inside the picture."""
-    side = BACKWARDS_REGION * np.ptp(person.xy, axis=0).max()
-    low = np.maximum((person.xy.max(0) + person.xy.min(0) - side) / 2, 0).astype(int)
-    high = np.minimum(low + int(np.ceil(side)), picture.shape[1::-1])
-    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _follow(found, times):

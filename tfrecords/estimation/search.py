@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfrecords.estimation import estimator, tracking
+from tfrecords.estimation import estimator, regions, tracking
 from tfrecords.estimation.estimator import Closing, Estimator, Person
 from zoo import skeletons
 
@@ -72,14 +72,21 @@ class Search(Closing):
             return found
         self._next_check = seconds + CHECK_EVERY
         height, width = frame.shape[:2]
-        other = self._other_estimator()
-        other.forget()
-        anew = [one for one in other.persons(frame, 0.0) if tracking.is_plausible(one, self.layout, width, height)]
-        better = self.without_upside_down(found, anew)
+        better = found
+        for wrong in filter(self.is_upside_down, found):
+            part = regions.square_around(wrong, height, width) if len(found) > 1 else (0, 0, width, height)
+            anew = regions.search_in(frame, part, self._search_anew)
+            anew = [one for one in anew if tracking.is_plausible(one, self.layout, width, height)]
+            better = self.without_upside_down(better, anew)
         if any(one.instead_of is not None for one in better):
-            self._upright.forget()  # else it follows the body as it was
+            self._upright.find_anew()  # else it follows the body as it was
             self._next_check = seconds
         return better
+
+    def _search_anew(self, picture):
+        other = self._other_estimator()
+        other.forget()
+        return other.persons(picture, 0.0)
 
     def is_upside_down(self, person: Person) -> bool:
         """Whether a person's shoulders are far below the hips in the picture."""
@@ -110,7 +117,7 @@ class Search(Closing):
 
     def _other_estimator(self):
         if self._other is None:
-            self._other = estimator.create(self._name, **self._options)
+            self._other = estimator.create(self._name, **{**self._options, "persons": 1})
         return self._other
 
     def prepare(self) -> None:

@@ -21,6 +21,8 @@ JOINTS = 33
 class FakeLandmarker:
     """Stands for MediaPipe's: gives what it is told to, and keeps what it was asked for."""
 
+    x, y = 0.25, 1.5  # of the joints: below the picture
+
     def __init__(self, options):
         self.options = options
         self.poses = 1
@@ -29,7 +31,13 @@ class FakeLandmarker:
     def _result(self):
         world = [types.SimpleNamespace(x=0.1, y=0.2 + j, z=0.3) for j in range(JOINTS)]
         points = [
-            types.SimpleNamespace(x=0.25, y=1.5, z=0.0, visibility=0.9 if j else 1.0001, presence=0.8 if j else 1.0)
+            types.SimpleNamespace(
+                x=self.x + 0.2 * (j % 2),
+                y=self.y + 0.2 * (j % 2),
+                z=0.0,
+                visibility=0.9 if j else 1.0001,
+                presence=0.8 if j else 1.0,
+            )
             for j in range(JOINTS)
         ]
         return types.SimpleNamespace(pose_world_landmarks=[world] * self.poses, pose_landmarks=[points] * self.poses)
@@ -64,11 +72,12 @@ def fake(monkeypatch, tmp_path):
 
 
 def test_a_persons_axes_pixels_and_confidence(fake):
-    with estimator.create("blazepose", persons=2, detection=0.3) as poses:
+    with estimator.create("blazepose", persons=2, detection=0.3, still=True) as poses:
         (person,) = poses.persons(FRAME, 0.0)
-        poses._landmarker.poses = 0
+        landmarker = poses._landmarker._landmarker
+        landmarker.poses = 0
         assert poses.persons(FRAME, 0.1) == []
-        options = poses._landmarker.options
+    options = landmarker.options
     np.testing.assert_allclose(person.xyz[2], [0.1, -2.2, 0.3], rtol=1e-6)  # y upwards, z away from the camera
     np.testing.assert_allclose(person.xy[2], [0.25 * 80, 1.5 * 40])  # outside the frame
     np.testing.assert_allclose(person.confidence[:2], [1.0, 0.8])  # as visible and inside the picture
@@ -80,16 +89,33 @@ def test_a_persons_axes_pixels_and_confidence(fake):
 
 def test_time_stamps_grow_and_pictures_have_none(fake):
     poses = blazepose.BlazePose()
+    times = poses._landmarker._landmarker.times
     for seconds in (0.0, 0.04, 0.04, 0.02, 0.0412, 1.0):
         poses.persons(FRAME, seconds)
-    assert poses._landmarker.times == [0, 40, 41, 42, 43, 1000]
+    assert times == [0, 40, 41, 42, 43, 1000]
     poses.forget()  # a black frame, after which the time begins anew
     for seconds in (0.0, 0.04):
         poses.persons(FRAME, seconds)
-    assert poses._landmarker.times[6:] == [1001, 1002, 1042]
+    assert times[6:] == [1001, 1002, 1042]
     still = blazepose.BlazePose(still=True)
     assert len(still.persons(FRAME, 0.0)) == 1
-    assert (still._landmarker.times, still._landmarker.options["running_mode"]) == ([], "image")
+    landmarker = still._landmarker._landmarker
+    assert (landmarker.times, landmarker.options["running_mode"]) == ([], "image")
+
+
+def test_several_are_found_in_pictures_and_each_followed_as_in_a_video(fake, monkeypatch):
+    monkeypatch.setattr(FakeLandmarker, "x", 0.4)
+    monkeypatch.setattr(FakeLandmarker, "y", 0.4)
+    with blazepose.BlazePose(persons=2) as poses:
+        (person,) = poses.persons(np.zeros((80, 80, 3), np.uint8), 0.0)
+        (again,) = poses.persons(np.zeros((80, 80, 3), np.uint8), 0.1)
+        finding, following = poses._landmarker, poses._regions._followed[0].follower
+    assert (finding._landmarker.options["running_mode"], finding._landmarker.options["num_poses"]) == ("image", 2)
+    options = following._landmarker.options
+    assert (options["running_mode"], options["num_poses"]) == ("video", 1)
+    assert options["min_pose_detection_confidence"] == 0.5
+    assert len(following._landmarker.times) == 2  # a black frame before the first
+    assert person.xy.shape == again.xy.shape
 
 
 def test_what_libraries_log_is_dropped_and_nothing_after(fake, capfd):

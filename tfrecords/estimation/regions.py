@@ -1,0 +1,220 @@
+"""Several persons in the frames of a recording, each followed in a square around him.
+
+::
+
+    the frame, then tiles of it, one at a time ─► newcomers ─► a square around each
+                                                                   │  ▲ moved when he nears its edge
+                                                                   ▼  │
+                               a follower of one person ─► his pose, frame after frame
+
+A detector of persons sees the picture it is given at a small fixed size: of several people in a wide frame little is
+left of each, and bodies are invented elsewhere. In a square around him a person is large, and an estimator that follows
+one person has nobody else to follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tfrecords.estimation import tracking
+from tfrecords.estimation.estimator import Closing, Estimator, Person
+from zoo import skeletons
+
+SQUARE = 2.0  # sizes of the body: side of the square in which a person is followed
+EDGE = 1.15  # sizes of the body that must lie inside it
+FARTHEST = 4.0  # sizes of the body: longest side of the square, as of a person who has moved away
+SMALLEST = 48  # pixels, of that side
+LOST = 0.3  # seconds for which a person who is lost is searched in his square
+NEWCOMERS_EVERY = 0.09  # seconds: in each frame of a camera with ten per second
+WIDE = 1.25  # times as long as high, or as high as long: from there on a frame has tiles
+KNOWN = 0.3  # intersection over union from which on a newcomer is a person who is followed
+SAME = 0.6  # likewise, of two who are followed
+
+Search = Callable[[np.ndarray], list[Person]]  # the persons in a picture [H, W, 3]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1: pixels, the last ones not included
+
+
+@dataclasses.dataclass(eq=False)
+class _Followed:
+    """A person, and who follows him in which part of the frame."""
+
+    follower: Estimator
+    person: Person
+    seen: float  # seconds
+    square: Box
+    began: float  # seconds, of this square
+
+    def move(self, square: Box, seconds: float) -> None:
+        """Goes on in another square, where nothing is where it was."""
+        self.square = square
+        self.begin(seconds)
+
+    def begin(self, seconds: float) -> None:
+        self.began = seconds
+        self.follower.forget()
+
+
+class Regions(Closing):
+    """Finds several persons in frames that follow one another; a context manager.
+
+    Args:
+        most: The most persons found in a frame.
+        layout: Of their joints.
+        find: Searches a picture for persons.
+        follower: Makes an estimator that follows one person. It is called when one more is needed.
+    """
+
+    def __init__(self, most: int, layout: skeletons.Layout, find: Search, follower: Callable[[], Estimator]) -> None:
+        self._most, self._layout, self._find, self._make = most, layout, find, follower
+        self._free: list[Estimator] = []
+        self._followed: list[_Followed] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets whom it followed: the next frame is searched as a recording's first."""
+        self._free += [one.follower for one in self._followed]
+        self._followed = []
+        self._next_search = -math.inf  # seconds
+        self._parts: Iterator[Box] | None = None
+        self._size: tuple[int, ...] = ()
+
+    def find_anew(self) -> None:
+        """Finds the pose of everybody anew in the next frame, in place of following it."""
+        for one in self._followed:
+            one.move(one.square, one.seen)
+
+    def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
+        """The persons in the next frame.
+
+        Args:
+            frame: ``[H, W, 3]`` uint8, RGB.
+            seconds: When it was taken.
+
+        Returns:
+            A list of at most ``most`` :class:`~tfrecords.estimation.estimator.Person`. Some may not be plausible: they
+            are not followed.
+        """
+        found: list[Person] = []
+        for one in list(self._followed):
+            again = self._again(one, frame, seconds)
+            if again is None and seconds - one.seen <= LOST:
+                continue
+            if again is None or any(_are_same(again, other) for other in found):
+                self._followed.remove(one)
+                self._free.append(one.follower)
+                continue
+            found.append(again)
+        return found + self._newcomers(frame, seconds, found)
+
+    def _again(self, one: _Followed, frame: np.ndarray, seconds: float) -> Person | None:
+        """A person who is followed, in the next frame; ``None`` where he is not found."""
+        height, width = frame.shape[:2]
+        if not _suits(one.square, one.person, height, width):
+            one.move(square_around(one.person, height, width), seconds)
+        persons = search_in(frame, one.square, lambda picture: one.follower.persons(picture, seconds - one.began))
+        plausible = [person for person in persons if tracking.is_plausible(person, self._layout, width, height)]
+        if not plausible:
+            return None
+        one.person, one.seen = plausible[0], seconds
+        return plausible[0]
+
+    def _newcomers(self, frame: np.ndarray, seconds: float, known: list[Person]) -> list[Person]:
+        """Other persons, in the part of the frame whose turn it is; they are followed from then on."""
+        if len(self._followed) >= self._most or seconds < self._next_search:
+            return []
+        self._next_search = seconds + NEWCOMERS_EVERY
+        height, width = frame.shape[:2]
+        if self._parts is None or self._size != (height, width):
+            parts = now = _parts(height, width)  # a recording's first frame is searched altogether
+            self._parts, self._size = itertools.cycle(parts), (height, width)
+        else:
+            now = [next(self._parts)]
+        found: list[Person] = []
+        for person in itertools.chain.from_iterable(search_in(frame, part, self._find) for part in now):
+            others = [*known, *found, *(one.person for one in self._followed)]
+            if any(tracking.overlap(person.xy, other.xy) > KNOWN for other in others):
+                continue
+            if len(known) + len(found) < self._most:
+                found.append(person)
+            if len(self._followed) < self._most and tracking.is_plausible(person, self._layout, width, height):
+                self._follow(person, square_around(person, height, width), seconds)
+        return found
+
+    def _follow(self, person: Person, square: Box, seconds: float) -> None:
+        follower = self._free.pop() if self._free else self._make()
+        self._followed.append(_Followed(follower, person, seconds, square, seconds))
+        follower.forget()
+
+    def close(self) -> None:
+        """Frees what the followers hold."""
+        self.forget()
+        for follower in self._free:
+            follower.close()
+
+
+def search_in(frame: np.ndarray, box: Box, search: Search) -> list[Person]:
+    """The persons in a part of a frame, in the frame's pixels.
+
+    Args:
+        frame: ``[H, W, 3]`` uint8, RGB.
+        box: ``(x0, y0, x1, y1)`` of the part, pixels.
+        search: Finds the persons in a picture.
+
+    Returns:
+        A list of :class:`~tfrecords.estimation.estimator.Person`.
+    """
+    x0, y0, x1, y1 = box
+    corner = np.array([x0, y0], np.float32)
+    return [dataclasses.replace(one, xy=one.xy + corner) for one in search(frame[y0:y1, x0:x1])]
+
+
+def square_around(person: Person, height: int, width: int) -> Box:
+    """The part inside the frame of the square of :data:`SQUARE` body sizes around a person.
+
+    Args:
+        person: The person.
+        height: Of the frame, pixels.
+        width: Likewise.
+
+    Returns:
+        ``(x0, y0, x1, y1)``, pixels.
+    """
+    low, high = person.xy.min(axis=0), person.xy.max(axis=0)
+    half = max(SQUARE * float((high - low).max()), SMALLEST) / 2
+    centre = np.clip((low + high) / 2, 0, (width, height))
+    x0, y0 = np.maximum(np.floor(centre - half), 0).astype(int).tolist()
+    x1, y1 = np.minimum(np.ceil(centre + half), (width, height)).astype(int).tolist()
+    return x0, y0, x1, y1
+
+
+def _are_same(first: Person, second: Person) -> bool:
+    return tracking.are_double(first, second) or tracking.overlap(first.xy, second.xy) > SAME
+
+
+def _suits(square: Box, person: Person, height: int, width: int) -> bool:
+    """Whether a person is well inside a square, where the frame goes on, and not small in it."""
+    low, high = person.xy.min(axis=0), person.xy.max(axis=0)
+    centre, half = (low + high) / 2, EDGE * (high - low) / 2
+    x0, y0, x1, y1 = square
+    is_inside = [
+        x0 <= 0 or centre[0] - half[0] >= x0,
+        y0 <= 0 or centre[1] - half[1] >= y0,
+        x1 >= width or centre[0] + half[0] <= x1,
+        y1 >= height or centre[1] + half[1] <= y1,
+    ]
+    side = max(x1 - x0, y1 - y0)
+    return all(is_inside) and (side <= FARTHEST * float((high - low).max()) or side <= SMALLEST)
+
+
+def _parts(height: int, width: int) -> list[Box]:
+    """The frame, and squares that cover it where it is much longer than high or higher than long."""
+    side, length = min(height, width), max(height, width)
+    count = math.ceil(length / side) if length > WIDE * side else 0
+    begins = np.linspace(0, length - side, count).round().astype(int).tolist()
+    tiles = [(at, 0, at + side, side) if width > height else (0, at, side, at + side) for at in begins]
+    return [(0, 0, width, height), *tiles]
