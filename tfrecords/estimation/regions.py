@@ -30,8 +30,8 @@ EDGE = 1.15  # sizes of the body that must lie inside it
 FARTHEST = 4.0  # sizes of the body: longest side of the square, as of a person who has moved away
 SMALLEST = 48  # pixels, of that side
 LOST = 0.3  # seconds for which a person who is lost is searched in his square
-NEWCOMERS_EVERY = 0.09  # seconds: in each frame of a camera with ten per second
-WIDE = 1.25  # times as long as high, or as high as long: from there on a frame has tiles
+NEWCOMERS_EVERY = 0.19  # seconds, where somebody is followed: in each second frame of a camera with ten per second
+WIDE = 1.5  # times as long as high, or as high as long: from there on a frame has tiles
 KNOWN = 0.3  # intersection over union from which on a newcomer is a person who is followed
 SAME = 0.6  # likewise, of two who are followed
 
@@ -125,7 +125,7 @@ class Regions(Closing):
 
     def _newcomers(self, frame: np.ndarray, seconds: float, known: list[Person]) -> list[Person]:
         """Other persons, in the part of the frame whose turn it is; they are followed from then on."""
-        if len(self._followed) >= self._most or seconds < self._next_search:
+        if len(self._followed) >= self._most or (self._followed and seconds < self._next_search):
             return []
         self._next_search = seconds + NEWCOMERS_EVERY
         height, width = frame.shape[:2]
