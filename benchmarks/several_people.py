@@ -41,10 +41,12 @@ class Figures:
 
     def line(self) -> str:
         """The figures in a line."""
+        found, distance = 100 * self.found / max(self.there, 1), 100 * np.mean(self.distances or [0])
+        milliseconds = 1000 * self.seconds / max(self.frames, 1)
         return (
-            f"{100 * self.found / max(self.there, 1):.0f}% of {self.there} persons found, {self.changes} changes of "
-            f"number, {self.elsewhere} bodies elsewhere, joints {100 * np.mean(self.distances or [0]):.1f}% of the "
-            f"body away, {1000 * self.seconds / max(self.frames, 1):.0f} ms of processor time a frame ({self.frames} frames)"
+            f"{found:.0f}% of {self.there} persons found, {self.changes} changes of number, {self.elsewhere} bodies "
+            f"elsewhere, joints {distance:.1f}% of the body away, {milliseconds:.0f} ms of processor time a frame "
+            f"({self.frames} frames)"
         )
 
 
