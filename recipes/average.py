@@ -73,7 +73,9 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     rows.append(["standard deviation", "", *(f"{statistics.stdev(column):.1%}" for column in values)])
     folds = protocols.folds(dataset, protocol)
     lacking = [fold for fold in folds if fold not in measured]
-    count = f"{len(runs)} of {len(folds)} folds, without {', '.join(lacking)}" if lacking else f"{len(runs)} folds"
+    count = f"{len(runs)} {'folds' if folds else 'protocols'}"
+    if lacking:
+        count = f"{len(runs)} of {len(folds)} folds, without {', '.join(lacking)}"
     lines = [
         f"{recipe.model.name}, {dataset} {split}: mean over {count}",
         tables.table(["fold", "clips", *METRICS.values()], rows),

@@ -21,6 +21,7 @@ from serving.client import clips, streams
 from serving.live.backoff import Backoff
 from tfrecords.converting import video
 from tfrecords.converting.persons import FPS
+from tfrecords.estimation.tracking import LONGEST_LOSS
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
@@ -28,6 +29,7 @@ STALLED = 5.0  # seconds without a frame after which a camera counts as away
 LONGEST_PAUSE = 30.0  # seconds between two attempts to open a camera
 LATE = 0.2  # seconds that a frame may come after its time
 FOLDER_IDLE = 2.0  # seconds after which a picture that grows no more will not be completed
+BETWEEN = LONGEST_LOSS + 0.1  # seconds from one video of a folder to the next: nobody in both has one number
 _JOIN = 3.0  # seconds that the end of a read is waited for
 
 # Seconds from the beginning, and the frame; ``None``: there is none yet.
@@ -98,6 +100,8 @@ def _camera(text: str, fps: float) -> Timed:
 def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
     begin = seconds = 0.0
     for path in videos:
+        if begin:
+            time.sleep(BETWEEN)
         try:
             for seconds, frame in _camera(str(path), fps):
                 yield begin + seconds, frame
@@ -105,7 +109,7 @@ def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
             if path == videos[-1]:
                 raise
             messages.warn(f"{error}; the next one follows")
-        begin += seconds + 1 / (fps or FPS)
+        begin += seconds + BETWEEN
 
 
 def _pictures(frames: streams.FolderFrames) -> Timed:

@@ -109,10 +109,10 @@ class Run:
     def _read(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(
-                f"{self.path} has no {name}, expected a run directory of recipes/train.py: finish the training first"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError):
+            begun = (self.path / "recipe.yaml").is_file()
+            what = "finish the training first" if begun else "expected a run directory of recipes/train.py"
+            raise UserError(f"{self.path} has no {name}: {what}") from None
 
     def model(self) -> tf.keras.Model:
         """The trained ``tf.keras.Model``; :class:`~zoo.shared.errors.UserError` if there is none."""

@@ -310,7 +310,7 @@ def _text(path):
     """The text of a CSV in UTF-8, or in what its first bytes say, as a spreadsheet's "Unicode text" has them."""
     try:
         content = path.read_bytes()
-        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except OSError as error:
         raise UserError(f"--csv {path}: cannot be read ({error.strerror}), expected a CSV file") from None
     except UnicodeDecodeError as error:
@@ -319,6 +319,7 @@ def _text(path):
             f"--csv {path} line {line}: no text in UTF-8, save the table as CSV with the character set UTF-8 "
             "(Excel: 'CSV UTF-8')"
         ) from None
+    return re.sub(r"\Asep=.(?=\r?\n)", "", text)  # a line that tells Excel the delimiter; the others keep their numbers
 
 
 def _on_disk(folder, text):
@@ -354,7 +355,7 @@ def _twice(row, first, line):
 
 def _header(text):
     """Delimiter and names of columns: of the delimiters of spreadsheets the one that gives most columns known here."""
-    first = text.partition("\n")[0]
+    first = text.lstrip("\r\n").partition("\n")[0]
     found = []
     for delimiter in _DELIMITERS:
         names = next(csv.reader([first], delimiter=delimiter), [])

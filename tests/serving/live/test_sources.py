@@ -12,6 +12,7 @@ from serving.live import sources
 from serving.live.sources import Feed, Source
 from tests.serving.fake_poses import bar_video
 from tests.tfrecords.recording_files import write_video
+from tfrecords.estimation.tracking import LONGEST_LOSS
 from zoo.shared.errors import UserError
 
 
@@ -106,6 +107,7 @@ def test_a_folder_of_videos_plays_one_after_another(tmp_path, capsys):
     times = [seconds for seconds, _ in sources.find(str(tmp_path)).open()]
     assert len(times) == 6
     assert np.diff(times).min() > 0
+    assert np.diff(times).max() > LONGEST_LOSS  # nobody keeps a number in the next video
     (warning,) = capsys.readouterr().err.splitlines()
     assert "b.mp4: damaged or no video file" in warning
 

@@ -116,6 +116,7 @@ def test_validation_is_drawn_where_the_list_names_none(table):
     "text",
     [
         "video;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\n;;\r\nb.mp4;Ka\u0308se;test\r\n",
+        "sep=;\r\nvideo;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\nb.mp4;K\u00e4se;test\r\n",
         "Video\tLabel\tSplit\nmy videos/a 1.mp4\teat, drink\ttrain\n\nb.mp4\tK\u00e4se\ttest\n",
         'VIDEO,label,split,,\nmy videos/a 1.mp4,"eat, drink",train,,\nb.mp4,K\u00e4se,test,,\n,,,,\n',
     ],
