@@ -51,11 +51,7 @@ class _Followed:
 
     def move(self, square: Box, seconds: float) -> None:
         """Goes on in another square, where nothing is where it was."""
-        self.square = square
-        self.begin(seconds)
-
-    def begin(self, seconds: float) -> None:
-        self.began = seconds
+        self.square, self.began = square, seconds
         self.follower.forget()
 
 
@@ -99,6 +95,8 @@ class Regions(Closing):
             A list of at most ``most`` :class:`~tfrecords.estimation.estimator.Person`. Some may not be plausible: they
             are not followed.
         """
+        if self._size != frame.shape[:2]:
+            self.forget()
         found: list[Person] = []
         for one in list(self._followed):
             again = self._again(one, frame, seconds)
@@ -129,7 +127,7 @@ class Regions(Closing):
             return []
         self._next_search = seconds + NEWCOMERS_EVERY
         height, width = frame.shape[:2]
-        if self._parts is None or self._size != (height, width):
+        if self._parts is None:
             parts = now = _parts(height, width)  # a recording's first frame is searched altogether
             self._parts, self._size = itertools.cycle(parts), (height, width)
         else:

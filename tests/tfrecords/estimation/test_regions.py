@@ -137,3 +137,12 @@ def test_a_face_that_fills_the_picture_is_told_but_not_followed():
     with Regions(2, LAYOUT, lambda picture: [unsure], world.follower) as search:
         assert len(search.persons(frame(0, 100, 100), 0.0)) == 1
     assert world.followers == []
+
+
+def test_frames_of_another_size_are_another_recording():
+    world = World([[(40, 50)]] * 2)
+    with Regions(1, LAYOUT, world.find, world.follower) as search:
+        search.persons(frame(0), 0.0)
+        (person,) = search.persons(frame(1, 80, 90), 0.1)
+    assert world.searched[-1] == (0, 90)
+    assert person.xy[4:6, 0].mean() == pytest.approx(40)
