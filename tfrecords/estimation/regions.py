@@ -100,26 +100,28 @@ class Regions(Closing):
         found: list[Person] = []
         for one in list(self._followed):
             again = self._again(one, frame, seconds)
-            if again is None and seconds - one.seen <= LOST:
-                continue
-            if again is None or any(_are_same(again, other) for other in found):
+            is_other = again is not None and any(_are_same(again, other) for other in found)
+            if is_other or seconds - one.seen > LOST:
                 self._followed.remove(one)
                 self._free.append(one.follower)
-                continue
-            found.append(again)
+            if again is not None and not is_other:
+                found.append(again)
         return found + self._newcomers(frame, seconds, found)
 
     def _again(self, one: _Followed, frame: np.ndarray, seconds: float) -> Person | None:
-        """A person who is followed, in the next frame; ``None`` where he is not found."""
+        """A person who is followed, in the next frame; ``None`` where he is not found.
+
+        A pose that is not plausible, as of a face that comes to fill the picture, is given, but not followed.
+        """
         height, width = frame.shape[:2]
         if not _suits(one.square, one.person, height, width):
             one.move(square_around(one.person, height, width), seconds)
         persons = search_in(frame, one.square, lambda picture: one.follower.persons(picture, seconds - one.began))
-        plausible = [person for person in persons if tracking.is_plausible(person, self._layout, width, height)]
-        if not plausible:
+        if not persons:
             return None
-        one.person, one.seen = plausible[0], seconds
-        return plausible[0]
+        if tracking.is_plausible(persons[0], self._layout, width, height):
+            one.person, one.seen = persons[0], seconds
+        return persons[0]
 
     def _newcomers(self, frame: np.ndarray, seconds: float, known: list[Person]) -> list[Person]:
         """Other persons, in the part of the frame whose turn it is; they are followed from then on."""

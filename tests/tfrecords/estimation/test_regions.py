@@ -132,11 +132,17 @@ def test_found_anew_is_not_forgotten(forgotten):
 
 
 def test_a_face_that_fills_the_picture_is_told_but_not_followed():
-    world = World([[]])
+    world = World([[(50, 50)]] * 9)
     unsure = Person(STANDING, BODY.astype(np.float32) + 50, np.full(13, 0.2, np.float32))
     with Regions(2, LAYOUT, lambda picture: [unsure], world.follower) as search:
         assert len(search.persons(frame(0, 100, 100), 0.0)) == 1
     assert world.followers == []
+    with Regions(1, LAYOUT, world.find, world.follower) as search:
+        search.persons(frame(0, 100, 100), 0.0)
+        (follower,) = world.followers
+        follower.persons = lambda picture, seconds: [unsure]
+        assert [len(search.persons(frame(n, 100, 100), n / 10)) for n in range(1, 6)] == [1] * 5
+        assert follower.begun == 2  # after a while whoever is found is followed
 
 
 def test_frames_of_another_size_are_another_recording():
