@@ -20,7 +20,6 @@ import numpy as np
 
 from tfrecords.estimation import model_files, regions
 from tfrecords.estimation.estimator import Estimator, Person, register
-from zoo import skeletons
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
@@ -80,14 +79,10 @@ class BlazePose(Estimator):
             "min_tracking_confidence": tracking,
         }
         follows = persons == 1 and not still
-        self._landmarker = _Landmarker(modules, path, follows, num_poses=persons, **thresholds)
-        self._regions: regions.Regions | None = None
+        self._estimator: Estimator = _Landmarker(modules, path, follows, num_poses=persons, **thresholds)
         if persons > 1 and not still:
-            self._regions = regions.Regions(
-                persons,
-                skeletons.get(self.layout),
-                lambda picture: self._landmarker.persons(picture, 0.0),
-                lambda: _Landmarker(modules, path, True, num_poses=1, **thresholds),
+            self._estimator = regions.Regions(
+                persons, self._estimator, lambda: _Landmarker(modules, path, True, num_poses=1, **thresholds)
             )
 
     def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
@@ -95,21 +90,19 @@ class BlazePose(Estimator):
 
         Times that do not grow are taken as a millisecond after the frame before: MediaPipe would refuse them.
         """
-        return (self._regions or self._landmarker).persons(frame, seconds)
+        return self._estimator.persons(frame, seconds)
 
     def forget(self) -> None:
         """Forgets whom it followed."""
-        (self._regions or self._landmarker).forget()
+        self._estimator.forget()
 
     def find_anew(self) -> None:
         """As of :meth:`Estimator.find_anew`; of several persons, where they are is not forgotten."""
-        (self._regions or self._landmarker).find_anew()
+        self._estimator.find_anew()
 
     def close(self) -> None:
         """Ends MediaPipe's threads and frees the networks."""
-        if self._regions is not None:
-            self._regions.close()
-        self._landmarker.close()
+        self._estimator.close()
 
 
 class _Landmarker(Estimator):

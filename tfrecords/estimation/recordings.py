@@ -244,8 +244,7 @@ class _Backwards(estimators.Closing):
         Where others are in that frame, an estimator that follows one person would follow any of them. So it sees the
         square around this one alone.
         """
-        height, width = picture.shape[:2]
-        part = regions.square_around(person, height, width) if len(found[-1]) > 1 else (0, 0, width, height)
+        part = regions.part_to_search(person, found[-1], picture)
         if self._search is None:
             self._search = self._settings.search()
         else:

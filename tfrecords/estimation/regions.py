@@ -17,12 +17,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from tfrecords.estimation import tracking
-from tfrecords.estimation.estimator import Closing, Estimator, Person
+from tfrecords.estimation.estimator import Estimator, Person
 from zoo import skeletons
 
 SQUARE = 2.0  # sizes of the body: side of the square in which a person is followed
@@ -55,18 +55,19 @@ class _Followed:
         self.follower.forget()
 
 
-class Regions(Closing):
+class Regions(Estimator):
     """Finds several persons in frames that follow one another; a context manager.
 
     Args:
         most: The most persons found in a frame.
-        layout: Of their joints.
-        find: Searches a picture for persons.
+        finder: Finds persons in pictures that do not follow one another; it is closed with this estimator.
         follower: Makes an estimator that follows one person. It is called when one more is needed.
     """
 
-    def __init__(self, most: int, layout: skeletons.Layout, find: Search, follower: Callable[[], Estimator]) -> None:
-        self._most, self._layout, self._find, self._make = most, layout, find, follower
+    def __init__(self, most: int, finder: Estimator, follower: Callable[[], Estimator]) -> None:
+        self.layout = finder.layout
+        self._most, self._finder, self._make = most, finder, follower
+        self._joints = skeletons.get(self.layout)
         self._free: list[Estimator] = []
         self._followed: list[_Followed] = []
         self.forget()
@@ -80,7 +81,7 @@ class Regions(Closing):
         self._size: tuple[int, ...] = ()
 
     def find_anew(self) -> None:
-        """Finds the pose of everybody anew in the next frame, in place of following it."""
+        """As of :meth:`Estimator.find_anew`; where the persons are is not forgotten."""
         for one in self._followed:
             one.move(one.square, one.seen)
 
@@ -119,7 +120,7 @@ class Regions(Closing):
         persons = search_in(frame, one.square, lambda picture: one.follower.persons(picture, seconds - one.began))
         if not persons:
             return None
-        if tracking.is_plausible(persons[0], self._layout, width, height):
+        if tracking.is_plausible(persons[0], self._joints, width, height):
             one.person, one.seen = persons[0], seconds
         return persons[0]
 
@@ -141,9 +142,12 @@ class Regions(Closing):
                 continue
             if len(known) + len(found) < self._most:
                 found.append(person)
-            if len(self._followed) < self._most and tracking.is_plausible(person, self._layout, width, height):
+            if len(self._followed) < self._most and tracking.is_plausible(person, self._joints, width, height):
                 self._follow(person, square_around(person, height, width), seconds)
         return found
+
+    def _find(self, picture: np.ndarray) -> list[Person]:
+        return self._finder.persons(picture, 0.0)
 
     def _follow(self, person: Person, square: Box, seconds: float) -> None:
         follower = self._free.pop() if self._free else self._make()
@@ -151,8 +155,9 @@ class Regions(Closing):
         follower.forget()
 
     def close(self) -> None:
-        """Frees what the followers hold."""
+        """Frees what the finder and the followers hold."""
         self.forget()
+        self._finder.close()
         for follower in self._free:
             follower.close()
 
@@ -190,6 +195,21 @@ def square_around(person: Person, height: int, width: int) -> Box:
     x0, y0 = np.maximum(np.floor(centre - half), 0).astype(int).tolist()
     x1, y1 = np.minimum(np.ceil(centre + half), (width, height)).astype(int).tolist()
     return x0, y0, x1, y1
+
+
+def part_to_search(person: Person, everyone: Sequence[Person], frame: np.ndarray) -> Box:
+    """Where one of the persons of a frame is searched once more, so that nobody else is found: around him.
+
+    Args:
+        person: The person.
+        everyone: All persons found in the frame. Where he is the only one, he is searched in all of it.
+        frame: ``[H, W, 3]``.
+
+    Returns:
+        ``(x0, y0, x1, y1)``, pixels.
+    """
+    height, width = frame.shape[:2]
+    return square_around(person, height, width) if len(everyone) > 1 else (0, 0, width, height)
 
 
 def _are_same(first: Person, second: Person) -> bool:

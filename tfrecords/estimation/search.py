@@ -74,8 +74,7 @@ class Search(Closing):
         height, width = frame.shape[:2]
         better = found
         for wrong in filter(self.is_upside_down, found):
-            part = regions.square_around(wrong, height, width) if len(found) > 1 else (0, 0, width, height)
-            anew = regions.search_in(frame, part, self._search_anew)
+            anew = regions.search_in(frame, regions.part_to_search(wrong, found, frame), self._search_anew)
             anew = [one for one in anew if tracking.is_plausible(one, self.layout, width, height)]
             better = self.without_upside_down(better, anew)
         if any(one.instead_of is not None for one in better):

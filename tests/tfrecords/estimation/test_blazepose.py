@@ -74,7 +74,7 @@ def fake(monkeypatch, tmp_path):
 def test_a_persons_axes_pixels_and_confidence(fake):
     with estimator.create("blazepose", persons=2, detection=0.3, still=True) as poses:
         (person,) = poses.persons(FRAME, 0.0)
-        landmarker = poses._landmarker._landmarker
+        landmarker = poses._estimator._landmarker
         landmarker.poses = 0
         assert poses.persons(FRAME, 0.1) == []
     options = landmarker.options
@@ -89,7 +89,7 @@ def test_a_persons_axes_pixels_and_confidence(fake):
 
 def test_time_stamps_grow_and_pictures_have_none(fake):
     poses = blazepose.BlazePose()
-    times = poses._landmarker._landmarker.times
+    times = poses._estimator._landmarker.times
     for seconds in (0.0, 0.04, 0.04, 0.02, 0.0412, 1.0):
         poses.persons(FRAME, seconds)
     assert times == [0, 40, 41, 42, 43, 1000]
@@ -99,7 +99,7 @@ def test_time_stamps_grow_and_pictures_have_none(fake):
     assert times[6:] == [1001, 1002, 1042]
     still = blazepose.BlazePose(still=True)
     assert len(still.persons(FRAME, 0.0)) == 1
-    landmarker = still._landmarker._landmarker
+    landmarker = still._estimator._landmarker
     assert (landmarker.times, landmarker.options["running_mode"]) == ([], "image")
 
 
@@ -109,7 +109,7 @@ def test_several_are_found_in_pictures_and_each_followed_as_in_a_video(fake, mon
     with blazepose.BlazePose(persons=2) as poses:
         (person,) = poses.persons(np.zeros((80, 80, 3), np.uint8), 0.0)
         (again,) = poses.persons(np.zeros((80, 80, 3), np.uint8), 0.1)
-        finding, following = poses._landmarker, poses._regions._followed[0].follower
+        finding, following = poses._estimator._finder, poses._estimator._followed[0].follower
     assert (finding._landmarker.options["running_mode"], finding._landmarker.options["num_poses"]) == ("image", 2)
     options = following._landmarker.options
     assert (options["running_mode"], options["num_poses"]) == ("video", 1)

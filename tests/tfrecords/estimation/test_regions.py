@@ -18,8 +18,10 @@ def frame(number, height=HEIGHT, width=WIDTH):
     return picture
 
 
-class World:
+class World(Estimator):
     """Where the bodies are in each frame; searches find those whose hips are in the picture."""
+
+    layout = LAYOUT.name
 
     def __init__(self, places):
         self.places = places  # [frame][person] (x, y)
@@ -32,9 +34,12 @@ class World:
         inside = [place for place in inside if (place >= 0).all() and (place < (width, height)).all()]
         return [Person(STANDING, (BODY + place).astype(np.float32), np.full(13, 0.9, np.float32)) for place in inside]
 
-    def find(self, picture):
+    def persons(self, picture, seconds):
         self.searched.append((int(picture[0, 0, 0]), picture.shape[1]))
         return self.bodies(picture)
+
+    def close(self):
+        self.closed = True
 
     def follower(self):
         self.followers.append(Follower(self))
@@ -62,7 +67,7 @@ class Follower(Estimator):
 
 def follow(world, most=2, frames=None):
     """Hips of the persons found in each frame, 10 frames a second."""
-    with Regions(most, LAYOUT, world.find, world.follower) as search:
+    with Regions(most, world, world.follower) as search:
         found = [search.persons(frame(n), n / 10) for n in range(frames or len(world.places))]
     return [sorted(one.xy[4:6].mean(axis=0).round().astype(int).tolist() for one in everyone) for everyone in found]
 
@@ -78,6 +83,7 @@ def test_each_is_followed_in_a_square_that_moves_with_him():
     assert min(seconds for seconds, _ in one.pictures + other.pictures) >= 0
     assert one.closed
     assert other.closed
+    assert world.closed
 
 
 def test_a_wide_frame_is_searched_whole_and_in_tiles_one_at_a_time():
@@ -86,7 +92,7 @@ def test_a_wide_frame_is_searched_whole_and_in_tiles_one_at_a_time():
     parts = [(0, 250), (0, 100), (75, 100), (150, 100)]
     assert world.searched == [*parts, *parts, parts[0]]  # the first frame altogether
     world = World([[]])
-    with Regions(2, LAYOUT, world.find, world.follower) as search:
+    with Regions(2, world, world.follower) as search:
         search.persons(frame(0, 100, 120), 0.0)
     assert world.searched == [(0, 120)]
 
@@ -122,7 +128,7 @@ def test_two_who_become_one_body_are_one():
 @pytest.mark.parametrize("forgotten", [True, False])
 def test_found_anew_is_not_forgotten(forgotten):
     world = World([[(40, 50), (200, 50)]] * 3)
-    search = Regions(2, LAYOUT, world.find, world.follower)
+    search = Regions(2, world, world.follower)
     search.persons(frame(0), 0.0)
     (search.forget if forgotten else search.find_anew)()
     searched = len(world.searched)
@@ -134,10 +140,12 @@ def test_found_anew_is_not_forgotten(forgotten):
 def test_a_face_that_fills_the_picture_is_told_but_not_followed():
     world = World([[(50, 50)]] * 9)
     unsure = Person(STANDING, BODY.astype(np.float32) + 50, np.full(13, 0.2, np.float32))
-    with Regions(2, LAYOUT, lambda picture: [unsure], world.follower) as search:
+    world.persons = lambda picture, seconds: [unsure]
+    with Regions(2, world, world.follower) as search:
         assert len(search.persons(frame(0, 100, 100), 0.0)) == 1
     assert world.followers == []
-    with Regions(1, LAYOUT, world.find, world.follower) as search:
+    del world.persons
+    with Regions(1, world, world.follower) as search:
         search.persons(frame(0, 100, 100), 0.0)
         (follower,) = world.followers
         follower.persons = lambda picture, seconds: [unsure]
@@ -147,7 +155,7 @@ def test_a_face_that_fills_the_picture_is_told_but_not_followed():
 
 def test_frames_of_another_size_are_another_recording():
     world = World([[(40, 50)]] * 2)
-    with Regions(1, LAYOUT, world.find, world.follower) as search:
+    with Regions(1, world, world.follower) as search:
         search.persons(frame(0), 0.0)
         (person,) = search.persons(frame(1, 80, 90), 0.1)
     assert world.searched[-1] == (0, 90)
