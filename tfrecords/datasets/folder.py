@@ -36,6 +36,7 @@ DEFAULT_PROTOCOL = "default"
 _NUMBERS = ("subject", "camera", "setup", "repetition")
 _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
+_SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _DELIMITERS = (",", ";", "\t")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
@@ -296,6 +297,8 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
         for name in ("video", "poses"):
             if name in row:
                 row[name] = _on_disk(path.parent, row[name])
+    for name in _NUMBERS:
+        _number(path, name, rows)
     _warn_of_similar_labels(path, {row["label"] for _, row in rows})
     clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
@@ -376,8 +379,24 @@ def _stripped(row):
     return {name: (value or "").strip() for name, value in row.items() if name}
 
 
+def _number(path, name, rows):
+    """Makes whole numbers of a column's text; names of subjects, cameras and the like are numbered by the alphabet."""
+    values = [row.get(name) or "0" for _, row in rows]
+    if any(value[0].isalpha() for value in values):
+        found = {value: number for number, value in enumerate(sorted({*values} - {"0"}), start=1)}
+        listed = messages.first_of(f"{value} {number}" for value, number in found.items())
+        messages.note(f"--csv {path}: {name} holds names, which are numbered: {listed}")
+        values = [str(found.get(value, 0)) for value in values]
+    for (line, row), value in zip(rows, values):
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise UserError(
+                f"--csv {path} line {line}: {name} is {value!r}, expected a whole number from 0, or names in all lines"
+            )
+        row[name] = int(value)
+
+
 def _check(row, where, needed, split_columns):
-    """Checks a line; makes numbers of its text."""
+    """Checks a line's text."""
     for name in needed:
         if not row[name]:
             hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
@@ -387,13 +406,10 @@ def _check(row, where, needed, split_columns):
         raise UserError(f"{where}: the label {label!r} holds a line break, expected a name in one line")
     row["label"] = " ".join(label.split())  # and so are two blanks, or one that does not break, and one
     for name in split_columns:
+        split = row[name].lower()
+        row[name] = _SYNONYMS.get(split, split)
         if row[name] not in _SPLITS:
             raise UserError(f"{where}: {name} is {row[name]!r}, expected train, val, test or nothing")
-    for name in _NUMBERS:
-        value = row.get(name) or "0"
-        if not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise UserError(f"{where}: {name} is {value!r}, expected a whole number from 0")
-        row[name] = int(value)
 
 
 def _default_ids(rows, folder):

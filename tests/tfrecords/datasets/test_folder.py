@@ -168,6 +168,15 @@ def test_a_label_with_a_line_break_is_refused(table, mark):
         source(table)
 
 
+def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
+    table.write_text("video,label,split,subject\na.mp4,x,Train,Zoe\nb.mp4,x,Validation,Ann\nc.mp4,x,TEST,\n")
+    clips = source(table)
+    found = {name: clips.parse_id(name) for name in "abc"}
+    assert [info.subject for info in found.values()] == [2, 1, 0]
+    assert [clips.splits_of(info)["default"] for info in found.values()] == ["train", "val", "test"]
+    assert "subject holds names, which are numbered: Ann 1, Zoe 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -181,8 +190,8 @@ def test_a_label_with_a_line_break_is_refused(table, mark):
         ("video,label,split\na.mp4,,train", "line 2: no label"),
         ("video,label,split\n\na.mp4,,train", "line 3: no label"),
         ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
-        ("video,label,split\na.mp4,x,training", "line 2: split is 'training', expected train, val, test or nothing"),
-        ("video,label,split,subject\na.mp4,x,train,Ann", "line 2: subject is 'Ann', expected a whole number"),
+        ("video,label,split\na.mp4,x,teach", "line 2: split is 'teach', expected train, val, test or nothing"),
+        ("video,label,split,subject\na.mp4,x,train,-3", "line 2: subject is '-3', expected a whole number from 0, or"),
         ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: 'a.mp4' is in line 2 already: remove one"),
         ("video,label,split\na.mp4,x,train\n\na.avi,x,test", "line 4: the id 'a' is there twice, in line 2 too"),
         ("video,label,split\na.mp4,\xe9,train".encode("latin-1"), "line 2: no text in UTF-8, save the table as"),
