@@ -19,7 +19,8 @@ Usage::
 test clips. ``baseline`` is the mean of Mixed_5c over 32 frames spread over a clip, standardised, with scikit-learn's
 defaults. ``curve`` compares it with the classifier of ``i3d_folder`` for several numbers of training clips of split 1:
 square roots of the pooled features, two augmented views of a training clip, a test clip and its mirror image. It
-computes in bfloat16, once for all numbers.
+computes in bfloat16, once for all numbers. Of data with poses (converted without ``--no-poses``), it also trains the
+networks of ``pose_gcn_folder`` on each draw, and multiplies the scores of both.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lists.add_argument("--seeds", type=int, default=3)
     baseline = commands.add_parser("baseline", help="logistic regression on the frozen network")
     baseline.add_argument("--data", type=pathlib.Path, required=True, help="the converted dataset")
-    curve = commands.add_parser("curve", help="both classifiers, by the number of training clips per class")
+    curve = commands.add_parser("curve", help="accuracies by the number of training clips per class")
     curve.add_argument("--data", type=pathlib.Path, required=True, help="JHMDB, converted with --parts full_image")
     curve.add_argument("--clips", type=int, nargs="+", default=[2, 5, 10, 20], help="training clips per class")
     curve.add_argument("--draws", type=int, default=3)
@@ -111,46 +112,120 @@ def _plain_regression():
 
 
 def measure_curve(data: pathlib.Path, numbers: Sequence[int], draws: int) -> None:
-    """Prints the accuracy of both classifiers with each number of training clips per class, and with all."""
-    import tensorflow as tf
-
+    """Prints accuracies with each number of training clips per class, and with all: of video, of poses, of both."""
     from recipes import config
-    from recipes.trainers import linear_probe
+    from recipes.reports import scoring
+    from tfrecords.reading.pipeline import Records
 
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    recipe = config.load("i3d_folder", ["data.protocol=split_1", "data.parts=[full_image]"])
-    train, test = _views(data, "train_and_val", recipe), _views(data, "test", recipe)
-    labels, test_labels = train["labels"], test["labels"]
+    records = Records(data)
+    video = _Video(records, config.load("i3d_folder", ["data.protocol=split_1", "data.parts=[full_image]"]))
+    pose = _Poses(records, config.load("pose_gcn_folder", ["data.protocol=split_1"])) if records.layout else None
+    labels, truth = video.train["labels"], video.test["labels"]
 
-    def accuracy(clips, probe):
-        y = labels[clips]
-        if probe:
-            x = np.concatenate([train["roots", "view 0"][clips], train["roots", "view 1"][clips]])
-            model = linear_probe.regression(recipe.stages[0].linear_probe, 2, is_balanced=True).fit(x, np.tile(y, 2))
-            scores = model.predict_proba(test["roots", "centre"]) + model.predict_proba(test["roots", "mirrored"])
-        else:
-            scores = _plain_regression().fit(train["mean", "centre"][clips], y).predict_proba(test["mean", "centre"])
-        return 100 * np.mean(scores.argmax(axis=1) == test_labels)
+    def accuracies(clips, seed):
+        scores = [video.plain(clips), video.probe(clips)]
+        if pose:
+            scores.append(pose.scores(clips, labels, seed))
+            scores.append(scoring.product(scores[1], scores[2]))
+        return [100 * np.mean(each.argmax(axis=1) == truth) for each in scores]
 
-    print("clips per class: plain logistic regression, classifier of i3d_folder")
-    for number in numbers:
-        drawn = [_drawn(labels, number, seed) for seed in range(draws)]
-        found = np.array([[accuracy(clips, probe) for clips in drawn] for probe in (False, True)])
-        both = " | ".join(f"{row.mean():.1f} ({', '.join(f'{one:.1f}' for one in row)})" for row in found)
-        print(f"{number}: {both}", flush=True)
-    everything = np.arange(len(labels))
-    print(
-        f"all, {len(labels) / 21:.0f} on average: {accuracy(everything, False):.1f} | {accuracy(everything, True):.1f}"
-    )
+    print("clips per class: plain logistic regression" + ", i3d_folder, pose_gcn_folder, product" * bool(pose))
+    for number in (*numbers, None):
+        drawn = [_drawn(labels, number, seed) for seed in range(draws if number else 1)]
+        found = np.array([accuracies(clips, seed) for seed, clips in enumerate(drawn)]).T
+        cells = " | ".join(f"{row.mean():.1f} ({', '.join(f'{one:.1f}' for one in row)})" for row in found)
+        print(f"{number or f'all, {len(labels) / 21:.0f} on average'}: {cells}", flush=True)
+
+
+class _Video:
+    """Classifiers of the frozen I3D's features, which are computed once."""
+
+    def __init__(self, records, recipe):
+        import tensorflow as tf
+
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        self._stage = recipe.stages[0]
+        self.train = _views(records, "train_and_val", recipe)
+        self.test = _views(records, "test", recipe)
+        tf.keras.mixed_precision.set_global_policy("float32")
+
+    def plain(self, clips):
+        """Scores of the test clips by a classifier of one view of some training clips, with scikit-learn's defaults."""
+        fitted = _plain_regression().fit(self.train["mean", "centre"][clips], self.train["labels"][clips])
+        return fitted.predict_proba(self.test["mean", "centre"])
+
+    def probe(self, clips):
+        """Those by the recipe's classifier, calibrated as in the recipe, in the mean of two views."""
+        from recipes.trainers import linear_probe
+
+        x = np.concatenate([self.train["roots", f"view {view}"][clips] for view in range(2)])
+        y = np.tile(self.train["labels"][clips], 2)
+        probe = linear_probe.regression(self._stage.linear_probe, 2, is_balanced=True)
+        temperature = linear_probe.cross_validated_temperature(probe, x, y, views=2)
+        fitted = probe.fit(x, y)
+        views = [fitted.predict_proba(self.test["roots", view]) for view in ("centre", "mirrored")]
+        warm = [scores ** (1 / temperature) for scores in views]
+        return np.mean([scores / scores.sum(axis=1, keepdims=True) for scores in warm], axis=0)
+
+
+class _Poses:
+    """Networks of poses, trained in this process; the augmented poses of all epochs are computed once."""
+
+    def __init__(self, records, recipe):
+        from recipes.trainers import models
+        from tfrecords.reading import clips, graph, order, pipeline
+
+        self._records, self._recipe, (self._stage,) = records, recipe, recipe.stages
+        _, self._inputs = models.build_model(recipe, self._stage, records)
+        split, augment = "train_and_val", recipe.data.augment
+        shards = [str(path) for path in records.shards(recipe.data.protocol, split)]
+        posed = order.read(shards).map(graph.as_written(lambda record: clips.has_pose(record, self._inputs)))
+        posed = np.fromiter(posed.as_numpy_iterator(), bool)
+        self._number = np.where(posed, np.cumsum(posed) - 1, -1)  # of a clip among those with a pose
+        self._epochs = []
+        for epoch in range(self._stage.epochs):
+            view = pipeline.training_view(
+                records, recipe.data.protocol, self._inputs, split=split, batch=64, seed=0, view=epoch, augment=augment
+            )
+            self._epochs.append(np.concatenate([features["pose"].numpy() for features, _ in view]))
+
+    def scores(self, clips, labels, seed):
+        """Scores of the test clips by networks trained on some of the training clips."""
+        import tensorflow as tf
+
+        from recipes.reports import scoring
+        from recipes.trainers import distribution, history, keras, models, optimisation
+        from tfrecords.reading import pipeline
+
+        stage, recipe = self._stage, self._recipe
+        posed = clips[self._number[clips] >= 0]
+        strategy, draws = distribution.local_strategy(), np.random.default_rng(seed)
+        with strategy.scope():
+            tf.keras.utils.set_random_seed(seed)
+            model, _ = models.build_model(recipe, stage, self._records)
+            keras.compile_model(model, stage, recipe, self._records)
+            rate = optimisation.base_learning_rate(stage, recipe)
+            for epoch, poses in enumerate(self._epochs):
+                model.optimizer.learning_rate.assign(rate * history.schedule_factor(stage, [{}] * epoch))
+                taken = draws.permutation(posed)[: len(posed) // recipe.batch * recipe.batch]
+                model.fit({"pose": poses[self._number[taken]]}, labels[taken], recipe.batch, verbose=0)
+            views = recipe.evaluate
+            data = pipeline.evaluation(
+                self._records, recipe.data.protocol, "test", self._inputs, batch=64, clips=views.clips, flip=views.flip
+            )
+            count = self._records.count(recipe.data.protocol, "test")
+            return scoring.Scorer(model, strategy, data, count=count, batch=64, pool=views.pool)()[1]
 
 
 def _drawn(labels, number, seed):
-    """Indices of ``number`` clips of each class."""
+    """Indices of ``number`` clips of each class; ``None``: of all clips."""
+    if number is None:
+        return np.arange(len(labels))
     draws = np.random.default_rng(seed)
     return np.concatenate([draws.permutation(np.flatnonzero(labels == label))[:number] for label in np.unique(labels)])
 
 
-def _views(data, split, recipe):
+def _views(records, split, recipe):
     """What classifiers read of all clips of a split: ``{(features, view): [N, 1024], "labels": [N]}``."""
     import tensorflow as tf
 
@@ -160,8 +235,7 @@ def _views(data, split, recipe):
     network, key = _network(pooled=True), skeletons.input_name("full_image")
     compute = tf.function(lambda features: network(features[key], training=False))
     roots = layers.PowerNormalisation(recipe.model.options["feature_power"], dtype="float32")
-    records, protocol = pipeline.Records(data), recipe.data.protocol
-    inputs = recipe.data.inputs(records)
+    protocol, inputs = recipe.data.protocol, recipe.data.inputs(records)
     centre = pipeline.evaluation(records, protocol, split, inputs, batch=8)
     found = {"centre": centre.map(lambda features, label, _: (features, label))}
     if split == "test":

@@ -9,7 +9,7 @@ from zoo.checks import Layout, Multiplier, Rate, Size, Weight
 from zoo.layers import where_posed
 from zoo.registry import register
 
-VideoModel = Literal["i3d", "separable_sta", "vpn"]
+VideoModel = Literal["i3d", "pi3d", "separable_sta", "vpn"]
 PoseModel = Literal["pose_gcn", "pose_lstm", "pose_cnn"]
 for _name in (*get_args(VideoModel), *get_args(PoseModel)):
     registry.get(_name)  # registers the layers of all of them: a saved model has those of two
@@ -84,7 +84,7 @@ def late_fusion(
 
     Args:
         num_classes: Number of classes C.
-        video_model: The network of video: ``i3d``, ``separable_sta`` or ``vpn``.
+        video_model: The network of video: ``i3d``, ``pi3d``, ``separable_sta`` or ``vpn``.
         video_model_options: Its options that are not among those below, as a dictionary.
         pose_model: The network of poses: ``pose_gcn``, ``pose_lstm`` or ``pose_cnn``.
         pose_model_options: Its options that are not among those below, as a dictionary; its ``width`` is one of them.
@@ -98,8 +98,8 @@ def late_fusion(
         dropout: Rate of all dropout in both networks; 0, as both are trained already.
 
     Returns:
-        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. Attention
-        layers are those of the network of video.
+        A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. With
+        ``pi3d`` it is given pictures of all its parts. Attention layers are those of the network of video.
 
     Raises:
         ZooError: A value that an option does not take, or options that one of the networks refuses.

@@ -9,7 +9,10 @@ from tests.zoo import tiny_models
 
 @pytest.mark.parametrize(
     ("video_model", "pose_model"),
-    [("i3d", "pose_lstm"), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("vpn", "pose_gcn")])],
+    [
+        ("i3d", "pose_lstm"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("vpn", "pose_gcn"), ("pi3d", "pose_lstm")]),
+    ],
 )
 def test_fusion_of_trained_networks(video_model, pose_model):
     video = tiny_models.options(video_model)
