@@ -189,9 +189,9 @@ def _log(rows: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _identity(figures: dict[str, Any]) -> tuple:
-    """Figures with the same identity are of the same run; the later replace the earlier."""
-    keys = ("method", "dataset", "protocol", "recipe", "seed", "train", "manifest_sha256")
-    return tuple(figures[key] for key in keys)
+    """Figures with the same identity are of one training, whatever its folder; the later replace the earlier."""
+    keys = ("method", "dataset", "protocol", "recipe", "seed", "manifest_sha256")
+    return (*(figures[key] for key in keys), json.dumps(figures["resolved"], sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,15 @@ def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_pa
     assert not any(str(tmp_path_factory.getbasetemp()) in page for page in text.values())
 
 
+def test_a_training_repeated_into_another_folder_replaces_the_first(evaluated, folder, tmp_path):
+    again = shutil.copytree(evaluated, tmp_path / "again")
+    environment = json.loads((again / "environment.json").read_text())
+    environment["command"] += " --output again"
+    (again / "environment.json").write_text(json.dumps(environment))
+    model_card.write(folder, runs=[evaluated, again])
+    assert [run["train"].endswith("--output again") for run in model_card.read(folder)["runs"]] == [True]
+
+
 def test_what_several_runs_reach_is_not_of_one(evaluated, tmp_path):
     run = shutil.copytree(evaluated, tmp_path / "run")
     shutil.copytree(run / "evaluation" / "cv-test", run / "evaluation" / "cv-test-x-other-test")  # a run may end so
