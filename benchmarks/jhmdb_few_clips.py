@@ -20,7 +20,7 @@ test clips. ``baseline`` is the mean of Mixed_5c over 32 frames spread over a cl
 defaults. ``curve`` compares it with the classifier of ``i3d_folder`` for several numbers of training clips of split 1:
 square roots of the pooled features, two augmented views of a training clip, a test clip and its mirror image. It
 computes in bfloat16, once for all numbers. Of data with poses (converted without ``--no-poses``), it also trains the
-networks of ``pose_gcn_folder`` on each draw, and multiplies the scores of both.
+networks of ``pose_gcn_folder`` on each draw, and fuses the scores of both with the weight of ``late_fusion_folder``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from zoo.shared import command_line
+
+_BATCH = 64  # views of poses that are read and scored at a time
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,16 +122,19 @@ def measure_curve(data: pathlib.Path, numbers: Sequence[int], draws: int) -> Non
     records = Records(data)
     video = _Video(records, config.load("i3d_folder", ["data.protocol=split_1", "data.parts=[full_image]"]))
     pose = _Poses(records, config.load("pose_gcn_folder", ["data.protocol=split_1"])) if records.layout else None
+    weight = config.load("late_fusion_folder").model.options["pose_weight"]
     labels, truth = video.train["labels"], video.test["labels"]
 
     def accuracies(clips, seed):
         scores = [video.plain(clips), video.probe(clips)]
         if pose:
             scores.append(pose.scores(clips, labels, seed))
-            scores.append(scoring.product(scores[1], scores[2]))
+            scores.append(scoring.product(scores[1], scores[2] ** weight))
         return [100 * np.mean(each.argmax(axis=1) == truth) for each in scores]
 
-    print("clips per class: plain logistic regression" + ", i3d_folder, pose_gcn_folder, product" * bool(pose))
+    print(
+        "clips per class: plain logistic regression" + ", i3d_folder, pose_gcn_folder, late_fusion_folder" * bool(pose)
+    )
     for number in (*numbers, None):
         drawn = [_drawn(labels, number, seed) for seed in range(draws if number else 1)]
         found = np.array([accuracies(clips, seed) for seed, clips in enumerate(drawn)]).T
@@ -172,6 +177,8 @@ class _Poses:
     """Networks of poses, trained in this process; the augmented poses of all epochs are computed once."""
 
     def __init__(self, records, recipe):
+        import tensorflow as tf
+
         from recipes.trainers import models
         from tfrecords.reading import clips, graph, order, pipeline
 
@@ -185,9 +192,22 @@ class _Poses:
         self._epochs = []
         for epoch in range(self._stage.epochs):
             view = pipeline.training_view(
-                records, recipe.data.protocol, self._inputs, split=split, batch=64, seed=0, view=epoch, augment=augment
+                records,
+                recipe.data.protocol,
+                self._inputs,
+                split=split,
+                batch=_BATCH,
+                seed=0,
+                view=epoch,
+                augment=augment,
             )
             self._epochs.append(np.concatenate([features["pose"].numpy() for features, _ in view]))
+        options = {name: getattr(recipe.evaluate, name) for name in ("clips", "pose_crop", "flip")}
+        tests = pipeline.evaluation(records, recipe.data.protocol, "test", self._inputs, batch=_BATCH, **options)
+        features, *others = zip(*tests.as_numpy_iterator())
+        views = {"pose": np.concatenate([each["pose"] for each in features])}, *map(np.concatenate, others)
+        self._tests = tf.data.Dataset.from_tensor_slices(views).batch(_BATCH)
+        self._count = records.count(recipe.data.protocol, "test")
 
     def scores(self, clips, labels, seed):
         """Scores of the test clips by networks trained on some of the training clips."""
@@ -195,7 +215,6 @@ class _Poses:
 
         from recipes.reports import scoring
         from recipes.trainers import distribution, history, keras, models, optimisation
-        from tfrecords.reading import pipeline
 
         stage, recipe = self._stage, self._recipe
         posed = clips[self._number[clips] >= 0]
@@ -209,12 +228,8 @@ class _Poses:
                 model.optimizer.learning_rate.assign(rate * history.schedule_factor(stage, [{}] * epoch))
                 taken = draws.permutation(posed)[: len(posed) // recipe.batch * recipe.batch]
                 model.fit({"pose": poses[self._number[taken]]}, labels[taken], recipe.batch, verbose=0)
-            views = recipe.evaluate
-            data = pipeline.evaluation(
-                self._records, recipe.data.protocol, "test", self._inputs, batch=64, clips=views.clips, flip=views.flip
-            )
-            count = self._records.count(recipe.data.protocol, "test")
-            return scoring.Scorer(model, strategy, data, count=count, batch=64, pool=views.pool)()[1]
+            pool = recipe.evaluate.pool
+            return scoring.Scorer(model, strategy, self._tests, count=self._count, batch=_BATCH, pool=pool)()[1]
 
 
 def _drawn(labels, number, seed):

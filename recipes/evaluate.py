@@ -11,6 +11,7 @@ results are written to ``<protocol>-<split>-x-<OTHER>/`` or ``<protocol>-<split>
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pathlib
 import shlex
@@ -63,8 +64,8 @@ def _parser() -> command_line.ArgumentParser:
     )
     how = "how --fuse combines scores"
     parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
-    weighted = "weights of the runs of --fuse: equal, or those with the smallest log-loss on validation"
-    parser.add_argument("--fuse-weights", choices=("equal", "validation"), default="equal", help=weighted)
+    weighted = "weights of --run and the runs of --fuse: equal, those with the smallest log-loss on validation, or 2,1"
+    parser.add_argument("--fuse-weights", type=_fuse_weights, default="equal", metavar="WEIGHTS", help=weighted)
     parser.add_argument("--rescore", action="store_true", help="score again, even where stored scores are up to date")
     compared = "another run, evaluated before: prints the gain of each class over it, and McNemar's test"
     parser.add_argument("--compare", type=pathlib.Path, metavar="DIR", help=compared)
@@ -131,6 +132,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _fuse_weights(text: str) -> str | tuple[float, ...]:
+    if text in ("equal", "validation"):
+        return text
+    try:
+        weights = tuple(map(float, text.split(",")))
+    except ValueError:
+        weights = ()
+    if not weights or not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected equal, validation or numbers from 0, such as 2,1")
+    return weights
+
+
 def _fraction(text: str) -> float:
     """A number above 0, up to 1."""
     try:
@@ -150,7 +163,7 @@ def evaluate(
     fuse: Sequence[str | os.PathLike] = (),
     fuse_data: str | os.PathLike | None = None,
     fusion: str = "product",
-    fuse_weights: str = "equal",
+    fuse_weights: str | tuple[float, ...] = "equal",
     rescore: bool = False,
     compare: str | os.PathLike | None = None,
     calibrate: float | None = None,
@@ -174,7 +187,8 @@ def evaluate(
         fuse: Other run directories: the scores of all runs together are evaluated, on the clips that all of them have.
         fuse_data: Folder of those runs' dataset; default: that of their training.
         fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
-        fuse_weights: ``equal``, or ``validation``: those of a grid with the smallest log-loss on validation clips.
+        fuse_weights: ``equal``; ``validation``: those of a grid with the smallest log-loss on validation clips; or one
+            number for each run, relative to the others.
         rescore: Score again where stored scores fit model, data and views.
         compare: Another run directory, evaluated there before: the gain of every class over it, McNemar's test.
         calibrate: Fit a temperature and a threshold on validation clips; the accuracy that accepted clips are to have.
@@ -202,6 +216,8 @@ def evaluate(
     run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
     if fuse_weights == "validation" and not fuse:
         raise UserError("--fuse-weights validation: weights of several runs, name the others with --fuse")
+    if isinstance(fuse_weights, tuple) and len(fuse_weights) != len(runs):
+        raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
     stored = {other: tables.stored_predictions(found, protocol, split) for other, found in others.items()}
     asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
@@ -218,7 +234,11 @@ def evaluate(
     if on_validation:
         scored_val = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
         validation = fusing.on_common_clips(scored_val)
-    weights = fusing.weights_of(validation, fusion) if fuse_weights == "validation" else None
+    weights = None
+    if fuse_weights == "validation":
+        weights = fusing.weights_of(validation, fusion)
+    elif isinstance(fuse_weights, tuple):
+        weights = fusing.given_weights(fuse_weights, fusion)
     alone = fusing.on_common_clips([_score(one, where, protocol, split, rescore) for one, where in each])
     scored = fusing.fuse(alone, fusion, weights)
     rows = tables.predictions(scored.ids, run.labels, scored.metrics)

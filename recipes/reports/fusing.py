@@ -1,4 +1,4 @@
-"""Runs whose scores are fused, with equal weights or with weights chosen on validation clips."""
+"""Runs whose scores are fused, with equal weights, weights of one's own or weights chosen on validation clips."""
 
 from __future__ import annotations
 
@@ -96,6 +96,16 @@ def weights_of(validation: Sequence[Evaluated], fusion: str) -> dict[str, Any]:
     return {"fusion": fusion, "weights": list(chosen), "chosen_on": on, "step": 1 / steps, "log_loss": loss}
 
 
+def given_weights(weights: Sequence[float], fusion: str) -> dict[str, Any]:
+    """The entry of ``metrics.json`` for weights of one's own: as :func:`weights_of`, the weights with the sum 1.
+
+    Example:
+        >>> given_weights((3, 1), "product")
+        {'fusion': 'product', 'weights': [0.75, 0.25]}
+    """
+    return {"fusion": fusion, "weights": [weight / sum(weights) for weight in weights]}
+
+
 def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
     """Runs on the clips that all of them have, in the order of the first one's; prints how many any of them lacks.
 
@@ -119,7 +129,7 @@ def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | Non
     Args:
         scored: The runs on the clips that all of them have, see :func:`on_common_clips`.
         fusion: ``product`` or ``mean``.
-        weights: What :func:`weights_of` gives; default: equal weights.
+        weights: What :func:`weights_of` or :func:`given_weights` gives; default: equal weights.
     """
     first, (fuser, sign) = scored[0], _FUSERS[fusion]
     if len(scored) == 1:

@@ -102,18 +102,20 @@ def tsne(scored: Evaluated, rows: list[dict], model: tf.keras.Model) -> tuple[di
 
 
 def fusion(each: Sequence[Evaluated], entry: Mapping[str, Any]) -> Section:
-    """Weights of fused runs that were chosen on validation.
+    """Weights of fused runs.
 
     Args:
         each: The runs.
-        entry: Of ``metrics.json``: ``weights``, ``chosen_on``, ``step`` and ``log_loss``.
+        entry: Of ``metrics.json``: ``weights``, and if they were chosen ``chosen_on``, ``step``, ``log_loss``.
     """
     rows = [
         {"run": one.run.path.resolve().name, "weight": f"{weight:g}", "top-1 alone": one.metrics.top1}
         for one, weight in zip(each, entry["weights"])
     ]
-    text = f"The weights with the smallest log-loss ({entry['log_loss']:.3f}) on {entry['chosen_on']}"
-    text += f", in steps of {entry['step']:.3g}{_fitted_on_them(each[0])}"
+    text = "The weights were given"
+    if "chosen_on" in entry:
+        text = f"The weights with the smallest log-loss ({entry['log_loss']:.3f}) on {entry['chosen_on']}"
+        text += f", in steps of {entry['step']:.3g}{_fitted_on_them(each[0])}"
     return Section(
         "Weights of the fused runs",
         rows=rows,

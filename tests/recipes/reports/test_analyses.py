@@ -234,6 +234,11 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
         assert heading in page
     assert "fitted on the clips that are evaluated here" not in page
 
+    status, _, err = run_command(evaluate.main, "--run", trained, "--fuse", other, "--fuse-weights", "3,1")
+    assert status == 0, err
+    given = stored.read(trained / "evaluation" / "cv-test-x-other-weighted" / stored.NAME).scores
+    np.testing.assert_allclose(given, scoring.product(first.scores, second.scores, weights=[0.75, 0.25]), atol=1e-6)
+
     options = ("--split", "val", "--fuse", other, "--fuse-weights", "validation", "--calibrate", "0.5")
     status, _, err = run_command(evaluate.main, "--run", trained, *options)
     assert status == 0, err
@@ -365,6 +370,8 @@ def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command,
 def test_mistakes_are_one_line(trained, run_command, tmp_path):
     for options, message in (
         (("--fuse-weights", "validation"), "name the others with --fuse"),
+        (("--fuse-weights", "2,1"), "2 weights for 1 runs, expected one for each"),
+        (("--fuse-weights", "2,-1"), "'2,-1', expected equal, validation or numbers from 0"),
         (("--parts",), "pose_cnn has no attention over body parts"),
         (("--joints",), "pose_cnn has no graph of joints"),
         (("--joints", "--pose-noise", "--fuse", trained), "--joints and --pose-noise: of one model only"),
