@@ -8,6 +8,7 @@ reason goes on with ``--resume`` and, on CPU, ends with the weights it would hav
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import fnmatch
 import os
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _CHANGEABLE = (
     "evaluate.*",
     "stages.*.epochs",
+    "stages.*.least_steps",
     "stages.*.schedule*",
     "stages.*.early_stopping*",
     "stages.*.optimizer.learning_rate",
@@ -137,6 +139,7 @@ def train(
     strategy = distribution.strategy()
     records = pipeline.Records(data)
     _check(recipe, records)
+    recipe = _with_enough_epochs(recipe, records, distribution.is_chief(strategy))
     trainer.check(recipe, records, strategy)
     if distribution.is_chief(strategy):
         records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
@@ -193,6 +196,22 @@ def _check(recipe: Recipe, records: Records) -> None:
         more = datasets.get(data.dataset).more_validation
         raise UserError(f"{records.directory} has no validation clips in protocol {data.protocol}: {more}")
     _check_starts(recipe, records)
+
+
+def _with_enough_epochs(recipe: Recipe, records: Records, is_chief: bool) -> Recipe:
+    """The recipe, with more epochs of stages that would have fewer steps than their ``least_steps``; it is printed."""
+    clips = records.count(recipe.data.protocol, recipe.data.train_on)
+    stages = []
+    for stage in recipe.stages:
+        steps = max(clips // (stage.batch or recipe.batch), 1)
+        needed = -(-stage.least_steps // steps) if stage.epochs else 0
+        if needed > stage.epochs:
+            if is_chief:
+                text = f"{stage.name}: {needed} epochs, since {stage.epochs} have fewer than {stage.least_steps} steps"
+                print(text, flush=True)
+            stage = dataclasses.replace(stage, epochs=needed)
+        stages.append(stage)
+    return dataclasses.replace(recipe, stages=tuple(stages))
 
 
 def _check_starts(recipe: Recipe, records: Records) -> None:

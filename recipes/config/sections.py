@@ -230,6 +230,8 @@ class Stage:
         name: Name, and folder in the run directory.
         epochs: Largest number of epochs; 0: the model gets the weights of ``init``, or its classifier those of
             ``linear_probe``, and is not trained.
+        least_steps: Where the epochs have fewer steps, as on few clips, there are as many more of them. An override of
+            ``epochs`` sets this to 0.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``; ``sgdw``, ``adamw`` and ``lamb`` need
             tensorflow-addons.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
@@ -275,6 +277,7 @@ class Stage:
     freeze: tuple[str, ...] = ()
     cache_frozen: int = _number(0, at_least=0)
     linear_probe: float = _number(0.0, at_least=0)
+    least_steps: int = _number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)

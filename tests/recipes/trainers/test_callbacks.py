@@ -34,7 +34,8 @@ model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, cache: true}
 stages:
   - name: pose
-    epochs: 2
+    epochs: 1
+    least_steps: 3  # two epochs of two batches each
     optimizer: {name: sgd, learning_rate: 0.01}
 batch: 44
 """
@@ -45,7 +46,9 @@ def test_a_callback_of_ones_own_is_told_every_epoch(written_recipe, dataset, tmp
     done = command("train.py", *line, "--callback", f"{__name__}.Notes")
     assert done.returncode == 0, done.stderr
     assert Notes.made == [(tmp_path / "run", "one_stage", "pose")]
+    assert "pose: 2 epochs, since 1 have fewer than 3 steps" in done.stdout
     rows = run_directory.RunDirectory(tmp_path / "run").history
+    assert len(rows) == 2
     assert Notes.rows == [(row["epoch"] - 1, pytest.approx(row["val_accuracy"])) for row in rows]
 
 
