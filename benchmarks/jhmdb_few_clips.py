@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import collections
 import csv
-import dataclasses
 import pathlib
 import random
 import sys
@@ -39,7 +38,7 @@ import numpy as np
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from zoo.shared import command_line
+from zoo.shared import command_line, probabilities
 
 _BATCH = 64  # views of poses that are read and scored at a time
 
@@ -170,8 +169,7 @@ class _Video:
         temperature = linear_probe.cross_validated_temperature(probe, x, y, views=2)
         fitted = probe.fit(x, y)
         views = [fitted.predict_proba(self.test["roots", view]) for view in ("centre", "mirrored")]
-        warm = [scores ** (1 / temperature) for scores in views]
-        return np.mean([scores / scores.sum(axis=1, keepdims=True) for scores in warm], axis=0)
+        return np.mean([probabilities.at_temperature(scores, temperature) for scores in views], axis=0)
 
 
 class _Poses:
@@ -225,7 +223,7 @@ class _Poses:
             model, _ = models.build_model(recipe, stage, self._records)
             keras.compile_model(model, stage, recipe, self._records)
             rate, steps = optimisation.base_learning_rate(stage, recipe), len(posed) // recipe.batch
-            stage = dataclasses.replace(stage, epochs=max(stage.epochs, -(-stage.least_steps // steps)))
+            stage = stage.with_enough_epochs(steps)
             for epoch in range(stage.epochs):
                 poses = self._epochs[epoch % len(self._epochs)]
                 model.optimizer.learning_rate.assign(rate * history.schedule_factor(stage, [{}] * epoch))

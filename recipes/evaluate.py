@@ -163,7 +163,7 @@ def evaluate(
     fuse: Sequence[str | os.PathLike] = (),
     fuse_data: str | os.PathLike | None = None,
     fusion: str = "product",
-    fuse_weights: str | tuple[float, ...] = "equal",
+    fuse_weights: str | Sequence[float] = "equal",
     rescore: bool = False,
     compare: str | os.PathLike | None = None,
     calibrate: float | None = None,
@@ -216,7 +216,7 @@ def evaluate(
     run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
     if fuse_weights == "validation" and not fuse:
         raise UserError("--fuse-weights validation: weights of several runs, name the others with --fuse")
-    if isinstance(fuse_weights, tuple) and len(fuse_weights) != len(runs):
+    if not isinstance(fuse_weights, str) and len(fuse_weights) != len(runs):
         raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
     stored = {other: tables.stored_predictions(found, protocol, split) for other, found in others.items()}
@@ -237,7 +237,7 @@ def evaluate(
     weights = None
     if fuse_weights == "validation":
         weights = fusing.weights_of(validation, fusion)
-    elif isinstance(fuse_weights, tuple):
+    elif not isinstance(fuse_weights, str):
         weights = fusing.given_weights(fuse_weights, fusion)
     alone = fusing.on_common_clips([_score(one, where, protocol, split, rescore) for one, where in each])
     scored = fusing.fuse(alone, fusion, weights)

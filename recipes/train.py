@@ -200,17 +200,14 @@ def _check(recipe: Recipe, records: Records) -> None:
 
 def _with_enough_epochs(recipe: Recipe, records: Records, is_chief: bool) -> Recipe:
     """The recipe, with more epochs of stages that would have fewer steps than their ``least_steps``; it is printed."""
-    clips = records.count(recipe.data.protocol, recipe.data.train_on)
     stages = []
     for stage in recipe.stages:
-        steps = max(clips // (stage.batch or recipe.batch), 1)
-        needed = -(-stage.least_steps // steps) if stage.epochs else 0
-        if needed > stage.epochs:
-            if is_chief:
-                text = f"{stage.name}: {needed} epochs, since {stage.epochs} have fewer than {stage.least_steps} steps"
-                print(text, flush=True)
-            stage = dataclasses.replace(stage, epochs=needed)
-        stages.append(stage)
+        steps = records.steps(recipe.data.protocol, recipe.data.train_on, stage.batch or recipe.batch)
+        stages.append(stage.with_enough_epochs(steps))
+        epochs = stages[-1].epochs
+        if is_chief and epochs > stage.epochs:
+            text = f"{stage.name}: {epochs} epochs, since {stage.epochs} have fewer than {stage.least_steps} steps"
+            print(text, flush=True)
     return dataclasses.replace(recipe, stages=tuple(stages))
 
 

@@ -279,6 +279,15 @@ class Stage:
     linear_probe: float = _number(0.0, at_least=0)
     least_steps: int = _number(0, at_least=0)
 
+    def with_enough_epochs(self, steps: int) -> "Stage":
+        """This stage with the epochs that ``least_steps`` takes, if those have more steps.
+
+        Args:
+            steps: Steps of an epoch.
+        """
+        needed = -(-self.least_steps // max(steps, 1)) if self.epochs else 0
+        return dataclasses.replace(self, epochs=max(self.epochs, needed))
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
