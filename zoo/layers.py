@@ -158,16 +158,17 @@ class Dropout(tf.keras.layers.Layer):
 
 @_serializable
 class PowerNormalisation(tf.keras.layers.Layer):
-    """Features that are not negative, raised to a power below 1: large ones no longer outweigh all others.
+    """Features raised to a power below 1: large ones no longer outweigh all others.
 
-    Perronnin, Sanchez, Mensink, ECCV 2010, section 3.2: alpha is ``power``.
+    Perronnin, Sanchez, Mensink, ECCV 2010, section 3.2: alpha is ``power``. Features are pooled outputs of ReLUs; those
+    that a block after the ReLU has made negative count as 0.
 
     Args:
         power: The exponent, above 0, at most 1.
 
     Example:
-        >>> PowerNormalisation(0.5)(tf.constant([[0.25, 4.0]])).numpy().round(3).tolist()
-        [[0.5, 2.0]]
+        >>> PowerNormalisation(0.5)(tf.constant([[0.25, 4.0, -1.0]])).numpy().round(3).tolist()
+        [[0.5, 2.0, 0.01]]
     """
 
     _SMALLEST = 1e-4  # the power's gradient has no bound at 0
@@ -178,7 +179,7 @@ class PowerNormalisation(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The powers."""
-        return tf.pow(inputs + self._SMALLEST, self.power)
+        return tf.pow(tf.nn.relu(inputs) + self._SMALLEST, self.power)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The input's shape."""
@@ -193,7 +194,7 @@ def power_normalised(features: tf.Tensor, power: float) -> tf.Tensor:
     """Pooled features to the power of ``power``, layer ``power``: :class:`PowerNormalisation`, or as they are for 1.
 
     Args:
-        features: ``[B, ..., c]``, not negative.
+        features: ``[B, ..., c]``.
         power: The exponent, a model's ``feature_power``.
     """
     return features if power == 1 else PowerNormalisation(power, name="power")(features)

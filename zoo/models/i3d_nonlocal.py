@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from zoo.checks import Multiplier, Rate, Size, Weight
+from zoo.checks import Exponent, Multiplier, Rate, Size, Weight
 from zoo.layers import Unflattened
 from zoo.models import i3d
 from zoo.registry import register
@@ -55,6 +55,7 @@ def i3d_nonlocal(
     dropout: Rate = 0.5,
     classifier_l2: Weight = 0.0,
     classifier_l1: Weight = 0.0,
+    feature_power: Exponent = 1.0,
     fully_convolutional: bool = False,
 ) -> tf.keras.Model:
     """I3D + non-local: I3D with one non-local block after its last Inception block.
@@ -72,6 +73,7 @@ def i3d_nonlocal(
         dropout: Dropout rate of the pooled features.
         classifier_l2: Weight of the L2 penalty on the classifier's kernel, as of ``i3d``.
         classifier_l1: Weight of the L1 penalty on the softmax, as of ``i3d``.
+        feature_power: Exponent of the pooled features, as of ``i3d``.
         fully_convolutional: Take pictures of any height and width, as ``i3d``.
 
     Returns:
@@ -87,6 +89,7 @@ def i3d_nonlocal(
     """
     rgb = i3d.video_input(frames, size, any_size=fully_convolutional)
     features = nonlocal_block(i3d.feature_map(rgb, width=width))
-    side = i3d.grid_side(size)
-    predictions = i3d.regularized_head(features, num_classes, dropout, classifier_l2, classifier_l1, side)
+    predictions = i3d.regularized_head(
+        features, num_classes, dropout, classifier_l2, classifier_l1, i3d.grid_side(size), feature_power
+    )
     return tf.keras.Model({"rgb": rgb}, predictions, name="i3d_nonlocal")
