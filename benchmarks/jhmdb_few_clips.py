@@ -223,12 +223,13 @@ class _Poses:
             model, _ = models.build_model(recipe, stage, self._records)
             keras.compile_model(model, stage, recipe, self._records)
             rate, steps = optimisation.base_learning_rate(stage, recipe), len(posed) // recipe.batch
-            stage = stage.with_enough_epochs(steps)
+            passes = max(1, -(-stage.least_epoch_steps // steps))  # over the clips in an epoch
             for epoch in range(stage.epochs):
-                poses = self._epochs[epoch % len(self._epochs)]
                 model.optimizer.learning_rate.assign(rate * history.schedule_factor(stage, [{}] * epoch))
-                taken = draws.permutation(posed)[: steps * recipe.batch]
-                model.fit({"pose": poses[self._number[taken]]}, labels[taken], recipe.batch, verbose=0)
+                for number in range(epoch * passes, (epoch + 1) * passes):
+                    poses = self._epochs[number % len(self._epochs)]
+                    taken = draws.permutation(posed)[: steps * recipe.batch]
+                    model.fit({"pose": poses[self._number[taken]]}, labels[taken], recipe.batch, verbose=0)
             pool = recipe.evaluate.pool
             return scoring.Scorer(model, strategy, self._tests, count=self._count, batch=_BATCH, pool=pool)()[1]
 

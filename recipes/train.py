@@ -8,7 +8,6 @@ reason goes on with ``--resume`` and, on CPU, ends with the weights it would hav
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import fnmatch
 import os
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 _CHANGEABLE = (
     "evaluate.*",
     "stages.*.epochs",
-    "stages.*.least_steps",
     "stages.*.schedule*",
     "stages.*.early_stopping*",
     "stages.*.optimizer.learning_rate",
@@ -139,7 +137,6 @@ def train(
     strategy = distribution.strategy()
     records = pipeline.Records(data)
     _check(recipe, records)
-    recipe = _with_enough_epochs(recipe, records, distribution.is_chief(strategy))
     trainer.check(recipe, records, strategy)
     if distribution.is_chief(strategy):
         records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
@@ -196,19 +193,6 @@ def _check(recipe: Recipe, records: Records) -> None:
         more = datasets.get(data.dataset).more_validation
         raise UserError(f"{records.directory} has no validation clips in protocol {data.protocol}: {more}")
     _check_starts(recipe, records)
-
-
-def _with_enough_epochs(recipe: Recipe, records: Records, is_chief: bool) -> Recipe:
-    """The recipe, with more epochs of stages that would have fewer steps than their ``least_steps``; it is printed."""
-    stages = []
-    for stage in recipe.stages:
-        steps = records.steps(recipe.data.protocol, recipe.data.train_on, stage.batch or recipe.batch)
-        stages.append(stage.with_enough_epochs(steps))
-        epochs = stages[-1].epochs
-        if is_chief and epochs > stage.epochs:
-            text = f"{stage.name}: {epochs} epochs, since {stage.epochs} have fewer than {stage.least_steps} steps"
-            print(text, flush=True)
-    return dataclasses.replace(recipe, stages=tuple(stages))
 
 
 def _check_starts(recipe: Recipe, records: Records) -> None:

@@ -189,8 +189,6 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
         if _starting(values) and "weights" not in section:
             return
     section[path[-1]] = value
-    if path[0] == "stages" and path[-1] == "epochs":
-        section.pop("least_steps", None)  # whoever sets the epochs gets as many
 
 
 def _starting(values: dict[str, Any]) -> list[dict[str, Any]]:

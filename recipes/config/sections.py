@@ -230,8 +230,8 @@ class Stage:
         name: Name, and folder in the run directory.
         epochs: Largest number of epochs; 0: the model gets the weights of ``init``, or its classifier those of
             ``linear_probe``, and is not trained.
-        least_steps: Where the epochs have fewer steps, as on few clips, there are as many more of them. An override of
-            ``epochs`` sets this to 0.
+        least_epoch_steps: An epoch that would have fewer steps, as on few clips, has this many, and passes over the
+            clips more than once.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``; ``sgdw``, ``adamw`` and ``lamb`` need
             tensorflow-addons.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
@@ -277,16 +277,7 @@ class Stage:
     freeze: tuple[str, ...] = ()
     cache_frozen: int = _number(0, at_least=0)
     linear_probe: float = _number(0.0, at_least=0)
-    least_steps: int = _number(0, at_least=0)
-
-    def with_enough_epochs(self, steps: int) -> "Stage":
-        """This stage with the epochs that ``least_steps`` takes, if those have more steps.
-
-        Args:
-            steps: Steps of an epoch.
-        """
-        needed = -(-self.least_steps // max(steps, 1)) if self.epochs else 0
-        return dataclasses.replace(self, epochs=max(self.epochs, needed))
+    least_epoch_steps: int = _number(0, at_least=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -214,15 +214,21 @@ class StoredFeatures:
 
     # ---------------------------------------------------------------------------------------------------- reading
 
-    def training(self, steps: int, first_epoch: int) -> tf.data.Dataset:
-        """Batches ``(features, label)`` of all epochs of the stage, from ``first_epoch`` on; a function of the seed."""
+    def training(self, steps: int, first: int, end: int) -> tf.data.Dataset:
+        """Batches ``(features, label)`` of passes ``first`` to ``end`` - 1 over the clips; a function of the seed.
+
+        Args:
+            steps: Batches of a pass.
+            first: Number of the first pass.
+            end: Number after the last one.
+        """
         views = [self._clips(f"train-{view:03d}") for view in range(self._stage.cache_frozen)]
         labels, length = views[0][1], steps * self._batch
         paths = tf.constant([paths for paths, _ in views])  # [views, clips]
         is_balanced = self._recipe.data.balance == "classes"
 
-        def one_epoch(epoch):
-            key = tf.stack([tf.cast(self._seed, tf.int64), epoch])
+        def one_pass(number):
+            key = tf.stack([tf.cast(self._seed, tf.int64), number])
             if is_balanced:
                 clips = tf.cast(order.balanced(labels, length, key), tf.int32)
             else:
@@ -232,7 +238,7 @@ class StoredFeatures:
             chosen = tf.gather_nd(paths, tf.stack([drawn, clips], axis=1)), tf.gather(labels, clips)
             return tf.data.Dataset.from_tensor_slices(chosen)
 
-        data = tf.data.Dataset.range(first_epoch, self._stage.epochs).flat_map(one_epoch)
+        data = tf.data.Dataset.range(first, end).flat_map(one_pass)
         data = data.map(lambda path, label: (self._read(path), label), num_parallel_calls=4, deterministic=True)
         return data.batch(self._batch, drop_remainder=True).prefetch(2)
 

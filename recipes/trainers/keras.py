@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -319,18 +319,23 @@ def train_stage(
     further = []
     if distribution.is_chief(strategy) and not history.has_ended(stage, rows):
         further = [make(run=run, recipe=recipe, stage=stage.name) for make in callbacks]
-    steps = records.steps(protocol, recipe.data.train_on, batch, inputs=inputs)
+    pass_steps = records.steps(protocol, recipe.data.train_on, batch, inputs=inputs)
+    steps = max(pass_steps, stage.least_epoch_steps)
+    passes = _Passes.of(stage.epochs, steps=steps, pass_steps=pass_steps, epochs_before=len(rows))
     if distribution.is_chief(strategy):
         _print_clips_without_poses(stage, recipe, records, inputs)
+        if steps > pass_steps:
+            print(f"{stage.name}: epochs of {steps} steps, since a pass over the clips has {pass_steps}", flush=True)
     if stored:
         stored.store()
         if stage.linear_probe and not rows:
             linear_probe.fit(model, stored, stage, recipe)
         if not stage.epochs:
             return 0
-        data, validation = stored.training(steps, first_epoch=len(rows)), stored.validation()
+        data = stored.training(pass_steps, passes.first, passes.end).skip(passes.seen)
+        validation = stored.validation()
     else:
-        data = _training_data(stage, recipe, records, inputs, strategy, first_epoch=len(rows))
+        data = _training_data(stage, recipe, records, inputs, strategy, passes)
         validation = pipeline.evaluation(records, protocol, "val", inputs, batch=batch)
     validate = scoring.Scorer(trained, strategy, validation, count=records.count(protocol, "val"), batch=batch)
     rate = optimisation.base_learning_rate(stage, recipe)
@@ -384,34 +389,55 @@ def _fit(
         )
 
 
+class _Passes(NamedTuple):
+    """The passes over the training clips that the epochs of a stage, or those left of it, consist of.
+
+    Attributes:
+        first: Number of the first one.
+        end: Number after the last one.
+        seen: Batches of the first one that the epochs before have seen.
+    """
+
+    first: int
+    end: int
+    seen: int
+
+    @classmethod
+    def of(cls, epochs: int, *, steps: int, pass_steps: int, epochs_before: int) -> _Passes:
+        """Those of a stage whose epochs have ``steps`` steps, and a pass over the clips ``pass_steps``."""
+        first, seen = divmod(epochs_before * steps, max(pass_steps, 1))
+        return cls(first, -(-epochs * steps // max(pass_steps, 1)), seen)
+
+
 def _training_data(
     stage: Stage,
     recipe: Recipe,
     records: pipeline.Records,
     inputs: pipeline.Inputs,
     strategy: tf.distribute.Strategy,
-    first_epoch: int,
+    passes: _Passes,
 ) -> Any:
     """Batches of a stage: global ones, or with several workers those of each replica."""
     index, workers = distribution.workers(strategy)
     batch = stage.batch or recipe.batch
 
     def read(batch, shard):
-        return pipeline.training(
+        data = pipeline.training(
             records,
             recipe.data.protocol,
             inputs,
             split=recipe.data.train_on,
             batch=batch,
             seed=stage_seed(recipe, stage),
-            epochs=stage.epochs,
-            first_epoch=first_epoch,
+            epochs=passes.end,
+            first_epoch=passes.first,
             augment=recipe.data.augment,
             cache=recipe.data.cache,
             balance=recipe.data.balance,
             shard=shard,
             deterministic=recipe.deterministic is not False,
         )
+        return data.skip(passes.seen)
 
     if workers == 1:
         return read(batch, (0, 1))

@@ -416,11 +416,6 @@ def test_overrides_are_typed_as_yaml(tiny):
     assert recipe.name == "tiny"
 
 
-def test_epochs_that_are_set_hold():
-    assert config.load("pose_gcn_folder", ["stages.pose.epochs=2"]).stages[0].least_steps == 0
-    assert config.load("pose_gcn_folder").stages[0].least_steps > 0
-
-
 def test_settings_of_a_protocol(tiny):
     """They replace the recipe's values under that protocol, and --set replaces them."""
     tiny.write_text(TINY + "protocols: {cs: {model.width: 0.7, stages.first.epochs: 5}, cv: {batch: 4}}\n")

@@ -20,10 +20,14 @@ class Notes(tf.keras.callbacks.Callback):
 
     made: ClassVar[list] = []
     rows: ClassVar[list] = []
+    batches: ClassVar[list] = []
 
     def __init__(self, *, run, recipe, stage):
         super().__init__()
         self.made.append((run, recipe.name, stage))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches.append(batch)
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append((epoch, logs["val_accuracy"]))
@@ -34,8 +38,8 @@ model: {name: pose_cnn, width: 0.1}
 data: {dataset: synthetic, protocol: cv, pose_steps: 3, cache: true}
 stages:
   - name: pose
-    epochs: 1
-    least_steps: 3  # two epochs of two batches each
+    epochs: 2
+    least_epoch_steps: 3  # a pass has two
     optimizer: {name: sgd, learning_rate: 0.01}
 batch: 44
 """
@@ -46,7 +50,8 @@ def test_a_callback_of_ones_own_is_told_every_epoch(written_recipe, dataset, tmp
     done = command("train.py", *line, "--callback", f"{__name__}.Notes")
     assert done.returncode == 0, done.stderr
     assert Notes.made == [(tmp_path / "run", "one_stage", "pose")]
-    assert "pose: 2 epochs, since 1 have fewer than 3 steps" in done.stdout
+    assert "pose: epochs of 3 steps, since a pass over the clips has 2" in done.stdout
+    assert Notes.batches == [0, 1, 2] * 2
     rows = run_directory.RunDirectory(tmp_path / "run").history
     assert len(rows) == 2
     assert Notes.rows == [(row["epoch"] - 1, pytest.approx(row["val_accuracy"])) for row in rows]
