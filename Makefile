@@ -46,7 +46,7 @@ demo: setup
 
 # Files run side by side on all cores, those that take longest first (tests/durations.json); the tests of one file, and files
 # that share a trained run or an exported model (tests/conftest.py), stay in one process.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 test: setup
 	$(PYTEST) -m 'not slow'

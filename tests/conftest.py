@@ -48,14 +48,27 @@ SHARING = {
 
 
 def pytest_collection_modifyitems(items):
-    """Groups the tests that one process runs, and puts the groups that take longest first."""
+    """Puts the files, or groups of files, that take longest first."""
     files = json.loads(DURATIONS.read_text())
     seconds = collections.Counter()
     for file in {_file(item.nodeid) for item in items}:
         seconds[_group(file)] += files.get(file, 0)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(_file(item.nodeid))))
     items.sort(key=lambda item: (-seconds[_group(_file(item.nodeid))], _group(_file(item.nodeid)), _file(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Runs the tests of one file, and of files that share fixtures, in one process.
+
+    Not by xdist's marks of groups: xdist 3.8 writes them to a private field that pytest 9.2 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group(_file(nodeid))
+
+    return ByGroup(config, log)
 
 
 def _file(nodeid):
