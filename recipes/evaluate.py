@@ -214,8 +214,8 @@ def evaluate(
 
     runs = _runs_of_the_same_classes([path, *fuse])
     run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
-    if fuse_weights == "validation" and not fuse:
-        raise UserError("--fuse-weights validation: weights of several runs, name the others with --fuse")
+    if fuse_weights != "equal" and not fuse:
+        raise UserError("--fuse-weights: weights of several runs, name the others with --fuse")
     if not isinstance(fuse_weights, str) and len(fuse_weights) != len(runs):
         raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
