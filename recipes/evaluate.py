@@ -264,6 +264,8 @@ def evaluate(
         summary.update(found)
         more.append(section)
     add("roc", sections.areas_under_roc(scored))
+    if fuse:  # an earlier one is of other runs, or of other weights
+        (scored.folder / sections.CALIBRATION).unlink(missing_ok=True)
     if calibrate:
         fitted = sections.fit_calibration(fusing.fuse(validation, fusion, weights), calibrate)
         file = None if fuse else trainers.of_run(run).model_file(run)
@@ -331,9 +333,10 @@ def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDir
 
 
 def _names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """Names of run directories: those of the folders, or the paths where these are not unique."""
+    """Names of run directories: those of the folders, or the paths where these are not unique or columns' names."""
     names = [pathlib.Path(path).resolve().name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    taken = [*names, "first", "second"]  # columns of radar.csv
+    return names if len(set(taken)) == len(taken) else [str(pathlib.Path(path).resolve()) for path in paths]
 
 
 def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: Sequence[Section]) -> None:

@@ -91,10 +91,10 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
 
 def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
     """The content of ``metrics.json`` of a run's evaluations on test splits; without those of fused runs."""
-    found = {
-        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
-    }
+    from recipes.reports import tables
+
+    paths = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
+    found = {path.parent.name: tables.read_metrics(path) for path in paths}
     # The folder of fused runs is named after all of them, and a run may be called anything.
     return [metrics for name, metrics in found.items() if name == f"{metrics['protocol']}-{SPLIT}"]
 

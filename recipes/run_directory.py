@@ -84,7 +84,7 @@ class RunDirectory:
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, seed, command, devices and data of the training."""
-        return self._parsed(ENVIRONMENT, dict)
+        return self._parsed(ENVIRONMENT, _with_data)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -119,15 +119,25 @@ class RunDirectory:
         """What a function makes of the value of a JSON file."""
         try:
             return read(json.loads(self._read(name)))
-        except (ValueError, TypeError, AttributeError) as error:
-            reason = messages.one_line(error)
-            raise UserError(f"{self.path / name} is damaged ({reason}): get it from a copy, or train again") from None
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, error: Exception) -> UserError:
+        reason = messages.one_line(error)
+        return UserError(f"{self.path / name} is damaged ({reason}): get it from a copy, or train again")
 
     def _read(self, name: str) -> str:
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             raise UserError(f"{self.path / name} is missing: the run directory is not whole, train again") from None
+        except UnicodeDecodeError as error:
+            raise self._damaged(name, error) from None
+
+
+def _with_data(environment: dict[str, Any]) -> dict[str, Any]:
+    """What ``environment.json`` holds; ``KeyError`` or ``TypeError`` if it does not name the data."""
+    return {**environment, "data": {**environment["data"], "path": environment["data"]["path"]}}
 
 
 def holds_run(path: Path) -> bool:
@@ -216,8 +226,12 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     path = pathlib.Path(path) / HISTORY
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {key: value if key == "stage" else float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [
+                {key: value if key == "stage" else float(value) for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]  # fmt: skip
+    except (ValueError, TypeError) as error:
+        reason = messages.one_line(error)
+        raise UserError(f"{path} is damaged ({reason}): get it from a copy, or remove it") from None

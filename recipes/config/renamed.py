@@ -48,6 +48,9 @@ def _stage(stage: Any, notice: Callable[[str], None]) -> Any:
     if not isinstance(stage, dict):
         return stage
     path = f"stages.{stage.get('name')}"
+    if "least_steps" in stage:
+        notice(f"{path}.least_steps is no longer read: least_epoch_steps is the number of an epoch's steps")
+        stage = {key: value for key, value in stage.items() if key != "least_steps"}
     stage = _rename(stage, STAGE, path, notice)
     return {**stage, "model": _model(stage["model"], f"{path}.model", notice)} if "model" in stage else stage
 

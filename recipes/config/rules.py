@@ -50,6 +50,11 @@ def _check_data(recipe: Recipe) -> None:
     if not (data.frames or data.pose_steps or data.granularities or recipe.is_estimator):
         nothing = "frames and pose_steps are both 0 and granularities is empty"
         raise Invalid("data", f"{nothing}, expected at least one above: nothing would be read")
+    for part in data.parts:
+        if part not in skeletons.PARTS:
+            raise Invalid("data.parts", unknown("unknown body part", part, skeletons.PARTS))
+    if not data.parts:
+        raise Invalid("data.parts", f"is empty, expected at least one of {', '.join(skeletons.PARTS)}")
     if data.layout is not None and data.layout not in skeletons.LAYOUTS:
         raise Invalid("data.layout", unknown("unknown skeleton layout", data.layout, skeletons.LAYOUTS))
     if data.layout and not data.pose_steps and not data.segment_steps:

@@ -138,10 +138,13 @@ def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | Non
     recipes, between = [one.recipe for one in scored], f" {sign} "
     model = config.Model(between.join(recipe.model.name for recipe in recipes))
     name = first.name + "".join(f"-{sign}-{one.run.path.resolve().name}" for one in scored[1:])
+    if weights:
+        given = "" if "chosen_on" in weights else "".join(f"-{weight:.3g}" for weight in weights["weights"])
+        name += f"-weighted{given}"
     return dataclasses.replace(
         first,
         recipe=dataclasses.replace(recipes[0], name=between.join(recipe.name for recipe in recipes), model=model),
-        name=f"{name}-weighted" if weights else name,
+        name=name,
         seen="; ".join(f"{one.recipe.name} alone {one.metrics.top1:.1%}" for one in scored),
         metrics=scoring.Metrics(first.metrics.labels, scores),
         cues={},

@@ -6,6 +6,7 @@ import collections
 import csv
 import dataclasses
 import json
+import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from recipes.reports import reported
 from tfrecords import protocols
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -232,7 +234,17 @@ def stored_predictions(run: RunDirectory, protocol: str, split: str) -> list[dic
 
 def stored_metrics(run: RunDirectory, protocol: str, split: str) -> dict[str, Any]:
     """The ``metrics.json`` of a run that was evaluated before; arguments and errors as :func:`stored_predictions`."""
-    return json.loads(_stored(run, protocol, split, "metrics.json").read_text(encoding="utf-8"))
+    return read_metrics(_stored(run, protocol, split, "metrics.json"))
+
+
+def read_metrics(path: pathlib.Path) -> dict[str, Any]:
+    """What a ``metrics.json`` holds; ``UserError`` if it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "protocol": found["protocol"]}
+    except (ValueError, TypeError, KeyError) as error:
+        reason = messages.one_line(error)
+        raise UserError(f"{path} is damaged ({reason}): write it again with recipes/evaluate.py") from None
 
 
 def _stored(run, protocol, split, name):

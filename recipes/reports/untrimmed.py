@@ -302,7 +302,7 @@ def _outlines(records, protocol, split):
 
 def _window(run, places):
     """Frames of a window: those that the network covers, or of poses alone the median clip's."""
-    if run.inputs.has_window:
+    if run.inputs.has_window and not run.recipe.is_estimator:  # which reads all frames
         return run.inputs.frames * run.inputs.stride
     return int(np.median([clip.num_frames for _, clip in places[:: max(len(places) // 64, 1)]]))
 

@@ -39,7 +39,7 @@ from zoo import ZooError, skeletons
 from zoo.checks import WeightsError
 from zoo.fusion import Clip, TwoLevelFusion
 from zoo.fusion.options import nested_options
-from zoo.shared import command_line, files
+from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
 
 MODEL = "model.joblib"
@@ -137,7 +137,11 @@ class FusionTrainer(Trainer):
         path = self.model_file(run)
         if not path.is_file():
             raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
-        return joblib.load(path).set_params(memory=str(run.path / FEATURES))
+        try:
+            return joblib.load(path).set_params(memory=str(run.path / FEATURES))
+        except Exception as error:  # unpickling raises what it likes
+            reason = messages.one_line(error)
+            raise UserError(f"{path}: cannot be read ({reason}): get it from a copy, or train again") from None
 
     def model_file(self, run: RunDirectory) -> pathlib.Path:
         """The saved estimator."""

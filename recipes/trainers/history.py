@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from recipes.config import Cosine, Plateau, Stage, Step
 
@@ -12,7 +12,7 @@ KEPT = 2  # newest checkpoints kept, besides the best
 History = Sequence[Mapping[str, float]]  # a row for every epoch
 
 
-def best_epoch(history: History, monitor: str) -> int:
+def best_epoch(history: History, monitor: str, among: Iterable[int] | None = None) -> int:
     """Number (from 1) of the best epoch on validation, or the last where ``monitor`` is ``last``; 0 without epochs.
 
     Among equal epochs it is the latest, which saw more of a falling learning rate; small validation splits have many
@@ -21,8 +21,10 @@ def best_epoch(history: History, monitor: str) -> int:
     Args:
         history: One row per epoch with ``val_accuracy`` and ``val_loss``.
         monitor: ``val_accuracy``, ``val_loss`` or ``last``.
+        among: Numbers of the epochs to choose from; default: all.
     """
-    return max(range(1, len(history) + 1), key=lambda epoch: (_goodness(history[epoch - 1], monitor), epoch), default=0)
+    epochs = range(1, len(history) + 1) if among is None else among
+    return max(epochs, key=lambda epoch: (_goodness(history[epoch - 1], monitor), epoch), default=0)
 
 
 def epochs_to_keep(history: History, monitor: str) -> set[int]:

@@ -27,7 +27,7 @@ from recipes.trainers.callbacks import MakesCallback
 from recipes.trainers.checkpoints import Checkpoints
 from tfrecords.reading import pipeline
 from zoo import built_model
-from zoo.shared import command_line, files
+from zoo.shared import command_line, files, messages
 from zoo.shared.errors import UserError
 
 
@@ -353,7 +353,17 @@ def train_stage(
     )
     if not history.has_ended(stage, rows):
         _fit(trained, data, stage, first_epoch=len(rows), steps=steps, callbacks=[callback, *further])
-    return history.best_epoch(rows, stage.monitor)
+    return _best_kept(rows, stage, checkpoints)
+
+
+def _best_kept(rows: list[dict[str, float]], stage: Stage, checkpoints: Checkpoints) -> int:
+    """The best epoch; where its checkpoint was removed, as a damaged one is, the best of those that are there."""
+    best, kept = history.best_epoch(rows, stage.monitor), checkpoints.epochs()
+    if not kept or best in kept:  # only one of several workers keeps them
+        return best
+    instead = history.best_epoch(rows, stage.monitor, among=kept)
+    messages.warn(f"{checkpoints.folder}: the best epoch, {best}, is not there: epoch {instead} takes its place")
+    return instead
 
 
 def _print_clips_without_poses(

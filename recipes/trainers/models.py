@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -152,12 +152,17 @@ def frozen_layers(model: tf.keras.Model, stage: Stage) -> list[tf.keras.layers.L
     """
     found: list[tf.keras.layers.Layer] = []
     for pattern in stage.freeze:
-        fitting = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
+        fitting = matching(model, [pattern])
         if not fitting:
             layers = [layer.name for layer in model.layers if layer.weights]
             raise UserError(f"stages.{stage.name}.freeze: {config.unknown('no layer fits', pattern, layers)}")
         found += fitting
     return found
+
+
+def matching(model: tf.keras.Model, patterns: Sequence[str]) -> list[tf.keras.layers.Layer]:
+    """The layers whose names fit one of the patterns."""
+    return [layer for layer in model.layers if any(fnmatch.fnmatchcase(layer.name, each) for each in patterns)]
 
 
 def freeze(model: tf.keras.Model, stage: Stage) -> None:

@@ -56,9 +56,11 @@ class StoredMaps:
 
 
 def of_stage(model: tf.keras.Model, stage: Stage, folder: str) -> StoredMaps:
-    """Those of a trained model, or one made of its layers, that kept some of them as they were."""
+    """Those of a trained model, or one made of some of its layers, that kept some of them as they were."""
+    if not folder:
+        return StoredMaps(model, [], folder)
     try:
-        fixed = frozen_part.cut(model, models.frozen_layers(model, stage))
+        fixed = frozen_part.cut(model, models.matching(model, stage.freeze))
     except ZooError:  # nothing was frozen
         fixed = []
     return StoredMaps(model, fixed, folder)

@@ -236,7 +236,7 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
 
     status, _, err = run_command(evaluate.main, "--run", trained, "--fuse", other, "--fuse-weights", "3,1")
     assert status == 0, err
-    given = stored.read(trained / "evaluation" / "cv-test-x-other-weighted" / stored.NAME).scores
+    given = stored.read(trained / "evaluation" / "cv-test-x-other-weighted-0.75-0.25" / stored.NAME).scores
     np.testing.assert_allclose(given, scoring.product(first.scores, second.scores, weights=[0.75, 0.25]), atol=1e-6)
 
     options = ("--split", "val", "--fuse", other, "--fuse-weights", "validation", "--calibrate", "0.5")

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import zoo
-from recipes import config, evaluate, run_directory
+from recipes import evaluate, run_directory
+from recipes.reports import tables
 from tests.recipes.conftest import command, error_of
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
@@ -101,13 +102,28 @@ def test_a_damaged_shard_is_one_line(trained, dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("recipe.yaml", "{"), ("inputs.json", "{"), ("inputs.json", "[]"), ("inputs.json", '{"frame": 8}')],
+    [
+        ("recipe.yaml", b"{"),
+        ("inputs.json", b"{"),
+        ("inputs.json", b"[]"),
+        ("inputs.json", b'{"frame": 8}'),
+        ("labels.txt", b"caf\xe9\n"),
+        ("environment.json", b"{}"),
+        ("history.csv", b"stage,epoch,loss\nfirst,1,\n"),
+        ("evaluation/cs-test/metrics.json", b'{"top1": 0.5}'),
+    ],
 )
-def test_a_run_directory_with_a_damaged_file_is_one_line(tmp_path, name, content):
-    (tmp_path / "recipe.yaml").write_text(config.load("pose_lstm_synthetic").to_yaml())
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=re.escape(str(tmp_path / name))):
-        run_directory.RunDirectory(tmp_path).inputs  # noqa: B018 - it is read there
+def test_a_run_directory_with_a_damaged_file_is_one_line(trained, tmp_path, name, content):
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("stages", "evaluation"))
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_bytes(content)
+
+    def read():
+        found = run_directory.RunDirectory(run)
+        return found.inputs, found.labels, found.environment, found.history, tables.stored_metrics(found, "cs", "test")
+
+    with pytest.raises(UserError, match=f"{re.escape(str(run / name))}.*(damaged|YAML)"):
+        read()
 
 
 def test_clips_a_run_was_trained_on_are_no_test(trained, tmp_path):

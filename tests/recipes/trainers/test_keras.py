@@ -155,6 +155,18 @@ def test_a_finished_stage_that_cannot_go_on(tmp_path):
         keras._reopen(tmp_path, stage, "stages.second.epochs", later=())
 
 
+def test_the_best_epoch_is_one_whose_checkpoint_is_there(tmp_path, capsys):
+    """One that was damaged is removed, as the message of its damage says."""
+    stage = a_stage(tmp_path, "epochs=4")
+    rows, kept = epochs([0.6, 0.4, 0.5, 0.3]), keras.stage_checkpoints(tmp_path, stage)
+    for last in range(1, 5):
+        kept.save(rows[:last], {1, 3, 4}, variable=tf.Variable(0.0))
+    assert keras._best_kept(rows, stage, kept) == 1
+    shutil.rmtree(kept.folder / "epoch-00001")
+    assert keras._best_kept(rows, stage, kept) == 3
+    assert "the best epoch, 1, is not there: epoch 3 takes its place" in capsys.readouterr().err
+
+
 def test_two_writers_of_a_file_do_not_meet(tmp_path):
     path = tmp_path / "file.txt"
     with files.whole_file(path) as first, files.whole_file(path) as second:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from recipes import config
 from recipes.trainers import stored_maps
 from tests.recipes.conftest import command
 
@@ -110,3 +111,15 @@ def test_a_full_disk_is_said_once_and_the_run_goes_on(recipe_file, dataset, tmp_
     for name in ("a.npy", "b.npy"):
         network._write(pathlib.Path("maps") / name, np.zeros(3))
     assert warned == ["maps: no further maps are stored (No space left on device), make space for the next run"]
+
+
+def test_a_part_of_a_model_need_not_have_all_frozen_layers(tmp_path):
+    """As the features do, in which the frozen classifier is left out."""
+    rgb = tf.keras.Input((8, 32, 32, 3), name="rgb")
+    features = tf.keras.layers.GlobalAveragePooling3D(name="pool")(tf.keras.layers.Conv3D(2, 1, name="Conv3d_1a")(rgb))
+    part = tf.keras.Model({"rgb": rgb}, features)
+    stage = config.load("i3d_nonlocal_jhmdb").stages[-1]
+    assert "classifier" in stage.freeze
+    for folder in ("", str(tmp_path)):
+        maps = stored_maps.of_stage(part, stage, folder)
+        assert maps.model.output_shape == (None, 2)
