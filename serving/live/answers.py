@@ -83,6 +83,11 @@ class Answers:
         self._persons: dict[int, _Person] = {}
         self._lock = threading.Lock()
 
+    def calibrate(self, temperature: float, threshold: float) -> None:
+        """Temperature and threshold of another version of the model."""
+        with self._lock:
+            self._temperature, self._threshold = temperature, threshold
+
     def add(self, track: int, start: float, end: float, prediction: Prediction, came: float) -> Answer:
         """Takes the model's prediction of a person's window.
 

@@ -40,6 +40,7 @@ LAST_SECONDS = 3.0  # at the end, for events on their way; others wait in the sp
 _REFUSED = (400, 413, 422)  # statuses of HTTP for an event that will not be taken at any later time either
 _MQTT_PORT, _MQTTS_PORT = 1883, 8883
 _DISCOVERY = "homeassistant"  # prefix of the topics in which Home Assistant looks for devices
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # what a path may hold as it is
 _TOPIC = "adl"
 
 
@@ -159,7 +160,9 @@ class Webhook:
         parts, host, port, account = found
         host = f"[{host}]" if ":" in host else host
         netloc = f"{host}:{port}" if port else host
-        self._address = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
+        path = urllib.parse.quote(parts.path or "/", safe=_IN_PATHS)  # letters beyond ASCII
+        query = urllib.parse.quote(parts.query, safe=f"{_IN_PATHS}?")
+        self._address = urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
         self._headers = {"Content-Type": "application/json", "User-Agent": "keras-adl-zoo"}
         if account is not None:
             self._headers["Authorization"] = "Basic " + base64.b64encode(":".join(account).encode()).decode()
@@ -200,7 +203,7 @@ class Mqtt:
             raise UserError(f"--events {self.name}: no host in the address, expected mqtt://HOST or mqtt://HOST:PORT")
         parts, host, port, account = found
         self._camera, self._rules = camera, rules
-        self._topic = f"{parts.path.strip('/') or _TOPIC}/{_slug(camera)}"
+        self._topic = f"{parts.path.strip('/') or _TOPIC}/{_topic_name(camera)}"
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"adl-{uuid.uuid4().hex[:12]}")
         if account is not None:
             self._client.username_pw_set(*account)
@@ -226,7 +229,7 @@ class Mqtt:
 
     def _discovery(self) -> list[tuple[str, dict[str, Any]]]:
         """Topics and messages by which Home Assistant makes a binary sensor of each rule."""
-        node = f"adl_{_slug(self._camera)}"
+        node = f"adl_{_topic_name(self._camera)}"
         device = {"identifiers": [node], "name": f"Activities, {self._camera}", "manufacturer": "keras-adl-zoo"}
         found = []
         for rule in self._rules:
@@ -269,6 +272,11 @@ class Mqtt:
 def _slug(text: str) -> str:
     """A name as part of topics and files."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "camera"
+
+
+def _topic_name(camera: str) -> str:
+    """A camera's name in topics; with a digest where letters are lost, so that no two cameras share one."""
+    return _slug(camera) if camera.isascii() else f"{_slug(camera)}_{_digest(camera)}"
 
 
 def receiver(text: str, camera: str, rules: Sequence[Rule]) -> Receiver:

@@ -13,6 +13,7 @@ A file of rules::
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from zoo.shared.errors import UserError
 _SAME_PLACE = 0.3  # overlap of boxes from which on a new number counts as the person who set the rule off before
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST = 366 * 86400.0  # seconds
-_PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
+PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
 
 Box = tuple[int, int, int, int]
 
@@ -128,6 +129,16 @@ class Match:
     since: float
 
 
+@dataclasses.dataclass
+class _Fired:
+    """When a rule was set off, by whom, where, and the numbers of others, who were seen beside that person."""
+
+    end: float
+    track: int
+    box: Box
+    others: set[int]
+
+
 class Engine:
     """Finds what sets rules off; safe to use from several threads.
 
@@ -139,32 +150,54 @@ class Engine:
         self._rules = rules
         self._lock = threading.Lock()
         self._since: dict[tuple[str, int], tuple[float, float]] = {}  # rule, person -> since when, and the last answer
-        self._fired: dict[str, list[tuple[float, int, Box]]] = {}  # rule -> when, by whom, where
+        self._fired: dict[str, list[_Fired]] = {}  # by rule
+        self._together: tuple[float, set[int]] = 0.0, set()  # the newest frame that was answered, and who is in it
 
-    def update(self, answer: Answer, box: Box) -> list[Match]:
-        """Takes the next answer of a person, who is seen at a box."""
+    def update(self, answer: Answer, box: Box, pause: float = PAUSE) -> list[Match]:
+        """Takes the next answer of a person.
+
+        Args:
+            answer: The answer; those of several people of the same frame end at the same time.
+            box: Where the person is seen.
+            pause: Seconds without an answer after which what a person does counts as begun anew.
+        """
         given = ((rule, answer if rule.smoothed else answer.of_window()) for rule in self._rules)
         with self._lock:
-            return [match for match in (self._match(rule, one, box) for rule, one in given) if match is not None]
+            self._note_who_is_there(answer)
+            found = (self._match(rule, one, box, pause) for rule, one in given)
+            return [match for match in found if match is not None]
 
-    def _match(self, rule: Rule, answer: Answer, box: Box) -> Match | None:
+    def _note_who_is_there(self, answer: Answer) -> None:
+        """Two who are seen in the same frame are different people, wherever they are."""
+        end, tracks = self._together
+        tracks = {*tracks, answer.track} if end == answer.end else {answer.track}
+        self._together = answer.end, tracks
+        for fired in itertools.chain(*self._fired.values()):
+            if fired.track in tracks:
+                fired.others |= tracks - {fired.track}
+
+    def _match(self, rule: Rule, answer: Answer, box: Box, pause: float) -> Match | None:
         key = rule.name, answer.track
         if not rule.holds(answer):
             self._since.pop(key, None)
             return None
         since, last = self._since.get(key, (answer.end, answer.end))
-        since = answer.end if answer.end - last > _PAUSE else since
+        since = answer.end if answer.end - last > pause else since
         self._since[key] = since, answer.end
         if answer.end - since < rule.duration or self._is_cooling(rule, answer, box):
             return None
-        self._fired.setdefault(rule.name, []).append((answer.end, answer.track, box))
+        others = self._together[1] - {answer.track}
+        self._fired.setdefault(rule.name, []).append(_Fired(answer.end, answer.track, box, others))
         return Match(rule, answer, since)
 
     def _is_cooling(self, rule: Rule, answer: Answer, box: Box) -> bool:
-        """Whether the person, or one in his place, has set the rule off a short while ago."""
-        recent = [one for one in self._fired.get(rule.name, []) if answer.end - one[0] < rule.cooldown]
+        """Whether the person, or one in his place under another number, has set the rule off a short while ago."""
+        recent = [one for one in self._fired.get(rule.name, []) if answer.end - one.end < rule.cooldown]
         self._fired[rule.name] = recent
-        return any(track == answer.track or _overlap(where, box) >= _SAME_PLACE for _, track, where in recent)
+        return any(
+            one.track == answer.track or (answer.track not in one.others and _overlap(one.box, box) >= _SAME_PLACE)
+            for one in recent
+        )
 
     def keep_only(self, tracks: set[int]) -> None:
         """Forgets all other persons."""

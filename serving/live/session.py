@@ -85,6 +85,7 @@ class LiveSession:
             check(wanted)
             self.stop()
             self.settings = wanted
+            self.state.clear_picture()
             self.state.put_status("starting")
             try:
                 self._running = _Running(wanted, self.state)
@@ -158,14 +159,14 @@ class _Running:
 
     def _prepare(self, source: sources.Source, stack: contextlib.ExitStack) -> None:
         settings = self._settings
-        if self._model.labels:
-            rules.check_classes(self._rules, self._model.labels, settings.rules)
-        scaling = calibration.of(settings.calibration, self._model.folder, settings.unknown_below)
+        self._folder = self._model.folder
+        scaling = calibration.of(settings.calibration, self._folder, settings.unknown_below)
         self._stride = seconds(settings.stride)
         self._fresh = max(FRESH, 3 * self._stride)
         self._people = models.people(self._model, settings)
         stack.callback(self._people.close)
-        self._model.predict([self._people.warm_up()])  # the first takes seconds
+        first = self._model.predict([self._people.warm_up()])[0]  # it takes seconds, and knows a server's classes
+        rules.check_classes(self._rules, self._model.labels or first.labels, settings.rules)
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
         self._answers = Answers(
             settings.smooth, scaling.temperature, scaling.unknown_below, _epoch, put_segment=self._state.put_segment
@@ -266,8 +267,7 @@ class _Running:
     def _answer(self) -> None:
         """Has the model classify a window of everybody, a stride apart or as fast as it can."""
         pauses = Backoff(longest=15.0)
-        newest, due = 0.0, time.monotonic()
-        checked = bool(self._model.labels)
+        newest, due, answered = 0.0, time.monotonic(), 0.0
         while not self._stopping.wait(max(min(due - time.monotonic(), _POLL), 0.01)):
             if time.monotonic() < due:
                 continue
@@ -277,6 +277,7 @@ class _Running:
                 due = time.monotonic() + min(self._stride, 0.1)
                 continue
             due, newest = max(due + self._stride, time.monotonic()), found[0].end
+            asked = time.monotonic()
             try:
                 predictions = self._model.predict(found)
             except Exception as error:  # of the server, or of a model: both may be replaced meanwhile
@@ -284,28 +285,34 @@ class _Running:
                 if not self._problem:
                     messages.warn(f"no answers: {text}; it is tried again")
                 self._problem = text
+                if asked - answered > self._fresh:
+                    self._answers.keep_only(set())  # what nobody classifies has ended
                 due = time.monotonic() + pauses.next()
                 continue
             if self._problem:
                 messages.note("the model answers again")
             self._problem = ""
             pauses.reset()
-            came = time.monotonic()
-            if not checked:
-                checked = True
-                self._warn_of_classes(predictions[0].labels)
+            came = answered = time.monotonic()
+            self._follow_model(predictions[0].labels)
+            pause = max(self._fresh, 3 * (came - asked))  # a slow model's answers are far apart
             for window, prediction in zip(found, predictions):
                 answer = self._answers.add(window.track, window.start, window.end, prediction, came)
                 self.statistics.answer(came - window.end)
-                for match in self._engine.update(answer, self._boxes.get(window.track, (0, 0, 0, 0))):
+                for match in self._engine.update(answer, self._boxes.get(window.track, (0, 0, 0, 0)), pause):
                     event = events.make(match, self._camera, _epoch)
                     self._state.put_event(event)
                     self._outputs.put(event)
             self._forget()
 
-    def _warn_of_classes(self, labels: Sequence[str]) -> None:
-        """A server's classes are known with its first answer."""
+    def _follow_model(self, labels: Sequence[str]) -> None:
+        """Another version of the model has a calibration, and perhaps classes, of its own."""
+        if self._model.folder == self._folder:
+            return
+        self._folder = self._model.folder
         try:
+            scaling = calibration.of(self._settings.calibration, self._folder, self._settings.unknown_below)
+            self._answers.calibrate(scaling.temperature, scaling.unknown_below)
             rules.check_classes(self._rules, labels, self._settings.rules)
         except UserError as error:
             messages.warn(str(error))
@@ -332,6 +339,7 @@ class _Running:
                     dataclasses.replace(latest, picture=dim, persons=(), status=self._status(), frames_per_second=0.0)
                 )
                 self._forget()
+                self._answers.keep_only(set())  # what nobody sees has ended
             away = True
 
     def _status(self) -> str:

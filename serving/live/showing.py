@@ -11,6 +11,7 @@ Where a model looks is drawn by the page, or into a video that is annotated.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -69,8 +70,12 @@ class Privacy:
         if self._kind == "none":
             return hidden
         heads = [head_of(person, self._layout, seconds) for person in everyone]
-        before = [one for one in self._heads if seconds - one.seconds <= REMEMBERED]
-        self._heads = heads + [one for one in before if not any(_covers(head, one) for head in heads)]
+        lost = [one for one in self._heads if seconds - one.seconds <= REMEMBERED]
+        for head in heads:  # each is at most one of those before: another beside it may be one that was lost
+            near = [one for one in lost if _distance(head, one) <= head.radius]
+            if near:
+                lost.remove(min(near, key=functools.partial(_distance, head)))
+        self._heads = heads + lost
         for head in self._heads:
             grown = head.radius * (1 + GROWTH * (seconds - head.seconds))
             _make_coarse(hidden, head.x, head.y, grown)
@@ -91,10 +96,8 @@ def head_of(person: Person, layout: Layout, seconds: float) -> Head:
     return Head(float(middle[0]), float(middle[1]), max(1.6 * spread, body, LEAST_RADIUS), seconds)
 
 
-def _covers(head: Head, before: Head) -> bool:
-    """Whether a head is the one that was seen before, a little further on."""
-    distance = np.hypot(head.x - before.x, head.y - before.y)
-    return bool(distance <= head.radius) and head.seconds - before.seconds < REMEMBERED
+def _distance(head: Head, other: Head) -> float:
+    return float(np.hypot(head.x - other.x, head.y - other.y))
 
 
 def _make_coarse(picture: np.ndarray, x: float, y: float, radius: float) -> None:

@@ -161,6 +161,14 @@ class LiveState:
                     subscriber.get_nowait()
                 subscriber.put_nowait(snapshot)
 
+    def clear_picture(self) -> None:
+        """Forgets the newest picture: another camera is watched, or with other privacy."""
+        with self._lock:
+            self._latest = None
+            for subscriber in self._subscribers:
+                with contextlib.suppress(queue.Empty):
+                    subscriber.get_nowait()
+
     def put_status(self, status: str) -> None:
         """Takes what the camera and the model are doing."""
         with self._lock:

@@ -79,6 +79,7 @@ class Writer:
         check(path)
         self._path = path
         self._waiting: queue.Queue[tuple[float, np.ndarray] | None] = queue.Queue(WAITING)
+        self._ended = False  # None has been taken
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -93,21 +94,24 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        first = self._waiting.get()
+        first = self._next()
         if first is None:
             return
-        ended = False
         try:
             with files.whole_file(self._path) as partial:
                 try:
                     self._write(partial, first)
-                    ended = True
                 except Exception as error:  # a disk's or a codec's: what is written can be read, and stays
                     self._failed(error)
         except OSError as error:
             self._failed(error)
-        while not ended:  # pictures are dropped
-            ended = self._waiting.get() is None
+        while not self._ended:  # pictures are dropped
+            self._next()
+
+    def _next(self) -> tuple[float, np.ndarray] | None:
+        waiting = self._waiting.get()
+        self._ended = waiting is None
+        return waiting
 
     def _failed(self, error: Exception) -> None:
         messages.warn(f"{self._path}: cannot be written ({messages.one_line(error)}), the session goes on without it")
@@ -122,7 +126,7 @@ class Writer:
             while waiting is not None:
                 seconds, picture = waiting
                 pictures.put(seconds - begin, _fitted(picture, height, width))
-                waiting = self._waiting.get()
+                waiting = self._next()
             pictures.end()
 
 

@@ -4,7 +4,7 @@
 ``GET /``, ``/static/...``      the page
 ``GET /api/state``              whether the session runs, with what; the people in the newest picture
 ``GET /api/choices``            models and cameras
-``GET /api/timeline?since=T``   segments and events after a time, seconds since the epoch
+``GET /api/timeline?since=T``   segments and events after a time, seconds since the epoch, and the time now
 ``GET /picture.mjpg``           the picture as it changes (MJPEG)
 ``POST /api/start``, ``stop``   with ``{"model": ..., "camera": ...}``, both optional
 ``POST /api/uploads?name=...``  a video as the body; with ``&attention`` where the model looks is drawn, too
@@ -136,7 +136,7 @@ class Application:
             raise HTTPException(400, "since: expected seconds since the epoch") from None
         segments = [dataclasses.asdict(segment) for segment in self._state.segments(since)]
         return Response(
-            json.dumps({"segments": segments, "events": self._state.events(since)}, default=str),
+            json.dumps({"now": time.time(), "segments": segments, "events": self._state.events(since)}, default=str),
             media_type="application/json",
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from serving import urls
+from serving.live.session import check
 from serving.live.settings import LiveSettings
 from serving.savedmodel import versions
 from zoo.shared import messages
@@ -84,11 +85,11 @@ class Controls:
             UserError: There is no such model or camera, or it cannot be used.
             Busy: The session is being started or stopped.
         """
-        settings = dataclasses.replace(
-            self.settings, model=self._model(model), source=self._source(camera), write=_unused(self._first.write)
-        )
+        settings = dataclasses.replace(self.settings, model=self._model(model), source=self._source(camera))
         with self._alone():
-            self._session.start(settings)
+            check(settings)  # before what runs is stopped
+            self._session.stop()  # its video has its name from here on
+            self._session.start(dataclasses.replace(settings, write=_unused(self._first.write)))
 
     def stop(self) -> None:
         """Stops it.

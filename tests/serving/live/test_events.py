@@ -135,6 +135,18 @@ def test_an_event_that_cannot_be_read_for_now_is_delivered_at_the_next_start(tmp
     assert Spool(tmp_path).first(seconds=0)[1]["id"] == "id0"
 
 
+def test_names_in_letters_beyond_ascii():
+    """No two cameras share their topics; an address may be written as a browser shows it."""
+    topics = {events._topic_name(name) for name in ("кухня", "спальня", "厨房")}
+    assert len(topics) == 3
+    assert all(topic.isascii() for topic in topics)
+    assert events._topic_name("front door") == "front_door"
+    assert (
+        Webhook("http://127.0.0.1/küche?wo=größe&x=%20")._address
+        == "http://127.0.0.1/k%C3%BCche?wo=gr%C3%B6%C3%9Fe&x=%20"
+    )
+
+
 def test_a_webhook_gets_an_event_again_until_it_takes_it(tmp_path, capsys):
     # A redirect would be followed without the event; a status of the event itself is final.
     with webhook([503, 302, 200, 422, 204]) as (address, taken):

@@ -45,6 +45,9 @@ class Session:
         self.settings, self.running = settings, True
 
     def stop(self):
+        """A session's video gets its name when it ends."""
+        if self.running and self.settings.write:
+            pathlib.Path(self.settings.write).touch()
         self.running = False
 
 
@@ -235,7 +238,6 @@ def test_a_start_overwrites_no_video(tmp_path, made):
     controls, written = Controls(session), []
     for _ in range(3):
         controls.start()
-        pathlib.Path(session.settings.write).touch()
         written.append(pathlib.Path(session.settings.write).name)
     assert written == ["seen.mp4", "seen_2.mp4", "seen_3.mp4"]
 

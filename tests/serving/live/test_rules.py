@@ -72,6 +72,7 @@ def test_duration_counts_without_a_break():
     engine = Engine([Rule("fall", ("fall",), duration=1.0)])
     assert not engine.update(answer(0.0), BOX)
     assert not engine.update(answer(9.0), BOX)
+    assert engine.update(answer(13.0), BOX, pause=12.0)  # answers that are as far apart as the stride are none
 
 
 def test_a_person_sets_a_rule_off_once_in_its_cooldown():
@@ -81,6 +82,16 @@ def test_a_person_sets_a_rule_off_once_in_its_cooldown():
     assert not engine.update(answer(2.0, track=7), BOX)  # lost and found: another number in the same place
     assert engine.update(answer(3.0, track=8), ELSEWHERE)  # somebody else
     assert engine.update(answer(10.0), BOX)
+
+
+def test_who_was_there_at_the_same_time_is_somebody_else():
+    """Also where the boxes overlap, and after the other one has gone."""
+    engine = Engine([Rule("fall", ("fall",), cooldown=60.0)])
+    assert engine.update(answer(0.0, "upright", track=8), BOX) == []
+    assert engine.update(answer(0.0), BOX)
+    assert engine.update(answer(20.0, track=8), BOX)
+    assert engine.update(answer(21.0, "upright", track=9), BOX) == []
+    assert not engine.update(answer(22.0, track=9), BOX)  # was never seen beside them: one of them, found again
 
 
 def test_what_is_brief_is_not_smoothed_away():

@@ -1,6 +1,7 @@
 """A whole session: a video in a camera's place, a model here or on a server, events, a video of what is shown."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import queue
@@ -241,6 +242,10 @@ def test_what_is_kept_of_a_day_is_bounded(monkeypatch):
         state.put_snapshot(Snapshot(number, 0.0, np.zeros((1, 1, 3), np.uint8), (person,), "", 0.0))
     assert waiting.get_nowait().frame_id == 2
     assert waiting.empty()
+    state.put_snapshot(dataclasses.replace(state.latest(), frame_id=3))
+    state.clear_picture()  # as where another camera is watched
+    assert waiting.empty()
+    assert state.latest() is None
     state.put_event({"id": "a", "time": 3.0})
     assert state.events(since=3.0) == []
     assert state.events(since=2.0) == [{"id": "a", "time": 3.0}]

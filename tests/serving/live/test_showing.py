@@ -1,5 +1,7 @@
 """What leaves a session, on its pixels: heads made coarse, or skeletons alone; and the video file of it."""
 
+import threading
+
 import av
 import numpy as np
 import pytest
@@ -70,6 +72,16 @@ def test_a_head_stays_hidden_while_its_person_is_lost(frame):
     assert changed(privacy.apply(frame, [], 13.0), frame, face_of(one), RADIUS)[0] == 0
 
 
+def test_a_lost_head_stays_hidden_beside_one_that_is_seen(frame):
+    """Two people who hug: the other's head is nearer than its radius, but does not cover the one that is lost."""
+    privacy, one, other = Privacy("blur", LAYOUT), person(100), person(100 + 0.9 * RADIUS)
+    privacy.apply(frame, [one, other], 10.0)
+    for seconds in (10.1, 10.2, 11.0):
+        picture = privacy.apply(frame, [other], seconds)
+        assert changed(picture, frame, face_of(one), RADIUS)[0] > 0.99
+    assert len(privacy._heads) == 2  # one of each
+
+
 def test_a_face_that_fills_the_picture_and_one_outside_it(frame):
     near = person(160, 300.0)
     near = Person(near.xyz, (near.xy - face_of(near)) * 4 + (160, 120), near.confidence)
@@ -138,5 +150,14 @@ def test_what_a_disk_or_a_codec_raises_ends_the_video_and_no_more(tmp_path, caps
         writer.put(number / 10, np.zeros((32, 32, 3), np.uint8))
     writer.stop()
     assert capsys.readouterr().err.count(str(error)) == 1
+    # One that fails at the very end has nothing left to wait for.
+    ending = Writer(str(tmp_path / "ending.mkv"))
+    monkeypatch.undo()
+    monkeypatch.setattr(writing.Pictures, "end", lambda _: (_ for _ in ()).throw(error))
+    ending.put(0.0, np.zeros((32, 32, 3), np.uint8))
+    stopping = threading.Thread(target=ending.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
     with pytest.raises(UserError, match=r"out\.avi: expected a name that ends in"):
         Writer("out.avi")

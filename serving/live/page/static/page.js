@@ -213,7 +213,7 @@ $("stop").addEventListener("click", () => act(() => change("api/stop")));
 
 const segments = new Map(); // person and start -> segment
 const events = new Map();
-let asked = 0; // what is known up to this time, seconds since the epoch
+let asked = 0; // what is known up to this time by the session's clock, seconds since the epoch
 
 function midnight() {
   const day = new Date();
@@ -226,12 +226,14 @@ function span(now) {
   return value === "day" ? [midnight(), midnight() + 86400] : [now - Number(value), now];
 }
 
-async function loadTimeline(now) {
-  const since = asked || midnight();
+async function loadTimeline() {
+  const open = [...segments].filter(([, one]) => one.end === null);
+  const since = asked ? Math.min(asked, ...open.map(([, one]) => one.start)) : midnight();
   const found = await ask(`api/timeline?since=${since}`);
+  for (const [key] of open) segments.delete(key); // the answer has those that still go on, and those that have ended
   for (const one of found.segments) segments.set(`${one.track} ${one.start}`, one);
   for (const one of found.events) events.set(one.id, one);
-  asked = Math.max(midnight(), now - 120); // those that went on may have ended meanwhile
+  asked = Math.max(midnight(), found.now - 120);
   for (const [key, one] of segments) if (one.end !== null && one.end < midnight()) segments.delete(key);
 }
 
@@ -465,7 +467,7 @@ async function begin() {
   again(refresh, STATE_MS);
   again(async () => {
     const now = Date.now() / 1000;
-    await loadTimeline(now);
+    await loadTimeline();
     drawTimeline(now);
   }, TIMELINE_MS);
   again(loadJobs, JOBS_MS);
