@@ -96,7 +96,7 @@ def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
     paths = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
     found = {path.parent.name: tables.read_metrics(path) for path in paths}
     # The folder of fused runs is named after all of them, and a run may be called anything.
-    return [metrics for name, metrics in found.items() if name == f"{metrics['protocol']}-{SPLIT}"]
+    return [metrics for name, metrics in found.items() if name == f"{metrics.get('protocol')}-{SPLIT}"]
 
 
 def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str, Any]]:

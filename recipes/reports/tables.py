@@ -240,9 +240,8 @@ def stored_metrics(run: RunDirectory, protocol: str, split: str) -> dict[str, An
 def read_metrics(path: pathlib.Path) -> dict[str, Any]:
     """What a ``metrics.json`` holds; ``UserError`` if it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {**found, "protocol": found["protocol"]}
-    except (ValueError, TypeError, KeyError) as error:
+        return {**json.loads(path.read_text(encoding="utf-8"))}
+    except (ValueError, TypeError) as error:
         reason = messages.one_line(error)
         raise UserError(f"{path} is damaged ({reason}): write it again with recipes/evaluate.py") from None
 

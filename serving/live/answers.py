@@ -160,6 +160,14 @@ class Answers:
                 if person.label:
                     self._put(person.segment(person.end))
 
+    def end_segments(self) -> None:
+        """Ends what goes on with everybody's last window: nobody is seen, or nothing is answered, for now."""
+        with self._lock:
+            for person in self._persons.values():
+                if person.label:
+                    self._put(person.segment(person.end))
+                    person.label = person.candidate = ""
+
     def _follow(
         self, person: _Person, label: str, probability: float, current: float, centre: float, end: float
     ) -> None:

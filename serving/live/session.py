@@ -286,7 +286,7 @@ class _Running:
                     messages.warn(f"no answers: {text}; it is tried again")
                 self._problem = text
                 if asked - answered > self._fresh:
-                    self._answers.keep_only(set())  # what nobody classifies has ended
+                    self._answers.end_segments()
                 due = time.monotonic() + pauses.next()
                 continue
             if self._problem:
@@ -339,7 +339,7 @@ class _Running:
                     dataclasses.replace(latest, picture=dim, persons=(), status=self._status(), frames_per_second=0.0)
                 )
                 self._forget()
-                self._answers.keep_only(set())  # what nobody sees has ended
+                self._answers.end_segments()
             away = True
 
     def _status(self) -> str:

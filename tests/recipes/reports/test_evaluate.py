@@ -110,7 +110,7 @@ def test_a_damaged_shard_is_one_line(trained, dataset, tmp_path):
         ("labels.txt", b"caf\xe9\n"),
         ("environment.json", b"{}"),
         ("history.csv", b"stage,epoch,loss\nfirst,1,\n"),
-        ("evaluation/cs-test/metrics.json", b'{"top1": 0.5}'),
+        ("evaluation/cs-test/metrics.json", b'{"top1": 0.'),
     ],
 )
 def test_a_run_directory_with_a_damaged_file_is_one_line(trained, tmp_path, name, content):

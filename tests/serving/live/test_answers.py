@@ -90,3 +90,15 @@ def test_calibration_of_a_run_or_its_export(tmp_path):
         own.write_text(text)
         with pytest.raises(UserError, match=r"own\.json: expected"):
             calibration.of(own, None)
+
+
+def test_what_goes_on_ends_where_nobody_is_seen_or_answered():
+    """The last answer stays known, so that its age can be shown; what comes afterwards is a segment of its own."""
+    answers, segments = make()
+    feed(answers, 0, ["drink", "drink"])
+    answers.end_segments()
+    (segment,) = segments.values()
+    assert segment.end == 101.5
+    assert answers.of(0).label == "drink"
+    assert feed(answers, 0, ["drink"], start=60.0).segment == "drink"
+    assert [(one.start, one.end) for one in segments.values()] == [(100.5, 101.5), (160.5, None)]
