@@ -120,11 +120,7 @@ class RunDirectory:
         try:
             return read(json.loads(self._read(name)))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise self._damaged(name, error) from None
-
-    def _damaged(self, name: str, error: Exception) -> UserError:
-        reason = messages.one_line(error)
-        return UserError(f"{self.path / name} is damaged ({reason}): get it from a copy, or train again")
+            raise damaged(self.path / name, error, "get it from a copy, or train again") from None
 
     def _read(self, name: str) -> str:
         try:
@@ -132,7 +128,12 @@ class RunDirectory:
         except FileNotFoundError:
             raise UserError(f"{self.path / name} is missing: the run directory is not whole, train again") from None
         except UnicodeDecodeError as error:
-            raise self._damaged(name, error) from None
+            raise damaged(self.path / name, error, "get it from a copy, or train again") from None
+
+
+def damaged(path: pathlib.Path, error: Exception, remedy: str) -> UserError:
+    """The error of a file whose content is not what was written."""
+    return UserError(f"{path} is damaged ({messages.one_line(error)}): {remedy}")
 
 
 def _with_data(environment: dict[str, Any]) -> dict[str, Any]:
@@ -233,5 +234,4 @@ def read_history(path: Path) -> list[dict[str, Any]]:
                 for row in csv.DictReader(file)
             ]  # fmt: skip
     except (ValueError, TypeError) as error:
-        reason = messages.one_line(error)
-        raise UserError(f"{path} is damaged ({reason}): get it from a copy, or remove it") from None
+        raise damaged(path, error, "get it from a copy, or remove it") from None

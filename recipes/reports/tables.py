@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recipes import run_directory
 from recipes.reports import reported
 from tfrecords import protocols
-from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -242,8 +242,7 @@ def read_metrics(path: pathlib.Path) -> dict[str, Any]:
     try:
         return {**json.loads(path.read_text(encoding="utf-8"))}
     except (ValueError, TypeError) as error:
-        reason = messages.one_line(error)
-        raise UserError(f"{path} is damaged ({reason}): write it again with recipes/evaluate.py") from None
+        raise run_directory.damaged(path, error, "write it again with recipes/evaluate.py") from None
 
 
 def _stored(run, protocol, split, name):

@@ -71,8 +71,7 @@ class Mlflow(tf.keras.callbacks.Callback):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))["run_id"]
         except (ValueError, TypeError, KeyError) as error:
-            reason = messages.one_line(error)
-            raise UserError(f"{path} is damaged ({reason}): remove it, and MLflow begins another run") from None
+            raise run_directory.damaged(path, error, "remove it, and MLflow begins another run") from None
         self._client.set_terminated(known, "RUNNING")
         return known
 

@@ -156,17 +156,19 @@ class Answers:
         """Forgets all other persons; their segments end with their last windows."""
         with self._lock:
             for track in set(self._persons) - tracks:
-                person = self._persons.pop(track)
-                if person.label:
-                    self._put(person.segment(person.end))
+                self._end(self._persons.pop(track))
 
     def end_segments(self) -> None:
         """Ends what goes on with everybody's last window: nobody is seen, or nothing is answered, for now."""
         with self._lock:
             for person in self._persons.values():
-                if person.label:
-                    self._put(person.segment(person.end))
-                    person.label = person.candidate = ""
+                self._end(person)
+
+    def _end(self, person: _Person) -> None:
+        """Ends the person's segment, if one goes on, with the last window."""
+        if person.label:
+            self._put(person.segment(person.end))
+            person.label = person.candidate = ""
 
     def _follow(
         self, person: _Person, label: str, probability: float, current: float, centre: float, end: float

@@ -27,7 +27,7 @@ from zoo.shared.errors import UserError
 _SAME_PLACE = 0.3  # overlap of boxes from which on a new number counts as the person who set the rule off before
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST = 366 * 86400.0  # seconds
-PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
+_PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
 
 Box = tuple[int, int, int, int]
 
@@ -153,7 +153,7 @@ class Engine:
         self._fired: dict[str, list[_Fired]] = {}  # by rule
         self._together: tuple[float, set[int]] = 0.0, set()  # the newest frame that was answered, and who is in it
 
-    def update(self, answer: Answer, box: Box, pause: float = PAUSE) -> list[Match]:
+    def update(self, answer: Answer, box: Box, pause: float = _PAUSE) -> list[Match]:
         """Takes the next answer of a person.
 
         Args:
