@@ -75,7 +75,8 @@ class LiveSession:
         """Starts watching; returns once the model is loaded and the threads run.
 
         Args:
-            settings: Other settings than before. A session that runs is stopped first.
+            settings: Other settings than before. A session that runs is stopped first; its video stays, the next one
+                is ``seen_2.mp4`` beside ``seen.mp4``.
 
         Raises:
             UserError: The settings are not valid, or the model cannot be loaded.
@@ -83,12 +84,13 @@ class LiveSession:
         with self._lock:
             wanted = settings or self.settings
             check(wanted)
-            self.stop()
+            self.stop()  # its video has its name from here on
+            video = wanted.write if self._running is None else writing.unused(wanted.write)
             self.settings = wanted
             self.state.clear_picture()
             self.state.put_status("starting")
             try:
-                self._running = _Running(wanted, self.state)
+                self._running = _Running(dataclasses.replace(wanted, write=video), self.state)
             except UserError as error:
                 self.state.put_status(str(error))
                 raise

@@ -36,6 +36,20 @@ def check(path: str) -> None:
         raise UserError(f"--write {path}: no such folder")
 
 
+def unused(path: str) -> str:
+    """A name beside a video's that no file has, as ``seen_2.mp4`` after ``seen.mp4``; empty for no name.
+
+    Example:
+        >>> unused("nobody_has_written_this.mp4")
+        'nobody_has_written_this.mp4'
+    """
+    file, number = pathlib.Path(path), 1
+    while path and file.exists():
+        number += 1
+        file = pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}_{number}")
+    return str(file) if path else ""
+
+
 class Pictures:
     """The pictures of a video file that is being written, each shown at a time of its own.
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from serving import urls
-from serving.live.session import check
 from serving.live.settings import LiveSettings
 from serving.savedmodel import versions
 from zoo.shared import messages
@@ -87,9 +86,7 @@ class Controls:
         """
         settings = dataclasses.replace(self.settings, model=self._model(model), source=self._source(camera))
         with self._alone():
-            check(settings)  # before what runs is stopped
-            self._session.stop()  # its video has its name from here on
-            self._session.start(dataclasses.replace(settings, write=_unused(self._first.write)))
+            self._session.start(settings)
 
     def stop(self) -> None:
         """Stops it.
@@ -127,15 +124,6 @@ class Controls:
             return camera
         name = messages.without_password(camera)
         raise UserError(f"{name!r} is no camera, expected a number such as 0 or an address such as rtsp://HOST/PATH")
-
-
-def _unused(path: str) -> str:
-    """A name beside a video's that no file has: what was written before stays, as ``seen_2.mp4`` after ``seen.mp4``."""
-    file, number = pathlib.Path(path), 1
-    while path and file.exists():
-        number += 1
-        file = pathlib.Path(path).with_stem(f"{pathlib.Path(path).stem}_{number}")
-    return str(file) if path else ""
 
 
 def _models(settings: LiveSettings) -> dict[str, str]:

@@ -45,9 +45,6 @@ class Session:
         self.settings, self.running = settings, True
 
     def stop(self):
-        """A session's video gets its name when it ends."""
-        if self.running and self.settings.write:
-            pathlib.Path(self.settings.write).touch()
         self.running = False
 
 
@@ -231,15 +228,6 @@ def test_start_and_stop(made):
     assert not client.post("/api/stop").json()["running"]
     assert client.get("/api/state").json()["picture"] is None
     assert client.post("/api/start", json={"camera": "given"}).json()["camera"] == "given"
-
-
-def test_a_start_overwrites_no_video(tmp_path, made):
-    session = Session(LiveSettings("0", str(made().session.settings.model), write=str(tmp_path / "seen.mp4")))
-    controls, written = Controls(session), []
-    for _ in range(3):
-        controls.start()
-        written.append(pathlib.Path(session.settings.write).name)
-    assert written == ["seen.mp4", "seen_2.mp4", "seen_3.mp4"]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,16 @@ def test_state_of_a_session_that_is_started_again(walk, linear_address, linear_v
     assert running.state.status == "stopped"
 
 
+def test_a_session_that_is_started_again_overwrites_no_video(endless, linear_version, tmp_path):
+    settings = LiveSettings("0", str(linear_version.parent), persons=1, write=str(tmp_path / "seen.mp4"))
+    running = LiveSession(settings)
+    for _ in range(2):
+        running.start(settings)
+        next(shown_by(running))
+    running.stop()
+    assert [path.name for path in sorted(tmp_path.glob("seen*"))] == ["seen.mp4", "seen_2.mp4"]
+
+
 def test_a_server_that_is_away_and_an_answer_that_grows_old(endless, linear_version, monkeypatch, capsys):
     def predict(self, windows, ask=models._Local.predict):
         if away.is_set():
