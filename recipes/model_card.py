@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
+_PLACES = {"--output": "runs", "--data": "data"}
 # The folders of an absolute path or an address, up to the last name; what precedes a path in a command or a value.
 _FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
 
@@ -151,9 +152,13 @@ def without_folders(value: Any) -> Any:
 
 
 def _train_command(command: str) -> str:
-    """The command as one types it in the project's folder."""
+    """The command as one types it in the project's folder, which has runs in runs/ and datasets in data/."""
     _, *arguments = shlex.split(command)
-    return shlex.join(["python", "recipes/train.py", *map(without_folders, arguments)])
+    shown = [without_folders(argument) for argument in arguments]
+    for number, option in enumerate(arguments[:-1], 1):
+        if option in _PLACES and shown[number] != arguments[number]:
+            shown[number] = f"{_PLACES[option]}/{shown[number]}"
+    return shlex.join(["python", "recipes/train.py", *shown])
 
 
 def _hardware(environment: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """LRCN: a 2D CNN on every frame and an LSTM over its features (Donahue et al., CVPR 2015)."""
 
 import os
-from typing import Literal, Union
+from typing import Literal, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -113,6 +113,7 @@ def lrcn(
     frames: Size = 64,
     size: Size = 224,
     network: Network = "resnet50_v2",
+    network_weights: Optional[str] = None,
     lstm_units: Size = 256,
     dropout: Rate = 0.5,
 ) -> tf.keras.Model:
@@ -130,6 +131,9 @@ def lrcn(
         size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
         network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
             ``mobilenet_v2`` or ``inception_v3``; or ``inception_v1``, the I3D of single pictures.
+        network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
+            or the path of a file; of ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
+            contains them.
         lstm_units: Size of the LSTM's hidden vector.
         dropout: Dropout rate of the last hidden vector.
 
@@ -138,14 +142,14 @@ def lrcn(
         ``frame_network``.
 
     Raises:
-        ZooError: Unknown ``network``, or ``frames`` or ``size`` is too small.
+        ZooError: Unknown ``network``, ``frames`` or ``size`` is too small, or weights that cannot be read.
 
     Example:
         >>> import zoo
         >>> zoo.build("lrcn", num_classes=10, frames=8, size=64, network="mobilenet_v2").output_shape
         (None, 10)
     """
-    cnn = frame_network(network, size)
+    cnn = frame_network(network, size, network_weights)
     rgb = i3d.video_input(frames, size)
     x = cnn(FramesAsBatch(name="frames_as_batch")(rgb))  # [B * T, D]
     x = FramesFromBatch(frames, name="frames_from_batch")(x)  # [B, T, D]

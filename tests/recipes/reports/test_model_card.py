@@ -78,7 +78,8 @@ def test_a_run_is_added_once_and_stays_when_it_is_gone(evaluated, folder, tmp_pa
     metrics = json.loads((evaluated / "evaluation" / "cv-test" / "metrics.json").read_text())
     assert again[0]["top1"] == metrics["top1"]
     page = text["pose_cnn.md"]
-    for fact in (f"{100 * metrics['top1']:.1f}", metrics["manifest_sha256"], "recipes/train.py --recipe tiny.yaml"):
+    commands = "recipes/train.py --recipe tiny.yaml", "--output runs/undisturbed", "--data data/"
+    for fact in (f"{100 * metrics['top1']:.1f}", metrics["manifest_sha256"], *commands):
         assert fact in page, fact
     assert "| ntu60/cs | 77.1 | not run | not run | - |" in page
     assert not any(str(tmp_path_factory.getbasetemp()) in page for page in text.values())

@@ -55,8 +55,9 @@ def test_weights_that_cannot_be_downloaded(monkeypatch):
     [
         ({"network": "resnet50"}, "did you mean 'resnet50_v2'"),
         ({"network": "inception_v3", "size": 64}, "size is 64, expected at least 75"),
+        ({"network": "mobilenet_v2", "size": 32, "network_weights": "no/such.h5"}, "weights 'no/such.h5'"),
     ],
 )
-def test_networks_and_sizes(options, message):
+def test_what_is_refused(options, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.build("lrcn", num_classes=3, **options)
