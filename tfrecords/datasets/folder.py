@@ -38,6 +38,7 @@ _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
 _SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _DELIMITERS = (",", ";", "\t")
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, and blanks without width, which copied text has
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
@@ -89,6 +90,9 @@ class Folder(base.VideoSource):
             with_pictures=self.reads_recordings,
             may_lack=("poses",) if self.keeps_missing_poses else (),
         )
+        self._first_of_file: dict[str, str] = {}  # a file -> the first of the clips that it is listed as
+        for clip, row in sorted(self._rows.items()):
+            self._first_of_file.setdefault(_file(self.folder, row), clip)
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
         self._validated = {column for column, split in used if split == "val"}
@@ -140,7 +144,7 @@ class Folder(base.VideoSource):
                 skeletons.get(arguments.layout)
             except ValueError as error:
                 raise UserError(f"--layout: {error}") from None
-        elif parts != ("full_body",) and arguments.poses != "estimate":
+        elif (not parts or not base.WHOLE_FRAMES.issuperset(parts)) and arguments.poses != "estimate":
             raise UserError(
                 f"--parts {arguments.parts} needs poses: name their skeleton with --layout, or give --poses estimate"
             )
@@ -176,11 +180,10 @@ class Folder(base.VideoSource):
         row = self._rows[clip_id]
         return schema.ClipInfo(clip_id, self.labels.index(row["label"]), **{name: row[name] for name in _NUMBERS})
 
-    @staticmethod
-    def performance(info: schema.ClipInfo) -> str:
-        """As for every dataset where the list distinguishes performances; else each clip is one."""
+    def performance(self, info: schema.ClipInfo) -> str:  # type: ignore[override]
+        """As for every dataset where the list distinguishes performances; else each video is one."""
         known = info.subject or info.setup or info.repetition
-        return base.Source.performance(info) if known else info.id
+        return base.Source.performance(info) if known else self._first_of_file[_file(self.folder, self._rows[info.id])]
 
     def protocols(self) -> dict[str, dict[str, Any]]:
         """The CSV's columns of splits."""
@@ -270,12 +273,19 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
     text = _text(path)
     try:
         delimiter, columns = _header(text)
-        table = csv.DictReader(io.StringIO(text, newline=""), columns, restkey="", restval="", delimiter=delimiter)
+        table = csv.DictReader(io.StringIO(text, newline=""), columns, restval="", delimiter=delimiter)
         next(table, None)  # the header
-        rows = [(table.line_num, _stripped(row)) for row in table]
-        rows = [(number, row) for number, row in rows if any(row.values())]  # spreadsheets write empty rows
+        rows = [(table.line_num, row) for row in table]
     except csv.Error as error:
         raise UserError(f"--csv {path}: no CSV file ({error})") from None
+    for number, row in rows:
+        if any(value.strip() for value in row.pop(None, [])):
+            raise UserError(
+                f"--csv {path} line {number}: more values than the header has columns, {len(columns)}: put a value "
+                f"that holds {delimiter!r} in double quotes"
+            )
+    rows = [(number, _stripped(row)) for number, row in rows]
+    rows = [(number, row) for number, row in rows if any(row.values())]  # spreadsheets write empty rows
     split_columns = [name for name in columns if name == "split" or name.startswith("split_")]
     unknown = [name for name in columns if name and name not in _COLUMNS and name not in split_columns]
     needed = ["label", *(["poses"] if with_poses else []), *(["video"] if with_pictures else [])]
@@ -289,6 +299,12 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
     for name in split_columns:
         if not _SPLIT_COLUMN.fullmatch(name):
             raise UserError(f"--csv {path}: column {name!r}, expected split_<protocol> of letters, digits, _, . and -")
+    by_protocol = {_protocol(name): name for name in split_columns}
+    for name in filter(None, columns):
+        if columns.count(name) > 1:
+            raise UserError(f"--csv {path}: the column {name!r} is there twice, remove or rename one")
+        if name in split_columns and by_protocol[_protocol(name)] != name:
+            raise UserError(f"--csv {path}: {name!r} and 'split_default' are one protocol, remove or rename one")
     if not rows:
         raise UserError(f"--csv {path}: no clip in it, expected a line for each")
     for number, row in rows:
@@ -299,14 +315,40 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
                 row[name] = _on_disk(path.parent, row[name])
     for name in _NUMBERS:
         _number(path, name, rows)
-    _warn_of_similar_labels(path, {row["label"] for _, row in rows})
+    _warn_of_similar(path, "classes", {row["label"] for _, row in rows})
+    for name in split_columns:
+        _require_one_split(path, name, rows)
     clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
         if row["id"] in clips:
             raise UserError(f"--csv {path} line {number}: {_twice(row, clips[row['id']], lines[row['id']])}")
         clips[row["id"]], lines[row["id"]] = row, number
-    return clips, {(name[len("split_") :] or DEFAULT_PROTOCOL): name for name in split_columns}
+    return clips, by_protocol
+
+
+def _protocol(column):
+    """The protocol that a column of splits is of."""
+    return column[len("split_") :] or DEFAULT_PROTOCOL
+
+
+def _require_one_split(path, column, rows):
+    """``UserError`` for a file that is in two splits of one protocol: what is tested would have been trained on."""
+    found = {}
+    for number, row in rows:
+        file = _file(path.parent, row)
+        split, line = found.setdefault(file, (row[column], number)) if row[column] else ("", 0)
+        if split != row[column]:
+            name = row.get("video") or row["poses"]
+            raise UserError(
+                f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} ({column}): "
+                "a video belongs to one split"
+            )
+
+
+def _file(folder, row):
+    """A row's video, without one its file of poses, as the disk has it."""
+    return os.path.realpath(os.path.join(folder, row.get("video") or row["poses"]))
 
 
 def _text(path):
@@ -322,7 +364,8 @@ def _text(path):
             f"--csv {path} line {line}: no text in UTF-8, save the table as CSV with the character set UTF-8 "
             "(Excel: 'CSV UTF-8')"
         ) from None
-    return re.sub(r"\Asep=.(?=\r?\n)", "", text)  # a line that tells Excel the delimiter; the others keep their numbers
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # of any system, old ones included
+    return re.sub(r"\Asep=.(?=\n)", "", text)  # a line that tells Excel the delimiter; the others keep their numbers
 
 
 def _on_disk(folder, text):
@@ -337,15 +380,21 @@ def _on_disk(folder, text):
     return next((form for form in forms if os.path.exists(os.path.join(folder, form))), text)
 
 
-def _warn_of_similar_labels(path, labels):
-    """A warning for labels that are typed alike but for capitals: they count as different classes."""
+def _warn_of_similar(path, what, names):
+    """A warning for names that are typed alike but for capitals: they count as different ones."""
     alike = {}
-    for label in sorted(labels):
-        alike.setdefault(label.casefold(), []).append(label)
-    for names in alike.values():
-        if len(names) > 1:
-            listed = ", ".join(map(repr, names))
-            messages.warn(f"--csv {path}: {listed} are {len(names)} classes: if one is meant, spell it the same way")
+    for name in sorted(names):
+        alike.setdefault(name.casefold(), []).append(name)
+    for spellings in alike.values():
+        if len(spellings) > 1:
+            listed = ", ".join(map(repr, spellings))
+            messages.warn(f"--csv {path}: {listed} are {len(spellings)} {what}: if one is meant, spell it the same way")
+
+
+def _name(text):
+    """A name as it is compared: accents written in one way, single blanks, none that cannot be seen."""
+    visible = text.translate(dict.fromkeys(map(ord, _INVISIBLE)))
+    return " ".join(unicodedata.normalize("NFC", visible).split())
 
 
 def _twice(row, first, line):
@@ -358,7 +407,7 @@ def _twice(row, first, line):
 
 def _header(text):
     """Delimiter and names of columns: of the delimiters of spreadsheets the one that gives most columns known here."""
-    first = text.lstrip("\r\n").partition("\n")[0]
+    first = text.lstrip("\n").partition("\n")[0]
     found = []
     for delimiter in _DELIMITERS:
         names = next(csv.reader([first], delimiter=delimiter), [])
@@ -381,9 +430,10 @@ def _stripped(row):
 
 def _number(path, name, rows):
     """Makes whole numbers of a column's text; names of subjects, cameras and the like are numbered by the alphabet."""
-    values = [row.get(name) or "0" for _, row in rows]
+    values = [_name(row.get(name) or "") or "0" for _, row in rows]
     if any(value[0].isalpha() for value in values):
         found = {value: number for number, value in enumerate(sorted({*values} - {"0"}), start=1)}
+        _warn_of_similar(path, f"{name}s", found)
         listed = messages.first_of(f"{value} {number}" for value, number in found.items())
         messages.note(f"--csv {path}: {name} holds names, which are numbered: {listed}")
         values = [str(found.get(value, 0)) for value in values]
@@ -401,10 +451,9 @@ def _check(row, where, needed, split_columns):
         if not row[name]:
             hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
             raise UserError(f"{where}: no {name}, expected one{hint}")
-    label = unicodedata.normalize("NFC", row["label"])  # two ways to write an accent are one class
-    if len(label.splitlines()) > 1:  # labels are kept one in a line
-        raise UserError(f"{where}: the label {label!r} holds a line break, expected a name in one line")
-    row["label"] = " ".join(label.split())  # and so are two blanks, or one that does not break, and one
+    if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
+        raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")
+    row["label"] = _name(row["label"])
     for name in split_columns:
         split = row[name].lower()
         row[name] = _SYNONYMS.get(split, split)

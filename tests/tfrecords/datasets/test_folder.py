@@ -101,6 +101,8 @@ def test_video_alone(table):
     opened = source(table, "--size", "16")
     clip = opened.read(opened.parse_id("a.2"))
     assert (clip.layout, clip.persons, len(clip.images["full_body"])) == ("", 0, 14)
+    opened = source(table, "--size", "16", "--parts", "full_image")
+    assert len(opened.read(opened.parse_id("a.2")).images["full_image"]) == 14
 
 
 def test_validation_is_drawn_where_the_list_names_none(table):
@@ -112,6 +114,15 @@ def test_validation_is_drawn_where_the_list_names_none(table):
     assert 15 < splits.count("val") < 50
 
 
+def test_a_video_that_is_listed_twice_is_divided_as_one(table):
+    lines = ["id,video,label,split"] + [f"{n}{label},{n}.mp4,{label},train" for n in range(60) for label in "xy"]
+    table.write_text("\n".join(lines))
+    opened = source(table)
+    splits = [opened.splits_of(info)["default"] for info in opened.index().clips]
+    assert "val" in splits
+    assert splits[::2] == splits[1::2]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -119,6 +130,7 @@ def test_validation_is_drawn_where_the_list_names_none(table):
         "sep=;\r\nvideo;label;split\r\nmy videos/a 1.mp4;eat, drink;train\r\nb.mp4;K\u00e4se;test\r\n",
         "Video\tLabel\tSplit\nmy videos/a 1.mp4\teat, drink\ttrain\n\nb.mp4\tK\u00e4se\ttest\n",
         'VIDEO,label,split,,\nmy videos/a 1.mp4,"eat, drink",train,,\nb.mp4,K\u00e4se,test,,\n,,,,\n',
+        'video,label,split\rmy videos/a 1.mp4,"eat, drink",train,,\rb.mp4,K\u200b\u00e4se,test\r',
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -169,12 +181,17 @@ def test_a_label_with_a_line_break_is_refused(table, mark):
 
 
 def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
-    table.write_text("video,label,split,subject\na.mp4,x,Train,Zoe\nb.mp4,x,Validation,Ann\nc.mp4,x,TEST,\n")
+    table.write_text(
+        "video,label,split,subject\na.mp4,x,Train,Zoe\u0301\nb.mp4,x,Validation,Ann\nc.mp4,x,TEST,\n"
+        "d.mp4,x,train,Zo\u00e9\ne.mp4,x,train,ann\n"
+    )
     clips = source(table)
-    found = {name: clips.parse_id(name) for name in "abc"}
-    assert [info.subject for info in found.values()] == [2, 1, 0]
-    assert [clips.splits_of(info)["default"] for info in found.values()] == ["train", "val", "test"]
-    assert "subject holds names, which are numbered: Ann 1, Zoe 2" in capsys.readouterr().err
+    found = {name: clips.parse_id(name) for name in "abcde"}
+    assert [info.subject for info in found.values()] == [2, 1, 0, 2, 3]
+    assert [clips.splits_of(info)["default"] for info in found.values()][:3] == ["train", "val", "test"]
+    printed = capsys.readouterr().err
+    assert "subject holds names, which are numbered: Ann 1, Zo\u00e9 2, ann 3" in printed
+    assert "'Ann', 'ann' are 2 subjects: if one is meant" in printed
 
 
 @pytest.mark.parametrize(
@@ -192,7 +209,12 @@ def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
         ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
         ("video,label,split\na.mp4,x,teach", "line 2: split is 'teach', expected train, val, test or nothing"),
         ("video,label,split,subject\na.mp4,x,train,-3", "line 2: subject is '-3', expected a whole number from 0, or"),
-        ("video,label,split\na.mp4,x,train\na.mp4,x,test", "line 3: 'a.mp4' is in line 2 already: remove one"),
+        ("video,label,split\na.mp4,x,train\na.mp4,x,train", "line 3: 'a.mp4' is in line 2 already: remove one"),
+        ("id,video,label,split\n1,a.mp4,x,train\n2,./a.mp4,x,test", r"line 3: '\./a.mp4' is in test here and in train in"),
+        ("video,split,label\na.mp4,train,eat, soup", "line 2: more values than the header has columns, 3: put a value"),
+        ("video,label,split,split\na.mp4,x,train,test", "the column 'split' is there twice"),
+        ("video,label,Label,split\na.mp4,x,y,test", "the column 'label' is there twice"),
+        ("video,label,split,split_default\na.mp4,x,train,test", "'split' and 'split_default' are one protocol"),
         ("video,label,split\na.mp4,x,train\n\na.avi,x,test", "line 4: the id 'a' is there twice, in line 2 too"),
         ("video,label,split\na.mp4,\xe9,train".encode("latin-1"), "line 2: no text in UTF-8, save the table as"),
         (b"\xff\xfev", "line 1: no text in UTF-8"),
