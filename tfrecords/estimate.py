@@ -7,8 +7,8 @@ A video below a folder that is given has its poses at the same path below DIR, a
 each video has, in how many there is a person, and the videos that could not be read.
 
 The same videos give the same bytes, however often the command was stopped and run again: a file under its final name
-is complete, and is not estimated again. Videos that cannot be read are named and do not alter the exit status: it is 0
-when there are poses of at least one video, 2 when there are of none.
+is complete, and is not estimated again; it notes of which video it is. Videos that cannot be read are named and do not
+alter the exit status: it is 0 when there are poses of at least one video, 2 when there are of none.
 """
 
 from __future__ import annotations
@@ -173,18 +173,20 @@ def estimate(
         progress: A function of the number of frames that returns a progress bar (``tqdm``'s interface).
 
     Returns:
-        ``(report, frames)``: what ``estimation.json`` holds, and how many frames were estimated by this call.
+        ``(report, frames)``: what ``estimation.json`` holds of these videos, and how many frames were estimated by this
+        call.
 
     Raises:
-        UserError: The folder holds poses of other settings or is being written, a worker was killed, or no video can be
-            read.
+        UserError: The folder holds poses of other settings or videos or is being written, a worker was killed, or no
+            video can be read.
     """
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"{directory}: another command is writing there, wait for it or use another --out"
     with files.locked(directory / _LOCK, busy, state.LOCK_PATIENCE) as lock:
-        _claim(directory, videos, settings)
+        earlier = _claim(directory, videos, settings)
         for folder in {(directory / file).parent for file in videos}:
             files.remove_partial(folder)
+        _require_same_videos(directory, videos)
         todo = [_Task(file, path) for file, path in videos.items() if not (directory / file).exists()]
         done = _work(todo, directory, settings, workers, progress, lock)
         rejected = [{"id": _id(file), "reason": reason} for file, (_, reason) in done.items() if reason]
@@ -195,7 +197,8 @@ def estimate(
         }
         if not report["videos"]:
             raise UserError(f"no video could be read: {writer.summary_of_rejected(report['rejected'])}")
-        files.write_json(directory / REPORT, report)
+        others = {name: counts for name, counts in earlier.items() if (directory / f"{name}.npz").exists()}
+        files.write_json(directory / REPORT, {**report, "videos": {**others, **report["videos"]}})
     return report, sum(frames for frames, _ in done.values())
 
 
@@ -213,11 +216,12 @@ class _Task:
 
 
 def _claim(directory, videos, settings):
-    """Notes what is estimated here; ``UserError`` if something else is, or it is not known what."""
+    """Notes what is estimated here, and returns what the report has of it; ``UserError`` if something else is."""
     path = directory / REPORT
     wanted = json.loads(json.dumps(settings.options()))
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["options"]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        found, earlier = report["options"], dict(report.get("videos", {}))
         changed = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
     except FileNotFoundError:
         there = [file for file in videos if (directory / file).exists()]
@@ -226,12 +230,25 @@ def _claim(directory, videos, settings):
                 f"{directory / there[0]}: is there, and no {REPORT} that says how it was made: use another --out"
             ) from None
         files.write_json(path, {"options": wanted})
-        return
+        return {}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not as this command writes it, use another --out") from None
     if changed:
         values = f"{found.get(changed[0], 'not set')}, now {wanted.get(changed[0], 'not set')}"
         raise UserError(f"{directory}: holds poses of other settings ({changed[0]} {values}): use another --out")
+    return earlier
+
+
+def _require_same_videos(directory, videos):
+    """``UserError`` where a file has the poses of another video than its name stands for now."""
+    for file, path in videos.items():
+        if (directory / file).exists():
+            known = _read(directory / file).video
+            if known and known != files.fingerprint(path):
+                raise UserError(
+                    f"{directory / file}: has the poses of another video than {path}: "
+                    "remove it to estimate them anew, or use another --out"
+                )
 
 
 def _work(todo, directory, settings, count, progress, lock):
@@ -261,16 +278,22 @@ def _estimate(directory, settings, task, on_frame):
         poses = recordings.estimate(recording, settings)
     except ValueError as error:
         return recording.count if recording else 0, str(error)
-    pose_files.write(directory / task.file, poses, layout=settings.skeleton, fps=recording.fps)
+    known_by = files.fingerprint(task.video)
+    pose_files.write(directory / task.file, poses, layout=settings.skeleton, fps=recording.fps, video=known_by)
     return recording.count, ""
+
+
+def _read(path):
+    """The poses of a file."""
+    try:
+        return pose_files.read(path)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}: remove it to estimate it again") from None
 
 
 def _counts(path):
     """``frames`` and ``frames_with_person`` of a file of poses."""
-    try:
-        seen = pose_files.read(path).confidence.any(axis=(1, 2))
-    except ValueError as error:
-        raise UserError(f"{path}: {error}: remove it to estimate it again") from None
+    seen = _read(path).confidence.any(axis=(1, 2))
     return {"frames": len(seen), "frames_with_person": int(np.count_nonzero(seen))}
 
 

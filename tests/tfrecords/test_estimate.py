@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,11 +90,26 @@ def test_what_is_there_is_not_estimated_again(run, videos, tmp_path, monkeypatch
     assert f"{out}: holds poses of other settings (persons 1, now 2): use another --out" in errors
 
 
+def test_poses_of_another_video_of_the_same_name_are_not_taken(run, videos, tmp_path):
+    out = tmp_path / "out"
+    assert run(videos / "walk" / "a.mp4", "--out", out, *SETTINGS)[0] == 0
+    status, _, errors = run(videos / "walk" / "b.AVI", "--out", out, *SETTINGS)
+    assert status == 0, errors
+    assert [*json.loads((out / "estimation.json").read_text())["videos"]] == ["a", "b"]
+    whole = contents(out)
+    (videos / "b").mkdir()
+    shutil.copy(videos / "walk" / "b.AVI", videos / "b" / "a.mp4")
+    status, _, errors = run(videos / "b", "--out", out, *SETTINGS)
+    assert (status, contents(out)) == (2, whole)
+    assert f"a.npz: has the poses of another video than {videos / 'b' / 'a.mp4'}: remove it to" in errors
+
+
 def test_a_video_that_is_named_may_be_called_anything(run, videos, tmp_path):
-    other = (videos / "walk" / "a.mp4").rename(videos / "film.dat")
+    longest = "\u8a18" * 83  # 249 bytes
+    other = (videos / "walk" / "a.mp4").rename(videos / f"{longest}.dat")
     status, _, errors = run(other, videos / "walk", "--out", tmp_path / "out", *SETTINGS)
     assert status == 0, errors
-    assert {"film.npz", "b.npz"} <= set(contents(tmp_path / "out"))
+    assert {f"{longest}.npz", "b.npz"} <= set(contents(tmp_path / "out"))
 
 
 def _two_of_a_name(folder):

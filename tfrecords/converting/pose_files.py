@@ -3,8 +3,8 @@
 ==========  ========================================================================================================
 ``.npy``    an array ``[T, M, J, 3]`` or ``[T, J, 3]``, metres
 ``.npz``    the arrays ``xyz`` (as above), ``xy`` ``[T, M, J, 2]`` pixels and ``confidence`` ``[T, M, J]``, at least one
-            of the first two, and perhaps ``layout``, the skeleton's name, and ``fps``; or a single array of any name,
-            which is ``xyz``
+            of the first two, and perhaps ``layout``, the skeleton's name, ``fps``, and ``video``, which
+            ``tfrecords.estimate`` knows its video by; or a single array of any name, which is ``xyz``
 ``.json``   an object with the same keys; ``skeletons`` is another name of ``xyz``
 ``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; all counted from 0, ``x,y,z`` or
             the pixels ``u,v`` or both, ``person`` and ``confidence`` may be missing
@@ -30,7 +30,7 @@ from zoo.shared import files, messages
 
 SUFFIXES = (".npy", ".npz", ".json", ".csv")
 _VALUES = {"xyz": 3, "xy": 2, "confidence": 1}
-_FACTS = ("layout", "fps")
+_FACTS = ("layout", "fps", "video")
 _COLUMNS = {"xyz": ("x", "y", "z"), "xy": ("u", "v"), "confidence": ("confidence",)}
 _LARGEST = 100_000_000  # values: a CSV that names frame 10**12 must not take all memory
 
@@ -43,14 +43,17 @@ class FilePoses(persons.Poses):
         layout: Name of the skeleton layout; empty where the file has none.
         fps: Poses per second; 0 where the file has none.
         width: Of the frames that ``xy`` is in, pixels; 0: those of the recording itself.
+        video: :func:`zoo.shared.files.fingerprint` of the video that they were estimated from; empty where the file has
+            none.
     """
 
     layout: str = ""
     fps: float = 0.0
     width: int = 0
+    video: str = ""
 
 
-def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float) -> None:
+def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float, video: str = "") -> None:
     """Writes poses into a ``.npz`` file, whole; the same poses give the same bytes.
 
     Args:
@@ -58,6 +61,7 @@ def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: fl
         poses: :class:`~tfrecords.converting.persons.Poses`.
         layout: Name of their skeleton layout.
         fps: Poses per second.
+        video: Fingerprint of the video that they were estimated from.
 
     Example:
         >>> import tempfile
@@ -68,8 +72,9 @@ def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: fl
     """
     arrays = {name: getattr(poses, name) for name in _VALUES}
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items() if array is not None}
+    facts = {"video": np.array(video)} if video else {}
     with files.whole_file(path) as partial:
-        np.savez(partial, **arrays, layout=np.array(layout), fps=np.array(fps, np.float64))
+        np.savez(partial, **arrays, layout=np.array(layout), fps=np.array(fps, np.float64), **facts)
 
 
 def read(path: str | os.PathLike) -> FilePoses:
@@ -101,10 +106,8 @@ def read(path: str | os.PathLike) -> FilePoses:
 
 
 def _facts(found):
-    """``layout`` and ``fps`` as far as a file has them."""
-    facts = {}
-    if "layout" in found:
-        facts["layout"] = str(np.asarray(found["layout"]).item())
+    """``layout``, ``fps`` and ``video`` as far as a file has them."""
+    facts = {name: str(np.asarray(found[name]).item()) for name in ("layout", "video") if name in found}
     if "fps" in found:
         facts["fps"] = float(np.asarray(found["fps"]).item())
         if not 0 <= facts["fps"] < np.inf:

@@ -16,7 +16,12 @@ from zoo.shared.errors import UserError
 _LOCK = ".lock"
 LOCK_PATIENCE = 10.0  # seconds a killed command's workers may take to end: those that are starting take longest
 _WORDS = {"source_clips": "number of clips in the source"}
-_CHANGED = {"source_sha256": "other ids of the clips in the source", "csv": "its CSV had another content"}
+_CHANGED = {
+    "source_sha256": "other ids of the clips in the source",
+    "csv": "its CSV had another content",
+    "files": "of videos or poses that have changed since, or were not there",
+}
+_LATER = ("files",)  # which earlier versions did not note
 
 
 def fill(
@@ -107,7 +112,7 @@ def _require_same(directory, found, identity):
 
     found, wanted = flat(found), flat(identity)
     for key in sorted({*found, *wanted}, key=lambda key: (key != "dataset", key)):
-        if found.get(key) != wanted.get(key):
+        if found.get(key) != wanted.get(key) and (key in found or key not in _LATER):
             values = f"{found.get(key, 'not set')}, now {wanted.get(key, 'not set')}"
             what = _CHANGED.get(key) or f"{_WORDS.get(key, key)} {values}"
             raise UserError(

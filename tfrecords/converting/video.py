@@ -37,10 +37,13 @@ SUFFIXES = (
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05
+SHORT_DIFFER_FRACTION = 0.25  # of the shorter one, however few frames that are
 _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
 # BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
+_SUSPICIOUS = 240  # frames per second from which on a rate may be the clock of the file
+_SAME_RATE = 0.01  # times are rounded to milliseconds: within this fraction what the header states is right
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
@@ -145,6 +148,19 @@ class Video:
         except (av.error.FFmpegError, ValueError, IndexError):
             return 0  # whoever decodes them finds out what is wrong
 
+    def _rate(self, container, stream):
+        """Frames per second: FFmpeg may take Matroska's clock for them, or a header that does not know of gaps."""
+        stated = float(stream.average_rate or stream.guessed_rate or 0.0)
+        if "matroska" not in container.format.name and stated < _SUSPICIOUS:
+            return stated
+        with contextlib.suppress(av.error.FFmpegError, ValueError, IndexError), self._open() as again:
+            packets = again.demux(self._stream(again))
+            times = [p.pts * p.time_base for p in packets if p.size and not p.is_discard and p.pts is not None]
+            if len(times) > 1 and max(times) > min(times):
+                rate = float((len(times) - 1) / (max(times) - min(times)))
+                return stated if abs(rate - stated) <= _SAME_RATE * rate else rate
+        return stated
+
     def _open(self):
         # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
         # A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
@@ -164,7 +180,7 @@ class Video:
         try:
             with self._open() as container:
                 stream = self._stream(container)
-                self.fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+                self.fps = self._rate(container, stream)
                 codec = stream.codec_context  # None where FFmpeg has no decoder
                 aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
                 start = _start_time(container)
@@ -223,7 +239,16 @@ def _time(frame, start, count, fps):
 
 
 def lengths_agree(first: float, second: float) -> bool:
-    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do."""
+    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do.
+
+    Example:
+        >>> lengths_agree(100, 105), lengths_agree(100, 106), lengths_agree(6, 1)
+        (True, False, False)
+    """
+    return _nearly(first, second) and abs(first - second) <= min(first, second) * SHORT_DIFFER_FRACTION
+
+
+def _nearly(first, second):
     return abs(first - second) <= max(LENGTHS_DIFFER, LENGTHS_DIFFER_FRACTION * max(first, second))
 
 
@@ -239,10 +264,10 @@ def _is_cut_off(stream, count, last):
         last: The last of them, PyAV's.
     """
     said = stream.frames
-    if not count < said < _NOT_KNOWN or lengths_agree(count, said) or not stream.duration or last.pts is None:
+    if not count < said < _NOT_KNOWN or _nearly(count, said) or not stream.duration or last.pts is None:
         return False
     reached = (last.pts - (stream.start_time or 0)) / stream.duration
-    return reached < 1 and not lengths_agree(said * reached, said)
+    return reached < 1 and not _nearly(said * reached, said)
 
 
 def _stated_seconds(stream):
@@ -256,7 +281,7 @@ def _ends_before(last, seconds, fps):
     if last.time is None:
         return False
     end = last.time + float((last.duration or 0) * last.time_base)
-    return end < seconds and not lengths_agree(end * fps, seconds * fps)
+    return end < seconds and not _nearly(end * fps, seconds * fps)
 
 
 class Frame:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -19,6 +20,7 @@ from tfrecords.errors import MissingPoses, RejectedClip
 from tfrecords.estimation import arguments as estimation_arguments
 from tfrecords.estimation import recordings
 from zoo import skeletons
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
@@ -492,6 +494,18 @@ def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int
             "pictures nothing is left: leave one of the two out"
         )
     return chosen, size
+
+
+def contents(found: Iterable[tuple[str, os.PathLike]]) -> str:
+    """What tells files from others under the same names, as far as one sees without reading them whole: a digest.
+
+    Args:
+        found: Names of clips, and a file of each.
+    """
+    digest = hashlib.sha256()
+    for name, path in found:
+        digest.update(f"{name}\0{files.fingerprint(path)}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def find_files(

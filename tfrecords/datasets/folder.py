@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import csv
+import functools
 import io
 import os
 import pathlib
@@ -204,7 +205,14 @@ class Folder(base.VideoSource):
     def options(self) -> dict[str, Any]:
         """All that the records depend on."""
         out = {"layout": self.layout, "persons": self.persons, "fps": self.fps, "focal_length": self.focal_length}
-        return {**super().options(), **out, "csv": files.sha256_of(self.table)}
+        return {**super().options(), **out, "csv": files.sha256_of(self.table), "files": self._contents}
+
+    @functools.cached_property
+    def _contents(self):
+        """Of the files that are read."""
+        kinds = [kind for kind, is_read in (("video", self.reads_recordings), ("poses", self.reads_poses)) if is_read]
+        rows = sorted(self._rows.items())
+        return base.contents((clip, self.folder / row[kind]) for clip, row in rows for kind in kinds if row[kind])
 
     def index(self) -> base.Index:
         """Every line of the CSV."""
@@ -341,8 +349,8 @@ def _require_one_split(path, column, rows):
         if split != row[column]:
             name = row.get("video") or row["poses"]
             raise UserError(
-                f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} ({column}): "
-                "a video belongs to one split"
+                f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} "
+                f"({column}): a video belongs to one split"
             )
 
 

@@ -196,7 +196,7 @@ class URFD(base.VideoSource):
             return recording
 
     def options(self) -> dict[str, Any]:
-        """What every dataset of videos has, the windows, and sums of the tables and of the other datasets."""
+        """What every dataset of videos has, the windows, and sums of the tables, files and other datasets."""
         digest = hashlib.sha256(json.dumps(self._labels, sort_keys=True).encode()).hexdigest()
         own = {"window": self.window, "every": self.every, "postures": digest, "layout": self.layout}
         others = {
@@ -204,7 +204,9 @@ class URFD(base.VideoSource):
             for name, paths in (("upright", self.upright), ("held_out", self.held_out))
             if paths or name == "upright"  # as conversions have it that know of none that is held out
         }
-        return {**super().options(), **own, **others}
+        kinds = [kind for kind, is_read in (("video", self.parts), ("poses", self.with_poses)) if is_read]
+        read = base.contents(entry for kind in kinds for entry in sorted(self._files[kind].items()))
+        return {**super().options(), **own, **others, "files": read}
 
     def index(self) -> base.Index:
         """Windows of every sequence that a video, or where none is needed a file of poses, is there of."""

@@ -52,10 +52,13 @@ class _Lazy(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__version__":  # asked by who looks at any object, such as inspect
             raise AttributeError(name)
-        try:
-            module = importlib.import_module(self.__name__)
-        except ModuleNotFoundError as error:
-            raise MissingPackageError(advice(error) or str(error), name=error.name) from None
+        module = self.__dict__.get("_module")  # nothing is imported while Python ends, when a video may be closed
+        if module is None:
+            try:
+                module = importlib.import_module(self.__name__)
+            except ModuleNotFoundError as error:
+                raise MissingPackageError(advice(error) or str(error), name=error.name) from None
+            self._module = module
         value = getattr(module, name)
         setattr(self, name, value)
         return value

@@ -17,6 +17,8 @@ from typing import Any
 from zoo.shared.errors import UserError
 
 _PARTIAL = ".partial-"
+_END = 1 << 16  # bytes
+_NAME = 100  # bytes of a temporary name that are the file's own: names have 255 at most
 _BLOCK = 1 << 20  # bytes
 
 
@@ -38,8 +40,7 @@ def whole_file(path: str | os.PathLike, mode: int | None = None) -> Iterator[pat
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own: two processes may write at once. The suffix stays: Keras and matplotlib go by it.
-    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
+    partial = _partial(path)
     try:
         if mode is not None:
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
@@ -64,7 +65,7 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{path.name}")
+    partial = _partial(path)
     partial.mkdir()
     try:
         yield partial
@@ -75,6 +76,12 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         sync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: pathlib.Path) -> pathlib.Path:
+    """A temporary name of its own, as two processes may write at once; Keras and matplotlib go by its suffix."""
+    name = os.fsencode(path.name)[-_NAME:].decode("utf-8", "ignore")
+    return path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{name}")
 
 
 def remove_partial(folder: str | os.PathLike) -> None:
@@ -108,6 +115,25 @@ def sha256_of(path: Any) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint(path: str | os.PathLike) -> str:
+    """What tells a large file from another without reading it whole: a digest of its size, its beginning and its end.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Hexadecimal digits; empty for a file that cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            ends = file.read(_END)
+            file.seek(max(size - _END, len(ends)))
+            return hashlib.sha256(f"{size} ".encode() + ends + file.read(_END)).hexdigest()[:32]
+    except OSError:
+        return ""
 
 
 def sync(path: str | os.PathLike) -> None:

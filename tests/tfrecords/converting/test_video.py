@@ -53,6 +53,13 @@ def test_colours_are_those_of_the_video(tmp_path, colours):
     np.testing.assert_allclose(background, recording_files.BACKGROUND, atol=4)
 
 
+def test_the_rate_of_frames_that_last_unequally_long(tmp_path):
+    """FFmpeg finds none in such a Matroska file, and guesses its clock, 1000."""
+    times = [0, 36, 66, 105, 132, 167]
+    path = recording_files.write_video(tmp_path / "v.mkv", FRAMES, rate=1000, times=times)
+    assert video.Video(path).fps == pytest.approx(5 / 0.167)
+
+
 def test_pictures(tmp_path):
     import cv2
 

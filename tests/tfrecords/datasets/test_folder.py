@@ -63,9 +63,14 @@ def test_the_whole_way(table, run_command, tmp_path):
     )
     _, printed, errors = run_command(inspect.main, tmp_path / "out", "--clip", "b")
     assert printed.split()[:2] == ["id", "b"], errors
+    again = ["folder", "--csv", table, "--layout", LAYOUT, *options]
     table.write_text(CSV + "\n")
-    status, _, errors = run_command(convert.main, "folder", "--csv", table, "--layout", LAYOUT, *options)
+    status, _, errors = run_command(convert.main, *again)
     assert (status, "holds another conversion (its CSV had another content)" in errors) == (2, True), errors
+    table.write_text(CSV)
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": (WALK * 2).tolist()}))
+    status, _, errors = run_command(convert.main, *again)
+    assert (status, "(of videos or poses that have changed since, or were not there)" in errors) == (2, True), errors
 
 
 def test_joints_are_placed_by_pixels_or_by_the_camera(table):
@@ -210,7 +215,7 @@ def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
         ("video,label,split\na.mp4,x,teach", "line 2: split is 'teach', expected train, val, test or nothing"),
         ("video,label,split,subject\na.mp4,x,train,-3", "line 2: subject is '-3', expected a whole number from 0, or"),
         ("video,label,split\na.mp4,x,train\na.mp4,x,train", "line 3: 'a.mp4' is in line 2 already: remove one"),
-        ("id,video,label,split\n1,a.mp4,x,train\n2,./a.mp4,x,test", r"line 3: '\./a.mp4' is in test here and in train in"),
+        ("id,video,label,split\n1,a.mp4,x,train\n2,./a.mp4,x,test", r"line 3: '\./a.mp4' is in test here and in train"),
         ("video,split,label\na.mp4,train,eat, soup", "line 2: more values than the header has columns, 3: put a value"),
         ("video,label,split,split\na.mp4,x,train,test", "the column 'split' is there twice"),
         ("video,label,Label,split\na.mp4,x,y,test", "the column 'label' is there twice"),
