@@ -429,6 +429,11 @@ def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
 
     Returns:
         Bytes.
+
+    Raises:
+        ValueError: The format cannot hold a picture of that size, more than 65,500 pixels.
     """
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"no JPEG file can hold a picture of {image.shape[1]} x {image.shape[0]} pixels")
     return data.tobytes()

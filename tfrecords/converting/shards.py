@@ -20,7 +20,7 @@ import numpy as np
 from tfrecords import protocols, schema
 from tfrecords.converting import plausibility
 from tfrecords.errors import RejectedClip
-from zoo.shared import files
+from zoo.shared import files, messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -132,6 +132,9 @@ def write_shard(
                 yield schema.encode(clip)
             except RejectedClip as reason:
                 report["rejected"].append({"id": info.id, "reason": str(reason)})
+            except Exception:  # what nobody expected: whoever reports it needs to know of which clip
+                messages.warn(f"the conversion ends with clip {info.id}")
+                raise
             else:
                 if clip.pose_confidence is not None and not np.any(clip.pose_confidence):
                     report["without_poses"].append(report["clips"])

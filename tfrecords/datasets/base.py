@@ -25,6 +25,7 @@ from zoo.shared.errors import UserError
 
 SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
 LARGEST_SIZE = 4096
+LARGEST_CLIP = 512 << 20  # bytes of its pictures; five times that in memory while it is written
 MISSING_POSES = ("reject", "keep")
 WHOLE_FRAMES = frozenset(("full_body", skeletons.FULL_IMAGE))  # parts that are whole frames where no pose is known
 Recording = Union[video.Video, video.Pictures]
@@ -250,19 +251,22 @@ class VideoSource(Source):
             raise MissingPoses(f"nobody found in any of its {len(poses)} frames")
         return poses
 
-    def filled(self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP) -> persons.Poses:
+    def filled(
+        self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP, *, fps: float = 0.0
+    ) -> persons.Poses:
         """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
 
         Args:
             poses: :class:`~tfrecords.converting.persons.Poses`.
             name: Of the file or folder they are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
+            fps: Poses per second; 0: the dataset's.
         """
         layout = skeletons.get(self.layout)
         if self.keeps_missing_poses:
             poses = persons.with_all_joints(poses, layout)
         try:
-            return persons.fill_gaps(poses, layout, fps=self.fps, longest=longest)
+            return persons.fill_gaps(poses, layout, fps=fps or self.fps, longest=longest)
         except RejectedClip as reason:
             raise type(reason)(f"{name}: {reason}") from None
 
@@ -353,12 +357,18 @@ class VideoSource(Source):
             boxes: Part -> where.
             poses: Frames of the skeleton, beyond which nothing is cut; ``None`` without.
         """
-        images, count = {part: [] for part in self.parts}, 0
+        images, count, size = {part: [] for part in self.parts}, 0, 0
         for count, frame in enumerate(recording, start=1):
             if poses is None or count <= poses:
                 for part, box in boxes.items():
                     square = crops.cut(frame, box[min(count, len(box)) - 1], self.size)
                     images[part].append(crops.encode_jpeg(square))
+                    size += len(images[part][-1])
+                if size > LARGEST_CLIP:
+                    raise ValueError(
+                        f"its pictures have more than {LARGEST_CLIP >> 20} MB after {count} frames: "
+                        "cut it into shorter clips, or give a smaller --size"
+                    )
         if poses is None:
             return images, count
         if not video.lengths_agree(count, poses):

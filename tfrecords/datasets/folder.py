@@ -233,7 +233,8 @@ class Folder(base.VideoSource):
         if found.confidence.shape[2] != layout.num_joints:
             joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
             raise RejectedClip(f"{path.name}: {joints}")
-        poses = self.filled(persons.of_count(found, self.persons), path.name)
+        fps = found.fps if recording is None else recording.fps
+        poses = self.filled(persons.of_count(found, self.persons), path.name, fps=fps)
         if poses.xy is None and self.focal_length and recording is not None:
             _require_in_front(poses, layout, path.name)
             return self.projected(poses, recording, self.focal_length)

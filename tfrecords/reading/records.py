@@ -183,11 +183,16 @@ class Records:
             )
         if not self.count(protocol, split):
             raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")
-        if inputs.pose_xy:
+        if inputs.reads_poses or inputs.pose_xy:
             clip = schema.decode(
                 next(order.read([str(path) for path in self.shards(protocol, split)]).take(1).as_numpy_iterator())
             )
-            if clip.pose_xy is None or inputs.stored_part("full_body") not in clip.boxes:
+            if inputs.reads_poses and clip.pose_xyz is None:
+                raise UserError(
+                    f"{self.directory} has joints in pixels alone (clip {clip.info.id}), the model reads metres: "
+                    "convert files of poses that have xyz, or estimate poses from the videos"
+                )
+            if inputs.pose_xy and (clip.pose_xy is None or inputs.stored_part("full_body") not in clip.boxes):
                 raise UserError(
                     f"{self.directory} has no pixel coordinates of joints (clip {clip.info.id}), which the model "
                     "reads: convert a dataset that has pose/xy, or choose a model that does not read pose_xy"

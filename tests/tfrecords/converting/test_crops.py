@@ -64,6 +64,11 @@ def test_jpeg_round_trip_keeps_the_order_of_colours():
     np.testing.assert_allclose(crops.decode_jpeg(crops.encode_jpeg(orange)), orange, atol=4)
 
 
+def test_a_picture_that_is_too_large_for_jpeg():
+    with pytest.raises(ValueError, match="no JPEG file can hold a picture of 65600 x 1 pixels"):
+        crops.encode_jpeg(np.zeros((1, 65_600, 3), np.uint8))
+
+
 def oversized(data):
     size = data.index(b"\xff\xc0") + 5  # in the header of the frame
     return data[:size] + 2 * (40_000).to_bytes(2, "big") + data[size + 4 :]

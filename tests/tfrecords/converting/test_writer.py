@@ -93,7 +93,7 @@ def test_a_rejected_clip_changes_nothing_for_the_others(source, tmp_path):
     assert (tmp_path / "whole" / whole.file).read_bytes() == (tmp_path / "sound" / whole.file).read_bytes()
 
 
-def test_a_failure_leaves_no_file(source, tmp_path):
+def test_a_failure_names_the_clip_and_leaves_no_file(source, tmp_path, capsys):
     class Failing(nucla.NUCLA):
         def read(self, info):
             if info.id == IDS[3]:
@@ -102,6 +102,7 @@ def test_a_failure_leaves_no_file(source, tmp_path):
 
     with pytest.raises(OSError, match="the disk has gone"):
         shard_files.write_shard(Failing(source, "json"), shard_files.Shard("group", 0, 1, tuple(CLIPS)), tmp_path)
+    assert capsys.readouterr().err == f"warning: the conversion ends with clip {IDS[3]}\n"
     assert not list(tmp_path.iterdir())
 
 

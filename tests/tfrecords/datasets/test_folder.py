@@ -8,6 +8,7 @@ import pytest
 
 from tests.tfrecords import recording_files
 from tfrecords import convert, inspect, manifest, schema
+from tfrecords.datasets import base
 from tfrecords.datasets.folder import Folder
 from tfrecords.errors import RejectedClip
 from tfrecords.reading import pipeline
@@ -279,3 +280,35 @@ def test_the_rate_that_a_file_of_poses_states(table):
     (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": WALK.tolist(), "fps": 12.5}))
     opened = source(table, "--layout", LAYOUT, "--parts", "none", "--fps", "20")
     assert [opened.read(opened.parse_id(clip)).fps for clip in ("b", "a.1")] == [12.5, 20]
+
+
+@pytest.mark.parametrize(("options", "is_bridged"), [([], True), (["--parts", "none"], False)])
+def test_a_gap_lasts_as_long_as_video_or_poses_say(table, options, is_bridged):
+    """Five poses are a fifth of a second of the video, and a second in a file of poses alone that states its rate."""
+    poses = np.where(np.isin(np.arange(14), range(4, 9))[:, None, None], 0, WALK)
+    (table.parent / "a" / "3.json").write_text(json.dumps({"xyz": poses.tolist(), "fps": 5}))
+    opened = source(table, "--layout", LAYOUT, *options)
+    clip = opened.read(opened.parse_id("b"))
+    assert (clip.pose_confidence[4:9] > 0).all() == is_bridged
+
+
+def test_a_clip_that_is_too_large_for_memory_is_rejected(table, monkeypatch):
+    monkeypatch.setattr(base, "LARGEST_CLIP", 1 << 12)
+    opened = source(table, "--size", "64")
+    with pytest.raises(
+        RejectedClip, match=r"its pictures have more than 0 MB after \d frames: cut it into shorter clips"
+    ):
+        opened.read(opened.parse_id("b"))
+
+
+def test_joints_in_pixels_alone_are_for_pictures(table, run_command, tmp_path):
+    np.savez(table.parent / "a" / "1.npz", xy=recording_files.project(WALK)[:, None])
+    table.write_text("video,poses,label,split\na/1.mp4,a/1.npz,drink,train\n")
+    options = ["--layout", LAYOUT, "--size", 32, "--workers", 1, "--out", tmp_path / "out"]
+    status, _, errors = run_command(convert.main, "folder", "--csv", table, *options)
+    assert status == 0, errors
+    records = pipeline.Records(tmp_path / "out")
+    protocol, split = "default", "train" if records.count("default", "train") else "val"
+    records.check(pipeline.Inputs(frames=4, size=32), protocol, split)
+    with pytest.raises(UserError, match=r"has joints in pixels alone \(clip a\.1\), the model reads metres"):
+        records.check(pipeline.Inputs(pose_steps=2, layout=LAYOUT), protocol, split)
