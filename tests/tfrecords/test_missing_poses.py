@@ -18,15 +18,16 @@ a,1.mp4,1.npz,drink,train
 b,1.mp4,,drink,train
 c,1.mp4,2.npz,eat,train
 d,1.mp4,3.npz,eat,train
-e,1.mp4,1.npz,eat,val
-f,1.mp4,,eat,test
+e,2.mp4,1.npz,eat,val
+f,3.mp4,,eat,test
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folder")
-    recording_files.write_video(folder / "1.mp4", recording_files.frames_of(WALK))
+    for name in ("1.mp4", "2.mp4", "3.mp4"):
+        recording_files.write_video(folder / name, recording_files.frames_of(WALK))
     confidence = np.ones(WALK.shape[:2], np.float32)
     xy = recording_files.project(WALK)
     np.savez(folder / "1.npz", xyz=WALK, xy=xy, confidence=confidence)

@@ -37,7 +37,6 @@ SUFFIXES = (
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05
-SHORT_DIFFER_FRACTION = 0.25  # of the shorter one, however few frames that are
 _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
 # BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
@@ -241,11 +240,13 @@ def _time(frame, start, count, fps):
 def lengths_agree(first: float, second: float) -> bool:
     """Whether two numbers of frames differ by no more than sensors that start and stop one after another do.
 
+    Neither is ever twice the other: most of a clip of a few frames would be lost.
+
     Example:
         >>> lengths_agree(100, 105), lengths_agree(100, 106), lengths_agree(6, 1)
         (True, False, False)
     """
-    return _nearly(first, second) and abs(first - second) <= min(first, second) * SHORT_DIFFER_FRACTION
+    return _nearly(first, second) and max(first, second) <= 2 * min(first, second)
 
 
 def _nearly(first, second):
