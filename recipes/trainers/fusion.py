@@ -113,14 +113,15 @@ class FusionTrainer(Trainer):
         labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
         names = records.labels_of(recipe.data.protocol)
         model = estimator(recipe, memory=str(run / FEATURES))
-        if "validation" not in recipe.model.options:
+        groups = subjects if "validation" in recipe.model.options else None
+        if groups is None:
             fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
             model.set_params(validation=PredefinedSplit(fold))
         try:
             with command_line.progress(len(found), "features") as bar:
                 model.prepare(found, on_clip=bar.update)
             print("fitting", flush=True)
-            model.fit(found, labels, groups=subjects)
+            model.fit(found, labels, groups=groups)
         except ZooError as error:
             random = "; or take random ones: --set model.weights=null"
             instead = random if isinstance(error, WeightsError) else ""
