@@ -38,6 +38,7 @@ def predict(
     plan: Plan,
     *,
     poses: np.ndarray | None = None,
+    pose_fps: float | None = None,
     estimation: Estimation | None = None,
     smooth: Smoothing | None = None,
     share_computation: bool = False,
@@ -48,7 +49,8 @@ def predict(
         predictor: The loaded model.
         video: The video.
         plan: The windows.
-        poses: ``[T, M, J, 3]`` of the whole video, one for each frame, if the model takes them.
+        poses: ``[T, M, J, 3]`` of the whole video, if the model takes them.
+        pose_fps: Poses per second; default: there is a pose for each frame.
         estimation: What is to be estimated of the frames, as :meth:`serving.predict.Predictor.estimation` gives it.
         smooth: A :class:`~serving.client.smoothing.MovingAverage` or :class:`~serving.client.smoothing.Exponential`;
             default: none.
@@ -69,9 +71,17 @@ def predict(
         ...     print(row.start, row.smoothed.top)
     """
     if share_computation:
-        return _sharing(predictor, video, plan, poses, estimation, smooth or MovingAverage(1))
-    local = _Local(predictor)
-    return sliding_window.predict(local, video, plan, poses=poses, estimation=estimation, smooth=smooth, in_flight=1)
+        return _sharing(predictor, video, plan, poses, pose_fps or plan.fps, estimation, smooth or MovingAverage(1))
+    return sliding_window.predict(
+        _Local(predictor),
+        video,
+        plan,
+        poses=poses,
+        pose_fps=pose_fps,
+        estimation=estimation,
+        smooth=smooth,
+        in_flight=1,
+    )
 
 
 class _Local:
@@ -94,6 +104,7 @@ def _sharing(
     video: VideoFrames,
     plan: Plan,
     poses: np.ndarray | None,
+    pose_fps: float,
     estimation: Estimation | None,
     smooth: Smoothing,
 ) -> Generator[Row, None, None]:
@@ -102,21 +113,21 @@ def _sharing(
         raise UserError(f"{folder} shares no computation: export the model with --share-computation")
     if estimation is not None:
         raise UserError("--share-computation: poses are not estimated of shared windows, give --pose FILE")
-    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], plan.fps)  # or refuses
+    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], pose_fps)  # or refuses
     model = shared.Shared(predictor.servable, inputs)
     seen = signatures.frame_indices(plan.length, inputs).numpy().tolist()
     apart = sharing.distance(plan, seen, model.step)
     frames, build_row = _Prepared(video, inputs, apart), RowBuilder(smooth)
     if poses is not None:
-        poses = request.filled(poses, plan.fps)  # as a whole: a window knows less of what was lost
+        poses = request.filled(poses, pose_fps)  # as a whole: a window knows less of what was lost
 
     def classify(maps: Sequence[np.ndarray], numbers: Sequence[int]) -> Iterator[Row]:
         for row, number in enumerate(numbers):
             first, joints = number * plan.stride, None
             if poses is not None:
                 span = first / plan.fps, (first + plan.length) / plan.fps
-                joints = sliding_window.poses_between(poses, *span, plan.fps)
-                joints = request.pose_tensor(joints, [inputs.persons, inputs.joints, 3], plan.fps)[np.newaxis]
+                joints = sliding_window.poses_between(poses, *span, pose_fps)
+                joints = request.pose_tensor(joints, [inputs.persons, inputs.joints, 3], pose_fps)[np.newaxis]
             outputs = model.classify([map_[row : row + 1] for map_ in maps], joints)
             labels = [label.decode("utf-8", "replace") for label in outputs["classes"][0]]
             prediction = Prediction(predictor.servable.name, predictor.servable.version, shared.WINDOWS, (), ())

@@ -163,7 +163,11 @@ class Predictor:
         return Estimation.of(self.definition(signatures.DEFAULT), inputs=self.inputs, **options)
 
     def predict_video(
-        self, path: str | os.PathLike, estimation: Estimation | None, poses: np.ndarray | None = None
+        self,
+        path: str | os.PathLike,
+        estimation: Estimation | None,
+        poses: np.ndarray | None = None,
+        pose_fps: float | None = None,
     ) -> tuple[Prediction, Sampled | None]:
         """Classifies a video file; what is estimated for it is said by :meth:`estimation`.
 
@@ -171,6 +175,7 @@ class Predictor:
             path: The file's path.
             estimation: What is estimated, or ``None``.
             poses: Poses that are given.
+            pose_fps: How many of them a second has; default: as many as frames.
 
         Returns:
             ``(prediction, sampled)``: the prediction, and what was read of the video where the model takes pictures.
@@ -178,15 +183,17 @@ class Predictor:
         Raises:
             UserError: As :meth:`predict_files`.
         """
-        if estimation is None:
-            sampled = self.read_video(path)
-            return self.predict(sampled.frames, poses), sampled
         video = VideoFrames(path, threads=True)
+        rate = pose_fps or video.known_fps or FPS
+        if estimation is None:
+            if poses is not None:
+                request.require_video(self.definition())  # before all of it is read
+            sampled = self.read_video(path)
+            return self.predict(sampled.frames, poses, pose_fps=rate), sampled
         span = None  # poses are those of the whole recording, as in the training
         if self.inputs is not None and not estimation.poses:  # boxes are needed where pictures are
             span = clips.sampled_span(video, self.inputs)
         found, boxes = estimation.of_video(video, path, span)
-        rate = FPS
         if estimation.poses:
             poses, rate = found.xyz, video.known_fps or FPS
         if not estimation.takes_video:
@@ -275,12 +282,14 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
     if arguments.video:
         needed = from_arguments(arguments, predictor.definition(), predictor.inputs, given)
         poses = poses_to_send(given, needed, predictor.definition, arguments.pose)
-        predicted, sampled = predictor.predict_video(arguments.video, needed, poses)
+        predicted, sampled = predictor.predict_video(arguments.video, needed, poses, given.fps if given else None)
     else:
         poses = poses_to_send(given, None, predictor.definition, arguments.pose)
-        predicted, sampled = predictor.predict(None, poses), None
+        predicted, sampled = predictor.predict(None, poses, pose_fps=(given.fps if given else 0) or FPS), None
     if poses is not None:  # once the model has taken them: an error is one line
         plausibility.warn_of_clip(arguments.pose, poses)
+    if given is not None and arguments.video:
+        clips.warn_of_lengths(arguments.pose, given, VideoFrames(arguments.video))
     return predicted, sampled
 
 
@@ -298,7 +307,7 @@ def _add_window_options(group) -> None:
 def _check_windows(arguments: argparse.Namespace) -> None:
     """``UserError`` for options that need another, or contradict it."""
     if arguments.window is None:
-        for name in ("stride", "smooth", "share_computation"):
+        for name in ("stride", "smooth", "pose_fps", "share_computation"):
             if getattr(arguments, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
     elif not arguments.video or arguments.picture:
@@ -318,11 +327,14 @@ def _predict_windows(arguments: argparse.Namespace) -> None:
         video,
         plan,
         poses=poses_to_send(given, needed, predictor.definition, arguments.pose),
+        pose_fps=arguments.pose_fps or clips.pose_rate(given, plan.fps),
         estimation=needed,
         smooth=smooth,
         share_computation=bool(arguments.share_computation),
     )
     printing.print_rows(rows, printing.printer(arguments.format, arguments.top, sys.stdout))
+    if given is not None:
+        clips.warn_of_lengths(arguments.pose, given, video, arguments.pose_fps)
 
 
 def _parser() -> command_line.ArgumentParser:
@@ -373,17 +385,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         predicted, sampled = _of_files(arguments)
     printing.printer(arguments.format, arguments.top, sys.stdout).prediction(predicted)
-    if sampled is None:
-        return 0
-    if sampled.window:
+    window = sampled.window if sampled else ""
+    if sampled and window:
         print(
-            f"notice: {arguments.video} is longer than a clip, this is the prediction of its middle: {sampled.window}; "
+            f"notice: {arguments.video} is longer than a clip, this is the prediction of its middle: {window}; "
             f"for all of it add --window {sampled.length}",
             file=sys.stderr,
         )
     if arguments.picture:
-        title = ", ".join(filter(None, (pathlib.Path(arguments.video).name, sampled.window)))
-        picture.save(picture.draw(sampled.seen, predicted, top=arguments.top, title=title), arguments.picture)
+        title = ", ".join(filter(None, (pathlib.Path(arguments.video).name, window)))
+        seen = sampled.seen if sampled else clips.read_spread(arguments.video, picture.FRAMES)  # of a model of poses
+        picture.save(picture.draw(seen, predicted, top=arguments.top, title=title), arguments.picture)
     return 0
 
 

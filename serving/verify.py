@@ -3,7 +3,7 @@
 ``python -m serving.verify --run RUN --data DATA --server HOST:PORT --model NAME --clips N``
 
 The same test clips are read by the evaluation's reader for the Keras model in this process, and sent to the server as
-stored. The largest difference of the probabilities is printed; above the tolerance the command fails. The two graphs
+records. The largest difference of the probabilities is printed; above the tolerance the command fails. The two graphs
 are optimised differently, so float32 results agree to rounding, not bit by bit.
 """
 

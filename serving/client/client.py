@@ -28,6 +28,7 @@ from serving.client.rest_client import AsyncRestConnection, RestConnection, is_a
 from serving.savedmodel import signatures
 from tfrecords import schema
 from tfrecords.converting.persons import FPS
+from zoo import skeletons
 from zoo.shared import messages
 from zoo.shared.errors import UserError
 
@@ -124,6 +125,17 @@ class _BaseClient:
             raise UserError(f"the model {self.model} has no signature {name!r}, valid: {valid or 'none'}")
         return name, offered[name]
 
+    def _record_request(self, offered, clip: schema.Clip):
+        """Name and ``SignatureDef`` of the signature for a clip of a converted dataset, and its tensors."""
+        stored = self.signature is None and signatures.EXAMPLES in offered
+        name, definition = self._definition(offered, signatures.EXAMPLES if stored else None)
+        if not request.takes_records(definition):
+            return name, definition, _clip_tensors(definition, clip)
+        poses_alone = not any(request.takes_video(other) for other in offered.values())
+        if poses_alone and signatures.DEFAULT in offered and clip.pose_xyz is not None and not clip.pose_xyz.any():
+            raise request.NobodySeen
+        return name, definition, request.record_tensors([schema.encode(clip)])
+
     def _predict_request(self, name, definition, tensors, outputs):
         message = request.predict_request(name, definition, tensors, tuple(outputs), self._limit)
         self._fill_model_spec(message.model_spec)
@@ -167,6 +179,11 @@ class _BaseClient:
 
         tls_advice = self._tls_advice() if error.code == grpc.StatusCode.UNAVAILABLE else None
         advice = tls_advice or self._advice().get(error.code, "the server refused the request")
+        if error.of_size:
+            advice = (
+                "the server, or a proxy before it, refuses a message of this size: send fewer or smaller frames, or "
+                "raise its limit"
+            )
         return RequestFailed(f"{error.code.name}: {advice} ({error.details})", error.code)
 
     def _tls_advice(self) -> str | None:
@@ -197,8 +214,7 @@ class _BaseClient:
             "the address",
             grpc.StatusCode.NOT_FOUND: f"{where} serves no {what}: correct the name or the version",
             grpc.StatusCode.DEADLINE_EXCEEDED: f"no response from {where} in {self.timeout:g} s: allow more time",
-            grpc.StatusCode.RESOURCE_EXHAUSTED: "the server, or a proxy before it, refuses a message of this size: "
-            "send fewer or smaller frames, or raise its limit",
+            grpc.StatusCode.RESOURCE_EXHAUSTED: f"{where} has too many requests: send fewer at a time, or later",
             grpc.StatusCode.INTERNAL: f"{where} failed, or is no TF-Serving",
         }
 
@@ -209,12 +225,13 @@ class Client(_BaseClient):
     Args:
         address: ``HOST:PORT`` for gRPC; ``http://HOST:PORT`` or ``https://HOST:PORT`` for REST.
         model: The model's name.
-        signature: Signature to use; default: ``serve_jpeg`` where the model has it, else ``serving_default``.
+        signature: Signature to use; default: ``serve_jpeg`` where the model has it, else ``serving_default``; for clips
+            of converted datasets ``serve_examples`` where the model has it.
         version: Version to use; default: the newest.
         version_label: Label of the version to use, such as ``stable``, in place of its number.
         timeout: Seconds for a request, all its attempts together; at most 24 days.
-        retries: Further attempts after status UNAVAILABLE; the first follows after 0.1 seconds, each further one after
-            twice the pause.
+        retries: Further attempts while the server is unavailable or has too many requests; the first follows after 0.1
+            seconds, each further one after twice the pause.
         tls: A :class:`serving.client.credentials.Tls`; default: no encryption, and the system's authorities for
             ``https``.
         max_message_bytes: Largest message, either way; default: 2 GiB, the most that is possible.
@@ -330,8 +347,8 @@ class Client(_BaseClient):
         """Classifies a clip of a converted dataset.
 
         Args:
-            clip: A :class:`tfrecords.schema.Clip`; what the model does not take is left out, and JPEG files are sent
-                unchanged to a signature that takes them.
+            clip: A :class:`tfrecords.schema.Clip`, sent as a record, of which the served graph takes what evaluation
+                does. To a signature of pictures or poses those are sent that it takes, JPEG files unchanged.
             outputs: As for :meth:`predict`.
 
         Returns:
@@ -340,8 +357,8 @@ class Client(_BaseClient):
         Raises:
             UserError: As :meth:`predict`.
         """
-        name, definition = self._definition(self.signatures())
-        return self._predict(name, definition, _clip_tensors(definition, clip), 1, outputs)[0]
+        name, definition, tensors = self._record_request(self.signatures(), clip)
+        return self._predict(name, definition, tensors, 1, outputs)[0]
 
     def _predict_clips(self, clips, outputs, pose_fps) -> list[Prediction]:
         name, definition = self._definition(self.signatures())
@@ -358,7 +375,7 @@ class Client(_BaseClient):
             try:
                 return self._connection.call(method, message, attempts.remaining())
             except TransportError as error:
-                pause = attempts.pause(error.code)
+                pause = attempts.pause(error)
                 if pause is None:
                     raise self._failed(error) from error
             time.sleep(pause)
@@ -429,8 +446,8 @@ class AsyncClient(_BaseClient):
 
     async def predict_clip(self, clip: schema.Clip, outputs: Sequence[str] = ()) -> Prediction:
         """As :meth:`Client.predict_clip`."""
-        name, definition = self._definition(await self.signatures())
-        return (await self._predict(name, definition, _clip_tensors(definition, clip), 1, outputs))[0]
+        name, definition, tensors = self._record_request(await self.signatures(), clip)
+        return (await self._predict(name, definition, tensors, 1, outputs))[0]
 
     async def _predict_clips(self, clips, outputs, pose_fps) -> list[Prediction]:
         name, definition = self._definition(await self.signatures())
@@ -447,7 +464,7 @@ class AsyncClient(_BaseClient):
             try:
                 return await self._connection.call(method, message, attempts.remaining())
             except TransportError as error:
-                pause = attempts.pause(error.code)
+                pause = attempts.pause(error)
                 if pause is None:
                     raise await asyncio.to_thread(self._failed, error) from error
             await asyncio.sleep(pause)
@@ -463,9 +480,12 @@ def _pair_clips(frames, poses) -> list[tuple]:
 
 
 def _clip_tensors(definition, clip: schema.Clip) -> dict[str, np.ndarray]:
-    """Input name -> array with a batch of one, for a clip of a converted dataset."""
-    if request.takes_records(definition):
-        return request.record_tensors([schema.encode(clip)])
-    frames = clip.images if request.takes_video(definition) else None
+    """Input name -> array with a batch of one, of the pictures and poses of a clip of a converted dataset."""
+    frames = None
+    if request.takes_video(definition):
+        whole = clip.images.get(skeletons.FULL_IMAGE)
+        of_persons = signatures.PERSON_CROPS in definition.outputs
+        # A model that was not trained on pictures of persons takes whole frames, of which it cuts out its squares.
+        frames = clip.images if of_persons or whole is None else {**clip.images, "full_body": whole}
     poses = clip.pose_xyz if request.takes_poses(definition) else None
     return request.clip_tensors(definition, [(frames, poses)], clip.fps)

@@ -14,6 +14,7 @@ from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures
 from tfrecords import schema, storage
 from tfrecords.errors import RejectedClip
+from zoo.shared import messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     Boxes = Mapping[str, np.ndarray]
     Write = Callable[[int, int, Frame], None]  # a picture's index, its frame's number, the frame
+
+_RATES_DIFFER = 0.01  # a fraction: 29.97 and 30 per second name the same rate
 
 
 def encode_jpeg(picture: np.ndarray) -> bytes:
@@ -69,6 +72,14 @@ def read_video(path: str | os.PathLike) -> np.ndarray:
         UserError: No such file, no video, damaged, or without frames.
     """
     return np.stack(list(VideoFrames(path)))
+
+
+def read_spread(path: str | os.PathLike, number: int) -> np.ndarray:
+    """At most so many frames of a video file, evenly spread over all of it, ``[T, H, W, 3]`` uint8, RGB."""
+    video = VideoFrames(path, threads=True)
+    count = video.count or _count(video)
+    wanted = set(np.linspace(0, count - 1, min(number, count)).round().astype(int).tolist())
+    return np.stack([np.asarray(frame) for number, frame in enumerate(video.frames()) if number in wanted])
 
 
 def read_cut(path: str | os.PathLike, boxes: Boxes, size: int) -> dict[str, np.ndarray]:
@@ -282,6 +293,43 @@ def read_pose_file(path: str | os.PathLike) -> FilePoses:
 def _with(poses: FilePoses, changed: Poses) -> FilePoses:
     """What a file states, with changed poses."""
     return dataclasses.replace(poses, xyz=changed.xyz, confidence=changed.confidence, xy=changed.xy)
+
+
+def pose_rate(given: FilePoses | None, fps: float) -> float | None:
+    """Poses per second that a file of poses states, where it is another rate than the frames'.
+
+    Args:
+        given: What the file holds; ``None`` without a file.
+        fps: Frames per second.
+
+    Returns:
+        ``None`` where there is a pose for each frame, which then goes by the frame's number, whatever its time.
+    """
+    if given is None or not given.fps or abs(given.fps - fps) <= _RATES_DIFFER * fps:
+        return None
+    return given.fps
+
+
+def warn_of_lengths(
+    path: str | os.PathLike, given: FilePoses, video: VideoFrames, pose_fps: float | None = None
+) -> None:
+    """Warns where poses last longer or shorter than their video by so much that a converter rejects them.
+
+    Args:
+        path: Of the file of poses.
+        given: What it holds.
+        video: The video.
+        pose_fps: Poses per second; default: those that the file states, or one for each frame.
+    """
+    from tfrecords.converting.video import lengths_agree
+
+    count, fps = video.count, video.known_fps
+    rate = pose_fps or given.fps or fps
+    if count and fps and not lengths_agree(count, len(given) * fps / rate):
+        messages.warn(
+            f"{path}: poses of {len(given) / rate:.2f} s for a video of {count / fps:.2f} s: do both belong together, "
+            "and is the rate of the poses right?"
+        )
 
 
 def read_records(path: str | os.PathLike, clip_ids: Sequence[str]) -> list[schema.Clip]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from tfrecords.converting.persons import FPS
 from zoo.shared import command_line
 from zoo.shared.command_line import not_negative, positive
 from zoo.shared.errors import UserError
+
+if TYPE_CHECKING:
+    from tfrecords.converting.pose_files import FilePoses
 
 LARGEST_MB = 2048
 IDLE_SECONDS = 5.0
@@ -45,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             needed = estimation.from_arguments(arguments, client.definition(), given=given)
         poses = estimation.poses_to_send(given, needed, client.definition, arguments.pose)
         if arguments.window is not None:
-            _predict_windows(client, frames, poses, arguments, outputs, printer, needed)
-        elif needed is not None and isinstance(frames, streams.VideoFrames):
-            printer.prediction(_predict_estimated(client, frames, poses, arguments.video, outputs, needed))
+            _predict_windows(client, frames, poses, arguments, outputs, printer, needed, given)
         else:
-            printer.prediction(client.predict(frames, poses, outputs))
+            printer.prediction(_predict_clip(client, frames, poses, arguments.video, outputs, needed, given))
     if poses is not None:  # once the model has taken them: an error is one line
         plausibility.warn_of_clip(arguments.pose, poses)
+    if given is not None and isinstance(frames, streams.VideoFrames):
+        clips.warn_of_lengths(arguments.pose, given, frames, arguments.pose_fps)
     return 0
 
 
@@ -76,7 +80,9 @@ def _add_server_options(group) -> None:
     group.add_argument("--version", type=int, metavar="N", help="version; by default the newest")
     group.add_argument("--version-label", metavar="LABEL", help="label of a version, such as stable")
     group.add_argument(
-        "--signature", metavar="NAME", help="signature to call; by default serve_jpeg where the model has it"
+        "--signature",
+        metavar="NAME",
+        help="signature to call; by default serve_jpeg, and of --record serve_examples, where the model has it",
     )
     group.add_argument("--tls", action="store_true", help="use TLS; the next three options imply it")
     group.add_argument("--ca", metavar="FILE", help="certificate of the authority that signed the server's (PEM)")
@@ -86,7 +92,11 @@ def _add_server_options(group) -> None:
         "--timeout", type=positive(float), default=TIMEOUT, metavar="S", help="seconds for all attempts of a request"
     )
     group.add_argument(
-        "--retries", type=not_negative, default=RETRIES, metavar="N", help="retries when the server is unavailable"
+        "--retries",
+        type=not_negative,
+        default=RETRIES,
+        metavar="N",
+        help="retries when the server is unavailable or has too many requests",
     )
     group.add_argument(
         "--max-message-mb",
@@ -108,7 +118,6 @@ def _add_stream_options(group) -> None:
     )
     sliding_window.add_arguments(group)
     group.add_argument("--fps", type=positive(float), help="frames (or poses alone) per second; by default the file's")
-    group.add_argument("--pose-fps", type=positive(float), help="poses per second; by default as many as frames")
     group.add_argument(
         "--idle",
         type=positive(float),
@@ -185,19 +194,23 @@ def _stream(arguments: argparse.Namespace) -> streams.Stream | None:
     return None
 
 
-def _predict_estimated(
+def _predict_clip(
     client: Client,
-    video: streams.VideoFrames,
+    video: streams.Stream | None,
     poses: np.ndarray | None,
     name: str,
     outputs: Sequence[str],
-    needed: Estimation,
+    needed: Estimation | None,
+    given: FilePoses | None,
 ) -> Prediction:
-    """The prediction of a video whose poses, or persons, are found first."""
+    """The prediction of a whole video, poses, or both; poses or persons that the model needs are found first."""
+    video_fps = video.known_fps if isinstance(video, streams.VideoFrames) else 0.0
+    rate = (given.fps if given else 0.0) or video_fps or FPS
+    if needed is None or not isinstance(video, streams.VideoFrames):
+        return client.predict(video, poses, outputs, pose_fps=rate)
     found, boxes = needed.of_video(video, name)
-    rate = FPS
     if needed.poses:
-        poses, rate = found.xyz, video.known_fps or FPS
+        poses = found.xyz
     pictures = needed.pictures(video, boxes) if boxes else video if needed.takes_video else None
     return client.predict(pictures, poses, outputs, pose_fps=rate)
 
@@ -210,6 +223,7 @@ def _predict_windows(
     outputs: Sequence[str],
     printer: printing.Printer,
     needed: Estimation | None,
+    given: FilePoses | None,
 ) -> None:
     """Prints each window when its response arrives, and at the end the time line, also after ctrl-C or an error."""
     plan = sliding_window.Plan.of(arguments.window, arguments.stride, fps=frames.fps if frames else arguments.fps)
@@ -218,7 +232,7 @@ def _predict_windows(
         frames,
         plan,
         poses=poses,
-        pose_fps=arguments.pose_fps,
+        pose_fps=arguments.pose_fps or clips.pose_rate(given, plan.fps),
         estimation=needed,
         smooth=None if arguments.smooth is None else smoothing.parse(arguments.smooth),
         in_flight=arguments.in_flight or sliding_window.IN_FLIGHT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import random
+import re
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 0.1  # seconds before the second attempt; doubled before each further one
 LONGEST_PAUSE = 5.0
+_OF_SIZE = re.compile("large|bytes|size", re.IGNORECASE)  # in the details of RESOURCE_EXHAUSTED
 _SERVICE = "/tensorflow.serving.PredictionService/"
 
 
@@ -33,19 +35,30 @@ class TransportError(Exception):
     Attributes:
         code: The ``grpc.StatusCode``.
         details: The reason that the server, or gRPC, gives.
+        of_size: Whether a message is refused for its size: any other RESOURCE_EXHAUSTED has met too many requests.
+            Default: as the details say.
     """
 
     code: grpc.StatusCode
     details: str
+    of_size: bool
 
-    def __init__(self, code: grpc.StatusCode, details: str):
+    def __init__(self, code: grpc.StatusCode, details: str, of_size: bool | None = None):
         super().__init__(details)
         self.code = code
         self.details = details
+        if of_size is None:
+            of_size = code.name == "RESOURCE_EXHAUSTED" and bool(_OF_SIZE.search(details or ""))
+        self.of_size = of_size
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether a further attempt may succeed."""
+        return self.code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED") and not self.of_size
 
 
 class Attempts:
-    """The attempts of one request: a further one after UNAVAILABLE only, never past the deadline.
+    """The attempts of one request: a further one after an error that passes only, never past the deadline.
 
     Pauses double from 0.1 to 5 seconds, each shortened at random by up to a half, so that clients that lost a server
     together do not return together. gRPC's own retry policy allows five attempts, and none with a request above 256 kB.
@@ -66,12 +79,10 @@ class Attempts:
         """Seconds left for this attempt."""
         return max(self._deadline - self._clock(), 0.0)
 
-    def pause(self, code: grpc.StatusCode) -> float | None:
-        """Seconds to wait after an attempt that failed with ``code``; ``None``: there is no further attempt."""
-        import grpc
-
+    def pause(self, error: TransportError) -> float | None:
+        """Seconds to wait after a failed attempt; ``None``: there is no further attempt."""
         pause = self._pause * random.uniform(0.5, 1.0)
-        if code != grpc.StatusCode.UNAVAILABLE or not self._left or pause >= self.remaining():
+        if not error.is_passing or not self._left or pause >= self.remaining():
             return None
         self._left -= 1
         self._pause = min(2 * self._pause, LONGEST_PAUSE)

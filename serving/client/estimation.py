@@ -147,7 +147,8 @@ class Estimation:
         from tfrecords.estimation import recordings
 
         if self.pixels is not None:
-            return self.pixels, self._boxes_of_pixels(video.height, video.width, video.known_fps, video.count)
+            rate = self.pixels.fps or video.known_fps
+            return self.pixels, self._boxes_of_pixels(video.height, video.width, rate, video.count)
         first, length = span or (0, video.count or None)
         with command_line.progress(length, "poses", "frame") as bar:
             part = recordings.Part(video, bar.update, first=first, length=length if span else None, fps=video.known_fps)
@@ -236,7 +237,7 @@ class Estimation:
             fps: Frames per second.
             live: Whether frames come whether they are taken or not, as a camera's do.
             encode: Whether pictures are wanted as JPEG files.
-            pose_fps: Rate of ``pixels``; default: there are some for each frame.
+            pose_fps: Rate of ``pixels``; default: what their file states, or there are some for each frame.
 
         Yields:
             Seconds and a :class:`Moment`.
@@ -336,7 +337,8 @@ class _Given(Closing):
     """Stands for :class:`_Follower` where poses with pixels are given for a whole stream."""
 
     def __init__(self, estimation: Estimation, fps: float, pose_fps: float | None) -> None:
-        self._estimation, self._fps, self._pose_fps = estimation, fps, pose_fps
+        self._estimation, self._fps = estimation, fps
+        self._pose_fps = pose_fps or clips.pose_rate(estimation.pixels, fps)
         self._all: dict[str, np.ndarray] = {}
         self._count = 0
         self.boxes: dict[str, np.ndarray] = {}
@@ -413,8 +415,12 @@ def from_arguments(
     inputs: Inputs | None = None,
     given: FilePoses | None = None,
 ) -> Estimation | None:
-    """What :func:`add_arguments` and the poses of ``--pose`` state for a signature, as :meth:`Estimation.of`."""
-    return Estimation.of(
+    """What :func:`add_arguments` and the poses of ``--pose`` state for a signature, as :meth:`Estimation.of`.
+
+    Raises:
+        UserError: More persons are stated than the model takes; and as there.
+    """
+    found = Estimation.of(
         definition,
         inputs=inputs,
         poses_given=given is not None,
@@ -423,6 +429,11 @@ def from_arguments(
         model=arguments.pose_model,
         persons=arguments.persons,
     )
+    if found is not None and found.poses:
+        takes = definition.inputs[signatures.POSES].tensor_shape.dim[2].size
+        if found.settings.persons > takes:
+            raise UserError(f"--persons {found.settings.persons}: the model takes {takes} at most")
+    return found
 
 
 def poses_to_send(

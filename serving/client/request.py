@@ -44,6 +44,12 @@ def takes_video(definition: SignatureDef) -> bool:
     return bool(set(definition.inputs) & (set(_RAW) | set(_JPEGS)))
 
 
+def require_video(definition: SignatureDef) -> None:
+    """Raises ``UserError`` for a signature that takes no pictures."""
+    if not takes_video(definition):
+        raise UserError("the model takes no video: leave it out")
+
+
 def takes_jpegs(definition: SignatureDef) -> bool:
     """Whether a signature takes pictures as JPEG files."""
     return bool(set(definition.inputs) & set(_JPEGS))
@@ -169,8 +175,8 @@ def _clip_tensors(definition: SignatureDef, frames, poses, pose_fps) -> dict[str
             raise UserError("the signature takes records, not files or arrays: use predict_record, or --record")
         else:
             raise UserError(f"the model has an unknown input {name!r}: it was not made by serving.export")
-    if frames and not takes_video(definition):
-        raise UserError("the model takes no video: leave it out")
+    if frames:
+        require_video(definition)
     if poses is not None and not takes_poses(definition):
         raise UserError("the model takes no poses: leave it out")
     return tensors

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 _CHUNK = 1 << 16
+_TOO_LARGE = 413
 # HTTP status -> name of the corresponding gRPC status code.
 _CODES = {
     400: "INVALID_ARGUMENT",
@@ -38,7 +39,7 @@ _CODES = {
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",
     412: "FAILED_PRECONDITION",
-    413: "RESOURCE_EXHAUSTED",
+    _TOO_LARGE: "RESOURCE_EXHAUSTED",
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     500: "INTERNAL",
@@ -90,7 +91,7 @@ class RestConnection:
         else:
             status, data = self._exchange("GET", f"{path}/metadata", None, deadline)
         if status != http.client.OK:
-            raise TransportError(_status_code(status), _error_message(status, data))
+            raise TransportError(_status_code(status), _error_message(status, data), of_size=status == _TOO_LARGE)
         try:
             return _READERS[method](json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -38,6 +38,7 @@ from serving.client.smoothing import MovingAverage, Smoothing
 from serving.client.streams import as_they_come, waiting_frames
 from serving.client.time_line import Row, RowBuilder
 from zoo.shared import messages
+from zoo.shared.command_line import positive
 from zoo.shared.errors import UserError
 from zoo.shared.windows import Plan, require_rate, windows
 
@@ -54,6 +55,11 @@ def add_arguments(group: argparse._ArgumentGroup) -> None:
         "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
     )
     group.add_argument("--stride", metavar="LENGTH", help="distance between windows; by default half a window")
+    group.add_argument(
+        "--pose-fps",
+        type=positive(float),
+        help="poses per second; by default those that the file of --pose states, or as many as frames",
+    )
     group.add_argument(
         "--smooth",
         metavar="HOW",

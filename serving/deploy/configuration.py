@@ -179,5 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{model.name}: {labels}; batches: {batches}")
     print(f"wrote {', '.join(str(path.relative_to(arguments.out)) for path in written)} to {arguments.out}")
     file = shlex.quote(str(pathlib.Path(arguments.out) / "compose.yaml"))
-    print(f"serve it: docker compose -f {file} up --detach --wait")
+    others = any(model.format in open_inference.FORMATS for model in models)
+    profile, hint = (" --profile openvino", " (or --profile triton)") if others else ("", "")
+    print(f"serve it: docker compose -f {file}{profile} up --detach --wait{hint}")
     return 0

@@ -214,7 +214,8 @@ def export(
                 batching_parameters.write(unfinished, batching_parameters.fit(run.inputs, batch_sizes))
             trials = warmup.requests(name, run.inputs, attention=attention, noise=True)
             difference = _difference(unfinished, name, number, model, run.inputs, trials, tolerance, form)
-            unfinished.chmod(0o755)  # whatever the umask: a server may run as another user
+            for path in (unfinished, *unfinished.rglob("*")):
+                _open_to_read(path)
     return folder / str(number), difference
 
 
@@ -226,13 +227,21 @@ def tolerance_of(precision: str, compute: str) -> float:
 @contextlib.contextmanager
 def _only_exporter(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes and locks the model's folder, and removes what killed exports left there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--to {folder}: a file is in the way, expected a folder") from None
+    for path in missing:
+        _open_to_read(path)
     with files.locked(folder / _LOCK, f"{folder}: another export is writing there, wait until it has ended"):
         files.remove_partial(folder)
         yield folder
+
+
+def _open_to_read(path: pathlib.Path) -> None:
+    """Lets everybody read a file or a folder, whatever the umask: a server may run as another user."""
+    path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
 
 
 def _free_version(folder: pathlib.Path, version: int | None) -> int:

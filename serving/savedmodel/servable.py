@@ -75,6 +75,7 @@ class Servable:
     Attributes:
         name: The model's name.
         version: The version's number.
+        format: The version's format, one of :data:`serving.savedmodel.versions.MODEL_FILES`.
         signature_defs: Signature name -> ``SignatureDef``.
 
     Example:
@@ -84,6 +85,7 @@ class Servable:
 
     name: str
     version: int
+    format: str
     signature_defs: dict[str, meta_graph_pb2.SignatureDef]
 
     def __init__(
@@ -100,6 +102,7 @@ class Servable:
 
         self.name = name
         self.version = version
+        self.format = versions.format_of(folder) or "savedmodel"
         self._loaded: Any  # keeps the variables alive
         if versions.format_of(folder) and loading.runtime_of(folder, runtime) != loading.TENSORFLOW:
             self._loaded = loading.Model(folder, runtime)

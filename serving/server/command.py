@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from serving.runtimes.loading import RUNTIMES
 from serving.savedmodel import versions
 from serving.savedmodel.servable import MAX_MESSAGE_BYTES
 from serving.server import batching, memory, tls
-from serving.server.manager import Manager, configure_from
+from serving.server.manager import ConfigFile, Manager
 from serving.server.metrics import Metrics
 from serving.server.server import GRACE_SECONDS, MAX_REQUESTS, Server
 from zoo.shared import command_line
@@ -47,7 +46,9 @@ def _set_up_log(as_json: bool, verbose: bool) -> None:
     logging.getLogger("serving").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _watch(manager: Manager, arguments: argparse.Namespace, stopping: threading.Event) -> None:
+def _watch(
+    manager: Manager, config_file: ConfigFile | None, arguments: argparse.Namespace, stopping: threading.Event
+) -> None:
     """Starts the threads that follow the folders and the configuration file."""
 
     def every(seconds, check):
@@ -59,12 +60,9 @@ def _watch(manager: Manager, arguments: argparse.Namespace, stopping: threading.
             except Exception:  # a thread that ends would never see a new version
                 _log.exception("looking for changes failed")
 
-    def follow_config():
-        configure_from(manager, arguments.model_config_file)
-
     checks = [(arguments.file_system_poll_wait_seconds, manager.refresh)]
-    if arguments.model_config_file:
-        checks.append((arguments.model_config_file_poll_wait_seconds, follow_config))
+    if config_file:
+        checks.append((arguments.model_config_file_poll_wait_seconds, config_file.apply))
     for seconds, check in checks:
         if seconds > 0:
             threading.Thread(target=every, args=(seconds, check), daemon=True).start()
@@ -165,8 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_requests=arguments.max_requests,
         metrics=metrics,
     )
-    if arguments.model_config_file:
-        configure_from(manager, pathlib.Path(arguments.model_config_file))
+    config_file = ConfigFile(manager, arguments.model_config_file) if arguments.model_config_file else None
+    if config_file:
+        config_file.apply()
     else:
         manager.load_newest()
     signals = command_line.StopSignals()
@@ -175,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Serving {servable.name} version {servable.version} on {server.address}", flush=True)
     if server.rest_address:
         print(f"REST on {server.rest_address}", flush=True)
-    _watch(manager, arguments, stopping)
+    _watch(manager, config_file, arguments, stopping)
     signals.wait()
     stopping.set()
     _log.info("stopping: requests under way have %g s to end", GRACE_SECONDS)

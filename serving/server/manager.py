@@ -7,12 +7,13 @@ fails while versions change.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import pathlib
 import threading
-from collections.abc import Callable, KeysView, Mapping
+from collections.abc import Callable, Container, KeysView, Mapping
 from typing import TYPE_CHECKING
 
 import grpc
@@ -62,6 +63,7 @@ class Model:
         self._servables: dict[int, Servable] = {}  # version -> the servable, AVAILABLE
         self._states: dict[int, State] = {}  # version -> (state, error message)
         self._failed: dict[int, list] = {}  # version that could not be loaded -> its folder's fingerprint
+        self._unlogged: list[str] | None = None  # changes of state on trial; None: they are logged at once
 
     @property
     def servables(self) -> Mapping[int, Servable]:
@@ -125,26 +127,45 @@ class Model:
 
     def _enter(self, version, state, error=""):
         self._states = {**self._states, version: (state, error)}
-        _log.info("model=%s version=%d state=%s %s", self.name, version, state, error)
+        change = f"model={self.name} version={version} state={state} {error}"
+        if self._unlogged is None:
+            _log.info("%s", change)
+        else:
+            self._unlogged.append(change)
 
     def reconfigured(self, config: model_server_config_pb2.ModelConfig) -> Model:
-        """A new model with another configuration and the same loaded versions; this one is unchanged."""
+        """A new model with another configuration and the same loaded versions, on trial; this one is unchanged."""
         model = Model(config, self._batcher, self._runtime)
+        model._unlogged = []
         if config.base_path == self.config.base_path:
             model._servables, model._states, model._failed = self._servables, self._states, dict(self._failed)
         return model
 
+    def adopt(self) -> None:
+        """Ends the trial: the changes of state since its begin are logged."""
+        for change in self._unlogged or ():
+            _log.info("%s", change)
+        self._unlogged = None
+
+    def check_labels(self) -> None:
+        """ServingError if a label's version is none that the policy selects in the folder: before any is loaded."""
+        with contextlib.suppress(OSError):  # refresh() names it
+            if found := versions.find(self.config.base_path):
+                self._require_labelled(_chosen(found, self.config.model_version_policy))
+
     def set_labels(self) -> None:
         """Sets the labels of the configuration; ServingError if one of their versions is not loaded."""
-        labels = dict(self.config.version_labels)
-        for label, version in labels.items():
-            if version not in self._servables:
+        self._require_labelled(self._servables)
+        self.labels = dict(self.config.version_labels)
+
+    def _require_labelled(self, available: Container[int]) -> None:
+        for label, version in self.config.version_labels.items():
+            if version not in available:
                 raise ServingError(
                     grpc.StatusCode.FAILED_PRECONDITION,
                     f"Request to assign label to {self.name} version {version}, which is not currently available for "
                     f"inference (label {label})",
                 )
-        self.labels = labels
 
 
 def _chosen(found, policy):
@@ -237,18 +258,29 @@ class Manager:
                 label is not loaded.
         """
         _check(config)
-        with self._changing:
-            models = {}
-            for entry in config.model_config_list.config:
-                model = self._models.get(entry.name, Model(entry, self._batcher, self._runtime)).reconfigured(entry)
-                model.refresh()
-                models[entry.name] = model
-            for model in models.values():
-                if not model.servables:
-                    raise ServingError(grpc.StatusCode.UNKNOWN, _why(model))
-                model.set_labels()
-            self._models = models
-        gc.collect()
+        try:
+            with self._changing:
+                self._models = self._on_trial(config)
+                for model in self._models.values():
+                    model.adopt()
+        finally:
+            gc.collect()  # the old set, or what was loaded for one that is rejected
+
+    def _on_trial(self, config: model_server_config_pb2.ModelServerConfig) -> dict[str, Model]:
+        """The models of a configuration, loaded; ServingError as :meth:`configure`."""
+        models = {}
+        for entry in config.model_config_list.config:
+            known = self._models.get(entry.name, Model(entry, self._batcher, self._runtime))
+            models[entry.name] = known.reconfigured(entry)
+        for model in models.values():
+            model.check_labels()
+        for model in models.values():
+            model.refresh()
+        for model in models.values():
+            if not model.servables:
+                raise ServingError(grpc.StatusCode.UNKNOWN, _why(model))
+            model.set_labels()
+        return models
 
     def names(self) -> KeysView[str]:
         """Names of the models."""
@@ -338,17 +370,40 @@ def _check(config):
         names.add(model.name)
 
 
-def configure_from(manager: Manager, path: str | os.PathLike) -> None:
+def _files(config):
+    """What :func:`_fingerprint` gives of every version folder of a ``ModelServerConfig``."""
+    found = []
+    for entry in config.model_config_list.config:
+        with contextlib.suppress(OSError):
+            found += [_fingerprint(folder) for folder in versions.find(entry.base_path).values()]
+    return found
+
+
+class ConfigFile:
     """Makes a manager serve the models of a ``--model_config_file``.
 
     Args:
         manager: The :class:`Manager`.
         path: The file.
-
-    Raises:
-        UserError: The file is no ``ModelServerConfig``, or one of its models cannot be served.
     """
-    try:
-        manager.configure(config_messages.read(path, "ModelServerConfig"))
-    except ServingError as error:
-        raise UserError(f"{path}: {error}") from error
+
+    def __init__(self, manager: Manager, path: str | os.PathLike) -> None:
+        self._manager, self._path = manager, path
+        self._rejected: tuple | None = None  # the configuration, and the files of its models
+
+    def apply(self) -> None:
+        """Reads the file once; one that was rejected is left until it, or a file of its models, has changed.
+
+        Raises:
+            UserError: The file is no ``ModelServerConfig``, or one of its models cannot be served.
+        """
+        config = config_messages.read(self._path, "ModelServerConfig")
+        state = config.SerializeToString(deterministic=True), _files(config)
+        if state == self._rejected:
+            return
+        try:
+            self._manager.configure(config)
+        except ServingError as error:
+            self._rejected = state
+            raise UserError(f"{self._path}: {error}") from error
+        self._rejected = None

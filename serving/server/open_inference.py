@@ -37,9 +37,16 @@ if TYPE_CHECKING:
 PREFIX = "/v2"
 SERVER = {"name": "serving.server", "version": zoo.__version__}
 SIGNATURE = "signature_name"  # a parameter of a request
-LONGEST_VERSION = 18  # digits
+LONGEST_VERSION = 19  # digits
+LAST_VERSION = 2**63 - 1  # the largest number in a message
 _VERSION = rf"/versions/(?P<version>\d{{1,{LONGEST_VERSION}}})"
 _MODEL = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:{_VERSION})?(?P<what>/ready|/infer)?")
+_PLATFORMS = {  # <project>_<format>, by our name of the format
+    "savedmodel": "tensorflow_savedmodel",
+    "openvino": "openvino_ir",
+    "onnx": "onnx_onnxv1",
+    "litert": "litert_tflite",
+}
 _NAMES = {"DT_FLOAT": "FP32", "DT_UINT8": "UINT8", "DT_STRING": "BYTES", "DT_BOOL": "BOOL"}
 
 
@@ -97,25 +104,29 @@ def _server(services: Services, path: str) -> dict[str, Any]:
 
 
 def spec_of(name: str, version: str) -> model_pb2.ModelSpec:
-    """A model, and the version where the client names one; ``version`` has digits alone, or nothing."""
+    """A model, and the version where the client names one; ``version`` has digits alone, or nothing.
+
+    Raises:
+        ServingError: The version's number does not fit into a message.
+    """
     from tensorflow_serving.apis import model_pb2
 
     spec = model_pb2.ModelSpec(name=name)
     if version:
+        if int(version) > LAST_VERSION:
+            raise invalid_argument(f"version {version}: expected at most {LAST_VERSION}")
         spec.version.value = int(version)
     return spec
 
 
 def metadata(services: Services, servable: Servable) -> dict[str, Any]:
     """What the protocol states of a model: versions, and the tensors of the signature that is used by default."""
-    from tensorflow_serving.apis import model_pb2
-
-    states = services.manager.states(model_pb2.ModelSpec(name=servable.name))
+    loaded = [one.version for one in services.manager.servables() if one.name == servable.name]
     definition = servable.signature_defs[_default(servable)]
     return {
         "name": servable.name,
-        "versions": [str(version) for version in sorted(states)],
-        "platform": "tensorflow_savedmodel",
+        "versions": [str(version) for version in loaded],
+        "platform": _PLATFORMS[servable.format],
         "inputs": [_described(name, info) for name, info in sorted(definition.inputs.items())],
         "outputs": [_described(name, info) for name, info in sorted(definition.outputs.items())],
     }
@@ -142,7 +153,7 @@ def _infer(
         arrays = protocol.decode(document["inputs"], rest)
         parameters = dict(document.get("parameters") or {})
         wanted = {str(one["name"]): dict(one.get("parameters") or {}) for one in document.get("outputs") or []}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise not_of_protocol(error) from None
     version, found = infer(services, spec, servable, arrays, str(parameters.get(SIGNATURE) or ""), wanted, "REST")
     outputs, blocks = [], []

@@ -27,7 +27,7 @@ from starlette.responses import Response
 from serving.savedmodel.servable import ServingError, invalid_argument
 from serving.server import bodies, connections, metrics, open_inference, web
 from serving.server.bodies import HttpError
-from serving.server.services import SIGNATURE_FIELD
+from serving.server.services import SIGNATURE_FIELD, limited
 from zoo.shared.messages import one_line
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ _HTTP = {
     grpc.StatusCode.OUT_OF_RANGE: 400,
     grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.FAILED_PRECONDITION: 412,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _PATH = re.compile(  # matched before percent-decoding: a name may have a slash
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
 )
 _BYTES = "_bytes"  # an output with this ending is binary
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it, UTF-8 cannot
@@ -172,7 +172,8 @@ def _strings(name, values):
         return values.encode()
     if isinstance(values, dict) and set(values) == {"b64"} and isinstance(values["b64"], str):
         try:
-            return base64.b64decode(values["b64"], validate=True)
+            text = "".join(values["b64"].split())  # line breaks, and an end without padding, are accepted
+            return base64.b64decode(text if "=" in text else text + "=" * (-len(text) % 4), validate=True)
         except binascii.Error as error:
             raise invalid_argument(f"input {name}: no base64: {error}") from None
     raise invalid_argument(f'input {name}: expected strings or {{"b64": ...}}')
@@ -182,12 +183,17 @@ def predict_json(response: predict_pb2.PredictResponse, rows: bool) -> dict[str,
     """The JSON of a ``PredictResponse``, row by row (``predictions``) or column by column (``outputs``)."""
     import tensorflow as tf
 
-    columns = {name: _plain(name, tf.make_ndarray(proto).tolist()) for name, proto in response.outputs.items()}
+    columns = {name: _plain(name, _values(tf.make_ndarray(proto))) for name, proto in response.outputs.items()}
     if not rows:
         return {"outputs": columns if len(columns) != 1 else next(iter(columns.values()))}
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
     return {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
+
+
+def _values(array):
+    """Nested lists of an output; of float32 the shortest decimals that are read as the same: 0.1 and no more digits."""
+    return array.astype(str).astype(float).tolist() if array.dtype == "float32" else array.tolist()
 
 
 def _plain(name, value):
@@ -234,17 +240,17 @@ def _predict(services, match, body):
     def definition(spec):
         return services.manager.servable(spec).signature_def(spec.signature_name or "serving_default")
 
-    request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
-    return predict_json(services.call("predict", request, "REST"), rows)
+    def run():
+        request, rows = predict_request(body, lambda signature: _spec(match, signature), definition)
+        return services.predict(request), rows
+
+    return predict_json(*services.measured(run, urllib.parse.unquote(match["name"]), "REST"))
 
 
 def _spec(match, signature=""):
-    from tensorflow_serving.apis import model_pb2
-
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]), signature_name=signature)
-    if match["version"]:
-        spec.version.value = int(match["version"])
-    elif match["label"]:
+    spec = open_inference.spec_of(urllib.parse.unquote(match["name"]), match["version"] or "")
+    spec.signature_name = signature
+    if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec
 
@@ -359,7 +365,7 @@ class RestServer:
                 raise HttpError(501, f"the method {request.method} is not supported, only GET and POST")
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except ServingError as error:
-            return _json({"error": str(error)}, _HTTP.get(error.code, 500), kind)
+            return _json({"error": limited(str(error))}, _HTTP.get(error.code, 500), kind)
         except HttpError as error:
             return _json({"error": str(error)}, error.status, kind)
         except ClientDisconnect:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SIGNATURE_FIELD = "signature_def"  # the one metadata field there is
 MESSAGE_LIMIT = 1024  # characters of an error message, the limit of TF-Serving
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -57,23 +59,33 @@ class Services:
         Raises:
             ServingError: With a message cut to :data:`MESSAGE_LIMIT`; an error in the server is INTERNAL.
         """
+        model = request.model_spec.name if method == "predict" else None
+        return self.measured(lambda: getattr(self, method)(request), model, entrypoint)
+
+    def measured(self, run: Callable[[], _T], model: str | None, entrypoint: str) -> _T:
+        """What a function gives, with errors as :meth:`call` raises them, measured as a prediction.
+
+        Args:
+            run: The function.
+            model: Name of the model that predicts; ``None``: nothing is measured.
+            entrypoint: As for :meth:`call`.
+        """
         begin, code = time.monotonic(), grpc.StatusCode.OK
         try:
-            return getattr(self, method)(request)
+            return run()
         except ServingError as error:
             code, message = error.code, str(error)
         except Exception as error:
             _log.exception("a request failed")
             code, message = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
         finally:
-            if method == "predict":
-                self._measure(request, entrypoint, code, time.monotonic() - begin)
-        raise ServingError(code, message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "...TRUNCATED")
+            if model is not None:
+                self._measure(model, entrypoint, code, time.monotonic() - begin)
+        raise ServingError(code, limited(message))
 
-    def _measure(self, request, entrypoint, code, seconds):
+    def _measure(self, model, entrypoint, code, seconds):
         # An unknown name is free text of a client: as a label it would let the metrics grow without limit.
-        known = request.model_spec.name in self.manager.names()
-        model = request.model_spec.name if known else ""
+        model = model if model in self.manager.names() else ""
         self.metrics.request(model, "Predict", entrypoint, code.name, seconds)
         _log.debug("entrypoint=%s model=%s status=%s ms=%.1f", entrypoint, model, code.name, 1000 * seconds)
 
@@ -131,6 +143,11 @@ class Services:
 
         self.manager.configure(request.config)
         return model_management_pb2.ReloadConfigResponse()
+
+
+def limited(message: str) -> str:
+    """An error message, cut to :data:`MESSAGE_LIMIT`."""
+    return message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "...TRUNCATED"
 
 
 def _require_spec(request):

@@ -1,5 +1,7 @@
 """Windows over a long video file, classified in this process, each by itself or from shared maps."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from serving import export, long_video, predict
 from serving.client.streams import VideoFrames
 from serving.savedmodel import shared, signatures
 from tests.serving.conftest import INPUTS, LABELS
+from tests.serving.fake_server import FRAMES, POSES, signature_map
 from tests.tfrecords.recording_files import write_video
 from tfrecords.reading import pictures
 from tfrecords.reading.pipeline import Inputs
@@ -17,6 +20,7 @@ from zoo.shared_computation import SharedComputation
 FPS = 10
 OPTIONS = (
     (["--stride", "4"], "--stride needs --window"),
+    (["--pose-fps", "4"], "--pose-fps needs --window"),
     (["--share-computation"], "--share-computation needs --window"),
     (["--window", "8", "--picture", "a.png"], "--window is for --video, without --picture"),
 )
@@ -44,6 +48,9 @@ def test_every_window_is_a_clip(base, long):
     assert spans(rows) == [(0, 1.6), (0.8, 2.4), (1.6, 3.2), (2.1, 3.7)]
     third = predictor.predict(np.stack(list(VideoFrames(path)))[16:32], poses[16:32])
     assert rows[2].prediction == third
+    twice = np.repeat(poses, 2, axis=0)
+    rows = list(long_video.predict(predictor, VideoFrames(path), Plan(16, 8, FPS), poses=twice, pose_fps=2 * FPS))
+    assert rows[2].prediction == predictor.predict(np.stack(list(VideoFrames(path)))[16:32], twice[32:64])
     with pytest.raises(UserError, match="shares no computation: export the model with --share-computation"):
         list(long_video.predict(predictor, VideoFrames(path), Plan(16, 8, FPS), poses=poses, share_computation=True))
 
@@ -78,6 +85,23 @@ def test_shared_maps_give_the_predictions_of_the_keras_model(run_command, run_fo
     status, _, err = run_command(predict.main, *line, "--share-computation")
     assert status == 2
     assert "poses are not estimated of shared windows, give --pose FILE" in err
+
+
+@pytest.mark.parametrize(
+    ("stated", "options", "taken"), [(0, [], None), (FPS, [], None), (20, [], 20), (20, ["--pose-fps", "5"], 5)]
+)
+def test_the_rate_of_poses_in_windows(base, long, tmp_path, monkeypatch, run_command, stated, options, taken):
+    path, poses = long
+    np.savez(tmp_path / "pose.npz", xyz=poses, fps=stated)
+    found = []
+    definition = signature_map(one={**FRAMES, **POSES}).signature_def["one"]
+    model = types.SimpleNamespace(inputs=INPUTS, definition=lambda: definition)
+    monkeypatch.setattr(predict, "Predictor", lambda path, runtime: model)
+    monkeypatch.setattr(long_video, "predict", lambda *_, pose_fps, **__: found.append(pose_fps) or (row for row in ()))
+    line = ["--model", "any", "--video", path, "--pose", tmp_path / "pose.npz", "--window", 16, *options]
+    status, _, err = run_command(predict.main, *line)
+    assert (status, found) == (0, [taken])
+    assert ("do both belong together" in err) == (taken is not None)
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)

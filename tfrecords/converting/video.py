@@ -42,7 +42,6 @@ _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in w
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _SUSPICIOUS = 240  # frames per second from which on a rate may be the clock of the file
-_SAME_RATE = 0.01  # times are rounded to milliseconds: within this fraction what the header states is right
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
 
@@ -147,17 +146,16 @@ class Video:
         except (av.error.FFmpegError, ValueError, IndexError):
             return 0  # whoever decodes them finds out what is wrong
 
-    def _rate(self, container, stream):
-        """Frames per second: FFmpeg may take Matroska's clock for them, or a header that does not know of gaps."""
+    def _rate(self, stream):
+        """Frames per second; where FFmpeg finds none it takes Matroska's clock for them."""
         stated = float(stream.average_rate or stream.guessed_rate or 0.0)
-        if "matroska" not in container.format.name and stated < _SUSPICIOUS:
+        if stated < _SUSPICIOUS:
             return stated
         with contextlib.suppress(av.error.FFmpegError, ValueError, IndexError), self._open() as again:
             packets = again.demux(self._stream(again))
             times = [p.pts * p.time_base for p in packets if p.size and not p.is_discard and p.pts is not None]
             if len(times) > 1 and max(times) > min(times):
-                rate = float((len(times) - 1) / (max(times) - min(times)))
-                return stated if abs(rate - stated) <= _SAME_RATE * rate else rate
+                return float((len(times) - 1) / (max(times) - min(times)))
         return stated
 
     def _open(self):
@@ -179,7 +177,7 @@ class Video:
         try:
             with self._open() as container:
                 stream = self._stream(container)
-                self.fps = self._rate(container, stream)
+                self.fps = self._rate(stream)
                 codec = stream.codec_context  # None where FFmpeg has no decoder
                 aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
                 start = _start_time(container)

@@ -39,10 +39,10 @@ def video(tmp_path_factory):
     return path
 
 
-def test_stored_jpegs_are_sent_unchanged(client, clips, expected):
+def test_stored_clips_are_sent_as_records(client, clips, expected):
     for name, clip in clips.items():
         prediction = client.predict_clip(clip)
-        assert (prediction.model, prediction.version, prediction.signature) == ("separable_sta", 1, "serve_jpeg")
+        assert (prediction.model, prediction.version, prediction.signature) == ("separable_sta", 1, "serve_examples")
         np.testing.assert_allclose(prediction.probabilities, sorted(expected[name], reverse=True), atol=1e-6)
         assert list(prediction.labels) == [LABELS[index] for index in np.argsort(-expected[name])]
 
@@ -117,7 +117,7 @@ def test_further_outputs(client, clips):
     prediction = client.predict_clip(clips["square"], outputs=["logits"])
     softmax = np.exp(prediction.outputs["logits"]) / np.exp(prediction.outputs["logits"]).sum()
     np.testing.assert_allclose(sorted(softmax, reverse=True), prediction.probabilities, atol=1e-5)
-    with pytest.raises(UserError, match="serve_jpeg has no output 'maps', valid: classes, logits, probabilities"):
+    with pytest.raises(UserError, match="serve_examples has no output 'maps', valid: classes, logits, probabilities"):
         client.predict_clip(clips["square"], outputs=["maps"])
 
 
@@ -153,6 +153,19 @@ def test_signatures_are_recognised_by_their_inputs(clips):
     assert list(rest[0].output_filter) == ["classes", "probabilities"]  # maps are sent on request only
 
 
+@pytest.mark.parametrize(("of_persons", "sent"), [(False, b"whole"), (True, b"person")])
+def test_a_stored_clip_by_a_signature_of_pictures(clips, of_persons, sent):
+    offered = fake_server.signature_map(serve_jpeg=fake_server.JPEGS, serve_examples={"examples": (tf.string, [None])})
+    if of_persons:
+        offered.signature_def["serve_jpeg"].outputs["person_crops"].name = "person_crops:0"
+    count = clips["short"].num_frames
+    both = {"full_body": count * [b"person"], "full_image": count * [b"whole"]}
+    clip = dataclasses.replace(clips["short"], images=both)
+    with fake_server.FakeServer(offered) as server, Client(server.address, "adl", signature="serve_jpeg") as client:
+        client.predict_clip(clip)
+        assert set(server.requests[0].inputs["jpegs"].string_val) == {sent}
+
+
 def test_version_labels():
     with fake_server.FakeServer() as server:
         with Client(server.address, "adl", version_label="stable") as client:
@@ -172,7 +185,12 @@ def test_model_of_poses_alone(pose_address, clips):
     with Client(pose_address, "pose_lstm") as client:
         prediction = client.predict(poses=clips["long"].pose_xyz)
         assert prediction.signature == "serving_default"
-        assert client.predict_clip(clips["long"]) == prediction  # its pictures are left out
+        stored = client.predict_clip(clips["long"])  # its pictures are left out
+        assert (stored.signature, stored.labels) == ("serve_examples", prediction.labels)
+        np.testing.assert_allclose(stored.probabilities, prediction.probabilities, atol=1e-6)
+        nobody = dataclasses.replace(clips["long"], pose_xyz=np.zeros_like(clips["long"].pose_xyz))
+        with pytest.raises(request.NobodySeen):
+            client.predict_clip(nobody)
         with pytest.raises(UserError, match="takes no video"):
             client.predict(frames=np.zeros((2, 8, 8, 3), np.uint8), poses=clips["long"].pose_xyz)
 
@@ -259,12 +277,26 @@ def test_error_of_the_server_is_reported(client, clips):
 def test_command_with_files(address, video, clips, tmp_path, run_command):
     np.save(tmp_path / "poses.npy", clips["long"].pose_xyz)
     line = ["--server", address, "--model", "separable_sta", "--video", video, "--pose", tmp_path / "poses.npy"]
-    status, out, _ = run_command(main, *line, "--format", "json", "--signature", "serving_default")
+    status, out, err = run_command(main, *line, "--format", "json", "--signature", "serving_default")
     assert status == 0
+    assert "poses of 1.48 s for a video of 0.80 s: do both belong together" in err
     printed = json.loads(out)
     assert (printed["model"], printed["version"], printed["signature"]) == ("separable_sta", 1, "serving_default")
     assert {row["class"] for row in printed["predictions"]} == set(LABELS)
     assert sum(row["probability"] for row in printed["predictions"]) == pytest.approx(1)
+
+
+def test_command_sends_poses_without_the_gaps_that_are_short_at_their_rate(tmp_path, run_command):
+    poses = np.ones((40, 1, 25, 3), np.float32)
+    poses[8:18] = 0
+    for fps in (10, 30):
+        np.savez(tmp_path / f"{fps}.npz", xyz=poses, fps=fps)
+    with fake_server.FakeServer() as server:
+        for fps in (10, 30):
+            line = ["--server", server.address, "--model", "adl", "--pose", tmp_path / f"{fps}.npz"]
+            assert run_command(main, *line)[0] == 0
+        sent = [tf.make_ndarray(request.inputs["poses"])[0] for request in server.requests]
+    assert [int((~poses.any(axis=(1, 2, 3))).sum()) for poses in sent] == [10, 0]
 
 
 def test_command_with_a_record(run_command, address, dataset, expected):
@@ -272,7 +304,7 @@ def test_command_with_a_record(run_command, address, dataset, expected):
     status, out, _ = run_command(main, *line)
     assert status == 0
     head, titles, *rows = out.splitlines()
-    assert head == "separable_sta version 1, serve_jpeg"
+    assert head == "separable_sta version 1, serve_examples"
     assert titles.split() == ["class", "probability"]
     order = np.argsort(-expected["short"])[:2]
     assert [row.rsplit(maxsplit=1) for row in rows] == [[LABELS[i], f"{expected['short'][i]:.4f}"] for i in order]
@@ -285,7 +317,7 @@ def test_command_as_csv_and_with_further_outputs(address, dataset, expected, run
     head, *rows = csv.reader(io.StringIO(out))
     assert head == ["model", "version", "signature", "class", "probability"]
     order = np.argsort(-expected["short"])
-    assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_jpeg", LABELS[index]] for index in order]
+    assert [row[:4] for row in rows] == [["separable_sta", "1", "serve_examples", LABELS[index]] for index in order]
     np.testing.assert_allclose([float(row[4]) for row in rows], expected["short"][order], atol=1e-6)
     status, out, _ = run_command(main, *line, "--format", "json", "--outputs", "logits,classes")
     assert (status, len(json.loads(out)["outputs"]["logits"])) == (0, len(LABELS))

@@ -13,7 +13,7 @@ import pytest
 
 from serving.client import AsyncClient, Client, RequestFailed, Tls
 from serving.client.command import main
-from serving.client.connection import Attempts
+from serving.client.connection import Attempts, TransportError
 from tests.serving import fake_server
 from tests.serving.fake_server import FakeServer, equal_rows, response
 from tests.serving.made_certificates import Authority
@@ -97,7 +97,36 @@ def test_retries_end(predict):
     assert len(handle.left) == 2
 
 
-@pytest.mark.parametrize("code", [code for code in Code if code not in (Code.OK, Code.UNAVAILABLE)])
+@both
+def test_too_many_requests_are_tried_again(predict):
+    handle = failing(Code.RESOURCE_EXHAUSTED, times=1)
+    with FakeServer(handle=handle) as server:
+        assert predict(server.address).labels == ("sit down", "drink")
+    with (
+        FakeServer(handle=failing(Code.RESOURCE_EXHAUSTED, times=9)) as server,
+        pytest.raises(RequestFailed, match=r"^RESOURCE_EXHAUSTED: .* has too many requests: .* \(made to fail\)"),
+    ):
+        predict(server.address, retries=1)
+
+
+@pytest.mark.parametrize(
+    ("details", "of_size"),
+    [
+        ("Concurrent RPC limit exceeded!", False),
+        ("HTTP status 429, Too Many Requests", False),
+        ("HTTP status 413, Request Entity Too Large", True),
+        ("CLIENT: Received message larger than max (9 vs. 4)", True),
+        ("the request has 9 bytes, the limit set here is 4", True),
+    ],
+)
+def test_details_of_resource_exhausted(details, of_size):
+    assert TransportError(Code.RESOURCE_EXHAUSTED, details).of_size == of_size
+
+
+_PASSING = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code not in (Code.OK, *_PASSING)])
 def test_no_other_code_is_retried(code):
     handle = failing(code, times=9)
     with FakeServer(handle=handle) as server, pytest.raises(RequestFailed, match=f"^{code.name}: ") as failure:
@@ -110,7 +139,7 @@ def test_pauses_double_up_to_a_limit_and_stay_within_the_deadline():
     now = [0.0]
     attempts = Attempts(timeout=30, retries=100, clock=lambda: now[0])
     pauses = []
-    while (pause := attempts.pause(Code.UNAVAILABLE)) is not None:
+    while (pause := attempts.pause(TransportError(Code.UNAVAILABLE, ""))) is not None:
         pauses.append(pause)
         now[0] += pause
         assert attempts.remaining() == pytest.approx(30 - sum(pauses))

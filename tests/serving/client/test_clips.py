@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from serving.client.clips import read_poses, read_records, read_sampled, read_video
+from serving.client.clips import pose_rate, read_poses, read_records, read_sampled, read_video, warn_of_lengths
 from serving.client.request import filled
+from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures
 from tests.tfrecords.recording_files import write_video
 from tfrecords.converting import persons
+from tfrecords.converting.pose_files import FilePoses
 from tfrecords.reading.pipeline import Inputs
 from zoo.shared.errors import UserError
 
@@ -221,3 +223,30 @@ def test_read_records(dataset, clips, tmp_path):
     cut.write_bytes(shard.read_bytes()[:-10])
     with pytest.raises(UserError, match="no readable shard"):
         read_records(cut, ["square"])
+
+
+@pytest.mark.parametrize(
+    ("count", "fps", "stated", "seconds"),
+    [
+        (20, 0, None, None),  # a pose for each of the 20 frames, 25 a second
+        (40, 50, None, None),
+        (14, 0, None, "0.56"),
+        (20, 10, None, "2.00"),
+        (20, 10, 25, None),  # what the command states counts
+    ],
+)
+def test_poses_of_another_time_than_the_video(video, capsys, count, fps, stated, seconds):
+    given = FilePoses(np.ones((count, 1, 25, 3), np.float32), np.ones((count, 1, 25)), fps=fps)
+    warn_of_lengths("poses.npz", given, VideoFrames(video[0]), stated)
+    expected = (
+        f"warning: poses.npz: poses of {seconds} s for a video of 0.80 s: do both belong together" if seconds else ""
+    )
+    printed = capsys.readouterr().err
+    assert printed.startswith(expected)
+    assert bool(printed) == bool(seconds)
+
+
+def test_a_file_of_poses_states_the_rate_of_the_frames():
+    poses = np.ones((4, 1, 25, 3), np.float32), np.ones((4, 1, 25))
+    assert [pose_rate(FilePoses(*poses, fps=fps), 29.97) for fps in (0, 29.97, 30, 25)] == [None, None, None, 25]
+    assert pose_rate(None, 30) is None

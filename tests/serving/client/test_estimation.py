@@ -362,6 +362,23 @@ def test_pixels_of_a_file_of_poses_say_where_persons_are(walk, tmp_path, run_com
                 assert (poses is None) == (not inputs)
 
 
+def test_a_file_of_poses_states_another_rate_than_the_frames(walk, tmp_path, run_command):
+    arrays = pixels_of(np.repeat(WALK, 2))
+    arrays["xyz"] = (
+        arrays["xyz"] + np.arange(len(arrays["xyz"]), dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
+    )
+    np.savez(tmp_path / "poses.npz", **arrays, fps=2 * FPS)
+    takes_poses = {"poses": (tf.float32, [None, None, 1, 33, 3])}
+    with FakeServer(crops_of(serve_jpeg={**JPEGS, **takes_poses})) as server:
+        line = ["--server", server.address, "--model", "adl", "--video", walk, "--pose", tmp_path / "poses.npz"]
+        assert run_command(main, *line, "--window", 12, "--stride", 12)[0] == 0
+        sent = sorted(sent_by(server), key=lambda clip: clip[1][0, 0, 0, 0])
+    for first, (pictures, poses) in zip((0, 24), sent):
+        np.testing.assert_allclose(poses, arrays["xyz"][first : first + 24], atol=1e-5)
+        middles = [middle_of_bar(picture) for picture in pictures[4:-4]]
+        assert np.abs(np.array(middles) - 0.5).max() < 0.15
+
+
 def test_pixels_of_as_long_a_recording_at_another_rate_or_of_another_size(walk):
     definition = crops_of(one=JPEGS).signature_def["one"]
     exact = Estimation.of(definition, pixels=FilePoses(**given(WALK)))
@@ -420,7 +437,7 @@ def test_an_export_states_that_it_was_trained_on_persons(person_model, walk, run
     assert cut["predictions"][0]["probability"] == pytest.approx(model.predict_files(walk).probabilities[0])
 
 
-def test_poses_of_a_video_for_a_model_of_poses_alone(pose_base, walk, empty, run_command):
+def test_poses_of_a_video_for_a_model_of_poses_alone(pose_base, walk, empty, tmp_path, run_command, monkeypatch):
     model = predict.Predictor(pose_base / "pose_lstm")
     prediction, sampled = model.predict_video(walk, model.estimation())
     assert sampled is None
@@ -429,3 +446,14 @@ def test_poses_of_a_video_for_a_model_of_poses_alone(pose_base, walk, empty, run
     status, _, err = run_command(predict.main, "--model", pose_base / "pose_lstm", "--video", empty)
     assert status == 2
     assert "nobody is found in it" in err.splitlines()[-1]
+    monkeypatch.setattr(predict, "Predictor", lambda path, runtime: model)
+    line = ["--model", "any", "--video", walk]
+    assert run_command(predict.main, *line, "--picture", tmp_path / "made.png")[0] == 0
+    drawn = cv2.imread(str(tmp_path / "made.png"))
+    assert (drawn.max(axis=-1) < 40).mean() > 0.1  # frames of the video
+    np.save(tmp_path / "pose.npy", np.ones((9, 25, 3), np.float32))
+    monkeypatch.setattr(VideoFrames, "frames", None)  # none is decoded
+    status, _, err = run_command(predict.main, *line, "--persons", 3)
+    assert (status, err) == (2, "error: --persons 3: the model takes 2 at most\n")
+    status, _, err = run_command(predict.main, *line, "--pose", tmp_path / "pose.npy")
+    assert (status, err) == (2, "error: the model takes no video: leave it out\n")

@@ -73,6 +73,19 @@ def test_a_model_whose_probabilities_are_no_numbers(linear_version, monkeypatch)
         predictor.predict(None, poses)
 
 
+def test_a_gap_in_poses_is_filled_at_the_rate_of_their_file(linear_version, tmp_path, run_command, monkeypatch):
+    predictor = predict.Predictor(linear_version)
+    poses = np.random.default_rng(0).normal(size=(40, 1, 25, 3)).astype(np.float32)
+    poses[8:18] = 0  # a second at ten poses a second, a third of one at thirty
+    np.savez(tmp_path / "pose.npz", xyz=poses, fps=10)
+    monkeypatch.setattr(predict, "Predictor", lambda path, runtime: predictor)
+    status, out, _ = run_command(predict.main, "--model", "any", "--pose", tmp_path / "pose.npz", "--format", "json")
+    expected, filled = (predictor.predict(None, poses, pose_fps=fps).probabilities[0] for fps in (10, 30))
+    assert status == 0
+    assert json.loads(out)["predictions"][0]["probability"] == pytest.approx(expected)
+    assert abs(expected - filled) > 0.001
+
+
 @pytest.fixture
 def loaded_once(predictor, monkeypatch):
     """Commands use the model that is loaded already."""

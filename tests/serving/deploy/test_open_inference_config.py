@@ -19,6 +19,7 @@ def test_models_of_other_formats_get_servers_of_their_own(linear_version, run_co
         Settings({"logits": (3,), "probabilities": (3,)}, "bfloat16").write(folder)
     status, printed, _ = run_command(configuration.main, "--models", base, "--out", out)
     assert (status, "triton/pose_onnx/config.pbtxt" in printed) == (0, True)
+    assert "compose.yaml --profile openvino up --detach --wait (or --profile triton)" in printed
     assert not (out / "models.config").exists()  # TF-Serving has no model
     listed = [one["config"] for one in json.loads((out / "openvino.json").read_text())["model_config_list"]]
     assert [(one["name"], one["model_version_policy"]) for one in listed] == [

@@ -1,6 +1,7 @@
 """The open inference protocol (V2): the laptop server's, and a network that a server runs."""
 
 import http.client
+import shutil
 
 import grpc
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from serving import export, predict
 from serving.runtimes import grpc_protocol, loading, protocol
 from serving.savedmodel import exporting
+from serving.server import open_inference
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
+from serving.server.services import Services
 from tests.serving.conftest import LABELS, PERSONS, serving_of
 from zoo.shared.errors import UserError
 
@@ -78,6 +82,16 @@ def test_health_and_metadata(address):
     assert {"name": "classes", "datatype": "BYTES", "shape": [-1, len(LABELS)]} in found["outputs"]
 
 
+def test_versions_that_are_unloaded_are_not_listed(version, tmp_path):
+    manager = Manager("pose_lstm", tmp_path)
+    for number in (1, 2):
+        shutil.copytree(version, tmp_path / str(number))
+        manager.refresh()
+    (servable,) = manager.servables()
+    found = open_inference.metadata(Services(manager, Metrics()), servable)
+    assert (found["versions"], found["platform"]) == (["2"], "litert_tflite")
+
+
 def test_inference_in_json_and_in_binary(address, version):
     expected = [predict.Predictor(version).predict(poses=clip) for clip in poses()]
     in_json = {"name": "poses", "datatype": "FP32", "shape": list(poses().shape), "data": poses().tolist()}
@@ -111,6 +125,15 @@ def test_inference_in_json_and_in_binary(address, version):
             {"inputs": [{"name": "poses", "datatype": "FP64", "shape": [1], "data": [1.0]}]},
             400,
             "datatype FP64",
+        ),
+        *(
+            (
+                "/v2/models/pose_lstm/infer",
+                {"inputs": [{"name": "poses", "datatype": "FP32", "shape": [shape], "data": [value]}]},
+                400,
+                "no request of the open inference protocol",
+            )
+            for shape, value in ((float("inf"), 1), (1, 10**400))
         ),
     ],
 )

@@ -105,19 +105,22 @@ def test_one_export_at_a_time(run, tmp_path):
 
 
 def test_command(run_command, linear_run_folder, tmp_path):
-    line = ["--run", linear_run_folder, "--to", tmp_path, "--name", "adl", "--version", "3"]
+    line = ["--run", linear_run_folder, "--to", tmp_path / "base", "--name", "adl", "--version", "3"]
     umask = os.umask(0o077)
     try:
         status, out, err = run_command(export.main, *line)
     finally:
         os.umask(umask)
     assert status == 0, err
-    folder = tmp_path / "adl" / "3"
+    folder = tmp_path / "base" / "adl" / "3"
     assert str(folder) in out
     loaded = tf.saved_model.load(str(folder))
     outputs = loaded.signatures["serving_default"](poses=tf.zeros((1, 4, 2, 25, 3)))
     assert np.isclose(outputs["probabilities"].numpy().sum(), 1)
-    assert (folder.stat().st_mode & 0o777) == 0o755  # a server of another user can read it
+    modes = {
+        path: path.stat().st_mode & 0o777 for path in (folder, folder.parent, tmp_path / "base", *folder.rglob("*"))
+    }
+    assert modes == {path: 0o755 if path.is_dir() else 0o644 for path in modes}  # a server of another user can read it
 
 
 def broken(run_folder, tmp_path, damage):

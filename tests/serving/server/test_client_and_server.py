@@ -96,6 +96,7 @@ def test_a_message_beyond_the_limit(server_address):
     ):
         client.predict(frames, np.zeros((4, 2, 25, 3), np.float32))
     assert failure.value.code is Code.RESOURCE_EXHAUSTED
+    assert "refuses a message of this size" in str(failure.value)
     with Client(server_address, MODEL) as client:
         assert client.signatures()
 

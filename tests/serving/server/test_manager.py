@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -20,7 +21,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.savedmodel.servable import ServingError, invalid_argument
 from serving.server import Server, batching, tls
-from serving.server.manager import Manager
+from serving.server import manager as manager_module
+from serving.server.manager import ConfigFile, Manager
 from tests.serving.conftest import LABELS
 from tests.serving.made_certificates import Authority
 from zoo.shared.errors import UserError
@@ -147,6 +149,39 @@ def test_rejected_configuration_changes_nothing(folder, text, code):
     assert manager.servable(request_for().model_spec).predict(request_for()).outputs
 
 
+def test_a_label_without_a_version_is_refused_before_anything_is_loaded(folder, version, monkeypatch):
+    manager = Manager("double", folder)
+    manager.load_newest()
+    add(folder, version, 2)
+    monkeypatch.setattr(manager_module, "Servable", None)  # none is loaded
+    text = f'config {{ name: "double" base_path: "{folder}" version_labels {{ key: "stable" value: 1 }} }}'
+    with pytest.raises(ServingError, match=r"double version 1, .* \(label stable\)"):  # the policy selects 2
+        manager.configure(config(text))
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+def test_a_rejected_file_is_tried_again_when_something_has_changed(folder, version, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "serving.server.manager")
+    damaged = shutil.copytree(folder, tmp_path / "damaged") / "1" / "saved_model.pb"
+    damaged.write_bytes(b"half")
+    entries = [f'config {{ name: "{path.name}" base_path: "{path}" }}' for path in (folder, tmp_path / "damaged")]
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    manager, loaded = Manager(), []
+    load = manager_module.Servable
+    monkeypatch.setattr(manager_module, "Servable", lambda *a, **o: loaded.append(a[0]) or load(*a, **o))
+    file = ConfigFile(manager, tmp_path / "models.config")
+    with pytest.raises(UserError, match="model damaged has no version that can be served"):
+        file.apply()
+    file.apply()
+    assert (loaded, caplog.messages, manager.servables()) == (["double", "damaged"], [], [])
+    shutil.copy(version / "saved_model.pb", damaged)
+    file.apply()
+    assert [one.name for one in manager.servables()] == ["double", "damaged"]
+    assert [line.split()[:3] for line in caplog.messages if "AVAILABLE" in line] == [
+        [f"model={name}", "version=1", "state=AVAILABLE"] for name in ("double", "damaged")
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------ batching
 
 
@@ -260,10 +295,12 @@ def test_rest(rest, clips, expected):
     [
         ("/v1/models/other", None, 404),
         ("/v1/models/separable_sta/versions/9", None, 404),
+        (f"/v1/models/separable_sta/versions/{2**63 - 1}", None, 404),
+        (f"/v1/models/separable_sta/versions/{2**63}", None, 400),
         ("/v1/models/separable_sta/labels/stable", None, 400),
         ("/v1/models/../separable_sta", None, 400),
         ("/v1/models/separable_sta:predict", {"instances": []}, 400),
-        ("/v1/models/separable_sta:predict", {"signature_name": "classify", "inputs": {}}, 412),
+        ("/v1/models/separable_sta:predict", {"signature_name": "classify", "inputs": {}}, 400),
         ("/v1/models/separable_sta:predict", {"inputs": {"frames": [[256]]}}, 400),
         ("/v1/models/separable_sta:predict", {"inputs": "x" * 10**6}, 413),
     ],

@@ -10,10 +10,11 @@ import threading
 import time
 import zlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from tensorflow_serving.apis import model_management_pb2
+from tensorflow_serving.apis import model_management_pb2, predict_pb2
 
 from serving.client import Client
 from serving.server import Server, bodies, connections, metrics, rest
@@ -119,6 +120,28 @@ def test_invalid_requests(running, body, reason):
     assert status == 400
     (line,) = json.loads(text)["error"].splitlines()
     assert reason in line
+
+
+@pytest.mark.parametrize("encoded", ["aGVsbG8=", "aGVsbG8", "aGVs\nbG8=\n"])
+def test_base64_with_line_breaks_and_without_padding(running, encoded):
+    body = json.dumps({"inputs": [[{"b64": encoded}]]})
+    assert response_of(running.rest_address, f"{PATH}:predict", body) == (200, '{"outputs": [[5]]}')
+
+
+def test_a_signature_that_there_is_not_is_counted_and_its_name_cut(running):
+    body = json.dumps({"inputs": [["a"]], "signature_name": "n" * 5000})
+    status, text = response_of(running.rest_address, f"{PATH}:predict", body)
+    assert (status, len(json.loads(text)["error"])) == (400, len("...TRUNCATED") + 1024)
+    counted = response_of(running.rest_address, metrics.PATH)[1]
+    assert f':tensorflow:serving:request_count{{model_name="{NAME}",status="FAILED_PRECONDITION"}} 1.0' in counted
+
+
+def test_floats_are_as_short_as_they_are_exact():
+    response, values = predict_pb2.PredictResponse(), np.float32([[0.1, 1 / 3], [1e-30, np.inf]])
+    response.outputs["y"].CopyFrom(tf.make_tensor_proto(values))
+    written = rest.predict_json(response, rows=True)["predictions"]
+    assert json.dumps(written) == "[[0.1, 0.33333334], [1e-30, Infinity]]"
+    np.testing.assert_array_equal(np.float32(written), values)
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
