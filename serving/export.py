@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from serving.runtimes import settings
 from serving.savedmodel import freezing, published, warmup
 from serving.savedmodel.exporting import FORMATS, SAVED_MODEL, TOLERANCES, Exportable, Run, export, tolerance_of
-from serving.savedmodel.versions import LABELS
+from serving.savedmodel.versions import LABELS, LAST_VERSION
 from zoo.shared import command_line, sharing
 from zoo.shared.errors import UserError
 
@@ -27,7 +27,7 @@ __all__ = ["LABELS", "TOLERANCES", "Run", "export", "main"]
 
 def _version(text: str) -> int:
     """A version number, for ``argparse``."""
-    if not text.isdecimal() or not 0 < int(text) < 2**63:
+    if not text.isdecimal() or not 0 < int(text) <= LAST_VERSION:
         raise argparse.ArgumentTypeError(f"{text!r} is no version, expected a whole number from 1")
     return int(text)
 

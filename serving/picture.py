@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving.client import clips
 from serving.client.prediction import Prediction
 from zoo.shared import files
 from zoo.shared.errors import UserError
@@ -51,7 +52,7 @@ def draw(frames: np.ndarray, prediction: Prediction, *, top: int = 5, title: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = np.unique(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).round().astype(int))
+    shown = clips.spread(len(frames), FRAMES)
     bars = min(top, len(prediction.labels))
     heights = (_SIDE + 0.3, _BAR * bars + 0.2)
     figure = Figure((_SIDE * FRAMES, sum(heights)), layout="constrained")

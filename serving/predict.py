@@ -183,13 +183,14 @@ class Predictor:
         Raises:
             UserError: As :meth:`predict_files`.
         """
-        video = VideoFrames(path, threads=True)
-        rate = pose_fps or video.known_fps or FPS
         if estimation is None:
             if poses is not None:
                 request.require_video(self.definition())  # before all of it is read
+                pose_fps = pose_fps or VideoFrames(path).known_fps
             sampled = self.read_video(path)
-            return self.predict(sampled.frames, poses, pose_fps=rate), sampled
+            return self.predict(sampled.frames, poses, pose_fps=pose_fps or FPS), sampled
+        video = VideoFrames(path, threads=True)
+        rate = pose_fps or video.known_fps or FPS
         span = None  # poses are those of the whole recording, as in the training
         if self.inputs is not None and not estimation.poses:  # boxes are needed where pictures are
             span = clips.sampled_span(video, self.inputs)
@@ -233,9 +234,8 @@ class Predictor:
         Raises:
             UserError: The clip lacks what the model needs.
         """
-        sees_poses_alone = self.inputs is not None and self.inputs.poses_alone
-        if sees_poses_alone and clip.pose_xyz is not None and not clip.pose_xyz.any():
-            raise request.NobodySeen
+        if self.inputs is not None and self.inputs.poses_alone:
+            request.require_somebody(clip)
         return self._predict(signatures.EXAMPLES, request.record_tensors([schema.encode(clip)]), 1)[0]
 
     def definition(self, signature: str = signatures.DEFAULT) -> SignatureDef:

@@ -186,13 +186,14 @@ def estimate(
         earlier = _claim(directory, videos, settings)
         for folder in {(directory / file).parent for file in videos}:
             files.remove_partial(folder)
-        _require_same_videos(directory, videos)
-        todo = [_Task(file, path) for file, path in videos.items() if not (directory / file).exists()]
+        counts = _complete(directory, videos)
+        todo = [_Task(file, path) for file, path in videos.items() if file not in counts]
         done = _work(todo, directory, settings, workers, progress, lock)
         rejected = [{"id": _id(file), "reason": reason} for file, (_, reason) in done.items() if reason]
+        counts.update({file: _counts(_read(directory / file)) for file, (_, reason) in done.items() if not reason})
         report: dict[str, Any] = {
             "options": settings.options(),
-            "videos": {_id(file): _counts(directory / file) for file in videos if (directory / file).exists()},
+            "videos": {_id(file): counts[file] for file in videos if file in counts},
             "rejected": sorted([*unreadable, *rejected], key=lambda entry: entry["id"]),
         }
         if not report["videos"]:
@@ -239,16 +240,19 @@ def _claim(directory, videos, settings):
     return earlier
 
 
-def _require_same_videos(directory, videos):
-    """``UserError`` where a file has the poses of another video than its name stands for now."""
+def _complete(directory, videos):
+    """Files that are there -> their counts; ``UserError`` if one has the poses of another video of the same name."""
+    counts = {}
     for file, path in videos.items():
         if (directory / file).exists():
-            known = _read(directory / file).video
-            if known and known != files.fingerprint(path):
+            poses = _read(directory / file)
+            if poses.video and poses.video != files.fingerprint(path):
                 raise UserError(
                     f"{directory / file}: has the poses of another video than {path}: "
                     "remove it to estimate them anew, or use another --out"
                 )
+            counts[file] = _counts(poses)
+    return counts
 
 
 def _work(todo, directory, settings, count, progress, lock):
@@ -291,9 +295,9 @@ def _read(path):
         raise UserError(f"{path}: {error}: remove it to estimate it again") from None
 
 
-def _counts(path):
-    """``frames`` and ``frames_with_person`` of a file of poses."""
-    seen = _read(path).confidence.any(axis=(1, 2))
+def _counts(poses):
+    """``frames`` and ``frames_with_person`` of poses."""
+    seen = poses.confidence.any(axis=(1, 2))
     return {"frames": len(seen), "frames_with_person": int(np.count_nonzero(seen))}
 
 

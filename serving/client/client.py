@@ -25,7 +25,7 @@ from serving.client.credentials import Tls, diagnose_tls
 from serving.client.prediction import Prediction
 from serving.client.request import Frames
 from serving.client.rest_client import AsyncRestConnection, RestConnection, is_address
-from serving.savedmodel import signatures
+from serving.savedmodel import signatures, versions
 from tfrecords import schema
 from tfrecords.converting.persons import FPS
 from zoo import skeletons
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0  # seconds
 LONGEST_TIMEOUT = 2**31 // 1000  # seconds: sockets count milliseconds in 32 bits
-LAST_VERSION = 2**63 - 1  # the largest number in a message
 RETRIES = 4  # 0.8 to 1.5 seconds of pauses: enough for a lost connection, not for a server that is starting
 
 
@@ -76,8 +75,8 @@ class _BaseClient:
     ):
         if version is not None and version_label is not None:
             raise UserError("a version or a version label, not both")
-        if version is not None and not 0 <= version <= LAST_VERSION:
-            raise UserError(f"version {version}: expected 0 to {LAST_VERSION}")
+        if version is not None and not 0 <= version <= versions.LAST_VERSION:
+            raise UserError(f"version {version}: expected 0 to {versions.LAST_VERSION}")
         if not timeout <= LONGEST_TIMEOUT:
             raise UserError(f"a timeout of {timeout:g} s: expected at most {LONGEST_TIMEOUT}")
         if tls and address.startswith("http://"):
@@ -131,9 +130,8 @@ class _BaseClient:
         name, definition = self._definition(offered, signatures.EXAMPLES if stored else None)
         if not request.takes_records(definition):
             return name, definition, _clip_tensors(definition, clip)
-        poses_alone = not any(request.takes_video(other) for other in offered.values())
-        if poses_alone and signatures.DEFAULT in offered and clip.pose_xyz is not None and not clip.pose_xyz.any():
-            raise request.NobodySeen
+        if signatures.DEFAULT in offered and not any(request.takes_video(other) for other in offered.values()):
+            request.require_somebody(clip)  # of poses alone
         return name, definition, request.record_tensors([schema.encode(clip)])
 
     def _predict_request(self, name, definition, tensors, outputs):

@@ -74,11 +74,21 @@ def read_video(path: str | os.PathLike) -> np.ndarray:
     return np.stack(list(VideoFrames(path)))
 
 
+def spread(count: int, number: int) -> list[int]:
+    """Numbers of at most so many of ``count`` frames, evenly spread over all of them.
+
+    Example:
+        >>> spread(11, 3)
+        [0, 5, 10]
+    """
+    return np.unique(np.linspace(0, count - 1, min(number, count)).round().astype(int)).tolist()
+
+
 def read_spread(path: str | os.PathLike, number: int) -> np.ndarray:
     """At most so many frames of a video file, evenly spread over all of it, ``[T, H, W, 3]`` uint8, RGB."""
     video = VideoFrames(path, threads=True)
     count = video.count or _count(video)
-    wanted = set(np.linspace(0, count - 1, min(number, count)).round().astype(int).tolist())
+    wanted = set(spread(count, number))
     return np.stack([np.asarray(frame) for number, frame in enumerate(video.frames()) if number in wanted])
 
 

@@ -39,6 +39,12 @@ class NobodySeen(UserError):
         super().__init__("no person was seen in the clip (its poses are all zeros), and the model sees poses alone")
 
 
+def require_somebody(clip: schema.Clip) -> None:
+    """Raises :class:`NobodySeen` for a clip of a converted dataset in which nobody's pose is known."""
+    if clip.pose_xyz is not None and not clip.pose_xyz.any():
+        raise NobodySeen
+
+
 def takes_video(definition: SignatureDef) -> bool:
     """Whether a signature takes pictures."""
     return bool(set(definition.inputs) & (set(_RAW) | set(_JPEGS)))

@@ -102,9 +102,10 @@ class Servable:
 
         self.name = name
         self.version = version
-        self.format = versions.format_of(folder) or "savedmodel"
+        found = versions.format_of(folder)
+        self.format = found or "savedmodel"
         self._loaded: Any  # keeps the variables alive
-        if versions.format_of(folder) and loading.runtime_of(folder, runtime) != loading.TENSORFLOW:
+        if found and loading.runtime_of(folder, runtime) != loading.TENSORFLOW:
             self._loaded = loading.Model(folder, runtime)
             self.signature_defs = self._loaded.signature_defs
         else:

@@ -11,6 +11,7 @@ import pathlib
 
 from zoo.shared.errors import UserError
 
+LAST_VERSION = 2**63 - 1  # the largest number in a message
 SAVED_MODEL = "saved_model.pb"
 # Files that an export leaves in a version.
 LABELS = "assets/labels.txt"

@@ -22,7 +22,7 @@ import grpc
 
 import zoo
 from serving.runtimes import protocol
-from serving.savedmodel import signatures, tensor_messages
+from serving.savedmodel import signatures, tensor_messages, versions
 from serving.savedmodel.servable import ServingError, invalid_argument
 from zoo.shared.messages import one_line
 
@@ -38,9 +38,8 @@ PREFIX = "/v2"
 SERVER = {"name": "serving.server", "version": zoo.__version__}
 SIGNATURE = "signature_name"  # a parameter of a request
 LONGEST_VERSION = 19  # digits
-LAST_VERSION = 2**63 - 1  # the largest number in a message
-_VERSION = rf"/versions/(?P<version>\d{{1,{LONGEST_VERSION}}})"
-_MODEL = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:{_VERSION})?(?P<what>/ready|/infer)?")
+VERSION = rf"/versions/(?P<version>\d{{1,{LONGEST_VERSION}}})"
+_MODEL = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:{VERSION})?(?P<what>/ready|/infer)?")
 _PLATFORMS = {  # <project>_<format>, by our name of the format
     "savedmodel": "tensorflow_savedmodel",
     "openvino": "openvino_ir",
@@ -113,8 +112,8 @@ def spec_of(name: str, version: str) -> model_pb2.ModelSpec:
 
     spec = model_pb2.ModelSpec(name=name)
     if version:
-        if int(version) > LAST_VERSION:
-            raise invalid_argument(f"version {version}: expected at most {LAST_VERSION}")
+        if int(version) > versions.LAST_VERSION:
+            raise invalid_argument(f"version {version}: expected at most {versions.LAST_VERSION}")
         spec.version.value = int(version)
     return spec
 

@@ -51,7 +51,7 @@ _HTTP = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _PATH = re.compile(  # matched before percent-decoding: a name may have a slash
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
+    rf"/v1/models/(?P<name>[^/:]+)(?:{open_inference.VERSION}|/labels/(?P<label>[^/:]+))?(?P<what>/metadata|:predict)?"
 )
 _BYTES = "_bytes"  # an output with this ending is binary
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # a surrogate alone: JSON can write it, UTF-8 cannot

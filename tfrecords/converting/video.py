@@ -140,9 +140,7 @@ class Video:
         A format may have packets that are decoded and never shown: whoever needs the exact number decodes the frames.
         """
         try:
-            with self._open() as container:
-                packets = container.demux(self._stream(container))
-                return sum(1 for packet in packets if packet.size and not packet.is_discard)
+            return sum(1 for _ in self._packets())
         except (av.error.FFmpegError, ValueError, IndexError):
             return 0  # whoever decodes them finds out what is wrong
 
@@ -151,12 +149,18 @@ class Video:
         stated = float(stream.average_rate or stream.guessed_rate or 0.0)
         if stated < _SUSPICIOUS:
             return stated
-        with contextlib.suppress(av.error.FFmpegError, ValueError, IndexError), self._open() as again:
-            packets = again.demux(self._stream(again))
-            times = [p.pts * p.time_base for p in packets if p.size and not p.is_discard and p.pts is not None]
+        with contextlib.suppress(av.error.FFmpegError, ValueError, IndexError):
+            times = [packet.pts * packet.time_base for packet in self._packets() if packet.pts is not None]
             if len(times) > 1 and max(times) > min(times):
                 return float((len(times) - 1) / (max(times) - min(times)))
         return stated
+
+    def _packets(self):
+        """The packets that hold the frames that are shown, not decoded."""
+        with self._open() as container:
+            for packet in container.demux(self._stream(container)):
+                if packet.size and not packet.is_discard:
+                    yield packet
 
     def _open(self):
         # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.

@@ -173,6 +173,12 @@ class VideoSource(Source):
         """Whether recordings are read: for pictures, or to estimate poses."""
         return bool(self.parts) or self.estimation is not None
 
+    @property
+    def kinds_of_files(self) -> tuple[str, ...]:
+        """What is read of a clip: ``video``, ``poses`` or both."""
+        kinds = (("video", self.reads_recordings), ("poses", self.reads_poses))
+        return tuple(kind for kind, is_read in kinds if is_read)
+
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds ``--source``, what is stored of pictures and poses, and the options of estimation."""
@@ -357,14 +363,14 @@ class VideoSource(Source):
             boxes: Part -> where.
             poses: Frames of the skeleton, beyond which nothing is cut; ``None`` without.
         """
-        images, count, size = {part: [] for part in self.parts}, 0, 0
+        images, count, stored = {part: [] for part in self.parts}, 0, 0
         for count, frame in enumerate(recording, start=1):
             if poses is None or count <= poses:
                 for part, box in boxes.items():
                     square = crops.cut(frame, box[min(count, len(box)) - 1], self.size)
                     images[part].append(crops.encode_jpeg(square))
-                    size += len(images[part][-1])
-                if size > LARGEST_CLIP:
+                    stored += len(images[part][-1])
+                if stored > LARGEST_CLIP:
                     raise ValueError(
                         f"its pictures have more than {LARGEST_CLIP >> 20} MB after {count} frames: "
                         "cut it into shorter clips, or give a smaller --size"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import codecs
 import csv
-import functools
 import io
 import os
 import pathlib
@@ -93,7 +92,7 @@ class Folder(base.VideoSource):
         )
         self._first_of_file: dict[str, str] = {}  # a file -> the first of the clips that it is listed as
         for clip, row in sorted(self._rows.items()):
-            self._first_of_file.setdefault(_file(self.folder, row), clip)
+            self._first_of_file.setdefault(row["file"], clip)
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
         self._validated = {column for column, split in used if split == "val"}
@@ -184,7 +183,7 @@ class Folder(base.VideoSource):
     def performance(self, info: schema.ClipInfo) -> str:  # type: ignore[override]
         """As for every dataset where the list distinguishes performances; else each video is one."""
         known = info.subject or info.setup or info.repetition
-        return base.Source.performance(info) if known else self._first_of_file[_file(self.folder, self._rows[info.id])]
+        return base.Source.performance(info) if known else self._first_of_file[self._rows[info.id]["file"]]
 
     def protocols(self) -> dict[str, dict[str, Any]]:
         """The CSV's columns of splits."""
@@ -205,14 +204,9 @@ class Folder(base.VideoSource):
     def options(self) -> dict[str, Any]:
         """All that the records depend on."""
         out = {"layout": self.layout, "persons": self.persons, "fps": self.fps, "focal_length": self.focal_length}
-        return {**super().options(), **out, "csv": files.sha256_of(self.table), "files": self._contents}
-
-    @functools.cached_property
-    def _contents(self):
-        """Of the files that are read."""
-        kinds = [kind for kind, is_read in (("video", self.reads_recordings), ("poses", self.reads_poses)) if is_read]
-        rows = sorted(self._rows.items())
-        return base.contents((clip, self.folder / row[kind]) for clip, row in rows for kind in kinds if row[kind])
+        rows, kinds = sorted(self._rows.items()), self.kinds_of_files
+        read = base.contents((clip, self.folder / row[kind]) for clip, row in rows for kind in kinds if row[kind])
+        return {**super().options(), **out, "csv": files.sha256_of(self.table), "files": read}
 
     def index(self) -> base.Index:
         """Every line of the CSV."""
@@ -271,7 +265,7 @@ def _require_in_front(poses, layout, name):
 
 
 def _read_table(path, *, with_poses, with_pictures, may_lack):
-    """Clip's id -> its line of the CSV, and protocol -> its column.
+    """Clip's id -> its line of the CSV and, as ``file``, the path of its video or poses; and protocol -> its column.
 
     Args:
         path: Of the CSV.
@@ -322,6 +316,7 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
         for name in ("video", "poses"):
             if name in row:
                 row[name] = _on_disk(path.parent, row[name])
+        row["file"] = os.path.realpath(os.path.join(path.parent, row.get("video") or row["poses"]))
     for name in _NUMBERS:
         _number(path, name, rows)
     _warn_of_similar(path, "classes", {row["label"] for _, row in rows})
@@ -345,19 +340,13 @@ def _require_one_split(path, column, rows):
     """``UserError`` for a file that is in two splits of one protocol: what is tested would have been trained on."""
     found = {}
     for number, row in rows:
-        file = _file(path.parent, row)
-        split, line = found.setdefault(file, (row[column], number)) if row[column] else ("", 0)
+        split, line = found.setdefault(row["file"], (row[column], number)) if row[column] else ("", 0)
         if split != row[column]:
             name = row.get("video") or row["poses"]
             raise UserError(
                 f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} "
                 f"({column}): a video belongs to one split"
             )
-
-
-def _file(folder, row):
-    """A row's video, without one its file of poses, as the disk has it."""
-    return os.path.realpath(os.path.join(folder, row.get("video") or row["poses"]))
 
 
 def _text(path):

@@ -204,8 +204,7 @@ class URFD(base.VideoSource):
             for name, paths in (("upright", self.upright), ("held_out", self.held_out))
             if paths or name == "upright"  # as conversions have it that know of none that is held out
         }
-        kinds = [kind for kind, is_read in (("video", self.parts), ("poses", self.with_poses)) if is_read]
-        read = base.contents(entry for kind in kinds for entry in sorted(self._files[kind].items()))
+        read = base.contents(entry for kind in self.kinds_of_files for entry in sorted(self._files[kind].items()))
         return {**super().options(), **own, **others, "files": read}
 
     def index(self) -> base.Index:
