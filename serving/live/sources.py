@@ -74,15 +74,18 @@ def find(text: str, fps: float = 0.0) -> Source:
         fps: Frames per second; 0: the source's own.
 
     Raises:
-        UserError: There is no such file or folder.
+        UserError: There is no such file or folder, or the folder has folders only.
     """
     name = messages.without_password(text)
     if text.isdecimal() or "://" in text:
         return Source(name, False, lambda: _camera(text, fps or FPS))
     if os.path.isdir(text):
-        videos = sorted(p for p in pathlib.Path(text).iterdir() if video.has_video_name(p.name))
+        entries = sorted(pathlib.Path(text).iterdir())
+        videos = [path for path in entries if video.has_video_name(path.name)]
         if videos:
             return Source(name, True, lambda: _one_after_another(videos, fps))
+        if entries and all(path.is_dir() for path in entries):
+            raise UserError(f"{name} has folders only: name the one with the videos or pictures, such as {entries[0]}")
         pictures = streams.FolderFrames(text, fps or FPS, idle=FOLDER_IDLE)
         return Source(name, False, lambda: _pictures(pictures))
     if os.path.isfile(text):

@@ -137,9 +137,17 @@ def test_a_clock_of_a_file_that_is_read_slowly_and_catches_up(monkeypatch):
     assert [round(seconds, 2) for seconds, _ in sources._with_offset(frames)] == [10.0, 10.1, 12.0, 12.01, 12.6]
 
 
-@pytest.mark.parametrize(("source", "message"), [("missing.mp4", "no such camera"), ("notes.txt", "notes.txt")])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.mp4", "no such camera"),
+        ("notes.txt", "notes.txt"),
+        ("days", "days has folders only: name the one with the videos or pictures, such as .*days/monday"),
+    ],
+)
 def test_sources_that_are_refused(source, message, tmp_path):
     (tmp_path / "notes.txt").write_text("no video")
+    (tmp_path / "days" / "monday").mkdir(parents=True)
     with pytest.raises(UserError, match=message):
         sources.find(str(tmp_path / source))
 
