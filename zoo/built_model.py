@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import numbers
-from collections.abc import Mapping
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from zoo import layers, registry
 from zoo.checks import ZooError, check_options
+
+_POLICY = threading.RLock()  # of Keras's global policy, which under Keras 2 is that of all threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,8 @@ class BuiltModel(tf.keras.Model):
         own = {
             **dataclasses.asdict(self.built_as),
             "layers": [layer.name for layer in found],
-            "frozen": [layer.name for layer in found if not layer.trainable],
+            # Positions in that list: the two parts of a late fusion have layers of one name.
+            "frozen": [position for position, layer in enumerate(found) if not layer.trainable],
         }
         # Keras 3 shows the beginning of a configuration whose class it does not know.
         return {"read_with": "import zoo; zoo.load_model", "built_as": own, **super().get_config()}
@@ -74,15 +80,9 @@ class BuiltModel(tf.keras.Model):
         if "built_as" not in config:
             return super().from_config(config, custom_objects)
         config = config["built_as"]
-        policy = tf.keras.mixed_precision.global_policy()
-        tf.keras.mixed_precision.set_global_policy(config["precision"])
-        try:
+        with precision(config["precision"]):
             options = registry.saved_options(config["name"], config["options"])
-            if "network_weights" in options:  # the file has them; those it began with need not be here
-                options["network_weights"] = None
-            model = built(config["name"], config["num_classes"], options)
-        finally:
-            tf.keras.mixed_precision.set_global_policy(policy)
+            model = built(config["name"], config["num_classes"], without_sources(options))
         found = _with_weights(model)
         names = [layer.name for layer in found]
         if names != config["layers"]:
@@ -91,10 +91,43 @@ class BuiltModel(tf.keras.Model):
                 f"{config['name']} was saved by another version of the zoo, which built it with other layers "
                 f"({', '.join(changed[:3])}): open it with that version"
             )
-        for layer in found:
-            if layer.name in config["frozen"]:
-                layer.trainable = False
+        model.trainable = True  # also the networks inside it that their builder freezes
+        for position, layer in enumerate(found):
+            # Files of earlier versions have names.
+            layer.trainable = position not in config["frozen"] and layer.name not in config["frozen"]
         return model
+
+
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Builds models in a precision, whatever other threads build meanwhile.
+
+    Args:
+        policy: Name of a policy of ``tf.keras.mixed_precision``, such as ``mixed_bfloat16``.
+
+    Example:
+        >>> import zoo
+        >>> with precision("mixed_bfloat16"):
+        ...     zoo.build("pose_lstm", num_classes=3, joints=13).built_as.precision
+        'mixed_bfloat16'
+    """
+    with _POLICY:
+        before = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy(policy)
+        try:
+            yield
+        finally:
+            tf.keras.mixed_precision.set_global_policy(before)
+
+
+def without_sources(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without the file of weights that a network began with: values that are read next replace them.
+
+    Example:
+        >>> without_sources({"network": "inception_v1", "network_weights": "kinetics400"})
+        {'network': 'inception_v1', 'network_weights': None}
+    """
+    return {option: None if option == "network_weights" else value for option, value in options.items()}
 
 
 def built(name: str, num_classes: int, options: Mapping[str, Any]) -> BuiltModel:
@@ -113,9 +146,10 @@ def built(name: str, num_classes: int, options: Mapping[str, Any]) -> BuiltModel
     if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
         raise ZooError(f"num_classes is {num_classes!r}, expected an integer of at least 2")
     complete = {**registry.options(name), **chosen}
-    model = registry.get(name).builder(_plain(num_classes), **complete)
-    known = BuiltModel(model.input, model.output, name=model.name)
-    known.built_as = Build(name, _plain(num_classes), complete, tf.keras.mixed_precision.global_policy().name)
+    with _POLICY:
+        model = registry.get(name).builder(_plain(num_classes), **complete)
+        known = BuiltModel(model.input, model.output, name=model.name)
+        known.built_as = Build(name, _plain(num_classes), complete, tf.keras.mixed_precision.global_policy().name)
     return known
 
 
@@ -129,7 +163,7 @@ def rebuilt(model: BuiltModel) -> BuiltModel:
     """
     if model.built_as is None:
         raise ValueError(f"{model.name} was not built by zoo.build, which would know its options")
-    return built(model.built_as.name, model.built_as.num_classes, model.built_as.options)
+    return built(model.built_as.name, model.built_as.num_classes, without_sources(model.built_as.options))
 
 
 def stated(model: tf.keras.Model) -> Build:
@@ -141,7 +175,7 @@ def stated(model: tf.keras.Model) -> Build:
 
 
 def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
-    """The model for pictures of any height and width, with the same weights: inference that is convolutional in space.
+    """The model for pictures of any height and width from its own on, with the same weights: convolutional inference.
 
     The networks of video are convolutions, and average over all positions in the end. Attention to positions is
     computed from the pose for the square that the model was built for; its map is resized, bilinearly, to the feature
@@ -151,7 +185,8 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
         model: A model of :func:`zoo.build` whose method has the option ``fully_convolutional``, such as ``vpn``.
 
     Returns:
-        A model whose input ``rgb`` is ``[B, T, any height, any width, 3]``, for inference.
+        A model whose input ``rgb`` is ``[B, T, any height, any width, 3]``, for inference. Neither may be smaller than
+        the ``size`` that the model was built for.
 
     Raises:
         ZooError: The method has no such option, or the file of the model does not state its options.
@@ -174,9 +209,13 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
 
 
 def _plain(value):
-    """A value as Python's own: Keras 3 takes no numbers of NumPy's types."""
+    """A value as JSON and both versions of Keras take it: no path, no number of NumPy's types."""
+    if isinstance(value, Mapping):
+        return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, (tuple, list)):
         return tuple(_plain(element) for element in value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value.item() if hasattr(value, "item") else value
 
 

@@ -7,9 +7,11 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 HEAD = "classifier"  # the layer of every model that depends on the classes
+FRAME_NETWORK = "frame_network"  # a network of single pictures inside a model of video
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
@@ -25,6 +27,35 @@ def every_layer(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
             yield from every_layer(layer)
         else:
             yield layer
+
+
+def layers_of_pictures(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """The layers of the networks of single pictures inside a model, as of ``lrcn`` and ``sta_hands``."""
+    found: list[tf.keras.layers.Layer] = []
+    for layer in filter(is_network, model.layers):
+        found += every_layer(layer) if layer.name == FRAME_NETWORK else layers_of_pictures(layer)
+    return found
+
+
+def still_kernel(value: np.ndarray) -> np.ndarray:
+    """A weight of I3D for a single picture, which meets the middle of a kernel alone.
+
+    Args:
+        value: A kernel ``[k, k, k, in, out]``, or a weight of another shape, which stays as it is.
+
+    Returns:
+        A kernel whose middle in time is the sum over time, the rest zero: on a picture it gives what the kernel gives
+        on a long video in which the picture stands still.
+
+    Example:
+        >>> still_kernel(np.ones((3, 3, 3, 1, 1)))[:, 0, 0, 0, 0].tolist()
+        [0.0, 3.0, 0.0]
+    """
+    if value.ndim != 5:
+        return value
+    still = np.zeros_like(value)
+    still[len(value) // 2] = value.sum(axis=0)
+    return still
 
 
 def is_head(layer: tf.keras.layers.Layer) -> bool:
@@ -380,6 +411,9 @@ class AllStepsLogits(tf.keras.layers.Layer):
     exp(mean of log p_t) <= 1, so its cross-entropy is the steps' mean cross-entropy plus log Z. The layer adds
     -log Z: the sum is exact, no label is needed here, and the prediction pools all steps.
 
+    Args:
+        adds_loss: Whether -log Z is added. Not in a model whose loss is not the cross-entropy of these logits.
+
     Call arguments:
         inputs: ``[B, tp, C]`` logits of every step.
         mask: ``[B, tp]`` bool: the steps that count; by default all.
@@ -388,10 +422,11 @@ class AllStepsLogits(tf.keras.layers.Layer):
         ``[B, C]`` float32.
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, adds_loss: bool = True, **kwargs: Any):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.supports_masking = True
+        self.adds_loss = adds_loss
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Pooled logits; adds -log Z to the model's losses."""
@@ -402,7 +437,8 @@ class AllStepsLogits(tf.keras.layers.Layer):
             counts = tf.cast(mask, scores.dtype)[..., tf.newaxis]  # [B, tp, 1]
             pooled = tf.math.divide_no_nan(tf.reduce_sum(counts * scores, axis=1), tf.reduce_sum(counts, axis=1))
         log_z = tf.reduce_logsumexp(pooled, axis=1)  # [B]
-        self.add_loss(-tf.reduce_mean(log_z))
+        if self.adds_loss:
+            self.add_loss(-tf.reduce_mean(log_z))
         return pooled
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
@@ -412,6 +448,10 @@ class AllStepsLogits(tf.keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """``(B, C)``."""
         return (input_shape[0], input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that rebuild the layer."""
+        return {**super().get_config(), "adds_loss": self.adds_loss}
 
 
 @_serializable

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from zoo import checks, factory, registry
 from zoo.checks import ZooError
+from zoo.layers import AllStepsLogits
 
 _FOLLOWS = {"joints": "layout", "lstm_dropout": "dropout"}  # option of a part -> option of the whole that sets it
 
@@ -31,7 +32,13 @@ def part(name: str, num_classes: int, options: Mapping[str, Any]) -> tf.keras.Mo
     """
     valid = registry.options(name)
     model = factory.build(name, num_classes=num_classes, **{key: options[key] for key in options if key in valid})
-    return tf.keras.Model(model.input, model.get_layer("logits").output, name=name)
+    layer = model.get_layer("logits")
+    logits = layer.output
+    if isinstance(
+        layer, AllStepsLogits
+    ):  # its loss belongs to the cross-entropy of these logits, the whole has another
+        logits = AllStepsLogits(adds_loss=False, name="logits")(layer.input)
+    return tf.keras.Model(model.input, logits, name=name)
 
 
 def chosen_part(

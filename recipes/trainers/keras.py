@@ -508,10 +508,8 @@ def save_best(stage: Stage, epoch: int, *, trained: built_model.BuiltModel, run:
         trained: The stage's model; that of a stage without epochs is saved as it is.
         run: Path of the run directory.
     """
-    policy = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy("float32")
-    model = built_model.rebuilt(trained)  # without the weights that the stage started from
-    tf.keras.mixed_precision.set_global_policy(policy)
+    with built_model.precision("float32"):
+        model = built_model.rebuilt(trained)  # without the weights that the stage started from
     checkpoints = stage_checkpoints(run, stage)
     if epoch:
         average = _average(model, stage)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 import zipfile
 from importlib import metadata
 
@@ -12,6 +13,8 @@ import tensorflow as tf
 import zoo
 from tests.conftest import REPOSITORY
 from tests.zoo import tiny_models
+from zoo import built_model
+from zoo.models import lrcn
 
 KERAS = metadata.version("keras")[0]
 OPTIONS = {"joints": 5, "lstm_units": 4}
@@ -57,6 +60,62 @@ def test_what_a_model_was_built_as_goes_with_its_file(tmp_path):
     assert again.get_layer("lstm_1").compute_dtype == "bfloat16"
     assert again.get_layer("lstm_1").dtype == "float32"
     np.testing.assert_array_equal(again.get_layer("classifier").kernel, model.get_layer("classifier").kernel)
+
+
+def _late_fusion():
+    parts = {"video_model": "separable_sta", "pose_model": "pose_lstm"}
+    own = {f"{role}_options": {"lstm_units": np.int64(4)} for role in parts}
+    sizes = {"frames": 8, "size": 32, "width": 0.03, "pose_steps": 4, "layout": "lcrnet_13"}
+    return zoo.build("late_fusion", num_classes=3, **parts, **own, **sizes)
+
+
+def test_of_two_layers_of_one_name_the_frozen_one_stays_frozen(tmp_path):
+    """Both parts of a late fusion have a classifier and three LSTMs."""
+    model = _late_fusion()
+    model.get_layer("separable_sta").trainable = False
+    model.save(tmp_path / "model.keras")
+    again = zoo.load_model(tmp_path / "model.keras")
+    assert len(again.trainable_weights) == len(model.trainable_weights) == 11
+
+
+def test_what_a_builder_freezes_and_somebody_thaws_stays_thawed(tmp_path):
+    model = tiny_models.build("sta_hands")
+    frozen = len(model.trainable_weights)
+    model.get_layer("frame_network").trainable = True
+    model.save(tmp_path / "model.keras")
+    again = zoo.load_model(tmp_path / "model.keras")
+    assert len(again.trainable_weights) == len(model.trainable_weights) > frozen
+
+
+def test_options_are_kept_as_text_and_numbers_of_python(tmp_path):
+    model = _late_fusion()
+    assert type(model.built_as.options["pose_model_options"]["lstm_units"]) is int
+    network = lrcn.frame_network("mobilenet_v2", 32)
+    network.save_weights(tmp_path / "cnn.weights.h5")
+    options = tiny_models.options("lrcn", network_weights=tmp_path / "cnn.weights.h5")
+    model = zoo.build("lrcn", num_classes=3, **options)
+    assert model.built_as.options["network_weights"] == str(tmp_path / "cnn.weights.h5")
+    folder = zoo.save_pretrained(model, tmp_path / "published")
+    (tmp_path / "cnn.weights.h5").unlink()
+    again = zoo.from_pretrained(folder)  # has all values itself
+    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+
+
+def test_threads_do_not_change_the_precision_of_each_other():
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with built_model.precision("mixed_bfloat16"):
+            entered.set()
+            leave.wait(0.3)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    model = zoo.build("pose_lstm", num_classes=3, **OPTIONS)
+    leave.set()
+    thread.join()
+    assert model.built_as.precision == model.get_layer("lstm_1").compute_dtype == "float32"
 
 
 def test_a_clone_is_saved_as_any_functional_model(tmp_path):

@@ -40,6 +40,7 @@ OWN = {
     "global": {"frames": 16},
     "i3d_nonlocal": SEVERAL_PLACES,
     "pose_gcn": {"width": 0.5},
+    "pose_lstm": {"layout": None},  # of five joints
     "separable_sta": SEVERAL_PLACES,
     "vpn": SEVERAL_PLACES,
 }

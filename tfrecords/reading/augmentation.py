@@ -16,6 +16,7 @@ from zoo import skeletons
 _RANGES = {
     "rotation": (0, 180),
     "tilt": (0, 180),
+    "full_depth": (0, 1),
     "scale": (0, 1),
     "stretch": (0, 1),
     "noise": (0, math.inf),
@@ -57,6 +58,9 @@ class Augmentation:
         lost_poses: Probability that all persons are lost in a part of the clip, up to half of it: zeros, as in a
             recording where an estimator finds nobody for a while.
         tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
+        full_depth: Fraction of the clips that are rotated and tilted in their full depth, as a camera elsewhere would
+            see them; the others after their depth was scaled by ``normalisation.depth``, which brings less of the
+            estimate's error of depth into the two other axes.
         brightness: Largest relative change of all pixel values.
         contrast: Largest relative change of pixel values' distance from the clip's mean.
         saturation: Largest relative change of colours' distance from grey.
@@ -93,6 +97,7 @@ class Augmentation:
     lost_joints: float = 0.0
     lost_poses: float = 0.0
     tilt: float = 0.0
+    full_depth: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -167,24 +172,28 @@ def _lose_poses(pose, rate, seed):
     return tf.cond((random[0] < rate) & tf.reduce_any(tf.not_equal(left, 0.0)), lambda: left, lambda: pose)
 
 
-def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor, depth: float = 1.0) -> tf.Tensor:
     """Random rotation, scale, stretch and noise of a normalised pose sequence; lost poses, lost or displaced joints.
 
     Args:
         pose: ``[tp, M, J, 3]`` float32.
         augment: An :class:`Augmentation`.
         seed: ``[2]`` int64.
+        depth: Factor by which the poses' Z was scaled.
 
     Returns:
         The same shape; absent persons stay zero.
     """
     there = poses.present(pose)[..., tf.newaxis, tf.newaxis]  # [tp, M, 1, 1]
     random = tf.random.stateless_uniform([2], seed, -1.0, 1.0)
+    full = tf.stack([1.0, 1.0, _full_depth(augment, seed + 7, depth)])
+    pose = pose / full
     if augment.rotation:
         pose = _rotate(pose, 1, random[0] * math.radians(augment.rotation))
     if augment.tilt:
         angles = tf.random.stateless_uniform([2], seed + 2, -1.0, 1.0) * math.radians(augment.tilt)
         pose = _rotate(_rotate(pose, 0, angles[0]), 2, angles[1])
+    pose = pose * full
     if augment.scale:
         pose = pose * (1.0 + augment.scale * random[1])
     if augment.stretch:
@@ -197,6 +206,13 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.T
         pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
     pose = tf.where(there, pose, tf.zeros_like(pose))
     return _lose_poses(pose, augment.lost_poses, seed + 6) if augment.lost_poses else pose
+
+
+def _full_depth(augment, seed, depth):
+    """By what a clip's Z is divided while it is rotated: the factor that it was scaled by, or 1."""
+    if not augment.full_depth or depth in (0, 1):
+        return 1.0
+    return tf.where(tf.random.stateless_uniform([], seed) < augment.full_depth, depth, 1.0)
 
 
 def mirror_pixels(xy: tf.Tensor, layout: str, size: int) -> tf.Tensor:

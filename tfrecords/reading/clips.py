@@ -366,7 +366,7 @@ def augment(
         for name in inputs.picture_names.values():
             features[name] = augmentation.change_colours(features[name], changes, seeds["colours"])
     for name in inputs.pose_names:
-        features[name] = augmentation.change_pose(features[name], changes, seeds["pose"])
+        features[name] = augmentation.change_pose(features[name], changes, seeds["pose"], inputs.normalisation.depth)
     if changes.pose_missing and not inputs.poses_alone:
         kept = tf.random.stateless_uniform([], seeds["missing"]) >= changes.pose_missing
         for name in (*inputs.pose_names, *(["pose_xy"] if inputs.pose_xy else [])):

@@ -1,6 +1,7 @@
 """F1 of two-level fusion, the appearance of a region: a 2D CNN on every frame, pooled over time (MMM19)."""
 
 import functools
+import glob
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
@@ -230,6 +231,12 @@ def _weights_key(weights, seed):
 @functools.lru_cache(maxsize=8)
 def _digest(path):
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise ZooError(f"weights: {path}: no such file, expected a weight file, imagenet or None")
-    return files.sha256_of(path)
+    if path.is_file():
+        return files.sha256_of(path)
+    # A folder of zoo.save_pretrained, or the files of a checkpoint, which is named without their endings.
+    several = sorted(path.iterdir() if path.is_dir() else path.parent.glob(f"{glob.escape(path.name)}.data-*"))
+    if not several:
+        raise ZooError(
+            f"weights: {path}: no such file, expected a weight file, a folder, a checkpoint, imagenet or None"
+        )
+    return " ".join(files.sha256_of(file) for file in several if file.is_file())

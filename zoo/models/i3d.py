@@ -251,8 +251,8 @@ def i3d(
         classifier_l1: Weight of the L1 penalty on the softmax.
         feature_power: Exponent of the pooled features. I3D has 1; with 0.5, power normalisation (Perronnin, Sanchez,
             Mensink, ECCV 2010), a classifier of frozen features is better (docs/datasets/jhmdb.md).
-        fully_convolutional: Take pictures of any height and width: scores are averaged over all windows of the pool,
-            which is that of ``size``. See :func:`zoo.fully_convolutional`.
+        fully_convolutional: Take pictures of any height and width of at least ``size``: scores are averaged over all
+            windows of the pool, which is that of ``size``. See :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.

@@ -3,12 +3,11 @@
 import os
 from typing import Literal, Optional, Union
 
-import numpy as np
 import tensorflow as tf
 
 from zoo import factory
 from zoo.checks import Rate, Size, ZooError, check_choice, check_minimum
-from zoo.layers import Dropout, FramesAsBatch, FramesFromBatch, classify
+from zoo.layers import FRAME_NETWORK, Dropout, FramesAsBatch, FramesFromBatch, classify, still_kernel
 from zoo.models import i3d
 from zoo.papers import Row
 from zoo.registry import register
@@ -74,7 +73,7 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
     for layer in cnn.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = i3d.BN_MOMENTUM
-    return tf.keras.Model(cnn.input, cnn.output, name="frame_network")
+    return tf.keras.Model(cnn.input, cnn.output, name=FRAME_NETWORK)
 
 
 def _still_i3d(size, weights):
@@ -83,22 +82,13 @@ def _still_i3d(size, weights):
     x = tf.keras.layers.Reshape((1, size, size, 3), name="one_frame")(picture)
     x = i3d.feature_map(x)  # [B, 1, m, n, 1024]
     x = tf.keras.layers.GlobalAveragePooling3D(name="average_pool")(x)
-    cnn = tf.keras.Model(picture, x, name="frame_network")
+    cnn = tf.keras.Model(picture, x, name=FRAME_NETWORK)
     if weights is not None:
         trained = factory.build("i3d", num_classes=2, frames=8, size=32, weights=weights)
         for layer in cnn.layers:
             if layer.weights:
-                layer.set_weights([_still(value) for value in trained.get_layer(layer.name).get_weights()])
+                layer.set_weights([still_kernel(value) for value in trained.get_layer(layer.name).get_weights()])
     return cnn
-
-
-def _still(value):
-    """A kernel ``[k, k, k, in, out]`` whose middle is its sum over time, the rest zero; other weights as they are."""
-    if value.ndim != 5:
-        return value
-    still = np.zeros_like(value)
-    still[len(value) // 2] = value.sum(axis=0)
-    return still
 
 
 @register(

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from zoo.checks import ZooError
+
 
 @tf.keras.utils.register_keras_serializable(package="adl_zoo")
 class GroupedLogits(tf.keras.layers.Layer):
@@ -60,12 +62,18 @@ def group_classes(model: tf.keras.Model, kept: Sequence[int]) -> tf.keras.Model:
     Returns:
         A ``tf.keras.Model`` of the same name and inputs -> softmax ``[B, len(kept) + 1]``, the last class all others.
 
+    Raises:
+        ZooError: A class that the model does not have or that is there twice, or no other class is left.
+
     Example:
         >>> import zoo
         >>> model = zoo.build("i3d", num_classes=10, frames=8, size=32, width=0.125)
         >>> group_classes(model, [3, 7]).output_shape
         (None, 3)
     """
+    count = model.output_shape[-1]
+    if len(set(kept)) < len(kept) or not set(kept) < set(range(count)):
+        raise ZooError(f"classes {list(kept)}: expected different ones from 0 to {count - 1}, and not all of them")
     network = tf.keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_network")
     inputs = {name: tf.keras.Input(tensor.shape[1:], name=name) for name, tensor in model.input.items()}
     logits = GroupedLogits(kept, name="logits")(network(inputs))

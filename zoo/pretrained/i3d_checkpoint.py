@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.checks import ZooError
-from zoo.layers import HEAD, every_layer
+from zoo.layers import HEAD, every_layer, layers_of_pictures, still_kernel
 from zoo.shared import messages
 
 _LAYER = re.compile(r"(?:^|\.)((?:Conv3d|Mixed)_.*)\.(conv_3d|batch_norm)$")  # any tower's prefix, then the endpoint
@@ -121,6 +121,8 @@ def inflate(kernel: np.ndarray, steps: int) -> np.ndarray:
 def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
     """Reads a checkpoint into every I3D tower of a model, also into those of the networks inside it.
 
+    A network of single pictures gets kernels for a video that stands still (:func:`zoo.layers.still_kernel`).
+
     A classifier with as many classes and inputs as the checkpoint's is read too; another keeps its weights, as do all
     other layers.
 
@@ -141,6 +143,8 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
         raise ZooError(f"{model.name} has no I3D layers to read {path} into")
     _compare({name for layer in layers for name in naming.variables(layer)} | set(naming.head), set(shapes), path)
     values = [(layer, _values(layer, naming, reader, shapes, path)) for layer in layers]
+    pictures = set(map(id, layers_of_pictures(model)))
+    values = [(layer, list(map(still_kernel, own)) if id(layer) in pictures else own) for layer, own in values]
     head = [shapes[name] for name in naming.head]
     # A model that is made of two has their classifiers, and none of its own.
     classifiers = [layer for layer in every_layer(model) if layer.name == HEAD]

@@ -81,7 +81,7 @@ class ModelFolder:
     def model(self) -> tf.keras.Model:
         """The model with its weights; :class:`ZooError` names what does not fit."""
         options = registry.saved_options(self.name, self.options)
-        model = built_model.built(self.name, self.num_classes, options)
+        model = built_model.built(self.name, self.num_classes, built_model.without_sources(options))
         path = self.path / WEIGHTS
         try:
             stored = arrays.load_file(path)
@@ -126,7 +126,8 @@ def save_pretrained(
         The folder's path.
 
     Raises:
-        ZooError: The folder exists, the model does not know its options, or it has not as many classes as labels.
+        ZooError: The folder exists, the model does not know its options, it has not as many classes as labels, or a
+            label is no line of text.
 
     Example:
         >>> import tempfile, zoo
@@ -143,6 +144,9 @@ def save_pretrained(
         raise ZooError(f"{model.name} does not know its options: build it with zoo.build and set its weights")
     if labels and len(labels) != build.num_classes:
         raise ZooError(f"{len(labels)} labels, but the model has {build.num_classes} classes")
+    for label in labels:
+        if len(label.splitlines()) != 1:
+            raise ZooError(f"label {label!r} is empty or has a line break, expected one line of text")
     if folder.exists():
         raise ZooError(f"{folder} exists: remove it, or give another folder")
     config = {
@@ -150,7 +154,7 @@ def save_pretrained(
         "format_version": _VERSION,
         "model": build.name,
         "num_classes": build.num_classes,
-        "options": build.options,
+        "options": built_model.without_sources(build.options),
     }
     with files.whole_folder(folder) as partial:
         files.write_json(partial / CONFIG, config)

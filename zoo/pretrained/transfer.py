@@ -7,7 +7,7 @@ import collections
 import tensorflow as tf
 
 from zoo.checks import ZooError
-from zoo.layers import HEAD, every_layer, is_network
+from zoo.layers import HEAD, every_layer, is_network, layers_of_pictures, still_kernel
 
 _TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers, where the weights of an I3D of the body may go
 
@@ -24,6 +24,10 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
     * into a target that also has the source's head, under the name ``<source>.classifier``: ``sta_hands`` has that of a
       ``pose_cnn``;
     * into a target that contains a whole model of the source's name: ``global`` does.
+
+    Between two models that are made of the same networks, as two of ``late_fusion``, each network is copied by itself.
+    Kernels of an I3D that go into a network of single pictures become those of a video that stands still
+    (:func:`zoo.layers.still_kernel`).
 
     Args:
         source: The trained model, such as an ``i3d``.
@@ -44,6 +48,21 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
         >>> len(zoo.transfer_weights(backbone, model))
         114
     """
+    pairs = _pairs(source, target)
+    of_pictures = {id(layer) for model in (source, target) for layer in layers_of_pictures(model)}
+    for own, other in pairs:
+        values = own.get_weights()
+        if id(other) in of_pictures and id(own) not in of_pictures:
+            values = list(map(still_kernel, values))
+        other.set_weights(values)
+    return [other.name for _, other in pairs]
+
+
+def _pairs(source, target):
+    """Layers of the source, each with the layer of the target that it is copied into."""
+    parts, others = _parts(source), _parts(target)
+    if source.name == target.name and parts and parts.keys() == others.keys():
+        return [pair for name, part in parts.items() for pair in _pairs(part, others[name])]
     whole = [layer for layer in target.layers if is_network(layer) and layer.name == source.name]
     sources, targets = _with_weights(source), _with_weights(whole[0] if whole else target)
     matches = {name: _match(name, source, targets) for name in sources}
@@ -66,9 +85,13 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
             )
     if not matches:
         raise ZooError(f"{source.name} has no layers to copy into {target.name}")
-    for name, match in matches.items():
-        targets[match][0].set_weights(sources[name][0].get_weights())
-    return list(matches.values())
+    return [(sources[name][0], targets[match][0]) for name, match in matches.items()]
+
+
+def _parts(model):
+    """Name -> network, of a model whose weights are all in networks inside it; else nothing."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    return {layer.name: layer for layer in weighted} if all(map(is_network, weighted)) else {}
 
 
 def _match(name, source, targets):

@@ -36,6 +36,20 @@ def test_rotation_and_tilt_turn_a_clip_as_one():
         np.testing.assert_array_equal(turned[:, 1], 0)
 
 
+def test_clips_in_full_depth_are_rotated_before_it_is_scaled():
+    plain = _poses()
+    scaled = plain * np.float32([1, 1, 0.3])
+    augment, found = Augmentation(rotation=90, full_depth=0.5), set()
+    for number in range(12):
+        seed = tf.constant([number, 2], tf.int64)
+        turned = augmentation.change_pose(scaled, augment, seed, 0.3).numpy()
+        rotation = Augmentation(rotation=90)
+        before = augmentation.change_pose(plain, rotation, seed).numpy() * np.float32([1, 1, 0.3])
+        after = augmentation.change_pose(scaled, rotation, seed).numpy()
+        found.add(tuple(np.allclose(turned, each, atol=1e-5) for each in (before, after)))
+    assert found == {(True, False), (False, True)}
+
+
 def test_tilt_stays_within_its_angles():
     tilts = []
     for seed in range(40):

@@ -40,6 +40,17 @@ def test_fusion_of_trained_networks(video_model, pose_model):
     np.testing.assert_allclose(model(features), expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
 
 
+def test_the_loss_is_the_cross_entropy_of_the_product():
+    """The loss that a part of three networks adds for its own cross-entropy is not added."""
+    own = {"video_model": "i3d", "pose_model": "pose_gcn", "pose_model_options": {"networks": 2, "width": 0.2}}
+    model = tiny_models.build("late_fusion", **own)
+    features, labels = tiny_models.batch(model)
+    scores = model(features, training=False).numpy()
+    model.compile(loss="sparse_categorical_crossentropy")
+    expected = -np.log(scores[np.arange(len(labels)), labels]).mean()
+    np.testing.assert_allclose(model.evaluate(features, np.array(labels), verbose=0), expected, rtol=1e-4)
+
+
 def _own(name, role):
     """Tiny options of a network that are not those of the whole."""
     whole = zoo.registry.options("late_fusion")

@@ -40,7 +40,7 @@ def test_last_hidden_vector_is_classified():
 
 
 def test_bones_and_motions_are_seen_side_by_side():
-    model = tiny_models.build("pose_lstm", joints=13, streams=STREAMS, **NO_DROPOUT)
+    model = tiny_models.build("pose_lstm", joints=13, layout="lcrnet_13", streams=STREAMS, **NO_DROPOUT)
     features, _ = tiny_models.batch(model, clips=3)
     seen = np.asarray(SkeletonStreams(tiny_models.OPTIONS["layout"], STREAMS)(features["pose"]))
     expected = _step_probabilities(model, seen)[:, -1]
@@ -50,8 +50,8 @@ def test_bones_and_motions_are_seen_side_by_side():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"streams": ("bone",)}, "layout lcrnet_13 has 13 joints, expected 5"),
-        ({"streams": ("bone",), "layout": None}, "bones or motions need layout"),
+        ({"layout": "lcrnet_13"}, "layout lcrnet_13 has 13 joints, expected 5"),
+        ({"streams": ("bone",)}, "bones or motions need layout"),
         ({"streams": ("bone",), "layout": "lcrnet"}, "did you mean 'lcrnet_13'"),
         ({"streams": ("bones",)}, "streams is .*, did you mean 'bone'"),
     ],
@@ -84,6 +84,9 @@ def test_padding_changes_neither_predictions_nor_loss():
     np.testing.assert_allclose(*losses, rtol=1e-5)
     with pytest.raises(zoo.ZooError, match="set it to all_steps"):
         tiny_models.build("pose_lstm", padded=True)
+    motion = {"streams": ("joint_motion",), "layout": "lcrnet_13", "joints": 13}
+    with pytest.raises(zoo.ZooError, match="motions are zero of anybody who stands still"):
+        tiny_models.build("pose_lstm", loss="all_steps", padded=True, **motion)
 
 
 def test_dropout_state_survives_a_checkpoint(tmp_path):

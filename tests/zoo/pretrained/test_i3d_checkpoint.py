@@ -85,6 +85,22 @@ def test_networks_inside_a_model_are_read_too(tmp_path, name, options, has_its_c
     np.testing.assert_array_equal(first.get_weights()[0], values[f"{I3D.scope}/Conv3d_1a_7x7/conv_3d/w"])
 
 
+def test_a_network_of_pictures_gets_sums_over_time(tmp_path):
+    """However an I3D's weights come into an ``lrcn``."""
+    small = {"frames": 8, "size": 32, "lstm_units": 4}
+    model = zoo.build("lrcn", num_classes=2, network="inception_v1", **small)
+    video = zoo.build("i3d", num_classes=2, frames=8, size=32)
+    values = write_checkpoint(tmp_path / "model.ckpt", checkpoint_shapes(2))
+    i3d_checkpoint.load(video, tmp_path / "model.ckpt")
+    name = "Mixed_4c.Branch_1.Conv3d_0b_3x3.conv_3d"
+    kernel = values[f"{I3D.scope}/{name.replace('.', '/')}/w"]
+    expected = np.stack([np.zeros_like(kernel[0]), kernel.sum(axis=0), np.zeros_like(kernel[0])])
+    for fill in (i3d_checkpoint.load, lambda model, path: zoo.transfer_weights(video, model)):
+        fill(model, tmp_path / "model.ckpt")
+        (found,) = model.get_layer("frame_network").get_layer(name).get_weights()
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "num_classes", tiny_models.quick([tiny_models.CLASSES, tiny_models.CLASSES + 1], tiny_models.CLASSES + 1)
 )

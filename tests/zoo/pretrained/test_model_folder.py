@@ -97,6 +97,8 @@ def test_what_cannot_be_written_is_refused(model, folder, tmp_path):
         zoo.save_pretrained(model, folder)
     with pytest.raises(zoo.ZooError, match="2 labels, but the model has 3 classes"):
         zoo.save_pretrained(model, tmp_path / "other", labels=LABELS[:2])
+    with pytest.raises(zoo.ZooError, match=r"label 'sit\\nup' is empty or has a line break"):
+        zoo.save_pretrained(model, tmp_path / "other", labels=["sit\nup", *LABELS[1:]])
     with pytest.raises(zoo.ZooError, match="does not know its options"):
         zoo.save_pretrained(tf.keras.Model(model.input, model.output), tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["published"]

@@ -40,6 +40,20 @@ def test_a_keras_model_gives_all_but_a_head_of_another_size(tmp_path, classes):
     assert _equal(trained, model) == _with_weights(trained) - anew
 
 
+def test_a_fusion_gives_its_parts_to_one_of_other_classes(tmp_path):
+    own = {"video_model": "i3d", "pose_model": "pose_lstm", "pose_model_options": {"lstm_units": 4}}
+    options = tiny_models.options("late_fusion", **own)
+    trained = zoo.build("late_fusion", num_classes=tiny_models.CLASSES, **options)
+    tiny_models.randomize(trained)
+    trained.save(tmp_path / "model.keras")
+    for classes in (tiny_models.CLASSES, tiny_models.CLASSES + 2):
+        model = zoo.build("late_fusion", num_classes=classes, weights=tmp_path / "model.keras", **options)
+        for part in ("i3d", "pose_lstm"):
+            before, after = trained.get_layer(part), model.get_layer(part)
+            anew = set() if classes == tiny_models.CLASSES else {"classifier"}
+            assert _equal(before, after) == _with_weights(before) - anew
+
+
 @pytest.mark.parametrize("shared", tiny_models.quick([0, 1], 1))
 def test_an_i3d_goes_to_the_full_body_tower(shared):
     trained = tiny_models.shared("i3d")
