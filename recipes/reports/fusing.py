@@ -14,6 +14,7 @@ from recipes import config
 from recipes.reports import scoring
 from recipes.reports.common_clips import CommonClips
 from recipes.reports.evaluated import Evaluated
+from zoo.shared.errors import UserError
 
 _STEPS = (20, 10, 5, 4, 3, 2, 1)  # of a weight, from 0 to 1
 _MOST = 2000  # points of the grid
@@ -113,14 +114,28 @@ def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
         scored: The runs.
 
     Raises:
-        UserError: They have no clip in common.
+        UserError: They have no clip in common, or their data label one differently.
     """
     if len(scored) == 1:
         return list(scored)
     clips = CommonClips.of([(str(one.run.path), one.ids) for one in scored])
     if clips.note:
         print(f"{scored[0].protocol} {scored[0].split}: {clips.note}", flush=True)
-    return [one.on(clips) for one in scored]
+    on_them = [one.on(clips) for one in scored]
+    for other in on_them[1:]:
+        _check_labels(on_them[0], other)
+    return on_them
+
+
+def _check_labels(first: Evaluated, other: Evaluated) -> None:
+    """``UserError`` unless the data of both runs give every clip the same label."""
+    (differing,) = np.nonzero(first.metrics.labels != other.metrics.labels)
+    if len(differing):
+        raise UserError(
+            f"{other.run.path}: {other.records.directory} labels {len(differing)} of {len(first.ids)} clips, such as "
+            f"{first.ids[differing[0]]}, otherwise than the data of {first.run.path}, expected the same labels: "
+            "convert one of them again"
+        )
 
 
 def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | None = None) -> Evaluated:

@@ -1,6 +1,7 @@
 """Stored scores and the analyses of a report: equations, and the commands on small runs."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import types
@@ -288,6 +289,12 @@ def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(
     assert (summary["clips"], summary["compared_clips"]["clips"]) == (50, 44)
     assert summary["compared_top1"] == [alone, second.metrics.top1]
     assert sum(row["clips"] for row in summary["gain"]) == 44
+
+    relabelled = np.where(np.arange(len(kept)) < 3, (second.labels + 1) % len(labels), second.labels)
+    path = other / "evaluation" / "cv-test" / stored.NAME
+    stored.write(path, dataclasses.replace(second, labels=relabelled), state)
+    with pytest.raises(UserError, match=rf"{other}: {data} labels 3 of 44 clips, such as .*, expected the same labels"):
+        evaluate.evaluate(trained, fuse=[other], fuse_data=data)
     with pytest.raises(UserError, match="a, b: have no clip in common"):
         common_clips.CommonClips.of([("a", ["x"]), ("b", ["y"])])
 
