@@ -37,8 +37,9 @@ class Scorer:
         on_clips: Called with the number of clips whose first view was scored, after every batch.
 
     Returns:
-        ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest. Of a
-        network of poses alone, views without a pose are left out, and a clip without any has scores of zero.
+        ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest, divided by
+        their sum. Of a network of poses alone, views without a pose are left out, and a clip without any has scores of
+        zero.
     """
 
     def __init__(
@@ -96,8 +97,9 @@ class Scorer:
                 np.add.at(views, number, 1)
                 if on_clips:
                     on_clips(int(np.count_nonzero(views) - started))
-        if self.pool != "max_softmax":
-            pooled /= np.maximum(answered, 1)[:, np.newaxis]
+        if self.pool == "max_softmax":
+            return labels, normalised(pooled)
+        pooled /= np.maximum(answered, 1)[:, np.newaxis]
         if self.pool == "mean_logits":
             pooled = np.where(answered[:, np.newaxis] > 0, softmax(pooled), 0.0)
         return labels, pooled
@@ -113,6 +115,17 @@ def _fill_up(views, batch):
         return tf.ensure_shape(tf.pad(tensor, paddings, constant_values=value), (batch, *tensor.shape[1:]))
 
     return {name: filled(tensor) for name, tensor in features.items()}, filled(labels), filled(numbers, -1)
+
+
+def normalised(scores: np.ndarray) -> np.ndarray:
+    """Rows with the sum 1; a row of zeros, of who abstains, stays.
+
+    Example:
+        >>> normalised(np.array([[0.9, 0.6], [0.0, 0.0]])).tolist()
+        [[0.6, 0.4], [0.0, 0.0]]
+    """
+    sums = scores.sum(axis=1, keepdims=True)
+    return np.divide(scores, sums, out=np.zeros_like(scores), where=sums > 0)
 
 
 def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from recipes.config import Stage
+from recipes.reports import scoring
 from recipes.reports.scoring import Metrics
 from recipes.run_directory import RunDirectory
 from recipes.trainers import keras
@@ -61,8 +62,11 @@ class Scores:
 
     @property
     def metrics(self) -> Metrics:
-        """The metrics of the scores as they are stored: those computed later from the file are the same."""
-        return Metrics(self.labels, self.scores.astype(np.float64))
+        """The metrics of the scores as they are stored: those computed later from the file are the same.
+
+        Files of earlier versions may hold the largest scores of views, whose sum is not 1.
+        """
+        return Metrics(self.labels, scoring.normalised(self.scores.astype(np.float64)))
 
 
 def state_of(run: RunDirectory, model: pathlib.Path, records: Records, protocol: str, split: str) -> dict[str, Any]:
