@@ -13,6 +13,7 @@ import numpy as np
 
 from recipes.reports import scoring
 from recipes.reports.scoring import Metrics
+from zoo.shared import messages
 from zoo.shared.probabilities import at_temperature
 
 BINS = 15  # of the confidence, as Guo et al.
@@ -22,12 +23,15 @@ _TEMPERATURES = (0.05, 20.0)  # range of the search
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     """The temperature with the smallest cross-entropy (Guo et al., ICML 2017), between 0.05 and 20.
 
+    Clips that are all right make the model the surer the better, however few they are, and those whose scores are all
+    equal say nothing: the smallest cross-entropy is at an end of the range. This is no calibration; a warning says so.
+
     Args:
         labels: ``[N]`` true classes, of validation clips.
         scores: ``[N, C]``; clips from which the model abstains are left out.
 
     Returns:
-        T; 1 where the model abstains from all clips.
+        T; 1 where the model abstains from all clips, or the smallest cross-entropy is at an end of the range.
     """
     from scipy.optimize import minimize_scalar
 
@@ -39,7 +43,15 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     def loss(logarithm):
         return scoring.cross_entropy(labels, at_temperature(scores, float(np.exp(logarithm))))
 
-    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    ends = np.log(_TEMPERATURES)
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-4})
+    if min(map(loss, ends)) <= found.fun:
+        low, high = _TEMPERATURES
+        messages.warn(
+            f"temperature: the clips that it is fitted on do not determine it, none from {low:g} to {high:g} is best "
+            "(of clips that are all right, the lowest): it stays 1, fit it on more clips"
+        )
+        return 1.0
     return float(np.exp(found.x))
 
 

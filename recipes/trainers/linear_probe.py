@@ -97,7 +97,7 @@ def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.nda
         views: Views V of a clip; all of them are in one fold.
 
     Returns:
-        T; 1 where a class has a single clip.
+        T; 1 where a class has a single clip, or the clips do not determine it.
     """
     from sklearn import base, model_selection
 

@@ -29,6 +29,24 @@ def test_temperature_is_found_again():
     assert min(losses) == losses[1]
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        np.where(np.eye(3), 0.6, 0.2)[[0, 1, 2] * 4],  # all are right, of 60 %
+        np.where(np.eye(3), 0.98, 0.01)[[0, 1, 2] * 4],  # the loss is 0 long before the end of the search
+        np.where(np.eye(3), 0.6, 0.2)[[1, 2, 0] * 4],  # all are wrong
+        np.full((12, 3), 1 / 3),
+    ],
+)
+def test_clips_that_determine_no_temperature_leave_it(scores, capsys):
+    labels = np.array([0, 1, 2] * 4)
+    fitted = calibration.Calibration.fit(labels, scores, 0.95)
+    assert fitted.temperature == 1.0
+    np.testing.assert_allclose(fitted.apply(Metrics(labels, scores)).scores, scores)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: temperature: the clips that it is fitted on do not determine it, none from 0.05 ")
+
+
 def test_who_abstains_is_left_out():
     scores = np.concatenate([softmax(LOGITS), np.zeros((5, 4))])
     labels = np.concatenate([LABELS, np.zeros(5, int)])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn import linear_model, pipeline, preprocessing
 
 import zoo
-from recipes.reports import calibration
+from recipes.reports import scoring
 from recipes.run_directory import RunDirectory
 from recipes.trainers import linear_probe
 from tests.recipes.conftest import command
@@ -73,7 +73,7 @@ def test_the_model_answers_as_scikit_learn_does(fitted, dataset):
     np.testing.assert_allclose(ours, at_temperature(theirs.predict_proba(features), temperature), atol=2e-3)
 
 
-def test_a_strong_penalty_is_made_up_for_by_the_temperature():
+def test_a_strong_penalty_is_made_up_for_by_the_temperature(capsys):
     """Chosen on clips that are held out with all of their views: on those that were fitted it would be far lower."""
     draws = np.random.default_rng(0)
     labels = np.tile(np.repeat(np.arange(3), 20), 2)
@@ -81,10 +81,15 @@ def test_a_strong_penalty_is_made_up_for_by_the_temperature():
     features = clips + 0.1 * draws.normal(size=clips.shape)
     probe = linear_probe.regression(0.002, 2, is_balanced=True)
     temperature = linear_probe.cross_validated_temperature(probe, features, labels, views=2)
-    fitted_to_them = calibration.fit_temperature(labels, probe.fit(features, labels).predict_proba(features))
-    assert 2 * fitted_to_them < temperature < 0.5
+    of_them = probe.fit(features, labels).predict_proba(features)
+    losses = [scoring.cross_entropy(labels, at_temperature(of_them, t)) for t in (temperature / 2, temperature)]
+    assert losses[0] < losses[1]
+    assert temperature < 0.5
     first = np.r_[0:21, 60:81]  # one clip of the second class, twenty of the first
     assert linear_probe.cross_validated_temperature(probe, features[first], labels[first], views=2) == 1
+    apart = features + 50 * np.eye(3, 40)[labels]  # all held-out clips are right, which makes no temperature best
+    assert linear_probe.cross_validated_temperature(probe, apart, labels, views=2) == 1
+    assert "warning: temperature: the clips that it is fitted on do not determine it" in capsys.readouterr().err
 
 
 def test_epochs_start_from_it(fitted, recipe_file, dataset, tmp_path):
