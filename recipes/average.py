@@ -20,7 +20,7 @@ if not __package__:  # run as a script: the project's root, not this folder, is 
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from tfrecords import protocols
-from zoo.shared import command_line
+from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
 # Keys in which runs of different folds may differ as well; a stage may start from another training of the same fold.
 _OF_A_FOLD = ("data.protocol", "stages.*.init")
+# Keys of figures of whole videos that say how these were classified, and their options of evaluate.py.
+_SETTINGS = {
+    "window": "--window",
+    "stride": "--stride",
+    "smooth": "--smooth",
+    "event": "--event",
+    "probability": "--event-probability",
+    "share_computation": "--share-computation",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +64,8 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
 
     Raises:
         UserError: Fewer than two runs, two of the same fold or of different recipes, a protocol that is no fold
-            of the others' cross-validation, or a run that was not evaluated.
+            of the others' cross-validation, a run that was not evaluated, or whose whole videos were classified in
+            another way.
     """
     from recipes import run_directory
     from recipes.reports import reported, tables
@@ -83,13 +93,30 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     unposed = sum(metrics.get("abstained", 0) for metrics in measured.values())
     if unposed:
         lines.append(f"{unposed} clips without a pose count as wrong")
-    untrimmed = {fold: metrics["untrimmed"] for fold, metrics in measured.items() if "untrimmed" in metrics}
-    if len(untrimmed) == len(measured):
-        lines += _untrimmed(untrimmed)
+    lines += _of_whole_videos({run: measured[run.recipe.data.protocol].get("untrimmed") for run in runs})
     papers = tables.own_figures(reported.figures(recipe, protocol, split)) if folds else "-"
     if papers != "-":
         lines.append(f"reported by its paper, mean over {len(folds)} folds: {papers}")
     return "\n".join(lines)
+
+
+def _of_whole_videos(of: Mapping[RunDirectory, dict[str, Any] | None]) -> list[str]:
+    """What was found in whole videos; ``UserError`` if the runs classified them in different ways."""
+    found = {run: figures for run, figures in of.items() if figures}
+    lacking = [str(run.path) for run in of if run not in found]
+    if not found:
+        return []
+    (first, figures), *others = found.items()
+    for run, other in others:
+        for key, option in _SETTINGS.items():
+            if other.get(key) != figures.get(key):
+                raise UserError(
+                    f"{run.path} classified untrimmed videos with another {option} than {first.path} "
+                    f"({other.get(key)}, there {figures.get(key)}), expected the same: evaluate one of them again"
+                )
+    if lacking:
+        return [f"untrimmed videos: no mean, {messages.first_of(lacking)} lack them, see evaluate.py --untrimmed"]
+    return _untrimmed({run.recipe.data.protocol: figures for run, figures in found.items()})
 
 
 def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -105,7 +132,7 @@ def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
     for key in ("segment_f1", "mean_average_precision"):
         whole[key] = {at: _mean(found[key][at] for found in each) for at in each[0][key]}
     event = each[0].get("event")
-    if not event or any(found.get("event") != event for found in each):
+    if not event:
         return [untrimmed.text(whole)]
     counted = segments.together([_events(found["events"]) for found in each])
     lines = [untrimmed.text({**whole, "event": event, "events": dataclasses.asdict(counted)})]

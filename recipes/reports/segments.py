@@ -200,7 +200,7 @@ class Events:
         quiet: Videos without one.
         quiet_without_alarm: Those of them in which no alarm is raised.
         alarms_in_quiet: Alarms in them.
-        quiet_hours: Their duration.
+        quiet_hours: Their duration, with the frames without a label: alarms count in these too.
     """
 
     events: int
@@ -260,14 +260,25 @@ def best_threshold(of: Mapping[float, Events]) -> float:
     return best[len(best) // 2]
 
 
+def _true_spans(truth: np.ndarray, label: int) -> list[Span]:
+    """The spans of a class, those on both sides of frames without a label as one."""
+    (labelled,) = np.nonzero(truth != NOBODY)
+    return [
+        dataclasses.replace(span, start=int(labelled[span.start]), end=int(labelled[span.end - 1]) + 1)
+        for span in spans(truth[labelled])
+        if span.label == label
+    ]
+
+
 def events(truths: Sequence[np.ndarray], raised: Sequence[Sequence[float]], label: int, fps: float) -> Events:
     """Compares alarms with the truth.
 
     An event is recognised by the first alarm from its first frame until :data:`LATEST` seconds after its last; every
-    other alarm is false.
+    other alarm is false, in frames without a label too: these are of no event.
 
     Args:
-        truths: ``[T]`` classes of each video.
+        truths: ``[T]`` classes of each video; :data:`NOBODY` where a frame is not labelled: spans of one class on both
+            sides of it are one event.
         raised: Seconds of the alarms in each.
         label: The class of the events.
         fps: Frames per second.
@@ -282,7 +293,7 @@ def events(truths: Sequence[np.ndarray], raised: Sequence[Sequence[float]], labe
     delays: list[float] = []
     hours = 0.0
     for truth, times in zip(truths, raised):
-        true = [span for span in spans(truth) if span.label == label]
+        true = _true_spans(truth, label)
         if not true:
             counts["quiet"] += 1
             counts["quiet_without_alarm"] += not times

@@ -76,6 +76,24 @@ def test_alarms_at_thresholds_that_are_chosen_on_the_other_folds(runs):
     assert whole == "best on all folds, for a network that is trained on all: 0.7"
 
 
+def test_untrimmed_figures_of_other_settings(runs):
+    def store(run, **settings):
+        (path,) = run.glob("evaluation/*/metrics.json")
+        whole = {"videos": 8, "seconds": 60.0, "frame_accuracy": 0.8, "segment_f1": {}, "mean_average_precision": {}}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "untrimmed": {**whole, **settings}}))
+
+    store(runs[0], window="2s", event="fall", probability=0.5)
+    store(runs[1], window="2s", event="fall", probability=0.85)
+    message = error_of(command("average.py", *runs))
+    assert f"{runs[1]} classified untrimmed videos with another --event-probability than {runs[0]} (0.85," in message
+    store(runs[1], window=None, event="fall", probability=0.5)
+    assert "another --window" in error_of(command("average.py", *runs))
+    store(runs[1], window="2s", event="fall", probability=0.5)
+    printed = command("average.py", *runs).stdout
+    assert f"untrimmed videos: no mean, {runs[2]} lack them" in printed
+    assert "frame accuracy" not in printed
+
+
 def test_runs_that_are_no_folds_of_one_recipe(runs, tmp_path):
     def refused(*paths):
         return error_of(command("average.py", *paths))

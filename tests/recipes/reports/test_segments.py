@@ -87,6 +87,15 @@ def test_events_and_alarms():
     assert (both.sensitivity, both.alarms_per_hour) == (found.sensitivity, pytest.approx(found.alarms_per_hour))
 
 
+def test_an_event_goes_on_over_frames_without_a_label():
+    truth = np.array([-1, -1] + [0] * 5 + [-1] * 3 + [0] * 5 + [2] * 10 + [0] * 5 + [-1] * 20)
+    found = segments.events([truth], [[1.4, 2.6, 4.0]], label=0, fps=10)
+    assert (found.events, found.false_alarms, found.quiet) == (2, 1, 0)
+    assert found.delays == pytest.approx((1.2, 0.1))
+    unlabelled = segments.events([np.full(10, -1)], [[0.5]], label=0, fps=10)
+    assert (unlabelled.alarms_in_quiet, unlabelled.quiet_hours) == (1, pytest.approx(1 / 3600))
+
+
 def test_an_alarm_is_not_repeated_while_it_lasts():
     nobody = float("nan")
     assert segments.alarms([0, 1, 2, 3], [0.9, nobody, 0.9, 0.9], 0.8) == [0]
