@@ -62,8 +62,8 @@ def _parser() -> command_line.ArgumentParser:
         metavar="DIR",
         help="converted dataset of the runs of --fuse (default: that of their training)",
     )
-    how = "how --fuse combines scores"
-    parser.add_argument("--fusion", choices=("product", "mean"), default="product", help=how)
+    how = "how --fuse combines scores (default: product)"
+    parser.add_argument("--fusion", choices=("product", "mean"), help=how)
     weighted = "weights of --run and the runs of --fuse: equal, those with the smallest log-loss on validation, or 2,1"
     parser.add_argument("--fuse-weights", type=_fuse_weights, default="equal", metavar="WEIGHTS", help=weighted)
     parser.add_argument("--rescore", action="store_true", help="score again, even where stored scores are up to date")
@@ -162,7 +162,7 @@ def evaluate(
     split: str = "test",
     fuse: Sequence[str | os.PathLike] = (),
     fuse_data: str | os.PathLike | None = None,
-    fusion: str = "product",
+    fusion: str | None = None,
     fuse_weights: str | Sequence[float] = "equal",
     rescore: bool = False,
     compare: str | os.PathLike | None = None,
@@ -186,7 +186,8 @@ def evaluate(
         split: ``train``, ``val`` or ``test``.
         fuse: Other run directories: the scores of all runs together are evaluated, on the clips that all of them have.
         fuse_data: Folder of those runs' dataset; default: that of their training.
-        fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020).
+        fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020);
+            default: the product.
         fuse_weights: ``equal``; ``validation``: those of a grid with the smallest log-loss on validation clips; or one
             number for each run, relative to the others.
         rescore: Score again where stored scores fit model, data and views.
@@ -214,8 +215,9 @@ def evaluate(
 
     runs = _runs_of_the_same_classes([path, *fuse])
     run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
-    if fuse_weights != "equal" and not fuse:
-        raise UserError("--fuse-weights: weights of several runs, name the others with --fuse")
+    if not fuse:
+        _check_one_run(fuse_data, fusion, fuse_weights)
+    fusion = fusion or "product"
     if not isinstance(fuse_weights, str) and len(fuse_weights) != len(runs):
         raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
@@ -319,6 +321,17 @@ def _check_untrimmed(run: RunDirectory, fuse: Sequence, settings: untrimmed.Sett
     if fuse:
         raise UserError("--untrimmed: of one run only, leave --fuse out")
     untrimmed.check_event(settings, run.labels)
+
+
+def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Sequence[float]) -> None:
+    """``UserError`` if an option of several runs is given without them."""
+    for option, is_given in (
+        ("--fuse-data", fuse_data is not None),
+        ("--fusion", fusion is not None),
+        ("--fuse-weights", fuse_weights != "equal"),
+    ):
+        if is_given:
+            raise UserError(f"{option}: is of several runs, name the others with --fuse")
 
 
 def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDirectory]:

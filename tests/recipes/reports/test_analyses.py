@@ -376,7 +376,9 @@ def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command,
 
 def test_mistakes_are_one_line(trained, run_command, tmp_path):
     for options, message in (
-        (("--fuse-weights", "validation"), "name the others with --fuse"),
+        (("--fuse-weights", "validation"), "--fuse-weights: is of several runs, name the others with --fuse"),
+        (("--fuse-data", tmp_path), "--fuse-data: is of several runs, name the others with --fuse"),
+        (("--fusion", "product"), "--fusion: is of several runs, name the others with --fuse"),
         (("--fuse-weights", "2,-1"), "'2,-1', expected equal, validation or numbers from 0"),
         (("--parts",), "pose_cnn has no attention over body parts"),
         (("--joints",), "pose_cnn has no graph of joints"),
