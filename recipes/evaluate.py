@@ -225,23 +225,25 @@ def evaluate(
     asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
     wanted = [option for option, value in asked.items() if value]
     model = _explained(run, fuse, wanted) if wanted else None
-    if untrimmed:
-        _check_untrimmed(run, fuse, untrimmed)
-    each = [(run, data), *((other, fuse_data) for other in runs[1:])]
-    of_stages = _score_stages(run, data, protocol, split, fuse, rescore) if stages else {}
+    each = [(run, _records(run, data)), *((other, _records(other, fuse_data)) for other in runs[1:])]
     on_validation = "--calibrate" if calibrate else "--fuse-weights" if fuse_weights == "validation" else ""
+    for one, records in each:
+        for part, option in {split: "", **({"val": on_validation} if on_validation else {})}.items():
+            _check(one, records, protocol, part, option)
+    if untrimmed:
+        _check_untrimmed(run, each[0][1], protocol, split, fuse, untrimmed)
+    of_stages = _score_stages(run, each[0][1], protocol, split, fuse, rescore) if stages else {}
     validation = []
     if on_validation and split == "val":
         messages.warn(f"{on_validation}: is fitted on the clips that it is judged on here, {sections.FITTED_ON_THEM}")
     if on_validation:
-        scored_val = [_score(one, where, protocol, "val", rescore, on_validation) for one, where in each]
-        validation = fusing.on_common_clips(scored_val)
+        validation = fusing.on_common_clips([_score(*one, protocol, "val", rescore) for one in each])
     weights = None
     if fuse_weights == "validation":
         weights = fusing.weights_of(validation, fusion)
     elif not isinstance(fuse_weights, str):
         weights = fusing.given_weights(fuse_weights, fusion)
-    alone = fusing.on_common_clips([_score(one, where, protocol, split, rescore) for one, where in each])
+    alone = fusing.on_common_clips([_score(*one, protocol, split, rescore) for one in each])
     scored = fusing.fuse(alone, fusion, weights)
     rows = tables.predictions(scored.ids, run.labels, scored.metrics)
     summary: dict[str, Any] = {}
@@ -266,12 +268,12 @@ def evaluate(
         summary.update(found)
         more.append(section)
     add("roc", sections.areas_under_roc(scored))
-    if fuse:  # an earlier one is of other runs, or of other weights
-        (scored.folder / sections.CALIBRATION).unlink(missing_ok=True)
+    described = None
     if calibrate:
         fitted = sections.fit_calibration(fusing.fuse(validation, fusion, weights), calibrate)
         file = None if fuse else trainers.of_run(run).model_file(run)
-        add("calibration", sections.calibrated(scored, fitted, file))
+        described = sections.described_calibration(scored, fitted, file)
+        add("calibration", sections.calibrated(scored, fitted, described))
     if radar:
         names = _names([run.path, *radar])
         add("radar", sections.radar(scored, dict(zip(names, [rows, *(stored[other] for other in radar)]))))
@@ -290,6 +292,11 @@ def evaluate(
     if tsne:
         add("tsne", sections.tsne(scored, rows, model))
     _write(scored, rows, summary, more)
+    calibration_file = (scored.folder if fuse else run.path) / sections.CALIBRATION
+    if described:
+        files.write_json(calibration_file, described)
+    elif fuse:  # an earlier one is of other runs, or of other weights
+        calibration_file.unlink(missing_ok=True)
     _print(scored, of_stages, summary)
     return scored.metrics
 
@@ -314,13 +321,15 @@ def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, 
     print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
 
 
-def _check_untrimmed(run: RunDirectory, fuse: Sequence, settings: untrimmed.Settings) -> None:
+def _check_untrimmed(
+    run: RunDirectory, records: Records, protocol: str, split: str, fuse: Sequence, settings: untrimmed.Settings
+) -> None:
     """``UserError`` if whole videos cannot be evaluated so, before anything is scored."""
     from recipes.reports import untrimmed
 
     if fuse:
         raise UserError("--untrimmed: of one run only, leave --fuse out")
-    untrimmed.check_event(settings, run.labels)
+    untrimmed.check(run, records, protocol, split, settings)
 
 
 def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Sequence[float]) -> None:
@@ -421,17 +430,19 @@ def _explained(run: RunDirectory, fuse: Sequence, options: Sequence[str]) -> tf.
     return model
 
 
-def _score(
-    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, rescore: bool, option: str = ""
-) -> Evaluated:
-    """A run on all clips of a split, from stored scores where they fit; ``option`` asks for the split."""
+def _records(run: RunDirectory, data: str | os.PathLike | None) -> Records:
+    """The data that a run is evaluated on; default: those of its training."""
+    from tfrecords.reading import pipeline
+
+    return pipeline.Records(data or run.environment["data"]["path"])
+
+
+def _score(run: RunDirectory, records: Records, protocol: str, split: str, rescore: bool) -> Evaluated:
+    """A run on all clips of a split, from stored scores where they fit."""
     from recipes import trainers
     from recipes.reports import stored
     from recipes.reports.evaluated import Evaluated
-    from tfrecords.reading import pipeline
 
-    records = pipeline.Records(data or run.environment["data"]["path"])
-    _check(run, records, protocol, split, option)
     trainer = trainers.of_run(run)
     found = stored.scores_of(run, trainer, records, protocol, split, rescore=rescore)
     name, seen = f"{protocol}-{split}", trainer.views(run.recipe)
@@ -440,18 +451,15 @@ def _score(
 
 
 def _score_stages(
-    run: RunDirectory, data: str | os.PathLike | None, protocol: str, split: str, fuse: Sequence, rescore: bool
+    run: RunDirectory, records: Records, protocol: str, split: str, fuse: Sequence, rescore: bool
 ) -> dict[str, Metrics]:
     """Stage -> metrics of its own model, for the stages before the last; ``UserError`` if there is none."""
     from recipes.reports import stored
-    from tfrecords.reading import pipeline
 
     if fuse:
         raise UserError("--stages: of one run only, leave --fuse out")
     if len(run.recipe.stages) < 2:
         raise UserError(f"--stages: {run.path} was not trained in several stages, leave it out")
-    records = pipeline.Records(data or run.environment["data"]["path"])
-    _check(run, records, protocol, split)
     where = run, records, protocol, split
     return {stage.name: stored.metrics_of_stage(stage, *where, rescore=rescore) for stage in run.recipe.stages[:-1]}
 

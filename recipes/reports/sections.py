@@ -141,20 +141,18 @@ def fit_calibration(validation: Evaluated, accuracy: float) -> calibration.Calib
     return calibration.Calibration.fit(validation.metrics.labels, validation.metrics.scores, accuracy)
 
 
-def calibrated(scored: Evaluated, fitted: calibration.Calibration, model: pathlib.Path | None) -> tuple[dict, Section]:
-    """Calibration, and the reject option.
+def described_calibration(
+    scored: Evaluated, fitted: calibration.Calibration, model: pathlib.Path | None
+) -> dict[str, Any]:
+    """The content of ``calibration.json``.
 
     Args:
         scored: What was evaluated.
         fitted: What was fitted on validation.
-        model: The file of the model, if it is one run's: ``calibration.json`` is then written into the run directory.
-            Default: it is written beside the results of the fused runs.
+        model: The file of the model, if it is one run's.
     """
-    metrics, folder = scored.metrics, scored.folder
     own = {"model_sha256": files.sha256_of(model)} if model else {}
-    scaled = fitted.apply(metrics)
-    curve, kept = calibration.coverage_curve(scaled), fitted.accepted(metrics)
-    stored = {
+    return {
         "temperature": fitted.temperature,
         "unknown_below": fitted.threshold,
         "wanted_accuracy": fitted.accuracy,
@@ -163,9 +161,23 @@ def calibrated(scored: Evaluated, fitted: calibration.Calibration, model: pathli
         "views": dataclasses.asdict(scored.recipe.evaluate),
         **own,
     }
-    files.write_json((scored.run.path if model else folder) / CALIBRATION, stored)
+
+
+def calibrated(
+    scored: Evaluated, fitted: calibration.Calibration, described: Mapping[str, Any]
+) -> tuple[dict, Section]:
+    """Calibration, and the reject option.
+
+    Args:
+        scored: What was evaluated.
+        fitted: What was fitted on validation.
+        described: What :func:`described_calibration` gives.
+    """
+    metrics, folder = scored.metrics, scored.folder
+    scaled = fitted.apply(metrics)
+    curve, kept = calibration.coverage_curve(scaled), fitted.accepted(metrics)
     figures = calibration.before_and_after(metrics.labels, metrics.scores, scaled.scores)
-    entry = {**stored, "before_and_after": figures, "at_threshold": kept}
+    entry = {**described, "before_and_after": figures, "at_threshold": kept}
     sets = {"as scored": metrics, f"at temperature {fitted.temperature:.3g}": scaled}
     rows = {name: calibration.reliability(one) for name, one in sets.items()}
     plots.plot_reliability(folder / "reliability.png", rows, scored.title)

@@ -125,11 +125,9 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
     Raises:
         UserError: The dataset stores features of whole clips, or the settings give no windows.
     """
-    if run.inputs.granularities:
-        raise UserError(f"{records.directory} stores features of whole clips, of which --untrimmed makes no windows")
-    fps = float(records.manifest["fps"])
     places = _outlines(records, protocol, split)
-    plan = windows.Plan.of(settings.window or _window(run, places), settings.stride, fps=fps)
+    plan = _plan(run, records, places, settings)
+    fps = plan.fps
     numbers = records.label_numbers(protocol)
     videos: list[tuple[str, np.ndarray]] = []
     spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
@@ -204,6 +202,17 @@ def _events(streams, label, least):
     """What alarms are worth that a class's probability raises at a threshold."""
     raised = [stream.alarms(label, least) for stream in streams]
     return segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
+
+
+def check(run: RunDirectory, records: Records, protocol: str, split: str, settings: Settings) -> None:
+    """Raises ``UserError`` unless :func:`classify` can do so and the event is a class, before anything is scored.
+
+    Arguments as of :func:`classify`.
+    """
+    check_event(settings, run.labels)
+    plan = _plan(run, records, _outlines(records, protocol, split), settings)
+    if settings.share_computation:
+        SharedWindows(run, plan, settings.share_computation)
 
 
 def check_event(settings: Settings, labels: Sequence[str]) -> None:
@@ -298,6 +307,22 @@ def _outlines(records, protocol, split):
     if not found:
         raise UserError(f"{records.directory} has no clips in {protocol} {split}: convert more of the dataset")
     return found
+
+
+def _plan(run, records, places, settings):
+    """The windows; ``UserError`` names the option that gives none."""
+    if run.inputs.granularities:
+        raise UserError(f"{records.directory} stores features of whole clips, of which --untrimmed makes no windows")
+    length, fps = settings.window or _window(run, places), float(records.manifest["fps"])
+    _of_option("--window", length, 1, fps)
+    return _of_option("--stride", length, settings.stride, fps)
+
+
+def _of_option(option, length, stride, fps):
+    try:
+        return windows.Plan.of(length, stride, fps=fps)
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def _window(run, places):

@@ -301,7 +301,7 @@ def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(
 
 def scored(run, split="test"):
     """A run on a split, as the command scores it, without a report."""
-    return evaluate._score(run_directory.RunDirectory(run), None, "cv", split, False)
+    return evaluate._score(run_directory.RunDirectory(run), of(run)[0], "cv", split, False)
 
 
 def of(run):

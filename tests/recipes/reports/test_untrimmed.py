@@ -123,6 +123,14 @@ def test_options_that_are_refused(run):
     assert "--window needs --untrimmed" in error_of(command("evaluate.py", "--run", run, "--window", "2s"))
     unknown = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--event", "dance"))
     assert "--event: no class 'dance'" in unknown
+    for options, message in (
+        (("--window", "0"), "--window: a window of 0 frames: expected at least one"),
+        (("--window", "2", "--stride", "3"), "--stride: windows of 2 frames every 3: expected 1 to 2"),
+        (("--stride", "often"), "--stride: 'often' is no duration"),
+    ):
+        assert message in error_of(command("evaluate.py", "--run", run, "--untrimmed", "--calibrate", *options))
+    assert not (run / "evaluation" / "cv-val").exists()  # nothing was scored
+    assert not (run / "calibration.json").exists()
     fused = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--fuse", run))
     poses = error_of(command("evaluate.py", "--run", run, "--untrimmed", "--share-computation"))
     assert "--share-computation: pose_cnn is no such network" in poses
