@@ -469,6 +469,7 @@ def _check(run: RunDirectory, records: Records, protocol: str, split: str, optio
 
     ``option`` asks for the split, in messages; default: ``--split`` itself.
     """
+    from recipes.reports import unseen
     from tfrecords.reading import pipeline
 
     if records.dataset != run.recipe.data.dataset:
@@ -484,13 +485,12 @@ def _check(run: RunDirectory, records: Records, protocol: str, split: str, optio
             f"{option or '--split val'}: {run.path} was trained on its validation clips too (data.train_on: "
             f"{pipeline.TRAIN_AND_VAL}), expected a run trained with --set data.train_on=train"
         )
-    if protocol == own or own not in records.protocols:  # other data, made for another protocol
-        return
-    if records.has_seen(own, protocol, split):
+    if protocol != own and own in records.protocols and records.has_seen(own, protocol, split):
         raise UserError(
             f"--protocol {protocol}: {run.path} was trained, or chosen, on some of its {split} clips under {own}: "
             f"train a run under {protocol}"
         )
+    unseen.check(run, records, protocol, split)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,8 @@ def damaged(path: pathlib.Path, error: Exception, remedy: str) -> UserError:
 
 def _with_data(environment: dict[str, Any]) -> dict[str, Any]:
     """What ``environment.json`` holds; ``KeyError`` or ``TypeError`` if it does not name the data."""
-    return {**environment, "data": {**environment["data"], "path": environment["data"]["path"]}}
+    data = environment["data"]
+    return {**environment, "data": {**data, "path": data["path"], "manifest_sha256": data["manifest_sha256"]}}
 
 
 def holds_run(path: Path) -> bool:

@@ -44,6 +44,12 @@ class Location:
         except (ValueError, IndexError) as error:
             raise UserError(f"{self.path} at byte {self.offset}: {error}, convert again") from None
 
+    def checksum(self) -> bytes:
+        """The checksum of the record that the shard states."""
+        with storage.location(self.path).open("rb") as file:
+            file.seek(self.offset + self.length)
+            return file.read(_FOOTER)
+
 
 def locations(path: str | os.PathLike | storage.Remote) -> list[Location]:
     """The :class:`Location` of every record of a shard, in order.

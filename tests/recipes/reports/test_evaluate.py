@@ -11,7 +11,7 @@ import yaml
 
 import zoo
 from recipes import evaluate, run_directory
-from recipes.reports import tables
+from recipes.reports import tables, unseen
 from tests.recipes.conftest import command, error_of
 from tfrecords.reading import pipeline
 from zoo.shared.errors import UserError
@@ -103,6 +103,7 @@ def test_a_damaged_shard_is_one_line(trained, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("environment.json", b'{"data": {"path": "data"}}'),
         ("recipe.yaml", b"{"),
         ("inputs.json", b"{"),
         ("inputs.json", b"[]"),
@@ -146,13 +147,47 @@ def test_validation_clips_that_were_trained_on_do_not_validate(trained, tmp_path
         evaluate.evaluate(run, split="val")
 
 
-def test_other_data_may_lack_the_protocol_of_the_training(trained, dataset, tmp_path):
-    data = shutil.copytree(dataset, tmp_path / "other")
+def made_of(dataset, folder, change):
+    """A dataset's records under a manifest that is changed."""
+    data = shutil.copytree(dataset, folder)
     described = json.loads((data / "manifest.json").read_text())
-    del described["protocols"]["cv"]  # that of the training; nothing of it is in these data
+    change(described["protocols"])
     (data / "manifest.json").write_text(json.dumps(described))
+    return data
+
+
+def test_other_data_may_lack_the_protocol_of_the_training(trained, dataset, tmp_path, capsys):
+    data = made_of(dataset, tmp_path / "other", lambda protocols: protocols.pop("cv"))
     run = shutil.copytree(trained, tmp_path / "run")
+    with pytest.raises(UserError, match=rf"{run} was trained on \d+ of the \d+ cs test clips of {data}, such as S"):
+        evaluate.evaluate(run, data=data, protocol="cs")
+    environment = json.loads((run / "environment.json").read_text())
+    environment["data"]["path"] = str(tmp_path / "gone")
+    (run / "environment.json").write_text(json.dumps(environment))
     assert 0 <= evaluate.evaluate(run, data=data, protocol="cs").top1 <= 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
+    assert f"({tmp_path / 'gone'}) are gone or were changed, so that it may have been trained on cs test" in line
+
+
+def test_splits_that_were_exchanged_since_the_training(trained, dataset, small_synthadl, tmp_path, capsys, monkeypatch):
+    """As after another conversion of one's own clips, whose splits are those of a CSV."""
+
+    def check(data, split="test"):
+        evaluate._check(run_directory.RunDirectory(trained), pipeline.Records(data), "cv", split)
+        return capsys.readouterr().err
+
+    def exchange(protocols):
+        protocols["cv"].update(train=protocols["cv"]["test"], test=protocols["cv"]["train"])
+
+    exchanged = made_of(dataset, tmp_path / "exchanged", exchange)
+    assert check(exchanged) == ""  # ids of this dataset say what is tested
+    monkeypatch.setattr(unseen.protocols, "follow_from_ids", lambda dataset: False)
+    with pytest.raises(UserError, match="was trained on 88 of the 88 cv test clips of"):
+        check(exchanged)
+    assert check(exchanged, "train") == check(exchanged, "val") == check(dataset) == ""
+    assert check(shutil.copytree(dataset, tmp_path / "moved")) == ""
+    others = made_of(small_synthadl(subjects=5, frames=16), tmp_path / "others", exchange)  # names are the same
+    assert "was trained on clips with the names of 88 of the 88 cv test clips of" in check(others)
 
 
 def test_a_training_that_has_not_ended_cannot_be_evaluated(trained, tmp_path):

@@ -35,6 +35,9 @@ def test_every_record_is_found_in_any_order(shard):
         (f"clip {number}", number + 1, "label") for number in range(3)
     ]
     assert outlines[0][1].pose_xyz is None
+    content = shard.read_bytes()
+    assert locations[0].checksum() == content[locations[1].offset - 16 : locations[1].offset - 12]
+    assert locations[2].checksum() == content[-4:]
 
 
 @pytest.mark.parametrize("missing", [1, 20, 10_000])
