@@ -363,7 +363,7 @@ def _names(paths: Sequence[str | os.PathLike]) -> list[str]:
 
 def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: Sequence[Section]) -> None:
     """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``more`` come in addition to the usual."""
-    from recipes import run_directory
+    from recipes import run_directory, trainers
     from recipes.reports import calibration, plots, scoring, stored, tables
     from recipes.reports import html as html_report
 
@@ -388,7 +388,9 @@ def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: S
         "confused_pairs": pairs,
         **summary,
     }
-    if scored.name != f"{scored.protocol}-{scored.split}":  # fused: a run's own are stored once they are computed
+    if scored.name == f"{scored.protocol}-{scored.split}":
+        summary["model_sha256"] = files.sha256_of(trainers.of_run(run).model_file(run))
+    else:  # fused: a run's own are stored once they are computed
         fused = stored.Scores(scored.ids, metrics.labels, labels, metrics.scores)
         stored.write(folder / stored.NAME, fused, {"fused": scored.recipe.name, **summary.get("fusion", {})})
     files.write_json(folder / "metrics.json", summary)

@@ -14,7 +14,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
@@ -97,7 +97,16 @@ def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
     paths = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
     found = {path.parent.name: tables.read_metrics(path) for path in paths}
     # The folder of fused runs is named after all of them, and a run may be called anything.
-    return [metrics for name, metrics in found.items() if name == f"{metrics.get('protocol')}-{SPLIT}"]
+    own = [metrics for name, metrics in found.items() if name == f"{metrics.get('protocol')}-{SPLIT}"]
+    trained_on = run.environment["data"]["manifest_sha256"]
+    for metrics in own:
+        tables.check_current(run, metrics)
+        if metrics.get("manifest_sha256", trained_on) != trained_on:
+            raise UserError(
+                f"{run.path}: evaluation/{metrics['protocol']}-{SPLIT} is of other data than the training's: "
+                "evaluate it on those again"
+            )
+    return own
 
 
 def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str, Any]]:
@@ -124,7 +133,7 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
         "dataset": recipe.data.dataset,
         "seed": recipe.seed,
         "run": run.path.resolve().name,
-        "train": _train_command(environment["command"]),
+        "train": _train_command(environment["command"], environment.get("changed", {})),
         "resolved": without_folders(resolved),
         "versions": environment["versions"],
         "hardware": hardware or _hardware(environment),
@@ -151,9 +160,18 @@ def without_folders(value: Any) -> Any:
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
-def _train_command(command: str) -> str:
-    """The command as one types it in the project's folder, which has runs in runs/ and datasets in data/."""
+def _train_command(command: str, changed: Mapping[str, Any]) -> str:
+    """The command as one types it in the project's folder, which has runs in runs/ and datasets in data/.
+
+    Args:
+        command: That which began the training, also as ``adl train ...``.
+        changed: What a later one changed: key of the recipe -> value.
+    """
     _, *arguments = shlex.split(command)
+    if arguments[:1] == ["train"]:
+        del arguments[0]
+    if changed:
+        arguments += ["--set", *(f"{key}={json.dumps(value)}" for key, value in changed.items())]
     shown = [without_folders(argument) for argument in arguments]
     for number, option in enumerate(arguments[:-1], 1):
         if option in _PLACES and shown[number] != arguments[number]:

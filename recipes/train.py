@@ -202,13 +202,24 @@ def _check_starts(recipe: Recipe, records: Records) -> None:
     own = recipe.data
     for source, started in reported.started_from(recipe):
         other = started.data.protocol if started and started.data.dataset == own.dataset else own.protocol
-        if other not in protocols.PROTOCOLS.get(own.dataset, ()) or other not in records.protocols:
+        known = other in protocols.PROTOCOLS.get(own.dataset, ()) or _was_trained_on(source, records)
+        if not known or other not in records.protocols:
             continue  # those of a CSV are its own
         if records.has_seen(other, own.protocol, "test"):
             raise UserError(
                 f"init: {source} was trained, or chosen, under {other} on some of the test clips of {own.protocol}: "
                 f"start from a run under {own.protocol}, see --set stages.STAGE.init=[DIR]"
             )
+
+
+def _was_trained_on(source: str, records: Records) -> bool:
+    """Whether the run that a path lies in was trained on exactly these data, under whatever protocol."""
+    from recipes.reports import reported
+
+    run = reported.run_of(source)
+    with contextlib.suppress(UserError):  # without what states its data
+        return run is not None and run.environment["data"]["manifest_sha256"] == records.sha256
+    return False
 
 
 def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
@@ -261,7 +272,12 @@ def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Rec
     trainer.change(recipe, changed, output)
     files.write_text(output / run_directory.RECIPE, recipe.to_yaml())
     data = {**run.environment["data"], "path": _path_of(records)}  # the data may have moved; evaluation looks there
-    files.write_json(output / run_directory.ENVIRONMENT, {**run.environment, "data": data})
+    new = config.flat(recipe)
+    environment = {**run.environment, "data": data}
+    if changed:
+        values = {key: new[key] for key in changed if key in new}
+        environment["changed"] = {**environment.get("changed", {}), **values}
+    files.write_json(output / run_directory.ENVIRONMENT, environment)
 
 
 def _path_of(records: Records) -> str:

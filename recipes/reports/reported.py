@@ -14,6 +14,7 @@ from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
     from recipes.config import Recipe
+    from recipes.run_directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,20 +138,27 @@ def started_from(recipe: Recipe, seen: tuple[str, ...] = ()) -> Iterator[tuple[s
     for stage in recipe.stages:
         for source in stage.init:
             if sections.is_path(source) and source not in seen:
-                found = _recipe_of(pathlib.Path(source))
+                found = _recipe_of(source)
                 yield source, found
                 if found is not None:
                     yield from started_from(found, (*seen, source))
 
 
-def _recipe_of(path: pathlib.Path) -> Recipe | None:
+def run_of(source: str) -> RunDirectory | None:
+    """The run that a path lies in."""
+    from recipes import run_directory
+
+    path = pathlib.Path(source)
+    folders = (folder for folder in (path, *path.parents) if run_directory.holds_run(folder))
+    return next(map(run_directory.RunDirectory, folders), None)
+
+
+def _recipe_of(source: str) -> Recipe | None:
     """The recipe of the run that a path lies in; of a run that is not there, the one that it is named after."""
-    from recipes import config, run_directory
+    from recipes import config
 
     try:
-        for folder in (path, *path.parents):
-            if run_directory.holds_run(folder):
-                return run_directory.RunDirectory(folder).recipe
-        return config.load(path.name)
+        run = run_of(source)
+        return run.recipe if run else config.load(pathlib.Path(source).name)
     except UserError:
         return None

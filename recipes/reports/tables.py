@@ -16,6 +16,7 @@ import numpy as np
 from recipes import run_directory
 from recipes.reports import reported
 from tfrecords import protocols
+from zoo.shared import files
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -245,14 +246,31 @@ def read_metrics(path: pathlib.Path) -> dict[str, Any]:
         raise run_directory.damaged(path, error, "write it again with recipes/evaluate.py") from None
 
 
+def check_current(run: RunDirectory, metrics: Mapping[str, Any]) -> None:
+    """``UserError`` if a run was trained further since figures of ``metrics.json`` were written."""
+    from recipes import trainers
+
+    model = trainers.of_run(run).model_file(run)
+    if "model_sha256" in metrics and model.is_file() and metrics["model_sha256"] != files.sha256_of(model):
+        protocol, split = metrics["protocol"], metrics["split"]
+        raise UserError(f"{run.path} was trained further since its evaluation: {_command(run, protocol, split)}")
+
+
 def _stored(run, protocol, split, name):
     """Path of a file that an evaluation wrote; ``UserError`` with the command that writes it where it is not there."""
     path = run.path / "evaluation" / f"{protocol}-{split}" / name
     if not path.is_file():
-        options = ["--run", str(run.path), "--protocol", protocol, "--split", split]
-        command = f"python recipes/evaluate.py {shlex.join(options)}"
+        command = _command(run, protocol, split)
         raise UserError(f"{run.path} was not evaluated on {protocol} {split}: make {path.name} with {command}")
+    if (metrics := path.with_name("metrics.json")).is_file():
+        check_current(run, read_metrics(metrics))
     return path
+
+
+def _command(run, protocol, split):
+    """The command that evaluates a run."""
+    options = ["--run", str(run.path), "--protocol", protocol, "--split", split]
+    return f"python recipes/evaluate.py {shlex.join(options)}"
 
 
 def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ It comes after the trainer's own callback: at the end of an epoch the checkpoint
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pathlib
 import sys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MakesCallback = Callable[..., "tf.keras.callbacks.Callback"]
 """A class or function that makes the callback of a stage of its keywords ``run``, ``recipe`` and ``stage``."""
 
+_HOW = "docs/training.md, Trackers and callbacks of your own"
 NAMED = {"mlflow": "recipes.trainers.mlflow.Mlflow"}
 """Callbacks of the project: name -> class."""
 
@@ -41,7 +43,7 @@ def find(name: str) -> MakesCallback:
             ``my_callbacks.Notify``; the current folder is searched too.
 
     Raises:
-        UserError: There is no such module, or nothing of that name in it.
+        UserError: There is no such module, nothing of that name in it, or what takes other arguments.
     """
     path = NAMED.get(name, name)
     module, _, attribute = path.rpartition(".")
@@ -58,4 +60,10 @@ def find(name: str) -> MakesCallback:
         raise UserError(f"--callback {name}: no module {error.name} in {folder} or on Python's path") from None
     if not callable(found):
         raise UserError(f"--callback {name}: {module} has no class or function {attribute}")
+    try:
+        inspect.signature(found).bind(run=None, recipe=None, stage=None)
+    except TypeError:
+        raise UserError(f"--callback {name}: does not take the keywords run, recipe and stage, see {_HOW}") from None
+    except ValueError:  # of a function written in C
+        pass
     return found

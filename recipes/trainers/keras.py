@@ -41,7 +41,7 @@ class KerasTrainer(Trainer):
         clips = records.count(recipe.data.protocol, recipe.data.train_on)
         replicas = strategy.num_replicas_in_sync
         for stage in recipe.stages:
-            _check_batch(recipe, stage, clips, replicas)
+            _check_batch(recipe, stage, clips, replicas)  # and once more where it is known which of them a stage reads
             if stage.cache_frozen and distribution.workers(strategy)[1] > 1:
                 raise UserError(f"stages.{stage.name}.cache_frozen: works on one machine only, set it to 0")
         if recipe.xla and replicas > 1:
@@ -65,6 +65,9 @@ class KerasTrainer(Trainer):
                 models.frozen_layers(model, stage)  # its patterns match layers
                 frozen.check(model, stage)
                 linear_probe.check(model, stage)
+                optimisation.make_optimizer(stage, model)  # its patterns match layers, its package is there
+            clips = records.count(recipe.data.protocol, recipe.data.train_on, inputs)
+            _check_batch(recipe, stage, clips, strategy.num_replicas_in_sync)
             for split in ("train", "val"):
                 records.check(inputs, recipe.data.protocol, split)
             planned[stage.name] = model, inputs
@@ -120,6 +123,10 @@ class KerasTrainer(Trainer):
             changed = [key for key in keys if key.startswith(f"stages.{stage.name}.")]
             if changed and run_directory.stage_is_finished(run, stage.name):
                 _reopen(run, stage, changed[0], later=recipe.stages[number + 1 :])
+            elif changed and stage.epochs < (trained := len(stage_checkpoints(run, stage).history())):
+                raise UserError(
+                    f"stages.{stage.name}.epochs {stage.epochs}: {trained} are trained already, set no less"
+                )
 
     def load(self, run: RunDirectory) -> tf.keras.Model:
         """The trained model, in float32."""

@@ -110,14 +110,14 @@ def pose_lstm(
     if padded and loss != "all_steps":
         raise ZooError(f"padded leaves steps out of the loss of all steps, but loss is {loss}: set it to all_steps")
     pose = streamed = pose_input(pose_steps, persons, joints)
-    if layout is not None or tuple(streams) != ("joint",):
-        layout = _checked_layout(layout, joints)
+    if layout is not None:
+        _checked_layout(layout, joints)
     if padded and not {"joint", "bone"} & set(streams):
         raise ZooError(
             "padded finds the steps of zeros by joints or bones: motions are zero of anybody who stands still"
         )
     if tuple(streams) != ("joint",):
-        streamed = SkeletonStreams(layout, streams, name="streams")(pose)  # [B, tp, M*J, 3S]
+        streamed = SkeletonStreams(_checked_layout(layout, joints), streams, name="streams")(pose)  # [B, tp, M*J, 3S]
     hidden = hidden_states(streamed, units=lstm_units, dropout=dropout, padded=padded)  # [B, tp, units]
     if loss == "all_steps":
         logits = tf.keras.layers.Dense(num_classes, name="classifier")(hidden)  # [B, tp, C]

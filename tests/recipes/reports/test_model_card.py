@@ -12,6 +12,7 @@ from recipes.reports import cards
 from serving.savedmodel import published
 from tests.recipes.conftest import ROOT, command, error_of
 from zoo import complexity, registry
+from zoo.shared.errors import UserError
 
 DOCS = ROOT / "docs" / "models"
 
@@ -118,6 +119,27 @@ def test_folds_stand_beside_the_papers_mean(evaluated):
     assert "| sbu/fold_2 (one of 5 folds) | 90.5 (after NTU-60) (mean of 5 folds) |" in page
     assert f"{figures['recipe']}: sbu/fold_2 (one of 5 folds)" in page
     assert r"| hardware | a \| b |" in page
+
+
+def test_the_command_is_that_of_the_project_with_what_was_changed_later():
+    begun = "/usr/bin/adl train --recipe pose_lstm_nucla --output /home/ada/runs/mine"
+    shown = "python recipes/train.py --recipe pose_lstm_nucla --output runs/mine --set stages.pose.epochs=3"
+    assert model_card._train_command(begun, {"stages.pose.epochs": 3}) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("model_sha256", "was trained further since its evaluation: python"),
+        ("manifest_sha256", "is of other data than"),
+    ],
+)
+def test_figures_of_another_model_or_of_other_data_are_not_its_own(evaluated, tmp_path, key, message):
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    path = run / "evaluation" / "cv-test" / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: "0" * 64}))
+    with pytest.raises(UserError, match=message):
+        model_card.figures_of(run_directory.RunDirectory(run))
 
 
 def test_mistakes_are_one_line(trained, folder, tmp_path):

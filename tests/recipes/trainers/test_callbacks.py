@@ -71,6 +71,7 @@ def test_one_in_the_current_folder_is_found(monkeypatch, tmp_path):
         ("..Thing", "expected mlflow or a dotted path"),
         ("no_such.Thing", "no module no_such in /"),
         ("json.Thing", "json has no class or function Thing"),
+        ("json.loads", "does not take the keywords run, recipe and stage"),
     ],
 )
 def test_one_that_is_not_there(name, message):

@@ -18,7 +18,7 @@ import zoo
 from recipes import config, run_directory, train
 from recipes.reports import scoring
 from tests.recipes.conftest import ROOT, command, error_of, finished, run_process, start
-from tfrecords import schema
+from tfrecords import protocols, schema
 from tfrecords.reading import pipeline
 from zoo.shared import command_line
 
@@ -186,13 +186,15 @@ def test_data_that_have_moved_are_found_after_resuming(trained, recipe_file, dat
     assert after == {**before, "data": {**before["data"], "path": str(moved.resolve())}}
 
 
-def test_a_network_that_was_trained_on_test_clips_is_no_start(trained, recipe_file, dataset, tmp_path):
+def test_a_network_that_was_trained_on_test_clips_is_no_start(trained, recipe_file, dataset, tmp_path, monkeypatch):
     """Of the tests of cs, that run under cv has trained on those of two cameras."""
     changes = ["data.protocol=cs", f"stages.first.init=[{trained}]"]
     arguments = ["--recipe", recipe_file, "--data", dataset, "--output", tmp_path / "run", "--set", *changes]
     line = error_of(command("train.py", *arguments))
     assert f"init: {trained} was trained, or chosen, under cv on some of the test clips of cs: start from" in line
     model = ["data.protocol=cs", f"stages.first.init=[{trained}/stages/first/model.keras]"]
+    assert "some of the test clips of cs" in error_of(command("train.py", *arguments[:-2], *model))
+    monkeypatch.setitem(protocols.PROTOCOLS, "synthetic", ())  # as those of a CSV, which are its own
     assert "some of the test clips of cs" in error_of(command("train.py", *arguments[:-2], *model))
 
 
@@ -214,6 +216,10 @@ def test_a_training_that_has_ended_goes_on_to_more_epochs(tmp_path, recipe_file,
     assert after[:2] == before
     assert len(after) == 3
     assert "only: finished before" in train_for(3)[0]
+    fewer = "stages=[{name: only, epochs: 2, optimizer: {name: adam, learning_rate: 0.01}}]"
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", output, "--resume", "--set", fewer]
+    assert "after 3 epochs: set stages.only.epochs to more" in error_of(command("train.py", *arguments))
+    assert run_directory.RunDirectory(output).environment["changed"] == {"stages.only.epochs": 3}
 
 
 def test_a_class_without_a_training_clip_is_named(trained, recipe_file, dataset, tmp_path):
@@ -224,6 +230,9 @@ def test_a_class_without_a_training_clip_is_named(trained, recipe_file, dataset,
     warning = f"warning: {copied}: no clip to train on of the classes sleep under cv: a model cannot learn them"
     assert result.stderr.splitlines()[0] == warning
     assert "holds a training already" in error_of(result)
+
+
+MIXED = "stages.pose.layer_learning_rates=[{layers: 'Mixed_*', factor: 2}]"
 
 
 @pytest.mark.parametrize(
@@ -239,6 +248,10 @@ def test_a_class_without_a_training_clip_is_named(trained, recipe_file, dataset,
         (["--recipe", "pose_lstm_synthetic", "--data", "nowhere"], "nowhere: no manifest.json there"),
         (["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "data.protocol=cx"], "Valid: cs, cv"),
         (["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "batch=100"], "batch 100 is larger than"),
+        (
+            ["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "batch=8", MIXED],
+            "stages.pose.layer_learning_rates: no layer fits 'Mixed_*'",
+        ),
         (
             ["--recipe", "pose_lstm_synthetic", "--data", "DATASET", "--set", "batch=8", "mixed_precision=float16"],
             "needs a GPU",
