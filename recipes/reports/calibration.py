@@ -23,15 +23,13 @@ _TEMPERATURES = (0.05, 20.0)  # range of the search
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
     """The temperature with the smallest cross-entropy (Guo et al., ICML 2017), between 0.05 and 20.
 
-    Clips that are all right make the model the surer the better, however few they are, and those whose scores are all
-    equal say nothing: the smallest cross-entropy is at an end of the range. This is no calibration; a warning says so.
-
     Args:
         labels: ``[N]`` true classes, of validation clips.
         scores: ``[N, C]``; clips from which the model abstains are left out.
 
     Returns:
-        T; 1 where the model abstains from all clips, or the smallest cross-entropy is at an end of the range.
+        T; 1 where the model abstains from all clips; an end of the range where the clips do not determine it: if all
+        are right, the lowest.
     """
     from scipy.optimize import minimize_scalar
 
@@ -45,14 +43,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
 
     ends = np.log(_TEMPERATURES)
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-4})
-    if min(map(loss, ends)) <= found.fun:
-        low, high = _TEMPERATURES
-        messages.warn(
-            f"temperature: the clips that it is fitted on do not determine it, none from {low:g} to {high:g} is best "
-            "(of clips that are all right, the lowest): it stays 1, fit it on more clips"
-        )
-        return 1.0
-    return float(np.exp(found.x))
+    return min(*_TEMPERATURES, float(np.exp(found.x)), key=lambda temperature: loss(np.log(temperature)))
 
 
 def _answers(metrics: Metrics) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +154,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, labels: np.ndarray, scores: np.ndarray, accuracy: float) -> Calibration:
-        """Fits temperature and threshold.
+        """Fits temperature and threshold; a temperature that the clips do not determine is 1, with a warning.
 
         Args:
             labels: ``[N]`` true classes of the validation clips.
@@ -171,6 +162,13 @@ class Calibration:
             accuracy: The accuracy that accepted clips are to have.
         """
         temperature = fit_temperature(labels, scores)
+        if temperature in _TEMPERATURES:  # no calibration: all probabilities would be 1, or equal
+            low, high = _TEMPERATURES
+            messages.warn(
+                f"temperature: the clips that it is fitted on do not determine it, none from {low:g} to {high:g} is "
+                "best (of clips that are all right, the lowest): it stays 1, fit it on more clips"
+            )
+            temperature = 1.0
         scaled = at_temperature(scores, temperature)
         chosen = choose_threshold(coverage_curve(Metrics(labels, scaled)), accuracy)
         figures = {"clips": len(labels), **before_and_after(labels, scores, scaled)}

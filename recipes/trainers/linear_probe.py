@@ -97,7 +97,8 @@ def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.nda
         views: Views V of a clip; all of them are in one fold.
 
     Returns:
-        T; 1 where a class has a single clip, or the clips do not determine it.
+        T; 1 where a class has a single clip. The lowest of the search where all held-out clips are right: with a strong
+        penalty that is nearer to what they show than 1.
     """
     from sklearn import base, model_selection
 

@@ -73,7 +73,7 @@ def test_the_model_answers_as_scikit_learn_does(fitted, dataset):
     np.testing.assert_allclose(ours, at_temperature(theirs.predict_proba(features), temperature), atol=2e-3)
 
 
-def test_a_strong_penalty_is_made_up_for_by_the_temperature(capsys):
+def test_a_strong_penalty_is_made_up_for_by_the_temperature():
     """Chosen on clips that are held out with all of their views: on those that were fitted it would be far lower."""
     draws = np.random.default_rng(0)
     labels = np.tile(np.repeat(np.arange(3), 20), 2)
@@ -87,9 +87,8 @@ def test_a_strong_penalty_is_made_up_for_by_the_temperature(capsys):
     assert temperature < 0.5
     first = np.r_[0:21, 60:81]  # one clip of the second class, twenty of the first
     assert linear_probe.cross_validated_temperature(probe, features[first], labels[first], views=2) == 1
-    apart = features + 50 * np.eye(3, 40)[labels]  # all held-out clips are right, which makes no temperature best
-    assert linear_probe.cross_validated_temperature(probe, apart, labels, views=2) == 1
-    assert "warning: temperature: the clips that it is fitted on do not determine it" in capsys.readouterr().err
+    apart = features + 50 * np.eye(3, 40)[labels]  # all held-out clips are right
+    assert linear_probe.cross_validated_temperature(probe, apart, labels, views=2) < temperature
 
 
 def test_epochs_start_from_it(fitted, recipe_file, dataset, tmp_path):
