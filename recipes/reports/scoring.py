@@ -121,8 +121,8 @@ def normalised(scores: np.ndarray) -> np.ndarray:
     """Rows with the sum 1; a row of zeros, of who abstains, stays.
 
     Example:
-        >>> normalised(np.array([[0.9, 0.6], [0.0, 0.0]])).tolist()
-        [[0.6, 0.4], [0.0, 0.0]]
+        >>> normalised(np.array([[0.75, 0.75], [0.0, 0.0]])).tolist()
+        [[0.5, 0.5], [0.0, 0.0]]
     """
     sums = scores.sum(axis=1, keepdims=True)
     return np.divide(scores, sums, out=np.zeros_like(scores), where=sums > 0)
