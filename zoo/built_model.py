@@ -91,7 +91,6 @@ class BuiltModel(tf.keras.Model):
                 f"{config['name']} was saved by another version of the zoo, which built it with other layers "
                 f"({', '.join(changed[:3])}): open it with that version"
             )
-        model.trainable = True  # also the networks inside it that their builder freezes
         for position, layer in enumerate(found):
             # Files of earlier versions have names.
             layer.trainable = position not in config["frozen"] and layer.name not in config["frozen"]

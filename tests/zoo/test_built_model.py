@@ -81,7 +81,8 @@ def test_of_two_layers_of_one_name_the_frozen_one_stays_frozen(tmp_path):
 def test_what_a_builder_freezes_and_somebody_thaws_stays_thawed(tmp_path):
     model = tiny_models.build("sta_hands")
     frozen = len(model.trainable_weights)
-    model.get_layer("frame_network").trainable = True
+    for layer in model.get_layer("frame_network").layers:
+        layer.trainable = True
     model.save(tmp_path / "model.keras")
     again = zoo.load_model(tmp_path / "model.keras")
     assert len(again.trainable_weights) == len(model.trainable_weights) > frozen
