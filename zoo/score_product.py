@@ -34,9 +34,8 @@ def part(name: str, num_classes: int, options: Mapping[str, Any]) -> tf.keras.Mo
     model = factory.build(name, num_classes=num_classes, **{key: options[key] for key in options if key in valid})
     layer = model.get_layer("logits")
     logits = layer.output
-    if isinstance(
-        layer, AllStepsLogits
-    ):  # its loss belongs to the cross-entropy of these logits, the whole has another
+    if isinstance(layer, AllStepsLogits):
+        # Its loss belongs to the cross-entropy of these logits; the whole has another.
         logits = AllStepsLogits(adds_loss=False, name="logits")(layer.input)
     return tf.keras.Model(model.input, logits, name=name)
 
