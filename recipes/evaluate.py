@@ -230,8 +230,7 @@ def evaluate(
     for one, records in each:
         for part, option in {split: "", **({"val": on_validation} if on_validation else {})}.items():
             _check(one, records, protocol, part, option)
-    if untrimmed:
-        _check_untrimmed(run, each[0][1], protocol, split, fuse, untrimmed)
+    videos = _videos(run, each[0][1], protocol, split, fuse, untrimmed) if untrimmed else None
     of_stages = _score_stages(run, each[0][1], protocol, split, fuse, rescore) if stages else {}
     validation = []
     if on_validation and split == "val":
@@ -285,8 +284,8 @@ def evaluate(
         add("joints", sections.joints(scored))
     if pose_noise:
         add("pose_noise", sections.pose_noise(scored))
-    if untrimmed:
-        add("untrimmed", sections.untrimmed(scored, untrimmed))
+    if videos:
+        add("untrimmed", sections.untrimmed(scored, videos))
     if attention:
         add("attention", sections.attention(scored, attention, rows, model))
     if tsne:
@@ -321,15 +320,15 @@ def _print(scored: Evaluated, of_stages: dict[str, Metrics], summary: dict[str, 
     print(f"written to {scored.folder}, see {scored.folder / 'report.html'}", flush=True)
 
 
-def _check_untrimmed(
+def _videos(
     run: RunDirectory, records: Records, protocol: str, split: str, fuse: Sequence, settings: untrimmed.Settings
-) -> None:
-    """``UserError`` if whole videos cannot be evaluated so, before anything is scored."""
+) -> untrimmed.Videos:
+    """Whole videos, ready to be classified; ``UserError`` if they cannot be, before anything is scored."""
     from recipes.reports import untrimmed
 
     if fuse:
         raise UserError("--untrimmed: of one run only, leave --fuse out")
-    untrimmed.check(run, records, protocol, split, settings)
+    return untrimmed.Videos(run, records, protocol, split, settings)
 
 
 def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Sequence[float]) -> None:

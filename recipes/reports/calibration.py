@@ -38,12 +38,16 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
         return 1.0
     labels, scores = labels[answered], scores[answered]
 
-    def loss(logarithm):
-        return scoring.cross_entropy(labels, at_temperature(scores, float(np.exp(logarithm))))
+    def loss(temperature):
+        return scoring.cross_entropy(labels, at_temperature(scores, float(temperature)))
 
-    ends = np.log(_TEMPERATURES)
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-4})
-    return min(*_TEMPERATURES, float(np.exp(found.x)), key=lambda temperature: loss(np.log(temperature)))
+    found = minimize_scalar(
+        lambda logarithm: loss(np.exp(logarithm)),
+        bounds=np.log(_TEMPERATURES),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    return min(*_TEMPERATURES, float(np.exp(found.x)), key=loss)
 
 
 def _answers(metrics: Metrics) -> tuple[np.ndarray, np.ndarray]:

@@ -408,15 +408,15 @@ def pose_noise(scored: Evaluated) -> tuple[list[dict], Section]:
     return rows, Section("Worse poses", [(path, caption)], rows, ("top1", "mean_class_accuracy"))
 
 
-def untrimmed(scored: Evaluated, settings: whole_videos.Settings) -> tuple[dict[str, Any], Section]:
+def untrimmed(scored: Evaluated, videos: whole_videos.Videos) -> tuple[dict[str, Any], Section]:
     """Frames, segments and events of whole videos over which windows slide.
 
     Args:
         scored: What was evaluated.
-        settings: The windows, and the class whose segments are events.
+        videos: Its videos.
     """
-    streams = whole_videos.classify(scored.run, scored.records, scored.protocol, scored.split, settings)
-    found = whole_videos.figures(streams, settings)
+    streams = videos.classify()
+    found = whole_videos.figures(streams, videos.settings)
     run_directory.write_csv(scored.folder / "untrimmed.csv", whole_videos.rows(streams), whole_videos.COLUMNS)
     columns = {"segment F1": "segment_f1", "mAP": "mean_average_precision"}
     figures = [

@@ -108,8 +108,8 @@ def _probability(row, label):
     return row.smoothed.probabilities[row.smoothed.labels.index(label)]
 
 
-def classify(run: RunDirectory, records: Records, protocol: str, split: str, settings: Settings) -> list[Stream]:
-    """Classifies the untrimmed videos of a split.
+class Videos:
+    """The untrimmed videos of a split, ready to be classified: what does not go shows here, before anything is scored.
 
     Args:
         run: The run directory.
@@ -119,44 +119,51 @@ def classify(run: RunDirectory, records: Records, protocol: str, split: str, set
         split: The split.
         settings: The windows.
 
-    Returns:
-        A :class:`Stream` of each video.
-
     Raises:
-        UserError: The dataset stores features of whole clips, or the settings give no windows.
+        UserError: The dataset stores features of whole clips, the event is no class, or the settings give no windows.
     """
-    places = _outlines(records, protocol, split)
-    plan = _plan(run, records, places, settings)
-    fps = plan.fps
-    numbers = records.label_numbers(protocol)
-    videos: list[tuple[str, np.ndarray]] = []
-    spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
 
-    def of_videos() -> Iterator[tuple[schema.Clip, list[tuple[int, int]]]]:
-        for name, clip in _videos(places, run.recipe.seed, recordings=bool(places[0][1].recording)):
-            assert clip.frame_labels is not None  # of every video
-            truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
-            slid = windows.windows(range(len(truth)), plan.length, plan.stride)
-            own = [(first, first + len(held)) for first, held in slid]
-            spans.extend((len(videos), first, end) for first, end in own)
-            videos.append((name, truth))
-            yield clip, own
+    def __init__(self, run: RunDirectory, records: Records, protocol: str, split: str, settings: Settings) -> None:
+        check_event(settings, run.labels)
+        self.settings = settings
+        self._run, self._records, self._protocol, self._split = run, records, protocol, split
+        self._places = _outlines(records, protocol, split)
+        self._plan = _plan(run, records, self._places, settings)
+        block = settings.share_computation
+        self._shared = SharedWindows(run, self._plan, block) if block else None
 
-    if settings.share_computation:
-        scores = _shared(SharedWindows(run, plan, settings.share_computation), of_videos(), split)
-    else:
-        with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
-            written = _write(pathlib.Path(folder), records, protocol, _windows(of_videos()))
-            scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
-    scored: list[list] = [[] for _ in videos]  # of each: first frame, frame after the last, scores
-    for (number, first, end), row in zip(spans, scores):
-        scored[number].append((first, end, row))
-    streams = []
-    for (name, truth), own in zip(videos, scored):
-        build = time_line.RowBuilder(smoothing.parse(settings.smooth))
-        rows = [build(first / fps, end / fps, _prediction(run, row)) for first, end, row in own]
-        streams.append(Stream(name, truth, tuple(rows), fps, run.labels))
-    return streams
+    def classify(self) -> list[Stream]:
+        """A :class:`Stream` of each video."""
+        run, records, plan = self._run, self._records, self._plan
+        numbers = records.label_numbers(self._protocol)
+        videos: list[tuple[str, np.ndarray]] = []
+        spans: list[tuple[int, int, int]] = []  # video, first frame, frame after the last
+
+        def of_videos() -> Iterator[tuple[schema.Clip, list[tuple[int, int]]]]:
+            for name, clip in _videos(self._places, run.recipe.seed, recordings=bool(self._places[0][1].recording)):
+                assert clip.frame_labels is not None  # of every video
+                truth = np.array([numbers[label] if label >= 0 else segments.NOBODY for label in clip.frame_labels])
+                slid = windows.windows(range(len(truth)), plan.length, plan.stride)
+                own = [(first, first + len(held)) for first, held in slid]
+                spans.extend((len(videos), first, end) for first, end in own)
+                videos.append((name, truth))
+                yield clip, own
+
+        if self._shared:
+            scores = _shared(self._shared, of_videos(), self._split)
+        else:
+            with tempfile.TemporaryDirectory(prefix="untrimmed-") as folder:
+                written = _write(pathlib.Path(folder), records, self._protocol, _windows(of_videos()))
+                scores = trainers.of_run(run).score(run, written, PROTOCOL, SPLIT).metrics.scores
+        scored: list[list] = [[] for _ in videos]  # of each: first frame, frame after the last, scores
+        for (number, first, end), row in zip(spans, scores):
+            scored[number].append((first, end, row))
+        streams = []
+        for (name, truth), own in zip(videos, scored):
+            build = time_line.RowBuilder(smoothing.parse(self.settings.smooth))
+            rows = [build(first / plan.fps, end / plan.fps, _prediction(run, row)) for first, end, row in own]
+            streams.append(Stream(name, truth, tuple(rows), plan.fps, run.labels))
+        return streams
 
 
 def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
@@ -202,17 +209,6 @@ def _events(streams, label, least):
     """What alarms are worth that a class's probability raises at a threshold."""
     raised = [stream.alarms(label, least) for stream in streams]
     return segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
-
-
-def check(run: RunDirectory, records: Records, protocol: str, split: str, settings: Settings) -> None:
-    """Raises ``UserError`` unless :func:`classify` can do so and the event is a class, before anything is scored.
-
-    Arguments as of :func:`classify`.
-    """
-    check_event(settings, run.labels)
-    plan = _plan(run, records, _outlines(records, protocol, split), settings)
-    if settings.share_computation:
-        SharedWindows(run, plan, settings.share_computation)
 
 
 def check_event(settings: Settings, labels: Sequence[str]) -> None:

@@ -186,14 +186,18 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor, depth: 
     """
     there = poses.present(pose)[..., tf.newaxis, tf.newaxis]  # [tp, M, 1, 1]
     random = tf.random.stateless_uniform([2], seed, -1.0, 1.0)
-    full = tf.stack([1.0, 1.0, _full_depth(augment, seed + 7, depth)])
-    pose = pose / full
+    full = None
+    if augment.full_depth and 0 < depth < 1:
+        is_full = tf.random.stateless_uniform([], seed + 7) < augment.full_depth
+        full = tf.stack([1.0, 1.0, tf.where(is_full, depth, 1.0)])  # by what it is divided while it is rotated
+        pose = pose / full
     if augment.rotation:
         pose = _rotate(pose, 1, random[0] * math.radians(augment.rotation))
     if augment.tilt:
         angles = tf.random.stateless_uniform([2], seed + 2, -1.0, 1.0) * math.radians(augment.tilt)
         pose = _rotate(_rotate(pose, 0, angles[0]), 2, angles[1])
-    pose = pose * full
+    if full is not None:
+        pose = pose * full
     if augment.scale:
         pose = pose * (1.0 + augment.scale * random[1])
     if augment.stretch:
@@ -206,13 +210,6 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor, depth: 
         pose = pose + augment.noise * tf.random.stateless_normal(tf.shape(pose), seed + 1)
     pose = tf.where(there, pose, tf.zeros_like(pose))
     return _lose_poses(pose, augment.lost_poses, seed + 6) if augment.lost_poses else pose
-
-
-def _full_depth(augment, seed, depth):
-    """By what a clip's Z is divided while it is rotated: the factor that it was scaled by, or 1."""
-    if not augment.full_depth or depth in (0, 1):
-        return 1.0
-    return tf.where(tf.random.stateless_uniform([], seed) < augment.full_depth, depth, 1.0)
 
 
 def mirror_pixels(xy: tf.Tensor, layout: str, size: int) -> tf.Tensor:

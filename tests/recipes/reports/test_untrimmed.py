@@ -112,7 +112,8 @@ def test_windows_are_scored_as_clips_are(run, dataset):
     opened, records = RunDirectory(run), pipeline.Records(dataset)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(untrimmed, "TOGETHER", 1)
-        streams = untrimmed.classify(opened, records, "cv", "test", untrimmed.Settings(window="100s", stride="100s"))
+        settings = untrimmed.Settings(window="100s", stride="100s")
+        streams = untrimmed.Videos(opened, records, "cv", "test", settings).classify()
     metrics = trainers.of_run(opened).score(opened, records, "cv", "test").metrics
     expected = sorted(max(scores) for scores in metrics.scores)
     found = sorted(row.prediction.top[1] for stream in streams for row in stream.rows)
