@@ -26,8 +26,8 @@ f,3.mp4,,eat,test
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folder")
-    for name in ("1.mp4", "2.mp4", "3.mp4"):
-        recording_files.write_video(folder / name, recording_files.frames_of(WALK))
+    for number in (1, 2, 3):
+        recording_files.write_video(folder / f"{number}.mp4", recording_files.frames_of(WALK) + np.uint8(number))
     confidence = np.ones(WALK.shape[:2], np.float32)
     xy = recording_files.project(WALK)
     np.savez(folder / "1.npz", xyz=WALK, xy=xy, confidence=confidence)

@@ -90,9 +90,9 @@ class Folder(base.VideoSource):
             with_pictures=self.reads_recordings,
             may_lack=("poses",) if self.keeps_missing_poses else (),
         )
-        self._first_of_file: dict[str, str] = {}  # a file -> the first of the clips that it is listed as
+        self._first_of_file: dict[str, str] = {}  # a file -> the first of the clips that it, or a copy, is listed as
         for clip, row in sorted(self._rows.items()):
-            self._first_of_file.setdefault(row["file"], clip)
+            self._first_of_file.setdefault(row["original"], clip)
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}
         self._validated = {column for column, split in used if split == "val"}
@@ -181,9 +181,13 @@ class Folder(base.VideoSource):
         return schema.ClipInfo(clip_id, self.labels.index(row["label"]), **{name: row[name] for name in _NUMBERS})
 
     def performance(self, info: schema.ClipInfo) -> str:  # type: ignore[override]
-        """As for every dataset where the list distinguishes performances; else each video is one."""
-        known = info.subject or info.setup or info.repetition
-        return base.Source.performance(info) if known else self._first_of_file[self._rows[info.id]["file"]]
+        """As for every dataset where the list distinguishes performances; else each video is one.
+
+        A video that is listed several times, or has copies, is one performance: that of the first of its clips.
+        """
+        first = self.parse_id(self._first_of_file[self._rows[info.id]["original"]])
+        known = first.subject or first.setup or first.repetition
+        return base.Source.performance(first) if known else first.id
 
     def protocols(self) -> dict[str, dict[str, Any]]:
         """The CSV's columns of splits."""
@@ -265,7 +269,10 @@ def _require_in_front(poses, layout, name):
 
 
 def _read_table(path, *, with_poses, with_pictures, may_lack):
-    """Clip's id -> its line of the CSV and, as ``file``, the path of its video or poses; and protocol -> its column.
+    """Clip's id -> its line of the CSV; and protocol -> its column.
+
+    A line has two values more: ``file``, the path of its video or poses, and ``original``, that of the first video of
+    which its own is a copy, or ``file``.
 
     Args:
         path: Of the CSV.
@@ -317,11 +324,15 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
             if name in row:
                 row[name] = _on_disk(path.parent, row[name])
         row["file"] = os.path.realpath(os.path.join(path.parent, row.get("video") or row["poses"]))
+    originals = files.copies(row["file"] for _, row in rows if row.get("video"))
+    for _, row in rows:
+        row["original"] = originals.get(row["file"], row["file"])
     for name in _NUMBERS:
         _number(path, name, rows)
     _warn_of_similar(path, "classes", {row["label"] for _, row in rows})
     for name in split_columns:
         _require_one_split(path, name, rows)
+    _warn_of_copies(path, rows)
     clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
@@ -340,13 +351,32 @@ def _require_one_split(path, column, rows):
     """``UserError`` for a file that is in two splits of one protocol: what is tested would have been trained on."""
     found = {}
     for number, row in rows:
-        split, line = found.setdefault(row["file"], (row[column], number)) if row[column] else ("", 0)
-        if split != row[column]:
+        if not row[column]:
+            continue
+        line, first = found.setdefault(row["original"], (number, row))
+        if first[column] != row[column]:
             name = row.get("video") or row["poses"]
+            copy = f", a copy of {first['video']!r}," if first["file"] != row["file"] else ""
             raise UserError(
-                f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} "
-                f"({column}): a video belongs to one split"
+                f"--csv {path} line {number}: {name!r}{copy} is in {row[column]} here and "
+                f"in {first[column]} in line {line} ({column}): a video belongs to one split"
             )
+
+
+def _warn_of_copies(path, rows):
+    """A warning for videos that are there under several names, and one for those that have several labels then."""
+    originals, same, unlike = {}, [], []
+    for number, row in rows:
+        line, first = originals.setdefault(row["original"], (number, row))
+        if first["file"] != row["file"]:
+            copies = same if first["label"] == row["label"] else unlike
+            copies.append(f"{row['video']!r} in line {number} of {first['video']!r} in line {line}")
+    if same:
+        what = f"{len(same)} videos are copies of others" if len(same) > 1 else "1 video is a copy of another"
+        messages.warn(f"--csv {path}: {what}, as {same[0]}: leave out lines of what should not weigh more")
+    if unlike:
+        what = f"{len(unlike)} videos are copies" if len(unlike) > 1 else "1 video is a copy"
+        messages.warn(f"--csv {path}: {what} with another label, as {unlike[0]}: correct the label or leave one out")
 
 
 def _text(path):

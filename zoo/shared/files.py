@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import fcntl
+import filecmp
 import hashlib
 import json
 import os
@@ -11,7 +13,7 @@ import pathlib
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zoo.shared.errors import UserError
@@ -134,6 +136,35 @@ def fingerprint(path: str | os.PathLike) -> str:
             return hashlib.sha256(f"{size} ".encode() + ends + file.read(_END)).hexdigest()[:32]
     except OSError:
         return ""
+
+
+def copies(paths: Iterable[str]) -> dict[str, str]:
+    """Files that have the content of an earlier one.
+
+    Only files of one size and :func:`fingerprint` are read whole. Empty files, and those that cannot be read, are no
+    copies.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        Path of each copy -> that of the first file of its content.
+    """
+    of_size: dict[int, list[str]] = collections.defaultdict(list)
+    for path in dict.fromkeys(paths):
+        with contextlib.suppress(OSError):
+            of_size[os.path.getsize(path)].append(path)
+    firsts: dict[str, list[str]] = collections.defaultdict(list)  # of a fingerprint
+    found = {}
+    for path in (path for size, same in of_size.items() if size and len(same) > 1 for path in same):
+        with contextlib.suppress(OSError):
+            known = firsts[fingerprint(path)]
+            first = next((other for other in known if filecmp.cmp(other, path, shallow=False)), None)
+            if first is None:
+                known.append(path)
+            else:
+                found[path] = first
+    return found
 
 
 def sync(path: str | os.PathLike) -> None:

@@ -27,7 +27,7 @@ b,a/3.mp4,a/3.json,drink,2,1,val,
 def table(tmp_path):
     frames = recording_files.frames_of(WALK)
     for number in (1, 2, 3):
-        recording_files.write_video(tmp_path / "a" / f"{number}.mp4", frames)
+        recording_files.write_video(tmp_path / "a" / f"{number}.mp4", frames + np.uint8(number))  # no copies
     np.savez(tmp_path / "a" / "1.npz", xyz=WALK[:, None], xy=recording_files.project(WALK)[:, None])
     rows = [f"{t},{j},{x},{y},{z}" for t, pose in enumerate(WALK) for j, (x, y, z) in enumerate(pose)]
     (tmp_path / "a" / "2.csv").write_text("\n".join(["frame,joint,x,y,z", *rows]))
@@ -127,6 +127,38 @@ def test_a_video_that_is_listed_twice_is_divided_as_one(table):
     splits = [opened.splits_of(info)["default"] for info in opened.index().clips]
     assert "val" in splits
     assert splits[::2] == splits[1::2]
+
+
+def test_copies_of_a_video_are_divided_as_one(table, capsys):
+    """Whatever they are called, and whoever the list says is in them."""
+    names = [f"{n:02}{copy}" for n in range(60) for copy in "xy"]
+    for name in names:
+        (table.parent / f"{name}.mp4").write_bytes(name[:2].encode() * 100_000)
+    rows = [f"{name}.mp4,{'drink' if name < '59y' else 'eat'},{number},train" for number, name in enumerate(names)]
+    table.write_text("\n".join(["video,label,subject,split", *rows]))
+    opened = source(table)
+    splits = [opened.splits_of(info)["default"] for info in opened.index().clips]
+    assert "val" in splits
+    assert splits[::2] == splits[1::2]
+    printed = capsys.readouterr().err
+    assert "59 videos are copies of others, as '00y.mp4' in line 3 of '00x.mp4' in line 2: leave" in printed
+    assert "1 video is a copy with another label, as '59y.mp4' in line 121 of '59x.mp4' in line 120: correct" in printed
+
+
+def test_a_copy_of_a_video_in_another_split_is_refused(table):
+    content = bytes(200_000)
+    for name, changed in (("train.mp4", content), ("similar.mp4", content[:99_999] + b"1" + content[100_000:])):
+        (table.parent / name).write_bytes(changed)
+    for name in ("empty.mp4", "blank.mp4"):  # damaged, no copies
+        (table.parent / name).touch()
+    begin = "video,label,split\ntrain.mp4,x,train\nsimilar.mp4,x,test\nempty.mp4,x,train\nblank.mp4,x,test\n"
+    table.write_text(begin)
+    assert len(source(table).index().clips) == 4
+    (table.parent / "test.mp4").write_bytes(content)
+    table.write_text(begin + "test.mp4,x,test\n")
+    reason = r"line 6: 'test.mp4', a copy of 'train.mp4', is in test here and in train in line 2 \(split\)"
+    with pytest.raises(UserError, match=reason):
+        source(table)
 
 
 @pytest.mark.parametrize(
