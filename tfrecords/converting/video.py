@@ -15,6 +15,7 @@ import itertools
 import os
 import pathlib
 import re
+import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ _NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in w
 # BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
+_FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # a number of AMF, in what begins the file
+_FLV_BEGINNING = 1 << 16  # bytes
 _SUSPICIOUS = 240  # frames per second from which on a rate may be the clock of the file
 _UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
 
@@ -162,6 +165,17 @@ class Video:
                 if packet.size and not packet.is_discard:
                     yield packet
 
+    def _flv_seconds(self):
+        """Where a file of FLV ends, sound included, as it states at its beginning (0: not at all), and where it does.
+
+        FFmpeg's own duration is no help: where the file states none, it is an estimate.
+        """
+        with open(self.path, "rb") as file:
+            found = _FLV_DURATION.search(file.read(_FLV_BEGINNING))
+        with self._open() as container:
+            ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None]
+        return struct.unpack(">d", found[1])[0] if found else 0.0, float(max(ends, default=0))
+
     def _open(self):
         # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
         # A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
@@ -197,9 +211,10 @@ class Video:
                     count += 1
                 if count and _is_cut_off(stream, count, frame):
                     raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
-                if count and (stated := _stated_seconds(stream)) and _ends_before(frame, stated, self.fps):
-                    reached = f"{frame.time:.1f} of its {stated:.1f} seconds"
-                    raise ValueError(f"{self.path.name}: cut off, {reached} are there")
+                is_flv = container.format.name == "flv"
+                stated, end = self._flv_seconds() if is_flv else _matroska_seconds(stream, frame)
+                if end < stated and not _nearly(end * self.fps, stated * self.fps):
+                    raise ValueError(f"{self.path.name}: cut off, {end:.1f} of its {stated:.1f} seconds are there")
         except av.error.FFmpegError as error:
             if count:
                 reason = f"damaged after frame {count}"
@@ -273,18 +288,16 @@ def _is_cut_off(stream, count, last):
     return reached < 1 and not _nearly(said * reached, said)
 
 
-def _stated_seconds(stream):
-    """Where a stream of Matroska or WebM ends, as its header states, on the stream's clock; 0 where none does."""
+def _matroska_seconds(stream, last):
+    """Where a stream of Matroska or WebM ends, as its header states, and where its last frame, PyAV's, does.
+
+    0 and 0 where one of the two is not known.
+    """
     found = _MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", ""))
-    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else 0.0
-
-
-def _ends_before(last, seconds, fps):
-    """Whether a last frame, PyAV's, ends more than a few frames before a time."""
-    if last.time is None:
-        return False
-    end = last.time + float((last.duration or 0) * last.time_base)
-    return end < seconds and not _nearly(end * fps, seconds * fps)
+    if not found or last is None or last.time is None:
+        return 0.0, 0.0
+    stated = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+    return stated, last.time + float((last.duration or 0) * last.time_base)
 
 
 class Frame:

@@ -107,15 +107,20 @@ def test_damaged_video(path, tmp_path, content, reason):
         video.Video(tmp_path / "Clip.MP4")
 
 
-def encoded(file, form, frames=30, **options):
-    """Writes a video of MPEG-4, whose decoder does not mind a file that ends early."""
+def encoded(file, form, frames=30, sound=0, **options):
+    """Writes a video of a codec whose decoder does not mind a file that ends early, and seconds of silence."""
     with av.open(file, "w", format=form, options=options) as container:
-        stream = container.add_stream("mpeg4", 25)
+        stream = container.add_stream("flv1" if form == "flv" else "mpeg4", 25)
         stream.height, stream.width, stream.pix_fmt = 48, 80, "yuv420p"
+        silence = container.add_stream("pcm_s16le", 11025, layout="mono") if sound else None
         for number in range(frames):
             picture = av.VideoFrame.from_ndarray(FRAMES[number % len(FRAMES)], format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+        for second in range(sound):
+            piece = av.AudioFrame.from_ndarray(np.zeros((1, 11025), np.int16), format="s16", layout="mono")
+            piece.rate, piece.pts = 11025, second * 11025
+            container.mux(silence.encode(piece))
 
 
 class Pipe:
@@ -141,6 +146,7 @@ def edited(data):
         ("avi", {}, "20 of its 30 frames"),
         ("mp4", {"movflags": "faststart"}, "20 of its 30 frames"),
         ("matroska", {}, r"0\.\d of its 1\.\d seconds"),
+        ("flv", {}, r"0\.\d of its 1\.\d seconds"),
     ],
 )
 def test_a_video_that_ends_early(tmp_path, form, options, there):
@@ -157,11 +163,18 @@ def test_a_video_that_ends_early(tmp_path, form, options, there):
 
 
 def test_a_header_that_says_more_frames_than_there_are(tmp_path):
-    pipe, whole = Pipe(), io.BytesIO()
+    pipe, whole, heard = Pipe(), io.BytesIO(), io.BytesIO()
     encoded(pipe, "avi")
     encoded(whole, "mp4")
-    for name, data, frames in (("piped.avi", pipe.data, 30), ("edited.mp4", edited(whole.getvalue()), 10)):
+    encoded(heard, "flv", sound=3)
+    files = {
+        "piped.avi": (pipe.data, 30),
+        "edited.mp4": (edited(whole.getvalue()), 10),
+        "heard.flv": (heard.getvalue(), 30),
+    }
+    for name, (data, frames) in files.items():
         (tmp_path / name).write_bytes(data)
         with av.open(str(tmp_path / name)) as container:
-            assert container.streams.video[0].frames > frames or name == "piped.avi"
+            stated = container.streams.video[0].frames or container.duration * 25 / av.time_base  # of FLV
+            assert stated > frames or name == "piped.avi"
         assert len(list(video.Video(tmp_path / name))) == frames
