@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fractions
+import io
 import os
 import pathlib
 import queue
@@ -82,6 +83,19 @@ class Pictures:
         self._container.mux(self._stream.encode())
 
 
+class _File(io.FileIO):
+    """A file in which all of a piece is written or an error raised, also while a container is closed.
+
+    FFmpeg's own files are closed without one, whatever of the last pieces the disk took.
+    """
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[super().write(left) :]
+        return len(data)
+
+
 class Writer:
     """Writes pictures into a video file, in a thread of its own; it gets its name when it is complete.
 
@@ -116,7 +130,7 @@ class Writer:
                 try:
                     self._write(partial, first)
                 except Exception as error:  # a disk's or a codec's: what is written can be read, and stays
-                    self._failed(error)
+                    self._failed(error.__context__ or error)  # the first, where closing the file failed as well
         except OSError as error:
             self._failed(error)
         while not self._ended:  # pictures are dropped
@@ -127,14 +141,14 @@ class Writer:
         self._ended = waiting is None
         return waiting
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         messages.warn(f"{self._path}: cannot be written ({messages.one_line(error)}), the session goes on without it")
 
     def _write(self, partial: os.PathLike, first: tuple[float, np.ndarray]) -> None:
         begin, picture = first
         height, width = (max(side // 2 * 2, 2) for side in picture.shape[:2])  # the codec wants even sides
         options = _FRAGMENTS if self._path.lower().endswith((".mp4", ".mov")) else _FLUSHED
-        with av.open(os.fspath(partial), "w", options=options) as container:
+        with _File(partial, "w") as file, av.open(file, "w", options=options) as container:
             pictures = Pictures(container, CODEC, height, width, _OPTIONS)
             waiting: tuple[float, np.ndarray] | None = first
             while waiting is not None:

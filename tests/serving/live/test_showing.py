@@ -1,5 +1,6 @@
 """What leaves a session, on its pixels: heads made coarse, or skeletons alone; and the video file of it."""
 
+import resource
 import threading
 
 import av
@@ -161,3 +162,20 @@ def test_what_a_disk_or_a_codec_raises_ends_the_video_and_no_more(tmp_path, caps
     assert not stopping.is_alive()
     with pytest.raises(UserError, match=r"out\.avi: expected a name that ends in"):
         Writer("out.avi")
+
+
+@pytest.mark.parametrize(("name", "pictures"), [("out.mp4", 1), ("out.mkv", 1), ("out.mkv", 5)])
+def test_a_full_disk_is_reported_whenever_it_is(tmp_path, capsys, name, pictures):
+    """Pieces of one picture are written when the file is closed; FFmpeg reports nothing then for MP4."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = Writer(str(tmp_path / name))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        for number in range(pictures):
+            writer.put(number, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+        writer.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / name).stat().st_size == 1000
+    warning = f"warning: {tmp_path / name}: cannot be written ([Errno 27] File too large), the session goes on without"
+    assert capsys.readouterr().err.count(warning) == 1
