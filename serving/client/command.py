@@ -164,8 +164,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--window is for --video, --frames, --camera or --pose, not for --record")
     if arguments.frames and not arguments.fps:
         raise UserError("--frames needs --fps: how many pictures a second has")
-    if arguments.window is not None and not sources and not arguments.fps:
-        raise UserError("--window with poses alone needs --fps: how many poses a second has")
 
 
 def _client(arguments: argparse.Namespace) -> Client:
@@ -226,7 +224,10 @@ def _predict_windows(
     given: FilePoses | None,
 ) -> None:
     """Prints each window when its response arrives, and at the end the time line, also after ctrl-C or an error."""
-    plan = sliding_window.Plan.of(arguments.window, arguments.stride, fps=frames.fps if frames else arguments.fps)
+    fps = frames.fps if frames else arguments.fps or (given.fps if given else 0.0)
+    if not fps:
+        raise UserError(f"{arguments.pose}: states no rate, --window needs it: give --fps, how many poses a second has")
+    plan = sliding_window.Plan.of(arguments.window, arguments.stride, fps=fps)
     rows = sliding_window.predict(
         client,
         frames,

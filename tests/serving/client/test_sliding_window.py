@@ -521,7 +521,6 @@ def test_command_that_is_interrupted_shows_the_time_line(brightness_server, tmp_
         (["--record", ".", "--clip", "a", "--in-flight", "4"], "--in-flight needs --window"),
         (["--video", "a.mp4", "--frames", ".", "--window", "4"], "--video or --frames, not both"),
         (["--frames", ".", "--window", "4"], "--frames needs --fps"),
-        (["--pose", "a.npy", "--window", "4"], "--window with poses alone needs --fps"),
         (["--record", ".", "--clip", "a", "--window", "4"], "--window is for"),
     ],
 )
@@ -530,6 +529,22 @@ def test_command_with_wrong_arguments(run, options, message):
     assert status == 2
     (line,) = err.splitlines()
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("stated", "options", "taken"),
+    [(12.5, [], 12.5), (12.5, ["--fps", "20"], 20), (0, ["--fps", "20"], 20), (0, [], 0)],
+)
+def test_the_rate_of_poses_alone(monkeypatch, run, tmp_path, stated, options, taken):
+    found = []
+    monkeypatch.setattr(sliding_window, "predict", lambda *given, **_: found.append(given[2]) or (row for row in ()))
+    np.savez(tmp_path / "pose.npz", xyz=np.ones((4, 1, 13, 3)), fps=stated)
+    status, _, err = run("127.0.0.1:1", "--pose", tmp_path / "pose.npz", "--window", "2", *options)
+    if taken:
+        assert (status, [plan.fps for plan in found]) == (0, [taken])
+    else:
+        assert (status, found) == (2, [])
+        assert "pose.npz: states no rate, --window needs it: give --fps, how many poses a second has" in err
 
 
 def test_options_of_the_window_and_their_defaults(monkeypatch, run, tmp_path):
