@@ -149,6 +149,18 @@ def features_list(granularity: int) -> str:
     return f"features/g{granularity}"
 
 
+def follow_persons(boxes: np.ndarray) -> bool:
+    """Whether the boxes ``[T, 4]`` of a clip are those of person crops.
+
+    A whole frame's is the same in all of a clip and begins at the frame's corner or beyond.
+
+    Example:
+        >>> [follow_persons(np.tile(box, (2, 1))) for box in ((0, -20, 160, 140), (5, 0, 9, 4))]
+        [False, True]
+    """
+    return bool((boxes[:, :2] > 0).any() or (boxes != boxes[0]).any())
+
+
 def encode(clip: Clip) -> bytes:
     """Serialises a clip; the same clip always gives the same bytes.
 

@@ -129,7 +129,7 @@ class _BaseClient:
         stored = self.signature is None and signatures.EXAMPLES in offered
         name, definition = self._definition(offered, signatures.EXAMPLES if stored else None)
         if not request.takes_records(definition):
-            return name, definition, _clip_tensors(definition, clip)
+            return name, definition, _clip_tensors(name, definition, clip)
         if signatures.DEFAULT in offered and not any(request.takes_video(other) for other in offered.values()):
             request.require_somebody(clip)  # of poses alone
         return name, definition, request.record_tensors([schema.encode(clip)])
@@ -477,13 +477,26 @@ def _pair_clips(frames, poses) -> list[tuple]:
     return list(zip([None] * count if frames is None else frames, [None] * count if poses is None else poses))
 
 
-def _clip_tensors(definition, clip: schema.Clip) -> dict[str, np.ndarray]:
+def _clip_tensors(name, definition, clip: schema.Clip) -> dict[str, np.ndarray]:
     """Input name -> array with a batch of one, of the pictures and poses of a clip of a converted dataset."""
     frames = None
     if request.takes_video(definition):
-        whole = clip.images.get(skeletons.FULL_IMAGE)
-        of_persons = signatures.PERSON_CROPS in definition.outputs
+        frames = clip.images
         # A model that was not trained on pictures of persons takes whole frames, of which it cuts out its squares.
-        frames = clip.images if of_persons or whole is None else {**clip.images, "full_body": whole}
+        if signatures.PERSON_CROPS not in definition.outputs and "full_body" in request.parts(definition):
+            frames = {**frames, "full_body": _whole_frames(name, clip)}
     poses = clip.pose_xyz if request.takes_poses(definition) else None
     return request.clip_tensors(definition, [(frames, poses)], clip.fps)
+
+
+def _whole_frames(name, clip: schema.Clip):
+    """The whole frames of a clip of a converted dataset; ``None`` without pictures, ``UserError`` for person crops."""
+    if skeletons.FULL_IMAGE in clip.images:
+        return clip.images[skeletons.FULL_IMAGE]
+    boxes = clip.boxes.get("full_body")
+    if boxes is not None and schema.follow_persons(boxes):
+        raise UserError(
+            f"the signature {name} takes whole frames, the clip {clip.info.id} has person crops alone: convert with "
+            "--parts full_image"
+        )
+    return clip.images.get("full_body")

@@ -76,9 +76,8 @@ class Records:
     def framing(self, protocol: str, split: str, part: str = "full_body") -> str:
         """How the pictures of a body part were cut out of the frames, one of :data:`.pictures.FRAMINGS`.
 
-        The boxes of the split's first clips show it: a whole frame's is the same in all of a clip and begins at the
-        frame's corner or beyond. Whole frames among persons are clips in which nobody was found. Of a whole frame
-        that is no square (the part ``full_image``) the centre is fed.
+        The boxes of the split's first clips show it. Whole frames among persons are clips in which nobody was found.
+        Of a whole frame that is no square (the part ``full_image``) the centre is fed.
         """
         spec = {f"box/{part}": tf.io.FixedLenSequenceFeature([4], tf.float32, allow_missing=True)}
         shards = [str(path) for path in self.shards(protocol, split)]
@@ -87,7 +86,7 @@ class Records:
         for record in clips:
             boxes = tf.io.parse_single_sequence_example(record, {}, spec)[1][f"box/{part}"].numpy()
             if len(boxes):
-                if (boxes[:, :2] > 0).any() or (boxes != boxes[0]).any():
+                if schema.follow_persons(boxes):
                     return "person"
                 left, top, right, bottom = boxes[0]
                 found = "whole" if right - left == bottom - top else "centre"

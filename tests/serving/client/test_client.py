@@ -164,6 +164,14 @@ def test_a_stored_clip_by_a_signature_of_pictures(clips, of_persons, sent):
     with fake_server.FakeServer(offered) as server, Client(server.address, "adl", signature="serve_jpeg") as client:
         client.predict_clip(clip)
         assert set(server.requests[0].inputs["jpegs"].string_val) == {sent}
+        boxes = {"full_body": np.tile(np.float32([5, 2, 9, 6]), (count, 1))}
+        alone = dataclasses.replace(clip, images={"full_body": count * [b"person"]}, boxes=boxes)
+        if of_persons:
+            client.predict_clip(alone)
+        else:
+            message = "serve_jpeg takes whole frames, the clip short has person crops alone: convert with"
+            with pytest.raises(UserError, match=message):
+                client.predict_clip(alone)
 
 
 def test_version_labels():
