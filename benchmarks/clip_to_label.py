@@ -6,6 +6,7 @@ same run also decodes all frames and puts them into a message, as a client does.
 
     python benchmarks/clip_to_label.py                         # I3D, 64 frames of 224 x 224, on a clip of SynthADL
     python benchmarks/clip_to_label.py --video FILE
+    python benchmarks/clip_to_label.py --model BASE/i3d_int8   # an export of yours, of any format
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def main(argv: list[str] | None = None) -> int:
         "--video", type=pathlib.Path, metavar="FILE", help="a video; default: a generated clip of SynthADL"
     )
     parser.add_argument("--seconds", type=float, default=5, help="length of the generated video (default: 5)")
-    parser.add_argument("--frames", type=int, default=64, help="frames that I3D samples (default: 64)")
-    parser.add_argument("--size", type=int, default=224, help="their height and width (default: 224)")
+    parser.add_argument("--model", type=pathlib.Path, metavar="FOLDER", help="an exported model of video alone")
+    parser.add_argument("--frames", type=int, default=64, help="without --model: frames that I3D samples (default: 64)")
+    parser.add_argument("--size", type=int, default=224, help="without --model: their height and width (default: 224)")
     parser.add_argument("--repetitions", type=int, default=7, help="timed rounds, after one that is not (default: 7)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args(argv)
@@ -51,11 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         video = arguments.video or make_video(scratch / "clip.mp4", round(arguments.seconds * RATE))
-        folder = export(scratch, arguments.frames, arguments.size)
+        folder = arguments.model or export(scratch, arguments.frames, arguments.size)
         result = measure(folder, video, arguments.repetitions)
-    result |= {"frames": arguments.frames, "size": arguments.size, "video": arguments.video and str(arguments.video)}
+    result["video"] = arguments.video and str(arguments.video)
     total = result["milliseconds"]["total"]
-    print(f"I3D, {arguments.frames} frames of {arguments.size} x {arguments.size}: from a video to its label")
+    size = result["size"]
+    print(f"{arguments.model or 'I3D'}, {result['frames']} frames of {size} x {size}: from a video to its label")
     for name, value in result["milliseconds"].items():
         print(f"{name:16} {value:8.1f} ms {value / total:7.1%}")
     print(f"outside the network: {result['beside_the_network']:.1%} (goal: below {GOAL:.0%})")
@@ -111,12 +114,15 @@ def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict
     """Median milliseconds of the parts, of the total, and of the way that decodes all frames and builds a message.
 
     Args:
-        folder: The model's version folder.
+        folder: The model's folder, or that of a version.
         video: The video's path.
         repetitions: Timed rounds, after one that is not.
 
     Returns:
         A dict of JSON values.
+
+    Raises:
+        UserError: The model also needs poses, or needs no video.
     """
     import tensorflow as tf
 
@@ -127,6 +133,8 @@ def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict
     predictor = Predictor(folder)
     servable, inputs = predictor.servable, predictor.inputs
     definition = servable.signature_defs[signatures.DEFAULT]
+    if inputs is None or set(definition.inputs) != {"frames"}:
+        raise UserError(f"{folder}: expected an export of a model of video alone")
     specs = signatures.input_specs(signatures.DEFAULT, inputs)
     prepare = tf.function(
         lambda frames: signatures.features(signatures.DEFAULT, inputs, {"frames": frames}),
@@ -174,6 +182,8 @@ def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict
         "milliseconds": parts,
         "beside_the_network": 1 - parts["network"] / parts["total"],
         "message_over_total": median["message"] / median["total"],
+        "frames": inputs.frames,
+        "size": inputs.size,
         "repetitions": repetitions,
     }
 

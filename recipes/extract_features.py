@@ -25,6 +25,7 @@ from zoo.shared.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from recipes.run_directory import RunDirectory
     from tfrecords.reading.pipeline import Inputs, Records
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -91,7 +92,8 @@ def extract(
     Args:
         out: Folder to write.
         run: Run directory whose model is used; or
-        model: a model's ``.keras`` file.
+        model: a model's ``.keras`` file. If it is in a run directory, it is fed what the run states, else what its
+            shapes tell.
         data: Folder of the converted dataset; default: that of the run.
         granularities: Numbers of segments, ascending.
         batch: Segments that the network sees at once.
@@ -114,26 +116,26 @@ def extract(
     try:
         if run is not None:
             trained = run_directory.RunDirectory(run)
-            protocol = trained.recipe.data.protocol
             records = pipeline.Records(data or trained.environment["data"]["path"])
             if records.dataset != trained.recipe.data.dataset:
                 raise UserError(f"{records.directory} holds {records.dataset}, but {run} was trained on other data")
-            network, inputs = trained.model(), trained.inputs
+            network, inputs = segment_features(trained.model()), trained.inputs
+            protocol = _trained_under(trained, network)
         else:
             if model is None or data is None:
                 raise ValueError("expected a run, or a model and data")
-            network = zoo.load_model(model)
+            network = segment_features(zoo.load_model(model))
             records = pipeline.Records(data)
-            inputs = _inputs_of(network, records)
-        network = segment_features(network)
+            beside = pathlib.Path(model).parent
+            holds_run = run_directory.holds_run(beside)
+            inputs = run_directory.RunDirectory(beside).inputs if holds_run else _inputs_of(network, records)
     except zoo.ZooError as error:
         raise UserError(str(error)) from None
     records.check_stored(inputs)
-    fed = inputs.to_dict()
     options = {
         "features_model": network.name[: -len("_features")],
         "features_sha256": _hash(network),
-        **{f"features_{name}": fed[name] for name in ("frames", "size", "parts", "pose_steps", "normalisation")},
+        "features_inputs": inputs.to_dict(),
         "features_granularities": granularities,
         "features_precision": precision,
         "features_keep_pictures": keep_pictures,
@@ -152,6 +154,16 @@ def extract(
         return command_line.progress(total, f"features of {records.dataset}")
 
     return writer.rewrite(records.manifest, out, encode, options=options, changes=changes, progress=progress)
+
+
+def _trained_under(run: RunDirectory, network: tf.keras.Model) -> str | None:
+    """The protocol whose clips a run's network of features was trained on; ``None``: on none of this dataset."""
+    from recipes.trainers import models
+
+    first, *others = run.recipe.stages
+    frozen = {layer.name for layer in models.matching(network, first.freeze)}
+    all_frozen = all(layer.name in frozen for layer in network.layers if layer.weights)
+    return None if all_frozen and not others and not first.init else run.recipe.data.protocol
 
 
 def _inputs_of(model: tf.keras.Model, records: Records) -> Inputs:

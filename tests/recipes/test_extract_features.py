@@ -1,7 +1,9 @@
 """Features of segments from the command line, what is trained on them, and the fusion of two runs."""
 
 import csv
+import dataclasses
 import json
+import shutil
 import signal
 import time
 
@@ -221,6 +223,28 @@ def test_a_model_file_in_bfloat16_without_pictures(basic, dataset, features, tmp
         assert clip.num_frames == exact[clip_id][1].num_frames
         difference = clip.features[3] - exact[clip_id][1].features[3]
         assert 0 < np.abs(difference).max() < 0.05 * np.abs(clip.features[3]).max()
+
+
+def test_a_model_file_of_a_run_is_fed_as_the_run(basic, dataset, tmp_path):
+    """A model trained on whole frames must not be fed pictures of the person."""
+    run = tmp_path / "run"
+    shutil.copytree(basic, run)
+    stated = json.loads((run / "inputs.json").read_text())
+    (run / "inputs.json").write_text(json.dumps({**stated, "whole_frames": True}))
+    for source in ({"run": run}, {"model": run / "model.keras"}):
+        with pytest.raises(UserError, match="full_image"):
+            extract_features.extract(tmp_path / "out", data=dataset, granularities=[2], **source)
+
+
+def test_features_of_frozen_layers_serve_every_protocol(basic):
+    run = run_directory.RunDirectory(basic)
+    network = segment_features(run.model())
+    assert extract_features._trained_under(run, network) == "cv"
+    (stage,) = run.recipe.stages
+    run.recipe = dataclasses.replace(run.recipe, stages=[dataclasses.replace(stage, freeze=["Conv3d_*", "Mixed_*"])])
+    assert extract_features._trained_under(run, network) is None
+    run.recipe.stages[0].freeze.pop()
+    assert extract_features._trained_under(run, network) == "cv"
 
 
 @pytest.mark.parametrize(
