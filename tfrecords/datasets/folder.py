@@ -332,7 +332,7 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
     _warn_of_similar(path, "classes", {row["label"] for _, row in rows})
     for name in split_columns:
         _require_one_split(path, name, rows)
-    _warn_of_copies(path, rows)
+    _warn_of_copies(path, split_columns, rows)
     clips, lines = {}, {}
     for (number, row), default in zip(rows, _default_ids([row for _, row in rows], path.parent)):
         row["id"] = row.get("id") or default
@@ -351,32 +351,33 @@ def _require_one_split(path, column, rows):
     """``UserError`` for a file that is in two splits of one protocol: what is tested would have been trained on."""
     found = {}
     for number, row in rows:
-        if not row[column]:
-            continue
-        line, first = found.setdefault(row["original"], (number, row))
-        if first[column] != row[column]:
+        split, line = found.setdefault(row["file"], (row[column], number)) if row[column] else ("", 0)
+        if split != row[column]:
             name = row.get("video") or row["poses"]
-            copy = f", a copy of {first['video']!r}," if first["file"] != row["file"] else ""
             raise UserError(
-                f"--csv {path} line {number}: {name!r}{copy} is in {row[column]} here and "
-                f"in {first[column]} in line {line} ({column}): a video belongs to one split"
+                f"--csv {path} line {number}: {name!r} is in {row[column]} here and in {split} in line {line} "
+                f"({column}): a video belongs to one split"
             )
 
 
-def _warn_of_copies(path, rows):
-    """A warning for videos that are there under several names, and one for those that have several labels then."""
-    originals, same, unlike = {}, [], []
+def _warn_of_copies(path, split_columns, rows):
+    """Warnings for videos that are there under several names: with other labels, in two splits, or counted twice."""
+    originals, unlike, apart, same = {}, [], [], []
     for number, row in rows:
         line, first = originals.setdefault(row["original"], (number, row))
-        if first["file"] != row["file"]:
-            copies = same if first["label"] == row["label"] else unlike
-            copies.append(f"{row['video']!r} in line {number} of {first['video']!r} in line {line}")
-    if same:
-        what = f"{len(same)} videos are copies of others" if len(same) > 1 else "1 video is a copy of another"
-        messages.warn(f"--csv {path}: {what}, as {same[0]}: leave out lines of what should not weigh more")
-    if unlike:
-        what = f"{len(unlike)} videos are copies" if len(unlike) > 1 else "1 video is a copy"
-        messages.warn(f"--csv {path}: {what} with another label, as {unlike[0]}: correct the label or leave one out")
+        if first["file"] == row["file"]:
+            continue
+        splits = next(({row[c], first[c]} for c in split_columns if row[c] and first[c] and row[c] != first[c]), ())
+        copies = unlike if first["label"] != row["label"] else apart if splits else same
+        where = f" ({', '.join(sorted(splits))})" if splits else ""
+        copies.append(f"{row['video']!r} in line {number} of {first['video']!r} in line {line}{where}")
+    for copies, what, remedy in (
+        (unlike, "with another label", "correct the label or leave one out"),
+        (apart, "in another split, whose accuracy is then too high", "leave one out"),
+        (same, "in the same split", "leave out those that should not weigh more"),
+    ):
+        if copies:
+            messages.warn(f"--csv {path}: copies of videos {what}: {len(copies)}, such as {copies[0]}: {remedy}")
 
 
 def _text(path):
