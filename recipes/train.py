@@ -141,7 +141,7 @@ def train(
     if distribution.is_chief(strategy):
         records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
     with _configured(recipe, strategy):
-        prepared = trainer.prepare(recipe, records, strategy)
+        prepared = trainer.prepare(recipe, records, strategy, output)
         with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
             if distribution.is_chief(strategy):
                 _warn_of_few_validation_clips(recipe, records)

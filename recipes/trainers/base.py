@@ -6,7 +6,7 @@ A new trainer is a subclass of :class:`Trainer` in a module of its own, and one 
 
     trainer = trainers.of(recipe)
     trainer.check(recipe, records, strategy)                     # UserError: the recipe does not fit data or machine
-    prepared = trainer.prepare(recipe, records, strategy)        # models and inputs; mistakes show before hours
+    prepared = trainer.prepare(recipe, records, strategy, run)   # models and inputs; mistakes show before hours
     with ...:                                                    # the run directory is made or checked, and locked
         trainer.change(recipe, keys, run)                        # if an earlier call had other values of these keys
         trainer.train(recipe, records, prepared, strategy, run, callbacks)  # goes on where an earlier call was stopped
@@ -77,8 +77,10 @@ class Trainer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def prepare(self, recipe: Recipe, records: Records, strategy: Any) -> Prepared:
+    def prepare(self, recipe: Recipe, records: Records, strategy: Any, run: pathlib.Path) -> Prepared:
         """Builds what is trained and finds out what it is fed; writes nothing.
+
+        What a run directory, which may not be there, holds weights of is not started from others.
 
         Raises:
             UserError: An option is wrong, or the dataset lacks what the model reads.

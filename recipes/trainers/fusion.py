@@ -80,7 +80,9 @@ class FusionTrainer(Trainer):
         if distribution.workers(strategy)[1] > 1:
             raise UserError(f"{recipe.model.name} is trained by one process: leave {distribution.VARIABLE} out")
 
-    def prepare(self, recipe: Recipe, records: Records, strategy: Any = None) -> Prepared:
+    def prepare(
+        self, recipe: Recipe, records: Records, strategy: Any = None, run: pathlib.Path | None = None
+    ) -> Prepared:
         """Checks the options, and finds out which parts of the body are read."""
         chosen = estimator(recipe)
         regions = [*((chosen.regions or ()) if "appearance" in chosen.cues else ())]

@@ -51,7 +51,9 @@ class KerasTrainer(Trainer):
                 "mixed_precision float16 needs a GPU (3D pooling has no float16 kernel on CPU): set bfloat16"
             )
 
-    def prepare(self, recipe: Recipe, records: pipeline.Records, strategy: tf.distribute.Strategy) -> Prepared:
+    def prepare(
+        self, recipe: Recipe, records: pipeline.Records, strategy: tf.distribute.Strategy, run: pathlib.Path
+    ) -> Prepared:
         """Builds the models of all stages and connects them once, so that a mistake shows before hours of training.
 
         ``models`` of the result: stage name -> ``(model, inputs)``.
@@ -61,7 +63,8 @@ class KerasTrainer(Trainer):
             tf.keras.utils.set_random_seed(stage_seed(recipe, stage))
             with strategy.scope():
                 model, inputs = models.build_model(recipe, stage, records)
-                models.initialise(model, stage, lambda source: planned[source][0])
+                if not _has_weights(run, stage):
+                    models.initialise(model, stage, lambda source: planned[source][0])
                 models.frozen_layers(model, stage)  # its patterns match layers
                 frozen.check(model, stage)
                 linear_probe.check(model, stage)
@@ -95,7 +98,8 @@ class KerasTrainer(Trainer):
                 for earlier in recipe.stages[:number]:  # from here on they cannot be trained further
                     stage_checkpoints(run, earlier).clear()
             model, inputs = prepared.models.pop(stage.name)
-            _initialise(model, stage, run, strategy)
+            if not _has_weights(run, stage):
+                _initialise(model, stage, run, strategy)
             best = train_stage(
                 stage,
                 recipe=recipe,
@@ -233,6 +237,11 @@ def _check_batch(recipe: Recipe, stage: Stage, clips: int, replicas: int) -> Non
         raise UserError(f"{path} {stage.accumulate}: does not divide {part}")
     if stage.accumulate > 1 and recipe.mixed_precision == "float16":
         raise UserError(f"{path} does not go with mixed_precision float16: set bfloat16")
+
+
+def _has_weights(run: pathlib.Path, stage: Stage) -> bool:
+    """Whether a run has weights of a stage: what the stage starts from is no longer needed, and may be gone."""
+    return run_directory.stage_is_finished(run, stage.name) or bool(stage_checkpoints(run, stage).epochs())
 
 
 def _initialise(model: tf.keras.Model, stage: Stage, run: pathlib.Path, strategy: tf.distribute.Strategy) -> None:

@@ -186,6 +186,22 @@ def test_data_that_have_moved_are_found_after_resuming(trained, recipe_file, dat
     assert after == {**before, "data": {**before["data"], "path": str(moved.resolve())}}
 
 
+def test_resumed_without_the_run_that_it_started_from(trained, recipe_file, dataset, tmp_path):
+    run, gone = shutil.copytree(trained, tmp_path / "run"), tmp_path / "gone"
+    init = {"first": [str(gone)], "second": ["first", str(gone)]}
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    for stage in recipe["stages"]:
+        stage["init"] = init[stage["name"]]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    changes = [f"stages.first.init=[{gone}]", f"stages.second.init=[first, {gone}]", "stages.second.epochs=4"]
+    arguments = ["--recipe", recipe_file, "--data", dataset, "--output", run, "--resume", "--set", *changes]
+    result = command("train.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "second: goes on after epoch 3" in result.stdout
+    shutil.rmtree(run / "stages" / "second")  # it begins again
+    assert f"stages.second.init: {gone}: no run directory" in error_of(command("train.py", *arguments))
+
+
 def test_a_network_that_was_trained_on_test_clips_is_no_start(trained, recipe_file, dataset, tmp_path, monkeypatch):
     """Of the tests of cs, that run under cv has trained on those of two cameras."""
     changes = ["data.protocol=cs", f"stages.first.init=[{trained}]"]
