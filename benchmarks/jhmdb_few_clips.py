@@ -220,8 +220,8 @@ class _Poses:
         strategy, draws = distribution.local_strategy(), np.random.default_rng(seed)
         with strategy.scope():
             tf.keras.utils.set_random_seed(seed)
-            model, _ = models.build_model(recipe, stage, self._records)
-            keras.compile_model(model, stage, recipe, self._records)
+            model, inputs = models.build_model(recipe, stage, self._records)
+            keras.compile_model(model, stage, recipe, self._records, inputs)
             rate, steps = optimisation.base_learning_rate(stage, recipe), len(posed) // recipe.batch
             passes = max(1, -(-stage.least_epoch_steps // steps))  # over the clips in an epoch
             for epoch in range(stage.epochs):

@@ -67,7 +67,7 @@ def measure(recipe, stage, records, steps):
 
     model, inputs = models.build_model(recipe, stage, records)
     models.freeze(model, stage)
-    keras.compile_model(model, stage, recipe, records)
+    keras.compile_model(model, stage, recipe, records, inputs)
     batch = stage.batch or recipe.batch
     epochs = -(-(steps + WARM_UP) // records.steps(recipe.data.protocol, "train", batch)) + 1
     options = {"augment": recipe.data.augment, "cache": recipe.data.cache, "balance": recipe.data.balance}

@@ -138,10 +138,10 @@ def train(
     records = pipeline.Records(data)
     _check(recipe, records)
     trainer.check(recipe, records, strategy)
-    if distribution.is_chief(strategy):
-        records.warn_of_classes(recipe.data.protocol, recipe.data.train_on)
     with _configured(recipe, strategy):
         prepared = trainer.prepare(recipe, records, strategy, output)
+        if distribution.is_chief(strategy):
+            records.warn_of_classes(recipe.data.protocol, recipe.data.train_on, prepared.inputs)
         with _opened(output, recipe, trainer, prepared.inputs, records, strategy, resume):
             if distribution.is_chief(strategy):
                 _warn_of_few_validation_clips(recipe, records)

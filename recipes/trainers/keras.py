@@ -329,7 +329,7 @@ def train_stage(
                 stage, recipe=recipe, model=model, inputs=inputs, records=records, run=run, seed=seed
             )
         trained = stored.model if stored else model
-        compile_model(trained, stage, recipe, records, model)
+        compile_model(trained, stage, recipe, records, inputs, model)
         if rows:
             checkpoints.read(len(rows), model=model, optimizer=trained.optimizer, **average)
     further = []
@@ -480,6 +480,7 @@ def compile_model(
     stage: Stage,
     recipe: Recipe,
     records: pipeline.Records,
+    inputs: pipeline.Inputs,
     whole: tf.keras.Model | None = None,
 ) -> None:
     """Gives a model its optimizer, whose variables exist from here on, its loss and its metric.
@@ -489,11 +490,13 @@ def compile_model(
         stage: The stage.
         recipe: Its recipe.
         records: The converted dataset.
+        inputs: What the stage's model is fed.
         whole: The model whose layers the stage names, where ``model`` is a part of it.
     """
     weights = None
     if stage.class_weights == "balanced":
-        weights = optimisation.balanced_weights(records.class_counts(recipe.data.protocol, recipe.data.train_on))
+        clips = records.class_counts(recipe.data.protocol, recipe.data.train_on, inputs)
+        weights = optimisation.balanced_weights(clips)
     model.compile(
         optimisation.make_optimizer(stage, whole or model),  # its learning rate is set at every epoch's beginning
         loss=optimisation.CrossEntropy(stage.label_smoothing, weights),

@@ -109,6 +109,8 @@ def test_models_of_poses_alone_are_trained_without_them(converted, balance):
     alone = pipeline.Inputs(pose_steps=2, layout=LAYOUT)
     with_video = pipeline.Inputs(pose_steps=2, layout=LAYOUT, frames=2, size=8)
     assert [records.count("default", "train", inputs) for inputs in (alone, with_video)] == [2, 4]
+    counts = [records.class_counts("default", "train", inputs).tolist() for inputs in (alone, with_video)]
+    assert counts == [[1, 1], [2, 2]]
     data = pipeline.training(records, "default", alone, batch=2, seed=0, epochs=4, balance=balance)
     batches = [features["pose"].numpy().any(axis=(1, 2, 3, 4)) for features, _ in data]
     assert np.array(batches).tolist() == [[True, True]] * 4

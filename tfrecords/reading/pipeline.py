@@ -242,8 +242,7 @@ def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, det
 def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, deterministic):
     """Function of an epoch's key that gives its records: of each class equally many, ``length`` for this worker."""
     number, workers = shard
-    leave_out = records.without_poses(protocol, split) if inputs.poses_alone else ()
-    index = order.Index.of(records.shards(protocol, split), leave_out)
+    index = order.Index.of(records.shards(protocol, split), records.left_out(protocol, split, inputs))
     everything = tf.range(len(index.label))
     cached = _cached(index.read(everything), records, inputs).batch(len(everything) + 1) if cache else None
 

@@ -135,34 +135,37 @@ class Records:
         """
         return sum(self.shard_counts(protocol, split, inputs))
 
-    def class_counts(self, protocol: str, split: str) -> np.ndarray:
-        """Clips of each of :meth:`labels_of` in one split."""
+    def class_counts(self, protocol: str, split: str, inputs: Inputs | None = None) -> np.ndarray:
+        """Clips of each of :meth:`labels_of` in one split; ``inputs`` as for :meth:`count`."""
         splits = ("train", "val") if split == TRAIN_AND_VAL else (split,)
         counted = manifest.class_counts(self.manifest, protocol, splits)
-        if counted is not None:
+        left_out = self.left_out(protocol, split, inputs)
+        if counted is not None and not any(left_out):
             return np.array([counted.get(label, 0) for label in self.labels_of(protocol)])
-        # Converted by an earlier version: a few bytes of every record are read.
-        stored = order.Index.of(self.shards(protocol, split)).label
+        # Not counted in the manifest, as by an earlier version: a few bytes of every record are read.
+        stored = order.Index.of(self.shards(protocol, split), left_out).label
         numbers = np.asarray(self.label_numbers(protocol))[stored]
         return np.bincount(numbers, minlength=len(self.labels_of(protocol)))
 
-    def warn_of_classes(self, protocol: str, split: str) -> None:
-        """Prints one line on stderr that names the classes without a clip in the split that is trained on."""
-        clips = self.class_counts(protocol, split)
+    def warn_of_classes(self, protocol: str, split: str, inputs: Inputs) -> None:
+        """Prints one line on stderr that names the classes without a clip in the split that is trained on.
+
+        ``inputs`` as for :meth:`count`.
+        """
+        clips = self.class_counts(protocol, split, inputs)
         lacking = [label for label, count in zip(self.labels_of(protocol), clips) if not count]
         manifest.warn_of_classes(self.directory, {protocol: lacking})
 
-    def without_poses(self, protocol: str, split: str) -> list[list[int]]:
-        """For each of :meth:`shards` the numbers of the records in which nobody's pose is known."""
-        groups = self._split_groups(protocol, split)
-        return [shard.get(manifest.WITHOUT_POSES, []) for group in groups for shard in group["shards"]]
+    def left_out(self, protocol: str, split: str, inputs: Inputs | None) -> list[list[int]]:
+        """For each of :meth:`shards` the numbers of the records that :meth:`count` does not count."""
+        shards = [shard for group in self._split_groups(protocol, split) for shard in group["shards"]]
+        poses_alone = inputs is not None and inputs.poses_alone
+        return [shard.get(manifest.WITHOUT_POSES, []) if poses_alone else [] for shard in shards]
 
     def shard_counts(self, protocol: str, split: str, inputs: Inputs | None = None) -> list[int]:
         """Clips in each of :meth:`shards`; ``inputs`` as for :meth:`count`."""
         counts = [shard["clips"] for group in self._split_groups(protocol, split) for shard in group["shards"]]
-        if inputs is None or not inputs.poses_alone:
-            return counts
-        return [count - len(lacking) for count, lacking in zip(counts, self.without_poses(protocol, split))]
+        return [count - len(numbers) for count, numbers in zip(counts, self.left_out(protocol, split, inputs))]
 
     def steps(self, protocol: str, split: str, batch: int, workers: int = 1, inputs: Inputs | None = None) -> int:
         """Batches of an epoch of :func:`~tfrecords.reading.pipeline.training`, for each of the workers.

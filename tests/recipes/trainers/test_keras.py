@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from recipes import config, run_directory, train
 from recipes.trainers import checkpoints as saved
-from recipes.trainers import distribution, history, keras
+from recipes.trainers import distribution, history, keras, optimisation
 from tests.recipes.conftest import TINY
 from tests.tfrecords.numbered_frames import NumberedFrames, convert
 from tests.zoo import tiny_models
-from tfrecords.reading import pipeline, poses
+from tfrecords import manifest
+from tfrecords.reading import order, pipeline, poses
 from zoo import skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
@@ -144,6 +145,17 @@ def test_killed_before_its_row_is_written_an_epoch_has_one_after_resuming(quick,
     assert not frozen.bias.numpy().any()  # as it began
     assert trained.bias.numpy().any()
     assert frozen.trainable
+
+
+def test_class_weights_are_of_the_clips_that_are_trained_on(quick, dataset):
+    recipe, records = quick("stages.only.class_weights=balanced"), pipeline.Records(dataset)
+    (stage,), clips = recipe.stages, records.class_counts("cv", "train")
+    group = records.manifest["protocols"]["cv"]["train"][0]
+    records.manifest[manifest.SPLIT_GROUPS][group]["shards"][0][manifest.WITHOUT_POSES] = [0]
+    clips[order.Index.of(records.shards("cv", "train")).label[0]] -= 1
+    model = tf.keras.Sequential([tf.keras.Input([2]), tf.keras.layers.Dense(10)])
+    keras.compile_model(model, stage, recipe, records, recipe.data.inputs(records))
+    np.testing.assert_allclose(model.loss.class_weights, optimisation.balanced_weights(clips))
 
 
 def test_a_finished_stage_that_cannot_go_on(tmp_path):
