@@ -16,7 +16,7 @@ import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script: the project's root, not this folder, is where packages are looked for
@@ -207,13 +207,14 @@ def evaluate(
         The :class:`recipes.reports.scoring.Metrics`.
 
     Raises:
-        UserError: The run has no model, does not fit the data, or was trained on clips of the split; the run to compare
-            with was not evaluated; or the model lacks what is to be drawn.
+        UserError: The run has no model, does not fit the data, or was trained on clips of the split; another run has
+            other classes, or other labels of the clips; the run to compare with was not evaluated; or the model lacks
+            what is to be drawn.
     """
     from recipes import run_directory, trainers
     from recipes.reports import fusing, sections, tables
 
-    runs = _runs_of_the_same_classes([path, *fuse])
+    runs = [run_directory.RunDirectory(each) for each in (path, *fuse)]
     run, protocol = runs[0], protocol or runs[0].recipe.data.protocol
     if not fuse:
         _check_one_run(fuse_data, fusion, fuse_weights)
@@ -221,6 +222,8 @@ def evaluate(
     if not isinstance(fuse_weights, str) and len(fuse_weights) != len(runs):
         raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
+    _check_classes(run, runs[1:])
+    _check_classes(run, others.values(), by=sorted)  # their stored predictions are names
     stored = {other: tables.stored_predictions(found, protocol, split) for other, found in others.items()}
     asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
     wanted = [option for option, value in asked.items() if value]
@@ -342,15 +345,13 @@ def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Seque
             raise UserError(f"{option}: is of several runs, name the others with --fuse")
 
 
-def _runs_of_the_same_classes(paths: Sequence[str | os.PathLike]) -> list[RunDirectory]:
-    """The run directories; ``UserError`` if their classes differ."""
-    from recipes import run_directory
-
-    runs = [run_directory.RunDirectory(path) for path in paths]
-    for other in runs[1:]:
-        if other.labels != runs[0].labels:
-            raise UserError(f"{other.path} has other classes than {paths[0]}, expected runs of one dataset")
-    return runs
+def _check_classes(
+    run: RunDirectory, others: Iterable[RunDirectory], by: Callable[[Sequence[str]], Any] = tuple
+) -> None:
+    """``UserError`` if classes of other runs differ; ``by=sorted``: in any order."""
+    for other in others:
+        if by(other.labels) != by(run.labels):
+            raise UserError(f"{other.path} has other classes than {run.path}, expected runs of one dataset")
 
 
 def _names(paths: Sequence[str | os.PathLike]) -> list[str]:

@@ -6,7 +6,7 @@ One conversion of a dataset may have clips that another one rejected, such as th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zoo.shared.errors import UserError
@@ -64,6 +64,24 @@ class CommonClips:
     def entry(self) -> dict[str, Any]:
         """The same for ``metrics.json``: numbers of ``clips``, ``total`` and ``missing``, and the ``note``."""
         return {"clips": len(self.ids), "total": self.total, "missing": self.missing, "note": self.note}
+
+    def check_labels(self, runs: Iterable[tuple[str, Iterable]]) -> None:
+        """Checks that runs give every clip the same label.
+
+        Args:
+            runs: Name of each, and its labels of these clips.
+
+        Raises:
+            UserError: Labels differ.
+        """
+        (first, expected), *others = runs
+        for name, labels in others:
+            differing = [clip for clip, one, other in zip(self.ids, expected, labels) if one != other]
+            if differing:
+                raise UserError(
+                    f"{name} labels {len(differing)} of {len(self.ids)} clips, such as {differing[0]}, otherwise than "
+                    f"{first}, expected the same labels: convert, or evaluate, one of them again"
+                )
 
     def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The rows of these clips, of :func:`recipes.reports.tables.predictions` of one of the runs, in order."""

@@ -14,7 +14,6 @@ from recipes import config
 from recipes.reports import scoring
 from recipes.reports.common_clips import CommonClips
 from recipes.reports.evaluated import Evaluated
-from zoo.shared.errors import UserError
 
 _STEPS = (20, 10, 5, 4, 3, 2, 1)  # of a weight, from 0 to 1
 _MOST = 2000  # points of the grid
@@ -122,20 +121,8 @@ def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
     if clips.note:
         print(f"{scored[0].protocol} {scored[0].split}: {clips.note}", flush=True)
     on_them = [one.on(clips) for one in scored]
-    for other in on_them[1:]:
-        _check_labels(on_them[0], other)
+    clips.check_labels([(f"{one.run.path}: {one.records.directory}", one.metrics.labels) for one in on_them])
     return on_them
-
-
-def _check_labels(first: Evaluated, other: Evaluated) -> None:
-    """``UserError`` unless the data of both runs give every clip the same label."""
-    (differing,) = np.nonzero(first.metrics.labels != other.metrics.labels)
-    if len(differing):
-        raise UserError(
-            f"{other.run.path}: {other.records.directory} labels {len(differing)} of {len(first.ids)} clips, such as "
-            f"{first.ids[differing[0]]}, otherwise than the data of {first.run.path}, expected the same labels: "
-            "convert one of them again"
-        )
 
 
 def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | None = None) -> Evaluated:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,7 @@ def gain(scored: Evaluated, rows: Sequence[Mapping], others: Sequence[Mapping], 
         others: The other run's predictions.
         name: The other run's name.
     """
-    clips = CommonClips.of([("this evaluation", scored.ids), (name, [row["id"] for row in others])])
-    rows, others = clips.choose(rows), clips.choose(others)
+    clips, (rows, others) = _on_common_clips([("this evaluation", rows), (name, others)])
     gains, test = tables.gain(rows, others), tables.mcnemar(rows, others)
     path = scored.folder / "gain.png"
     run_directory.write_csv(path.with_suffix(".csv"), gains)
@@ -59,6 +58,15 @@ def gain(scored: Evaluated, rows: Sequence[Mapping], others: Sequence[Mapping], 
     }
     text = f"{gain_text(entry)}. {test_text(test, name)}."
     return entry, Section(f"Gain per class over {name}", [(path, caption)], gains, shown, text)
+
+
+def _on_common_clips(runs: Iterable[tuple[str, Sequence[Mapping]]]) -> tuple[CommonClips, list[list[Mapping]]]:
+    """The clips that runs, pairs of name and predictions, have in common, and each one's predictions of these."""
+    names, each = zip(*runs)
+    clips = CommonClips.of([(name, [row["id"] for row in rows]) for name, rows in zip(names, each)])
+    chosen = [clips.choose(rows) for rows in each]
+    clips.check_labels([(name, [row["label"] for row in rows]) for name, rows in zip(names, chosen)])
+    return clips, chosen
 
 
 def gain_text(entry: Mapping[str, Any]) -> str:
@@ -333,8 +341,8 @@ def radar(scored: Evaluated, runs: Mapping[str, Sequence[Mapping]]) -> tuple[lis
     Raises:
         UserError: The runs confuse fewer than three pairs of classes.
     """
-    clips = CommonClips.of([(name, [row["id"] for row in own]) for name, own in runs.items()])
-    runs = {name: clips.choose(own) for name, own in runs.items()}
+    clips, chosen = _on_common_clips(runs.items())
+    runs = dict(zip(runs, chosen))
     if clips.note:
         print(f"--radar: {clips.note}", flush=True)
     rows = tables.mutual_confusions(scored.run.labels, runs, PAIRS)

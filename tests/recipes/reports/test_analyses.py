@@ -295,8 +295,24 @@ def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(
     stored.write(path, dataclasses.replace(second, labels=relabelled), state)
     with pytest.raises(UserError, match=rf"{other}: {data} labels 3 of 44 clips, such as .*, expected the same labels"):
         evaluate.evaluate(trained, fuse=[other], fuse_data=data)
+    evaluate.evaluate(other, data=data)
+    for option in ({"compare": other}, {"radar": [other]}):
+        with pytest.raises(UserError, match=r"other labels 3 of 44 clips, such as .*, expected the same labels"):
+            evaluate.evaluate(trained, **option)
     with pytest.raises(UserError, match="a, b: have no clip in common"):
         common_clips.CommonClips.of([("a", ["x"]), ("b", ["y"])])
+
+
+def test_runs_of_other_classes_are_neither_fused_nor_compared(trained, run_command, tmp_path, never_scored):
+    other = shutil.copytree(trained, tmp_path / "other", ignore=shutil.ignore_patterns("evaluation"))
+    labels = run_directory.RunDirectory(trained).labels
+    refused, passed = f"{other} has other classes than {trained}, expected runs of one dataset", "was not evaluated on"
+    for classes, compared in (("sleep", *labels[1:]), refused), (labels[::-1], passed):  # compared by their names
+        (other / "labels.txt").write_text("\n".join(classes))
+        for option, message in ("--fuse", refused), ("--compare", compared), ("--radar", compared):
+            status, _, err = run_command(evaluate.main, "--run", trained, option, other)
+            assert (status, len(err.splitlines())) == (2, 1), err
+            assert message in err
 
 
 def scored(run, split="test"):
