@@ -211,7 +211,7 @@ def evaluate(
             other classes, or other labels of the clips; the run to compare with was not evaluated; or the model lacks
             what is to be drawn.
     """
-    from recipes import run_directory, trainers
+    from recipes import run_directory
     from recipes.reports import fusing, sections, tables
 
     runs = [run_directory.RunDirectory(each) for each in (path, *fuse)]
@@ -235,17 +235,18 @@ def evaluate(
             _check(one, records, protocol, part, option)
     videos = _videos(run, each[0][1], protocol, split, fuse, untrimmed) if untrimmed else None
     of_stages = _score_stages(run, each[0][1], protocol, split, fuse, rescore) if stages else {}
+    hashed = [(*one, _model_sha256(one[0])) for one in each]
     validation = []
     if on_validation and split == "val":
         messages.warn(f"{on_validation}: is fitted on the clips that it is judged on here, {sections.FITTED_ON_THEM}")
     if on_validation:
-        validation = fusing.on_common_clips([_score(*one, protocol, "val", rescore) for one in each])
+        validation = fusing.on_common_clips([_score(*one, protocol, "val", rescore) for one in hashed])
     weights = None
     if fuse_weights == "validation":
         weights = fusing.weights_of(validation, fusion)
     elif not isinstance(fuse_weights, str):
         weights = fusing.given_weights(fuse_weights, fusion)
-    alone = fusing.on_common_clips([_score(*one, protocol, split, rescore) for one in each])
+    alone = fusing.on_common_clips([_score(*one, protocol, split, rescore) for one in hashed])
     scored = fusing.fuse(alone, fusion, weights)
     rows = tables.predictions(scored.ids, run.labels, scored.metrics)
     summary: dict[str, Any] = {}
@@ -273,8 +274,7 @@ def evaluate(
     described = None
     if calibrate:
         fitted = sections.fit_calibration(fusing.fuse(validation, fusion, weights), calibrate)
-        file = None if fuse else trainers.of_run(run).model_file(run)
-        described = sections.described_calibration(scored, fitted, file)
+        described = sections.described_calibration(scored, fitted)
         add("calibration", sections.calibrated(scored, fitted, described))
     if radar:
         names = _names([run.path, *radar])
@@ -363,7 +363,7 @@ def _names(paths: Sequence[str | os.PathLike]) -> list[str]:
 
 def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: Sequence[Section]) -> None:
     """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``more`` come in addition to the usual."""
-    from recipes import run_directory, trainers
+    from recipes import run_directory
     from recipes.reports import calibration, plots, scoring, stored, tables
     from recipes.reports import html as html_report
 
@@ -388,8 +388,8 @@ def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: S
         "confused_pairs": pairs,
         **summary,
     }
-    if scored.name == f"{scored.protocol}-{scored.split}":
-        summary["model_sha256"] = files.sha256_of(trainers.of_run(run).model_file(run))
+    if scored.model_sha256:
+        summary["model_sha256"] = scored.model_sha256
     else:  # fused: a run's own are stored once they are computed
         fused = stored.Scores(scored.ids, metrics.labels, labels, metrics.scores)
         stored.write(folder / stored.NAME, fused, {"fused": scored.recipe.name, **summary.get("fusion", {})})
@@ -439,17 +439,27 @@ def _records(run: RunDirectory, data: str | os.PathLike | None) -> Records:
     return pipeline.Records(data or run.environment["data"]["path"])
 
 
-def _score(run: RunDirectory, records: Records, protocol: str, split: str, rescore: bool) -> Evaluated:
+def _model_sha256(run: RunDirectory) -> str:
+    """SHA-256 of the file of a run's model; empty where there is none."""
+    from recipes import trainers
+
+    file = trainers.of_run(run).model_file(run)
+    return files.sha256_of(file) if file.is_file() else ""
+
+
+def _score(
+    run: RunDirectory, records: Records, model_sha256: str, protocol: str, split: str, rescore: bool
+) -> Evaluated:
     """A run on all clips of a split, from stored scores where they fit."""
     from recipes import trainers
     from recipes.reports import stored
     from recipes.reports.evaluated import Evaluated
 
     trainer = trainers.of_run(run)
-    found = stored.scores_of(run, trainer, records, protocol, split, rescore=rescore)
+    found = stored.scores_of(run, trainer, records, protocol, split, model_sha256=model_sha256, rescore=rescore)
     name, seen = f"{protocol}-{split}", trainer.views(run.recipe)
     ids, cues = list(found.ids), dict(found.parts)
-    return Evaluated(run, run.recipe, records, protocol, split, name, seen, ids, found.metrics, cues)
+    return Evaluated(run, run.recipe, records, protocol, split, name, seen, ids, found.metrics, cues, model_sha256)
 
 
 def _score_stages(

@@ -32,6 +32,7 @@ class Evaluated:
         ids: Clip ids.
         metrics: The metrics.
         cues: Accuracies of the parts of an estimator.
+        model_sha256: SHA-256 of the file of the run's model; of several runs, empty.
         common: The clips, where they are those that several runs have.
         rows: Which of the split's clips in ``records`` they are.
     """
@@ -46,6 +47,7 @@ class Evaluated:
     ids: list[str]
     metrics: Metrics
     cues: dict[str, float]
+    model_sha256: str
     common: CommonClips | None = None
     rows: Sequence[int] | slice = dataclasses.field(default_factory=lambda: slice(None))
 

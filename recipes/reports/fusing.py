@@ -150,4 +150,5 @@ def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | Non
         seen="; ".join(f"{one.recipe.name} alone {one.metrics.top1:.1%}" for one in scored),
         metrics=scoring.Metrics(first.metrics.labels, scores),
         cues={},
+        model_sha256="",
     )

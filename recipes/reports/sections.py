@@ -7,7 +7,6 @@ Each takes an :class:`recipes.reports.evaluated.Evaluated` first and gives ``(en
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,6 @@ from recipes.reports.evaluated import Evaluated
 from recipes.reports.html import Section
 from recipes.trainers import keras
 from zoo import skeletons
-from zoo.shared import files
 from zoo.shared.errors import UserError
 
 CALIBRATION = "calibration.json"
@@ -149,17 +147,14 @@ def fit_calibration(validation: Evaluated, accuracy: float) -> calibration.Calib
     return calibration.Calibration.fit(validation.metrics.labels, validation.metrics.scores, accuracy)
 
 
-def described_calibration(
-    scored: Evaluated, fitted: calibration.Calibration, model: pathlib.Path | None
-) -> dict[str, Any]:
+def described_calibration(scored: Evaluated, fitted: calibration.Calibration) -> dict[str, Any]:
     """The content of ``calibration.json``.
 
     Args:
         scored: What was evaluated.
         fitted: What was fitted on validation.
-        model: The file of the model, if it is one run's.
     """
-    own = {"model_sha256": files.sha256_of(model)} if model else {}
+    own = {"model_sha256": scored.model_sha256} if scored.model_sha256 else {}
     return {
         "temperature": fitted.temperature,
         "unknown_below": fitted.threshold,

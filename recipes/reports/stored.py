@@ -69,12 +69,12 @@ class Scores:
         return Metrics(self.labels, scoring.normalised(self.scores.astype(np.float64)))
 
 
-def state_of(run: RunDirectory, model: pathlib.Path, records: Records, protocol: str, split: str) -> dict[str, Any]:
+def state_of(run: RunDirectory, model_sha256: str, records: Records, protocol: str, split: str) -> dict[str, Any]:
     """What determines a run's scores, as JSON values.
 
     Args:
         run: The run directory.
-        model: The file of its model.
+        model_sha256: SHA-256 of the file of its model.
         records: The converted dataset.
         protocol: The protocol.
         split: The split.
@@ -82,7 +82,7 @@ def state_of(run: RunDirectory, model: pathlib.Path, records: Records, protocol:
     return json.loads(
         json.dumps(
             {
-                "model_sha256": files.sha256_of(model),
+                "model_sha256": model_sha256,
                 "manifest_sha256": records.sha256,
                 "protocol": protocol,
                 "split": split,
@@ -140,6 +140,7 @@ def scores_of(
     protocol: str,
     split: str,
     *,
+    model_sha256: str,
     name: str = NAME,
     rescore: bool = False,
 ) -> Scores:
@@ -151,12 +152,13 @@ def scores_of(
         records: The converted dataset.
         protocol: The protocol.
         split: The split.
+        model_sha256: SHA-256 of the file of its model; empty where there is none, which scoring reports.
         name: The file's name in the folder of the evaluation.
         rescore: Compute them anyway.
     """
-    path, model = run.path / "evaluation" / f"{protocol}-{split}" / name, trainer.model_file(run)
-    state = state_of(run, model, records, protocol, split) if model.is_file() else {}
-    known = None if rescore or not state else read(path, state)
+    path = run.path / "evaluation" / f"{protocol}-{split}" / name
+    state = state_of(run, model_sha256, records, protocol, split)
+    known = None if rescore else read(path, state)
     if known:
         print(f"{path} has the scores of this model, these clips and views: read (--rescore: score again)", flush=True)
         return known
@@ -179,5 +181,14 @@ def metrics_of_stage(
 
     Arguments as of :func:`scores_of`.
     """
-    own, name = keras.StageRun(run, stage, records), f"scores-{stage.name}.npz"
-    return scores_of(own, keras.KerasTrainer(), records, protocol, split, name=name, rescore=rescore).metrics
+    own = keras.StageRun(run, stage, records)
+    return scores_of(
+        own,
+        keras.KerasTrainer(),
+        records,
+        protocol,
+        split,
+        model_sha256=files.sha256_of(own.model_path),
+        name=f"scores-{stage.name}.npz",
+        rescore=rescore,
+    ).metrics

@@ -193,7 +193,9 @@ def test_stored_scores_are_read_while_nothing_changed(trained, run_command, tmp_
     assert len(runs) == 3
 
 
-def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run_command, tmp_path, request):
+def test_fusion_calibration_and_comparison_need_stored_scores_alone(
+    trained, run_command, tmp_path, request, monkeypatch
+):
     other = shutil.copytree(trained, tmp_path / "other")
     model = zoo.load_model(other / "model.keras")
     model.set_weights([2 * weight for weight in model.get_weights()])
@@ -218,8 +220,12 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(trained, run
     assert (folder / "calibration.json").is_file()
     assert not (trained / "calibration.json").exists()  # that of one run
 
-    status, printed, err = run_command(evaluate.main, "--run", trained, "--calibrate", "0.5", "--dynamicity")
+    hashed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256_of", lambda path, real=files.sha256_of: hashed.append(path) or real(path))
+        status, printed, err = run_command(evaluate.main, "--run", trained, "--calibrate", "0.5", "--dynamicity")
     assert status == 0, err
+    assert hashed == [trained / "model.keras"], "large models take seconds to hash"
     file = json.loads((trained / "calibration.json").read_text())
     validation = stored.read(trained / "evaluation" / "cv-val" / stored.NAME)
     assert file["fitted_on"]["clips"] == len(validation.labels)
@@ -259,9 +265,8 @@ def test_runs_whose_data_lack_clips_are_fused_and_compared_on_those_of_both(
     other, kept = shutil.copytree(trained, tmp_path / "other"), np.arange(49, 5, -1)
     random = np.random.default_rng(0).dirichlet(np.ones(len(labels)), len(kept)).astype(np.float32)
     second = stored.Scores([first.ids[row] for row in kept], first.metrics.labels[kept], labels, random)
-    state = stored.state_of(
-        run_directory.RunDirectory(other), other / "model.keras", pipeline.Records(data), "cv", "test"
-    )
+    opened, model_sha256 = run_directory.RunDirectory(other), files.sha256_of(other / "model.keras")
+    state = stored.state_of(opened, model_sha256, pipeline.Records(data), "cv", "test")
     stored.write(other / "evaluation" / "cv-test" / stored.NAME, second, state)
     request.getfixturevalue("never_scored")
     evaluate.evaluate(other, data=data)
@@ -317,7 +322,8 @@ def test_runs_of_other_classes_are_neither_fused_nor_compared(trained, run_comma
 
 def scored(run, split="test"):
     """A run on a split, as the command scores it, without a report."""
-    return evaluate._score(run_directory.RunDirectory(run), of(run)[0], "cv", split, False)
+    opened = run_directory.RunDirectory(run)
+    return evaluate._score(opened, of(run)[0], evaluate._model_sha256(opened), "cv", split, False)
 
 
 def of(run):
