@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
 _PLACES = {"--output": "runs", "--data": "data"}
+_INIT = re.compile(r"stages\.\w+\.init=")  # what names other runs
 # The folders of an absolute path or an address, up to the last name; what precedes a path in a command or a value.
 _FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
 
@@ -144,20 +145,24 @@ def figures_of(run: RunDirectory, hardware: str | None = None) -> list[dict[str,
     return [{**common, **{key: values[key] for key in kept if key in values}} for values in found]
 
 
-def without_folders(value: Any) -> Any:
+def without_folders(value: Any, instead: str = "") -> Any:
     """A value of JSON in which absolute paths and addresses are reduced to their last name.
 
+    Args:
+        value: The value.
+        instead: What is put before these names; before the runs that ``init`` names, ``runs/``.
+
     Example:
-        >>> without_folders({"init": ["/home/ada/runs/i3d/model.keras", "backbone"], "data": "s3://ours/nucla"})
-        {'init': ['model.keras', 'backbone'], 'data': 'nucla'}
+        >>> without_folders({"init": ["/home/ada/i3d", "backbone"], "data": "s3://ours/nucla"})
+        {'init': ['runs/i3d', 'backbone'], 'data': 'nucla'}
         >>> without_folders("--data=/data/ada/nucla --output runs/a")
         '--data=nucla --output runs/a'
     """
     if isinstance(value, dict):
-        return {key: without_folders(item) for key, item in value.items()}
+        return {key: without_folders(item, "runs/" if key == "init" else instead) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_folders(item) for item in value]
-    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+        return [without_folders(item, instead) for item in value]
+    return _FOLDERS.sub(instead, value) if isinstance(value, str) else value
 
 
 def _train_command(command: str, changed: Mapping[str, Any]) -> str:
@@ -172,7 +177,7 @@ def _train_command(command: str, changed: Mapping[str, Any]) -> str:
         del arguments[0]
     if changed:
         arguments += ["--set", *(f"{key}={json.dumps(value)}" for key, value in changed.items())]
-    shown = [without_folders(argument) for argument in arguments]
+    shown = [without_folders(argument, "runs/" if _INIT.match(argument) else "") for argument in arguments]
     for number, option in enumerate(arguments[:-1], 1):
         if option in _PLACES and shown[number] != arguments[number]:
             shown[number] = f"{_PLACES[option]}/{shown[number]}"

@@ -122,9 +122,9 @@ def test_folds_stand_beside_the_papers_mean(evaluated):
 
 
 def test_the_command_is_that_of_the_project_with_what_was_changed_later():
-    begun = "/usr/bin/adl train --recipe pose_lstm_nucla --output /home/ada/runs/mine"
-    shown = "python recipes/train.py --recipe pose_lstm_nucla --output runs/mine --set stages.pose.epochs=3"
-    assert model_card._train_command(begun, {"stages.pose.epochs": 3}) == shown
+    begun = "/usr/bin/adl train --recipe r --output /home/ada/mine --set stages.pose.init=[first,/home/ada/other]"
+    shown = "python recipes/train.py --recipe r --output runs/mine --set 'stages.pose.init=[first,runs/other]'"
+    assert model_card._train_command(begun, {"stages.pose.epochs": 3}) == f"{shown} --set stages.pose.epochs=3"
 
 
 @pytest.mark.parametrize(
