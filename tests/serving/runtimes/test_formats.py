@@ -242,3 +242,10 @@ def test_too_high_a_cost_is_refused():
     assert int8.report(calibration, [True, True, False], [True, True, False])["int8"] == pytest.approx(2 / 3)
     with pytest.raises(UserError, match=r"accuracy falls from 66.7% to 33.3% on 3 clips of cs"):
         int8.report(calibration, [True, True, False], [True, False, False])
+
+
+def test_a_loss_of_exactly_one_point_is_allowed():
+    """Whatever the numbers of clips are in binary fractions: 0.905 - 0.895 is more than 0.01 there."""
+    right = {count: [True] * count + [False] * (200 - count) for count in (181, 179, 178)}
+    assert not int8._loses_too_much(right[181], right[179])
+    assert int8._loses_too_much(right[181], right[178])
