@@ -103,8 +103,8 @@ class Index:
         """
         with concurrent.futures.ThreadPoolExecutor(_READ_CYCLE) as pool:
             shards = list(pool.map(random_access.labels, files))
-        for shard, numbers in zip(shards, leave_out):
-            shard[:] = [entry for number, entry in enumerate(shard) if number not in set(numbers)]
+        for shard, numbers in zip(shards, map(set, leave_out)):
+            shard[:] = [entry for number, entry in enumerate(shard) if number not in numbers]
         return cls(
             files=tuple(map(str, files)),
             file=np.repeat(np.arange(len(shards)), [len(shard) for shard in shards]),
