@@ -159,7 +159,7 @@ def _check_estimator(recipe: Recipe) -> None:
         "persons",
     )
     useless: dict[str, tuple[Any, str]] = {f"data.{key}": (data, key) for key in of_data}
-    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla", "stored_maps")})
+    useless.update({key: (recipe, key) for key in ("stages", "evaluate", "mixed_precision", "xla")})
     for key, (section, field) in useless.items():
         (default,) = [_default(f) for f in dataclasses.fields(section) if f.name == field]
         if getattr(section, field) != default:

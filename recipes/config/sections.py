@@ -319,8 +319,8 @@ class Recipe:
         xla: Compile with XLA: slower on CPU, and not for several replicas.
         deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no. With
             an explicit ``false`` the order of clips may change too: faster ones overtake slow ones.
-        stored_maps: Folder in which the feature maps of frozen networks of pictures are kept, for this and later
-            trainings and evaluations.
+        stored_maps: Folder in which the feature maps of frozen networks of pictures, or the features of
+            ``two_level_fusion``, are kept, for this and later trainings and evaluations.
         name: The recipe's name; default: the file's.
     """
 

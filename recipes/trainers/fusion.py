@@ -2,7 +2,8 @@
 
 The run directory holds ``model.joblib`` (a :class:`zoo.fusion.TwoLevelFusion`, read by ``joblib.load``),
 ``cues.json`` (accuracy of every cue on validation, the region, a, the similar pairs) and ``features`` (the cache: a
-training that was stopped does not compute again what it had).
+training that was stopped does not compute again what it had). With ``stored_maps`` of the recipe the cache is in that
+folder instead, where other runs find it: a clip's features do not depend on the protocol.
 
 What is chosen on validation is chosen on the validation split of the dataset; with ``model.validation``, a fraction, on
 whole subjects of training and validation together, as fits a protocol that tests on other people.
@@ -114,7 +115,7 @@ class FusionTrainer(Trainer):
         found = [clip for part in parts for clip in part[0]]
         labels, subjects = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
         names = records.labels_of(recipe.data.protocol)
-        model = estimator(recipe, memory=str(run / FEATURES))
+        model = estimator(recipe, memory=_cache(recipe, run))
         groups = subjects if "validation" in recipe.model.options else None
         if groups is None:
             fold = np.repeat([-1, 0], [len(part[0]) for part in parts])  # -1: never validates
@@ -136,12 +137,12 @@ class FusionTrainer(Trainer):
         print(choices_text(model, names), flush=True)
 
     def load(self, run: RunDirectory) -> TwoLevelFusion:
-        """The trained estimator, with the run directory's cache; ``UserError`` while the training has not ended."""
+        """The trained estimator, with the run's cache; ``UserError`` while the training has not ended."""
         path = self.model_file(run)
         if not path.is_file():
             raise UserError(f"{path} is missing: the training has not ended, go on with recipes/train.py --resume")
         try:
-            return joblib.load(path).set_params(memory=str(run.path / FEATURES))
+            return joblib.load(path).set_params(memory=_cache(run.recipe, run.path))
         except Exception as error:  # unpickling raises what it likes
             reason = messages.one_line(error)
             raise UserError(f"{path}: cannot be read ({reason}): get it from a copy, or train again") from None
@@ -172,6 +173,11 @@ class FusionTrainer(Trainer):
     def views(self, recipe: Recipe) -> str:
         """All frames."""
         return "all frames of each"
+
+
+def _cache(recipe, run):
+    """Folder of the features' cache."""
+    return recipe.stored_maps or str(run / FEATURES)
 
 
 def _choices(model, labels):

@@ -121,6 +121,21 @@ def test_resumed_it_repeats_nothing(run, recipe_path, hands, run_command):
     assert first.cue_scores_ == second.cue_scores_
 
 
+@pytest.mark.slow
+def test_runs_share_a_cache(run, recipe_path, hands, tmp_path, run_command):
+    shared = run / "features"
+    before = {path: path.stat().st_mtime_ns for path in shared.rglob("output.pkl")}
+    arguments = ["--recipe", recipe_path, "--data", hands, "--output", tmp_path, "--set", f"stored_maps={shared}"]
+    status, _, errors = run_command(train.main, *arguments)
+    assert status == 0, errors
+    assert not (tmp_path / "features").exists()
+    assert before == {path: path.stat().st_mtime_ns for path in shared.rglob("output.pkl")}
+    first, second = (joblib.load(folder / "model.joblib") for folder in (run, tmp_path))
+    assert first.cue_scores_ == second.cue_scores_
+    loaded = two_level_fusion.FusionTrainer().load(run_directory.RunDirectory(tmp_path))
+    assert loaded.memory == str(shared)
+
+
 def test_a_finished_training_is_not_repeated(run, hands, capsys):
     directory = run_directory.RunDirectory(run)
     prepared = base.Prepared(directory.inputs)
