@@ -1,4 +1,4 @@
-"""Measures in how many frames of videos somebody is found, how fast, and how much the joints tremble.
+"""Measures in how many frames of videos somebody is found, how fast, and how much the joints jitter.
 
 Three ways are compared: the estimator alone with its network's own thresholds, frame by frame; a whole recording
 (tracked, searched backwards, gaps filled, smoothed); a live stream. Rates are per core, of processor time; peak memory
@@ -102,7 +102,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     estimate = WAYS[arguments.ways[0]]
     totals: collections.Counter[str] = collections.Counter(videos=len(paths))
     by_label: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    trembling = []
+    jitter = []
     began = time.process_time()
     for path in paths:
         poses = estimate(Video(path), settings)
@@ -113,19 +113,19 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for frame, label in labels.get(path.stem.replace("-cam0", ""), {}).items():
             if frame < len(there):
                 by_label[label].update(frames=1, frames_with=int(there[frame].any()))
-        trembling.extend(_trembling(poses.xy[:, 0], seen[:, 0]))
+        jitter.extend(_jitter(poses.xy[:, 0], seen[:, 0]))
     seconds = time.process_time() - began
     return {
         **totals,
         "frames_per_second_per_core": totals["frames"] / seconds,
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "trembling": float(np.median(trembling)) if trembling else 0.0,
+        "jitter": float(np.median(jitter)) if jitter else 0.0,
         "labels": {label: dict(counts) for label, counts in sorted(by_label.items())},
     }
 
 
-def _trembling(xy, seen):
-    """Second differences of joints, body sizes, in each frame between two in which somebody is seen, too."""
+def _jitter(xy, seen):
+    """Mean second difference of the joints, in body sizes, of each frame between two in which somebody is seen, too."""
     middle = np.flatnonzero(seen[:-2] & seen[1:-1] & seen[2:])
     change = np.linalg.norm(xy[middle] - 2 * xy[middle + 1] + xy[middle + 2], axis=-1).mean(axis=-1)  # [n]
     return change / np.maximum(np.linalg.norm(np.ptp(xy[middle + 1], axis=1), axis=-1), 1)
@@ -157,7 +157,7 @@ def _line(way: str, result: dict[str, Any]) -> str:
         f"{way:10} a pose in {result['frames_with'] / frames:.1%} of {frames:,} frames (seen, not filled: "
         f"{result['frames_seen'] / frames:.1%}) and {result['videos_with']} of {videos} videos, "
         f"{result['frames_per_second_per_core']:.1f} frames/s per core, {result['peak_megabytes']:.0f} MB, "
-        f"trembling {result['trembling']:.2%} of the body"
+        f"jitter {result['jitter']:.2%} of the body"
     )
     rates = [
         f"{name} {one['frames_with'] / one['frames']:.1%} of {one['frames']}" for name, one in result["labels"].items()
