@@ -2,15 +2,16 @@
 
 * :mod:`~zoo.models`: a file per method; :mod:`~zoo.fusion`: two-level fusion, a scikit-learn estimator.
 * :mod:`~zoo.registry`, :mod:`~zoo.factory`, :mod:`~zoo.checks`, :mod:`~zoo.papers`: look-up, building, options, papers;
-  :mod:`~zoo.built_model`: what was built, which knows its options.
+  :mod:`~zoo.built_model`: the class of built models, which stores their options.
 * :mod:`~zoo.pretrained`: weights to start from; ``python -m zoo.weights`` fetches published ones.
 * :mod:`~zoo.layers`, :mod:`~zoo.backbones`, :mod:`~zoo.skeletons`, :mod:`~zoo.skeleton_streams`: parts of models.
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
 * :mod:`~zoo.score_product`: models that multiply the scores of others.
 * :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
 
-``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used, with oneDNN on
-every processor; imported before the zoo, its ``load_model`` knows the zoo's models.
+``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used, with oneDNN
+switched on for every processor. If TensorFlow is imported before the zoo, ``tf.keras.models.load_model`` can read the
+zoo's models.
 """
 
 import os
@@ -25,8 +26,9 @@ from zoo.factory import build, describe
 from zoo.pretrained.catalogue import list_pretrained
 from zoo.registry import list_models
 
-# Read by TensorFlow when it is imported. On processors without AVX-512 it would leave oneDNN out, and then answers take
-# twice as long and a step of training a network of video twenty times as long (docs/performance.md, "oneDNN").
+# TensorFlow reads this variable when it is imported. By default it leaves oneDNN out on processors without AVX-512:
+# inference then takes twice as long, and a training step of a video network twenty times as long
+# (docs/performance.md, "oneDNN").
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def save_pretrained(
 
 
 def from_pretrained(source: "str | os.PathLike", revision: Optional[str] = None) -> "tf.keras.Model":
-    """The model of such a folder, or of a model hub; see :func:`zoo.pretrained.model_folder.from_pretrained`."""
+    """The model of a published folder, or of a model hub; see :func:`zoo.pretrained.model_folder.from_pretrained`."""
     from zoo.pretrained import model_folder
 
     return model_folder.from_pretrained(source, revision)

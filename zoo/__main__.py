@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if names:
         from zoo import registry
 
-        entries = [registry.get(name) for name in names]  # a mistake shows before the first is built
+        entries = [registry.get(name) for name in names]  # a wrong name is reported before any model is built
         print("\n\n".join(_description(entry.name) for entry in entries))
     else:
         _print_table()
@@ -66,7 +66,7 @@ def _description(name: str) -> str:
 
 
 def _reported(name: str) -> str:
-    """All rows of the papers, not only that of the default options; a line each."""
+    """All rows of the papers' tables, not only the row of the default options; one line for each."""
     from zoo import papers, registry
 
     lines = []

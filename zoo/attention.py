@@ -38,7 +38,7 @@ def attention_maps(model: tf.keras.Model) -> tf.keras.Model:
     outputs = {}
     for part in _parts(model):
         own = {layer.name: layer.output for layer in part.layers if layer.name.endswith("_attention")}
-        if part is not model:  # a layer inside gives its output for the inputs of the whole
+        if part is not model:  # compute the nested model's maps from the outer model's inputs
             inputs = {name: model.input[name] for name in part.input}
             own = tf.keras.Model(part.input, own)(inputs) if own else {}
         outputs.update(own)
@@ -46,11 +46,11 @@ def attention_maps(model: tf.keras.Model) -> tf.keras.Model:
 
 
 def attention_names(model: tf.keras.Model) -> list[str]:
-    """Names of a model's attention layers, also of those in the models inside it."""
+    """Names of a model's attention layers, including those of the models nested in it."""
     return [layer.name for part in _parts(model) for layer in part.layers if layer.name.endswith("_attention")]
 
 
 def _parts(model):
-    """A model, and the whole models inside it: those that take inputs of the model itself."""
+    """A model, and the models nested in it that read inputs of the outer model."""
     inside = [layer for layer in model.layers if hasattr(layer, "layers") and isinstance(layer.input, dict)]
     return [model, *inside]

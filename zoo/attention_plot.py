@@ -26,12 +26,12 @@ def plot_attention(
         model: A model with attention and the input ``rgb``.
         features: The model's inputs, ``[B, ...]`` each.
         clip: Which of the B clips.
-        pictures: Frames to show, evenly spread over the clip; all of a clip that has fewer.
+        pictures: Number of frames to show, evenly spread over the clip; a clip with fewer frames is shown whole.
 
     Returns:
         A ``matplotlib.figure.Figure``: the frames; the frames with spatial attention over them (bright: high weights;
-        of a map that changes in time, the step of each frame); below, one row of bars for every attention without pixel
-        coordinates, such as temporal attention. Attention to hands has one row per hand.
+        a map that changes over time is shown at the step of each frame); below, one row of bars for every attention
+        without pixel coordinates, such as temporal attention. Attention to hands has one row per hand.
 
     Raises:
         ZooError: The model has no attention layer or no frames, there is no such clip, or ``pictures`` is below 1.
@@ -62,7 +62,7 @@ def plot_attention(
 
 
 def _over_hands(model):
-    """Names of the maps over steps and hands, which have two axes as a map over a frame's positions has."""
+    """Names of the maps over steps and hands: they have two axes, like a map over a frame's positions."""
     from zoo.layers import every_layer
     from zoo.models.sta_hands import GlimpseLSTM
 
@@ -71,7 +71,7 @@ def _over_hands(model):
 
 
 def _bars(name, value):
-    """Label -> (heights of a row of bars, top of its axis): the rows of one map have the top in common."""
+    """Label -> (heights of a row of bars, top of its axis): all rows of one map have the same top."""
     from zoo.models.sta_hands import HANDS
 
     rows = {_words(name): value}

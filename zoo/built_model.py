@@ -15,7 +15,7 @@ import tensorflow as tf
 from zoo import layers, registry
 from zoo.checks import ZooError, check_options
 
-_POLICY = threading.RLock()  # of Keras's global policy, which under Keras 2 is that of all threads
+_POLICY = threading.RLock()  # guards Keras's global policy, which all threads share under Keras 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Build:
     Attributes:
         name: The method.
         num_classes: Number of classes C.
-        options: All options of the method's builder, also those left at their defaults.
-        precision: Name of the global policy of ``tf.keras.mixed_precision`` at that time.
+        options: All options of the method's builder, including those left at their defaults.
+        precision: Name of the global policy of ``tf.keras.mixed_precision`` when the model was built.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Build:
 class BuiltModel(tf.keras.Model):
     """A functional model of :func:`zoo.build`.
 
-    Its configuration also has its name and options, from which it is built again: the written form of the graph of
-    layers differs between Keras 2 and Keras 3. So a ``.keras`` file opens under both, with ``zoo.load_model`` and, once
-    the zoo is imported after TensorFlow, with ``tf.keras.models.load_model``.
+    Its configuration also states its name and options, and reading a file builds the model again from these: Keras 2
+    and Keras 3 write the graph of layers differently. A ``.keras`` file therefore opens under both, with
+    ``zoo.load_model`` and, once the zoo is imported after TensorFlow, with ``tf.keras.models.load_model``.
 
     Example:
         >>> import zoo
@@ -50,20 +50,20 @@ class BuiltModel(tf.keras.Model):
         ('pose_lstm', 512)
     """
 
-    built_as: Build | None = None  # of a copy by Keras 3's clone_model, which is an ordinary functional model
+    built_as: Build | None = None  # None in a copy by Keras 3's clone_model: an ordinary functional model
 
     def get_config(self) -> dict[str, Any]:
-        """Keras's configuration, what the model was built as, its layers with weights and which do not train."""
+        """Keras's configuration, the build options, the layers with weights, and which of them are frozen."""
         if self.built_as is None:
             return super().get_config()
         found = _with_weights(self)
         own = {
             **dataclasses.asdict(self.built_as),
             "layers": [layer.name for layer in found],
-            # Positions in that list: the two parts of a late fusion have layers of one name.
+            # Indices into "layers", as names may repeat: the two parts of a late fusion have layers of the same name.
             "frozen": [position for position, layer in enumerate(found) if not layer.trainable],
         }
-        # Keras 3 shows the beginning of a configuration whose class it does not know.
+        # First, because Keras 3 shows the beginning of a configuration whose class it does not know.
         return {"read_with": "import zoo; zoo.load_model", "built_as": own, **super().get_config()}
 
     @classmethod
@@ -72,7 +72,7 @@ class BuiltModel(tf.keras.Model):
 
         Args:
             config: A value of :meth:`get_config`.
-            custom_objects: Not needed; Keras gives it.
+            custom_objects: Not needed; Keras passes it.
 
         Raises:
             ZooError: This version of the zoo builds another network from these options.
@@ -92,14 +92,14 @@ class BuiltModel(tf.keras.Model):
                 f"({', '.join(changed[:3])}): open it with that version"
             )
         for position, layer in enumerate(found):
-            # Files of earlier versions have names.
+            # Files of earlier versions list names instead of indices.
             layer.trainable = position not in config["frozen"] and layer.name not in config["frozen"]
         return model
 
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Builds models in a precision, whatever other threads build meanwhile.
+    """Sets the precision of the models that a ``with`` block builds, whatever other threads build meanwhile.
 
     Args:
         policy: Name of a policy of ``tf.keras.mixed_precision``, such as ``mixed_bfloat16``.
@@ -120,7 +120,7 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def without_sources(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without the file of weights that a network began with: values that are read next replace them.
+    """Options without ``network_weights``, the weights that a network began with: weights read later replace them.
 
     Example:
         >>> without_sources({"network": "inception_v1", "network_weights": "kinetics400"})
@@ -135,7 +135,7 @@ def built(name: str, num_classes: int, options: Mapping[str, Any]) -> BuiltModel
     Args:
         name: The method.
         num_classes: Number of classes C.
-        options: Options of its builder under their names of today; the others have their defaults.
+        options: Options of its builder under their current names; options left out have their defaults.
 
     Raises:
         ZooError: Unknown model or option, or options that do not fit together.
@@ -166,7 +166,7 @@ def rebuilt(model: BuiltModel) -> BuiltModel:
 
 
 def stated(model: tf.keras.Model) -> Build:
-    """What a model was built as; :class:`ZooError` where its file is too old to state it."""
+    """The :class:`Build` of a model; :class:`ZooError` if its file is too old to state it."""
     build = getattr(model, "built_as", None)
     if build is None:
         raise ZooError(f"{model.name}: its file does not state its options, save it again with zoo.load_model and save")
@@ -174,18 +174,18 @@ def stated(model: tf.keras.Model) -> Build:
 
 
 def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
-    """The model for pictures of any height and width from its own on, with the same weights: convolutional inference.
+    """The same model and weights for pictures at least as large, of any height and width: convolutional inference.
 
-    The networks of video are convolutions, and average over all positions in the end. Attention to positions is
-    computed from the pose for the square that the model was built for; its map is resized, bilinearly, to the feature
-    map. Of pictures of that size the predictions stay the same.
+    The video networks are convolutions, followed by an average over all positions. Spatial attention is computed from
+    the pose, for the square that the model was built for; its map is then resized bilinearly to the feature map. For
+    pictures of the original size the predictions stay the same.
 
     Args:
         model: A model of :func:`zoo.build` whose method has the option ``fully_convolutional``, such as ``vpn``.
 
     Returns:
-        A model whose input ``rgb`` is ``[B, T, any height, any width, 3]``, for inference. Neither may be smaller than
-        the ``size`` that the model was built for.
+        A model whose input ``rgb`` is ``[B, T, any height, any width, 3]``, for inference. Neither height nor width may
+        be smaller than the ``size`` that the model was built for.
 
     Raises:
         ZooError: The method has no such option, or the file of the model does not state its options.
@@ -208,7 +208,7 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
 
 
 def _plain(value):
-    """A value as JSON and both versions of Keras take it: no path, no number of NumPy's types."""
+    """A value in a form that JSON and both versions of Keras accept: no path and no NumPy number."""
     if isinstance(value, Mapping):
         return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, (tuple, list)):

@@ -30,12 +30,12 @@ class WeightsError(ZooError):
 
 @dataclasses.dataclass(frozen=True)
 class Constraint:
-    """What a value must fulfil beside its type.
+    """A condition that a value must meet besides having the right type.
 
     Attributes:
-        words: The values that do, for messages.
-        holds: Whether a value does.
-        choices: All such values, where they are few.
+        words: The valid values in words, for messages.
+        holds: Function that tells whether a value is valid.
+        choices: All valid values, where they are few.
     """
 
     words: str
@@ -57,7 +57,7 @@ _LAYOUTS = tuple(skeletons.LAYOUTS)
 Layout = Annotated[str, Constraint(f"one of {', '.join(_LAYOUTS)}", lambda value: value in _LAYOUTS, _LAYOUTS)]
 """Name of a skeleton layout."""
 
-# Type of a hint -> the types of values that it accepts, and its words.
+# Type of a hint -> the types of values that it accepts, and the hint in words.
 _TYPES: dict[Any, tuple[Any, str]] = {
     bool: (bool, "True or False"),
     int: (numbers.Integral, "a whole number"),
@@ -79,13 +79,13 @@ def option_hints(function: Callable) -> dict[str, Any]:
 def check_options(name: str, chosen: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     """Raises :class:`ZooError` unless all chosen options exist and have values that fit their type hints.
 
-    NumPy's numbers are numbers too, a list may stand for a tuple and a path for a text; ``True`` and ``False`` are no
-    numbers.
+    NumPy's numbers count as numbers; a list is accepted for a tuple, and a path for a string. ``True`` and ``False`` do
+    not count as numbers.
 
     Args:
         name: Name of the model, for messages.
         chosen: Option -> value.
-        hints: Option -> type hint, of all options that there are.
+        hints: Option -> type hint, for all existing options.
 
     Example:
         >>> check_options("i3d", {"dropout": 1.5}, {"dropout": Rate})
@@ -162,7 +162,7 @@ def _elements(value: Any, arguments: Sequence) -> list | None:
 
 
 def _nearest(value: Any, hint: Any) -> str:
-    """``, did you mean x?`` for the choice nearest to a text, or to one inside a list."""
+    """``, did you mean x?`` for the choice nearest to a string, or to the first wrong string of a list."""
     kind, arguments = _parts(hint)
     choices = arguments if kind is Literal else getattr(arguments[-1], "choices", ()) if kind is Annotated else ()
     if choices:
@@ -184,7 +184,7 @@ def layout_of(name: str) -> skeletons.Layout:
 
 def check_choice(option: str, value: Any, valid: Collection) -> None:
     """Raises :class:`ZooError` unless an option's value is one of the valid ones."""
-    if value not in list(valid):  # a list compares with any value, a dictionary only with what can be a key
+    if value not in list(valid):  # a list can be searched for any value, a dictionary only for hashable ones
         raise ZooError(f"{option} {value!r} is unknown{messages.nearest(value, valid)}")
 
 

@@ -23,7 +23,7 @@ def _attention(layer):
     return 2 * positions * positions * channels
 
 
-# Of Keras's layers; those of this zoo have a method multiply_accumulates().
+# For Keras's layers; the zoo's own layers have a method multiply_accumulates().
 _KERAS = {
     tf.keras.layers.Dense: _dense,
     tf.keras.layers.Conv1D: _dense,
@@ -39,8 +39,8 @@ _KERAS = {
 def multiply_accumulates(model: tf.keras.Model) -> int:
     """Multiplications (each with an addition) that an inference on one clip takes.
 
-    Convolutions, linear and recurrent layers, graph convolutions and attention are counted; operations on single values
-    (activations, pooling, normalisation, which an export folds into the convolutions) are not, as usual.
+    Convolutions, linear and recurrent layers, graph convolutions and attention are counted. As usual, operations on
+    single values are not: activations, pooling, and normalisation, which an export folds into the convolutions.
 
     Args:
         model: A model of this zoo.

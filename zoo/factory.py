@@ -22,15 +22,16 @@ def build(
 
     Args:
         name: One of :func:`list_models`.
-        num_classes: Number of classes C; default: that of weights of :func:`list_pretrained`.
-        weights: Weights to start from: ``None`` random ones, a name of :func:`zoo.list_pretrained` such as
-            ``"kinetics400"`` published ones, or the path of a file, see :func:`zoo.pretrained.reading.initialise`.
+        num_classes: Number of classes C; default: that of ``weights``, if :func:`list_pretrained` lists them.
+        weights: Weights to start from. ``None``: random. A name of :func:`zoo.list_pretrained`, such as
+            ``"kinetics400"``: published weights. Or the path of a file, see
+            :func:`zoo.pretrained.reading.initialise`.
         **chosen: Options of the model's builder (:func:`describe` lists them).
 
     Returns:
-        A functional ``tf.keras.Model`` named after the method, a :class:`zoo.built_model.BuiltModel`. Inputs are a
-        dictionary of ``rgb`` (B, T, H, W, 3) in [-1, 1], ``pose`` (B, tp, M, J, 3), and of the temporal model
-        ``features_g<G>`` and ``pose_g<G>``, whichever the method uses; the output is a softmax (B, C).
+        A functional ``tf.keras.Model`` named after the method, a :class:`zoo.built_model.BuiltModel`. Its input is a
+        dictionary of the tensors that the method uses: ``rgb`` (B, T, H, W, 3) in [-1, 1], ``pose`` (B, tp, M, J, 3),
+        and for the temporal model ``features_g<G>`` and ``pose_g<G>``. Its output is a softmax (B, C).
 
     Raises:
         ZooError: Unknown model or option, or options that do not fit together; :class:`zoo.checks.WeightsError`:
@@ -66,9 +67,10 @@ def build(
 def _as_trained(
     name: str, weights: str | os.PathLike, num_classes: int | None, chosen: dict[str, Any]
 ) -> tuple[str | os.PathLike, int | None, dict[str, Any]]:
-    """Weights, number of classes and options; those that are not chosen are those the weights were trained with.
+    """Weights, number of classes and options; values that are not chosen are those the weights were trained with.
 
-    Of installed weights of the model the folder is given: its values are checked here, and not again.
+    For weights of this model that are installed with the zoo, the path of their folder is returned: the weights are
+    checked here, and not again.
     """
     from zoo.pretrained import catalogue
 
@@ -92,13 +94,12 @@ def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, An
         **chosen: Options for which parameters, cost and input shapes are given.
 
     Returns:
-        A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (the papers' accuracies in percent with these
-        options, by ``<dataset>/<protocol>`` and what else they depend on), ``options`` (with defaults), ``inputs``
-        (shapes without batch), ``parameters`` (batch-normalisation statistics included), ``parameters_without_head``
-        (without the classifier),
-        ``parameters_in_inference`` (without what only the training loss depends on), ``gmacs`` (10^9
-        multiply-accumulates for one clip), ``activation_bytes`` (of all layers for one clip, float32), ``attention``
-        (names of attention layers).
+        A dictionary: ``name``, ``summary``, ``paper``, ``reported`` (``"<dataset>/<protocol> (note)"`` -> accuracy in
+        percent that the papers report with these options; the note states what else it depends on), ``options`` (with
+        defaults), ``inputs`` (shapes without batch), ``parameters`` (batch-normalisation statistics included),
+        ``parameters_without_head`` (without the classifier), ``parameters_in_inference`` (without those that only the
+        training loss depends on), ``gmacs`` (10^9 multiply-accumulates for one clip), ``activation_bytes`` (of all
+        layers for one clip, float32), ``attention`` (names of attention layers).
 
     Example:
         >>> import zoo
@@ -109,7 +110,7 @@ def describe(name: str, *, num_classes: int = 60, **chosen: Any) -> dict[str, An
 
     entry = registry.get(name)
     if chosen.get("fully_convolutional"):
-        chosen = {**chosen, "fully_convolutional": False}  # sizes and cost are those of a square
+        chosen = {**chosen, "fully_convolutional": False}  # sizes and cost are stated for a square
     model = build(name, num_classes=num_classes, **chosen)
     return {
         "name": name,

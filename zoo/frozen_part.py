@@ -1,12 +1,12 @@
-"""The frozen part of a model: the layers whose output stays the same while the others are trained.
+"""The frozen part of a model: the layers whose output stays the same while the remaining layers are trained.
 
 ::
 
     inputs ─► frozen layers ─► cut ─► trained layers, and all that follow them ─► predictions
 
-What the frozen part outputs for a clip can be computed once and stored. It has no random layer and no batch
-normalisation of a batch: a frozen ``BatchNormalization`` uses its moving averages in training too, under both Keras
-versions, and keeps them.
+The output of the frozen part for a clip can be computed once and stored. The part has no random layer and does not
+normalise by statistics of a batch: under both Keras versions, a frozen ``BatchNormalization`` uses its moving averages
+in training too, and does not change them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
 
     Returns:
         Symbolic tensors, in the order in which they are read: outputs of frozen layers, and inputs of the model that
-        trained layers read themselves. What layers without weights make of these is not among them.
+        trained layers read directly. Tensors that layers without weights compute from these are left out.
 
     Raises:
         ZooError: No layer before the trained ones is frozen, none is trained, or a layer is used several times.
@@ -48,7 +48,7 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
     for layer in _run_once(model):
         read, made = tf.nest.flatten(layer.input), tf.nest.flatten(layer.output)
         is_trained = layer.trainable_weights and layer.name not in names
-        is_per_clip = all(tensor.shape[0] is None for tensor in made)  # else a constant, such as a graph's
+        is_per_clip = all(tensor.shape[0] is None for tensor in made)  # else a constant, such as a skeleton's graph
         if is_trained or not is_per_clip or not _is_fixed(layer) or any(id(tensor) in later for tensor in read):
             later.update(map(id, made))
             found.update((id(tensor), tensor) for tensor in read if id(tensor) not in later)
@@ -63,7 +63,7 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
 
 
 def _leave_out(found, fixed):
-    """Leaves out of a cut what layers without weights, such as a pooling, make of its other tensors."""
+    """Removes from a cut the tensors that layers without weights, such as pooling, compute from its other tensors."""
     known = set(found)
     for layer in fixed:
         made = {id(tensor) for tensor in tf.nest.flatten(layer.output)}
@@ -81,15 +81,15 @@ def split(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> t
         frozen: Its layers that are not trained.
 
     Returns:
-        ``(before, after)``: ``before`` has the model's inputs and outputs ``{"cut_0": ..., ...}``, ``after`` is given
-        these and has the model's output.
+        ``(before, after)``: ``before`` computes ``{"cut_0": ..., ...}`` from the model's inputs; ``after`` computes the
+        model's output from these.
 
     Raises:
         ZooError: As for :func:`cut`.
     """
     tensors = cut(model, frozen)
     before = tf.keras.Model(model.input, {f"cut_{n}": tensor for n, tensor in enumerate(tensors)})
-    # Keras 3 warns of inputs in a dictionary unless they have its names, so the dictionary is around a list.
+    # Keras 3 warns of a dictionary of inputs whose keys are not the inputs' names. So an inner model takes a list.
     rest = tf.keras.Model(tensors, model.output, name=model.name)
     named = {f"cut_{n}": tf.keras.Input(x.shape[1:], dtype=x.dtype, name=f"cut_{n}") for n, x in enumerate(tensors)}
     return before, tf.keras.Model(named, rest(list(named.values())), name=f"{model.name}_trained")
@@ -98,17 +98,17 @@ def split(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> t
 def take_maps(
     model: tf.keras.Model, fixed: Collection[tf.Tensor]
 ) -> tuple[dict[str, tf.keras.Model], tf.keras.Model | None]:
-    """Takes the networks of pictures out of a model: what they compute depends on one video alone.
+    """Splits off the video networks of a model: each computes a feature map from one video alone.
 
     Args:
         model: A functional model with inputs in a dictionary.
-        fixed: Tensors of it that are the same in training and in tests, such as a :func:`cut`.
+        fixed: Tensors of the model that are the same in training and in tests, such as a :func:`cut`.
 
     Returns:
-        ``(networks, rest)``: for every video that only such a network reads, its input's name and the network, whose
-        output is the last feature map before ``fixed`` (``[B, t, m, n, c]``, not pooled, so that models that pool it
-        differently share it), and the model that is given these maps under the same names, and the other inputs.
-        ``rest`` is None where there is no such video.
+        ``(networks, rest)``. ``networks``: input name -> video network, for every video that no other layer reads. The
+        output of a network is the last feature map before ``fixed`` (``[B, t, m, n, c]``, not pooled, so that models
+        that pool it differently can share it). ``rest``: the model that takes these maps under the same names, and the
+        remaining inputs; None if there is no such video.
 
     Example:
         >>> import zoo
@@ -130,7 +130,7 @@ def take_maps(
     given = {name: tf.keras.Input(x.shape[1:], dtype=x.dtype, name=name) for name, x in tensors.items()}
     computed = [tensor for tensor in outputs if id(tensor) not in names]
     made: Iterator[tf.Tensor] = iter([])
-    if computed:  # Keras 3 warns of inputs in a dictionary unless they have its names, so it is around a list
+    if computed:  # the inner model takes a list: Keras 3 warns of a dictionary unless its keys are the inputs' names
         read = sorted(graph.leaves(computed, names))
         inner = tf.keras.Model([tensors[name] for name in read], computed, name=model.name)
         made = iter(tf.nest.flatten(inner([given[name] for name in read])))
@@ -139,7 +139,7 @@ def take_maps(
 
 
 def _maps(graph, fixed):
-    """Name of a video -> the one map of it that the ``fixed`` tensors are made of."""
+    """Name of a video -> the one feature map of it that the ``fixed`` tensors are computed from."""
     found: dict[str, dict[int, tf.Tensor]] = {}
     for tensor in fixed:
         videos, before = graph.leaves([tensor], graph.inputs), graph.before_pooling(tensor)
@@ -161,7 +161,7 @@ class _Graph:
         return id(tensor) in self._made_by
 
     def leaves(self, tensors, names):
-        """Those of the tensors ``{id: name}`` that ``tensors`` are made of, by their names."""
+        """Names of the tensors in ``names`` (``{id: name}``) that ``tensors`` are computed from."""
         seen, todo = set(), list(tensors)
         while todo:
             tensor = todo.pop()
@@ -172,7 +172,7 @@ class _Graph:
         return {name for key, name in names.items() if key in seen}
 
     def before_pooling(self, tensor):
-        """The tensor that layers without weights made this one of, one after the other."""
+        """The tensor from which a chain of layers without weights computes this one."""
         while self.is_made(tensor):
             layer = self._made_by[id(tensor)]
             read = tf.nest.flatten(layer.input)

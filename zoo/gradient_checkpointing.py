@@ -1,9 +1,9 @@
 """Gradient checkpointing: activations inside a video network's blocks are computed again in the backward pass.
 
 A training step keeps the outputs of all layers until their gradients are computed; for a clip of 64 frames of 224 x 224
-pixels they need most of its memory. Here it keeps only the feature maps between the blocks of the video network. Those
-inside a block are computed again for the block's gradient, at the price of a second forward pass (Chen et al., Training
-deep nets with sublinear memory cost, 2016, section 4).
+pixels, these outputs need most of the memory. With gradient checkpointing it keeps only the feature maps between the
+blocks of the video network. Maps inside a block are computed again for the block's gradient, at the price of a second
+forward pass (Chen et al., Training deep nets with sublinear memory cost, 2016, section 4).
 
 A block of I3D is an Inception block, or the convolutions before a pooling. Layers, weights, their names and files are
 unchanged: the blocks are found in the finished model. Blocks have no random part (dropout comes after the video
@@ -92,7 +92,7 @@ def _run(x, block):
     @tf.custom_gradient
     def tied(x, *_):
         def backward(dy):
-            # After dy: equal operations on equal values would otherwise be merged with those of the forward pass.
+            # Only once dy is known: otherwise these operations would be merged with the equal ones of the forward pass.
             with tf.control_dependencies([dy]):
                 again = tf.identity(x)
             with tf.GradientTape() as tape, _averages_kept(block):
@@ -156,7 +156,7 @@ def _ends(model, video):
     for layer in inner:  # in the order in which they run
         read = tf.nest.flatten(layer.input)
         if not all(id(tensor) in known for tensor in read) or isinstance(layer, _DROPOUTS):
-            continue  # its inputs stay waited for, so that no block ends after it
+            continue  # its inputs stay in waited, so that no block ends after it
         for tensor in read:
             waited[id(tensor)] -= 1
         made = layer.output

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-HEAD = "classifier"  # the layer of every model that depends on the classes
-FRAME_NETWORK = "frame_network"  # a network of single pictures inside a model of video
+HEAD = "classifier"  # name of the layer whose size depends on the number of classes, in every model
+FRAME_NETWORK = "frame_network"  # name of a network of single pictures inside a video model
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
@@ -30,7 +30,7 @@ def every_layer(model: tf.keras.Model) -> Iterator[tf.keras.layers.Layer]:
 
 
 def layers_of_pictures(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
-    """The layers of the networks of single pictures inside a model, as of ``lrcn`` and ``sta_hands``."""
+    """The layers of the networks of single pictures inside a model such as ``lrcn`` or ``sta_hands``."""
     found: list[tf.keras.layers.Layer] = []
     for layer in filter(is_network, model.layers):
         found += every_layer(layer) if layer.name == FRAME_NETWORK else layers_of_pictures(layer)
@@ -38,14 +38,14 @@ def layers_of_pictures(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
 
 
 def still_kernel(value: np.ndarray) -> np.ndarray:
-    """A weight of I3D for a single picture, which meets the middle of a kernel alone.
+    """A weight of I3D adapted to a single picture, to which only the middle step of a kernel applies.
 
     Args:
         value: A kernel ``[k, k, k, in, out]``, or a weight of another shape, which stays as it is.
 
     Returns:
-        A kernel whose middle in time is the sum over time, the rest zero: on a picture it gives what the kernel gives
-        on a long video in which the picture stands still.
+        A kernel whose middle step is the sum over time, and whose other steps are zero. Its output for a picture is
+        that of the given kernel for a long video that repeats the picture.
 
     Example:
         >>> still_kernel(np.ones((3, 3, 3, 1, 1)))[:, 0, 0, 0, 0].tolist()
@@ -59,7 +59,7 @@ def still_kernel(value: np.ndarray) -> np.ndarray:
 
 
 def is_head(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer's size depends on the classes; of two streams each has one, such as ``pose_cnn.classifier``."""
+    """Whether a layer is a classifier; a model of two streams has one for each, such as ``pose_cnn.classifier``."""
     return layer.name.rpartition(".")[2] == HEAD
 
 
@@ -82,7 +82,7 @@ def classify(features: tf.Tensor, num_classes: int) -> tf.Tensor:
 class PenalizedSoftmax(tf.keras.layers.Layer):
     """Softmax with an L1 penalty on its activity: the training loss gains ``l1 * sum(|p|)``, averaged over the batch.
 
-    The probabilities p add up to 1, so that the penalty is the constant ``l1``: it shows in the loss, and moves no
+    The probabilities p add up to 1, so the penalty is the constant ``l1``: it appears in the loss, but changes no
     weight.
 
     Args:
@@ -121,7 +121,7 @@ def as_list(inputs: Any) -> list:
 
 
 def has_pose(poses: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Whether a pose of a clip is known: ``[B]`` bool, from tensors ``[B, ...]`` that are all zeros where none is.
+    """Whether a clip has a known pose: ``[B]`` bool, from tensors ``[B, ...]`` that are all zeros where it has none.
 
     Example:
         >>> has_pose([tf.zeros((2, 5, 1, 20, 3)) + tf.constant([0.0, 1.0])[:, None, None, None, None]]).numpy().tolist()
@@ -132,9 +132,9 @@ def has_pose(poses: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def where_posed(values: tf.Tensor, poses: Sequence[tf.Tensor]) -> tf.Tensor:
-    """``values`` ``[B, D]`` of clips that have a pose, zeros for the others; all of them without ``poses``.
+    """``values`` ``[B, D]`` for clips that have a pose, zeros for other clips; all ``values`` if ``poses`` is empty.
 
-    Scores of zero are equal attention: 0.5 after a sigmoid, 1 / D after a softmax.
+    Scores of zero give equal attention: 0.5 after a sigmoid, 1 / D after a softmax.
     """
     return tf.where(has_pose(poses)[:, tf.newaxis], values, tf.zeros_like(values)) if poses else values
 
@@ -222,7 +222,7 @@ class PowerNormalisation(tf.keras.layers.Layer):
 
 
 def power_normalised(features: tf.Tensor, power: float) -> tf.Tensor:
-    """Pooled features to the power of ``power``, layer ``power``: :class:`PowerNormalisation`, or as they are for 1.
+    """Pooled features raised to ``power`` by a :class:`PowerNormalisation` named ``power``; unchanged for 1.
 
     Args:
         features: ``[B, ..., c]``.
@@ -235,8 +235,8 @@ def power_normalised(features: tf.Tensor, power: float) -> tf.Tensor:
 class PoseScores(tf.keras.layers.Layer):
     """Attention scores from pose features: W tanh(W h* + b) + b (ICCV19 equation 1).
 
-    Scores stay float32 under mixed precision: attention needs few of them, and exactly. They start at zero, that is
-    with equal attention (PhD20 algorithms 1 to 4).
+    Scores stay float32 under mixed precision: they are few, and attention needs them to be exact. They start at zero,
+    which means equal attention (PhD20 algorithms 1 to 4).
 
     Args:
         values: Number of scores.
@@ -285,7 +285,7 @@ class PoseScores(tf.keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PoseScores:
-        """The layer; files that an earlier version saved name its start, ``zero``."""
+        """The layer; files that an earlier version saved also have the argument ``zero``, which is ignored."""
         return super().from_config({key: value for key, value in config.items() if key != "zero"})
 
 
@@ -293,9 +293,9 @@ class PoseScores(tf.keras.layers.Layer):
 class AttentionMap(tf.keras.layers.Layer):
     """Sigmoid or softmax of attention scores, in the shape of the feature map (ICCV19 equation 2).
 
-    The training loss gains ``regularization`` times a sum over the map, averaged over the batch (ICCV19 equation 4): of
-    its squares for ``sigmoid``, so that not all of the map is attended to; of ``(1 - weight)^2`` for ``softmax``, so
-    that not only one step is.
+    The training loss gains ``regularization`` times a sum over the map, averaged over the batch (ICCV19 equation 4).
+    For ``sigmoid`` it is the sum of squares, so that attention does not cover the whole map; for ``softmax`` the sum of
+    ``(1 - weight)^2``, so that attention does not cover a single step only.
 
     A clip whose poses are all zeros has no pose: its attention is equal, whatever its scores.
 
@@ -348,7 +348,7 @@ class AttentionMap(tf.keras.layers.Layer):
 
 @_serializable
 class FittedMap(tf.keras.layers.Layer):
-    """An attention map that was made for a square, bilinearly resized to a feature map that may be no square.
+    """Bilinearly resizes an attention map, made for a square, to a feature map of any height and width.
 
     A map of the feature map's own size stays as it is.
 
@@ -382,10 +382,10 @@ class FittedMap(tf.keras.layers.Layer):
 
 @_serializable
 class Unflattened(tf.keras.layers.Layer):
-    """Positions ``[B, t * m * n, c]`` in the shape of a map ``[B, t, m, n, ...]``.
+    """Positions ``[B, t * m * n, c]`` as a map ``[B, t, m, n, c]``.
 
     Call arguments:
-        inputs: The positions, and a map.
+        inputs: The positions, and a map ``[B, t, m, n, ...]`` whose shape they are given.
 
     Returns:
         ``[B, t, m, n, c]``.
@@ -412,7 +412,7 @@ class AllStepsLogits(tf.keras.layers.Layer):
     -log Z: the sum is exact, no label is needed here, and the prediction pools all steps.
 
     Args:
-        adds_loss: Whether -log Z is added. Not in a model whose loss is not the cross-entropy of these logits.
+        adds_loss: Whether -log Z is added; ``False`` in a model whose loss is not the cross-entropy of these logits.
 
     Call arguments:
         inputs: ``[B, tp, C]`` logits of every step.
@@ -610,7 +610,7 @@ class WeightedSum(tf.keras.layers.Layer):
 class GroupedConv3D(tf.keras.layers.Layer):
     """3D convolution in groups of channels, without bias.
 
-    ``tf.keras.layers.Conv3D(groups=...)`` does not run on processors; this splits the channels instead, which does.
+    ``tf.keras.layers.Conv3D(groups=...)`` does not run on CPUs; this layer runs one convolution per group instead.
 
     Args:
         filters: Output channels, a multiple of ``groups``.

@@ -1,4 +1,4 @@
-"""The papers of the methods, what a row of their tables is, and figures that they compare themselves with."""
+"""The papers of the methods, the rows of their tables, and figures of other methods that they are compared with."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Row:
     Attributes:
         figures: Accuracies in percent: ``{"<dataset>/<protocol>": figure}``.
         of: What tells this row from the method's other rows, such as ``3D ResNeXt-101``.
-        when: What a run must have for the figures to be of its kind: values of the model's options, ``base_model`` (the
+        when: What a run must have for the row to apply to it: values of the model's options, ``base_model`` (the
             network whose features are read) and ``pretrained_on`` (another dataset that the weights were trained on
-            first, or ``None``). ``None``: no model of the zoo is it; the row only stands beside the others.
-        source: Key of the paper in :data:`PAPERS`, where it is not the obvious one.
+            first, or ``None``). ``None``: the row applies to no model of the zoo and is only listed.
+        source: Key of the paper in :data:`PAPERS`, if it is not the method's own paper.
 
     Example:
         >>> row = Row({"ntu60/cs": 95.5}, of="3D ResNeXt-101", when={"backbone": "resnext3d101"})
@@ -55,7 +55,7 @@ class Row:
 
     @property
     def note(self) -> str:
-        """``of`` and ``source`` in one, each where there is one."""
+        """``of`` and ``source``, joined by a comma; an empty one is left out."""
         return ", ".join(filter(None, (self.of, self.source)))
 
     def noted(self, text: str) -> str:
@@ -63,18 +63,18 @@ class Row:
         return f"{text} ({self.note})" if self.note else text
 
     def holds(self, facts: Mapping[str, Any]) -> bool:
-        """Whether the row is of a run of which these facts are known."""
+        """Whether the known facts of a run meet all conditions of the row."""
         return self.when is not None and all(
             key in facts and _plain(facts[key]) == value for key, value in self.when.items()
         )
 
     def may_hold(self, facts: Mapping[str, Any]) -> bool:
-        """Whether no known fact speaks against it."""
+        """Whether no known fact contradicts a condition of the row."""
         return self.when is not None and all(_plain(facts.get(key, value)) == value for key, value in self.when.items())
 
 
 def _plain(value):
-    """A list, as recipes have it, as the tuple that options and conditions are."""
+    """A list, as in recipes, turned into a tuple, as in options and conditions."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -100,7 +100,7 @@ def percent(figure: float) -> str:
 
 
 def figures(rows: Sequence[Row], facts: Mapping[str, Any] | None = None) -> dict[str, float]:
-    """``"<dataset>/<protocol> (note)"`` -> percent, of the rows that no known fact speaks against; default: of all.
+    """``"<dataset>/<protocol> (note)"`` -> percent, of the rows that no known fact contradicts; default: of all.
 
     Example:
         >>> figures([Row({"nucla/v3_12": 86.0}), Row({"nucla/v3_12": 88.8}, of="after NTU-60")])

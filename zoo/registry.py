@@ -36,9 +36,8 @@ class Entry:
         builder: The function that builds it.
         paper: Citation of its paper.
         reported: The rows of the papers' tables.
-        renamed: Former name -> name, of its options.
-        unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
-            default.
+        renamed: Former name -> current name, of options that were renamed.
+        unstated: Option -> its value in saved models that are older than the option, where it is not the default.
     """
 
     name: str
@@ -62,9 +61,8 @@ def register(
         paper: Key of the paper in :data:`zoo.papers.PAPERS`, or its citation.
         reported: The papers' accuracies in percent: ``{"<dataset>/<protocol>": figure}``, or several
             :class:`zoo.papers.Row` where they differ between configurations.
-        renamed: Former name -> name, of options that were renamed; the former names stay valid.
-        unstated: Option -> value that a saved model has whose file is older than the option, where that is not the
-            default.
+        renamed: Former name -> current name, of options that were renamed; the former names stay valid.
+        unstated: Option -> its value in saved models that are older than the option, where it is not the default.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -126,11 +124,11 @@ def reported(name: str) -> tuple[Row, ...]:
 
 
 def facts(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What the conditions of :func:`reported` are compared with, as far as it follows from options.
+    """The facts that the conditions of :func:`reported` are compared with, as far as they follow from options.
 
     Args:
         name: The name of a model or an estimator.
-        chosen: Option -> value; the others have their defaults.
+        chosen: Option -> value; options left out have their defaults.
 
     Example:
         >>> facts("temporal", {"backbone": "i3d"})["base_model"]
@@ -162,12 +160,12 @@ def hints(name: str) -> dict[str, Any]:
 
 
 def renamed(name: str) -> dict[str, str]:
-    """Former name -> name, of a model's options that were renamed."""
+    """Former name -> current name, of a model's options that were renamed."""
     return {} if name in ESTIMATORS else get(name).renamed
 
 
 def current_options(name: str, chosen: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Options with former names replaced by today's.
+    """Options with former names replaced by current ones.
 
     Args:
         name: The model's name.
@@ -195,9 +193,9 @@ def current_options(name: str, chosen: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def saved_options(name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, under their names of today, of a model whose file states ``stored``.
+    """The options, under their current names, of a saved model whose file states ``stored``.
 
-    An option that the file does not state was added later, and has the value that gives the same model.
+    An option that the file does not state was added later. It gets the value that gives the same model.
 
     Example:
         >>> saved_options("temporal", {"granularity_attention": False})
@@ -213,6 +211,6 @@ def _files() -> dict[str, str]:
 
 
 def _model_name(file: str) -> str:
-    """``global_model`` -> ``global``: a file that were called after a keyword could not be imported by its name."""
+    """``global_model`` -> ``global``: a file named after a Python keyword could not be imported by its name."""
     short = file[: -len(_SUFFIX)] if file.endswith(_SUFFIX) else file
     return short if keyword.iskeyword(short) else file

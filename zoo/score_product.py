@@ -35,7 +35,7 @@ def part(name: str, num_classes: int, options: Mapping[str, Any]) -> tf.keras.Mo
     layer = model.get_layer("logits")
     logits = layer.output
     if isinstance(layer, AllStepsLogits):
-        # Its loss belongs to the cross-entropy of these logits; the whole has another.
+        # The layer's loss belongs to the cross-entropy of these logits; the whole model has another loss.
         logits = AllStepsLogits(adds_loss=False, name="logits")(layer.input)
     return tf.keras.Model(model.input, logits, name=name)
 
@@ -46,15 +46,15 @@ def chosen_part(
     """A :func:`part` that an option of the whole model chose.
 
     Args:
-        role: The option that chose it, such as ``base_model``; its own options are that option's ``<role>_options``.
+        role: The option that chose the part, such as ``base_model``; the option ``<role>_options`` has ``own``.
         whole: Name of the whole model.
         name: Name of the part.
         num_classes: Number of classes C.
-        shared: Options that the whole decides.
+        shared: Options that the whole model decides.
         own: Options of the part alone; former names are valid here too, with a ``FutureWarning``.
 
     Raises:
-        ZooError: An option of its own that the whole decides, or that the part does not have.
+        ZooError: An option in ``own`` that the whole model decides, or that the part does not have.
     """
     current, notices = registry.current_options(name, own or {})
     for notice in notices:
@@ -69,7 +69,7 @@ def chosen_part(
 
 
 def logits_of(parts: Sequence[tf.keras.Model]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
-    """Inputs of several parts, those of one name shared, and the logits ``[B, C]`` of each part.
+    """Inputs of several parts and the logits ``[B, C]`` of each part; inputs of the same name are shared.
 
     Args:
         parts: Models that end with logits, such as :func:`part` makes.

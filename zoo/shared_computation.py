@@ -1,4 +1,4 @@
-"""Long video: what I3D computes of a frame serves every window that the frame is in.
+"""Long video: what I3D computes for a frame is shared by all windows that contain the frame.
 
 ::
 
@@ -8,10 +8,10 @@
                                          |======|
     poses of a window ────────────────────────────────────────┘
 
-I3D is convolutional in time, so one pass over a stretch of video makes the maps of all windows in it. They are not the
-maps of a window by itself: there every layer sees zeros beyond the window's ends, here it sees the frames that are
-there, in block Mixed_5c 44 before and 47 after those of a step. So predictions differ; ``docs/performance.md`` has what
-that does to accuracy, and what each block saves.
+I3D is convolutional in time, so one pass over a stretch of video computes the maps of all windows in it. These maps
+differ from those of a window that is computed separately. In a separate window every layer sees zeros beyond the
+window's ends. In a stretch it sees the neighbouring frames: in block Mixed_5c 44 before and 47 after those of a step.
+Predictions therefore differ; ``docs/performance.md`` states the effect on accuracy, and what each block saves.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _FIRST_LAYER = "Conv3d_1a_7x7.conv_3d"
 
 
 class SharedComputation:
-    """A model that classifies windows of a long video, up to a block of I3D once for all of them.
+    """Classifies windows of a long video with a model; up to a block of I3D, all windows share the computation.
 
     Args:
         model: A model of :func:`zoo.build` with I3D as its network of video, such as ``i3d``, ``pi3d``,
             ``separable_sta`` or ``vpn``.
-        block: The last block that is shared, one of :data:`STEPS`: a later one saves more, and its maps see more frames
-            beyond a window's ends.
+        block: The last block that is shared, one of :data:`STEPS`: a later block saves more, but its maps see more
+            frames beyond a window's ends.
 
     Attributes:
-        step: Windows can begin at multiples of so many frames.
+        step: Number of frames; windows can begin at its multiples.
         frames: Frames T of a window.
         videos: Names of the inputs that are videos.
         others: Names of the other inputs, such as ``pose``.
@@ -104,13 +104,14 @@ class SharedComputation:
             frames: The video: function (first frame, frame after the last) -> name of an input ->
                 ``[T, H, W, 3]`` in [-1, 1], fewer frames where it ends.
             starts: First frames of the windows: ascending multiples of ``step``.
-            others: Function number of the window -> its ``others``, without a batch axis; default: there are none.
+            others: Function (number of the window) -> the window's other inputs, without a batch axis; default: the
+                model has no other inputs.
 
         Yields:
             The softmax ``[C]`` of each window that lies within the video.
 
         Raises:
-            UserError: A window begins elsewhere.
+            UserError: A window does not begin at such a multiple.
         """
 
         def classify(maps, numbers):

@@ -1,5 +1,6 @@
-"""Input streams of a skeleton network: joints, bones and the motions of both (Shi et al., IEEE Transactions on Image
-Processing 2020).
+"""Input streams of a skeleton network: joints, bones and the motions of both.
+
+Shi et al., IEEE Transactions on Image Processing 2020.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ def check_streams(streams: Sequence[str]) -> None:
 class SkeletonStreams(tf.keras.layers.Layer):
     """Joints, bones, and the motions of both.
 
-    A bone is the vector from a joint's parent to the joint; that of the root is zero. A motion is the change to the
-    next step; that of the last step is zero.
+    A bone is the vector from a joint's parent to the joint; the root's bone is zero. A motion is the change to the next
+    step; the last step's motion is zero.
 
-    The layer computes in float32: differences of near values would be lost in half precision.
+    The layer computes in float32: differences of nearly equal values would be lost in half precision.
 
     Args:
         layout: Name of the skeleton layout.
         streams: Some of :data:`STREAMS`.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros, and so are its bones. When a person comes or goes,
-            the motions are a jump from or to zero.
+        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros, and so are its bones. When a person appears or
+            disappears, the motions are a jump from or to zero.
 
     Returns:
         ``[B, tp, M * J, 3 * S]``, S the number of streams.

@@ -1,6 +1,6 @@
-"""Former location of :mod:`zoo.fusion`: its documented names, and those that saved estimators name.
+"""Former location of :mod:`zoo.fusion`: its documented names, and the names that saved estimators refer to.
 
-The names with an underscore are read by ``joblib.load`` from run directories of earlier versions.
+``joblib.load`` needs the names with an underscore to read run directories of earlier versions.
 """
 
 from zoo.fusion import (

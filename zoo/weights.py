@@ -1,4 +1,4 @@
-"""``python -m zoo.weights`` fetches published weights; here are also the functions of :mod:`zoo.pretrained`."""
+"""``python -m zoo.weights`` fetches published weights; the module also offers functions of :mod:`zoo.pretrained`."""
 
 import importlib
 import sys

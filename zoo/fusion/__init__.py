@@ -1,7 +1,7 @@
-"""Two-level fusion of appearance, motion and poses by SVMs (MMM19), composed as scikit-learn composes.
+"""Two-level fusion of appearance, motion and poses by SVMs (MMM19), composed of scikit-learn estimators.
 
 - ``estimator``: :class:`TwoLevelFusion`, its late fusion and the pairs of similar classes
-- ``clip``: :class:`Clip`, what the features are computed from, and the regions of its pictures
+- ``clip``: :class:`Clip`, from which the features are computed, and the regions of its pictures
 - ``appearance``, ``motion``, ``pose``: the features F1, F2, F3, one transformer each
 - ``dense_trajectories``: the tracks that motion features describe
 - ``svm``: linear SVMs with probabilities

@@ -27,8 +27,8 @@ def pool_frames(features: np.ndarray) -> np.ndarray:
         features: ``[T, D]``.
 
     Returns:
-        ``[4 D]``: minimum and maximum over time of the features, then of their differences over 4 frames (in a
-        shorter clip over as many as there are).
+        ``[4 D]``: minimum and maximum over time of the features, then of their differences over 4 frames (over T - 1
+        frames if the clip has fewer than 5).
 
     Example:
         >>> pool_frames(np.array([[0.0], [1.0], [4.0], [2.0], [1.0], [3.0]])).tolist()
@@ -48,13 +48,13 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
     Args:
         region: One of :data:`zoo.fusion.clip.REGIONS`; a :class:`zoo.fusion.TwoLevelFusion` chooses it. Pictures are
             resized to a square.
-        network: The 2D CNN, one of :data:`zoo.models.lrcn.NETWORKS`. The papers use ResNet-152; this is its second
-            version, which takes pixels in [-1, 1] as all models of the zoo. Or ``i3d`` (PhD20 section 6.3): the steps
-            of its average-pooled map are pooled as features of frames are, 7 for each window of 64 frames.
+        network: The 2D CNN, one of :data:`zoo.models.lrcn.NETWORKS`. The papers use ResNet-152; the default is its
+            second version, which takes pixels in [-1, 1] like all models of the zoo. Or ``i3d`` (PhD20 section 6.3):
+            the steps of its average-pooled map, 7 for each window of 64 frames, are pooled like the features of frames.
         size: Height and width of a picture in pixels.
         weights: ``imagenet``; or the path of a weight file of the network (as Keras publishes them without top, or
-            saved from the layer ``frame_network`` of an ``lrcn``); of ``i3d`` and ``inception_v1`` what
-            :func:`zoo.build` takes for ``i3d``, such as ``kinetics400`` or the ``model.keras`` of a run; ``None``:
+            saved from the layer ``frame_network`` of an ``lrcn``). For ``i3d`` and ``inception_v1``, the weights that
+            :func:`zoo.build` takes for ``i3d``, such as ``kinetics400`` or the ``model.keras`` of a run. ``None``:
             random, for tests.
         memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
         random_state: Seed of random weights; ``None``: 0.
@@ -81,7 +81,7 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def check_parameters(self) -> None:
-        """``ZooError`` names a parameter that is wrong."""
+        """Raises ``ZooError`` if a parameter is wrong; the message names it."""
         from zoo.models import lrcn
 
         check_parameters("appearance", self)
@@ -108,7 +108,7 @@ class AppearanceFeatures(TransformerMixin, BaseEstimator):
         return np.stack([self.extract(clip)["pooled"] for clip in X]).astype(np.float32) / np.float32(self.norm_)
 
     def extract(self, clip: Clip) -> dict[str, Any]:
-        """What depends on the clip alone, from the cache if it is there."""
+        """The values that depend on the clip alone, not on training; read from the cache if they are there."""
         weights, seed = None if self.weights is None else str(self.weights), seed_of(self.random_state)
         key = (self.network, self.size, _weights_key(weights, seed))
 
@@ -165,7 +165,7 @@ def _prepared(frames, size):
 
 
 def windows(num_frames: int) -> np.ndarray:
-    """The frames of I3D's windows: one after the other, the last one at the clip's end; a short clip starts again.
+    """Frame indices of I3D's windows: one after the other, the last at the clip's end; a short clip is repeated.
 
     Args:
         num_frames: Frames T of the clip.
@@ -222,7 +222,7 @@ def _fill(cnn, seed):
 
 
 def _weights_key(weights, seed):
-    """What the values of a network's weights depend on."""
+    """A text that identifies the values of a network's weights in the cache."""
     if weights is None:
         return f"random {seed}"
     return weights if weights in ("imagenet", "kinetics400") else _digest(weights)
@@ -233,7 +233,7 @@ def _digest(path):
     path = pathlib.Path(path)
     if path.is_file():
         return files.sha256_of(path)
-    # A folder of zoo.save_pretrained, or the files of a checkpoint, which is named without their endings.
+    # A folder of zoo.save_pretrained, or the files of a checkpoint, whose path is given without their suffixes.
     several = sorted(path.iterdir() if path.is_dir() else path.parent.glob(f"{glob.escape(path.name)}.data-*"))
     if not several:
         raise ZooError(

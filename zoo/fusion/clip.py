@@ -20,7 +20,7 @@ class Clip:
         id: Names the clip in the cache; it must be unique over all datasets that share the cache.
         regions: Name (of :data:`REGIONS`) -> pictures ``[T, H, W, 3]`` uint8 RGB, or a function without arguments
             that returns them. It is called only when a feature is not in the cache.
-        poses: ``[T, M, J, 3]`` float32, normalised, of every frame; all zeros where nobody's pose is known: appearance
+        poses: ``[T, M, J, 3]`` float32, the normalised poses of every frame. All zeros if no pose is known: appearance
             and motion alone decide then.
 
     Example:

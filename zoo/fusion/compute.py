@@ -1,4 +1,4 @@
-"""How features are computed: in batches, and once, as a cache keeps them."""
+"""How features are computed: in batches, and only once, because a cache keeps them."""
 
 import pathlib
 from collections.abc import Sequence
@@ -39,10 +39,10 @@ def cached(memory: Cache, function: Callable, ignored: Sequence[str]) -> Callabl
 
     Args:
         memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is kept.
-        function: A function of a module. joblib drops its results when its text changes, a comment included.
+        function: A function of a module. joblib drops its results when its source text changes, even in a comment.
         ignored: Arguments that results do not depend on.
     """
-    # joblib names the folder of results after the module: caches made before stay valid.
+    # joblib names the folder of results after the module: under its former name, existing caches stay valid.
     function.__module__ = "zoo.two_level_fusion"
     memory = str(memory) if isinstance(memory, pathlib.Path) else memory
     return check_memory(memory).cache(function, ignore=list(ignored))

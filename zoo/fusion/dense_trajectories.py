@@ -1,6 +1,6 @@
 """Improved dense trajectories: points tracked through optical flow, and descriptors along them.
 
-Wang, Schmid, "Action recognition with improved trajectories", ICCV 2013 (ICCV13), and, where it refers to it, Wang,
+Wang, Schmid, "Action recognition with improved trajectories", ICCV 2013 (ICCV13), which refers for details to Wang,
 Kläser, Schmid, Liu, "Dense trajectories and motion boundary descriptors for action recognition", IJCV 2013 (IJCV13).
 ::
 
@@ -29,16 +29,16 @@ else:
 PATCH = 32  # side N of the square around a point, pixels of its scale (IJCV13 section 3.3)
 CELLS, TIME_CELLS = 2, 3  # cells n_sigma along a side of the patch, n_tau along the track
 BINS = 8  # orientations of a histogram
-MIN_FLOW = 0.4  # pixels; HOF counts slower ones in a bin of their own
+MIN_FLOW = 0.4  # pixels; HOF counts slower motion in a bin of its own
 SCALE_STEP = 2**-0.5
-CORNER_QUALITY = 0.001  # smallest eigenvalue that is not homogeneous, as a fraction of the frame's largest (equation 1)
+CORNER_QUALITY = 0.001  # minimal eigenvalue of a textured point, as a fraction of the frame's largest (equation 1)
 
-# What a track must be to be kept, in pixels of the frame (IJCV13 section 3.2, ICCV13 section 3.1).
+# Conditions for keeping a track, in pixels of the frame (IJCV13 section 3.2, ICCV13 section 3.1).
 MIN_DEVIATION, MAX_DEVIATION = 3**0.5, 50.0  # of the points in x or y: less is static, more is erratic
-LONGEST_STEP, LONGEST_FRACTION = 20.0, 0.7  # a step longer than both, in pixels and of the track's length, is a jump
-MIN_RESIDUAL = 1.0  # largest step beside the camera's motion
+LONGEST_STEP, LONGEST_FRACTION = 20.0, 0.7  # jump: a step longer than both, in pixels and as a fraction of the track
+MIN_RESIDUAL = 1.0  # the largest step, without the camera's motion, must exceed this
 
-# The homography: its threshold in pixels as in the authors' tool; with fewer matches the camera counts as still.
+# The homography: the threshold in pixels is that of the authors' tool; with fewer matches the camera counts as still.
 RANSAC_THRESHOLD = 1.0
 MIN_MATCHES, MIN_INLIERS = 50, 25
 _CORNERS = 1000
@@ -55,12 +55,12 @@ class Trajectories:
     Attributes:
         points: ``[n, L + 1, 2]`` float32: x, y in pixels of the frames.
         start: ``[n]`` int32: frame of a track's first point.
-        scale: ``[n]`` int32: number of the scale it was tracked at, 0 is the frames' own.
-        trajectory: ``[n, 2 L]`` float32: steps beside the camera's motion, over the sum of their lengths.
+        scale: ``[n]`` int32: index of the scale at which a track was found; 0 is the frames' original size.
+        trajectory: ``[n, 2 L]`` float32: steps without the camera's motion, divided by the sum of their lengths.
         hog: ``[n, 96]`` float32: histograms of the gradients' orientation.
         hof: ``[n, 108]`` float32: histograms of the flow's orientation, with a bin for no motion.
         mbhx: ``[n, 96]`` float32: motion boundaries, histograms of the gradients of the flow's x.
-        mbhy: ``[n, 96]`` float32: the same of its y.
+        mbhy: ``[n, 96]`` float32: the same for the flow's y.
 
     Histograms are square roots of fractions that add up to 1 (ICCV13 section 3.2), so their length is 1.
     """
@@ -81,13 +81,13 @@ class Trajectories:
 def extract(frames: np.ndarray, *, track_length: int = 15, sampling_step: int = 5, scales: int = 8) -> Trajectories:
     """Improved dense trajectories of a clip.
 
-    ICCV13, with two differences. The flow is OpenCV's dense inverse search (Kroeger et al., ECCV 2016), computed once
-    at full size and resized, in place of Farnebäck's at each scale. And the camera's motion is subtracted from the
-    flow, in place of computing the flow again between warped frames. There is no detector of humans.
+    The method is that of ICCV13, with two differences. The flow is OpenCV's dense inverse search (Kroeger et al., ECCV
+    2016), computed once at full size and resized, instead of Farnebäck's at each scale. The camera's motion is
+    subtracted from the flow, instead of computing the flow again between warped frames. No human detector is used.
 
     Args:
         frames: ``[T, H, W, 3]`` uint8, RGB; H and W at least 32.
-        track_length: Steps L of a track, a multiple of 3. Shorter clips than L + 1 frames have no tracks.
+        track_length: Steps L of a track, a multiple of 3. Clips shorter than L + 1 frames have no tracks.
         sampling_step: Distance W of sampled points, pixels of their scale.
         scales: Largest number of scales, each smaller than the one before by the square root of 2 and none smaller
             than a patch.
@@ -135,7 +135,7 @@ def extract(frames: np.ndarray, *, track_length: int = 15, sampling_step: int = 
 
 
 def _describe(levels, window):
-    """Describes the oldest frame of a window, all tracks through which have ended, and drops it."""
+    """Describes the oldest frame of a window and drops it; all tracks through that frame have ended."""
     described = window.popleft()
     for level in levels:
         level.describe(*described)
@@ -172,10 +172,10 @@ def _collect(levels, track_length):
 
 
 class _Motion:
-    """Optical flow from frame to frame, and what remains of it beside the camera's motion."""
+    """Optical flow from frame to frame, and the residual flow without the camera's motion."""
 
     def __init__(self):
-        # Down to single pixels and without smoothing: small things that move keep their own flow.
+        # The flow is computed down to single pixels and is not smoothed, so small moving objects keep their own flow.
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self.flow.setFinestScale(0)
         self.flow.setVariationalRefinementIterations(0)
@@ -241,7 +241,7 @@ def camera_flow(homography: np.ndarray, height: int, width: int) -> np.ndarray:
 def orientation_histograms(x: np.ndarray, y: np.ndarray, *, min_length: float | None = None) -> np.ndarray:
     """What every pixel adds to a histogram of orientations, weighted by the vectors' length.
 
-    A vector counts for the two orientations beside its own, bin k being that of k / 8 of a turn.
+    Each vector is divided between the two bins nearest to its orientation; bin k stands for k / 8 of a turn.
 
     Args:
         x: ``[H, W]`` float32.
@@ -297,7 +297,7 @@ def cell_histograms(grey: np.ndarray, residual: np.ndarray, points: np.ndarray) 
 
     Args:
         grey: ``[H, W]`` uint8.
-        residual: ``[H, W, 2]`` float32, flow beside the camera's motion.
+        residual: ``[H, W, 2]`` float32, flow without the camera's motion.
         points: ``[n, 2]`` x, y. A patch that would leave the frame is moved back into it.
 
     Returns:
@@ -305,7 +305,7 @@ def cell_histograms(grey: np.ndarray, residual: np.ndarray, points: np.ndarray) 
     """
     height, width = grey.shape
     corner = np.clip(np.rint(points).astype(int) - PATCH // 2, 0, [width - PATCH, height - PATCH])
-    # Only the part of the frame that holds patches is described, and a pixel around it for the gradients.
+    # Only the part of the frame that contains patches is described, with a margin of one pixel for the gradients.
     low = np.maximum(corner.min(axis=0) - 1, 0)
     high = np.minimum(corner.max(axis=0) + PATCH + 1, [width, height])
     part = slice(low[1], high[1]), slice(low[0], high[0])
@@ -328,7 +328,7 @@ def root_normalised(histograms: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(eq=False)
 class _Tracks:
-    """Finished, valid tracks of one level that start at one frame; coordinates are the level's.
+    """Finished, valid tracks of one level that start at the same frame; coordinates are in pixels of the level.
 
     Attributes:
         points: ``[n, L + 1, 2]``.
@@ -344,8 +344,8 @@ class _Tracks:
 class _Level:
     """The tracks at one scale.
 
-    Which tracks are valid is known when they end, L frames later; only then are the frames they ran through described,
-    and only around them.
+    Whether a track is valid is known only when it ends, L frames later. So frames are described later, and only around
+    the valid tracks.
 
     Args:
         number: The scale's number.
@@ -408,7 +408,7 @@ class _Level:
         return cv2.medianBlur(self._resized_flow(flow), 3)
 
     def _sample(self, grey):
-        """Starts tracks on the grid's cells that hold none, outside homogeneous areas (IJCV13 section 3.1)."""
+        """Starts tracks in the grid cells that contain none, outside homogeneous areas (IJCV13 section 3.1)."""
         step = self.step
         grid = np.mgrid[0 : self.height // step, 0 : self.width // step]  # [2, rows, columns]
         y, x = grid * step + step // 2
@@ -425,7 +425,7 @@ class _Level:
         self.age = np.concatenate([self.age, np.zeros(len(new), int)])
 
     def _finish(self, start):
-        """Keeps the valid ones of the tracks that have all their steps."""
+        """Keeps the valid tracks among those that have reached their full length."""
         ended = self.age == self.length
         points, residual = self.points[ended], self.residual[ended]
         valid = valid_tracks(points * self.ratio, residual * self.ratio)
@@ -442,7 +442,7 @@ def valid_tracks(points: np.ndarray, residual: np.ndarray) -> np.ndarray:
 
     Args:
         points: ``[n, L + 1, 2]`` in pixels of the frame.
-        residual: ``[n, L, 2]``: their steps beside the camera's motion.
+        residual: ``[n, L, 2]``: their steps without the camera's motion.
 
     Returns:
         ``[n]`` bool.

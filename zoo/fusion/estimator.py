@@ -52,9 +52,9 @@ Validation = Union[Fraction, Splitter]
 
 
 def late_fusion(early: np.ndarray, pose: np.ndarray, alpha: float) -> np.ndarray:
-    """s = alpha P1 + (1 - alpha) P3 (MMM19), P1 of the early fusion and P3 of the poses, ``[N, C]`` each.
+    """s = alpha P1 + (1 - alpha) P3 (MMM19), with P1 from the early fusion and P3 from the poses, ``[N, C]`` each.
 
-    s = P1 where P3 is all zeros: of a clip without a pose.
+    s = P1 where P3 is all zeros, that is for a clip without a pose.
 
     Example:
         >>> late_fusion(np.array([[0.8, 0.2]]), np.array([[0.4, 0.6]]), 0.75).round(3).tolist()
@@ -64,7 +64,7 @@ def late_fusion(early: np.ndarray, pose: np.ndarray, alpha: float) -> np.ndarray
 
 
 def _has_pose(clips):
-    """``[N]`` bool: in which clips somebody's pose is known."""
+    """``[N]`` bool: whether a clip has a known pose."""
     return np.array([np.any(clip.poses) for clip in clips])
 
 
@@ -84,12 +84,12 @@ def confused_pairs(confusion: np.ndarray, threshold: float) -> list[tuple[int, i
     """
     both = confusion + confusion.T
     pairs = [(int(i), int(j), float(both[i, j])) for i, j in zip(*np.triu_indices_from(both, 1))]
-    # A sum of fractions such as 0.1 + 0.2 may lie by rounding below a threshold that it equals.
+    # Rounding may put a sum of fractions such as 0.1 + 0.2 below a threshold that it should equal.
     return sorted((pair for pair in pairs if pair[2] >= threshold - 1e-9), key=lambda pair: -pair[2])
 
 
 def _quality(labels, probabilities, classes):
-    """What choices compare: accuracy on validation; if equal, the smaller cross-entropy."""
+    """The criterion of all choices: accuracy on validation clips; if equal, the smaller cross-entropy."""
     cross_entropy = log_loss(labels, np.clip(probabilities, 1e-12, 1), labels=classes)
     return accuracy_score(labels, classes[probabilities.argmax(axis=1)]), -cross_entropy
 
@@ -100,11 +100,11 @@ class Pair:
 
     Attributes:
         first: A class.
-        second: The other one.
+        second: The other class.
         confusion: C(i, j) + C(j, i) on validation.
-        features: Which of :data:`FEATURE_SETS` separates them best on validation; ``late_fusion``: none is as good as
-            the late fusion, whose decision stays.
-        accuracy: How well: fraction of the two classes' validation clips.
+        features: Which of :data:`FEATURE_SETS` separates the two classes best on validation; ``late_fusion`` if none is
+            as good as the late fusion, whose decision then stays.
+        accuracy: Accuracy of ``features`` on the two classes' validation clips.
     """
 
     first: Any
@@ -125,32 +125,33 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         poses    ─► LSTMs ────────────────► F3 ───► SVM ─► P3 ─┴─► s = a P1 + (1 - a) P3 ─► one of a similar pair?
                                                                                             its own SVM decides
 
-    The region of F1, a, the similar pairs and the features of their SVMs are chosen on validation clips, set aside
-    from the training clips; between equal accuracies the smaller cross-entropy decides. A pair's SVM that separates
-    them worse there than the late fusion does is not used; the papers do not mention this. A class that belongs to
-    several pairs is compared with the partner that has the highest score first. Decisions are repeated until no pair
-    applies to the class that was decided for (PhD20 section 3.3.3); each pair's SVM decides once about a clip, so that
-    three classes cannot defeat each other in a circle.
+    The region of F1, the weight a, the similar pairs and the features of their SVMs are chosen on validation clips,
+    which are set aside from the training clips; between equal accuracies the smaller cross-entropy decides. A pair's
+    SVM is not used if it separates the two classes worse on these clips than the late fusion does; the papers do not
+    mention this. A class that belongs to several pairs is first compared with the partner that has the highest score.
+    Decisions are repeated until no pair applies to the chosen class (PhD20 section 3.3.3). Each pair's SVM decides at
+    most once about a clip, so three classes cannot beat each other in a cycle.
 
     Args:
-        appearance: The features F1, whose region is chosen from ``regions``; ``None``: :class:`AppearanceFeatures` as
-            it is by default.
-        motion: The features F2; ``None``: :class:`MotionFeatures` as it is by default.
-        pose: The features F3; ``None``: :class:`PoseFeatures` as it is by default.
-        fusion: ``two_level``; ``early``, a baseline (PhD20 table 3.2): one SVM on the features of all cues side by
-            side, without late fusion and similar pairs.
-        cues: The cues that ``early`` puts side by side; of one alone, such as ``("motion",)``, an SVM on its features.
+        appearance: The features F1, whose region is chosen from ``regions``; ``None``: :class:`AppearanceFeatures` with
+            its defaults.
+        motion: The features F2; ``None``: :class:`MotionFeatures` with its defaults.
+        pose: The features F3; ``None``: :class:`PoseFeatures` with its defaults.
+        fusion: ``two_level``; or ``early``, a baseline (PhD20 table 3.2): one SVM on the concatenated features of all
+            cues, without late fusion and similar pairs.
+        cues: The cues whose features ``early`` concatenates. For a single cue, such as ``("motion",)``, the SVM is
+            trained on its features alone.
         regions: Regions that F1 is chosen from; ``None``: those of the first clip.
         svm: ``linear``: scikit-learn's ``LinearSVC`` with all features in memory. ``sgd``: stochastic gradients over
             batches read from the cache, for sets that do not fit into memory; it needs ``memory``.
         penalty: The SVMs' C.
         epsilon: Confusion from which two classes are similar: 0.1 on NTU RGB+D, 0.44 on CAD-120 (MMM19).
-        validation: Fraction of the clips set aside, stratified by class, or whole groups if ``fit`` is given groups; at
-            least one clip per class. Or a splitter of ``sklearn.model_selection`` whose first split is taken.
-        memory: Folder of the cache, or a ``joblib.Memory``, of the parts that have none of their own. Features are kept
-            by clip and by what they depend on, and are never computed twice; a file that was not completely written
-            does not exist. ``None``: no cache but a temporary one while fitting.
-        random_state: Seed of everything that is drawn, also of the parts that have none of their own.
+        validation: Fraction of the clips to set aside: stratified, with at least one clip per class; or whole groups if
+            ``fit`` is given groups. Or a splitter of ``sklearn.model_selection``, whose first split is used.
+        memory: Folder of the cache, or a ``joblib.Memory``, for the parts that have no cache of their own. Features are
+            stored by clip and by the parameters that they depend on, and are never computed twice; a file is complete
+            or absent. ``None``: only a temporary cache while fitting.
+        random_state: Seed of all random draws, also for the parts that have no seed of their own.
         **flat: Parameters of the parts by their former names (:data:`zoo.fusion.options.FLAT_OPTIONS`); they give a
             ``FutureWarning``.
 
@@ -161,11 +162,11 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         alpha_: Weight a of the early fusion; ``None`` without late fusion.
         pairs_: The similar classes, a list of :class:`Pair`.
         cue_scores_: Accuracy on validation of ``appearance``, ``motion``, ``pose``, ``early_fusion``,
-            ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs), those of them that there are.
+            ``late_fusion`` and ``two_level_fusion`` (with the pairs' SVMs), as far as the estimator has them.
         validation_: Indices of the validation clips.
-        appearance_: The fitted transformer of F1; ``None`` where the cue is not used, as of the next two.
-        motion_: That of F2.
-        pose_: That of F3.
+        appearance_: The fitted transformer of F1; ``None`` if the cue is not used.
+        motion_: The fitted transformer of F2; ``None`` if the cue is not used.
+        pose_: The fitted transformer of F3; ``None`` if the cue is not used.
 
     Example:
         >>> estimator = TwoLevelFusion(AppearanceFeatures(network="mobilenet_v2"), epsilon=0.44)
@@ -254,7 +255,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return estimator._set(options)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters, with ``deep`` those of the parts too, also of a part that is ``None``."""
+        """Parameters; with ``deep`` also those of the parts, which for a part that is ``None`` are the defaults."""
         params = super().get_params(deep)
         if deep:
             for name, part in PARTS.items():
@@ -277,7 +278,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return super().set_params(**params)
 
     def __setstate__(self, state):
-        """Reads an estimator that was saved when it had the parameters of its parts itself, too."""
+        """Also reads an estimator that an earlier version saved, which had its parts' parameters itself."""
         flat = {option: value for option, value in state.items() if option in FLAT_OPTIONS}
         if flat:
             parts = TwoLevelFusion.from_options(**flat)
@@ -301,7 +302,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         Args:
             X: Sequence of N :class:`Clip`.
             y: ``[N]`` classes, of any type.
-            groups: ``[N]``, such as subjects: none is on both sides of the validation split.
+            groups: ``[N]`` groups of the clips, such as subjects: no group is on both sides of the validation split.
 
         Returns:
             The estimator.
@@ -321,7 +322,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return self
 
     def prepare(self, X: Sequence[Clip], on_clip: Optional[Callable[[], Any]] = None) -> None:
-        """Fills the cache with what depends on single clips and not on training: frames' features and trajectories.
+        """Fills the cache with what depends on clips but not on training: features of frames, and trajectories.
 
         Args:
             X: Sequence of :class:`Clip`.
@@ -345,7 +346,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
                 on_clip()
 
     def check_parameters(self) -> "TwoLevelFusion":
-        """The estimator itself; ``ZooError`` names a parameter that is wrong."""
+        """Returns the estimator itself; raises ``ZooError`` if a parameter is wrong, and the message names it."""
         check_parameters("two_level_fusion", self)
         if self.svm == "sgd" and self.memory is None:
             raise ZooError("svm sgd reads features from the cache again and again: set memory to its folder")
@@ -359,13 +360,13 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
     @property
     def level(self) -> str:
-        """The level of fusion, or the only cue, whose scores are the estimator's: a key of ``cue_scores_``."""
+        """The level of fusion, or the only cue, whose scores the estimator returns: a key of ``cue_scores_``."""
         if self.fusion == "two_level":
             return "two_level_fusion"
         return "early_fusion" if len(self.cues) > 1 else self.cues[0]
 
     def _feature_sets(self):
-        """What SVMs are trained on: each cue's features, and those of several side by side."""
+        """The feature sets that SVMs are trained on: each cue's features, and the concatenated ones of several cues."""
         return tuple(dict.fromkeys((*self.cues, "early_fusion" if self.fusion == "two_level" else self.level)))
 
     def _part(self, name, memory=None):
@@ -377,7 +378,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return part.set_params(**{key: value for key, value in shared.items() if key in own and own[key] is None})
 
     def _check(self, clips, y=None):
-        """Checks everything else that can be wrong, before hours of work."""
+        """Checks parameters, clips and labels before the computation, which may take hours, begins."""
         self.check_parameters()
         needed = {*self._regions(clips), *([self._part("motion").region] if "motion" in self.cues else [])}
         for clip in clips:
@@ -444,7 +445,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
             self.appearance_ = candidates[self.region_]
 
     def _fit_fusion(self, clips, codes, train):
-        """Fits the SVMs of the cues and the early fusion, a, and the similar pairs' SVMs."""
+        """Fits the SVMs of the cues and of the early fusion, the weight a, and the similar pairs' SVMs."""
         sets = self._feature_sets()
         read = {name: self._reader(self._transformers(name), clips) for name in sets}
         of = {name: self._posed(clips, codes, train) if name == "pose" else train for name in sets}
@@ -482,7 +483,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         self.cue_scores_ = {name: accuracy_score(labels, s.argmax(axis=1)) for name, s in scores.items()}
 
     def _posed(self, clips, codes, train):
-        """Those of the training clips that have a pose, which is what the pose cue is trained on."""
+        """The training clips that have a pose; the pose cue is trained on these."""
         posed = train[_has_pose([clips[i] for i in train])]
         counts = np.bincount(codes[posed], minlength=len(self.classes_))
         if counts.min() < 2:
@@ -491,7 +492,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return posed
 
     def _discriminator(self, read, codes, train, pair):
-        """``(feature set, its accuracy, SVM)`` that separates two classes best on validation; ``train`` is by set."""
+        """``(feature set, its accuracy, SVM)`` that separates two classes best; ``train``: feature set -> clips."""
         best = None
         for name in FEATURE_SETS:
             of_pair = [indices[np.isin(codes[indices], pair)] for indices in (train[name], self.validation_)]
@@ -533,7 +534,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Sequence[Clip]) -> np.ndarray:
         """``[N, C]`` scores that add up to 1, columns in the order of ``classes_``.
 
-        Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged, decision after decision.
+        Where a pair's SVM contradicts the late fusion, the two classes' scores are exchanged, once per such decision.
         """
         return self.cue_probabilities(X)[self.level]
 
@@ -545,7 +546,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
 
         Returns:
             ``appearance``, ``motion``, ``pose``, ``early_fusion``, ``late_fusion``, ``two_level_fusion`` -> ``[N, C]``;
-            with ``fusion="early"`` the cues that there are, and ``early_fusion`` of several.
+            with ``fusion="early"`` only the chosen cues, and ``early_fusion`` if there are several.
         """
         check_is_fitted(self)
         self._use_memory()
@@ -572,7 +573,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         Args:
             scores: ``[N, C]``.
             features: Feature set -> ``[N, D]``.
-            has_pose: ``[N]``; of a clip without a pose, an SVM of poses decides nothing.
+            has_pose: ``[N]`` bool; for a clip without a pose, an SVM on pose features decides nothing.
 
         Returns:
             ``[N, C]``.
@@ -594,7 +595,7 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         return out
 
     def _use_memory(self):
-        """Gives the fitted parts the cache that is set now."""
+        """Gives the fitted parts the cache that is currently set."""
         for name, transformer in (("appearance", self.appearance_), ("motion", self.motion_)):
             if transformer is not None:
                 transformer.set_params(memory=self._part(name, self.memory).memory)

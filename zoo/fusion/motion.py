@@ -50,7 +50,7 @@ class FisherVectors(TransformerMixin, BaseEstimator):
 
         descriptors = np.concatenate(list(X))
         components = descriptors.shape[1] // 2
-        expected = max(2 * self.gaussians, components)  # as many as PCA has axes
+        expected = max(2 * self.gaussians, components)  # PCA needs as many as it has axes
         if len(descriptors) < expected:
             raise ZooError(
                 f"{len(descriptors)} descriptors in the training clips, expected at least {expected} for "
@@ -63,7 +63,7 @@ class FisherVectors(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Sequence[np.ndarray]) -> np.ndarray:
-        """``[N, 2 K (D // 2) + K]`` float32: gradients to weights, means and variances; zeros without descriptors."""
+        """``[N, 2 K (D // 2) + K]`` float32: gradients w.r.t. weights, means, variances; zeros without descriptors."""
         from skimage.feature import fisher_vector
 
         check_is_fitted(self)
@@ -79,11 +79,13 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
     """F2, short-term motion: Fisher vectors of the HOG, HOF and MBH along improved dense trajectories.
 
     Args:
-        region: Pictures that are tracked, one of :data:`zoo.fusion.clip.REGIONS`; the papers track the full image.
-        track_length: Steps L of a track, a multiple of 3; the features of shorter clips are zeros.
+        region: Region whose pictures are tracked, one of :data:`zoo.fusion.clip.REGIONS`; the papers track the full
+            image.
+        track_length: Steps L of a track, a multiple of 3; clips shorter than L + 1 frames have features of zeros.
         sampling_step: Distance of tracked points, pixels.
         gaussians: Gaussians K of a Fisher vector (256 in ICCV13).
-        samples: Descriptors that a mixture is learned from, drawn evenly from the training clips (256,000 in ICCV13).
+        samples: Number of descriptors from which a mixture is learned, drawn evenly from the training clips (256,000 in
+            ICCV13).
         memory: Folder of the cache, or a ``joblib.Memory``; ``None``: nothing is cached.
         random_state: Seed; ``None``: 0.
 
@@ -111,7 +113,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def check_parameters(self) -> None:
-        """``ZooError`` names a parameter that is wrong."""
+        """Raises ``ZooError`` if a parameter is wrong; the message names it."""
         check_parameters("motion", self)
         cells = dense_trajectories.TIME_CELLS
         if self.track_length % cells:
@@ -155,7 +157,7 @@ class MotionFeatures(TransformerMixin, BaseEstimator):
         )
 
     def extract(self, clip: Clip) -> dict[str, np.ndarray]:
-        """What depends on the clip alone, from the cache if it is there: descriptor's name -> ``[n, D]`` float16."""
+        """The clip's descriptors, from the cache if they are there: descriptor's name -> ``[n, D]`` float16."""
         compute = cached(self.memory, _trajectories, ["clip"])
         return compute(clip.id, self.region, self.track_length, self.sampling_step, clip=clip)
 

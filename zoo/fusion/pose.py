@@ -16,18 +16,18 @@ from zoo.fusion.compute import Seed, check_parameters, in_batches, seed_of
 class PoseFeatures(TransformerMixin, BaseEstimator):
     """F3, long-term motion: the hidden vectors of a pose LSTM at all steps (:mod:`zoo.models.pose_lstm`).
 
-    The LSTM is trained here with the loss of all steps (AVSS18; PhD20 equation 3.5) unless a trained one
-    is given. A sequence is cut into equal parts: training draws a frame from each, anew in every epoch; features are
-    of the middle ones. With ``whole_sequences`` every frame is a step, as in the papers: a clip of fewer frames than
-    steps is padded with zeros at its end, which the LSTM leaves out (its hidden vector stays the last one) and the loss
-    too. The papers have 64 units on CAD-60 and CAD-120, 128 on MSR Daily Activity and 512 on NTU RGB+D, and Adam with
-    0.005. Training sets the global seeds of Python, NumPy and TensorFlow.
+    The LSTM is trained here with the loss of all steps (AVSS18; PhD20 equation 3.5) unless a trained one is given. A
+    sequence is cut into equal parts. Training draws one frame from each part, anew in every epoch; features are
+    computed from the middle frames. With ``whole_sequences`` every frame is a step, as in the papers. A clip with fewer
+    frames than steps is then padded with zeros at its end; the LSTM skips these steps (its hidden vector does not
+    change), and so does the loss. The papers use 64 units on CAD-60 and CAD-120, 128 on MSR Daily Activity and 512 on
+    NTU RGB+D, and Adam with a learning rate of 0.005. Training sets the global seeds of Python, NumPy and TensorFlow.
 
     Args:
         model: Path of a trained ``pose_lstm`` (``.keras``); its sizes replace those below. ``None``: one is trained.
-        pose_steps: Steps tp of a pose sequence; of whole sequences their largest length, above which a clip is cut into
-            equal parts all the same.
-        whole_sequences: Whether every frame is a step. A trained ``model`` has it from its option ``padded``.
+        pose_steps: Steps tp of a pose sequence. With ``whole_sequences``, the maximum length: a clip with more frames
+            is still cut into equal parts.
+        whole_sequences: Whether every frame is a step. For a trained ``model``, its option ``padded`` decides instead.
         lstm_units: Size of each LSTM's hidden vector.
         lstm_dropout: Dropout rate of each LSTM layer's output.
         epochs: Epochs of training; the learning rate falls along half a cosine.
@@ -39,8 +39,8 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         pose_steps_: Steps tp of the network.
         whole_sequences_: Whether every frame is a step of the network.
         architecture_: The network from poses to hidden vectors, as Keras's JSON.
-        built_as_: The options of the network it is part of; ``None`` for one whose file does not state them.
-        weights_: Its weights.
+        built_as_: How the whole ``pose_lstm`` was built; ``None`` if its file does not state it.
+        weights_: The weights of the network from poses to hidden vectors.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def check_parameters(self) -> None:
-        """``ZooError`` names a parameter that is wrong."""
+        """Raises ``ZooError`` if a parameter is wrong; the message names it."""
         check_parameters("pose", self)
 
     def fit(self, X: Sequence[Clip], y: Union[Sequence, np.ndarray]) -> "PoseFeatures":
@@ -85,7 +85,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: Sequence[Clip]) -> np.ndarray:
         """``[N, tp * units]`` float32."""
         check_is_fitted(self)
-        whole = getattr(self, "whole_sequences_", False)  # saved by a version without it
+        whole = getattr(self, "whole_sequences_", False)  # absent if an earlier version saved it
         poses = np.stack([sequence(clip.poses, self.pose_steps_, whole) for clip in X])
         compute = self._latents()
         states = in_batches(lambda batch: compute(batch).numpy(), poses.astype(np.float32))  # [N, tp, units]
@@ -95,7 +95,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         return {**super().__getstate__(), "_network": None}
 
     def __setstate__(self, state):
-        """Reads an object that a version without ``whole_sequences`` saved, too."""
+        """Also reads an object that was saved by a version without ``whole_sequences``."""
         super().__setstate__({"whole_sequences": False, **state})
 
     def _read(self, clip):
@@ -130,7 +130,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             loss="all_steps",
             padded=self.whole_sequences,
         )
-        batch = min(self.batch, len(X))  # all of one size; each epoch leaves other clips over
+        batch = min(self.batch, len(X))  # all batches have this size; each epoch leaves out different clips
         steps = len(X) // batch
         rate = tf.keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * steps)
         model.compile(tf.keras.optimizers.Adam(rate, clipnorm=1.0), "sparse_categorical_crossentropy")
@@ -151,7 +151,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         import tensorflow as tf
 
         import zoo
-        import zoo.layers  # registers what the architecture names
+        import zoo.layers  # registers the layers that the architecture names
 
         if getattr(self, "_network", None) is None:
             build = getattr(self, "built_as_", None)  # the JSON can only be read by the version of Keras that wrote it
@@ -177,13 +177,14 @@ def _up_to_hidden_vectors(model):
 
 
 def sequence(poses: np.ndarray, steps: int, whole: bool, offset: Any = 0.5) -> np.ndarray:
-    """The pose sequence that the network is fed.
+    """The pose sequence that the network takes.
 
     Args:
         poses: ``[T, M, J, 3]`` of a clip.
         steps: Steps tp.
-        whole: Whether every frame is a step, zeros at the end, where there are no more frames than steps.
-        offset: As for :func:`step_frames`, where frames are chosen.
+        whole: Whether every frame is a step, padded with zeros at the end; without effect if there are more frames than
+            steps.
+        offset: As for :func:`step_frames`, if frames are chosen.
 
     Returns:
         ``[tp, M, J, 3]``.
@@ -198,7 +199,7 @@ def sequence(poses: np.ndarray, steps: int, whole: bool, offset: Any = 0.5) -> n
 
 
 def step_frames(num_frames: int, steps: int, offset: Any = 0.5) -> np.ndarray:
-    """Frames of a pose sequence: of each of ``steps`` equal parts of a clip the one at ``offset``, in [0, 1).
+    """Frame indices of a pose sequence: the frame at ``offset``, in [0, 1), of each of ``steps`` equal parts of a clip.
 
     Example:
         >>> step_frames(10, 5).tolist()

@@ -24,15 +24,15 @@ _SGD_EPOCHS = 10
 class PrincipalAxesSVC(LinearSVC):
     """``LinearSVC`` on centred features, solved along their principal axes.
 
-    An SVM's normal lies in the space that its samples span, so nothing is lost; of 25,000 features of 300 clips there
-    are then 300 to iterate over.
+    An SVM's normal lies in the space that its samples span, so nothing is lost: for 300 clips, 25,000 features become
+    300 to iterate over.
     """
 
     coef_: np.ndarray
     intercept_: np.ndarray
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "PrincipalAxesSVC":
-        """Trains; ``coef_`` and ``intercept_`` apply to the features as they were given."""
+        """Trains; ``coef_`` and ``intercept_`` apply to the original features."""
         axes = PCA(random_state=self.random_state).fit(X)
         super().fit(axes.transform(X), y)
         self.coef_ = self.coef_ @ axes.components_
@@ -46,7 +46,7 @@ class CalibratedSVM:
 
     Args:
         kind: ``linear``: ``LinearSVC`` on all features at once, calibrated by cross-validation. ``sgd``: the same
-            loss by stochastic gradients over batches, calibrated on a tenth of the clips left out of it.
+            loss by stochastic gradients over batches, calibrated on a tenth of the clips, left out of the training.
         penalty: The SVM's C.
         random_state: Seed.
     """

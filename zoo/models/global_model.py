@@ -13,7 +13,7 @@ from zoo.registry import register
 
 BaseModel = Literal["i3d", "pi3d", "separable_sta", "vpn"]
 for _name in get_args(BaseModel):
-    registry.get(_name)  # registers the layers of all base models: a saved global model has those of one
+    registry.get(_name)  # registers the layers of all base models: a saved global model contains those of one
 
 
 @register(
@@ -93,7 +93,7 @@ def global_model(
 ) -> tf.keras.Model:
     """Global model: the product of the scores of a temporal model and of its base model.
 
-    Das, Bremond and Thonnat, WACV 2020. Its figures differ from base model to base model (``python -m zoo global``).
+    Das, Bremond and Thonnat, WACV 2020. The accuracies depend on the base model (``python -m zoo global``).
     ::
 
         rgb, pose             ─► base model     ─► logits ──┐
@@ -101,13 +101,13 @@ def global_model(
         features_gG, pose_gG  ─► temporal model ─► logits ──┘
 
     The softmax of the sum of the logits is the product of the two softmaxes, divided by its sum over the classes. Both
-    models are trained first. Here each is a layer of its name (``vpn``, ``temporal``), into which
-    :func:`zoo.transfer_weights` copies the trained one, its classifier included.
+    models are trained first, separately. In the global model, each is a layer that has its name (``vpn``,
+    ``temporal``); :func:`zoo.transfer_weights` copies the trained model into it, classifier included.
 
     Args:
         num_classes: Number of classes C.
         base_model: The base model: ``i3d``, ``pi3d``, ``separable_sta`` or ``vpn``.
-        base_model_options: Its options that are not among those below, as a dictionary.
+        base_model_options: Options of the base model that are not listed below, as a dictionary.
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the backbones' number of filters; 1 is the published network.
@@ -115,7 +115,7 @@ def global_model(
         persons: Persons M in a pose.
         layout: Skeleton layout of the poses, a name in ``zoo.skeletons.LAYOUTS``.
         lstm_units: Size of the hidden vector of the base model's LSTMs.
-        granularities: Numbers of segments, see ``temporal``; so are all options below.
+        granularities: Numbers of segments. This and the options down to ``segment_frames`` are those of ``temporal``.
         feature_size: Values D of a segment's feature.
         segment_steps: Pose steps S of a segment.
         gru_units: Size of the hidden vector of the GRUs over features.
@@ -123,10 +123,11 @@ def global_model(
         segment_attention: Whether segments are weighted by attention.
         granularity_attention: Whether granularities are weighted by attention.
         granularity_pooling: How granularities are joined without attention.
-        backbone: Network for features of ``rgb``; ``None``: features are an input. With it both models have the same
-            frames and poses, whose numbers must be multiples of every granularity.
+        backbone: Network that computes the features from ``rgb``; ``None``: features are an input. With a backbone,
+            both models take the same frames and poses; ``frames`` and ``pose_steps`` must be multiples of every
+            granularity.
         segment_frames: Frames of a segment for the backbone.
-        dropout: Rate of all dropout in both models; 0, as both are trained already.
+        dropout: Rate of all dropout layers in both models; 0 by default, as both models are already trained.
 
     Returns:
         A ``tf.keras.Model``: the inputs of both models -> softmax ``[B, C]``. Attention layers are those of both.

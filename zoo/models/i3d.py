@@ -125,11 +125,11 @@ def grid_side(size: int) -> int:
 
 
 def pool(features: tf.Tensor, side: Optional[int] = None) -> tf.Tensor:
-    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` of 7x7 positions.
+    """The pooled map that I3D classifies: average pool 2x7x7, stride 1; ``[B, t - 1, 1, 1, c]`` for 7x7 positions.
 
     Args:
         features: ``[B, t, m, n, c]``.
-        side: Positions m = n of the square that the network was made for, where the map is of any size.
+        side: Positions m = n for the square that the network was built for, if the map can be of any size.
     """
     _, t, m, n, _ = features.shape
     m, n = (m, n) if side is None else (side, side)
@@ -190,7 +190,7 @@ def regularized_head(
 
 
 def video_input(frames: int, size: int, part: str = "full_body", any_size: bool = False) -> tf.Tensor:
-    """The input of a video model: ``[B, frames, size, size, 3]``, pictures of a body part; or of any size."""
+    """The input of a video model for a body part: ``[B, frames, size, size, 3]``, or of any height and width."""
     check_minimum(8, frames=frames)
     check_minimum(32, size=size)
     side = None if any_size else size
@@ -249,10 +249,10 @@ def i3d(
         dropout: Dropout rate of the pooled features.
         classifier_l2: Weight of the L2 penalty on the classifier's kernel.
         classifier_l1: Weight of the L1 penalty on the softmax.
-        feature_power: Exponent of the pooled features. I3D has 1; with 0.5, power normalisation (Perronnin, Sanchez,
-            Mensink, ECCV 2010), a classifier of frozen features is better (docs/datasets/jhmdb.md).
+        feature_power: Exponent of the pooled features. I3D uses 1. With 0.5, power normalisation (Perronnin, Sanchez,
+            Mensink, ECCV 2010), a classifier trained on frozen features is better (docs/datasets/jhmdb.md).
         fully_convolutional: Take pictures of any height and width of at least ``size``: scores are averaged over all
-            windows of the pool, which is that of ``size``. See :func:`zoo.fully_convolutional`.
+            positions of the pooling window, which stays that for ``size``. See :func:`zoo.fully_convolutional`.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.

@@ -71,10 +71,10 @@ def i3d_nonlocal(
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the number of filters; 1 is the published network.
         dropout: Dropout rate of the pooled features.
-        classifier_l2: Weight of the L2 penalty on the classifier's kernel, as of ``i3d``.
-        classifier_l1: Weight of the L1 penalty on the softmax, as of ``i3d``.
-        feature_power: Exponent of the pooled features, as of ``i3d``.
-        fully_convolutional: Take pictures of any height and width, as ``i3d``.
+        classifier_l2: Weight of the L2 penalty on the classifier's kernel, as in ``i3d``.
+        classifier_l1: Weight of the L1 penalty on the softmax, as in ``i3d``.
+        feature_power: Exponent of the pooled features, as in ``i3d``.
+        fully_convolutional: Take pictures of any height and width, as in ``i3d``.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3]}`` in [-1, 1] -> softmax ``[B, C]``.

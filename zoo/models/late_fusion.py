@@ -12,14 +12,14 @@ from zoo.registry import register
 VideoModel = Literal["i3d", "pi3d", "separable_sta", "vpn"]
 PoseModel = Literal["pose_gcn", "pose_lstm", "pose_cnn"]
 for _name in (*get_args(VideoModel), *get_args(PoseModel)):
-    registry.get(_name)  # registers the layers of all of them: a saved model has those of two
+    registry.get(_name)  # registers the layers of all these models: a saved model contains those of two
 
 _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 
 
 @_serializable
 class WeightedLogits(tf.keras.layers.Layer):
-    """Logits times a weight; zeros, which decide nothing, for a clip without a pose.
+    """Logits times a weight; for a clip without a pose zeros, which leave the decision to the other logits.
 
     Args:
         weight: The weight.
@@ -69,8 +69,8 @@ def late_fusion(
 ) -> tf.keras.Model:
     """Late fusion: the product of the scores of a network of video and a network of poses.
 
-    The product rule of Kittler et al. (IEEE TPAMI 1998), all classes equally probable before. Of all that was tried on
-    JHMDB it is the most accurate (docs/datasets/jhmdb.md).
+    The product rule of Kittler et al. (IEEE TPAMI 1998), with equal prior probabilities of all classes. Of all methods
+    that were tried on JHMDB it is the most accurate (docs/datasets/jhmdb.md).
     ::
 
         rgb  [B,T,H,W,3]   ─► network of video ─► logits ────────────────┐
@@ -79,15 +79,16 @@ def late_fusion(
 
     The softmax of the sum of the logits is the product of the two softmaxes, the second to the power of
     ``pose_weight``, divided by its sum over the classes. A clip without a pose (all zeros) is decided by its video
-    alone. Both networks are trained first. Here each is a layer of its name (``i3d``, ``pose_gcn``), into which
-    :func:`zoo.transfer_weights` copies the trained one, its classifier included.
+    alone. Both networks are trained first, separately. In this model, each is a layer that has its name (``i3d``,
+    ``pose_gcn``); :func:`zoo.transfer_weights` copies the trained network into it, classifier included.
 
     Args:
         num_classes: Number of classes C.
         video_model: The network of video: ``i3d``, ``pi3d``, ``separable_sta`` or ``vpn``.
-        video_model_options: Its options that are not among those below, as a dictionary.
+        video_model_options: Options of the network of video that are not listed below, as a dictionary.
         pose_model: The network of poses: ``pose_gcn``, ``pose_lstm`` or ``pose_cnn``.
-        pose_model_options: Its options that are not among those below, as a dictionary; its ``width`` is one of them.
+        pose_model_options: Options of the network of poses that are not listed below, as a dictionary. They include its
+            ``width``: the ``width`` below is not for it.
         pose_weight: Weight of the logarithm of the poses' scores.
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32.
@@ -95,11 +96,11 @@ def late_fusion(
         pose_steps: Steps tp of a pose sequence.
         persons: Persons M in a pose.
         layout: Skeleton layout of the poses, a name in ``zoo.skeletons.LAYOUTS``.
-        dropout: Rate of all dropout in both networks; 0, as both are trained already.
+        dropout: Rate of all dropout layers in both networks; 0 by default, as both networks are already trained.
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``. With
-        ``pi3d`` it is given pictures of all its parts. Attention layers are those of the network of video.
+        ``pi3d`` it has an input for each body part. Attention layers are those of the network of video.
 
     Raises:
         ZooError: A value that an option does not take, or options that one of the networks refuses.

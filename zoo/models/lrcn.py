@@ -14,7 +14,7 @@ from zoo.registry import register
 from zoo.shared import messages
 
 Network = Literal["resnet50_v2", "resnet152_v2", "mobilenet_v2", "inception_v3", "inception_v1"]
-STILL_I3D = "inception_v1"  # the network that I3D was inflated from, and is again for a picture that stands still
+STILL_I3D = "inception_v1"  # the network that I3D was inflated from; for a repeated still picture I3D is that network
 # Networks of keras.applications for pixels in [-1, 1], and the smallest picture that each takes.
 NETWORKS: dict[str, tuple[str, int]] = {
     "resnet50_v2": ("ResNet50V2", 32),
@@ -44,9 +44,9 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
         network: A key of :data:`NETWORKS`.
         size: Height and width of the pictures in pixels.
         weights: ``None``: random. ``"imagenet"``: those ``keras.applications`` downloads. Else the path of a file with
-            weights of the network without its classifier. Of ``inception_v1`` those of an I3D, whatever
-            :func:`zoo.build` takes for it, such as ``"kinetics400"``: on a picture it gives what that I3D gives on a
-            long video in which the picture stands still.
+            weights of the network without its classifier. For ``inception_v1`` they are weights of an I3D, as
+            :func:`zoo.build` takes them, such as ``"kinetics400"``: the features of a picture are then those of the I3D
+            for a long video that repeats the picture.
 
     Returns:
         A ``tf.keras.Model``: ``[B, size, size, 3]`` in [-1, 1] -> ``[B, D]``, the mean over space of its last map. Its
@@ -77,7 +77,7 @@ def frame_network(network: str, size: int, weights: Union[str, os.PathLike, None
 
 
 def _still_i3d(size, weights):
-    """I3D on one frame, of which the middle of each kernel alone is used; there it has the kernel's sum over time."""
+    """I3D on one frame, to which only the middle step of each kernel applies; it holds the kernel's sum over time."""
     picture = tf.keras.Input((size, size, 3), name="picture")
     x = tf.keras.layers.Reshape((1, size, size, 3), name="one_frame")(picture)
     x = i3d.feature_map(x)  # [B, 1, m, n, 1024]
@@ -120,9 +120,9 @@ def lrcn(
         frames: Frames T of a clip, at least 8.
         size: Height and width of a frame in pixels, at least 32 (75 for ``inception_v3``).
         network: The 2D CNN, a network of ``keras.applications``: ``resnet50_v2``, ``resnet152_v2``,
-            ``mobilenet_v2`` or ``inception_v3``; or ``inception_v1``, the I3D of single pictures.
+            ``mobilenet_v2`` or ``inception_v3``; or ``inception_v1``, an I3D applied to single pictures.
         network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
-            or the path of a file; of ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
+            or the path of a file; for ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
             contains them.
         lstm_units: Size of the LSTM's hidden vector.
         dropout: Dropout rate of the last hidden vector.

@@ -80,14 +80,14 @@ def pi3d(
         parts: Body parts, some of ``full_body``, ``left_hand``, ``right_hand`` and ``full_image``, the whole image; one
             tower each (WACV19 tables 1 and 2).
         aggregation: ``sum`` or ``concat`` of the weighted maps (WACV19 table 1).
-        aggregate_after: The maps are joined before the last 0, 1 or 2 Inception blocks, and those run once, on the
+        aggregate_after: Number of Inception blocks, 0, 1 or 2, that come after the aggregation: they run once, on the
             joined map (WACV19 table 1).
         attention: Whether the maps are weighted by part attention; without it there is no pose input.
         attention_regularization: Weight of the penalty on alpha; 1e-5 on NTU RGB+D, 1e-4 on Northwestern-UCLA.
         weight_regularization: Weight of the penalty on the classifier's weights.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
-        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
-            is better (see :func:`zoo.models.i3d.i3d`).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier trained on frozen
+            features is better (see :func:`zoo.models.i3d.i3d`).
 
     Returns:
         A ``tf.keras.Model``: ``{"rgb", "rgb_left_hand", "rgb_right_hand": [B, T, H, W, 3], "pose": [B, tp, M, J, 3]}``

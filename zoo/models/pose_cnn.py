@@ -15,8 +15,8 @@ from zoo.papers import Row
 from zoo.registry import register
 from zoo.skeletons import JointOrder
 
-# Channels of the first two convolutions: not stated in the paper. With 64 STA-Hands has the 38 million parameters that
-# the paper states; nearly all of the pose stream's are in the third kernel, 5 x 75 x 64 x 1024.
+# Channels of the first two convolutions: not stated in the paper. With 64, STA-Hands has the 38 million parameters that
+# the paper states; nearly all parameters of the pose stream are in the third kernel, 5 x 75 x 64 x 1024.
 CHANNELS = 64
 FEATURES = 1024
 
@@ -29,18 +29,18 @@ class PoseTensor(tf.keras.layers.Layer):
 
     Its height is time. Its width is the joints' coordinates: persons side by side, each person's joints in the chosen
     order, x, y and z of a joint next to each other. Its three channels are the coordinates, their velocities
-    x_t - x_(t-1) and their accelerations x_t - 2 x_(t-1) + x_(t-2), per step. The paper does not state how it
-    differentiates, nor the first steps: here a difference that needs an earlier step is zero.
+    x_t - x_(t-1) and their accelerations x_t - 2 x_(t-1) + x_(t-2), per step. The paper states neither how it
+    differentiates nor what the first steps are: here a difference that needs a step before the first is zero.
 
-    The layer computes in float32: differences of near values would be lost in half precision.
+    The layer computes in float32: differences of nearly equal values would be lost in half precision.
 
     Args:
         layout: Name of the skeleton layout.
         joint_order: One of ``zoo.skeletons.JOINT_ORDERS``.
 
     Call arguments:
-        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros. When a person comes or goes, velocity and
-            acceleration have a jump from or to zero.
+        inputs: ``[B, tp, M, J, 3]``; an absent person is all zeros. When a person appears or disappears, velocity and
+            acceleration jump.
 
     Returns:
         ``[B, tp, M * N * 3, 3]``, N the length of the order: 50 for the tour of ``kinect_v2_25``.

@@ -19,7 +19,7 @@ from zoo.registry import register
 from zoo.skeleton_streams import SkeletonStreams, Stream, check_streams
 
 Topology = Literal["skeleton", "learned", "refined"]
-STAGES = ((32, 1), (64, 2), (96, 2))  # channels and blocks; the steps are halved before each
+STAGES = ((32, 1), (64, 2), (96, 2))  # channels and blocks; the steps are halved before each stage
 SCALES = 4  # branches of a temporal convolution, each with a quarter of the channels
 CORRELATION = 8  # values per joint that a refinement of the topology is computed from
 MOMENTUM = 0.97  # of the moving statistics: an epoch of a small dataset has few steps
@@ -30,8 +30,8 @@ _serializable = tf.keras.utils.register_keras_serializable(package="adl_zoo")
 def partitions(layout: str) -> np.ndarray:
     """The normalised adjacency of a skeleton's graph in three parts (STGCN18 section 3.3, spatial configuration).
 
-    The neighbours of a joint are the joint itself, those nearer to the skeleton's root and those farther from it. Each
-    part is normalised by the number of a joint's neighbours in it, D^-1 A, so that it is their mean.
+    The parts of a joint's neighbourhood are the joint itself, the neighbours nearer to the skeleton's root and those
+    farther from it. Each part is normalised, D^-1 A, so that it gives the mean of a joint's neighbours in the part.
 
     Args:
         layout: Name of the skeleton layout.
@@ -56,22 +56,23 @@ def partitions(layout: str) -> np.ndarray:
 
 @_serializable
 class SkeletonConvolution(tf.keras.layers.Layer):
-    """Graph convolution over the joints: the sum over three parts of the neighbourhood of A_k X W_k.
+    """Graph convolution over the joints: the sum of A_k X W_k over the three parts k of the neighbourhood.
 
-    Where the persons share all weights, their order has no effect: with them exchanged, the output is exchanged.
+    If the persons share all weights, the layer does not depend on their order: exchanged persons have exchanged
+    outputs.
 
     Args:
         filters: Output channels.
         layout: Name of the skeleton layout.
         persons: Persons M.
-        topology: ``skeleton``: A is that of :func:`partitions` (STGCN18). ``learned``: it starts there and is trained,
-            any joint may become a neighbour of any other (2s-AGCN's B_k). ``refined``: to that, every sample adds
-            a refinement of its own, a linear function of tanh(p_i - q_j), with p and q linear in the features of
-            joints i and j, averaged over time (CTR-GCN equations 4 to 6; there every channel has a refinement of its
-            own, here every part of the neighbourhood). Its weight starts at zero. Where topologies are trained, so
-            are the weights of the joints of the other persons; they start at zero.
-        shared_persons: Whether the persons share the topology's weights, or the joints of all are one graph. A layer
-            that was saved without it is of the latter kind.
+        topology: ``skeleton``: A is fixed to that of :func:`partitions` (STGCN18). ``learned``: A starts as that and is
+            trained, so any joint may become a neighbour of any other (2s-AGCN's B_k). ``refined``: every sample also
+            adds a refinement of its own to the learned A, a linear function of tanh(p_i - q_j), with p and q linear in
+            the features of joints i and j, averaged over time (CTR-GCN equations 4 to 6; CTR-GCN has a refinement for
+            every channel, this layer one for every part of the neighbourhood). Its weight starts at zero. Topologies
+            that are trained also have weights between joints of different persons, which start at zero.
+        shared_persons: Whether the persons share the topology's weights; if not, the joints of all persons are one
+            graph. ``False`` for a saved layer that does not state it.
 
     Call arguments:
         inputs: ``[B, V, T, C]``, V = M * J.
@@ -139,7 +140,7 @@ class SkeletonConvolution(tf.keras.layers.Layer):
         return adjacency + tf.cast(self.alpha, inputs.dtype) * refined
 
     def _between_all_persons(self, dtype):
-        """The adjacency ``[3, V, V]``: that of a person's own joints, and that of the joints of the others."""
+        """The adjacency ``[3, V, V]`` of all persons, from that within a person and that between two persons."""
         own = tf.cast(self.adjacency, dtype)
         if self.persons == 1 or not self.shared_persons:
             return own
@@ -175,7 +176,7 @@ def _normalised(x, name, relu=True):
 
 
 def _same_channels(x, filters, name):
-    """x itself if it has that many channels, else a linear map of it: the residual connection."""
+    """x itself if it has ``filters`` channels, else a linear map of x: the residual connection."""
     if x.shape[-1] == filters:
         return x
     x = tf.keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}.conv")(x)
@@ -186,7 +187,8 @@ def temporal_convolution(x: tf.Tensor, name: str) -> tf.Tensor:
     """Convolutions over time at several scales: a linear map of the channels, then a branch for each quarter of them.
 
     The branches are those of CTR-GCN (section 3.4): a kernel of 5 steps, one of 5 with dilation 2, the maximum of 3
-    steps, and the identity. There each branch has its own linear map, which is equivalent, and the last no ReLU.
+    steps, and the identity. In CTR-GCN each branch has its own linear map, which is equivalent, and the last branch has
+    no ReLU.
 
     Args:
         x: ``[B, V, T, C]``, C a multiple of 4.
@@ -218,8 +220,8 @@ class Channels(tf.keras.layers.Layer):
     """Some of the channels of ``[..., C]``.
 
     Args:
-        start: The first.
-        count: How many.
+        start: Index of the first channel.
+        count: Number of channels.
     """
 
     def __init__(self, start: int, count: int, **kwargs: Any):
@@ -349,18 +351,20 @@ def pose_gcn(
     Args:
         num_classes: Number of classes C.
         pose_steps: Steps tp of a pose sequence.
-        persons: Persons M in a pose; each joint may also have joints of the others as neighbours.
+        persons: Persons M in a pose; each joint may also have joints of other persons as neighbours.
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``.
         streams: Inputs made of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
-            are fed side by side. Networks of one stream each are fused by their scores (``evaluate.py --fuse``).
+            are concatenated. Separate networks of one stream each are fused by their scores (``evaluate.py --fuse``).
         topology: Which joints are neighbours: ``skeleton`` (the bones), ``learned``, ``refined`` (learned, and adapted
             to every sample); see :class:`SkeletonConvolution`.
         width: Multiplier of the number of channels.
         dropout: Dropout rate of the pooled features.
-        networks: Networks side by side, each with weights and a loss of its own; the prediction is the softmax of their
-            mean log-probabilities. Several are for small datasets, where two trainings differ by points.
-        shared_persons: The persons share all weights and their features are averaged, so the order in which a file
-            lists them has no effect. ``False``: the joints of all are one graph, with weights of its own for each.
+        networks: Number of networks in an ensemble, each with weights and a loss of its own; the prediction is the
+            softmax of their mean log-probabilities. Several networks are for small datasets, where the accuracies of
+            two trainings differ by percentage points.
+        shared_persons: Whether the persons share all weights; their features are averaged, so the order in which a file
+            lists them has no effect. ``False``: the joints of all persons are one graph, with separate weights for each
+            person.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
@@ -396,5 +400,5 @@ def _ensemble(streamed, num_classes, networks, dropout, sizes):
         x = tf.keras.layers.Dense(num_classes, name=f"{prefix}{HEAD}")(x)
         found.append(tf.keras.layers.Reshape((1, num_classes), name=f"{prefix}scores")(x))
     scores = tf.keras.layers.Concatenate(axis=1, name="all_scores")(found)  # [B, networks, C]
-    logits = AllStepsLogits(name="logits")(scores)  # the mean of all networks' losses, as that of all steps
+    logits = AllStepsLogits(name="logits")(scores)  # here the loss is the mean over networks, in place of steps
     return tf.keras.layers.Activation("softmax", dtype="float32", name="predictions")(logits)

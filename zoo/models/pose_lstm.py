@@ -87,13 +87,14 @@ def pose_lstm(
         layout: Skeleton layout of the pose, a name in ``zoo.skeletons.LAYOUTS``; needed for ``streams`` other than
             ``joint``.
         streams: Inputs made of the pose, some of ``joint``, ``bone``, ``joint_motion`` and ``bone_motion``; several
-            are fed side by side.
+            are concatenated.
         lstm_units: Size of each LSTM's hidden vector.
         dropout: Dropout rate of each LSTM layer's output.
-        loss: ``last_step``: the last hidden vector is classified. ``all_steps``: all of them are; the training loss is
-            the mean cross-entropy of all steps (PhD20 equation 3.5); the prediction is their geometric mean.
-        padded: Whether steps of zeros, with which short sequences are filled up, are left out of the network and of the
-            loss of all steps, the only one it is for; needs the stream ``joint`` or ``bone``.
+        loss: ``last_step``: the last hidden vector is classified. ``all_steps``: the hidden vectors of all steps are;
+            the training loss is the mean cross-entropy of all steps (PhD20 equation 3.5), and the prediction is the
+            normalised geometric mean of their probabilities.
+        padded: Whether steps of zeros, with which short sequences are padded, are left out of the network and of the
+            loss. Needs the loss ``all_steps`` and the stream ``joint`` or ``bone``.
 
     Returns:
         A ``tf.keras.Model``: ``{"pose": [B, tp, M, J, 3]}`` -> softmax ``[B, C]``.
@@ -130,7 +131,7 @@ def pose_lstm(
 
 
 def _checked_layout(layout, joints):
-    """The layout; :class:`zoo.ZooError` unless it has that many joints."""
+    """The layout's name; :class:`zoo.ZooError` unless the layout has ``joints`` joints."""
     if layout is None:
         raise ZooError("streams of bones or motions need layout, the name of the skeleton layout")
     known = layout_of(layout).num_joints

@@ -14,7 +14,7 @@ Attention = Literal["none", "sa", "ta", "sa_ta", "ta_sa", "joint", "separable"]
 
 
 def _modulate(features, attention, shape, name):
-    """g * attention, the attention map broadcast over the axes of size 1 in ``shape``; fitted to a g of any size."""
+    """g * attention; the map is broadcast over the axes of size 1 in ``shape``, and resized if g is of any size."""
     attention = tf.keras.layers.Reshape(shape, name=f"{name}_broadcast")(attention)
     if features.shape[2] is None and shape[1] > 1:
         attention = FittedMap(name=f"{name}_fitted")([attention, features])
@@ -61,7 +61,7 @@ def separable_sta(
 
     With h* the hidden vectors of all pose steps, alpha = sigmoid(W tanh(W h* + b) + b) and
     beta = softmax(W tanh(W h* + b) + b), each with weights of its own.
-    All weights start equal, and are equal for a clip without a pose (all zeros).
+    All attention weights start equal, and are equal for a clip without a pose (all zeros).
     The training loss gains ``spatial_regularization`` * sum alpha^2 + ``temporal_regularization`` * sum (1 - beta)^2.
 
     Args:
@@ -82,8 +82,8 @@ def separable_sta(
         spatial_regularization: Weight of the penalty on alpha (and on the joint map).
         temporal_regularization: Weight of the penalty on beta.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
-        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
-            is better (see :func:`zoo.models.i3d.i3d`).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier trained on frozen
+            features is better (see :func:`zoo.models.i3d.i3d`).
         fully_convolutional: Take pictures of any height and width; alpha, made for the square of ``size``, is resized
             to the feature map. See :func:`zoo.fully_convolutional`.
 

@@ -71,9 +71,9 @@ class HandGlimpses(tf.keras.layers.Layer):
         size: Height and width of a glimpse in pixels, to which the crop is resized.
 
     Call arguments:
-        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1], the joints' pixel coordinates ``[B, T, M, J, 2]``: x to the
-            right and y downwards in pixels, 0 the middle of the first; and the pose ``[B, T, M, J, 3]``, which models
-            that an earlier version saved do not have.
+        inputs: Frames ``[B, T, H, W, 3]`` in [-1, 1]; the joints' coordinates ``[B, T, M, J, 2]``: x to the right and y
+            downwards in pixels, 0 at the centre of the first pixel; and the pose ``[B, T, M, J, 3]``, an input that is
+            absent in models that an earlier version saved.
 
     Returns:
         ``[B, T * M * 2, size, size, 3]``, at every step person by person, left before right. Black where a crop leaves
@@ -177,8 +177,8 @@ class GlimpseLSTM(tf.keras.layers.Layer):
         aggregation: ``sum`` or ``concat`` of the weighted glimpses.
 
     Call arguments:
-        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]`` and the pose ``[B, T, M, J, 3]``, which
-            models that an earlier version saved do not have; without s, f has only h_(t-1).
+        inputs: V ``[B, T, G, D]``, alone or with the pose features s ``[B, S]`` and the pose ``[B, T, M, J, 3]``, an
+            input that is absent in models that an earlier version saved; without s, f has only h_(t-1).
 
     Returns:
         The hidden vectors ``[B, T, units]`` and the attention P ``[B, T, G]``.
@@ -261,7 +261,7 @@ class GlimpseLSTM(tf.keras.layers.Layer):
 class Dense(tf.keras.layers.Dense):
     """The last layer of temporal attention, with a sigmoid (BMVC18); 0.5 for a clip without a pose.
 
-    It has the name of Keras's layer because a saved model knows the weights of a layer by the name of its class.
+    It has the name of Keras's layer because a saved model finds the weights of a layer by the name of its class.
 
     Call arguments:
         inputs: ``[B, D]``, alone or in a list with the pose ``[B, T, M, J, 3]``.
@@ -296,7 +296,7 @@ class Dense(tf.keras.layers.Dense):
 
 @_serializable
 class KeepAttention(tf.keras.layers.Layer):
-    """Returns the hidden vectors; with P as an input, so that a model keeps the layer that outputs P.
+    """Returns the hidden vectors; P is an unused input, so that a model keeps the layer that outputs P.
 
     Call arguments:
         inputs: Hidden vectors ``[B, T, units]`` and P ``[B, T, G]``.
@@ -347,14 +347,14 @@ class StreamFusion(tf.keras.layers.Layer):
     """The sum of two streams' logits a and b, with the training loss of two classifiers.
 
     The streams are fused at the logits, but each is trained by its own cross-entropy. The cross-entropy of the fused
-    softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials; both streams' own add up to log Z(a) + log Z(b)
-    - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss, and needs no label. The sum is exact,
-    also with smoothed labels, but not with weights of samples or classes. With a frozen pose stream only the RGB
-    stream is trained. Without a pose the pose stream abstains: its logits are zeros.
+    softmax is log Z(a + b) - a_y - b_y with Z the sum of exponentials; the cross-entropies of the two streams add up to
+    log Z(a) + log Z(b) - a_y - b_y. So the layer adds log Z(a) + log Z(b) - log Z(a + b) to the loss, and needs no
+    label. The sum is exact, also with smoothed labels, but not with sample or class weights. With a frozen pose stream
+    only the RGB stream is trained. Without a pose the pose stream abstains: its logits are zeros.
 
     Call arguments:
-        inputs: Two times ``[B, C]`` logits, of the pose stream first, and the pose ``[B, T, M, J, 3]``, which models
-            that an earlier version saved do not have.
+        inputs: The logits ``[B, C]`` of the pose stream, those of the RGB stream, and the pose ``[B, T, M, J, 3]``, an
+            input that is absent in models that an earlier version saved.
 
     Returns:
         ``[B, C]`` float32.
@@ -386,7 +386,7 @@ def _check(attention, conditioning):
 
 
 def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
-    """Adds the inputs of the glimpses; the glimpses ``[B, T * G, size, size, 3]`` and the number of persons in them."""
+    """Adds to ``inputs``; returns the glimpses ``[B, T * G, size, size, 3]`` and the number of persons in them."""
     steps, persons, joints, _ = pose.shape[1:]
     if glimpses == "hand_crops":
         for hand in HANDS:
@@ -399,7 +399,7 @@ def _glimpses(inputs, glimpses, pose, layout, pixels, size, picture):
 
 
 def _temporal_attention(conditions, pose, units, steps):
-    """p' = f'(P, s), ``[B, T]``; ``conditions`` are P and s, or one of them, ``pose`` is a list: none without s."""
+    """p' = f'(P, s), ``[B, T]``; ``conditions`` are P, s or both; ``pose`` is a list, empty without s."""
     layers = tf.keras.layers
     x = conditions[0]
     if len(conditions) > 1:
@@ -451,8 +451,8 @@ def sta_hands(
         hands ─► frozen 2D CNN ─► V_t ─► V_t p_t ─► LSTM ─► h_t ─► u_t ─┴─► U p' ─► linear ─► logits ───┘
 
     V_t [D, G] are the features of a step's G hands. f and f' are perceptrons with one hidden layer and sigmoids, u_t is
-    a linear layer with ReLU of h_t; P holds the p_t and U the u_t of all steps. The frames of the video are those of
-    the pose steps. Each stream is trained by its own cross-entropy (see :class:`StreamFusion`); the paper trains the
+    a linear layer with ReLU of h_t; P holds the p_t and U the u_t of all steps. The video has one frame for each step
+    of the pose. Each stream is trained by its own cross-entropy (see :class:`StreamFusion`); the paper trains the
     pose stream first and freezes it, which a recipe does with ``init`` from a ``pose_cnn`` and ``freeze: ["pose_*"]``.
     The recipes ``sta_hands_sbu_from_ntu60`` and ``sta_hands_msr_daily_from_ntu60`` start from a model of NTU RGB+D 60.
 
@@ -470,20 +470,20 @@ def sta_hands(
         glimpse_size: Height and width of the 2D CNN's input in pixels.
         network: The 2D CNN, see ``lrcn``; the paper's is ``inception_v3``.
         network_weights: Weights of the 2D CNN: ``None`` random, ``"imagenet"`` those ``keras.applications`` downloads,
-            or the path of a file; of ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
+            or the path of a file; for ``inception_v1`` those of an I3D, such as ``"kinetics400"``. A saved model
             contains them.
-        network_trainable: Train the 2D CNN too, where there are no weights to start from.
+        network_trainable: Whether the 2D CNN is trained too, for a training that starts from random weights.
         lstm_units: Size of the LSTM's hidden vector.
         attention_units: Size of f's hidden layer.
         temporal_attention_units: Size of the hidden layer of f'.
         feature_units: Size of u_t. Not stated in the paper; up to 512 agrees with its 38 million trainable parameters.
-        attention: ``spatio_temporal``; ``spatial``, ``temporal`` or ``none`` for one of them or none (BMVC18 table
-            6): the weights of the other are 1.
+        attention: ``spatio_temporal``; ``spatial`` or ``temporal`` for one of the two; ``none`` for neither (BMVC18
+            table 6). The weights of an attention that is left out are 1.
         aggregation: ``sum``: v_t = V_t p_t. ``concat``, a baseline: the weighted glimpses side by side, without
             attention the glimpses themselves.
         conditioning: Whether the pose features s are an input of f and f' (BMVC18 table 2).
-        streams: ``pose_and_rgb``: the sum of both streams' logits. ``rgb``, a baseline: those of the hands alone; the
-            pose drives their attention where there is ``conditioning``.
+        streams: ``pose_and_rgb``: the sum of both streams' logits. ``rgb``, a baseline: the logits of the hands' stream
+            alone; with ``conditioning`` the pose still drives its attention.
         dropout: Dropout rate of s and of U p', before each stream's linear layer.
 
     Returns:
@@ -515,7 +515,7 @@ def sta_hands(
         pose_logits = tf.keras.layers.Dense(num_classes, name="pose_cnn.classifier")(dropped)
 
     cnn = lrcn.frame_network(network, glimpse_size, network_weights)
-    for layer in cnn.layers:  # not the network as a whole: Keras 2 would forget that when the model is saved
+    for layer in cnn.layers:  # each by itself: Keras 2 would not save trainable of the network as a whole
         layer.trainable = network_trainable
     pictures, persons_seen = _glimpses(inputs, glimpses, pose, layout, glimpse_pixels, glimpse_size, size)
     x = cnn(FramesAsBatch(name="frames_as_batch")(pictures))  # [B * T * G, D]

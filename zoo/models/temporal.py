@@ -106,7 +106,7 @@ def _gru(x, units, name, **options):
 
 
 def _segment_states(pose, g, units, dropout):
-    """Y_G: the last output of a GRU over the segments' vectors, each by its own pose GRU, ``[B, units]``."""
+    """Y_G: the last output ``[B, units]`` of a GRU over the segments' vectors, each computed by its own pose GRU."""
     steps, persons, joints = pose.shape[2:5]
     flat = tf.keras.layers.Reshape((g, steps, persons * joints * 3), name=f"g{g}.pose_flat")(pose)
     vectors = []
@@ -219,7 +219,7 @@ def temporal(
         all Y_G ─► beta [B,K] (softmax) ──────────────────────┴──► sum of beta_G v_G ─► linear ─► softmax [B,C]
 
     Both attentions are a softmax of a linear layer and start equal; they are equal for a clip without a pose (all
-    zeros). Granularities (2, 3, 4) take sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go
+    zeros). Granularities (2, 3, 4) need the sum of (1 + G + 1) = 15 recurrent networks. Recurrent layers' outputs go
     through dropout as in the authors' public code. Without segment attention v_G is the mean of the U_j; without
     granularity attention the v_G are added up (PhD20 table 5.1).
 
@@ -230,20 +230,21 @@ def temporal(
     Args:
         num_classes: Number of classes C.
         granularities: Numbers G of segments that a clip is cut into, each at least 2.
-        feature_size: Values D of a segment's feature; with ``backbone`` it follows from that.
+        feature_size: Values D of a segment's feature; with ``backbone`` it follows from the backbone.
         segment_steps: Pose steps S of a segment; 5 on NTU RGB+D, 4 on Northwestern-UCLA.
         persons: Persons M in a pose.
         joints: Joints J of a person.
         gru_units: Size of the hidden vector of the GRUs over features.
         pose_units: Size of the hidden vector of the GRUs over poses and over segments.
         segment_attention: Whether segments are weighted by attention; without it, equally.
-        granularity_attention: Whether granularities are weighted by attention; without both there is no pose input.
+        granularity_attention: Whether granularities are weighted by attention. Without either attention there is no
+            pose input.
         granularity_pooling: How granularities are joined without attention: ``sum``, or ``mean`` as in models that
             earlier versions saved.
         dropout: Dropout rate of each GRU's output.
         backbone: Network for features of frames: ``i3d`` or ``resnext3d101``; ``None``: features are the input.
-        frames: Frames T of a clip, a multiple of every granularity; with ``backbone`` only, as are those below.
-        segment_frames: Frames of a segment for the backbone, at least 8; a shorter segment gives some twice.
+        frames: Frames T of a clip, a multiple of every granularity. This and the options below need ``backbone``.
+        segment_frames: Frames of a segment for the backbone, at least 8; a shorter segment gives some frames twice.
         size: Height and width of a frame in pixels, at least 32.
         width: Multiplier of the backbone's number of filters; 1 is the published network.
         pose_steps: Steps tp of the pose sequence of a whole clip, a multiple of every granularity.

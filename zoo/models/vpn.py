@@ -52,9 +52,9 @@ def adjacency(layout: str, persons: int = 1) -> np.ndarray:
 
 @_serializable
 class Adjacency(tf.keras.layers.Layer):
-    """The adjacency of a skeleton, for any input: spektral's layers take the graph as an input.
+    """Outputs the adjacency of a skeleton, whatever the input: spektral's layers take the graph as an input.
 
-    A constant given to them directly would be lost when a model is saved and read again.
+    A constant given to spektral's layers directly would be lost when a model is saved and read again.
 
     Args:
         layout: Name of the skeleton layout.
@@ -82,7 +82,7 @@ class Adjacency(tf.keras.layers.Layer):
 
 @_serializable
 class PoseSteps(Unstack):
-    """:class:`zoo.layers.Unstack`, under the name that is in saved models."""
+    """:class:`zoo.layers.Unstack`, under the name that saved models use."""
 
 
 @_serializable
@@ -107,8 +107,8 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
 
     g_e = T_v g_s and P_e = T_p sigmoid(z), with g_s the feature map summed over time and flattened, z the scores of
     spatial attention. The paper embeds z itself; z starts at zero, where its norm has no gradient, so the activated map
-    is embedded, as in the authors' public code. The training loss gains ``weight`` times a distance of g_e and P_e, of
-    which a clip without a pose (all zeros) has none.
+    is embedded, as in the authors' public code. The training loss gains ``weight`` times a distance between g_e and
+    P_e; a clip without a pose (all zeros) adds none.
 
     Args:
         distance: ``euclidean``: || g_e / ||g_e|| - P_e / ||P_e|| ||^2. ``kl_pose_video``: Kullback-Leibler divergence
@@ -117,8 +117,8 @@ class VideoPoseEmbedding(tf.keras.layers.Layer):
         weight: Weight of the distance in the training loss.
 
     Call arguments:
-        inputs: The feature map ``[B, t, m, n, c]``, the scores ``[B, m * n]`` and the pose ``[B, tp, M, J, 3]``, which
-            models that an earlier version saved do not have.
+        inputs: The feature map ``[B, t, m, n, c]``, the scores ``[B, m * n]`` and the pose ``[B, tp, M, J, 3]``, an
+            input that is absent in models that an earlier version saved.
 
     Returns:
         The scores ``[B, m * n]``.
@@ -199,7 +199,7 @@ class SpatioTemporalCoupler(tf.keras.layers.Layer):
 def pose_features(pose: tf.Tensor, layout: str, filters: int = 64) -> tf.Tensor:
     """The pose backbone (ECCV20 section 3.2): a graph convolution per step, then 2D convolutions.
 
-    Pooling after the second and the third convolution follows the authors' public code; the paper does not draw it.
+    Pooling after the second and the third convolution follows the authors' public code; the paper's figure has none.
 
     Args:
         pose: ``[B, tp, M, J, 3]``.
@@ -304,15 +304,15 @@ def vpn(
         lstm_dropout: Dropout rate of each LSTM layer's output, for ``lstm``.
         attention_units: Size of the attention's hidden layers.
         attention: ``full`` or ``spatial`` alone (ECCV20 table 4).
-        coupler: Couple both attentions into one map with a residual connection; without it each modulates the map
-            separately, as in Separable STA (ECCV20 table 1).
+        coupler: Couple both attentions into one map with a residual connection; without it each attention modulates the
+            feature map separately, as in Separable STA (ECCV20 table 1).
         embedding: ``none``, ``euclidean``, ``kl_pose_video``, ``kl_video_pose`` or ``kl_both`` (ECCV20 table 3).
         embedding_units: Dimensions of the common space of video and pose.
         embedding_weight: Weight of the embedding loss.
         attention_regularization: Weight of the penalty on both attentions.
         dropout: Dropout rate of the pooled features (PhD20 section 4.6.1).
-        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier of frozen features
-            is better (see :func:`zoo.models.i3d.i3d`).
+        feature_power: Exponent of the pooled features; with 0.5, power normalisation, a classifier trained on frozen
+            features is better (see :func:`zoo.models.i3d.i3d`).
         fully_convolutional: Take pictures of any height and width, for inference: A_S, made for the square of ``size``,
             is resized to the feature map, and there is no embedding, which predictions do not depend on. See
             :func:`zoo.fully_convolutional`.
@@ -357,7 +357,7 @@ def vpn(
         else:
             maps.append(tf.keras.layers.Reshape((t, 1, 1, 1), name="temporal_broadcast")(temporal))
 
-    if fully_convolutional:  # those that weigh positions
+    if fully_convolutional:  # resize the maps that weigh positions
         maps = [a if a.shape[2] == 1 else FittedMap(name=f"fitted_{i}")([a, g]) for i, a in enumerate(maps, start=1)]
     modulated = [tf.keras.layers.Multiply(name=f"modulated_{i}")([g, a]) for i, a in enumerate(maps, start=1)]
     if coupler:

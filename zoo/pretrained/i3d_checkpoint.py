@@ -43,7 +43,7 @@ class Naming:
         convolution: Path of a unit's kernel below its endpoint.
         normalisation: Path of a unit's batch normalisation below its endpoint.
         head: Names of the classifier's kernel and bias.
-        inflated: Whether kernels lack the time axis.
+        inflated: Whether the checkpoint's kernels lack the time axis, so that they are inflated.
     """
 
     scope: str
@@ -121,10 +121,10 @@ def inflate(kernel: np.ndarray, steps: int) -> np.ndarray:
 def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
     """Reads a checkpoint into every I3D tower of a model, also into those of the networks inside it.
 
-    A network of single pictures gets kernels for a video that stands still (:func:`zoo.layers.still_kernel`).
+    A network of single pictures gets kernels for a still video (:func:`zoo.layers.still_kernel`).
 
-    A classifier with as many classes and inputs as the checkpoint's is read too; another keeps its weights, as do all
-    other layers.
+    A classifier with as many classes and inputs as the checkpoint's is read too; any other classifier keeps its
+    weights, as do all other layers.
 
     Args:
         model: A model of full width with I3D layers.
@@ -146,7 +146,7 @@ def load(model: tf.keras.Model, path: str | os.PathLike) -> bool:
     pictures = set(map(id, layers_of_pictures(model)))
     values = [(layer, list(map(still_kernel, own)) if id(layer) in pictures else own) for layer, own in values]
     head = [shapes[name] for name in naming.head]
-    # A model that is made of two has their classifiers, and none of its own.
+    # A model that is made of two models has the classifiers of both, and none of its own.
     classifiers = [layer for layer in every_layer(model) if layer.name == HEAD]
     fitting = [layer for layer in classifiers if [tuple(weight.shape) for weight in layer.weights] == head]
     values += [(layer, [_tensor(reader, name, path) for name in naming.head]) for layer in fitting]

@@ -1,12 +1,12 @@
-"""A model as a folder that can be published: read under both versions of Keras, without any code in it.
+"""A model as a folder that can be published: it contains no code, and both versions of Keras can read it.
 
 ::
 
     DIR/config.json        the model's name, number of classes and options, as zoo.build takes them
         model.safetensors  its weights, named <layer>/<weight>
         labels.txt         one class per line, in the order of the softmax
-        inputs.json        what it is fed: tfrecords.reading.pipeline.Inputs
-        README.md          the card: what it is, how it was trained, how well it does, how to use it
+        inputs.json        what inputs it takes: tfrecords.reading.pipeline.Inputs
+        README.md          the card: what it is, how it was trained, how accurate it is, how to use it
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class ModelFolder:
         num_classes: Number of classes C.
         options: Options of :func:`zoo.build`.
         labels: Class names, in the order of the softmax; empty where the folder does not have them.
-        inputs: What the model is fed, JSON of a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` where the folder
-            does not have it.
+        inputs: What inputs the model takes, JSON of a :class:`tfrecords.reading.pipeline.Inputs`; ``None`` where the
+            folder does not have it.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -119,15 +119,15 @@ def save_pretrained(
         model: A model of :func:`zoo.build` or :func:`zoo.load_model`.
         folder: The folder to make; it must not exist.
         labels: Class names, in the order of the softmax.
-        inputs: What the model is fed, ``Inputs.to_dict()`` of :mod:`tfrecords.reading.pipeline`.
+        inputs: What inputs the model takes, ``Inputs.to_dict()`` of :mod:`tfrecords.reading.pipeline`.
         card: Markdown of the card; default: what the model is and how to load it.
 
     Returns:
         The folder's path.
 
     Raises:
-        ZooError: The folder exists, the model does not know its options, it has not as many classes as labels, or a
-            label is no line of text.
+        ZooError: The folder exists, the model does not know its options, the numbers of classes and labels differ, or a
+            label is empty or has a line break.
 
     Example:
         >>> import tempfile, zoo
@@ -160,7 +160,7 @@ def save_pretrained(
         files.write_json(partial / CONFIG, config)
         values = {name: np.asarray(weight.numpy(), order="C") for name, weight in named_weights(model).items()}
         arrays.save_file(values, partial / WEIGHTS, metadata={"format": "keras"})
-        (partial / WEIGHTS).chmod(0o644)  # as the other files: it is meant for others
+        (partial / WEIGHTS).chmod(0o644)  # readable for everybody, like the other files
         if labels:
             files.write_text(partial / LABELS, "".join(f"{label}\n" for label in labels))
         if inputs is not None:
@@ -180,10 +180,10 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None) -> t
         revision: Branch, tag or commit in the hub.
 
     Returns:
-        The model, a :class:`zoo.built_model.BuiltModel`. Its labels and inputs: :class:`ModelFolder`.
+        The model, a :class:`zoo.built_model.BuiltModel`. For its labels and inputs, see :class:`ModelFolder`.
 
     Raises:
-        ZooError: There is no such folder, the hub cannot be reached, or what is there is no model of this zoo.
+        ZooError: There is no such folder, the hub cannot be reached, or the source holds no model of this zoo.
     """
     entry = catalogue.list_pretrained().get(str(source))
     if isinstance(entry, catalogue.Pretrained):
@@ -194,7 +194,7 @@ def from_pretrained(source: str | os.PathLike, revision: str | None = None) -> t
 
 
 def find(source: str | os.PathLike, revision: str | None = None) -> pathlib.Path:
-    """The local folder of what :func:`from_pretrained` takes; a model of the hub is downloaded into the hub's cache."""
+    """The local folder of a source of :func:`from_pretrained`; a hub's model is downloaded into the hub's cache."""
     path = pathlib.Path(source)
     text = os.fspath(source)
     if shipped := catalogue.shipped("", text):
@@ -213,7 +213,7 @@ def find(source: str | os.PathLike, revision: str | None = None) -> pathlib.Path
         ) from None
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(text, revision=revision, allow_patterns=list(CONTENT)))
-    except Exception as error:  # of the hub, of its HTTP library, of the network
+    except Exception as error:  # errors of the hub, of its HTTP library or of the network
         raise ZooError(f"{text}: neither a folder nor a model of the hub ({messages.one_line(error)})") from error
 
 

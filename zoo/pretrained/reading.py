@@ -38,7 +38,7 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
             * a ``.weights.h5`` file of a model with the same layers and shapes.
 
     Raises:
-        ZooError: There are no such weights or they do not fit; the model never keeps random weights in silence.
+        ZooError: There are no such weights or they do not fit; the model never keeps random weights silently.
     """
     if not isinstance(weights, (str, os.PathLike)):
         raise ZooError(f"weights is {weights!r}, expected {_published()} or the path of a file")
@@ -59,7 +59,7 @@ def initialise(model: tf.keras.Model, weights: str | os.PathLike) -> None:
 
 
 def _path(name: str, weights: str | os.PathLike) -> pathlib.Path:
-    """Where the weights for a model of a name are."""
+    """Path of the weights for the model of that name."""
     if shipped := catalogue.shipped(name, weights):
         return shipped.folder
     return fetching.checkpoint(str(weights)) if weights in catalogue.list_pretrained() else pathlib.Path(weights)
@@ -97,8 +97,10 @@ def load_model(path: str | os.PathLike) -> tf.keras.Model:
 
 
 def _check_version(saved, module):
-    """Raises ``ValueError`` if a model's graph of layers was written by the other Keras: before models knew how they
-    were built, the file held nothing else."""
+    """Raises ``ValueError`` if the other version of Keras wrote a file that holds only the model's graph of layers.
+
+    Earlier versions of the zoo wrote such files; today a file also states how the model was built.
+    """
     major, running = saved.partition(".")[0], importlib.metadata.version("keras")
     if module != built_model.__name__ and major != running.partition(".")[0]:
         python = "3.11 or older" if major == "2" else "3.12 or newer"
@@ -113,9 +115,9 @@ def load_weights(model: tf.keras.Model, path: str | os.PathLike) -> tf.keras.Mod
 
     Keras finds a layer in such a file by its class and its order in the model. It compares the number and the shapes of
     each layer's weights and, if Keras 3 wrote the file and reads it, the layers' names. Files of Keras 2 have no names:
-    weights of another architecture whose layers have the same classes and shapes are not noticed, such as those of
-    ``sa_ta`` read into the ``ta_sa`` of a ``separable_sta`` with as many positions as steps. A ``.keras`` file has
-    names under both versions (:func:`zoo.transfer_weights`).
+    weights of another architecture are not noticed if its layers have the same classes and shapes. An example is a
+    file of a ``separable_sta`` with attention ``sa_ta``, read into one with ``ta_sa`` that has as many positions as
+    steps. A ``.keras`` file has names under both versions (:func:`zoo.transfer_weights`).
 
     Args:
         model: The model.
@@ -140,7 +142,7 @@ def load_weights(model: tf.keras.Model, path: str | os.PathLike) -> tf.keras.Mod
 
 
 def _check_names(model, path):
-    """Raises ``ValueError`` if a weight file names its layers and a name is not that of the model's layer."""
+    """Raises ``ValueError`` if a weight file names its layers and a name differs from that of the model's layer."""
     names = _names(path)
     if not names:
         return
@@ -156,7 +158,7 @@ def _check_names(model, path):
 def _names(path):
     """Path inside a weight file -> name of the layer whose weights it holds; empty if the file has no names.
 
-    The number at the end of a name is left out: Keras counts layers without a name, anew in every process.
+    The number at the end of a name is left out: Keras numbers layers without a name, anew in every process.
     """
     names, values = {}, []
 

@@ -1,4 +1,4 @@
-"""Carrying a trained stage over into a larger model."""
+"""Copies the weights of a trained model into a larger model that contains it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from zoo.checks import ZooError
 from zoo.layers import HEAD, every_layer, is_network, layers_of_pictures, still_kernel
 
-_TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers, where the weights of an I3D of the body may go
+_TOWERS = ("", "full_body.", "joined.")  # prefixes of P-I3D's layers that may take the weights of an I3D of the body
 
 
 def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str]:
@@ -18,15 +18,16 @@ def transfer_weights(source: tf.keras.Model, target: tf.keras.Model) -> list[str
     Layers are matched by name, also those of a network inside a model; the layers of an I3D also match those of a
     P-I3D's full-body tower. Every layer of the source must be in the target, so that no layer silently keeps
     random weights. The exception is the head (the layer ``classifier``, and that of a stream such as
-    ``pose_cnn.classifier``): it keeps its random weights where it has other features or other classes. It is copied
+    ``pose_cnn.classifier``): it keeps its random weights where it has other features or other classes. The head is
+    copied
 
     * into a model of the same layers and shapes, to continue a training;
     * into a target that also has the source's head, under the name ``<source>.classifier``: ``sta_hands`` has that of a
       ``pose_cnn``;
-    * into a target that contains a whole model of the source's name: ``global`` does.
+    * into a target that contains a whole model of the source's name, as ``global`` does.
 
-    Between two models that are made of the same networks, as two of ``late_fusion``, each network is copied by itself.
-    Kernels of an I3D that go into a network of single pictures become those of a video that stands still
+    Between two models that are made of the same networks, such as two ``late_fusion`` models, each network is copied
+    separately. Kernels of an I3D that go into a network of single pictures become those for a still video
     (:func:`zoo.layers.still_kernel`).
 
     Args:
@@ -89,19 +90,19 @@ def _pairs(source, target):
 
 
 def _parts(model):
-    """Name -> network, of a model whose weights are all in networks inside it; else nothing."""
+    """Name -> network, of a model whose weights are all in networks inside it; for any other model empty."""
     weighted = [layer for layer in model.layers if layer.weights]
     return {layer.name: layer for layer in weighted} if all(map(is_network, weighted)) else {}
 
 
 def _match(name, source, targets):
-    """Name of the layer that a layer of the source is copied to; nothing if there is none."""
+    """Name of the layer that a layer of the source is copied to; ``None`` if there is none."""
     prefixes = (f"{source.name}.", "") if name == HEAD else _TOWERS
     return next((prefix + name for prefix in prefixes if prefix + name in targets), None)
 
 
 def _with_weights(model):
-    """Name -> the layers of that name, of the layers that have weights."""
+    """Name -> all layers of that name that have weights."""
     layers = collections.defaultdict(list)
     for layer in every_layer(model):
         if layer.weights:

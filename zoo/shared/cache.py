@@ -25,7 +25,7 @@ def locked(root: pathlib.Path) -> Iterator[None]:
     """Makes and locks the cache, and removes what killed processes left there.
 
     Args:
-        root: The parent of what :func:`folder` gives.
+        root: The parent of the folders that :func:`folder` returns.
 
     Raises:
         UserError: The cache cannot be written, or another process holds it for an hour.

@@ -90,7 +90,7 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(USER_ERROR, f"{self.prog}: error: {message} (try --help)\n")
 
     def _options(self) -> Iterator[str]:
-        """Every option, those of sub-commands too: their unknown arguments are reported here."""
+        """Every option, those of sub-commands too, because this parser also reports their unknown arguments."""
         for action in self._actions:
             yield from action.option_strings
             if isinstance(action, argparse._SubParsersAction):
@@ -102,7 +102,7 @@ _noted: list[ArgumentParser] | None = None
 
 
 def parser_of(main: Callable[[Sequence[str]], int | None]) -> ArgumentParser:
-    """The parser of a command, which only its function ``main`` knows: that which would print its help."""
+    """The parser of a command, which only its function ``main`` knows: the parser that would print the help."""
     global _noted
     noted: list[ArgumentParser] = []
     _noted = noted
@@ -125,7 +125,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         The exit status: ``main``'s own, 2 after a user's error, 130 after ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a label need not fit into the encoding of a terminal or a log
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack characters of a label
             stream.reconfigure(errors="backslashreplace")
     status: Any = BUG
     try:
@@ -139,7 +139,7 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
 
 
 def run_module(module: str) -> int:
-    """:func:`run` of a module's ``main``, which is imported inside: a package that it lacks is an error of one line."""
+    """:func:`run` of a module's ``main``, imported inside it: a missing package becomes an error of one line."""
     return run(lambda argv: importlib.import_module(module).main(argv))
 
 
@@ -150,7 +150,7 @@ _destructors_abort = False
 def skip_destructors() -> None:
     """Makes the process end with the status of :func:`run`, without the destructors of C++ libraries.
 
-    For libraries that abort there, as the AWS library of tensorflow-io does (status 134).
+    It is for libraries that abort in their destructors, as the AWS library of tensorflow-io does (status 134).
     """
     global _destructors_abort
     _destructors_abort = True
@@ -158,9 +158,9 @@ def skip_destructors() -> None:
 
 @atexit.register
 def _leave():
-    """Ends the process where destructors abort.
+    """Ends the process before destructors that would abort.
 
-    What is registered with ``atexit`` first, as this is, is called last: everything else has been written and closed.
+    ``atexit`` calls last what was registered first, as this function is: everything else has been written and closed.
     """
     if _destructors_abort and _status_at_exit:
         for stream in (sys.stdout, sys.stderr):
@@ -202,7 +202,7 @@ def _run(main, argv):
 
 
 def _tensorflow_advice(error):
-    """What to do about an error of TensorFlow's that a disk causes; nothing about others."""
+    """What to do about a TensorFlow error that a disk causes; empty for other errors."""
     errors = getattr(sys.modules.get("tensorflow"), "errors", None)
     if errors is None or not isinstance(error, errors.OpError):
         return ""
@@ -215,7 +215,7 @@ def _tensorflow_advice(error):
 
 
 def _printed(main, argv):
-    """The status of a command whose output is written: what fails when Python ends is no error of one line."""
+    """The status of a command, after its output is flushed: an error while Python ends could not become one line."""
     try:
         status = main(argv) or 0
     except SystemExit:  # of argparse, which has printed its help
@@ -226,13 +226,13 @@ def _printed(main, argv):
 
 
 def _flush():
-    if sys.stdout is not None:  # it is where the shell has closed it
+    if sys.stdout is not None:  # None where the shell has closed it
         sys.stdout.flush()
 
 
 def _drop_output():
-    """Lets what could not be printed go nowhere, as Python would try to print it once more when it ends."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # no file, as in a test
+    """Discards output that could not be printed; otherwise Python would try to print it again when it ends."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # stdout is no file, as in a test
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)
@@ -246,8 +246,9 @@ def _fail(status, message):
 class StopSignals:
     """Lets the main thread wait for SIGTERM or SIGINT.
 
-    The signal's number comes through a socket. A handler that sets an event may interrupt the thread that holds the
-    event's lock, and a signal that reaches another thread does not wake a main thread that waits for a lock.
+    The signal's number arrives through a socket, because an event would not be safe. A handler that sets an event may
+    interrupt the thread that holds the event's lock, and a signal that reaches another thread does not wake a main
+    thread that waits for a lock.
     """
 
     def __init__(self) -> None:
@@ -264,7 +265,7 @@ class StopSignals:
             seconds: How long to wait at most; default: for ever.
 
         Returns:
-            Whether one has.
+            Whether a signal has arrived.
         """
         self._received.settimeout(seconds)
         try:
@@ -273,7 +274,7 @@ class StopSignals:
             return False
 
     def close(self) -> None:
-        """Lets signals do what they did before."""
+        """Restores the former handlers of the signals."""
         signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Packages that one part of the project needs and the base installation lacks: which extra brings them."""
+"""Packages that a part of the project needs and the base installation lacks: which extra installs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from zoo.shared.errors import UserError
 
 PROJECT = "keras-adl-zoo"
-"""What pip calls it."""
+"""Name of the project for pip."""
 EXTRAS = {
     "ai_edge_litert": "litert",
     "av": "video",
@@ -39,7 +39,7 @@ EXTRAS = {
     "tf2onnx": "onnx",
     "uvicorn": "serving",
 }
-"""Module -> the extra of setup.cfg that brings it; where several do, the smallest."""
+"""Module -> the extra of setup.cfg that installs it; if several do, the smallest."""
 
 
 class MissingPackageError(UserError, ModuleNotFoundError):
@@ -50,9 +50,9 @@ class _Lazy(types.ModuleType):
     """Stands for a module, which is imported when something of it is first used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":  # asked by who looks at any object, such as inspect
+        if name.startswith("__") and name != "__version__":  # asked for by inspect and others that examine any object
             raise AttributeError(name)
-        module = self.__dict__.get("_module")  # nothing is imported while Python ends, when a video may be closed
+        module = self.__dict__.get("_module")  # no import while Python ends, when a video may still be closed
         if module is None:
             try:
                 module = importlib.import_module(self.__name__)
@@ -65,7 +65,7 @@ class _Lazy(types.ModuleType):
 
 
 def lazy(module: str) -> Any:
-    """A module of an extra that is imported when something of it is first used: not all who import ours need it.
+    """A module of an extra, imported when something of it is first used: not every program needs it.
 
     Args:
         module: Name of the module.
@@ -82,7 +82,7 @@ def lazy(module: str) -> Any:
 
 
 def advice(error: ModuleNotFoundError) -> str:
-    """What to do about a module that is not there; nothing if no extra has it.
+    """What to do about a missing module; empty if no extra has it.
 
     Example:
         >>> advice(ModuleNotFoundError(name="av"))

@@ -20,7 +20,7 @@ from zoo.shared.errors import UserError
 
 _PARTIAL = ".partial-"
 _END = 1 << 16  # bytes
-_NAME = 100  # bytes of a temporary name that are the file's own: names have 255 at most
+_NAME = 100  # bytes of the file's own name that a temporary name keeps: names have 255 at most
 _BLOCK = 1 << 20  # bytes
 
 
@@ -51,7 +51,7 @@ def whole_file(path: str | os.PathLike, mode: int | None = None) -> Iterator[pat
         os.replace(partial, path)
         sync(path.parent)
     except OSError as error:
-        if error.errno is not None:  # the system's: a write does not name its file
+        if error.errno is not None:  # an error of the system: one from a write does not name the file
             error.filename = error.filename or str(path)
         raise
     finally:
@@ -81,7 +81,7 @@ def whole_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    """A temporary name of its own, as two processes may write at once; Keras and matplotlib go by its suffix."""
+    """A unique temporary name, as two processes may write at once; Keras and matplotlib need the file's suffix."""
     name = os.fsencode(path.name)[-_NAME:].decode("utf-8", "ignore")
     return path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:8]}-{name}")
 
@@ -120,7 +120,7 @@ def sha256_of(path: Any) -> str:
 
 
 def fingerprint(path: str | os.PathLike) -> str:
-    """What tells a large file from another without reading it whole: a digest of its size, its beginning and its end.
+    """Identifies a large file without reading it whole: a digest of its size, its beginning and its end.
 
     Args:
         path: The file.
@@ -139,7 +139,7 @@ def fingerprint(path: str | os.PathLike) -> str:
 
 
 def copies(paths: Iterable[str]) -> dict[str, str]:
-    """Files that have the content of an earlier one.
+    """Files that have the same content as an earlier file.
 
     Only files of one size and :func:`fingerprint` are read whole. Empty files, and those that cannot be read, are no
     copies.
@@ -148,7 +148,7 @@ def copies(paths: Iterable[str]) -> dict[str, str]:
         paths: The files.
 
     Returns:
-        Path of each copy -> that of the first file of its content.
+        Path of each copy -> path of the first file with the same content.
     """
     of_size: dict[int, list[str]] = collections.defaultdict(list)
     for path in dict.fromkeys(paths):
@@ -180,11 +180,11 @@ def sync(path: str | os.PathLike) -> None:
 def locked(path: str | os.PathLike, message: str, patience: float = 0.0) -> Iterator[int]:
     """Holds a lock file against other processes.
 
-    The lock is the kernel's: it ends with the process, and with every process that inherited its descriptor.
+    The kernel holds the lock until this process, and every process that inherited its descriptor, closes it or ends.
 
     Args:
         path: The lock file, made if missing; its folder must exist.
-        message: The error where another process holds it.
+        message: The error message if another process holds the lock.
         patience: Seconds to wait for the other process to end.
 
     Yields:

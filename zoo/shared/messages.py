@@ -13,7 +13,7 @@ _QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:pass|pwd|pw|secret|token|key)[^=&]*
 _LONGEST = 300  # characters of another library's error, which may hold a whole graph
 
 
-# Held while stderr is written to, and by whoever drops what a library writes: no other thread's message is lost.
+# Held while stderr is written to, and while a library's output on it is dropped: no other thread's message is lost.
 stderr = threading.RLock()
 
 
@@ -64,7 +64,7 @@ def one_line(error: object) -> str:
 
 
 def without_graph(message: str) -> str:
-    """An error's message of TensorFlow's, without where in the graph it happened.
+    """The message of a TensorFlow error, without the location in the graph.
 
     Example:
         >>> without_graph("{{function_node wrapped_device}} corrupted record at 7 [Op:IteratorGetNext] name: ")
@@ -78,8 +78,8 @@ def without_graph(message: str) -> str:
 def without_password(address: str) -> str:
     """An address that may be printed: the password in it, if there is one, is left out.
 
-    A password is often written as it is, with characters that end the host of an address: all before the last ``@``
-    counts as one.
+    A password is often written unescaped, with characters that would end the host of an address. So everything between
+    the user's name and the last ``@`` counts as the password.
 
     Example:
         >>> without_password("rtsp://admin:a/b@c#d?@10.0.0.5:554/stream")

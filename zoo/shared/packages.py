@@ -30,7 +30,7 @@ def downloaded(
         requirement: ``package==version``.
         sha256: SHA-256 of the file.
         megabytes: Its size, which the user is told.
-        options: Which of a version's files it is, as options of ``pip download``.
+        options: Options of ``pip download`` that select one of the version's files.
 
     Raises:
         UserError: The index has another file than the published one, or there is no space.

@@ -14,7 +14,7 @@ class Prediction:
 
     Attributes:
         model: The model's name.
-        version: The model's version; ``None`` for the newest over REST, which does not give its number.
+        version: The model's version; ``None`` for the newest version over REST, which does not state its number.
         signature: The signature that was used.
         labels: Class names, the most probable first.
         probabilities: Their probabilities.

@@ -6,13 +6,13 @@ import numpy as np
 
 
 def logarithms(scores: np.ndarray) -> np.ndarray:
-    """Logarithms of probabilities of any shape, float64; that of 0 is finite.
+    """Logarithms of probabilities of any shape, float64; the logarithm of 0 is replaced by a finite value.
 
     Example:
         >>> logarithms(np.array([1.0, 0.0], np.float32)).round().tolist()
         [0.0, -708.0]
     """
-    # As float64 first: NumPy 1 would take the limit as float32, in which it is 0.
+    # Conversion to float64 comes first: NumPy 1 would take the limit as float32, in which it is 0.
     return np.log(np.maximum(scores.astype(np.float64), np.finfo(np.float64).tiny))
 
 
@@ -30,8 +30,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def at_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Scores with another temperature (Guo et al., ICML 2017, section 4.2): softmax(log(scores) / T).
 
-    For pooled logits that is the softmax of the logits divided by T, as the logarithm of a softmax differs from them by
-    a constant.
+    For pooled logits this is the softmax of the logits divided by T, as the logarithm of a softmax differs from the
+    logits by a constant.
 
     Args:
         scores: ``[N, C]`` probabilities; zeros: the model abstains.

@@ -1,4 +1,4 @@
-"""Windows of a long video that are classified from maps of the video, which are computed a stretch at a time.
+"""Classifies windows of a long video from feature maps, which are computed for one stretch of the video at a time.
 
 ::
 
@@ -17,14 +17,14 @@ import numpy as np
 from zoo.shared.errors import UserError
 from zoo.shared.windows import Plan
 
-BLOCK = "Mixed_5c"  # of I3D, up to which computation is shared unless another is chosen
+BLOCK = "Mixed_5c"  # of I3D: by default, computation is shared up to this block
 STRETCH = 128  # frames of a pass, without its context: a gigabyte of memory for I3D
 CONTEXT = 16  # frames before and after a stretch, which its pass sees too
 _BATCH = 8  # windows
 _T = TypeVar("_T")
 
 Frames = Callable[[int, int], Mapping[str, np.ndarray]]
-"""Function (first frame, frame after the last) -> name -> the frames ``[T, ...]``, fewer where the video ends."""
+"""Function (first frame, frame after the last) -> {name: frames ``[T, ...]``}; fewer frames where the video ends."""
 
 
 def classify_windows(
@@ -43,7 +43,7 @@ def classify_windows(
         starts: First frames of the windows, ascending multiples of ``step``.
         length: Frames of a window.
         step: Frames of a step of the maps.
-        maps: Function of frames, a multiple of ``step`` -> maps ``[steps, ...]``.
+        maps: Function of frames, whose number is a multiple of ``step`` -> maps ``[steps, ...]``.
         classify: Function (maps of several windows ``[windows, length / step, ...]``, numbers of the windows) -> a
             result of each.
 
@@ -51,7 +51,7 @@ def classify_windows(
         The results, in order, of the windows that lie within the video.
 
     Raises:
-        UserError: A window begins elsewhere.
+        UserError: A window does not begin at such a multiple, or begins before the previous one.
 
     Example:
         >>> video = np.arange(16.0)
@@ -101,15 +101,15 @@ def stretches(
 
 
 def distance(plan: Plan, seen: Sequence[int], step: int) -> int:
-    """How far the frames of a window that a network sees are apart.
+    """Distance, in frames of the video, between the frames of a window that a network sees.
 
     Args:
         plan: The windows.
         seen: Which frames of a window the network sees.
-        step: Of those, frames of a step of the maps.
+        step: How many of these frames make one step of the maps.
 
     Raises:
-        UserError: They are not evenly apart from the first on, or windows begin within a step.
+        UserError: The frames are not evenly spaced from the first one on, or windows begin within a step.
 
     Example:
         >>> distance(Plan(16, 8, 30.0), range(0, 16, 2), step=4)
@@ -130,7 +130,7 @@ def distance(plan: Plan, seen: Sequence[int], step: int) -> int:
 
 
 def _checked(starts, step):
-    """``(number, start)`` of each window; ``UserError`` if it begins within a step, or before the last."""
+    """``(number, start)`` of each window; ``UserError`` if it begins within a step, or before the previous one."""
     before = 0
     for number, start in enumerate(starts):
         if start % step or start < before:

@@ -1,4 +1,4 @@
-"""Smoothing of the probabilities of successive windows; it looks back only, so that it works for cameras too."""
+"""Smoothing of the probabilities of successive windows; it uses earlier windows only, so it works for cameras too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rows, one per window of a stream, and the time line of segments that they form.
 
-The times of the windows' centres are smoothed as their probabilities are. Where the class changes from one row to the
-next, a segment ends at the mean of their two times, so smoothing does not delay it.
+The times of the windows' centres are smoothed in the same way as their probabilities. Where the class changes from one
+row to the next, a segment ends at the mean of the two smoothed times, so smoothing does not delay the change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RowBuilder:
         self._count = 0
 
     def __call__(self, start: float, end: float, prediction: Prediction | None) -> Row:
-        """The row of the next window; one without a prediction is not smoothed over."""
+        """The row of the next window; after a window without a prediction, smoothing starts anew."""
         if prediction is None:
             self._smooth.reset()
             row = Row(self._count, start, end, None, None, (start + end) / 2)
@@ -122,6 +122,6 @@ class TimeLine:
         return Segment(self._start, end, self._label, self._total / self._windows)
 
     def segments(self) -> list[Segment]:
-        """The segments so far; the last one ends where the last window does. Where nobody is there is none."""
+        """The segments so far; the last one ends with the last window. Where nobody is there, there is no segment."""
         found = [*self._finished, *([self._segment(self._last.end)] if self._last else [])]
         return [segment for segment in found if segment.label]

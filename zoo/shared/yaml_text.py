@@ -1,4 +1,4 @@
-"""YAML that people write: a mistake is one line."""
+"""YAML that people write: a mistake becomes an error of one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Adds what ``<<`` merges into a mapping; an error if one of its own keys comes twice."""
-        if id(node) not in self._checked:  # later it also has the merged keys that its own replace
+        if id(node) not in self._checked:  # later the node also has merged keys, which its own replace
             self._checked.add(id(node))
             keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
             for key in keys:

@@ -1,5 +1,7 @@
-"""Skeletons: :mod:`~zoo.skeletons.layouts`, the joints that a sensor or an estimator delivers, and
-:mod:`~zoo.skeletons.maps`, the joints of one layout from those of another.
+"""Skeletons: layouts of joints, and maps from one layout onto another.
+
+* :mod:`~zoo.skeletons.layouts`: the joints that a sensor or an estimator delivers.
+* :mod:`~zoo.skeletons.maps`: the joints of one layout, computed from those of another.
 
 Example:
     >>> from zoo import skeletons

@@ -22,7 +22,7 @@ JointOrder = Literal["topological_doubles", "topological", "random"]
 JOINT_ORDERS: tuple[JointOrder, ...] = get_args(JointOrder)  # BMVC18 table 3
 Part = Literal["full_body", "left_hand", "right_hand", "full_image"]
 PARTS: tuple[Part, ...] = get_args(Part)  # body parts that are cut out of a video
-FULL_IMAGE: Part = "full_image"  # the one that is all of a frame, in its own proportions
+FULL_IMAGE: Part = "full_image"  # the part that is the whole frame, in its own proportions
 
 
 def input_name(part: str) -> str:
@@ -47,8 +47,8 @@ class Layout:
         spine: Joints whose mean is the middle of the spine (upper body where no spine is measured).
         left_hand: Joint at the centre of the left-hand crop.
         right_hand: Joint at the centre of the right-hand crop.
-        is_mirrored: Whether the sensor delivers a mirror image: of a person who faces it, the joints named left are on
-            the left, in its pictures and at smaller x. (A person of whom a camera takes a picture has them on the
+        is_mirrored: Whether the sensor delivers a mirror image: for a person who faces the sensor, the joints named
+            left are on the left, in the sensor's pictures and at smaller x. (In a camera's picture they are on the
             right.)
     """
 
@@ -102,7 +102,7 @@ class Layout:
         along the tour covers connected joints, a wide one limbs and body parts.
 
         The paper states the length for the 25 joints of Kinect v2, 50, but not the walk. A walk over a tree that
-        passes every one of its 24 bones once in each direction has 48 steps in any order, so the paper's passes
+        passes every one of its 24 bones once in each direction has 48 steps in any order, so the paper's walk passes
         one bone twice as often. Here it starts at the middle of the spine (or at the root, if no joint lies on the
         spine) and makes three loops: head and arms, the leg that the layout lists first, the other leg. The bones in
         both legs' loops, for Kinect v2 the one from spine_mid to spine_base, make it 50. Other layouts follow the same
@@ -222,8 +222,9 @@ _KINECT_V2 = _layout(
 )
 
 # OpenNI/NITE tracker, in the order of SBU Kinect Interaction. CAD-60/120 files order the same joints differently;
-# their converter reorders them. NITE names as left what is on the left of the picture of one who faces it: measured in
-# SBU, and so programs have it that exchange its joints to get the user's own left; no file of CAD could be measured.
+# their converter reorders them. NITE calls left what is on the left of its picture of a person who faces the sensor.
+# This was measured in SBU, and agrees with programs that exchange NITE's joints to get the user's own left; no file of
+# CAD could be measured.
 _NITE = _layout(
     "nite_15",
     "head neck torso left_shoulder left_elbow left_hand right_shoulder right_elbow right_hand "
@@ -254,7 +255,7 @@ _LCRNET = _layout(
 )
 
 # MediaPipe's Pose Landmarker (BlazePose), in its order. As with LCR-Net++, no joint lies on the spine. Of a hand's
-# joints, the index finger's knuckle lies nearest to its centre.
+# joints, the index finger's knuckle lies nearest to the hand's centre.
 _BLAZEPOSE = _layout(
     "blazepose_33",
     "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
@@ -278,7 +279,7 @@ _BLAZEPOSE = _layout(
     hands="index",
 )
 
-# The keypoints of COCO, in its order: most estimators of 2D poses.
+# The keypoints of COCO, in its order: most estimators of 2D poses deliver these.
 _COCO = _layout(
     "coco_17",
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "

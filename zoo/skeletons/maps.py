@@ -1,12 +1,12 @@
-"""The joints of one layout from those of another: a network trained on a sensor runs on poses of another source.
+"""Maps the joints of one layout onto another: a network trained on one sensor then runs on poses of another source.
 
-A joint of the target is a weighted mean of joints of the source. Sensors and estimators put joints of one name at
-different points of the body: Kinect's first version has its hips above the hip joints, both versions have them nearer
-to each other. The weights make up for what is the same in all persons.
+A joint of the target is a weighted mean of joints of the source. Sensors and estimators put joints of the same name at
+different points of the body: Kinect's first version has its hips above the hip joints, and both versions have them
+nearer to each other. The weights correct the differences that are the same in all persons.
 
-Depth sensors deliver a mirror image (``Layout.is_mirrored``), cameras do not. Left and right are
-exchanged in a map between the two: so a person in a camera's picture becomes the person whose mirror image a sensor
-would deliver as this picture. Without it knees would bend forwards where the network knows that they bend backwards.
+Depth sensors deliver a mirror image (``Layout.is_mirrored``), cameras do not. A map between the two exchanges left and
+right: a person in a camera's picture becomes the person for whom a sensor, which mirrors, would deliver the same
+picture. Without the exchange, knees would bend forwards, while the network has learned that they bend backwards.
 
 Example:
     >>> import numpy as np
@@ -28,7 +28,8 @@ from zoo.skeletons import layouts
 if TYPE_CHECKING:
     import numpy as np
 
-# A target's joint: the weights and joints whose sum it is. Joints that are missing here are those of the same name.
+# Joint of the target: weights and joints of the source, whose weighted sum it is. A joint of the target that is missing
+# here is the source's joint of the same name.
 # "side_" stands for left_ and right_, each with "other_" for the other side; "hips" for the mean of both, and so on.
 #
 # The weights follow from body proportions, medians of upright frames: N-UCLA for Kinect's first version, NTU for its
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 #     kinect_v2_25   0           0      0.57       0.92             1.00  1.15  1.36
 #     nite_15        0                  0.50       1.00                   1.00  1.36
 #
-# Kinect's hips are 0.6 (first version) and 0.54 times as far from each other, and its second version has knees and
-# ankles higher. A hand is 1.33 (first version), 1.26 and 1.4 (NITE) forearms from the elbow, MediaPipe's knuckles 1.26.
+# Kinect's hips are 0.6 (first version) and 0.54 (second) times as far from each other as MediaPipe's, and its second
+# version has knees and ankles higher. The distance of a hand from the elbow, in lengths of the forearm, is 1.33 (first
+# version), 1.26 (second) and 1.4 (NITE); that of MediaPipe's knuckles is 1.26.
 _Map = dict[str, str]
 _PAIRS = {"hips": "hip", "shoulders": "shoulder", "ears": "ear"}
 _HEAD: _Map = {"head": "1 ears"}
@@ -161,8 +163,8 @@ def map_joints(values: np.ndarray, source: str, target: str) -> np.ndarray:
     """The joints of one layout from those of another.
 
     Args:
-        values: ``[..., J, D]`` coordinates of any kind. Zeros count as a point like others; a person of zeros
-            stays so.
+        values: ``[..., J, D]`` coordinates of any kind. Zeros count as a point like any other; a person whose joints
+            are all zeros stays all zeros.
         source: Name of the layout of ``values``.
         target: Name of the layout wanted.
 
@@ -170,7 +172,7 @@ def map_joints(values: np.ndarray, source: str, target: str) -> np.ndarray:
         ``[..., J', D]``; ``values`` themselves if the layouts are the same.
 
     Raises:
-        ValueError: There is no map between the two; the message lists those that there are.
+        ValueError: There is no map between the two layouts; the message lists the possible targets.
     """
     import numpy as np
 
@@ -204,7 +206,7 @@ def map_weights(source: str, target: str) -> np.ndarray:
 
 
 def map_confidence(confidence: np.ndarray, source: str, target: str) -> np.ndarray:
-    """Confidences of the joints of :func:`map_joints`: each the least of the joints that it is a mean of.
+    """Confidences of the joints of :func:`map_joints`: the least confidence of the joints that each is a mean of.
 
     Args:
         confidence: ``[..., J]``.
@@ -237,7 +239,7 @@ def _checked(values, axis, source):
 
 @functools.cache
 def _means(source, target):
-    """Of each joint of the target ``((joint of the source, weight), ...)``."""
+    """For each joint of the target: ``((joint of the source, weight), ...)``."""
     known, wanted = layouts.get(source), layouts.get(target)
     if (source, target) not in _MAPS:
         there = ", ".join(targets(source)) or "no other"
