@@ -199,7 +199,7 @@ def fully_convolutional(model: tf.keras.Model) -> BuiltModel:
     build = stated(model)
     if "fully_convolutional" not in build.options:
         able = ", ".join(registry.with_option("fully_convolutional"))
-        raise ZooError(f"{build.name} takes no pictures of any size, models that do: {able}")
+        raise ZooError(f"{build.name} cannot take pictures of other sizes; models that can: {able}")
     wide = built(build.name, build.num_classes, {**build.options, "fully_convolutional": True})
     weights = {layer.name: layer.get_weights() for layer in _with_weights(model)}
     for layer in _with_weights(wide):

@@ -52,7 +52,7 @@ def build(
         weights, num_classes, chosen = _as_trained(name, weights, num_classes, chosen)
     if num_classes is None:
         asked = f", and weights {str(weights)!r} do not state it" if weights is not None else ""
-        raise ZooError(f"num_classes is missing{asked}: how many classes shall {name} tell apart?")
+        raise ZooError(f"num_classes is missing{asked}: set the number of classes of {name}")
     model = built_model.built(name, num_classes, chosen)
     if weights is not None:
         from zoo.pretrained import reading

@@ -55,9 +55,9 @@ def cut(model: tf.keras.Model, frozen: Collection[tf.keras.layers.Layer]) -> lis
         else:
             fixed.append(layer)
     if not later & {id(tensor) for tensor in tf.nest.flatten(model.output)}:
-        raise ZooError(f"{model.name} has no trained layer: freeze fewer")
+        raise ZooError(f"{model.name} has no trained layer: freeze fewer layers")
     if not any(layer.weights for layer in fixed):
-        raise ZooError(f"{model.name} has no frozen layer before the first trained or random one: freeze more")
+        raise ZooError(f"{model.name} has no frozen layer before the first trained or random one: freeze more layers")
     _leave_out(found, fixed)
     return list(found.values())
 

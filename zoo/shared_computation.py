@@ -78,7 +78,9 @@ class SharedComputation:
         self.others = [name for name in model.input if name not in self.videos]
         self.step, self.frames = STEPS[block], model.input[self.videos[0]].shape[1]
         if self.frames % self.step:
-            raise ZooError(f"windows of {self.frames} frames, of which {block} makes steps of {self.step}: no multiple")
+            raise ZooError(
+                f"windows have {self.frames} frames, expected a multiple of {self.step}, the frames per step of {block}"
+            )
         networks = [_of_any_length(model, prefix, name, block) for prefix, name in towers.items()]
         self.maps = tf.function(
             lambda *seen: [network(video, training=False) for network, video in zip(networks, seen)],

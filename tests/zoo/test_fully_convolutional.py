@@ -56,5 +56,7 @@ def test_spatial_attention_is_resized_to_the_rectangle(name):
 
 
 def test_who_takes_squares_alone():
-    with pytest.raises(zoo.ZooError, match=r"pose_lstm takes no pictures of any size, models that do: i3d, .*vpn$"):
+    with pytest.raises(
+        zoo.ZooError, match=r"pose_lstm cannot take pictures of other sizes; models that can: i3d, .*vpn$"
+    ):
         zoo.fully_convolutional(tiny_models.shared("pose_lstm"))

@@ -101,7 +101,9 @@ def test_what_cannot_be_shared_is_one_line(model, video, late):
 @pytest.mark.slow
 def test_models_whose_blocks_or_frames_do_not_fit_are_named():
     short = zoo.build("i3d", num_classes=3, frames=12, size=32, width=0.1)
-    with pytest.raises(zoo.ZooError, match="windows of 12 frames, of which Mixed_5c makes steps of 8: no multiple"):
+    with pytest.raises(
+        zoo.ZooError, match="windows have 12 frames, expected a multiple of 8, the frames per step of Mixed_5c"
+    ):
         SharedComputation(short)
     joined = zoo.build(
         "pi3d", num_classes=3, frames=8, size=32, width=0.1, parts=("full_body", "left_hand"), attention=False,

@@ -97,7 +97,7 @@ def test_the_same_layout_an_unknown_one_and_none():
         skeletons.map_joints(body, "nite_15", "kinect_v1_20")
     with pytest.raises(ValueError, match="did you mean 'nite_15'"):
         skeletons.map_joints(body, "nite_15", "nite")
-    with pytest.raises(ValueError, match=r"shape \(2, 15, 3\) has not the 33 joints of layout blazepose_33"):
+    with pytest.raises(ValueError, match=r"shape \(2, 15, 3\) does not have the 33 joints of layout blazepose_33"):
         skeletons.map_joints(body, "blazepose_33", "nite_15")
 
 

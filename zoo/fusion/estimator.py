@@ -384,14 +384,16 @@ class TwoLevelFusion(ClassifierMixin, BaseEstimator):
         for clip in clips:
             missing = needed - set(clip.regions)
             if missing:
-                raise ZooError(f"clip {clip.id} has no region {sorted(missing)[0]!r}, set regions to what all have")
+                raise ZooError(
+                    f"clip {clip.id} has no region {sorted(missing)[0]!r}, set regions to those that all clips have"
+                )
         ids = {clip.id for clip in clips}
         if len(ids) != len(clips):
             raise ZooError(f"{len(clips)} clips have {len(ids)} ids, expected one for each: the cache is named by them")
         if y is None:
             return
         if len(y) != len(clips):
-            raise ZooError(f"{len(clips)} clips and {len(y)} labels, expected as many")
+            raise ZooError(f"{len(clips)} clips but {len(y)} labels: give one label per clip")
         classes, counts = np.unique(y, return_counts=True)
         if len(classes) < 2:
             raise ZooError(f"the labels hold {len(classes)} class, expected at least 2")

@@ -69,7 +69,7 @@ def late_fusion(
 ) -> tf.keras.Model:
     """Late fusion: the product of the scores of a network of video and a network of poses.
 
-    The product rule of Kittler et al. (IEEE TPAMI 1998), with equal prior probabilities of all classes. Of all methods
+    The product rule of Kittler et al. (IEEE TPAMI 1998), with equal prior probabilities of all classes. Of all models
     that were tried on JHMDB it is the most accurate (docs/datasets/jhmdb.md).
     ::
 

@@ -114,9 +114,7 @@ def pose_lstm(
     if layout is not None:
         _checked_layout(layout, joints)
     if padded and not {"joint", "bone"} & set(streams):
-        raise ZooError(
-            "padded finds the steps of zeros by joints or bones: motions are zero of anybody who stands still"
-        )
+        raise ZooError("padded needs the stream joint or bone: motions are also zero while a person stands still")
     if tuple(streams) != ("joint",):
         streamed = SkeletonStreams(_checked_layout(layout, joints), streams, name="streams")(pose)  # [B, tp, M*J, 3S]
     hidden = hidden_states(streamed, units=lstm_units, dropout=dropout, padded=padded)  # [B, tp, units]

@@ -115,7 +115,7 @@ def _fill(folder: pathlib.Path, entry: Pretrained, source: str | os.PathLike | N
     """Puts the checkpoint of some weights into a folder; returns where they come from."""
     if source is None:
         if sha256:
-            raise ZooError("a SHA-256 is for a checkpoint that you name: that of the archive is known")
+            raise ZooError("a SHA-256 needs a checkpoint as source: that of the archive is already known")
         return _download(folder, entry)
     path = pathlib.Path(source)
     if "://" not in str(source) and path.is_file() and path.suffix != _INDEX:

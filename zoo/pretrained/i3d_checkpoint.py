@@ -232,4 +232,6 @@ def _compare(expected, found, path):
     for what, names in (("lacks", missing), ("has the unknown", extra)):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            raise ZooError(f"{path}: {what} {', '.join(names[:_NAMED])}{more}: no published checkpoint that fits I3D")
+            raise ZooError(
+                f"{path}: {what} {', '.join(names[:_NAMED])}{more}: not a published checkpoint of I3D or Inception-v1"
+            )

@@ -233,7 +233,7 @@ def _checked(values, axis, source):
 
     values, joints = np.asarray(values), layouts.get(source).num_joints
     if values.ndim < -axis or values.shape[axis] != joints:
-        raise ValueError(f"an array of shape {values.shape} has not the {joints} joints of layout {source}")
+        raise ValueError(f"an array of shape {values.shape} does not have the {joints} joints of layout {source}")
     return values
 
 

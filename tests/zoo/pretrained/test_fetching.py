@@ -250,7 +250,7 @@ def _file_in_the_way(archive, monkeypatch):
             lambda *_: ["--from", "absent.tar.gz"],
             "absent.tar.gz: no such file, expected tiny-i3d-1.0.tar.gz or the folder",
         ),
-        (lambda *_: ["--sha256", "0" * 64], "a SHA-256 is for a checkpoint that you name"),
+        (lambda *_: ["--sha256", "0" * 64], "a SHA-256 needs a checkpoint as source"),
     ],
 )
 def test_what_cannot_be_fetched_or_is_not_as_published(no_index, cache, spoil, message, monkeypatch, run_command):
