@@ -115,7 +115,7 @@ def _exportable(arguments: argparse.Namespace) -> Exportable:
 
 
 def _verified(arguments: argparse.Namespace, folder: pathlib.Path, difference: float) -> str:
-    """How much the written model differs; of 8-bit integers, which random clips say nothing of, what they cost."""
+    """How much the written model differs; for 8-bit integers their loss of accuracy, which random clips do not show."""
     if not arguments.int8:
         tolerance = tolerance_of(arguments.precision, arguments.compute)
         return f"largest difference of probabilities to the Keras model: {difference:.2g} (tolerance {tolerance:g})"
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         protocol=arguments.protocol,
         share_computation=arguments.share_computation,
     )
-    offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # in their order
+    offered = {request.model_spec.signature_name: None for request in warmup.read(folder)}  # each once, in order
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"exported {folder} ({size / 1e6:.1f} MB, signatures {', '.join(offered)})")
     print(_verified(arguments, folder, difference))

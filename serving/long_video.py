@@ -51,12 +51,12 @@ def predict(
         plan: The windows.
         poses: ``[T, M, J, 3]`` of the whole video, if the model takes them.
         pose_fps: Poses per second; default: there is a pose for each frame.
-        estimation: What is to be estimated of the frames, as :meth:`serving.predict.Predictor.estimation` gives it.
+        estimation: What to estimate from the frames, as :meth:`serving.predict.Predictor.estimation` gives it.
         smooth: A :class:`~serving.client.smoothing.MovingAverage` or :class:`~serving.client.smoothing.Exponential`;
             default: none.
-        share_computation: What the network computes of a frame serves all windows that the frame is in, see
-            :mod:`zoo.shared_computation`. Windows then lie within whole steps of the shared maps: frames after the
-            last are in none.
+        share_computation: Whether what the network computes for a frame is used in all windows that contain the frame,
+            see :mod:`zoo.shared_computation`. Windows then consist of whole steps of the shared maps; frames after the
+            last whole step are in no window.
 
     Yields:
         A :class:`~serving.client.time_line.Row` per window.
@@ -113,13 +113,13 @@ def _sharing(
         raise UserError(f"{folder} shares no computation: export the model with --share-computation")
     if estimation is not None:
         raise UserError("--share-computation: poses are not estimated of shared windows, give --pose FILE")
-    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], pose_fps)  # or refuses
+    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], pose_fps)  # checks them
     model = shared.Shared(predictor.servable, inputs)
     seen = signatures.frame_indices(plan.length, inputs).numpy().tolist()
     apart = sharing.distance(plan, seen, model.step)
     frames, build_row = _Prepared(video, inputs, apart), RowBuilder(smooth)
     if poses is not None:
-        poses = request.filled(poses, pose_fps)  # as a whole: a window knows less of what was lost
+        poses = request.filled(poses, pose_fps)  # over the whole video: one window has fewer poses to fill a gap from
 
     def classify(maps: Sequence[np.ndarray], numbers: Sequence[int]) -> Iterator[Row]:
         for row, number in enumerate(numbers):
@@ -144,9 +144,9 @@ def _sharing(
 
 
 class _Prepared:
-    """The frames of a video that a network sees, as it is fed them.
+    """The frames of a video that a network sees, prepared as its input.
 
-    Each is prepared once and held while a stretch may need it; frames between those that are seen are not converted.
+    Each is prepared once and kept while a stretch may need it; frames that the network skips are not converted.
     """
 
     def __init__(self, video: VideoFrames, inputs: Inputs, apart: int) -> None:
@@ -157,9 +157,9 @@ class _Prepared:
         self._shown, self._apart, self._fps = video.shown(), apart, video.fps
         self._square, self._write = clips.framed_pictures(1, video, inputs)
         self._prepare = tf.function(lambda square: pictures.prepare(square, inputs.size))
-        self._seconds: list[float] = []  # of all frames that were read
+        self._seconds: list[float] = []  # time stamps of all frames that were read
         self._held: collections.deque[np.ndarray] = collections.deque()
-        self._first = 0  # number, of those that are seen, of the first that is held
+        self._first = 0  # index, among the frames that the network sees, of the first one in _held
 
     def __len__(self) -> int:
         return len(self._seconds)

@@ -26,7 +26,7 @@ _DOTS_PER_INCH = 110
 
 
 def check(path: str | os.PathLike) -> None:
-    """Raises :class:`UserError` if a picture cannot have this name: before the work, not after it."""
+    """Raises :class:`UserError` if a picture cannot have this name; called before the work that it would show."""
     if pathlib.Path(path).suffix.lower() != SUFFIX:
         raise UserError(f"--picture {path}: expected the name of a {SUFFIX} file")
 

@@ -47,10 +47,10 @@ class Predictor:
 
     Args:
         path: ``BASE/<model>``, whose newest version is loaded, or ``BASE/<model>/<version>``; of any format.
-        runtime: What runs the network, one of :data:`serving.runtimes.loading.RUNTIMES`; default: that of the format.
+        runtime: What runs the network, as for :func:`serving.runtimes.loading.runtime_of`; default: the format's.
 
     Raises:
-        UserError: No such folder, no version in it, one that cannot be loaded, or not by that runtime.
+        UserError: There is no such folder, no version in it, or the version cannot be loaded, or not by this runtime.
 
     Attributes:
         folder: The version's folder.
@@ -118,13 +118,13 @@ class Predictor:
         """Classifies several clips at once.
 
         Args:
-            of: ``(frames, poses)`` of each clip, as for :meth:`predict`; equally many in each, and of equal size.
+            of: ``(frames, poses)`` of each clip, as for :meth:`predict`; all clips of the same length and frame size.
             signature: As for :meth:`predict`.
             pose_fps: As for :meth:`predict`.
             outputs: Names of further outputs of the signature, such as attention maps.
 
         Returns:
-            A :class:`serving.client.Prediction` of each.
+            One :class:`serving.client.Prediction` per clip.
 
         Raises:
             UserError: As :meth:`predict`; also clips that differ in length or size.
@@ -137,7 +137,7 @@ class Predictor:
 
         Args:
             video: The file's path.
-            poses: As for :meth:`predict`; where the model needs some and none are given, they are estimated.
+            poses: As for :meth:`predict`; if the model needs poses and none are given, they are estimated.
 
         Returns:
             A :class:`serving.client.Prediction`.
@@ -151,14 +151,14 @@ class Predictor:
         return self.predict_video(video, self.estimation(poses_given=poses is not None), poses)[0]
 
     def estimation(self, **options: Any) -> Estimation | None:
-        """What has to be estimated of a video for this model.
+        """What has to be estimated from a video for this model.
 
         Args:
             **options: ``poses_given``, ``pixels``, ``crop``, ``model`` and ``persons`` of
                 :meth:`serving.client.estimation.Estimation.of`.
 
         Returns:
-            An :class:`~serving.client.estimation.Estimation`; ``None`` if nothing has to be.
+            An :class:`~serving.client.estimation.Estimation`; ``None`` if nothing has to be estimated.
         """
         return Estimation.of(self.definition(signatures.DEFAULT), inputs=self.inputs, **options)
 
@@ -169,30 +169,30 @@ class Predictor:
         poses: np.ndarray | None = None,
         pose_fps: float | None = None,
     ) -> tuple[Prediction, Sampled | None]:
-        """Classifies a video file; what is estimated for it is said by :meth:`estimation`.
+        """Classifies a video file, after estimating what :meth:`estimation` states.
 
         Args:
             path: The file's path.
             estimation: What is estimated, or ``None``.
             poses: Poses that are given.
-            pose_fps: How many of them a second has; default: as many as frames.
+            pose_fps: Poses per second; default: the frame rate.
 
         Returns:
-            ``(prediction, sampled)``: the prediction, and what was read of the video where the model takes pictures.
+            ``(prediction, sampled)``: the prediction, and the frames that were read, ``None`` if the model takes none.
 
         Raises:
             UserError: As :meth:`predict_files`.
         """
         if estimation is None:
             if poses is not None:
-                request.require_video(self.definition())  # before all of it is read
+                request.require_video(self.definition())  # before the whole video is read
                 pose_fps = pose_fps or VideoFrames(path).known_fps
             sampled = self.read_video(path)
             return self.predict(sampled.frames, poses, pose_fps=pose_fps or FPS), sampled
         video = VideoFrames(path, threads=True)
         rate = pose_fps or video.known_fps or FPS
-        span = None  # poses are those of the whole recording, as in the training
-        if self.inputs is not None and not estimation.poses:  # boxes are needed where pictures are
+        span = None  # poses are estimated over the whole recording, as in training
+        if self.inputs is not None and not estimation.poses:  # boxes are needed for the sampled part alone
             span = clips.sampled_span(video, self.inputs)
         found, boxes = estimation.of_video(video, path, span)
         if estimation.poses:
@@ -210,11 +210,11 @@ class Predictor:
         Args:
             path: The file's path.
             boxes: As for :func:`serving.client.clips.read_sampled`.
-            size: As there.
+            size: As for that function.
 
         Returns:
-            A :class:`serving.client.clips.Sampled`, whose ``frames`` :meth:`predict` takes; of an export without its
-            inputs, all frames.
+            A :class:`serving.client.clips.Sampled`, whose ``frames`` :meth:`predict` takes. If the export does not
+            state its inputs, it has all frames of the video.
 
         Raises:
             UserError: The file cannot be read.
@@ -277,7 +277,7 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
     """The prediction for files, and what was sampled of the video; files are opened before the model is loaded."""
     given = clips.read_pose_file(arguments.pose) if arguments.pose else None
     if arguments.video:
-        VideoFrames(arguments.video)  # refuses what is no video
+        VideoFrames(arguments.video)  # raises if the file is no video
     predictor = Predictor(arguments.model, arguments.runtime)
     if arguments.video:
         needed = from_arguments(arguments, predictor.definition(), predictor.inputs, given)
@@ -286,7 +286,7 @@ def _of_files(arguments: argparse.Namespace) -> tuple[Prediction, Sampled | None
     else:
         poses = poses_to_send(given, None, predictor.definition, arguments.pose)
         predicted, sampled = predictor.predict(None, poses, pose_fps=(given.fps if given else 0) or FPS), None
-    if poses is not None:  # once the model has taken them: an error is one line
+    if poses is not None:  # after the model has accepted them, so that an error stays a single line
         plausibility.warn_of_clip(arguments.pose, poses)
     if given is not None and arguments.video:
         clips.warn_of_lengths(arguments.pose, given, VideoFrames(arguments.video))
@@ -305,7 +305,7 @@ def _add_window_options(group) -> None:
 
 
 def _check_windows(arguments: argparse.Namespace) -> None:
-    """``UserError`` for options that need another, or contradict it."""
+    """Raises ``UserError`` for options that lack another option or contradict it."""
     if arguments.window is None:
         for name in ("stride", "smooth", "pose_fps", "share_computation"):
             if getattr(arguments, name) is not None:
@@ -394,7 +394,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if arguments.picture:
         title = ", ".join(filter(None, (pathlib.Path(arguments.video).name, window)))
-        seen = sampled.seen if sampled else clips.read_spread(arguments.video, picture.FRAMES)  # of a model of poses
+        seen = sampled.seen if sampled else clips.read_spread(arguments.video, picture.FRAMES)  # takes poses alone
         picture.save(picture.draw(seen, predicted, top=arguments.top, title=title), arguments.picture)
     return 0
 

@@ -1,4 +1,4 @@
-"""The documented imports of long video and streams; see :mod:`serving.client.sliding_window`."""
+"""Public names for long video and streams; see :mod:`serving.client.sliding_window`."""
 
 from serving.client.sliding_window import IN_FLIGHT, Plan, poses_between, predict, predict_async, windows
 from serving.client.smoothing import Exponential, MovingAverage

@@ -1,4 +1,4 @@
-"""The documented imports of streams; see :mod:`serving.client.streams`."""
+"""Public names for streams; see :mod:`serving.client.streams`."""
 
 from serving.client.streams import CameraFrames, FolderFrames, VideoFrames
 

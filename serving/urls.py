@@ -1,4 +1,4 @@
-"""Addresses with a scheme that users give: of servers, and of receivers of events."""
+"""Addresses with a scheme that users give, such as those of servers and of receivers of events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def split(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | No
 
 
 def scheme(address: str) -> str:
-    """The scheme of an address, empty where it has none; a password in it may have any characters.
+    """The scheme of an address, empty if it has none; a password in the address may have any characters.
 
     Example:
         >>> scheme("rtsp://admin:a/b@10.0.0.5/stream"), scheme("video.mp4"), scheme("rtsp://[::1/")
@@ -43,7 +43,7 @@ def scheme(address: str) -> str:
 
 
 def of_server(address: str) -> tuple[urllib.parse.SplitResult, str, int | None] | None:
-    """As :func:`split`, of a server's API: ``None`` too where it is not http or https, or has a query or fragment."""
+    """As :func:`split`, for a server's API: also ``None`` if it is not http or https, or has a query or fragment."""
     found = split(address)
     if found is None or found[0].scheme not in SCHEMES or found[0].query or found[0].fragment:
         return None
@@ -60,6 +60,6 @@ def failure(error: Exception) -> str:
         'reset by peer'
     """
     reason = getattr(error, "reason", error)  # of urllib.request
-    if type(reason) is http.client.BadStatusLine:  # its text is whatever came; a subclass has one of its own
+    if type(reason) is http.client.BadStatusLine:  # its text is what was received; a subclass has a real message
         return "no HTTP: the port's protocol is another, such as gRPC"
     return messages.one_line(reason) or type(reason).__name__

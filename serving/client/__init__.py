@@ -2,9 +2,9 @@
 
 * :mod:`~serving.client.client`: ``Client`` and ``AsyncClient``; :mod:`~serving.client.command`: the command line.
 * :mod:`~serving.client.clips`, :mod:`~serving.client.streams`: clips and frames from files, folders and cameras.
-* :mod:`~serving.client.request`, :mod:`~serving.client.prediction`: the message of a clip; what a response holds.
+* :mod:`~serving.client.request`, :mod:`~serving.client.prediction`: the request for a clip; reading the response.
 * :mod:`~serving.client.connection`, :mod:`~serving.client.rest_client`, :mod:`~serving.client.credentials`: gRPC and
-  attempts; REST; TLS.
+  retries; REST; TLS.
 * :mod:`~serving.client.sliding_window`, :mod:`~serving.client.smoothing`, :mod:`~serving.client.time_line`: windows
   over a stream; their smoothed probabilities; segments of one class.
 * :mod:`~serving.client.printing`: tables, JSON and CSV.

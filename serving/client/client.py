@@ -1,8 +1,8 @@
 """Clients of a server (TF-Serving, or :mod:`serving.server`) that classify clips.
 
-A clip is a video file and a pose file, arrays, or a clip of a converted dataset. Frames travel as JPEG where the model
-takes them so, which is 12 to 32 times less than raw pixels; everything else (choice of frames, cropping, resizing,
-normalisation) happens in the served graph.
+A clip is a video file and a pose file, arrays, or a clip of a converted dataset. Frames are sent as JPEG if the model
+accepts it, which takes 12 to 32 times fewer bytes than raw pixels. Everything else (choice of frames, cropping,
+resizing, normalisation) happens in the served graph.
 
 ::
 
@@ -56,7 +56,7 @@ class RequestFailed(UserError):
 
 
 class _BaseClient:
-    """What both clients share: everything except waiting."""
+    """The code that both clients share: everything except waiting."""
 
     _connections: tuple[type, type]  # over gRPC, over REST
 
@@ -125,13 +125,13 @@ class _BaseClient:
         return name, offered[name]
 
     def _record_request(self, offered, clip: schema.Clip):
-        """Name and ``SignatureDef`` of the signature for a clip of a converted dataset, and its tensors."""
+        """Name and ``SignatureDef`` of the signature for a clip of a converted dataset, and the clip's tensors."""
         stored = self.signature is None and signatures.EXAMPLES in offered
         name, definition = self._definition(offered, signatures.EXAMPLES if stored else None)
         if not request.takes_records(definition):
             return name, definition, _clip_tensors(name, definition, clip)
         if signatures.DEFAULT in offered and not any(request.takes_video(other) for other in offered.values()):
-            request.require_somebody(clip)  # of poses alone
+            request.require_somebody(clip)  # the model takes poses alone
         return name, definition, request.record_tensors([schema.encode(clip)])
 
     def _predict_request(self, name, definition, tensors, outputs):
@@ -172,7 +172,7 @@ class _BaseClient:
         return RequestFailed(text, grpc.StatusCode.INTERNAL)
 
     def _failed(self, error: TransportError) -> RequestFailed:
-        """What the user sees of an attempt that failed: one line with the status code, its meaning and what to do."""
+        """The error for a failed attempt: one line with the status code, its meaning and what to do."""
         import grpc
 
         tls_advice = self._tls_advice() if error.code == grpc.StatusCode.UNAVAILABLE else None
@@ -185,7 +185,7 @@ class _BaseClient:
         return RequestFailed(f"{error.code.name}: {advice} ({error.details})", error.code)
 
     def _tls_advice(self) -> str | None:
-        """What is wrong about certificates, if that is why there was no connection."""
+        """What is wrong with TLS or its certificates, if that prevents the connection; else ``None``."""
         rest = is_address(self.address)
         try:
             parts = urllib.parse.urlsplit(self.address if rest else f"//{self.address}")
@@ -196,7 +196,7 @@ class _BaseClient:
         return diagnose_tls(host, port, tls, "http/1.1" if rest else "h2") if host else None
 
     def _through_proxy(self) -> str:
-        """Names the proxy of gRPC, which may be why there is no connection."""
+        """Names the proxy that gRPC uses, which may be why there is no connection."""
         proxy = None if is_address(self.address) else proxy_to(self.address)
         return f" through the proxy {proxy} (no_proxy={host_of(self.address)} leaves it out)" if proxy else ""
 
@@ -228,8 +228,8 @@ class Client(_BaseClient):
         version: Version to use; default: the newest.
         version_label: Label of the version to use, such as ``stable``, in place of its number.
         timeout: Seconds for a request, all its attempts together; at most 24 days.
-        retries: Further attempts while the server is unavailable or has too many requests; the first follows after 0.1
-            seconds, each further one after twice the pause.
+        retries: Further attempts while the server is unavailable or has too many requests. The pause before the first
+            is at most 0.1 seconds; it doubles with each further one, up to 5 seconds.
         tls: A :class:`serving.client.credentials.Tls`; default: no encryption, and the system's authorities for
             ``https``.
         max_message_bytes: Largest message, either way; default: 2 GiB, the most that is possible.
@@ -311,14 +311,14 @@ class Client(_BaseClient):
         """Classifies several clips with one request.
 
         Args:
-            frames: The ``frames`` of each clip, as for :meth:`predict`; as many frames in each, and of the same size
-                where they are sent raw.
-            poses: The ``poses`` of each clip, equally many in each.
+            frames: The ``frames`` of each clip, as for :meth:`predict`. All clips have the same number of frames, and
+                the same frame size if frames are sent raw.
+            poses: The ``poses`` of each clip, the same number in each.
             outputs: As for :meth:`predict`.
             pose_fps: As for :meth:`predict`.
 
         Returns:
-            A :class:`Prediction` of each.
+            One :class:`Prediction` per clip.
 
         Raises:
             UserError: As :meth:`predict`; also clips that differ in length or size.
@@ -345,8 +345,9 @@ class Client(_BaseClient):
         """Classifies a clip of a converted dataset.
 
         Args:
-            clip: A :class:`tfrecords.schema.Clip`, sent as a record, of which the served graph takes what evaluation
-                does. To a signature of pictures or poses those are sent that it takes, JPEG files unchanged.
+            clip: A :class:`tfrecords.schema.Clip`. If the signature takes records, the clip is sent as a record, which
+                the served graph reads as evaluation does. Else the pictures and poses that the signature takes are
+                sent, JPEG files unchanged.
             outputs: As for :meth:`predict`.
 
         Returns:
@@ -482,7 +483,7 @@ def _clip_tensors(name, definition, clip: schema.Clip) -> dict[str, np.ndarray]:
     frames = None
     if request.takes_video(definition):
         frames = clip.images
-        # A model that was not trained on pictures of persons takes whole frames, of which it cuts out its squares.
+        # A model that was not trained on person crops takes whole frames and cuts its squares out of them itself.
         if signatures.PERSON_CROPS not in definition.outputs and "full_body" in request.parts(definition):
             frames = {**frames, "full_body": _whole_frames(name, clip)}
     poses = clip.pose_xyz if request.takes_poses(definition) else None

@@ -48,7 +48,7 @@ def encode_jpeg(picture: np.ndarray) -> bytes:
 
 
 def decode_jpeg(jpeg: bytes, number: int) -> np.ndarray:
-    """The RGB picture ``[H, W, 3]`` uint8 of the JPEG file of a frame; ``UserError`` if it is not a complete one."""
+    """The RGB picture ``[H, W, 3]`` uint8 of a frame's JPEG file; ``UserError`` if the file is not complete."""
     from tfrecords.converting import crops
 
     try:
@@ -58,7 +58,7 @@ def decode_jpeg(jpeg: bytes, number: int) -> np.ndarray:
 
 
 def read_video(path: str | os.PathLike) -> np.ndarray:
-    """All frames of a video file, upright (a telephone's rotation mark is obeyed).
+    """All frames of a video file, upright (the rotation that a phone stores in the file is applied).
 
     A long video is better read frame by frame: :class:`serving.client.streams.VideoFrames`.
 
@@ -75,7 +75,7 @@ def read_video(path: str | os.PathLike) -> np.ndarray:
 
 
 def spread(count: int, number: int) -> list[int]:
-    """Numbers of at most so many of ``count`` frames, evenly spread over all of them.
+    """Indices of at most ``number`` of ``count`` frames, evenly spread over all of them.
 
     Example:
         >>> spread(11, 3)
@@ -85,7 +85,7 @@ def spread(count: int, number: int) -> list[int]:
 
 
 def read_spread(path: str | os.PathLike, number: int) -> np.ndarray:
-    """At most so many frames of a video file, evenly spread over all of it, ``[T, H, W, 3]`` uint8, RGB."""
+    """At most ``number`` frames of a video file, evenly spread over all of it, ``[T, H, W, 3]`` uint8, RGB."""
     video = VideoFrames(path, threads=True)
     count = video.count or _count(video)
     wanted = set(spread(count, number))
@@ -93,7 +93,7 @@ def read_spread(path: str | os.PathLike, number: int) -> np.ndarray:
 
 
 def read_cut(path: str | os.PathLike, boxes: Boxes, size: int) -> dict[str, np.ndarray]:
-    """Part -> pictures ``[T, size, size, 3]`` cut out of all frames of a video file; as :func:`read_sampled`."""
+    """Part -> pictures ``[T, size, size, 3]`` cut out of all frames of a video file, as in :func:`read_sampled`."""
     length = max(map(len, boxes.values()))
     frames, write = _cut_out(length, boxes, size)
     for number, frame in zip(range(length), VideoFrames(path, threads=True).frames()):
@@ -106,12 +106,12 @@ class Sampled:
     """The frames of a video file that a model samples.
 
     Attributes:
-        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB: the squares that the
-            model is fed of the sampled frames, large ones shrunk; those between them are black. For a model of several
-            body parts, or of hands, a dictionary from part to such pictures.
-        indices: Which of ``frames`` the model sees, in their order.
-        first: Number of the video's frame that ``frames`` begin with, from 0.
-        count: Frames of the whole video.
+        frames: The clip for the signature ``serving_default``, ``[T, side, side, 3]`` uint8, RGB. Of a sampled frame it
+            has the square that the model's input is made of, shrunk if large; frames that are not sampled are black.
+            If pictures are cut out of boxes, a dictionary from body part to such pictures.
+        indices: Indices in ``frames`` of the frames that the model sees, in order.
+        first: Index in the video of the first of ``frames``, from 0.
+        count: Number of frames of the whole video.
     """
 
     frames: np.ndarray | dict[str, np.ndarray]
@@ -135,7 +135,7 @@ class Sampled:
 
     @property
     def window(self) -> str:
-        """Which part of the video the clip is, in words; nothing if it is all of it."""
+        """Which part of the video the clip is, in words; empty if it is the whole video."""
         last = self.first + self.length
         return f"frames {self.first + 1} to {last} of {self.count}" if self.length < self.count else ""
 
@@ -145,16 +145,17 @@ def read_sampled(
 ) -> Sampled:
     """The frames of a video file that a model samples, for the signature ``serving_default``.
 
-    The predictions are those for :func:`read_video`, in less time: decoding uses all cores and ends with the last
-    sampled frame, and only what the model is fed of sampled frames is converted to RGB. Squares that are more than
-    1.25 times as large as what the model is fed are shrunk to that here, to whole values: predictions differ a little.
+    The predictions are the same as with :func:`read_video`, in less time: decoding uses all cores and ends with the
+    last sampled frame, and only the model's square of each sampled frame is converted to RGB. A square inside the frame
+    that is more than 1.25 times as large as the model's input is shrunk to the input's size here. Its pixel values are
+    rounded to integers, so predictions differ slightly.
 
     Args:
         path: Any file FFmpeg's libraries read.
         inputs: The model's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
-        boxes: Part -> ``[T, 4]``, where its pictures are cut out of the frames, as
-            :func:`tfrecords.converting.crops.part_boxes` gives them; default: as ``inputs.framing`` states.
-        size: Side of pictures that are cut out of boxes.
+        boxes: Part -> boxes ``[T, 4]`` that its pictures are cut out of, as
+            :func:`tfrecords.converting.crops.part_boxes` gives them; default: the square that ``inputs.framing`` names.
+        size: Side of pictures that are cut out of boxes, in pixels.
 
     Returns:
         A :class:`Sampled`.
@@ -165,7 +166,7 @@ def read_sampled(
     video = VideoFrames(path, threads=True)
     count = video.count or _count(video)
     clip = _sampled(video, count, inputs, boxes, size)
-    if clip is None:  # a container may claim more frames than are shown: they are counted, in time but not in memory
+    if clip is None:  # a container may claim more frames than are shown: count them, which takes time but no memory
         clip = _sampled(video, _count(video), inputs, boxes, size)
     if clip is None:
         raise UserError(f"{path}: changes while it is read, expected a whole video file")
@@ -204,9 +205,9 @@ def _span(count: int, indices: np.ndarray, inputs: Inputs) -> tuple[int, int]:
 
 
 def framed_pictures(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np.ndarray, Write]:
-    """Black pictures ``[length, side, side, 3]``, and what writes a frame's part that the model is fed into one.
+    """Black pictures ``[length, side, side, 3]``, and a function that writes the model's square of a frame into one.
 
-    Squares that are much larger than what the model is fed are shrunk to that.
+    A square inside the frame that is much larger than the model's input is shrunk to the input's size.
     """
     from tfrecords.converting.video import Shrinker
     from tfrecords.reading import pictures
@@ -231,9 +232,9 @@ def framed_pictures(length: int, video: VideoFrames, inputs: Inputs) -> tuple[np
 
 
 def _cut_out(length: int, boxes: Boxes, size: int) -> tuple[dict[str, np.ndarray], Write]:
-    """Part -> black pictures ``[length, size, size, 3]``, and what cuts a frame's boxes out into one of each.
+    """Part -> black pictures ``[length, size, size, 3]``, and a function that writes a frame's crops into them.
 
-    A part of boxes that are no squares, the full image, has pictures of their proportions.
+    A part whose boxes are not square (the full image) has pictures of the boxes' proportions.
     """
     from tfrecords.converting import crops
 
@@ -262,14 +263,14 @@ def read_poses(path: str | os.PathLike) -> np.ndarray:
 
 
 def metres(poses: Poses, path: str | os.PathLike) -> np.ndarray:
-    """``xyz`` of the poses of a file; ``UserError`` where it holds pixels alone."""
+    """The joints in metres, ``xyz``, of a pose file; ``UserError`` if it has pixel coordinates only."""
     if poses.xyz is None:
         raise UserError(f"{path}: holds pixel coordinates only, expected joints in metres (xyz)")
     return poses.xyz
 
 
 def read_pose_file(path: str | os.PathLike) -> FilePoses:
-    """All that a file of poses holds; joints that were not measured are filled as converters fill them.
+    """The whole content of a pose file; joints that were not measured are filled as converters fill them.
 
     Args:
         path: A file in a format that :mod:`tfrecords.converting.pose_files` reads, or NTU RGB+D's ``.skeleton``.
@@ -289,7 +290,7 @@ def read_pose_file(path: str | os.PathLike) -> FilePoses:
         if not seen.size:
             nobody = {n: np.zeros_like(v) for n in ("xyz", "xy") if (v := getattr(poses, n)) is not None}
             return dataclasses.replace(poses, **nobody)
-        if poses.layout:  # of a dataset or an estimator, with room for persons who are not there
+        if poses.layout:  # from a dataset or an estimator, whose arrays may have persons who are absent
             poses = _with(poses, persons.of_count(poses, seen[-1] + 1))
         return _with(poses, persons.fill_gaps(poses, fps=poses.fps or persons.FPS))
     except OSError as error:
@@ -301,19 +302,20 @@ def read_pose_file(path: str | os.PathLike) -> FilePoses:
 
 
 def _with(poses: FilePoses, changed: Poses) -> FilePoses:
-    """What a file states, with changed poses."""
+    """``poses`` with the arrays of ``changed``; all else that the file states stays."""
     return dataclasses.replace(poses, xyz=changed.xyz, confidence=changed.confidence, xy=changed.xy)
 
 
 def pose_rate(given: FilePoses | None, fps: float) -> float | None:
-    """Poses per second that a file of poses states, where it is another rate than the frames'.
+    """Poses per second of a pose file, if this rate differs from the frame rate.
 
     Args:
-        given: What the file holds; ``None`` without a file.
+        given: The file's content; ``None`` without a file.
         fps: Frames per second.
 
     Returns:
-        ``None`` where there is a pose for each frame, which then goes by the frame's number, whatever its time.
+        ``None`` if the file states no rate, or the frame rate: then a pose belongs to the frame of the same number,
+        whatever the frame's time stamp.
     """
     if given is None or not given.fps or abs(given.fps - fps) <= _RATES_DIFFER * fps:
         return None
@@ -323,13 +325,13 @@ def pose_rate(given: FilePoses | None, fps: float) -> float | None:
 def warn_of_lengths(
     path: str | os.PathLike, given: FilePoses, video: VideoFrames, pose_fps: float | None = None
 ) -> None:
-    """Warns where poses last longer or shorter than their video by so much that a converter rejects them.
+    """Warns if the durations of poses and video differ by so much that a converter would reject them.
 
     Args:
-        path: Of the file of poses.
-        given: What it holds.
+        path: Path of the pose file.
+        given: The file's content.
         video: The video.
-        pose_fps: Poses per second; default: those that the file states, or one for each frame.
+        pose_fps: Poses per second; default: the rate that the file states, or one pose for each frame.
     """
     from tfrecords.converting.video import lengths_agree
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _predict_windows(client, frames, poses, arguments, outputs, printer, needed, given)
         else:
             printer.prediction(_predict_clip(client, frames, poses, arguments.video, outputs, needed, given))
-    if poses is not None:  # once the model has taken them: an error is one line
+    if poses is not None:  # after the model has accepted them, so that an error stays a single line
         plausibility.warn_of_clip(arguments.pose, poses)
     if given is not None and isinstance(frames, streams.VideoFrames):
         clips.warn_of_lengths(arguments.pose, given, frames, arguments.pose_fps)

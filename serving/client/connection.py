@@ -35,8 +35,8 @@ class TransportError(Exception):
     Attributes:
         code: The ``grpc.StatusCode``.
         details: The reason that the server, or gRPC, gives.
-        of_size: Whether a message is refused for its size: any other RESOURCE_EXHAUSTED has met too many requests.
-            Default: as the details say.
+        of_size: Whether a message was refused for its size; any other RESOURCE_EXHAUSTED means too many requests.
+            Default: decided from ``details``.
     """
 
     code: grpc.StatusCode
@@ -58,10 +58,11 @@ class TransportError(Exception):
 
 
 class Attempts:
-    """The attempts of one request: a further one after an error that passes only, never past the deadline.
+    """The attempts of one request: a further one only after a temporary error, never past the deadline.
 
-    Pauses double from 0.1 to 5 seconds, each shortened at random by up to a half, so that clients that lost a server
-    together do not return together. gRPC's own retry policy allows five attempts, and none with a request above 256 kB.
+    Pauses double from 0.1 to 5 seconds. Each is shortened at random by up to a half, so that clients that lost a server
+    at the same time do not return at the same time. gRPC's own retry policy allows five attempts, and does not retry a
+    request above 256 kB.
 
     Args:
         timeout: Seconds for all attempts together.
@@ -80,7 +81,7 @@ class Attempts:
         return max(self._deadline - self._clock(), 0.0)
 
     def pause(self, error: TransportError) -> float | None:
-        """Seconds to wait after a failed attempt; ``None``: there is no further attempt."""
+        """Seconds to wait after a failed attempt; ``None`` if no further attempt follows."""
         pause = self._pause * random.uniform(0.5, 1.0)
         if not error.is_passing or not self._left or pause >= self.remaining():
             return None
@@ -124,7 +125,7 @@ def parsed(method: str, data: bytes) -> Message:
 
 
 def proxy_to(address: str) -> str | None:
-    """The proxy through which gRPC connects to an address, without its password; ``None`` for this machine's own.
+    """The proxy, without its password, that gRPC uses for an address; ``None`` if none is used, as for this machine.
 
     Args:
         address: ``HOST:PORT``.
@@ -146,7 +147,7 @@ def _is_local(host: str) -> bool:
 
 
 def _require_address(address: str) -> None:
-    """Raises ``UserError`` for an address of gRPC whose IPv6 address is not in brackets: it would get another port."""
+    """Raises ``UserError`` for a gRPC address with an IPv6 host without brackets: gRPC would use another port."""
     host, _, port = address.rpartition(":")
     if _is_ipv6(host) and port.isdecimal():
         example = f"[{host}]:{port}"
@@ -180,11 +181,11 @@ def host_of(address: str) -> str:
 
 def _options(address: str, limit: int) -> list[tuple[str, int]]:
     return [
-        # A proxy of the environment would be asked for a server on this machine too.
+        # Without this, gRPC would use a proxy from the environment even for a server on this machine.
         ("grpc.enable_http_proxy", int(proxy_to(address) is not None)),
         ("grpc.max_send_message_length", limit),
         ("grpc.max_receive_message_length", limit),  # gRPC's default of 4 MB is less than a clip's attention maps
-        # By default a lost connection is restored after a second at the earliest, which the first attempts would miss.
+        # By default gRPC restores a lost connection after a second at the earliest, too late for the first attempts.
         ("grpc.initial_reconnect_backoff_ms", int(1000 * FIRST_PAUSE)),
         ("grpc.max_reconnect_backoff_ms", int(1000 * LONGEST_PAUSE)),
     ]
@@ -215,7 +216,7 @@ class GrpcConnection:
         _require_address(address)
         self._limit = limit
         self._channel = _channel(grpc, address, tls, limit)
-        # Bytes both ways: gRPC itself would log a traceback for what it cannot parse.
+        # Requests and responses are passed as bytes: gRPC itself would log a traceback for one that it cannot parse.
         self._methods = {method: self._channel.unary_unary(_SERVICE + method) for method in response_types()}
 
     def call(self, method: str, request: Message, timeout: float) -> Message:
@@ -223,11 +224,11 @@ class GrpcConnection:
 
         Args:
             method: ``Predict`` or ``GetModelMetadata``.
-            request: Its message.
+            request: The method's request message.
             timeout: Seconds.
 
         Raises:
-            TransportError: There is none.
+            TransportError: There is no response.
         """
         import grpc
 

@@ -19,10 +19,11 @@ _NO_PASSWORD = "no password"  # without it OpenSSL prompts for one on the termin
 
 @dataclasses.dataclass(frozen=True)
 class Tls:
-    """How a client proves a server's identity, and its own.
+    """How a client verifies the server's identity and proves its own.
 
     Args:
-        ca: Certificate file of the authority (PEM) that signed the server's; default: the system's authorities.
+        ca: Certificate file (PEM) of the authority that signed the server's certificate; default: the system's
+            authorities.
         cert: File of the client's own certificate (PEM), for servers that require one (mutual TLS).
         key: File of its private key (PEM, without a password).
 
@@ -85,7 +86,7 @@ def _read(path: str) -> bytes:
 
 
 def diagnose_tls(host: str, port: int, tls: Tls | None, protocol: str) -> str | None:
-    """Why TLS keeps a client from a server that listens; gRPC itself does not distinguish that from no server.
+    """Why TLS fails although a server listens; gRPC itself does not distinguish this from a missing server.
 
     Args:
         host: The server's host.
@@ -116,7 +117,7 @@ def diagnose_tls(host: str, port: int, tls: Tls | None, protocol: str) -> str | 
                 return _handshake_advice(error.reason or "", tls)
             except OSError:  # the connection was closed
                 accepted = False
-    except (OSError, UnicodeError):  # UnicodeError: a part of a name is empty or too long
+    except (OSError, UnicodeError):  # UnicodeError: a part of the host name is empty or too long
         return None
     if not tls:
         return "the server speaks TLS: give --tls, or https:// for REST" if accepted else None

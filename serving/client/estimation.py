@@ -1,14 +1,15 @@
-"""Poses, and pictures cut out around persons, for models that need them, from video alone.
+"""Estimates, from video alone, the poses and the pictures cut out around persons that a model needs.
 
 ::
 
     a video:   frames ─► poses of the whole recording ─► boxes ─┐
                frames, once more ───────────────────────────────┴─► pictures, poses
-    a stream:  frames ─► poses of each when it comes ─► its box ─► pictures, poses ─► windows
+    a stream:  frames ─► poses of each frame when it comes ─► its boxes ─► pictures, poses ─► windows
 
-What a model needs follows from its signature: it takes ``poses``, of a skeleton that their number of joints names; it
-takes pictures of hands; and its outputs include :data:`serving.savedmodel.signatures.PERSON_CROPS` where it was trained
-on pictures of persons. Pictures are cut as converters cut them (:mod:`tfrecords.converting.crops`).
+A model's signature shows what the model needs. It may have the input ``poses``, whose number of joints identifies the
+skeleton, and inputs for pictures of hands. It has the output :data:`serving.savedmodel.signatures.PERSON_CROPS` if the
+model was trained on pictures cut out around persons. Pictures are cut out as converters do
+(:mod:`tfrecords.converting.crops`).
 """
 
 from __future__ import annotations
@@ -40,22 +41,22 @@ if TYPE_CHECKING:
     from tfrecords.estimation.recordings import Settings
     from tfrecords.reading.pipeline import Inputs
 
-SIZE = 256  # side of pictures that are cut out, pixels: that of records, converters' default
-LONGEST_SKIP = 0.5  # seconds of a camera without an estimate at most, however far behind
+SIZE = 256  # side of pictures that are cut out, in pixels: the converters' default for records
+LONGEST_SKIP = 0.5  # most seconds of a live stream without an estimate, however far behind the estimator is
 _T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimation:
-    """What is to be made of a video for a model.
+    """What to estimate and cut out of a video for a model.
 
     Attributes:
-        poses: Whether the model is fed poses that are to be estimated.
-        parts: Body parts that are to be cut out of the frames; none: frames are sent whole.
+        poses: Whether to estimate the poses that the model takes.
+        parts: Body parts to cut out of the frames; empty: frames are sent whole.
         takes_video: Whether the model takes pictures.
         settings: How poses are estimated, a :class:`tfrecords.estimation.recordings.Settings`.
-        size: Side of the pictures that are cut out, pixels.
-        pixels: Poses that are given, whose pixels say where pictures are cut out; default: estimated ones.
+        size: Side of the pictures that are cut out, in pixels.
+        pixels: Given poses whose pixel coordinates determine the boxes of the pictures; default: estimated poses.
     """
 
     poses: bool
@@ -77,17 +78,18 @@ class Estimation:
         model: str = "full",
         persons: int | None = None,
     ) -> Estimation | None:
-        """What a signature needs.
+        """The :class:`Estimation` that a signature needs.
 
         Args:
             definition: The ``SignatureDef``.
-            inputs: The model's inputs, where its export has them.
+            inputs: The model's inputs, if its export states them.
             poses_given: Whether there are poses already.
-            pixels: Poses of a file, of :func:`serving.client.clips.read_pose_file`, of which somebody's pixels are used
-                where there are any.
-            crop: Whether pictures are cut out around persons; default: where the model was trained on such.
+            pixels: Poses of a file, from :func:`serving.client.clips.read_pose_file`. Their pixel coordinates are used
+                if there are any and somebody is in them.
+            crop: Whether pictures are cut out around persons; default: only if the model was trained on such pictures,
+                or takes pictures of hands.
             model: The estimator's model: ``lite``, ``full``, ``heavy`` or a file.
-            persons: Persons M; default: as many as the model takes.
+            persons: Number of persons M; default: as many as the model takes.
 
         Returns:
             An :class:`Estimation`; ``None`` if nothing has to be estimated.
@@ -116,7 +118,7 @@ class Estimation:
         return cls(poses, parts if crop else (), bool(parts), settings, size, pixels)
 
     def _cannot(self, error: NoEstimator) -> UserError:
-        """What to do where there is no estimator."""
+        """The error, with what to do, if there is no estimator."""
         if self.poses:
             return UserError(f"this model needs poses: give --pose, or have them estimated ({error})")
         return UserError(
@@ -133,12 +135,12 @@ class Estimation:
 
         Args:
             video: A :class:`~serving.client.streams.VideoFrames`.
-            name: The video's, for messages.
-            span: First frame and number of frames that are looked at; default: all.
+            name: The video's name in messages.
+            span: First frame and number of the frames that are processed; default: all.
 
         Returns:
-            ``(poses, boxes)``: :class:`~tfrecords.converting.persons.Poses` of those frames; part -> ``[T, 4]``, from
-            the video's first frame on.
+            ``(poses, boxes)``: :class:`~tfrecords.converting.persons.Poses` of these frames, and part -> boxes
+            ``[T, 4]``, from the video's first frame on.
 
         Raises:
             UserError: The video cannot be read, there is no estimator, or nobody is in it and the model takes poses
@@ -165,7 +167,7 @@ class Estimation:
         return poses, {part: np.concatenate([box[:1]] * first + [box]) for part, box in boxes.items()}
 
     def boxes(self, poses: Poses, height: int, width: int, fps: float) -> dict[str, np.ndarray]:
-        """Part -> where it is cut out, ``[T, 4]``."""
+        """Part -> the boxes ``[T, 4]`` that its pictures are cut out of."""
         from tfrecords.converting import crops
 
         if not self.parts:
@@ -175,7 +177,7 @@ class Estimation:
         return crops.part_boxes(poses.xy, poses.confidence > 0, self.parts, xyz=poses.xyz, **size)
 
     def _boxes_of_pixels(self, height: int, width: int, fps: float, count: int = 0) -> dict[str, np.ndarray]:
-        """:meth:`_boxes` of the given poses for each frame of a recording of so many; 0: a pose for each frame."""
+        """:meth:`boxes` of the given poses, one for each of ``count`` frames; 0: there is a pose for each frame."""
         from tfrecords.converting.video import lengths_agree
 
         assert self.pixels is not None
@@ -184,7 +186,7 @@ class Estimation:
         boxes = self.boxes(dataclasses.replace(self.pixels, xy=self.pixels.xy * scale), height, width, fps or FPS)
         if not count or lengths_agree(count, len(self.pixels)):
             return boxes
-        poses = np.arange(count) * len(self.pixels) // count  # they last as long as the recording
+        poses = np.arange(count) * len(self.pixels) // count  # poses last as long as the recording
         return {part: box[poses] for part, box in boxes.items()}
 
     def pictures(self, video: VideoFrames, boxes: Mapping[str, np.ndarray]) -> dict[str, list[bytes]]:
@@ -207,7 +209,7 @@ class Estimation:
         """The estimator of a stream's poses, :class:`tfrecords.estimation.live.LiveEstimator`.
 
         Raises:
-            UserError: There is none: what to do.
+            UserError: There is no estimator; the message says what to do.
         """
         from tfrecords.estimation.live import LiveEstimator
 
@@ -227,23 +229,24 @@ class Estimation:
     ) -> Iterator[tuple[float | None, Moment]]:
         """The frames of a stream as a model takes them, each with its poses, one by one.
 
-        Every frame is estimated once, when it comes. Of a ``live`` stream, whose frames do not wait, those that come
-        while the estimator is busy are not estimated, but kept: their poses are those of the frame before, and lie on
-        the line to the next estimate once this is there. At least every :data:`LONGEST_SKIP` seconds a frame is
-        estimated. Frames that wait for longer than :func:`~serving.client.streams.waiting_frames` are left out.
+        The poses of a frame are estimated once, when it comes. The frames of a ``live`` stream do not wait: one that
+        comes while the estimator is busy is kept without an estimate. It has the poses of the last estimate, and
+        interpolated ones as soon as the next estimate is there. At least every :data:`LONGEST_SKIP` seconds a frame is
+        estimated. If more than :func:`~serving.client.streams.waiting_frames` frames wait, the oldest are left out.
 
         Args:
-            frames: Seconds (``None``: not known) and the picture, or its JPEG file, of each.
+            frames: ``(seconds, picture)`` of each frame: its time stamp (``None``: not known), and an array or a JPEG
+                file.
             fps: Frames per second.
-            live: Whether frames come whether they are taken or not, as a camera's do.
+            live: Whether frames arrive in real time and do not wait, as those of a camera.
             encode: Whether pictures are wanted as JPEG files.
-            pose_fps: Rate of ``pixels``; default: what their file states, or there are some for each frame.
+            pose_fps: Rate of the poses ``pixels``; default: the rate that their file states, or one pose per frame.
 
         Yields:
             Seconds and a :class:`Moment`.
         """
         skipped, longest = 0, round(LONGEST_SKIP * fps)
-        # The estimator is there before the first frame of a live stream comes: loading it takes a second.
+        # The estimator is loaded before the first frame of a live stream comes, as this takes a second.
         with _Given(self, fps, pose_fps) if self.pixels is not None else _Follower(self, fps) as follower:
             numbered = enumerate(as_they_come(frames, waiting_frames(fps)) if live else _all(frames))
             for number, (is_newest, (seconds, frame)) in numbered:
@@ -263,8 +266,8 @@ class Moment:
     """A frame of a stream as a model takes it.
 
     Attributes:
-        poses: ``[1, M, J, ...]``, :class:`~tfrecords.converting.persons.Poses`; replaced once a later estimate shows
-            them better. ``None`` where they are given for the whole stream.
+        poses: ``[1, M, J, ...]``, :class:`~tfrecords.converting.persons.Poses`. Those of a frame without an estimate
+            are replaced after the next estimate. ``None`` if poses are given for the whole stream.
         pictures: Body part -> picture, or its JPEG file.
     """
 
@@ -273,7 +276,7 @@ class Moment:
 
 
 class Boxes:
-    """Where the newest frame of a stream is cut: smooth over the poses of the last half second.
+    """The boxes of the pictures in a stream's newest frame, smoothed over the poses of the last half second.
 
     Args:
         estimation: The :class:`Estimation`.
@@ -290,9 +293,9 @@ class Boxes:
         """Part -> ``[4]``, x_min, y_min, x_max, y_max.
 
         Args:
-            poses: Those of the newest frame, of somebody.
-            height: Of the frame, pixels.
-            width: Likewise.
+            poses: Poses of the newest frame.
+            height: Height of the frame in pixels.
+            width: Width of the frame in pixels.
         """
         self._seen.append(poses)
         boxes = self._estimation.boxes(_joined(self._seen), height, width, self._fps)
@@ -303,7 +306,7 @@ class _Follower(Closing):
     """The persons of a stream, frame after frame.
 
     Attributes:
-        boxes: Part -> where it is cut out of the newest frame, ``[4]``.
+        boxes: Part -> its box ``[4]`` in the newest frame.
     """
 
     def __init__(self, estimation: Estimation, fps: float) -> None:
@@ -314,7 +317,7 @@ class _Follower(Closing):
         self.boxes: dict[str, np.ndarray] = {}
 
     def moment(self, frame: np.ndarray, seconds: float, *, estimate: bool) -> Moment:
-        """The next frame, with poses that are estimated or those of the frame before, without pictures."""
+        """The next frame, without pictures: with new poses or, without ``estimate``, those of the last estimate."""
         if not estimate and self._last is not None:
             moment = Moment(self._last)
             self._waiting.append(moment)
@@ -324,7 +327,7 @@ class _Follower(Closing):
             for step, waiting in enumerate(self._waiting, start=1):
                 waiting.poses = _between(self._last, poses, step / (len(self._waiting) + 1))
         self._last, self._waiting = poses, []
-        if poses.confidence.any() or not self.boxes:  # where nobody is seen the last box stays
+        if poses.confidence.any() or not self.boxes:  # while nobody is seen, the last boxes stay
             self.boxes = self._boxes(poses, frame.shape[0], frame.shape[1])
         return Moment(poses)
 
@@ -334,7 +337,7 @@ class _Follower(Closing):
 
 
 class _Given(Closing):
-    """Stands for :class:`_Follower` where poses with pixels are given for a whole stream."""
+    """Replaces :class:`_Follower` if poses with pixel coordinates are given for a whole stream."""
 
     def __init__(self, estimation: Estimation, fps: float, pose_fps: float | None) -> None:
         self._estimation, self._fps = estimation, fps
@@ -353,11 +356,11 @@ class _Given(Closing):
         return Moment(None)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no resources are held."""
 
 
 def _between(before: Poses, after: Poses, fraction: float) -> Poses:
-    """The poses on the line between two estimates, of whoever is there in both; of others those before."""
+    """Poses interpolated between two estimates; a person missing in one of them keeps the earlier poses."""
     there = before.confidence.any(axis=-1) & after.confidence.any(axis=-1)  # [1, M]
 
     def mixed(a, b):
@@ -370,7 +373,7 @@ def _between(before: Poses, after: Poses, fraction: float) -> Poses:
 
 
 def _joined(poses: Sequence[Poses]) -> Poses:
-    """Poses of frames as those of a recording."""
+    """The poses of several frames, joined along the time axis."""
     xyz, confidence, xy = (np.concatenate([getattr(p, n) for p in poses]) for n in ("xyz", "confidence", "xy"))
     return Poses(xyz, confidence, xy)
 
@@ -415,10 +418,10 @@ def from_arguments(
     inputs: Inputs | None = None,
     given: FilePoses | None = None,
 ) -> Estimation | None:
-    """What :func:`add_arguments` and the poses of ``--pose`` state for a signature, as :meth:`Estimation.of`.
+    """The :class:`Estimation` for a signature, from the options of :func:`add_arguments` and the poses of ``--pose``.
 
     Raises:
-        UserError: More persons are stated than the model takes; and as there.
+        UserError: More persons are stated than the model takes; or as :meth:`Estimation.of`.
     """
     found = Estimation.of(
         definition,
@@ -442,13 +445,13 @@ def poses_to_send(
     definition: Callable[[], SignatureDef],
     path: str | os.PathLike,
 ) -> np.ndarray | None:
-    """``[T, M, J, 3]`` of a file of poses as the request has them; ``None`` where it says where persons are, no more.
+    """The poses ``[T, M, J, 3]`` of a file for the request; ``None`` if they only serve to find persons' boxes.
 
     Args:
         given: The file's poses; ``None`` without a file.
         estimation: What is estimated.
         definition: Gives the ``SignatureDef``.
-        path: Of the file, for messages.
+        path: Path of the file, for messages.
     """
     if given is None:
         return None
@@ -458,7 +461,7 @@ def poses_to_send(
 
 
 def _layout(joints: int) -> str:
-    """The skeleton layout with a number of joints: no two have as many."""
+    """The skeleton layout with this number of joints; no two layouts have the same number."""
     for name, layout in skeletons.LAYOUTS.items():
         if layout.num_joints == joints:
             return name

@@ -136,7 +136,7 @@ class _Json:
 
 
 def _plain(value: Any) -> Any:
-    """Nested lists as JSON has them: bytes, such as the names of classes, are text there."""
+    """Nested lists for JSON: bytes, such as class names, become text."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

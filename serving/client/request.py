@@ -1,7 +1,7 @@
-"""From clips to the request for their predictions.
+"""Builds the request for the predictions of clips.
 
-Inputs are recognised by their names (:mod:`serving.savedmodel.signatures`), so every signature that takes pictures,
-poses or records can be used under any name.
+Inputs are recognised by their names (:mod:`serving.savedmodel.signatures`). So a signature that takes pictures, poses
+or records may itself have any name.
 """
 
 from __future__ import annotations
@@ -131,12 +131,12 @@ def clip_tensors(definition: SignatureDef, clips: Sequence[Clip], pose_fps: floa
         pose_fps: Poses per second.
 
     Returns:
-        Arrays with a batch axis of as many clips.
+        Arrays whose batch axis has one entry per clip.
 
     Raises:
-        NobodySeen: The signature takes poses alone, and those of a clip are all zeros.
-        UserError: A clip lacks what the signature needs, has what it does not take, or does not fit it; or the clips
-            have different shapes.
+        NobodySeen: The signature takes poses alone, and the poses of a clip are all zeros.
+        UserError: A clip lacks an input of the signature, has one that the signature does not take, or does not fit
+            it; or the clips have different shapes.
     """
     rows = [_clip_tensors(definition, frames, poses, pose_fps) for frames, poses in clips]
     if not rows:
@@ -254,7 +254,7 @@ def filled(poses: np.ndarray, fps: float = FPS) -> np.ndarray:
     """Poses ``[T, M, J, 3]`` or ``[T, J, 3]`` with lost joints (zero or NaN) filled as converters fill them.
 
     Args:
-        poses: Metres; an absent person is all zeros. Another shape is returned as it is.
+        poses: Metres; an absent person is all zeros. An array of another shape is returned unchanged.
         fps: Poses per second.
 
     Raises:

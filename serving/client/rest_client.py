@@ -1,7 +1,7 @@
 """Connections to TensorFlow Serving's REST API: JSON over HTTP.
 
-Requests are in the columnar format, JPEG files in base64, as its page "RESTful API" describes. Numbers are written as
-text, so REST is for networks that gRPC cannot pass; frames should be JPEG.
+Requests use the columnar format with JPEG files in base64, as TensorFlow Serving's page "RESTful API" describes. JSON
+writes numbers as text, so use REST only for networks that gRPC cannot pass, and send frames as JPEG.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def is_address(address: str) -> bool:
 class RestConnection:
     """A server's REST API, with the interface of :class:`serving.client.connection.GrpcConnection`.
 
-    Every request has a connection of its own, so it can be used from several threads.
+    Every request opens its own connection, so several threads can use the object.
 
     Args:
         address: ``http://HOST:PORT`` or ``https://HOST:PORT``, with a path before ``/v1`` if a proxy needs one.
@@ -182,7 +182,7 @@ def model_path(spec: ModelSpec) -> str:
 
 
 def predict_body(request: PredictRequest) -> dict[str, Any]:
-    """The JSON of a ``PredictRequest``; it has no counterpart of ``output_filter``.
+    """The JSON of a ``PredictRequest``; the REST API has no counterpart of ``output_filter``.
 
     Example:
         >>> import tensorflow as tf
@@ -238,7 +238,7 @@ def _metadata_response(content: Any) -> Message:
     from tensorflow_serving.apis import get_model_metadata_pb2
 
     signatures = dict(content["metadata"]["signature_def"])
-    signatures.pop("@type", None)  # the message is an Any there
+    signatures.pop("@type", None)  # in this JSON the message is an Any
     found = get_model_metadata_pb2.SignatureDefMap()
     try:
         json_format.ParseDict(signatures, found, ignore_unknown_fields=True)

@@ -9,10 +9,10 @@
     responses    probabilities ─► smoothed ─► time line of segments
 
 Frames are read one by one, encoded once where the model takes JPEG, and dropped when no window needs them any more.
-A live stream does not wait: frames and windows for which there is no time are left out (the times of rows say which).
-Poses that a model needs are estimated once for each frame (:mod:`serving.client.estimation`), and go with their window.
+A live stream does not wait: frames and windows for which there is no time are left out (the times of rows show which).
+Poses that a model needs are estimated once for each frame (:mod:`serving.client.estimation`) and sent with each window.
 Several requests are in flight at once; predictions come in the order of the windows. Smoothing and the time line are in
-:mod:`zoo.shared.smoothing` and :mod:`zoo.shared.time_line`, which evaluation of whole videos shares.
+:mod:`zoo.shared.smoothing` and :mod:`zoo.shared.time_line`, shared with the evaluation of whole videos.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _STAMP_ROUNDING = 0.0006  # seconds: many containers round time stamps to millis
 
 
 def add_arguments(group: argparse._ArgumentGroup) -> None:
-    """Adds the options of windows to a command, without defaults: the others are refused without ``--window``."""
+    """Adds the options of windows to a command; without defaults, so that all can be refused without ``--window``."""
     group.add_argument(
         "--window", metavar="LENGTH", help="slide a window of this length over the video: frames (64) or seconds (2.5s)"
     )
@@ -77,7 +77,7 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
         fps: Poses per second.
 
     Returns:
-        ``[Tp, ...]``, at least one: if the rate is too low for one in the span, the latest before ``end``.
+        ``[Tp, ...]``, at least one pose: the last before ``end`` if the rate is too low for a pose in the span.
 
     Raises:
         UserError: The poses end before the span begins.
@@ -86,7 +86,7 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
         >>> poses_between(np.arange(100), 1.0, 1.2, fps=25)
         array([25, 26, 27, 28, 29])
     """
-    if start * fps > len(poses) - _ROUNDING:  # each pose stands for the time until the next
+    if start * fps > len(poses) - _ROUNDING:  # each pose is valid until the next one
         raise UserError(
             f"the poses end at {len(poses) / fps:.2f} s, the frames go on at {start:.2f} s: "
             "do both belong together, and is the rate of the poses right?"
@@ -130,18 +130,18 @@ def predict(
         frames: Iterable of pictures, arrays or JPEG files, such as those of :mod:`serving.client.streams`; ``None`` for
             a model of poses alone, whose windows are then counted in poses.
         plan: The :class:`Plan`.
-        poses: ``[T, M, J, 3]`` of the whole recording, if the model takes them; each window gets those of its time.
+        poses: ``[T, M, J, 3]`` of the whole recording, if the model takes them; each window gets the poses of its time.
         pose_fps: Poses per second; default: there is a pose for each frame.
-        estimation: What is to be estimated of the frames for the model, ``Estimation.of(client.definition())`` of
+        estimation: What to estimate from the frames for the model, ``Estimation.of(client.definition())`` of
             :mod:`serving.client.estimation`; default: nothing.
         smooth: A :class:`~serving.client.smoothing.MovingAverage` or :class:`~serving.client.smoothing.Exponential`;
             default: none.
-        in_flight: Requests at the same time.
+        in_flight: Number of requests at the same time.
         outputs: Names of further outputs.
 
     Yields:
-        A :class:`~serving.client.time_line.Row` per window, as soon as its response and those before it have arrived.
-        Where no person is seen and the model sees poses alone, there is no prediction, and smoothing starts anew.
+        A :class:`~serving.client.time_line.Row` per window, as soon as its response and all earlier ones have arrived.
+        A window without persons has no prediction if the model takes poses alone; then smoothing starts anew.
 
     Raises:
         UserError: As :meth:`serving.client.Client.predict`, or as the stream.
@@ -236,7 +236,7 @@ def _of_stream(
     encode: bool,
     pose_fps: float | None,
 ) -> Iterable | None:
-    """The frames of a stream with their seconds, until an event is set; where something is estimated, its moments."""
+    """The frames of a stream with their seconds, or its moments if something is estimated; until an event is set."""
     timed, live = _until(stopped, frames), _is_live(frames)
     if timed is None:
         return None
@@ -246,7 +246,7 @@ def _of_stream(
 
 
 def _is_live(frames: Iterable | None) -> bool:
-    """Whether the frames of a stream come whether they are taken or not."""
+    """Whether the frames of a stream arrive in real time and do not wait."""
     return getattr(frames, "live", False)
 
 
@@ -256,7 +256,7 @@ def _clips(
     """Start and end in seconds, frames and poses of each window; ``frames`` come with their seconds."""
     rate = _pose_rate(frames, plan, pose_fps)
     if poses is not None:
-        poses = filled(poses, rate)  # as a whole: a window knows less of what was lost
+        poses = filled(poses, rate)  # over the whole recording: one window has fewer poses to fill a gap from
     if frames is None:
         if poses is None:
             raise UserError("neither frames nor poses: there is nothing to classify")
@@ -269,9 +269,9 @@ def _clips(
         times, pictures = zip(*held)
         start, end = counted = first / plan.fps, (first + len(held)) / plan.fps
         if times[0] is not None:
-            # The next frame's time is not known yet: the last frame is taken to last as long as the one before it.
+            # The next frame's time is not known yet: assume that the last frame lasts as long as the one before it.
             start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
-        # A pose for each frame goes by the frames' numbers, whatever their times.
+        # With a pose for each frame, poses are matched to frames by number, whatever the frames' times.
         span = counted if pose_fps is None else (start - _STAMP_ROUNDING, end - _STAMP_ROUNDING)
         joints = None if poses is None else poses_between(poses, *span, rate)
         if estimation is None:
@@ -282,7 +282,7 @@ def _clips(
 
 
 def _pose_rate(frames, plan: Plan, pose_fps: float | None) -> float:
-    """Poses per second: as stated, or one for each frame; poses alone are the plan's frames."""
+    """Poses per second: ``pose_fps``, or the plan's rate if this is ``None`` or there are poses alone."""
     if frames is None or pose_fps is None:
         return plan.fps
     require_rate(pose_fps, "poses")
@@ -301,7 +301,7 @@ def _until(stopped: threading.Event, frames: Iterable | None) -> Iterable | None
 
 
 class _LeftOut:
-    """Says, the first time it is called, that a window of a live stream is left out."""
+    """Warns, on its first call only, that a window of a live stream is left out."""
 
     def __init__(self):
         self._said = False
@@ -317,9 +317,9 @@ def _in_order(
 ) -> Iterator[_T]:
     """``function`` of each argument, ``in_flight`` at the same time; results in order, each as soon as possible.
 
-    A thread of its own reads the arguments: a camera's next window comes later than the response to the last. When the
-    caller needs no more results, ``stopped`` is set, which ends the arguments. Those of a ``live`` stream do not wait:
-    one that comes while so many are in flight is left out.
+    A separate thread reads the arguments, since a camera's next window comes later than the response to the last one.
+    When the caller needs no more results, ``stopped`` is set, which ends the arguments. Arguments of a ``live`` stream
+    do not wait: one that comes while ``in_flight`` calls run is left out.
     """
     pending: queue.Queue[concurrent.futures.Future[_T] | None] = queue.Queue()
     free = threading.Semaphore(in_flight)
@@ -336,7 +336,7 @@ def _in_order(
                 if stopped.is_set():
                     return
                 pending.put(pool.submit(function, argument))
-        except Exception as error:  # of the stream; raised where the results are read
+        except Exception as error:  # an error of the stream; raised where the results are read
             failed.set_exception(error)
             pending.put(failed)
         pending.put(None)
@@ -352,5 +352,5 @@ def _in_order(
         stopped.set()
         free.release()
         pool.shutdown(wait=False, cancel_futures=True)  # requests in flight end with the client's connection
-        # A decoder that still runs when Python ends aborts the process; but the next frame may never come.
+        # A decoder that still runs when Python ends aborts the process. The wait is limited: a frame may never come.
         feeding.join(_LAST_FRAME_SECONDS)

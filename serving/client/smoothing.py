@@ -1,4 +1,4 @@
-"""The smoothing of successive windows, which evaluation of whole videos shares; see :mod:`zoo.shared.smoothing`."""
+"""Smoothing over successive windows, shared with the evaluation of whole videos; see :mod:`zoo.shared.smoothing`."""
 
 from zoo.shared.smoothing import Exponential, MovingAverage, Smoothing, parse
 

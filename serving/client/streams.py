@@ -1,8 +1,8 @@
 """Streams of frames for :mod:`serving.client.sliding_window`: a video file, a folder of new pictures, a camera.
 
 Each stream is iterated once and yields frames as uint8 RGB arrays ``[H, W, 3]`` or as the bytes of JPEG files, one at a
-time. ``fps`` is the frames per second. The frames of a ``live`` stream come whether they are taken or not: it is read
-through :func:`as_they_come`.
+time. ``fps`` is the frames per second. The frames of a ``live`` stream arrive in real time and do not wait, so it is
+read through :func:`as_they_come`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 POLL_SECONDS = 0.1  # between two listings of a folder
-WAITING_SECONDS = 1.0  # of a live stream's frames that wait at most
+WAITING_SECONDS = 1.0  # most seconds of a live stream whose frames wait
 NO_PICTURE_SECONDS = 10.0  # after which an address that gives no picture counts as unplugged
-LEAST_STEP = 0.3  # of a frame's duration: frames that come in a burst count as so far apart at least
+LEAST_STEP = 0.3  # fraction of a frame's duration: least time assumed between frames that come in a burst
 _T = TypeVar("_T")
 
 
@@ -109,7 +109,7 @@ class VideoFrames:
         try:
             return read()
         except ValueError as error:
-            where = messages.without_password(str(self._path.parent / str(error)))  # an address given as a file
+            where = messages.without_password(str(self._path.parent / str(error)))  # the path may be an address
             raise UserError(f"{where}, expected a whole video file such as .mp4 or .avi") from None
 
 
@@ -117,7 +117,7 @@ class FolderFrames:
     """The pictures of a folder, in the order of their names, and those added while it is read.
 
     Numbers in the names count as numbers: ``frame_10`` comes after ``frame_9``. A picture that is still being written
-    is read when it is complete; one of another size than the first is scaled to it.
+    is read when it is complete. A picture of another size is scaled to the size of the first.
 
     Args:
         path: The folder, with JPEG or PNG files; JPEG files of the first one's size are yielded as bytes. Other files
@@ -127,7 +127,7 @@ class FolderFrames:
 
     Raises:
         UserError: No such folder; while iterating: a picture that is never completed or cannot be decoded, or one that
-            appears later than its successor. Iterating once more goes on after it.
+            appears later than its successor. Iterating again continues after that picture.
 
     Example:
         >>> for frame in FolderFrames("incoming", fps=25, idle=5):  # doctest: +SKIP
@@ -183,12 +183,12 @@ class FolderFrames:
     def _names(self) -> set[str]:
         try:
             names = {path.name for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES}
-            return {name for name in names if not name.startswith(".")}  # of systems, or written under another name
+            return {name for name in names if not name.startswith(".")}  # hidden: a system's, or not yet renamed
         except OSError as error:
             raise UserError(f"{self._path}: cannot be read any more ({error.strerror})") from None
 
     def _read(self, name: str) -> tuple[bytes | None, np.ndarray]:
-        """The bytes of a JPEG file, or ``None``, and the picture; ``ValueError`` if there is none, or none yet."""
+        """A file's bytes (``None`` if it is no JPEG) and picture; ``ValueError`` if there is none, or none yet."""
         from tfrecords.converting import crops
 
         try:
@@ -201,7 +201,7 @@ class FolderFrames:
         return (data if data.startswith(b"\xff\xd8") else None), picture
 
     def _state(self, name: str) -> tuple[str, int, int] | None:
-        """What changes while a file is being written."""
+        """A file's name, size and time of change: size and time change while it is being written."""
         try:
             status = (self._path / name).stat()
         except OSError:
@@ -217,8 +217,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
 class CameraFrames:
     """The frames of a camera, until it ends or is unplugged; all in the size of the first.
 
-    A recording in the camera's place, a file or the address of one, plays in real time: each frame comes at its time,
-    counted from the first frame that is asked for.
+    A recording instead of a camera (a file, or the address of one) plays in real time: each frame comes at its time
+    stamp, counted from when the caller has used the first frame.
 
     Args:
         source: A number (0 is the first camera of this machine), an address such as ``rtsp://...``, or a video file.
@@ -228,7 +228,7 @@ class CameraFrames:
         UserError: The camera cannot be opened, yields no frame, or has no rate; or as :class:`VideoFrames`.
     """
 
-    live = True  # its frames come whether they are taken or not
+    live = True  # its frames arrive in real time and do not wait
     fps: float
 
     def __init__(self, source: int | str, fps: float | None = None):
@@ -238,12 +238,12 @@ class CameraFrames:
         self.fps = self._file.fps if self._file else self._open(int(self._source) if is_number else self._source, fps)
 
     def _open(self, source: int | str, fps: float | None) -> float:
-        """Opens what is no file; frames per second."""
+        """Opens a camera or an address and returns its frames per second."""
         import cv2
 
         _quiet_opencv()
         shown = messages.without_password(self._source)
-        if isinstance(source, str) and "://" in source:  # else it would be waited for half a minute
+        if isinstance(source, str) and "://" in source:  # without limits OpenCV would wait for half a minute
             limit = round(1000 * NO_PICTURE_SECONDS)
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
             self._capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
@@ -260,7 +260,7 @@ class CameraFrames:
         return (frame for _, frame in self.timed())
 
     def timed(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Seconds since the first frame, by a recording's time stamps or else the clock, and each frame."""
+        """Each frame with its seconds: a recording's time stamps, or a camera's time since the first frame."""
         if self._file:
             return _in_real_time(self._file.timed())
         return self._captured()
@@ -268,7 +268,7 @@ class CameraFrames:
     def _captured(self) -> Iterator[tuple[float, np.ndarray]]:
         import cv2
 
-        # The address of a recording: OpenCV reads it as fast as it comes. Of a live stream the length is not known.
+        # OpenCV reads a recording at an address as fast as it arrives. The length of a live stream is not known.
         is_recording = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
         pictures = self._pictures()
         if is_recording:
@@ -294,7 +294,7 @@ class CameraFrames:
 
 
 def _quiet_opencv() -> None:
-    """A camera that is missing or stalls is reported in our one line, and FFmpeg would print parts of a password."""
+    """Silences OpenCV: one line of ours reports a missing or stalled camera; FFmpeg would print parts of a password."""
     import cv2
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -303,7 +303,7 @@ def _quiet_opencv() -> None:
 
 
 def _in_real_time(timed: Iterable[tuple[float, _T]]) -> Iterator[tuple[float, _T]]:
-    """Each element not before its seconds, counted from when the first has been used."""
+    """Yields each element no earlier than at its seconds, counted from when the first element has been used."""
     begin: float | None = None
     for seconds, item in timed:
         if begin is not None:
@@ -314,7 +314,7 @@ def _in_real_time(timed: Iterable[tuple[float, _T]]) -> Iterator[tuple[float, _T
 
 
 def _by_the_clock(items: Iterable[_T], least: float) -> Iterator[tuple[float, _T]]:
-    """Each element with the seconds since the first came, at least so many after the element before."""
+    """Each element with the seconds since the first one came, at least ``least`` more than the element before."""
     begin, seconds = None, -least
     for item in items:
         now = time.monotonic()
@@ -324,22 +324,22 @@ def _by_the_clock(items: Iterable[_T], least: float) -> Iterator[tuple[float, _T
 
 
 def waiting_frames(fps: float) -> int:
-    """Frames of a live stream that wait at most."""
+    """Largest number of a live stream's frames that wait."""
     return max(round(WAITING_SECONDS * fps), 1)
 
 
 def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]]:
-    """The elements of a live stream, each with whether no later one is there yet.
+    """The elements of a live stream, each with a flag that it is the newest so far.
 
-    A thread of its own reads the stream, so that its frames are taken while the last ones are used. If more than
-    ``waiting`` of them wait, the oldest is left out; the first time a warning says so.
+    A separate thread reads the stream, so that frames are received while earlier ones are used. If more than
+    ``waiting`` frames wait, the oldest is left out; a warning says so the first time.
 
     Args:
-        frames: The stream; what it raises is raised here.
-        waiting: Elements that wait at most.
+        frames: The stream; its exceptions are raised here.
+        waiting: Largest number of elements that wait.
 
     Yields:
-        Whether it is the newest, and the element.
+        Whether the element is the newest, and the element.
     """
     came: collections.deque[_T] = collections.deque(maxlen=waiting)
     changed = threading.Condition()
@@ -356,7 +356,7 @@ def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
                     changed.notify()
                 if stopped.is_set():
                     return
-        except Exception as error:  # of the stream; raised where its frames are used
+        except Exception as error:  # an error of the stream; raised where its frames are used
             failed.append(error)
         finally:
             with changed:
@@ -374,7 +374,7 @@ def as_they_come(frames: Iterable[_T], waiting: int) -> Iterator[tuple[bool, _T]
                     break
                 frame = came.popleft()
                 newest = not came
-            if left_out.is_set() and not warned:  # not in the thread: what an estimator's libraries print is dropped
+            if left_out.is_set() and not warned:  # not in the thread: output during an estimate is dropped
                 messages.warn("frames come faster than they are processed: the oldest are left out")
                 warned = True
             yield newest, frame

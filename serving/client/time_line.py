@@ -1,4 +1,4 @@
-"""Rows and segments of a stream, which evaluation of whole videos shares; see :mod:`zoo.shared.time_line`."""
+"""Rows and segments of a stream, shared with the evaluation of whole videos; see :mod:`zoo.shared.time_line`."""
 
 from zoo.shared.time_line import Row, RowBuilder, Segment, TimeLine
 

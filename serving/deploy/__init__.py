@@ -4,5 +4,5 @@
 * :mod:`~serving.deploy.models`: exported models, their versions and labels.
 * :mod:`~serving.deploy.tf_serving`: TF-Serving's own files and command line.
 * :mod:`~serving.deploy.open_inference`: OpenVINO Model Server and Triton.
-* :mod:`~serving.deploy.compose`, :mod:`~serving.deploy.kubernetes`: where it runs.
+* :mod:`~serving.deploy.compose`, :mod:`~serving.deploy.kubernetes`: the compose file; the Kubernetes manifest.
 """

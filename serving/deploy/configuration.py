@@ -5,15 +5,15 @@
 ::
 
     DEPLOY/models.config        models, versions and labels
-           batching.config      threads that run batches; each model has its own sizes and queues
+           batching.config      threads that run batches; each model has its own batch sizes and queues
            monitoring.config    Prometheus
            ssl.config           with --tls
            compose.yaml         the official image, on this machine
            kubernetes.yaml      ConfigMap, Deployment, Service
-           openvino.json        OpenVINO Model Server, where models have the formats openvino or onnx
-           triton/              Triton's config.pbtxt of each of these
+           openvino.json        OpenVINO Model Server, if there are models of the formats openvino or onnx
+           triton/              Triton's config.pbtxt of each of these models
 
-TF-Serving gets the models of the format savedmodel, the two others those of the formats openvino and onnx.
+TF-Serving gets the models of the format savedmodel; OpenVINO Model Server and Triton those of openvino and onnx.
 Every file is generated from the models: their versions, the size of their clips and the batch sizes they were warmed up
 for. Run it again after an export; TF-Serving reads a changed ``models.config`` while it runs.
 """
@@ -60,7 +60,7 @@ def write(
         out: Folder to write to; existing files are replaced, one at a time.
         tls: Folder of keys and certificates for :func:`serving.deploy.tf_serving.ssl_config`, or ``None``.
         verify: Whether clients must present a certificate.
-        memory: GiB a server may use; memory of a server; default: estimated from the models.
+        memory: GiB of memory a server may use; default: estimated from the models.
         cpus: Processors a server may use.
         replicas: Servers in Kubernetes.
 
@@ -104,7 +104,7 @@ def _tf_serving(
     cpus: int,
     replicas: int,
 ) -> dict[str, str]:
-    """File -> text of TF-Serving's files, but the compose file; none where it has no models."""
+    """File -> text of TF-Serving's files, except the compose file; empty without models."""
     from google.protobuf import text_format
 
     if not models:

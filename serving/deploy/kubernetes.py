@@ -15,7 +15,7 @@ def kubernetes(
 ) -> list[dict[str, Any]]:
     """The objects: a ConfigMap, a Deployment and a Service, all named ``tf-serving``.
 
-    Models come from the PersistentVolumeClaim ``models``, with TLS ``ssl.config`` from the Secret ``tf-serving-tls``.
+    Models come from the PersistentVolumeClaim ``models``; with TLS, ``ssl.config`` is in the Secret ``tf-serving-tls``.
 
     Args:
         models: The models to serve.
@@ -46,7 +46,7 @@ def kubernetes(
         "env": [{"name": key, "value": value} for key, value in tf_serving.ENVIRONMENT.items()],
         "ports": [{"name": key, "containerPort": port} for key, port in ports.items()],
         "resources": {"limits": limits, "requests": dict(limits)},
-        # Loading and warming up may take minutes; the server listens when all models are there.
+        # Loading and warming up may take minutes; the server listens once all models are loaded.
         "startupProbe": {**probe, "failureThreshold": 60},
         "readinessProbe": {**probe, "failureThreshold": 1},
         "livenessProbe": {"tcpSocket": {"port": GRPC_PORT}, "periodSeconds": 30, "failureThreshold": 3},

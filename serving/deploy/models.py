@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tfrecords.reading.pipeline import Inputs
 
-_ACTIVATIONS = 16  # estimated memory of a network for a clip, in clips of float32
+_ACTIVATIONS = 16  # estimated memory of a network for a clip, as a multiple of the clip in float32
 
 
 class Model:
@@ -28,7 +28,7 @@ class Model:
         canary: Version that has the label ``canary``; default: none.
 
     Raises:
-        UserError: There is no such version, or both labels would be on one.
+        UserError: There is no such version, or one version would have both labels.
 
     Attributes:
         name: The model's name.
@@ -70,10 +70,10 @@ class Model:
 
     @property
     def bytes(self) -> int:
-        """Estimated memory that a server needs for it.
+        """Estimated memory that a server needs for the model.
 
-        Graph and weights of the versions that have a label, and of one more while it is loaded; a batch being run;
-        requests that wait, as many as ``max_enqueued_batches`` allows.
+        The sum of: graph and weights of the versions that have a label, and of one more while it is loaded; a running
+        batch; as many waiting requests as ``max_enqueued_batches`` allows.
         """
         folders = [self.versions[version] for version in self.labels.values()]
         sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in folders]
@@ -105,10 +105,10 @@ def find(
         canary: Model's name -> version with the label ``canary``.
 
     Returns:
-        A list of :class:`Model`, by name.
+        A list of :class:`Model`, sorted by name.
 
     Raises:
-        UserError: There is none, or a given version does not exist.
+        UserError: There is no model, or a given version does not exist.
     """
     base = pathlib.Path(base)
     stable, canary = stable or {}, canary or {}

@@ -1,7 +1,7 @@
 """OpenVINO Model Server and Triton, servers of the open inference protocol, for models of formats openvino and onnx.
 
-They serve the network alone: a client prepares a clip, as :class:`serving.runtimes.remote.Network` does for whoever
-opens the version's folder.
+They serve the network alone, so the client prepares the clip. :class:`serving.runtimes.loading.Model` does this: it
+opens the version's folder, with the server's address as its runtime.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:25.06-py3"
 _MODELS = "/models"
 _CONFIG = f"/config/{OPENVINO_CONFIG}"
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_BATCH = 8  # clips at most, of models that state no batch sizes
+_BATCH = 8  # most clips in a batch, for models that state no batch sizes
 
 
 def openvino_config(models: Sequence[Model]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _tensor(side: str, name: str, shape: Sequence[int]) -> str:
 
 
 def services(models: Sequence[Model], base: str | os.PathLike, *, memory: int, cpus: int) -> dict[str, Any]:
-    """The two servers in a compose file, each in a profile of its own, their ports open to this machine alone."""
+    """The two servers for a compose file, each in its own profile, with ports open to this machine alone."""
     folder = pathlib.Path(base).absolute()
     common = {
         "user": f"{os.getuid()}:{os.getgid()}",

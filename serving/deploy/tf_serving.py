@@ -42,7 +42,7 @@ def models_config(models: Sequence[Model]) -> Message:
 
 
 def batching_config() -> Message:
-    """The ``BatchingParameters`` of the server: the threads that all models share; the rest is in each model."""
+    """The ``BatchingParameters`` of the server: the threads that all models share; each model has the rest itself."""
     config = config_messages.new("BatchingParameters")
     config.thread_pool_name.value = "batches"
     config.num_batch_threads.value = 1  # one batch keeps all processors busy
@@ -64,7 +64,7 @@ def ssl_config(folder: str | os.PathLike, *, verify: bool) -> Message:
 
     Args:
         folder: Folder with ``server.key``, ``server.crt`` and, to verify clients, ``ca.crt``; all PEM.
-        verify: Whether clients must present a certificate of that authority.
+        verify: Whether clients must present a certificate that ``ca.crt`` signed.
 
     Raises:
         UserError: A file is missing.
@@ -88,7 +88,7 @@ def flags(models: Sequence[Model], *, tls: bool) -> list[str]:
         f"--rest_api_port={REST_PORT}",
         f"--model_config_file={CONFIG}/models.config",
         f"--model_config_file_poll_wait_seconds={_POLL_SECONDS}",
-        # A label's version may become available later than the model's first one, and the server waits for that alone.
+        # The server waits for a model's first version only; the version of a label may become available later.
         "--allow_version_labels_for_unavailable_models=true",
         f"--monitoring_config_file={CONFIG}/monitoring.config",
         "--enable_grpc_healthcheck_service=true",
@@ -109,7 +109,7 @@ def readiness(models: Sequence[Model]) -> list[str]:
     """Command that succeeds when every model has an AVAILABLE version, for a container that has only bash.
 
     It calls GetModelStatus by REST and reads the response. The HTTP status is 200 even for a model that is loading or
-    has failed to load, so a probe of the HTTP status alone would send clients to it.
+    has failed to load, so a probe of the HTTP status alone would send clients to such a model.
     """
     request = (
         f"exec 3<>/dev/tcp/127.0.0.1/{REST_PORT} && "

@@ -1,4 +1,4 @@
-"""Writes a version of another format: the network, and what the version states of itself."""
+"""Writes a version in a format other than SavedModel: the network and the version's recorded properties."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INT8 = (openvino.FORMAT, litert.FORMAT)
 
 
 def check(form: str, precision: str, compute: str, int8: bool) -> None:
-    """``UserError`` where a format does not offer a precision, a type that it is computed in, or 8-bit integers."""
+    """Raises ``UserError`` if a format does not offer a precision, a type of computation, or 8-bit integers."""
     if int8 and form not in _INT8:
         raise UserError(f"--int8 is not offered with --format {form}, valid: {', '.join(_INT8)}")
     for option, value in (("precision", precision), ("compute", compute)):
@@ -41,10 +41,10 @@ def check(form: str, precision: str, compute: str, int8: bool) -> None:
 
 
 def _skeleton(inputs: Inputs) -> dict[str, Any]:
-    """What a small device, which has no skeletons of this project, has to know of the network's.
+    """Describes the network's skeleton for a small device, which does not have this project's skeletons.
 
-    Joints of the points that poses are normalised by, and ``from_blazepose_33``: the weights ``[J, 33]`` that make its
-    joints of BlazePose's, where that is possible.
+    The description has the joints of the points that poses are normalised by. If the joints can be computed from
+    BlazePose's, it also has ``from_blazepose_33``: the weights ``[J, 33]`` for this.
     """
     skeleton = skeletons.get(inputs.layout)
     described: dict[str, Any] = {name: np.atleast_1d(getattr(skeleton, name)).tolist() for name in _POINTS}

@@ -1,9 +1,9 @@
 """Messages and tensors of the open inference protocol (V2) over gRPC.
 
 The messages have the fields of ``inference.GRPCInferenceService``
-(https://github.com/kserve/open-inference-protocol), which no package has for both versions of protocol buffers that
-TensorFlow takes. They are the same bytes; a map is here a repeated field of its entries, and nested messages stand
-beside the others.
+(https://github.com/kserve/open-inference-protocol). They are defined here because no package has them for both versions
+of protocol buffers that TensorFlow supports. Their bytes are the same, although a map is a repeated field of its
+entries here, and nested messages are defined at top level.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _CONTENTS = {"FP32": "fp32_contents", "UINT8": "uint_contents", "BOOL": "bool_co
 
 @functools.cache
 def types() -> dict[str, type[Message]]:
-    """Message -> its type; those of a method are its name with ``Request`` and ``Response``."""
+    """Message -> its type; a method's messages are its name followed by ``Request`` and by ``Response``."""
     return message_types.build(_PACKAGE, _MESSAGES)
 
 
@@ -108,7 +108,7 @@ def encode(arrays: Mapping[str, np.ndarray]) -> tuple[list[dict[str, Any]], list
     tensors, blocks = [], []
     for name, array in arrays.items():
         described, block = protocol.encode(name, array)
-        del described["parameters"]  # the size of binary data over HTTP
+        del described["parameters"]  # only HTTP needs this: the size of binary data
         tensors.append(described)
         blocks.append(block)
     return tensors, blocks

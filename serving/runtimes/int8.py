@@ -1,7 +1,7 @@
 """Networks in 8-bit integers: the clips that they are calibrated with, and what they cost in accuracy.
 
-Ranges of activations are read off some training clips. Then the network is compared, in floats and in integers, on
-other clips: of OpenVINO's networks, layers return to floats until the loss is small enough.
+Ranges of activations are measured on some clips of the training and validation splits. Then the networks in floats and
+in integers are compared on others. Layers of an OpenVINO network return to floats until the loss is small enough.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Features = dict[str, np.ndarray]
     Network = Callable[[Features], Mapping[str, np.ndarray]]
 
-CALIBRATED = 100  # clips that ranges are read off
-COMPARED = 200  # clips at most that accuracy is measured on
-MAX_DROP = 0.01  # of the fraction of clips whose class is right
+CALIBRATED = 100  # clips on which ranges are measured
+COMPARED = 200  # most clips on which accuracy is measured
+MAX_DROP = 0.01  # largest allowed drop in the fraction of clips whose class is right
 _RANKED = 40  # clips by which layers are ranked, if some have to return to floats
 
 
@@ -37,10 +37,10 @@ class Clips:
     Attributes:
         records: A :class:`tfrecords.reading.pipeline.Records`.
         protocol: One of its protocols.
-        split: Which part of it.
-        inputs: What the network is fed.
-        numbers: Which of the split's clips.
-        labels: Their classes; default: those of the dataset.
+        split: One of the protocol's splits.
+        inputs: The network's inputs.
+        numbers: Indices of the clips in the split.
+        labels: Classes of the clips; default: those of the dataset.
     """
 
     records: Any
@@ -69,10 +69,10 @@ class Calibration:
     """Clips to calibrate and compare a network with.
 
     Attributes:
-        calibrated: Those that ranges are read off, of the training and validation splits.
-        compared: Others of these splits.
-        labelled: Whether the dataset's classes are the network's, so that accuracy can be measured; else it is the
-            fraction of clips that keep their class.
+        calibrated: Clips of the training and validation splits on which ranges are measured.
+        compared: Other clips of these splits, on which the networks are compared.
+        labelled: Whether the dataset's classes are the network's, so that accuracy can be measured. Else the measure is
+            the fraction of clips that keep their class.
     """
 
     calibrated: Clips
@@ -85,7 +85,7 @@ def of_dataset(data: str | os.PathLike, inputs: Inputs, labels: Sequence[str], p
 
     Args:
         data: The dataset's folder or address.
-        inputs: What the network is fed.
+        inputs: The network's inputs.
         labels: The network's classes.
         protocol: One of the dataset's protocols; default: its first.
 
@@ -112,7 +112,7 @@ def of_dataset(data: str | os.PathLike, inputs: Inputs, labels: Sequence[str], p
 
 
 def _spread(numbers: Sequence[int], count: int) -> tuple[int, ...]:
-    """``count`` of some numbers, evenly spread; all of them if they are fewer."""
+    """``count`` of some numbers, evenly spread; all of them if there are fewer."""
     step = max(len(numbers) / count, 1.0) if count else 1.0
     return tuple(numbers[int(index * step)] for index in range(min(count, len(numbers))))
 
@@ -123,7 +123,7 @@ def quantise(model: Any, calibration: Calibration, stated: settings.Settings) ->
     Args:
         model: The ``openvino.Model`` in float32.
         calibration: The clips.
-        stated: What the version states of itself: its outputs, and the type of the layers that stay floats.
+        stated: The version's properties: its outputs, and the type of the layers that stay floats.
 
     Returns:
         ``(model, report)``: the quantised model, and what it cost, see :func:`report`.
@@ -166,12 +166,12 @@ def _loses_too_much(before: Sequence[bool], after: Sequence[bool]) -> bool:
 
 
 def report(calibration: Calibration, before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
-    """What a version in 8-bit integers states of itself.
+    """The properties that a version in 8-bit integers records.
 
     Args:
         calibration: The clips.
-        before: Whether the network in floats gives each compared clip its class.
-        after: The same of the network in integers.
+        before: For each compared clip, whether the network in floats gives it its class.
+        after: The same for the network in integers.
 
     Returns:
         Names of the dataset and its protocol, numbers of clips, what was measured, and its values.
@@ -215,7 +215,7 @@ def _classes(network: Network, clips: Iterable[tuple[Features, int]]) -> list[in
 
 
 def _hits(network: Network, clips: Iterable[tuple[Features, int]]) -> list[bool]:
-    """Whether a network gives each clip its class."""
+    """For each clip, whether a network gives it its class."""
     return [int(network(features)["probabilities"][0].argmax()) == label for features, label in clips]
 
 

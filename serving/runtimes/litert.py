@@ -39,8 +39,8 @@ def convert(
     Args:
         network: A frozen ``tf.function`` of features of one clip, :func:`serving.savedmodel.signatures.network`.
         precision: How weights are stored, one of :data:`PRECISIONS`.
-        examples: Features of clips, ``[1, ...]`` each, to calibrate a network in 8-bit integers; default: floats. Of a
-            network with a loop (an LSTM) weights alone become integers: TensorFlow's calibration of loops crashes.
+        examples: Features of clips, ``[1, ...]`` each, to calibrate a network in 8-bit integers; default: floats. If
+            the network has a loop (an LSTM), only weights become integers: TensorFlow's calibration of loops crashes.
 
     Returns:
         The file's bytes.
@@ -108,10 +108,10 @@ class Network:
         except ValueError as error:
             raise UserError(f"{model!r} cannot be read by LiteRT: {messages.one_line(error)}") from error
         self._outputs = list(stated.outputs)
-        self._running = threading.Lock()  # an interpreter is of one thread at a time
+        self._running = threading.Lock()  # only one thread at a time may use an interpreter
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Output name -> array, of input features ``[B, ...]``."""
+        """Output name -> array, for input features ``[B, ...]``."""
         rows = []
         for clip in range(len(next(iter(features.values())))):
             with self._running:

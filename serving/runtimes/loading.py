@@ -38,7 +38,7 @@ _RUN_BY = {
 
 
 class Network(Protocol):
-    """A network that is open: arrays of input features -> arrays of outputs, both by name and with a batch axis."""
+    """A loaded network: arrays of input features -> arrays of outputs, both by name and with a batch axis."""
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Output name -> array; the features are those of :meth:`tfrecords.reading.pipeline.Inputs.signature`."""
@@ -64,12 +64,12 @@ def runtime_of(version_folder: str | os.PathLike, runtime: str | None = None) ->
 
     Args:
         version_folder: The version's folder.
-        runtime: The one that is wanted, of :data:`RUNTIMES`; or the address of a server of the open inference protocol
-            that has loaded the version, ``http://HOST:PORT`` or ``grpc://HOST:PORT``; default: that of the folder's
-            format.
+        runtime: The runtime to use: one of :data:`RUNTIMES`, or the address (``http://HOST:PORT`` or
+            ``grpc://HOST:PORT``) of a server of the open inference protocol that has loaded the version; default: the
+            first one that runs the folder's format.
 
     Raises:
-        UserError: It does not run that format.
+        UserError: The folder holds no known format, or the runtime does not run it.
     """
     form = versions.format_of(version_folder)
     if form is None:
@@ -99,7 +99,7 @@ def open_network(version_folder: str | os.PathLike, runtime: str | None = None) 
         ``probabilities`` [B, C], ``logits`` and the attention maps; several threads may call it.
 
     Raises:
-        UserError: It is no such version, a package is not installed, or the runtime does not run that format.
+        UserError: The folder is no such version, a package is not installed, or the runtime does not run the format.
 
     Example:
         >>> network = open_network("models/i3d/1")  # doctest: +SKIP
@@ -119,7 +119,7 @@ def open_network(version_folder: str | os.PathLike, runtime: str | None = None) 
 
 
 class Model:
-    """A version of another format, with the signatures that its SavedModel would have.
+    """A version of any format but SavedModel, with the signatures that its SavedModel would have.
 
     Args:
         version_folder: ``BASE/<model>/<version>``.
@@ -152,7 +152,7 @@ class Model:
         self.signature_defs = {name: _definition(name, self._inputs, stated) for name in [*names, NETWORK]}
 
     def _features(self, signature: str) -> Callable[..., dict[str, tf.Tensor]]:
-        """The graph before the network; traced when it is called first."""
+        """The graph before the network; traced on the first call."""
         import tensorflow as tf
 
         @functools.cache
@@ -190,7 +190,7 @@ def read_inputs(version_folder: pathlib.Path) -> Inputs:
 
 
 def _definition(signature: str, inputs: Inputs, stated: Settings) -> meta_graph_pb2.SignatureDef:
-    """The ``SignatureDef`` that the SavedModel would have, but for names of nodes."""
+    """The ``SignatureDef`` that the SavedModel would have, except for the names of nodes."""
     import tensorflow as tf
     from tensorflow.core.protobuf import meta_graph_pb2
 

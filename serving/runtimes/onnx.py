@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMAT = "onnx"
 PRECISIONS = ("float32",)
 COMPUTED = ("float32",)
-OPSET = 17  # which every runtime of the last years reads
+OPSET = 17  # every runtime of recent years reads it
 _QUIETEST = 3  # of ONNX Runtime's messages: errors alone
 _BATCH = "batch"  # name of the first axis
 
@@ -81,5 +81,5 @@ class Network:
         self._outputs = list(stated.outputs)
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Output name -> array, of input features ``[B, ...]``."""
+        """Output name -> array, for input features ``[B, ...]``."""
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(features))))

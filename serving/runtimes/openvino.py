@@ -1,8 +1,8 @@
 """OpenVINO: ``model.xml`` and ``model.bin``. Extra ``openvino``.
 
-OpenVINO and NNCF report their use to their makers unless the package ``openvino_telemetry`` is missing or a file in
-the home folder forbids it; importing OpenVINO is enough. Here that package counts as missing, so nothing is sent
-whatever the file says.
+OpenVINO and NNCF send usage data to their makers as soon as they are imported, unless the package
+``openvino_telemetry`` is missing or a file in the home folder forbids it. Here imports of that package fail, so nothing
+is sent, whatever the file says.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def library(module: str = "openvino") -> Any:
-    """OpenVINO, or another module that is installed with it, kept from reporting its use.
+    """OpenVINO, or another module that is installed with it, kept from sending usage data.
 
     Raises:
-        UserError: It is not installed.
+        UserError: The module is not installed.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # imports of it fail
     return settings.imported(module)
@@ -60,7 +60,7 @@ def convert(network: tf.types.experimental.GenericFunction) -> Any:
     specs = network.get_concrete_function().structured_input_signature[0][0]
     function = tf.function(lambda **fed: network(fed)).get_concrete_function(**specs)
     with tempfile.TemporaryDirectory() as folder, settings.quiet():
-        tf.saved_model.save(tf.Module(), folder, signatures=function)  # a function alone would lose its names
+        tf.saved_model.save(tf.Module(), folder, signatures=function)  # a function alone would lose tensors' names
         try:
             return openvino.convert_model(folder)
         except Exception as error:  # of several types, some of C++
@@ -89,7 +89,7 @@ class Network:
         self._core = openvino.Core()
         self._config = {
             "PERFORMANCE_HINT": "LATENCY",
-            # By default a processor with bfloat16 instructions would round float32 networks.
+            # By default OpenVINO would round float32 networks on a processor with bfloat16 instructions.
             "INFERENCE_PRECISION_HINT": _HINTS[stated.compute],
         }
         try:
@@ -99,19 +99,19 @@ class Network:
         self._names = {
             output.any_name: next(iter(output.names & set(stated.outputs))) for output in self._model.outputs
         }
-        self._compiled: dict[bool, Any] = {}  # whether of one clip -> the compiled model
+        self._compiled: dict[bool, Any] = {}  # whether for a single clip -> the compiled model
         self._compiling = threading.Lock()
-        self._requests = threading.local()  # a request is of one thread
+        self._requests = threading.local()  # each thread has its own requests
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Output name -> array, of input features ``[B, ...]``."""
+        """Output name -> array, for input features ``[B, ...]``."""
         single = all(len(values) == 1 for values in features.values())
         request = self._request(single)
         request.infer({name: np.ascontiguousarray(values) for name, values in features.items()})
         return {name: request.get_tensor(key).data.copy() for key, name in self._names.items()}
 
     def _request(self, single: bool) -> Any:
-        """This thread's request for one clip, whose shapes are fixed and which is faster for it, or for several."""
+        """This thread's request for one clip or for several; for one clip, shapes are fixed, which is faster."""
         made = self._requests.__dict__.setdefault("made", {})
         if single not in made:
             with self._compiling:

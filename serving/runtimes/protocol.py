@@ -1,6 +1,6 @@
 """Tensors of the open inference protocol (V2) over HTTP, with its extension for binary data.
 
-A body is JSON, or JSON followed by the tensors' bytes, where the header ``Inference-Header-Content-Length`` is the
+A body is JSON, or JSON followed by the tensors' bytes; then the header ``Inference-Header-Content-Length`` is the
 length of the JSON. https://github.com/kserve/open-inference-protocol
 """
 
@@ -38,7 +38,7 @@ def join(document: Mapping[str, Any], blocks: Sequence[bytes]) -> tuple[bytes, d
 
 
 def split(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
-    """``(document, bytes of its binary tensors)`` of a body and its header; ValueError where it is none."""
+    """``(document, bytes of its binary tensors)`` of a body and its header; ValueError if the body is invalid."""
     size = len(body) if length is None else int(length)
     if not 0 <= size <= len(body):
         raise ValueError(f"{LENGTH} is {size}, the body has {len(body)} bytes")
@@ -67,8 +67,8 @@ def decode(tensors: Iterable[Mapping[str, Any]], rest: bytes) -> dict[str, np.nd
     """Name -> array of described tensors, in JSON or binary.
 
     Args:
-        tensors: Their descriptions.
-        rest: The bytes of the binary ones, in the same order.
+        tensors: The tensors' descriptions.
+        rest: The bytes of the binary tensors, in the same order.
 
     Raises:
         ValueError: A type is unknown, or the values do not fill the shape.
@@ -120,7 +120,7 @@ def _flat(data: Any) -> list[Any]:
 
 
 def of_numbers(flat: Sequence[Any], kind: str) -> np.ndarray:
-    """The values of a tensor that are given one by one; those of BYTES as text or bytes."""
+    """The values of a tensor from a flat list; BYTES values are text or bytes."""
     if kind == "BYTES":
         return _strings([value if isinstance(value, bytes) else str(value).encode() for value in flat])
     array = np.array(flat, np.float64 if kind == "FP32" else None)
@@ -130,7 +130,7 @@ def of_numbers(flat: Sequence[Any], kind: str) -> np.ndarray:
 
 
 def of_bytes(block: bytes, kind: str) -> np.ndarray:
-    """The values of a tensor in binary form; of BYTES each has its length before it."""
+    """The values of a tensor in binary form; each BYTES value follows its length."""
     if kind != "BYTES":
         return np.frombuffer(block, TYPES[kind])
     values, at = [], 0

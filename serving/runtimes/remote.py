@@ -44,7 +44,7 @@ class Network:
         self._outputs = list(stated.outputs)
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Output name -> array, of input features ``[B, ...]``; ``UserError`` where the server does not respond."""
+        """Output name -> array, for input features ``[B, ...]``; ``UserError`` if the server does not respond."""
         tensors = [protocol.encode(name, np.asarray(array, np.float32)) for name, array in features.items()]
         wanted = [{"name": name, "parameters": {"binary_data": True}} for name in self._outputs]
         document = {"inputs": [described for described, _ in tensors], "outputs": wanted}

@@ -16,7 +16,7 @@ from zoo.shared.errors import UserError
 
 SCHEME = "grpc"
 _OPTIONS = [
-    ("grpc.enable_http_proxy", 0),  # no more than over HTTP, where none is used
+    ("grpc.enable_http_proxy", 0),  # no proxy, as over HTTP
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 ]
@@ -51,7 +51,7 @@ class Network:
         )
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Output name -> array, of input features ``[B, ...]``; ``UserError`` where the server does not respond."""
+        """Output name -> array, for input features ``[B, ...]``; ``UserError`` if the server does not respond."""
         import grpc
         from google.protobuf.message import DecodeError
 

@@ -1,4 +1,4 @@
-"""What a version of another format states of itself, and the packages that it needs."""
+"""The recorded properties of a version in a format other than SavedModel, and the packages that it needs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _printing = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a version of another format states of itself.
+    """The recorded properties of a version in a format other than SavedModel.
 
     Attributes:
         outputs: Output name -> shape without the batch axis.
         compute: Type that the network is computed in, ``float32`` or ``bfloat16``.
-        int8: How a network in 8-bit integers was made and what it cost; empty for others.
+        int8: How a network in 8-bit integers was made and its loss of accuracy; empty for other networks.
     """
 
     outputs: dict[str, tuple[int, ...]]
@@ -40,7 +40,7 @@ class Settings:
 
 
 def read(version_folder: str | os.PathLike) -> Settings:
-    """The :class:`Settings` of a version; ``UserError`` where they are missing or damaged."""
+    """The :class:`Settings` of a version; ``UserError`` if they are missing or damaged."""
     path = pathlib.Path(version_folder) / FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -52,10 +52,10 @@ def read(version_folder: str | os.PathLike) -> Settings:
 
 
 def imported(module: str) -> Any:
-    """A module of a package of an extra, which may be missing.
+    """Imports a module of an optional package, which belongs to an extra.
 
     Raises:
-        UserError: It is not installed, or cannot be imported.
+        UserError: The package is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module(module)
@@ -69,7 +69,7 @@ def imported(module: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drops what is printed meanwhile, from C++ too: converters and interpreters have no switch for it."""
+    """Drops all output while it is active, that of C++ too: converters and interpreters have no option for this."""
     with _printing, open(os.devnull, "wb") as nothing:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -5,8 +5,8 @@ batched. The batch sizes are those the model is warmed up for.
 
 TF-Serving joins requests only if the shapes of their inputs differ in the number of clips alone: others get
 FAILED_PRECONDITION. ``pad_variable_length_inputs`` would hide that: it repeats values until a short clip is as long as
-a longer one in its batch. Other frames would be sampled then, and a clip's prediction would depend on the other clips.
-It stays off. ``serve_examples`` has one string per clip, so all its clips can be joined.
+a longer one in its batch. Then other frames would be sampled, and a clip's prediction would depend on the other clips,
+so this option stays off. ``serve_examples`` has one string per clip, so all its clips can be joined.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE = "batching_params.pbtxt"
 MESSAGE_LIMIT = 2**31 - 1  # bytes of a request that gRPC and protobuf can hold
-_QUEUE_BYTES = 2**30  # that waiting requests may take in a server's memory
+_QUEUE_BYTES = 2**30  # of a server's memory that waiting requests may take
 _MOST_ENQUEUED = 64  # batches; more would wait longer than any client does
 _TIMEOUT_MICROS = 10_000  # the network takes 10 to 100 times as long for a clip
 
@@ -63,7 +63,7 @@ def fit(inputs: Inputs, batch_sizes: Sequence[int], threads: int = 1) -> Message
     Args:
         inputs: The network's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         batch_sizes: Numbers of clips that a batch may have; a smaller batch is padded to the next.
-        threads: Batches run at the same time. One of them keeps all processors busy.
+        threads: Batches run at the same time. A single batch keeps all processors busy.
 
     Returns:
         A ``BatchingParameters``: waiting batches take at most 1 GiB.

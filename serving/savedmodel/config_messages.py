@@ -1,8 +1,8 @@
 """Messages of TF-Serving's configuration files that no Python package has: batching, monitoring, TLS.
 
-``tensorflow-serving-api`` has the messages of ``models.config``. Those of the other files are defined here as in
-TF-Serving (``session_bundle_config.proto``, ``monitoring_config.proto``, ``ssl_config.proto``), so that what is
-written is checked against them and can be read back.
+``tensorflow-serving-api`` has the messages of ``models.config``. The messages of the other files are defined here as in
+TF-Serving (``session_bundle_config.proto``, ``monitoring_config.proto``, ``ssl_config.proto``), so that written files
+are checked against them and can be read back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes a version of a served model of a run directory, or of published weights.
+"""Exports a run directory, or published weights, as a version of a served model.
 
 ::
 
@@ -11,8 +11,8 @@
                            assets.extra/tf_serving_warmup_requests
                            batching_params.pbtxt    with --batch_sizes
 
-A version is written under a name that is no number, loaded once, compared with the Keras model, and renamed: a server
-that watches the folder sees all of it or nothing.
+A version is written under a name that is no number, loaded once, compared with the Keras model, and renamed, so that a
+server that watches the folder sees the whole version or nothing.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Exportable(Protocol):
         """The ``tf.keras.Model`` with its weights."""
 
     def write_assets(self, folder: pathlib.Path) -> None:
-        """Writes the files that travel with the model into a folder."""
+        """Writes the files that accompany the model into a folder."""
 
 
 class Run:
-    """What an export needs of a run directory.
+    """What an export needs from a run directory.
 
     Args:
         path: The run directory, as ``recipes/train.py`` leaves it.
@@ -125,7 +125,7 @@ class Run:
             raise UserError(str(error)) from error
 
     def write_assets(self, folder: pathlib.Path) -> None:
-        """Copies the files that travel with the model, of those that the run has."""
+        """Copies those files that accompany the model and that the run has."""
         found = [self.path / name for name in _COPIED if (self.path / name).is_file()]
         for file in found + sorted(self.path.glob(_METRICS)):
             target = folder / file.relative_to(self.path)
@@ -155,20 +155,20 @@ def export(
         run: A :class:`Run`, or a :class:`serving.savedmodel.published.Published`.
         base: Folder of all models.
         name: The model's name; default: the method's, such as ``separable_sta``.
-        version: The version's number; default: one more than the highest there is.
+        version: The version's number; default: one more than the highest existing one.
         batch_sizes: Numbers of clips that a server may run at once. Every one is warmed up; more than one size, or one
             above 1, makes servers join requests (:mod:`serving.savedmodel.batching_parameters`).
         precision: How weights are stored, see :mod:`serving.savedmodel.freezing`; the computation keeps its precision.
         freeze: Whether weights become constants of a graph that is optimised for a CPU.
         compute: Type that the convolutions of such a graph are computed in, ``float32`` or ``bfloat16``.
-        new_labels: Whether the classes may differ from those of the newest version there is: servers give clients the
-            newest version, and a client that knows classes by their numbers would take one for another.
+        new_labels: Whether the classes may differ from those of the newest existing version. Servers give clients the
+            newest version, and a client that knows classes by their numbers would confuse them.
         form: The format, one of :data:`FORMATS`. All but ``savedmodel`` are frozen graphs of the network alone.
         calibrate: Converted dataset to calibrate a network in 8-bit integers with (:mod:`serving.runtimes.int8`);
             default: floats.
-        protocol: Its protocol; default: its first.
+        protocol: Protocol of that dataset; default: its first.
         share_computation: Block of I3D up to which windows of a long video share computation
-            (:mod:`serving.savedmodel.shared`); default: each is classified by itself.
+            (:mod:`serving.savedmodel.shared`); default: each window is computed separately.
 
     Returns:
         ``(folder, difference)``: the new version's folder, and the largest absolute difference between the
@@ -220,13 +220,13 @@ def export(
 
 
 def tolerance_of(precision: str, compute: str) -> float:
-    """The allowed difference of probabilities, by the type computed in if it has few bits, else by the type stored."""
+    """The allowed difference of probabilities: by ``precision`` if ``compute`` is float32, else by ``compute``."""
     return TOLERANCES[precision if compute == "float32" else compute]
 
 
 @contextlib.contextmanager
 def _only_exporter(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes and locks the model's folder, and removes what killed exports left there."""
+    """Makes and locks the model's folder, and removes the files that aborted exports left there."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,7 @@ def _free_version(folder: pathlib.Path, version: int | None) -> int:
 
 
 def _require_same_labels(folder: pathlib.Path, run: Exportable) -> None:
-    """``UserError`` where the newest version, of those that state their labels, has others or another order."""
+    """Raises ``UserError`` if the newest version that states its labels has other labels or another order."""
     stated = [path for path in versions.find(folder).values() if (path / versions.LABELS).is_file()]
     if not stated:
         return
@@ -274,7 +274,7 @@ def _require_same_labels(folder: pathlib.Path, run: Exportable) -> None:
 
 
 def _require_same_format(folder: pathlib.Path, form: str) -> None:
-    """``UserError`` where the versions there are have another format: a server loads those of one."""
+    """Raises ``UserError`` if existing versions have another format: a server loads versions of one format only."""
     for path in versions.find(folder).values():
         other = versions.format_of(path)
         if other not in (form, None):
@@ -314,7 +314,7 @@ def _difference(
     tolerance: float,
     form: str,
 ) -> float:
-    """Loads what was written as a server does; the largest difference to the Keras model, if it is small enough."""
+    """Loads the written version as a server does; its largest difference to the Keras model, if within tolerance."""
     import tensorflow as tf
 
     from serving.savedmodel.servable import Servable, request_tensors

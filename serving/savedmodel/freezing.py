@@ -1,9 +1,9 @@
-"""Rewrites a network's graph: weights of half the size, or frozen (constants of a graph that is optimised for a CPU).
+"""Rewrites a network's graph: stores weights in half the size, or freezes them into a graph optimised for a CPU.
 
-Half the size concerns kernels: tensors of two axes and more are stored as float16 or bfloat16 and cast back, so the
-computation stays in float32. Biases and the statistics of batch normalisation stay as they are; they are few, and a
-variance may not fit into float16. The cast is part of the graph. In a frozen graph TensorFlow folds the casts when it
-warms up, except those of the largest kernels.
+Half the size applies to kernels, the tensors with two or more axes. They are stored as float16 or bfloat16, and the
+graph casts them back, so the computation stays in float32. Biases and the statistics of batch normalisation keep their
+type: they are few, and a variance may not fit into float16. In a frozen graph TensorFlow folds the casts when it warms
+up, except those of the largest kernels.
 
 Freezing turns variables into constants, folds what depends on them alone (batch normalisation becomes part of the
 convolution before it), and removes what inference does not need. The convolutions of a frozen graph, and the layers
@@ -26,7 +26,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 COMPUTED = ("float32", "bfloat16")
 _KERNEL_AXES = 2
 _CONVOLUTIONS = ("Conv2D", "Conv3D")
-_BETWEEN = ("BiasAdd", "Relu", "MaxPool", "MaxPool3D", "ConcatV2")  # convolutions; exact, or as exact as they are
+_BETWEEN = ("BiasAdd", "Relu", "MaxPool", "MaxPool3D", "ConcatV2")  # between convolutions; at least as exact as these
 _count = itertools.count()  # of rewritten functions in this process
 
 
@@ -37,7 +37,7 @@ def as_stored(
     freeze: bool = False,
     compute: str = "float32",
 ) -> tf.types.experimental.GenericFunction:
-    """A function as an export stores it: rewritten, or the same one where nothing of it is to be changed.
+    """A function as an export stores it: rewritten, or unchanged if nothing is to be rewritten.
 
     Args:
         function: A ``tf.function`` with an input signature, as :func:`rewrite` takes its concrete function.
@@ -56,7 +56,7 @@ def as_stored(
 def rewrite(
     function: Any, *, precision: str = "float32", freeze: bool = False, compute: str = "float32"
 ) -> tf.types.experimental.GenericFunction:
-    """The same function of a rewritten graph.
+    """The same function with a rewritten graph.
 
     Args:
         function: A concrete function of a dictionary of tensors that returns a dictionary of tensors.
@@ -77,7 +77,7 @@ def rewrite(
     """
     import tensorflow as tf
     from tensorflow.python.eager import context
-    from tensorflow.python.framework import convert_to_constants  # the one place it has
+    from tensorflow.python.framework import convert_to_constants  # not in TensorFlow's public API
 
     specs = function.structured_input_signature[0][0]
     outputs = sorted(function.structured_outputs)  # the order in which TensorFlow flattens dictionaries

@@ -1,4 +1,4 @@
-"""Types of protocol buffers' messages from a table, for messages that no Python package has."""
+"""Builds types of protocol buffer messages from a table, for messages that no Python package has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(
         dependencies: The files that define messages of other packages.
 
     Returns:
-        Message -> its type; in a pool of their own, so that a package may define them too one day.
+        Message -> its type. The types have their own descriptor pool, so a package may define the same messages.
 
     Example:
         >>> types = build("shop", {"Item": [("price", 1, "INT64")], "Cart": [("items", 1, ".shop.Item[]")]})

@@ -1,4 +1,4 @@
-"""Published weights as something to export: a model that recognises its classes without any training."""
+"""Published weights for export: a model that recognises its classes without any training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STRIDE = 1  # the networks were trained on consecutive frames
 
 
 def find(source: str | os.PathLike, **chosen: Any) -> Published | PublishedFolder:
-    """What an export needs of published weights or of a published model.
+    """What an export needs from published weights or from a published model.
 
     Args:
         source: A name of :func:`zoo.list_pretrained`, a folder of :func:`zoo.save_pretrained`, or a model of a hub.
@@ -41,7 +41,7 @@ def find(source: str | os.PathLike, **chosen: Any) -> Published | PublishedFolde
 
 
 class PublishedFolder:
-    """What an export needs of a folder of :func:`zoo.save_pretrained`.
+    """What an export needs from a folder of :func:`zoo.save_pretrained`.
 
     Args:
         source: What :func:`zoo.from_pretrained` takes.
@@ -51,7 +51,7 @@ class PublishedFolder:
         labels: Class names, in the order of the softmax.
 
     Raises:
-        UserError: There is no such folder, or it does not say what the model is fed and which classes it has.
+        UserError: There is no such folder, or it does not state the model's inputs and classes.
     """
 
     inputs: Inputs
@@ -76,7 +76,7 @@ class PublishedFolder:
         return self._folder.model()
 
     def write_assets(self, folder: pathlib.Path) -> None:
-        """Copies the files that travel with the model."""
+        """Copies the files that accompany the model."""
         from zoo.pretrained import model_folder
 
         for name in (model_folder.LABELS, model_folder.INPUTS, model_folder.CARD):
@@ -85,7 +85,7 @@ class PublishedFolder:
 
 
 class Published:
-    """What an export needs of published weights.
+    """What an export needs from published weights.
 
     Args:
         name: A name of :func:`zoo.list_pretrained`; its weights were fetched (``python -m zoo.weights``).
@@ -129,7 +129,7 @@ class Published:
         return grouping.group_classes(model, [entry.labels.index(label) for label in self._kept])
 
     def write_assets(self, folder: pathlib.Path) -> None:
-        """Writes the files that travel with the model."""
+        """Writes the files that accompany the model."""
         entry = self._entry
         files.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in self.labels))
         files.write_json(folder / "inputs.json", self.inputs.to_dict())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_BYTES = 2**31 - 1  # what TF-Serving accepts
 SERVE_TAG = "serve"
-_JPEGS = {signatures.pictures_name(signatures.JPEG, part) for part in skeletons.PARTS}  # inputs
+_JPEGS = {signatures.pictures_name(signatures.JPEG, part) for part in skeletons.PARTS}  # names of inputs
 _STRING_BYTES = 24  # of a string in a TensorFlow tensor, without its characters
 
 
@@ -66,7 +66,7 @@ class Servable:
         batcher: Wraps the function that runs a signature, to join requests; by default every request is run alone.
         warm_up: Whether to run the warm-up requests, so that the first request takes no longer than others. For a
             single prediction they take longer than they save.
-        runtime: What runs the network, one of :data:`serving.runtimes.loading.RUNTIMES`; default: that of the format.
+        runtime: What runs the network, as for :func:`serving.runtimes.loading.runtime_of`; default: the format's.
 
     Raises:
         UserError: The runtime does not run the format, or its package is not installed.
@@ -128,7 +128,7 @@ class Servable:
                 raise ValueError(f"{folder}: a warm-up request failed: {error}") from error
 
     def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
-        """The ``SignatureDef`` of that name; :class:`ServingError` if there is none."""
+        """The ``SignatureDef`` of a signature; :class:`ServingError` if there is none of that name."""
         if name not in self.signature_defs or name not in self._loaded.signatures:
             raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
         return self.signature_defs[name]
@@ -153,7 +153,7 @@ class Servable:
     def predict_arrays(
         self, signature: str, arrays: Mapping[str, np.ndarray], outputs: Iterable[str]
     ) -> predict_pb2.PredictResponse:
-        """Runs the model as :meth:`predict` does, on arrays: no picture is copied into a message and out of it.
+        """Runs the model as :meth:`predict` does, on arrays, so no picture is copied into and out of a message.
 
         Args:
             signature: The signature's name.
@@ -169,7 +169,7 @@ class Servable:
         return self._response(signature, self._checked(signature, arrays), outputs)
 
     def run_arrays(self, signature: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """All outputs of a signature as arrays, of arrays; :class:`ServingError` as for :meth:`predict_arrays`."""
+        """All outputs of a signature, as arrays, for input arrays; raises as :meth:`predict_arrays` does."""
         return self._run(signature, self._checked(signature, arrays))
 
     def _checked(self, signature, arrays):
@@ -253,7 +253,7 @@ def _tensor(name, proto, info):
         raise invalid_argument(f"input {name}: expected shape {_shape(expected.as_list())}, got {_shape(sizes)}")
     dtype = tf.as_dtype(proto.dtype)
     value_bytes = _STRING_BYTES if dtype == tf.string else dtype.size
-    # A tensor's last value may stand for many, so a request of a few bytes can claim a tensor of any size.
+    # The last value in a message fills the rest of its tensor, so a few bytes can claim a tensor of any size.
     if math.prod(sizes) * value_bytes > MAX_MESSAGE_BYTES:
         raise invalid_argument(f"tensor parsing error: {name}: shape {_shape(sizes)} is larger than 2 GiB")
     try:
@@ -303,7 +303,7 @@ def _shape(sizes):
 
 
 def _damaged(tensors):
-    """Which frame of a request is no whole JPEG file, which TensorFlow does not report; else nothing."""
+    """Which frame of a request is no complete JPEG file, as TensorFlow does not report it; empty if there is none."""
     from tfrecords.converting import crops
 
     for name in sorted(tensors.keys() & _JPEGS):

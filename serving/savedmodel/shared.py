@@ -1,10 +1,10 @@
 """Signatures with which windows of a long video share computation, see :mod:`zoo.shared_computation`.
 
-* ``shared_maps``: ``rgb`` [B, L, S, S, 3] float32 in [-1, 1], as the network is fed it but of any length L, a multiple
-  of the frames of a step -> ``maps_0`` [B, steps, m, n, c].
+* ``shared_maps``: ``rgb`` [B, L, S, S, 3] float32 in [-1, 1], like the network's input, but its length L may be any
+  multiple of the frames of a step -> ``maps_0`` [B, steps, m, n, c].
 * ``shared_windows``: ``maps_0`` of a window, and ``poses`` -> the outputs of ``serving_default``.
 
-TF-Serving offers them too, but it is :mod:`serving.long_video` that uses them, in the process that decodes the video.
+TF-Serving offers them too, but only :mod:`serving.long_video` uses them, in the process that decodes the video.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def functions(
         compute: The same.
 
     Raises:
-        UserError: The model does not allow it.
+        UserError: Windows of this model cannot share computation.
     """
     import tensorflow as tf
 
@@ -143,7 +143,7 @@ class Shared:
 
 
 def difference(servable: Servable, inputs: Inputs, model: tf.keras.Model) -> float:
-    """How much a video of one window, of noise, differs from what the Keras model makes of it."""
+    """Largest difference of probabilities to the Keras model, for a video of noise as long as one window."""
     draw = np.random.default_rng(_SEED)
     specs = inputs.signature()
     videos = {name: specs[name].shape for name in inputs.picture_names.values()}

@@ -11,8 +11,8 @@
 The functions of the graph are those of the reader (:mod:`tfrecords.reading.sampling`,
 :mod:`tfrecords.reading.pictures`, :mod:`tfrecords.reading.poses`), so a served clip is prepared as evaluation prepares
 it with one window and one crop. Clips of any length and pictures of any size are accepted; poses need not have as many
-frames as the video. A joint that is zero while others of the person are not was not measured: it is filled
-(:func:`tfrecords.reading.poses.fill_lost_joints`).
+frames as the video. A joint that is zero, while other joints of the person are not, counts as not measured and is
+filled (:func:`tfrecords.reading.poses.fill_lost_joints`).
 
 Signatures:
 
@@ -22,20 +22,20 @@ Signatures:
 * ``attention``: the inputs of ``serve_jpeg`` where there are pictures, else of ``serving_default``; its outputs include
   the attention maps, by the names of :func:`zoo.attention_maps`. A model without attention does not have it.
 
-A model that reads the joints' pixel coordinates (``pose_xy``) has ``serve_examples`` alone, and ``attention`` with its
-inputs: a record has the box that its pictures were cut out of, frames alone do not.
+A model that reads the joints' pixel coordinates (``pose_xy``) has only ``serve_examples``, and ``attention`` with the
+same inputs: a record has the box that its pictures were cut out of, frames alone do not.
 
-A clip whose poses are all zeros has no pose: a network of pictures and poses answers from the pictures, and of a
-network of poses alone all probabilities are equal and all logits 0.
+A clip whose poses are all zeros has no pose. Then a network of pictures and poses uses the pictures alone, and a
+network of poses alone returns equal probabilities, and logits that are all 0.
 
-Each has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
+Each signature has the inputs the network needs and no other; the pictures of a hand are ``frames_left_hand``,
 ``jpegs_left_hand`` and so on. Outputs, one row per clip:
 
 * ``probabilities`` [B, C] float32: the network's softmax.
 * ``classes`` [B, C] string: the label of each column.
-* ``logits`` [B, C] float32: of the layer ``logits``; their softmax is ``probabilities``.
-* ``person_crops`` [B] bool, true: only of a model that was trained on pictures cut out around persons, in signatures
-  that take pictures. So a client learns from the metadata that it should send such.
+* ``logits`` [B, C] float32: the output of the layer ``logits``; its softmax is ``probabilities``.
+* ``person_crops`` [B] bool, always true: exists only if the model was trained on pictures cut out around persons, in
+  signatures that take pictures. A client sees in the metadata that it should send such pictures.
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ def network(
         precision: The same.
         freeze: The same.
         compute: The same.
-        batch: Clips B of its inputs; default: any number.
+        batch: Number of clips B in its inputs; default: any.
 
     Returns:
         A ``tf.function`` of the features of :meth:`tfrecords.reading.pipeline.Inputs.signature`, with a batch axis,
@@ -402,7 +402,7 @@ def states_person_crops(signature: str, inputs: Inputs) -> bool:
 
 
 def _equal_without_pose(computed, fed):
-    """Outputs of a network of poses alone: of a clip without a pose all classes are equally probable."""
+    """Outputs of a network of poses alone: for a clip without a pose all classes are equally probable."""
     import tensorflow as tf
 
     from zoo import layers

@@ -1,7 +1,7 @@
 """Version folders: ``BASE/<model>/<version>/``, as TF-Serving watches them.
 
 A version is a folder whose name is a number. TF-Serving and this project ignore all other names, so a version under
-construction has a name that is no number. Its format is that of the model file in it.
+construction has a name that is no number. The format of a version is that of the model file in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pathlib
 
 from zoo.shared.errors import UserError
 
-LAST_VERSION = 2**63 - 1  # the largest number in a message
+LAST_VERSION = 2**63 - 1  # the largest version number that a message can hold
 SAVED_MODEL = "saved_model.pb"
 # Files that an export leaves in a version.
 LABELS = "assets/labels.txt"

@@ -1,7 +1,7 @@
-"""Warm-up requests that travel with a model, so that the first client does not wait for lazy initialisation.
+"""Warm-up requests that are stored with a model, so that the first client does not wait for lazy initialisation.
 
 TF-Serving runs the records of ``<version>/assets.extra/tf_serving_warmup_requests`` before it calls a version
-available; one that fails keeps the version from being loaded. The file is a TFRecord of ``PredictionLog``.
+available; if one fails, the version is not loaded. The file is a TFRecord of ``PredictionLog``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def requests(
         inputs: The network's inputs, a :class:`tfrecords.reading.pipeline.Inputs`.
         attention: Whether the model has attention.
         batch_sizes: Numbers of clips B in a request.
-        noise: Random pictures, a different one for every frame: larger requests, to compare predictions with.
+        noise: Whether pictures are random, a different one for every frame: larger requests, to compare predictions.
 
     Returns:
         A list of ``PredictRequest``.
@@ -90,7 +90,7 @@ def _poses(shape):
 
 
 def _pictures(inputs, noise):
-    """``[T, size, size, 3]`` uint8; of grey pictures one is enough."""
+    """``[T, size, size, 3]`` uint8; T is 1 for grey pictures, which are all equal."""
     import numpy as np
 
     if noise:
@@ -131,7 +131,7 @@ def _record(inputs, noise):
 
 
 def _repeated(dtype, shape, **values):
-    """A ``TensorProto`` of a shape; the last of fewer values stands for the rest."""
+    """A ``TensorProto`` of a shape; if there are fewer values, the last one stands for the rest."""
     import tensorflow as tf
 
     proto = tf.make_tensor_proto([], dtype, shape=[0])
@@ -149,7 +149,7 @@ def write(version_folder: str | os.PathLike, predict_requests: Sequence[predict_
         predict_requests: ``PredictRequest``, at most :data:`MAX_RECORDS`.
 
     Raises:
-        ValueError: There are more.
+        ValueError: There are more requests.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
