@@ -52,7 +52,9 @@ def _parser() -> command_line.ArgumentParser:
         help="published weights, such as kinetics400 (list: python -m zoo.weights), or a folder of recipes/publish.py",
     )
     parser.add_argument(
-        "--classes", choices=published.CLASSES, help="classes of --pretrained; adl: daily activities, the rest as other"
+        "--classes",
+        choices=published.CLASSES,
+        help="classes of --pretrained; adl: activities of daily living, all others as one class, other",
     )
     positive = command_line.positive(int)
     parser.add_argument("--frames", type=positive, metavar="T", help="frames of a clip of --pretrained; default: 64")

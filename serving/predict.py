@@ -260,7 +260,9 @@ class Predictor:
         try:
             return prediction.read(response, count, model=self.servable.name, signature=signature, outputs=outputs)
         except ValueError as error:
-            raise UserError(f"{self.folder} gave no prediction of a model made by serving.export: {error}") from None
+            raise UserError(
+                f"{self.folder} returned no prediction of a model exported by serving.export: {error}"
+            ) from None
 
 
 def _inputs(folder: pathlib.Path) -> Inputs | None:
@@ -309,7 +311,7 @@ def _check_windows(arguments: argparse.Namespace) -> None:
     if arguments.window is None:
         for name in ("stride", "smooth", "pose_fps", "share_computation"):
             if getattr(arguments, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
+                raise UserError(f"--{name.replace('_', '-')} needs --window, the length of each classified window")
     elif not arguments.video or arguments.picture:
         raise UserError("--window is for --video, without --picture")
 

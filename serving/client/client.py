@@ -168,7 +168,7 @@ class _BaseClient:
         import grpc
 
         where = messages.without_password(self.address)
-        text = f"INTERNAL: {where} gave no prediction of a model made by serving.export: {reason}"
+        text = f"INTERNAL: {where} returned no prediction of a model exported by serving.export: {reason}"
         return RequestFailed(text, grpc.StatusCode.INTERNAL)
 
     def _failed(self, error: TransportError) -> RequestFailed:
@@ -198,7 +198,7 @@ class _BaseClient:
     def _through_proxy(self) -> str:
         """Names the proxy that gRPC uses, which may be why there is no connection."""
         proxy = None if is_address(self.address) else proxy_to(self.address)
-        return f" through the proxy {proxy} (no_proxy={host_of(self.address)} leaves it out)" if proxy else ""
+        return f" through the proxy {proxy} (no_proxy={host_of(self.address)} bypasses it)" if proxy else ""
 
     def _advice(self) -> dict[grpc.StatusCode, str]:
         """Status code -> what it means for this client and what to do."""

@@ -339,8 +339,8 @@ def warn_of_lengths(
     rate = pose_fps or given.fps or fps
     if count and fps and not lengths_agree(count, len(given) * fps / rate):
         messages.warn(
-            f"{path}: poses of {len(given) / rate:.2f} s for a video of {count / fps:.2f} s: do both belong together, "
-            "and is the rate of the poses right?"
+            f"{path}: poses of {len(given) / rate:.2f} s for a video of {count / fps:.2f} s: check that both "
+            "are of the same recording, and the rate of the poses"
         )
 
 

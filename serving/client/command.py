@@ -159,11 +159,11 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.window is None:
         for name in ("stride", "smooth", "fps", "pose_fps", "frames", "camera", "idle", "in_flight"):
             if getattr(arguments, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} needs --window: how long a part is classified at a time")
+                raise UserError(f"--{name.replace('_', '-')} needs --window, the length of each classified window")
     elif arguments.record:
         raise UserError("--window is for --video, --frames, --camera or --pose, not for --record")
     if arguments.frames and not arguments.fps:
-        raise UserError("--frames needs --fps: how many pictures a second has")
+        raise UserError("--frames needs --fps, the frame rate of the pictures")
 
 
 def _client(arguments: argparse.Namespace) -> Client:

@@ -130,10 +130,17 @@ def proxy_to(address: str) -> str | None:
     Args:
         address: ``HOST:PORT``.
     """
-    if _is_local(host_of(address)):
+    host = host_of(address)
+    if _is_local(host) or _is_exempt(host):
         return None
     found = (os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy"))
     return next((messages.without_password(address) for address in found if address), None)
+
+
+def _is_exempt(host: str) -> bool:
+    """Whether the environment exempts a host from the proxy; as in gRPC, an entry is the end of the host's name."""
+    exempt = next(filter(None, map(os.environ.get, ("no_grpc_proxy", "no_proxy"))), "")
+    return any(host.lower().endswith(entry.strip().lower()) for entry in exempt.split(",") if entry.strip())
 
 
 def _is_local(host: str) -> bool:

@@ -160,7 +160,7 @@ class Estimation:
                 raise self._cannot(error) from error
         if not poses.confidence.any():
             if not self.takes_video:
-                raise UserError(f"{name}: nobody is found in it, and the model takes poses alone: no prediction")
+                raise UserError(f"{name}: nobody is found in it, and the model needs poses: no prediction is possible")
             rest = "from its pictures alone" if self.poses else "from whole frames"
             messages.warn(f"{name}: nobody is found in it, the prediction is {rest}")
         boxes = self.boxes(poses, video.height, video.width, video.known_fps or FPS)

@@ -53,7 +53,7 @@ def takes_video(definition: SignatureDef) -> bool:
 def require_video(definition: SignatureDef) -> None:
     """Raises ``UserError`` for a signature that takes no pictures."""
     if not takes_video(definition):
-        raise UserError("the model takes no video: leave it out")
+        raise UserError("the model takes poses alone: leave out the video")
 
 
 def takes_jpegs(definition: SignatureDef) -> bool:
@@ -162,7 +162,7 @@ def record_tensors(records: Sequence[bytes]) -> dict[str, np.ndarray]:
 
 def _clip_tensors(definition: SignatureDef, frames, poses, pose_fps) -> dict[str, np.ndarray]:
     """Input name -> array of one clip, without a batch axis."""
-    frames = frames if isinstance(frames, dict) or frames is None else {"full_body": frames}
+    frames = frames if isinstance(frames, Mapping) or frames is None else {"full_body": frames}
     tensors = {}
     for name, info in definition.inputs.items():
         if name in _RAW or name in _JPEGS:

@@ -89,7 +89,7 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
     if start * fps > len(poses) - _ROUNDING:  # each pose is valid until the next one
         raise UserError(
             f"the poses end at {len(poses) / fps:.2f} s, the frames go on at {start:.2f} s: "
-            "do both belong together, and is the rate of the poses right?"
+            "check that both are of the same recording, and the rate of the poses"
         )
     last = max(math.ceil(min(end * fps, len(poses)) - _ROUNDING), 1)
     first = min(math.ceil(start * fps - _ROUNDING), last - 1)

@@ -153,7 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             help=f"version of a model with the label {label}; {which}",
         )
     parser.add_argument("--tls", metavar="FOLDER", help="folder with server.key and server.crt, to encrypt gRPC")
-    parser.add_argument("--verify_clients", action="store_true", help="clients need a certificate of FOLDER/ca.crt")
+    parser.add_argument(
+        "--verify_clients", action="store_true", help="clients must present a certificate signed by FOLDER/ca.crt"
+    )
     parser.add_argument(
         "--memory", type=positive(int), metavar="GIB", help="memory of a server; default: estimated from the models"
     )

@@ -355,8 +355,8 @@ def network(
 
     if inputs.granularities:
         raise UserError(
-            f"{model.name} reads stored features, which another network made of a clip, and a request brings "
-            "the clip itself: export one that makes them of frames (option backbone of temporal and global)"
+            f"{model.name} takes stored features, but a request contains the clip itself: export a model that "
+            "computes the features from frames (option backbone of temporal and global)"
         )
     _check_parts(model, inputs, labels)
     maps = zoo.attention_maps(model).output if zoo.attention.attention_names(model) else {}

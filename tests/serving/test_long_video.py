@@ -101,7 +101,7 @@ def test_the_rate_of_poses_in_windows(base, long, tmp_path, monkeypatch, run_com
     line = ["--model", "any", "--video", path, "--pose", tmp_path / "pose.npz", "--window", 16, *options]
     status, _, err = run_command(predict.main, *line)
     assert (status, found) == (0, [taken])
-    assert ("do both belong together" in err) == (taken is not None)
+    assert ("check that both are of the same recording" in err) == (taken is not None)
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)

@@ -287,7 +287,7 @@ def test_command_with_files(address, video, clips, tmp_path, run_command):
     line = ["--server", address, "--model", "separable_sta", "--video", video, "--pose", tmp_path / "poses.npy"]
     status, out, err = run_command(main, *line, "--format", "json", "--signature", "serving_default")
     assert status == 0
-    assert "poses of 1.48 s for a video of 0.80 s: do both belong together" in err
+    assert "poses of 1.48 s for a video of 0.80 s: check that both are of the same recording" in err
     printed = json.loads(out)
     assert (printed["model"], printed["version"], printed["signature"]) == ("separable_sta", 1, "serving_default")
     assert {row["class"] for row in printed["predictions"]} == set(LABELS)

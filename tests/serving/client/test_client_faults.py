@@ -82,6 +82,9 @@ def test_a_proxy_that_may_be_the_reason_is_named_without_its_password(monkeypatc
     monkeypatch.setenv("grpc_proxy", "http://user:secret@127.0.0.1:9")
     with pytest.raises(RequestFailed, match=r"through the proxy http://user:\*\*\*@127.0.0.1:9 \(no_proxy=far\.test"):
         predict_sync("far.test:8500", retries=0)
+    monkeypatch.setenv("no_proxy", "other.example, .test")
+    with pytest.raises(RequestFailed, match=r"far\.test:8500(?!.*proxy)"):
+        predict_sync("far.test:8500", retries=0)
 
 
 def test_a_name_with_a_part_that_is_empty_is_no_server():

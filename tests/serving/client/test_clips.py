@@ -239,7 +239,9 @@ def test_poses_of_another_time_than_the_video(video, capsys, count, fps, stated,
     given = FilePoses(np.ones((count, 1, 25, 3), np.float32), np.ones((count, 1, 25)), fps=fps)
     warn_of_lengths("poses.npz", given, VideoFrames(video[0]), stated)
     expected = (
-        f"warning: poses.npz: poses of {seconds} s for a video of 0.80 s: do both belong together" if seconds else ""
+        f"warning: poses.npz: poses of {seconds} s for a video of 0.80 s: check that both are of the same recording"
+        if seconds
+        else ""
     )
     printed = capsys.readouterr().err
     assert printed.startswith(expected)

@@ -127,7 +127,9 @@ def test_nobody_in_a_video(empty, run_command):
         line = ["--server", server.address, "--model", "adl", "--video", empty]
         status, _, err = run_command(main, *line)
         assert status == 2
-        assert err.splitlines()[-1].endswith("nobody is found in it, and the model takes poses alone: no prediction")
+        assert err.splitlines()[-1].endswith(
+            "nobody is found in it, and the model needs poses: no prediction is possible"
+        )
         status, out, _ = run_command(main, *line, "--window", 8, "--format", "json")
         assert status == 0
         assert [json.loads(row)["reason"] for row in out.splitlines()] == ["nobody found"] * 2
@@ -456,4 +458,4 @@ def test_poses_of_a_video_for_a_model_of_poses_alone(pose_base, walk, empty, tmp
     status, _, err = run_command(predict.main, *line, "--persons", 3)
     assert (status, err) == (2, "error: --persons 3: the model takes 2 at most\n")
     status, _, err = run_command(predict.main, *line, "--pose", tmp_path / "pose.npy")
-    assert (status, err) == (2, "error: the model takes no video: leave it out\n")
+    assert (status, err) == (2, "error: the model takes poses alone: leave out the video\n")

@@ -69,7 +69,7 @@ def test_a_model_whose_probabilities_are_no_numbers(linear_version, monkeypatch)
     poses = np.random.default_rng(0).normal(size=(8, PERSONS, 25, 3)).astype(np.float32)
     assert sorted(predictor.predict(None, poses).labels) == sorted(LABELS)
     monkeypatch.setattr(predictor.servable, "predict_arrays", without_numbers)
-    with pytest.raises(UserError, match=r"gave no prediction of a model .*: expected .* finite"):
+    with pytest.raises(UserError, match=r"returned no prediction of a model .*: expected .* finite"):
         predictor.predict(None, poses)
 
 
