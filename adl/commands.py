@@ -1,6 +1,6 @@
 """The command ``adl``: ``adl train --recipe NAME`` is ``python -m recipes.train --recipe NAME``, and so on.
 
-A command's module is imported when it is called: ``adl --help`` imports neither TensorFlow nor any of them.
+A command's module is imported only when the command is called: ``adl --help`` imports no such module, nor TensorFlow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Completion of ``adl`` in bash and zsh: a script that knows the commands, their options and what these may be.
+"""Completion of ``adl`` in bash and zsh: a script that knows the commands, their options and the options' values.
 
 The script is generated from the parsers of the commands and starts no Python: ``adl completion bash`` prints it.
 """
@@ -18,7 +18,7 @@ The script is read when a shell starts, from where it looks for such scripts:
         adl completion bash > ~/.local/share/bash-completion/completions/adl
         (or at the end of ~/.bashrc: eval "$(adl completion bash)")
   zsh:  adl completion zsh > ~/.adl-completion.zsh; echo 'source ~/.adl-completion.zsh' >> ~/.zshrc"""
-# zsh runs a script of bash's.
+# zsh can run bash's completion script.
 _ZSH = """\
 autoload -Uz compinit bashcompinit
 (( $+functions[compdef] )) || compinit
@@ -77,8 +77,8 @@ def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser]) -> str:
         shell: One of :data:`SHELLS`.
         parsers: Command -> its parser.
     """
-    words = {"": list(parsers)}  # command, with its sub-command if it has some -> what may follow
-    values: dict[str, list[str]] = {}  # the same and an option -> what it may be; nothing: a file, or any text
+    words = {"": list(parsers)}  # command (and sub-command, if any) -> words that may follow
+    values: dict[str, list[str]] = {}  # the same and an option -> its values; empty: a file, or any text
     sub_commands = []
     for name, parser in parsers.items():
         for key, one in _with_sub_commands(name, parser):
@@ -123,13 +123,13 @@ def _values(key: str, parser: argparse.ArgumentParser) -> dict[str, list[str]]:
 
 
 def _positional(key: str, parser: argparse.ArgumentParser) -> list[str]:
-    """The values of a command's arguments that are no options."""
+    """The values of a command's positional arguments."""
     choices = [action.choices or () for action in parser._actions if not action.option_strings]
     return [str(choice) for each in choices for choice in each] or list(_named(key))
 
 
 def _named(key: str) -> Iterable[str]:
-    """Names that an argument may have which also takes others, such as a path."""
+    """The known names for an argument that also accepts other values, such as a path."""
     return _NAMES[key]() if key in _NAMES else ()
 
 

@@ -2,7 +2,7 @@
 
 Every row is a method with one option changed. The rows of a seed start from the same models, as in the papers: an I3D
 (one per body part), and a pose LSTM, each trained alone. Then each row is trained for the same number of epochs; the
-row of I3D itself too, so that no row has seen more clips of the full body. Every training is a recipe, run and
+row of I3D too, so that no row has seen more clips of the full body. Every training is a recipe, run and
 evaluated by the commands a user runs, on people it has not seen. Seeds differ in weights, order and augmentation; the
 clips are the same.
 
@@ -12,7 +12,7 @@ It can be stopped at any moment and goes on when it is started again; what has e
 
     python benchmarks/ablation_synthetic.py --out ablation --report
 
-writes ``results.json``, ``table.md`` and ``accuracies.png`` of what is there.
+writes ``results.json``, ``table.md`` and ``accuracies.png`` of the trainings that have ended so far.
 """
 
 import csv
@@ -56,7 +56,7 @@ class Training:
         epochs: Number of epochs.
         learning_rate: Of Adam, at the start of half a cosine.
         parts: Body parts that are read.
-        init: What of :data:`STARTS` it starts from.
+        init: Names of the :data:`STARTS` that it starts from.
     """
 
     model: dict
@@ -137,7 +137,7 @@ def _command(*arguments):
 
 
 def _run_row(name, seed, out):
-    """Trains and evaluates a row and, before it, what it starts from."""
+    """Trains and evaluates a row; before that, trains the models that it starts from."""
     for start in ROWS[name].init:
         _train(f"start-{start}", STARTS[start], seed, out)
     run = _train(name, ROWS[name], seed, out)
@@ -186,9 +186,9 @@ def _recipe(training, seed, out):
 
 
 def report(out):
-    """Writes and prints what is there: accuracies of the seeds, their mean and spread, per kind of twins.
+    """Writes and prints the results so far: accuracies of the seeds, their mean and spread, per kind of twins.
 
-    What ``results.json`` holds of earlier runs stays, so that seeds can be added where the trainings are gone.
+    Results of earlier runs in ``results.json`` stay, so that seeds can be added after earlier trainings were removed.
     """
     path = out / "results.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -90,7 +90,7 @@ def make_video(path: pathlib.Path, frames: int) -> pathlib.Path:
 
 
 def export(scratch: pathlib.Path, frames: int, size: int, framing: str = "centre") -> pathlib.Path:
-    """Exports an I3D with random weights, as fast as a trained one, and returns its version folder."""
+    """Exports an I3D with random weights, which is as fast as a trained one, and returns its version folder."""
     import tensorflow as tf
 
     import zoo
@@ -161,7 +161,7 @@ def measure(folder: pathlib.Path, video: pathlib.Path, repetitions: int) -> dict
         of_message = timed("message", message)
         of_label = dict(zip(of_message.labels, of_message.probabilities))
         difference = max(abs(p - of_label[label]) for label, p in zip(of_file.labels, of_file.probabilities))
-        if difference > TOLERANCE:  # frames of a file are shrunk to whole values
+        if difference > TOLERANCE:  # frames of a file are shrunk and rounded to integers
             raise ValueError(f"the two ways differ by {difference:.2g}: {of_file} and {of_message}")
         frames = timed("decode", clips.read_sampled, video, inputs).frames
         arrays = timed("arrays", request.clip_tensors, definition, [(frames, None)])

@@ -1,9 +1,9 @@
 """How much of a conversion is decoding and encoding, which nothing can leave out?
 
-Converts a recording of NTU RGB+D's form, in one process, and compares frames per second of processor time with the sum
-of decoding the same video without looking at it, and of encoding the same pictures as JPEG. Without ``--source`` the
-recording is made: a clip of SynthADL in the middle of a room of 1920 x 1080, where a person is as large as in the
-dataset, with a sensor's noise, in H.264 as the dataset's.
+Converts a recording in NTU RGB+D's format in one process. Its processor time is compared with the sum of two parts:
+decoding the same video without using its frames, and encoding the same pictures as JPEG. Without ``--source`` the
+recording is generated: a clip of SynthADL in the middle of a picture of 1920 x 1080 pixels, in which a person is as
+large as in the dataset, with a sensor's noise, in H.264 like the dataset's videos.
 
     python benchmarks/convert.py --source DIR --clip S001C001P001R001A001
 """
@@ -48,7 +48,7 @@ NOISE = 2.0  # standard deviation of the sensor's noise, in values of a pixel
 
 
 def make_recording(folder: str | os.PathLike, clip_id: str, frames: int) -> None:
-    """Writes a video and a skeleton file in NTU RGB+D's form."""
+    """Writes a video and a skeleton file in NTU RGB+D's format."""
     source = SynthADL(frames=frames)
     info = source.parse_id(clip_id)
     performance = perform(source.seed, info, ACTIVITIES[info.label], frames)
@@ -83,7 +83,7 @@ def seconds_of(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def bare_decoding(path: pathlib.Path) -> int:
-    """Decodes every frame and does nothing with it; the number of frames."""
+    """Decodes every frame and does nothing with it; returns the number of frames."""
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))
 

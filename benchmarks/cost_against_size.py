@@ -2,7 +2,7 @@
 
 One axis at a time is doubled or tripled, every point in a process of its own: median time of a forward pass and of a
 training step, and the peak memory of the step beyond that of the loaded model. A line through the logarithms gives the
-power with which each grows (1: in proportion); that of the multiply-accumulates is what to expect.
+power with which each grows (1: in proportion); the power of the multiply-accumulates is what to expect.
 
     python benchmarks/cost_against_size.py
     python benchmarks/cost_against_size.py --axes frames towers
@@ -121,7 +121,7 @@ def point(axis, value, repetitions):
         return loss
 
     forward_s = _median(forward, repetitions)
-    # After the first use: the libraries' own memory does not count.
+    # Taken after the first use, so that the libraries' own memory does not count.
     before = _resident()
     step_s = _median(step, repetitions)
     return {

@@ -1,4 +1,4 @@
-"""Poses estimated from plain video against a depth sensor's, and networks trained on a sensor that run on them.
+"""Compares poses estimated from video with a depth sensor's, and runs networks trained on a sensor on estimated poses.
 
 Usage::
 
@@ -13,7 +13,7 @@ Usage::
     python -m tfrecords.convert folder --csv lists/clips.csv --layout lcrnet_13 --parts none --out data/nucla_lcrnet
 
 ``sensor`` takes a clip of your own copy of NTU RGB+D. ``activities`` takes JHMDB's videos, in folders named after the
-classes; those of five classes are compared with the activities of Northwestern-UCLA. ``lists`` writes the skeletons of
+classes; five of these classes are compared with the activities of Northwestern-UCLA. ``lists`` writes the skeletons of
 Northwestern-UCLA with the joints of another layout, for a network that needs only joints that both sources have.
 """
 
@@ -33,7 +33,7 @@ from zoo import skeletons
 from zoo.shared import command_line
 
 SENSOR, ESTIMATOR = "kinect_v2_25", "blazepose_33"
-# JHMDB's classes -> those of Northwestern-UCLA that are right.
+# JHMDB's classes -> the classes of Northwestern-UCLA that count as right.
 ACTIVITIES = {
     "sit": ("sit down",),
     "stand": ("stand up",),
@@ -111,7 +111,7 @@ def compare_with_sensor(
 
 
 def aligned_with(body: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A body ``[J, 3]`` moved, turned and scaled for the least squares to another (Procrustes)."""
+    """A body ``[J, 3]``, moved, turned and scaled to fit another with the least squared error (Procrustes)."""
     from scipy.linalg import orthogonal_procrustes
 
     centred, target = body - body.mean(axis=0), truth - truth.mean(axis=0)
@@ -120,7 +120,7 @@ def aligned_with(body: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def exchanged(xy: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Frames ``[n]`` in which the joints ``[n, J, 2]`` fit those of the other sides of the body better."""
+    """Whether the joints ``[n, J, 2]`` of a frame fit better with left and right exchanged, ``[n]``."""
     layout = skeletons.get(SENSOR)
     joints = [layout.joints.index(f"{side}_{name}") for side in ("left", "right") for name in SIDED]
     other = [layout.mirrored[joint] for joint in joints]
@@ -129,7 +129,7 @@ def exchanged(xy: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def draw(path: pathlib.Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Draws pairs of skeletons ``[J, 2]`` over each other: grey the sensor's; the estimated left green, right red."""
+    """Draws pairs of skeletons ``[J, 2]`` over each other: the sensor's grey; the estimated left green, right red."""
     layout = skeletons.get(SENSOR)
     size, columns = 480, []
     for truth, estimated in pairs:
@@ -190,7 +190,7 @@ def _classify(predictor, path, how):
 
 
 def _as_named(xyz, layout):
-    """Joints of the same names ``[..., J, 3]``; the others are the middle of hips, shoulders, knuckles and so on."""
+    """Joints ``[..., J, 3]`` of the same names; joints without one are the mean of hips, shoulders, knuckles etc."""
     joints = skeletons.get(ESTIMATOR).joints
     middle = {"hip_centre": ["hip"], "spine": ["hip", "shoulder"], "shoulder_centre": ["shoulder"], "head": ["ear"]}
     others = {"hand": ["index", "pinky"], "foot": ["foot_index"]}

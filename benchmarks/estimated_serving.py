@@ -1,4 +1,4 @@
-"""Time from a plain video to its label where persons, or poses, are estimated first, against the network alone.
+"""Time from a video to its label where persons or poses are estimated first, compared with the network alone.
 
 An exported I3D, trained on pictures of persons, and an exported pose network classify a video in this process, as
 ``python -m serving.predict --video FILE`` does: persons are found, pictures cut out, and the network runs.

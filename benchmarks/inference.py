@@ -77,7 +77,7 @@ def main(argv=None):
         path = arguments.json or (None if arguments.quick else RESULTS)
         for model, (frames, size), batch in itertools.product(arguments.models, sizes, batches):
             if model == "vpn" and batch != batches[0] and not arguments.all:
-                continue  # nearly all of it is I3D
+                continue  # nearly all of VPN's time is I3D's
             for precision in arguments.precisions:
                 case = Case(model, frames, size, batch, precision, scratch)
                 found["cases"].append(compare(case, processes, arguments.repetitions, arguments.all, peaks[precision]))

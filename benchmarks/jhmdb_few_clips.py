@@ -16,11 +16,12 @@ Usage::
 
 ``lists`` takes split 1 of JHMDB: folders of videos named after the classes, and lines ``<name> <class number>`` in
 ``JHMDB_train1.txt`` and ``JHMDB_test1.txt``. Each seed is a protocol with its own training clips; all have the same
-test clips. ``baseline`` is the mean of Mixed_5c over 32 frames spread over a clip, standardised, with scikit-learn's
-defaults. ``curve`` compares it with the classifier of ``i3d_folder`` for several numbers of training clips of split 1:
-square roots of the pooled features, two augmented views of a training clip, a test clip and its mirror image. It
-computes in bfloat16, once for all numbers. Of data with poses (converted without ``--no-poses``), it also trains the
-networks of ``pose_gcn_folder`` on each draw, and fuses the scores of both with the weight of ``late_fusion_folder``.
+test clips. ``baseline`` is logistic regression with scikit-learn's defaults on standardised features: the mean of
+Mixed_5c over 32 frames spread over a clip. ``curve`` compares it with the classifier of ``i3d_folder`` for several
+numbers of training clips of split 1. This classifier reads square roots of the pooled features, of two augmented views
+of a training clip, and of a test clip and its mirror image. The features are computed once, in bfloat16. With data that
+have poses (converted without ``--no-poses``), ``curve`` also trains the networks of ``pose_gcn_folder`` on each draw,
+and fuses the scores of both with the weight of ``late_fusion_folder``.
 """
 
 from __future__ import annotations
@@ -155,12 +156,12 @@ class _Video:
         tf.keras.mixed_precision.set_global_policy("float32")
 
     def plain(self, clips):
-        """Scores of the test clips by a classifier of one view of some training clips, with scikit-learn's defaults."""
+        """Scores of the test clips by a classifier with scikit-learn's defaults, fitted to one view of some clips."""
         fitted = _plain_regression().fit(self.train["mean", "centre"][clips], self.train["labels"][clips])
         return fitted.predict_proba(self.test["mean", "centre"])
 
     def probe(self, clips):
-        """Those by the recipe's classifier, calibrated as in the recipe, in the mean of two views."""
+        """Scores of the test clips by the recipe's classifier, calibrated as in the recipe: the mean of two views."""
         from recipes.trainers import linear_probe
 
         x = np.concatenate([self.train["roots", f"view {view}"][clips] for view in range(2)])
@@ -173,7 +174,7 @@ class _Video:
 
 
 class _Poses:
-    """Networks of poses, trained in this process on augmented poses of 50 epochs, which are computed once."""
+    """Networks of poses, trained in this process; the augmented poses of all epochs are computed once."""
 
     def __init__(self, records, recipe):
         import tensorflow as tf
@@ -243,7 +244,7 @@ def _drawn(labels, number, seed):
 
 
 def _views(records, split, recipe):
-    """What classifiers read of all clips of a split: ``{(features, view): [N, 1024], "labels": [N]}``."""
+    """The features of all clips of a split: ``{(features, view): [N, 1024], "labels": [N]}``."""
     import tensorflow as tf
 
     from tfrecords.reading import pipeline
@@ -256,7 +257,7 @@ def _views(records, split, recipe):
     centre = pipeline.evaluation(records, protocol, split, inputs, batch=8)
     found = {"centre": centre.map(lambda features, label, _: (features, label))}
     if split == "test":
-        # By hand, as it was measured: evaluation(flip=True) mirrors before it resizes, and rounds differently.
+        # Mirrored here, as it was measured: evaluation(flip=True) mirrors before it resizes, and rounds differently.
         found["mirrored"] = found["centre"].map(
             lambda features, label: ({name: tf.reverse(value, [3]) for name, value in features.items()}, label)
         )
@@ -277,7 +278,7 @@ def _views(records, split, recipe):
 
 
 def _network(pooled=False):
-    """Gives the mean of Mixed_5c, and with ``pooled`` what I3D's head pools as well."""
+    """A network that gives the mean of Mixed_5c, and with ``pooled`` also the output of I3D's ``average_pool``."""
     import tensorflow as tf
 
     import zoo

@@ -1,8 +1,8 @@
 """Tables of pose recognition on Northwestern-UCLA, from run directories.
 
-What was tried is compared on the subjects and the views that protocols ``v12_subjects``, ``v2_1`` and ``v1_2`` hold out
-within the training views; what was chosen is compared with the papers on the test views. Runs that differ in their seed
-alone become one row.
+Tried configurations are compared on the subjects and the views that protocols ``v12_subjects``, ``v2_1`` and ``v1_2``
+hold out within the training views. Chosen configurations are compared with the papers on the test views. Runs that
+differ in their seed alone become one row.
 
     python benchmarks/nucla_poses.py --runs runs --json benchmarks/results/nucla_poses.json
 """
@@ -89,7 +89,7 @@ def _counted(labels):
 
 
 def _changes(recipe, config):
-    """What of a recipe differs from that of its method for this dataset, in words.
+    """How a recipe differs from the recipe of its method for this dataset, in words.
 
     Left out: its name, seed, protocol and epochs, how its epoch is chosen, and the settings of another optimizer.
     """
@@ -101,7 +101,7 @@ def _changes(recipe, config):
 
 
 def _settings(recipe, defaults):
-    """What is compared, by name."""
+    """The settings that are compared, by name."""
     (stage,) = recipe["stages"]
     model = {key: list(v) if isinstance(v, tuple) else v for key, v in {**defaults, **recipe["model"]}.items()}
     data = {key: recipe["data"][key] for key in ("pose_steps", "interpolate")}

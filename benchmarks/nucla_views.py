@@ -1,6 +1,6 @@
-"""By what do recordings of one performance differ between views 1 and 2 of Northwestern-UCLA?
+"""How do recordings of one performance differ between views 1 and 2 of Northwestern-UCLA?
 
-A model that is tested on a new view meets these differences. View 3 is left out: it is what models are tested on.
+A model that is tested on a new view meets these differences. View 3 is left out, since models are tested on it.
 
     python benchmarks/nucla_views.py --data data/nucla
 """
@@ -19,7 +19,7 @@ from zoo.shared import command_line
 LAYOUT = skeletons.get("kinect_v1_20")
 VIEWS = (1, 2)
 STANDING, SITTING = "stand up", "sit down"
-SHORTEST = 6  # frames of the clips that are compared
+SHORTEST = 6  # fewest frames of a clip that is compared
 STEPS = 32
 
 
@@ -80,16 +80,16 @@ def heads(xyz):
 
 
 def before_motion(xyz):
-    """The fraction of a clip before the head has moved by 0.3 of the way that it moves up and down."""
+    """The fraction of a clip before the head has moved by 0.3 of its whole vertical range."""
     height = heads(xyz)
     return np.argmax(np.abs(height - height[0]) > 0.3 * np.ptp(height)) / len(height)
 
 
 def difference(first, second, of_mean):
-    """Turn about the vertical (radians) and logarithm of the sizes' ratio that are left between two views.
+    """Turn about the vertical (radians) and logarithm of the size ratio that remain between two normalised views.
 
-    Each is as ``Normalisation(axes="vertical")`` has it, from the first frame or from the mean pose and the mean length
-    of the bones. What they should be turned by is what makes the two sequences most alike (Kabsch).
+    The views are normalised as by ``Normalisation(axes="vertical")``, from the first frame, or from the mean pose and
+    the mean length of the bones. The true turn is the one that makes the two sequences most alike (Kabsch).
     """
     turn = _facing(second, of_mean) - _facing(first, of_mean) - _most_alike(first, second)
     return np.angle(np.exp(1j * turn)), np.log(_size(first, of_mean) / _size(second, of_mean))
@@ -121,7 +121,7 @@ def _most_alike(first, second):
 
 
 def contrary(clips, label, higher):
-    """Lines on subjects with two or more clips of a class whose head ends higher (lower) than it began, or does not."""
+    """Lines on subjects with two or more clips of a class in which the head rises (``higher``), or does not rise."""
     found = collections.defaultdict(list)
     for view in VIEWS:
         for clip in of(clips, view):

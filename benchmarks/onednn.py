@@ -1,8 +1,8 @@
 """What TensorFlow gains by oneDNN on this processor.
 
-TensorFlow computes with oneDNN by itself only where a processor has the newer vector instructions; the project's
-commands switch it on everywhere (``TF_ENABLE_ONEDNN_OPTS=1``). Every case is timed with and without in processes of
-their own, which take turns; figures are medians.
+By default, TensorFlow computes with oneDNN only where a processor has the newer vector instructions; the project's
+commands switch it on everywhere (``TF_ENABLE_ONEDNN_OPTS=1``). Every case is timed with and without oneDNN in separate
+processes, which take turns; figures are medians.
 
     python benchmarks/onednn.py
     python benchmarks/onednn.py --cases "i3d 32x224" --rounds 3
@@ -24,7 +24,7 @@ from zoo.shared import command_line, files
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 SWITCH = {"without": "0", "with": "1"}
-# Model -> options and clips of a batch; "training" is a step, and all else the answer to a batch.
+# Case -> model, options, and clips of a batch; "training" is a training step, other cases classify a batch.
 CASES = {
     "i3d 32x224": ("i3d", {"frames": 32, "size": 224}, 1),
     "i3d 8x64": ("i3d", {"frames": 8, "size": 64}, 1),

@@ -1,9 +1,9 @@
 """Measures in how many frames of videos somebody is found, how fast, and how much the joints jitter.
 
-Three ways are compared: the estimator alone with its network's own thresholds, frame by frame; a whole recording
-(tracked, searched backwards, gaps filled, smoothed); a live stream. Rates are per core, of processor time; peak memory
-is of the process that measured that way. Whether a pose is right is not measured:
-look at some, ``python -m tfrecords.estimate ... --preview`` draws them.
+Three ways are compared: the estimator alone, frame by frame, with its network's own thresholds; a whole recording
+(tracked, searched backwards, gaps filled, smoothed); a live stream. Frame rates are per core and second of processor
+time; peak memory is of the process that measured one way. Whether a pose is right is not measured: look at some, which
+``python -m tfrecords.estimate ... --preview`` draws.
 
     python benchmarks/pose_detection.py jhmdb/videos --every 8
     python benchmarks/pose_detection.py urfd/videos --labels urfd/falls.csv urfd/adls.csv
@@ -39,7 +39,7 @@ ORIGINAL = {"detection": 0.5, "presence": 0.5, "tracking": 0.5}  # MediaPipe's o
 
 
 def alone(video: Video, settings: recordings.Settings) -> persons.Poses:
-    """The first person that the estimator finds in each frame, as it is."""
+    """The first person that the estimator finds in each frame, unchanged."""
     joints = skeletons.get(estimator.get(settings.estimator).layout).num_joints
     xy, confidence = [np.zeros((0, joints, 2))], [np.zeros((0, joints))]
     with estimator.create(settings.estimator, model=settings.model, persons=settings.persons, **ORIGINAL) as network:
@@ -125,7 +125,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _jitter(xy, seen):
-    """Mean second difference of the joints, in body sizes, of each frame between two in which somebody is seen, too."""
+    """Mean second difference of the joints, in body sizes, where a person is seen in three successive frames."""
     middle = np.flatnonzero(seen[:-2] & seen[1:-1] & seen[2:])
     change = np.linalg.norm(xy[middle] - 2 * xy[middle + 1] + xy[middle + 2], axis=-1).mean(axis=-1)  # [n]
     return change / np.maximum(np.linalg.norm(np.ptp(xy[middle + 1], axis=1), axis=-1), 1)

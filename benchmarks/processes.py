@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: what one leaves in memory, or compiles, is none of the next one's."""
+"""Measurements in separate processes: what one keeps in memory, or has compiled, does not affect the next."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def measured(name: str, script: str, *arguments: object, environment: Mapping[st
     """The JSON that a script prints in its last line.
 
     Args:
-        name: Of what is measured, for messages.
+        name: Name of what is measured, for messages.
         script: The script's file.
         arguments: Its arguments.
         environment: Further variables of its environment.
 
     Raises:
-        UserError: It fails.
+        UserError: The script fails.
     """
     command = [sys.executable, script, *map(str, arguments)]
     surroundings = {**os.environ, **(environment or {})}

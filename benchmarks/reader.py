@@ -46,7 +46,7 @@ FRAMES, STRIDE, SIZE = 64, 2, 224
 STORED = 256  # pixels of a converted picture
 NOISE = 4.0  # standard deviation of a recorded frame's noise, of 255
 BATCH = 4
-MEMORY_EVERY = 250  # clips between two looks at the memory
+MEMORY_EVERY = 250  # clips between two measurements of memory
 
 
 # --------------------------------------------------------------------------------------------------------- the clips
@@ -66,7 +66,7 @@ class Noisy(synthetic.SynthADL):
         self.clips = clips
 
     def index(self):
-        """The first clips, as many as are wanted."""
+        """The first training clips, ``clips`` in number."""
         infos = super().index().clips
         training = [info for info in infos if protocols.split_of(self.name, "cv", info.id) == "train"]
         return base.Index(tuple(training[: self.clips]))
@@ -163,13 +163,13 @@ def pyav_frames(folder, indices):
         container.streams.video[0].thread_type = "SLICE"  # not over frames: multi_thread=False
         for frame in container.decode(video=0):
             frames.append(frame.to_rgb().to_ndarray())
-            if len(frames) > max(indices):  # those of a short clip begin again
+            if len(frames) > max(indices):  # a short clip's indices begin again at 0
                 break
     return [frames[index] for index in indices]
 
 
 def fitted(frame, box):
-    """The person cut out of a recorded frame (``box`` is not ``None``), at the network's size."""
+    """A frame at the network's size; if there is a ``box``, the person is cut out of the recorded frame."""
     if box is not None:
         x0, y0, x1, y1 = box
         inside = frame[max(y0, 0) : y1, max(x0, 0) : x1]
@@ -183,9 +183,9 @@ class Files:
     """A Python generator of batches from one file or folder per clip.
 
     Attributes:
-        read: Function of a clip's path without suffix and the frames' numbers that gives these frames.
+        read: Function from a clip's path without suffix, and numbers of frames, to these frames.
         folder: Where the clips are.
-        boxes: Clip id -> boxes of the person; their frames are cut if ``cut``.
+        boxes: Clip id -> boxes of the person; frames are cut to them if ``cut``.
         cut: Whether the frames show more than the person.
     """
 
@@ -206,7 +206,7 @@ class Files:
         return out
 
     def batches(self, epochs, rng):
-        """All clips, as often as there are epochs, each from a start drawn as in training."""
+        """Batches of all clips, in each epoch; the start of each window is drawn as in training."""
         for _ in range(epochs):
             ids = rng.permutation(sorted(self.boxes))
             for first in range(0, len(ids) - BATCH + 1, BATCH):
@@ -214,7 +214,7 @@ class Files:
                 yield np.stack([self.clip(*clip) for clip in zip(ids[first : first + BATCH], starts)])
 
     def last_start(self, clip_id):
-        """Latest first frame of a training window: in the first half, and the window fits."""
+        """Latest first frame of a training window: in the first half, and early enough for the window to fit."""
         frames = len(self.boxes[clip_id])
         return max(min(frames // 2, frames - FRAMES * STRIDE), 0)
 
@@ -264,7 +264,7 @@ def _count(batches):
 
 
 def differences(out, boxes):
-    """Name -> mean absolute difference to this project's reader on one clip, in grey levels: all show the same."""
+    """Name -> mean absolute difference to this project's reader on one clip, in grey levels."""
     from tfrecords.reading import pipeline
 
     records = pipeline.Records(out / "tfrecords")
@@ -339,14 +339,14 @@ def _bytes(out, name):
 
 
 def memory(out, *, clips):
-    """Resident memory while clips are read, balanced and not.
+    """Resident memory while clips are read, with balanced classes and without.
 
     Args:
         out: Folder of the clips, small ones of their own.
         clips: How many are read.
 
     Returns:
-        A dict of JSON values: slopes in bytes per clip, over the last three quarters, and what was seen.
+        A dict of JSON values: slopes in bytes per clip, over the last three quarters, and the measured values.
     """
     from tfrecords.reading import pipeline
 

@@ -1,7 +1,7 @@
 """How fast is SynthADL generated?
 
-One process draws clips and encodes them as JPEG, as a conversion does. The yardstick is the JPEG encoding alone of
-the same pictures, which any conversion of pictures pays. Rounds alternate; the table gives medians.
+One process draws clips and encodes them as JPEG, as a conversion does. This is compared with the JPEG encoding alone of
+the same pictures, which any conversion of pictures needs. Rounds alternate; the table gives medians.
 
     python benchmarks/render_synthetic.py
 """

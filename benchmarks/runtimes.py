@@ -7,8 +7,8 @@
 
 The networks take turns on one random clip, each on one thread. What is measured is the processor time of the process,
 which other work on the machine changes little; the ratios are those of neighbouring turns. The preparation of a clip,
-which is the same for all, is not counted. With random weights 8-bit integers are calibrated with some clips of noise:
-that says what they gain, not what they cost.
+which is the same for all, is not counted. With random weights, 8-bit integers are calibrated on some clips of noise:
+the result shows the gain in speed, not the cost in accuracy.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(argv=None):
     parser.add_argument(
         "--sizes", nargs="+", type=_size, default=[_size(text) for text in SIZES], metavar="TxS", help="of their clips"
     )
-    parser.add_argument("--width", type=float, default=1.0, help=argparse.SUPPRESS)  # for a look at small networks
+    parser.add_argument("--width", type=float, default=1.0, help=argparse.SUPPRESS)  # to try small networks
     parser.add_argument("--repetitions", type=command_line.positive(int), default=5, help="turns that are timed")
     parser.add_argument("--data", metavar="DATA", help="converted dataset, for the accuracy on its test clips")
     parser.add_argument("--protocol", help="protocol of --data; default: its first")
@@ -103,7 +103,7 @@ def of_folders(arguments):
 
 
 def of_random_weights(name, frames, size, arguments):
-    """Speed of a network with random weights in all runtimes that are installed, and how much its answers differ."""
+    """Speed of a network with random weights in all runtimes that are installed, and how much its outputs differ."""
     import zoo
     from benchmarks.alternatives.runtimes import give_weights
     from tfrecords.reading.pipeline import Inputs
@@ -168,13 +168,13 @@ def _in_integers(converted, inputs):
 
 
 def noise(inputs, seed=0):
-    """A random clip, as a network is fed it."""
+    """A random clip, in the form of a network's inputs."""
     rng = np.random.default_rng(seed)
     return {name: rng.uniform(-1, 1, (1, *spec.shape)).astype("float32") for name, spec in inputs.signature().items()}
 
 
 def timed(networks, clip, repetitions):
-    """Name -> seconds of processor time, and how many times as fast as the first one, with the spread."""
+    """Name -> seconds of processor time, and the speed relative to the first network, with its spread."""
     seconds = {name: [] for name in networks}
     for turn in range(repetitions + 1):
         for name, network in networks.items():
@@ -201,7 +201,7 @@ def timed(networks, clip, repetitions):
 
 
 def accuracy(networks, inputs, data, protocol, count):
-    """Folder -> top-1 accuracy on test clips, and the fraction of clips with the first one's class."""
+    """Folder -> top-1 accuracy on test clips, and the fraction of clips with the same class as by the first network."""
     from tfrecords.reading import pipeline
 
     records = pipeline.Records(data)

@@ -40,7 +40,7 @@ from zoo.shared.errors import UserError
 CLIENTS = (1, 4, 16)
 MODEL = "separable_sta"
 OPTIONS = {"frames": 16, "size": 112, "pose_steps": 10}
-WIDTHS = {"speed": 1.0, "endurance": 0.25}  # the paper's model; one that leaves time for many requests
+WIDTHS = {"speed": 1.0, "endurance": 0.25}  # the paper's model; a small one, for many requests
 CLIP_FRAMES, CLIP_SIZE = 32, 224
 WARM_UP = 3
 TOLERANCE = 1e-3  # of probabilities, above which a response is wrong; other clips differ by more
@@ -89,8 +89,8 @@ def _processor():
 def export(scratch, width):
     """Exports a Separable STA with random weights, which take the time of trained ones; returns the version's folder.
 
-    Untrained, it gives nearly the same prediction for every clip, and a response that went to the wrong client would
-    not be noticed; so the weights of the last layer are made a thousand times larger.
+    An untrained model gives nearly the same prediction for every clip, so that a response to the wrong client would not
+    be noticed. Therefore the weights of the last layer are made a thousand times larger.
     """
     import tensorflow as tf
 
@@ -239,7 +239,7 @@ def _in_turn(own, stub, sent, count):
 
 
 def _together(address, sent, clients, count):
-    """Seconds of every request of clients that run at the same time, and of all together."""
+    """Seconds of every request of clients that run at the same time, and of all requests together."""
     times = []
 
     def client(number):
@@ -270,7 +270,7 @@ def _figures(times, seconds):
 
 
 def soak(address, process, folder, *, minutes):
-    """Requests, faults and changes of version for some minutes.
+    """Sends requests and faults, and changes versions, for some minutes.
 
     Args:
         address: ``HOST:PORT``.

@@ -1,9 +1,10 @@
-"""Measures how well two people are found and followed who are in one picture.
+"""Measures how well two people in one picture are found and followed.
 
-The pictures of two videos are put side by side, and estimated in two ways: each frame searched as a whole and by
-itself, and each person followed in a square around him. They are compared with the poses of each video alone: who is
-found (boxes that overlap by more than 0.3), how often his number changes, bodies where nobody is (overlap below 0.1).
-The poses of the videos alone are estimates too; look at some, ``python -m tfrecords.estimate ... --preview``.
+The pictures of two videos are put side by side, and poses are estimated in two ways: each frame is searched as a whole,
+independently of others; or each person is followed in a square around the body. Both are compared with the poses of
+each video alone: who is found (boxes that overlap by more than 0.3), how often a person's number changes, and bodies
+where nobody is (overlap below 0.1). The poses of the videos alone are estimates too; look at some, which
+``python -m tfrecords.estimate ... --preview`` draws.
 
     python benchmarks/several_people.py urfd/videos/adl-*.mp4
 """
@@ -81,7 +82,7 @@ def measure(videos: Sequence[pathlib.Path], alone: Sequence[Poses], step: int, f
 
 
 def _pose(poses: Poses, index: int, offset: int) -> np.ndarray | None:
-    """Joints ``[J, 2]`` in the wide picture; ``None`` where nobody was found, or not surely."""
+    """Joints ``[J, 2]`` in the wide picture; ``None`` where nobody was found, or with low confidence."""
     assert poses.xy is not None  # an estimator gives them
     there = index < len(poses.xy) and poses.confidence[index, 0].mean() > 0.5
     return poses.xy[index, 0] + (offset, 0) if there else None

@@ -1,7 +1,7 @@
 """How many windows of a long video are classified per second, each by itself and with shared computation?
 
-A window of I3D slides over a video of noise. Each round times, in another order, some windows by themselves and, for
-each block up to which computation is shared, the whole video; a round's ratio is of its own two times. Weights are
+A window of I3D slides over a video of noise. Each round times, in another order, some windows on their own and, for
+each block up to which computation is shared, the whole video. A ratio is of two times of the same round. Weights are
 random: they do not change the time. Accuracy is measured by `recipes/evaluate.py --untrimmed`, with and without
 `--share-computation`.
 
@@ -34,7 +34,7 @@ def main(argv=None):
     whole = command_line.positive(int)
     parser.add_argument("--frames", nargs="+", type=whole, default=[64, 32], metavar="T", help="of a window")
     parser.add_argument("--size", type=whole, default=224, help="pixels of a frame's side (default: 224)")
-    parser.add_argument("--width", type=float, default=1.0, help=argparse.SUPPRESS)  # for a look at small size
+    parser.add_argument("--width", type=float, default=1.0, help=argparse.SUPPRESS)  # to try a small network
     parser.add_argument("--stride", type=whole, default=8, help="frames from one window to the next (default: 8)")
     parser.add_argument("--blocks", nargs="+", default=BLOCKS, help=f"default: {' '.join(BLOCKS)}")
     parser.add_argument("--video", type=whole, default=256, metavar="FRAMES", help="length of the video (default: 256)")
@@ -50,7 +50,7 @@ def main(argv=None):
 
 
 def compare(frames, arguments):
-    """Block -> windows per second, and how many times those of windows by themselves: median, least and most."""
+    """Block -> windows per second, and their ratio to those without sharing: median, least and most."""
     import tensorflow as tf
 
     import zoo
@@ -63,7 +63,7 @@ def compare(frames, arguments):
     by_itself = tf.function(lambda window: model({"rgb": window}, training=False))
 
     def alone():
-        """Three windows: each takes as long as every other."""
+        """Classifies three windows, which is enough: all windows take the same time."""
         for start in starts[:3]:
             by_itself(video[np.newaxis, start : start + frames]).numpy()
         return len(starts[:3])

@@ -1,9 +1,9 @@
 """Where does the time of a training step go: waiting for data, forward, backward, update?
 
 Every stage of a recipe is trained for some steps as ``train.py`` trains it: the same reader, model, loss and optimizer.
-The wait is what passes between asking for a batch and having it, while the reader works beside the network; backward
-is what gradients take beyond the forward pass, update what a step takes beyond both. The first steps, in which graphs
-are traced and buffers filled, do not count.
+The wait is the time from asking for a batch to having it, while the reader works in parallel with the network. Backward
+is the time that gradients take beyond the forward pass; update is the time that a step takes beyond both. The first
+steps, in which graphs are traced and buffers filled, do not count.
 
     python -m tfrecords.convert synthetic --out data/synthetic
     python benchmarks/step_time.py --recipe separable_sta_synthetic --data data/synthetic
@@ -58,7 +58,7 @@ def measure(recipe, stage, records, steps):
         steps: Steps that are timed.
 
     Returns:
-        Name of the part -> milliseconds: the mean for ``wait`` (seldom and long counts), else the median.
+        Name of the part -> milliseconds: the mean for ``wait`` (rare long waits count), else the median.
     """
     import tensorflow as tf
 

@@ -1,11 +1,11 @@
-"""What does a training step of I3D cost, forward, backward and update, beside the same network in PyTorch?
+"""What does a training step of I3D cost (forward, backward and update), compared with the same network in PyTorch?
 
-Every way to compute it runs in a process of its own, which gives its peak memory; they take their steps in turn, so
-that all meet the same machine. I3D starts from the same weights, sees the same clips and is trained by SGD with
+Every way to compute it runs in a process of its own, which gives its peak memory. The processes take steps in turn, so
+that all run under the same conditions. I3D starts from the same weights, sees the same clips and is trained by SGD with
 momentum; the first losses must agree. Separable STA, which is I3D and little else, has no counterpart in PyTorch.
 Ways that end in ``recompute`` use gradient checkpointing: activations are computed again instead of kept. Those that
 end in ``bfloat16`` compute in it, with weights and batch statistics in float32. ``keras_cached`` trains the blocks from
-Mixed_5b on from stored features, as ``cache_frozen`` does; ``keras_frozen`` is what it stores them with, once a view.
+Mixed_5b on from stored features, as ``cache_frozen`` does; ``keras_frozen`` computes these features, once per view.
 
     python benchmarks/training_step.py
     python benchmarks/training_step.py --cases 64x224x4 --ways keras keras_recompute --steps 1    # batch 4 of full size
@@ -150,7 +150,7 @@ def measure(case, ways, steps):
 
 
 def _times(own, keras, key):
-    """How many times as long as Keras in float32 steps take, by neighbouring steps: median, least and most."""
+    """Ratio of the times of steps to Keras's in float32, between neighbouring steps: median, least and most."""
     if keras is None:
         return {}
     ratios = [row[key] / other[key] for row, other in zip(own, keras)]
@@ -169,7 +169,7 @@ def _check_losses(case, losses):
 
 def _process(way, case, weights):
     """A process that takes a step for every line it is sent."""
-    # Threads that wait for the next step must not keep the cores from those of the other processes.
+    # Threads that wait for the next step must not occupy cores that other processes need.
     settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
     command = [sys.executable, __file__, "--cases", str(case), "--work", way, str(weights)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings)
@@ -266,7 +266,7 @@ def _keras_step(case, way):
 
 
 def _freeze(model):
-    """The layers that are not trained, marked so."""
+    """Freezes layers, and returns them."""
     frozen = [
         layer for layer in model.layers if layer.name.startswith(FROZEN) or layer.name.endswith("batch_norm")
     ]  # fmt: skip

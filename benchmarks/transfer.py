@@ -1,4 +1,4 @@
-"""What does the way of a clip of raw frames through gRPC cost, and which part of it?
+"""What does it cost to send a clip of raw frames through gRPC, and which part of the way costs how much?
 
 A client sends 32 frames of 224 x 224 (4.8 MB) to a server of a model that does next to nothing, and the same bytes to
 a bare gRPC server that does nothing, with several settings of the channel. All take turns, in another order every
@@ -182,7 +182,7 @@ def measure(contenders, count):
 
 
 def _processor_ms(pid):
-    """Processor time of all threads that a process has."""
+    """Milliseconds of processor time of all threads that a process has."""
     total = 0
     for schedule in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with contextlib.suppress(OSError):  # a thread that has just ended

@@ -34,12 +34,12 @@ suppress_warnings = ["myst.header"]  # a page may begin below the first level
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # reference.complete adds them
-autodoc_mock_imports = ["mlflow"]  # no version of it goes with both rows of the stack
+autodoc_mock_imports = ["mlflow"]  # no version of it works with both supported sets of package versions
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 add_module_names = False
 
-# Every role of the project's docstrings leads somewhere; names of other packages are not looked up.
+# Every cross reference in the project's docstrings must resolve; names of other packages are not looked up.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", reference.NAMES_OF_OTHERS)]
 

@@ -1,4 +1,4 @@
-"""A page per method: its card of ``docs/models`` with its options, trained weights and recipes from the sources."""
+"""One page per method: its card from ``docs/models``, and its options, trained weights and recipes from the sources."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _page(name: str, trained_by: list[str]) -> str:
 
 
 def _built(name: str) -> str:
-    """Where the method's arguments, equations and example stand, and how it is built."""
+    """How the method is built, and where its equations and an example are documented."""
     if name in registry.ESTIMATORS:
         return f"A scikit-learn estimator: {{py:class}}`{registry.ESTIMATORS[name]}` has its equations and an example."
     builder = registry.get(name).builder
@@ -68,7 +68,7 @@ def _options(name: str) -> str:
 
 
 def _values(hint: Any) -> str:
-    """The values of an option; those of a class of another package are in its meaning."""
+    """The values of an option; empty where its type is ``Any`` or a mapping, whose values its meaning states."""
     return "" if hint is Any or hint is Mapping else checks.accepted_values(hint)
 
 
@@ -90,7 +90,7 @@ def _weights(name: str) -> str:
 
 
 def _recipes() -> dict[str, list[str]]:
-    """Method -> lines about the recipes that train it, and that train it as a stage of another method."""
+    """Method -> lines about the recipes that train it, also as a stage of another method."""
     trained: dict[str, list[str]] = {name: [] for name in methods()}
     within: dict[str, list[str]] = {name: [] for name in methods()}
     for name in recipes.config.names():

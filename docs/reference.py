@@ -1,6 +1,6 @@
-"""The pages of the API reference, one a package, from the sources: a new public name is in them by itself.
+"""The pages of the API reference, one per package, made from the sources: new public names appear automatically.
 
-The sources are read and not imported; what stands in a page are the directives by which Sphinx renders docstrings.
+The sources are read, not imported. A page consists of the directives with which Sphinx renders the docstrings.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGES = ("zoo", "tfrecords", "recipes", "serving", "adl")
-# Names that roles and type hints mention and that other projects document: those of Python itself, and dotted names of
-# any package but the project's.
+# Names in roles and type hints that other projects document: Python's own names, and dotted names of any package other
+# than the project's.
 NAMES_OF_OTHERS = (
     rf"(?!(?:{'|'.join(PACKAGES)})\b)(?:\w+(?:\.\w+)+|{'|'.join([*dir(builtins), *typing.__all__])}|optional)"
 )
@@ -35,7 +35,7 @@ class Module:
         name: Its dotted name.
         is_package: Whether it is the ``__init__.py`` of a package.
         defined: Public name -> the statement that defines it.
-        imported: Public name -> the dotted name that it is imported from, of names of the project.
+        imported: Public name -> the dotted name that it is imported from; only names of the project.
         listed: The names in ``__all__``, if it has one.
         body: Its statements.
         source: The file's text.
@@ -109,7 +109,7 @@ def homes() -> dict[str, str]:
 
 
 def _definition(name: str) -> str:
-    """The dotted name under which something is defined, through all modules that import it."""
+    """The dotted name under which something is defined; imports are followed to the definition."""
     module, _, last = name.rpartition(".")
     if module in modules() and last not in modules()[module].defined and last in modules()[module].imported:
         return _definition(modules()[module].imported[last])
@@ -181,7 +181,7 @@ def _heading(text: str, line: str) -> str:
 
 
 def complete(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Before a docstring is rendered: names get their full form, and arguments the types of the signature."""
+    """Completes a docstring before it is rendered: roles get full names, and arguments the types of the signature."""
     module, node = _source(name)
     lines[:] = [_ROLE.sub(functools.partial(_linked, module, _context(name)), line) for line in lines]
     types = _annotations(module, node)
@@ -197,13 +197,13 @@ def complete(app: Any, what: str, name: str, thing: Any, options: Any, lines: li
         elif section == "Raises" and (entry := re.match(r" {4}(\w+):", line)):
             lines[number] = f"    {_home(module, entry[1]) or entry[1]}:{line[entry.end() :]}"
         elif section in ("Returns", "Yields") and line.strip():
-            # A colon in the text itself would else end the type.
+            # Without this prefix, Sphinx would take a colon in the text for the end of the type.
             lines[number] = f"    {types.get('return', '')}: {line.strip()}"
             section = ""
 
 
 def _source(name: str) -> tuple[Module, ast.AST | None]:
-    """The module in which something documented is defined, and its statement; ``None``: the module itself."""
+    """The module that defines a documented name, and the defining statement; ``None`` if the name is a module's."""
     parts = name.split(".")
     split = next(number for number in range(len(parts), 0, -1) if ".".join(parts[:number]) in modules())
     if split == len(parts):
@@ -214,7 +214,7 @@ def _source(name: str) -> tuple[Module, ast.AST | None]:
 
 
 def _member(module: Module, node: ast.AST, path: list[str]) -> ast.AST | None:
-    """The statement of a class's member, which a base in the same file may define."""
+    """The statement of a class's member; a base class in the same file may define it."""
     for name in path:
         if not isinstance(node, ast.ClassDef):
             return None
@@ -268,7 +268,7 @@ def _typed(module: Module, annotation: ast.expr) -> str:
 
 
 def _home(module: Module, name: str) -> str | None:
-    """Where a name of the project that a module's text mentions is documented; ``None`` of another's."""
+    """The name under which a project name in a module's text is documented; ``None`` for names of other projects."""
     first, _, rest = name.partition(".")
     if first in module.defined:
         first = f"{module.name}.{first}"
@@ -285,7 +285,7 @@ def _home(module: Module, name: str) -> str | None:
 
 
 def _linked(module: Module, context: str, role: re.Match[str]) -> str:
-    """A role with the full name of what it refers to, where Sphinx would not find that from the module of the page."""
+    """A role with the full name of its target, where Sphinx would not find the short name from the page's module."""
     kind, tilde, name = role.groups()
     home = _home(module, name)
     if home in (None, name, f"{context}.{name}"):
@@ -294,13 +294,13 @@ def _linked(module: Module, context: str, role: re.Match[str]) -> str:
 
 
 def _context(name: str) -> str:
-    """The module under whose name something is documented."""
+    """The module in the name under which something is documented."""
     while name not in modules():
         name = name.rpartition(".")[0]
     return name
 
 
 def skip(app: Any, what: str, name: str, thing: Any, skipped: bool, options: Any) -> bool | None:
-    """Members that a class has from another package are left out."""
+    """Leaves out members that a class inherits from another package."""
     module = getattr(inspect.unwrap(thing), "__module__", None)
     return True if isinstance(module, str) and module.partition(".")[0] not in PACKAGES else None

@@ -18,7 +18,7 @@ _PAIR = re.compile(r"(?<=\d|-) / (?=\d|-)")
 
 
 def write(folder: pathlib.Path) -> None:
-    """Writes the generated pages; one whose text is the same keeps its time: Sphinx does not read it again."""
+    """Writes the generated pages. An unchanged page keeps its time stamp, so that Sphinx does not read it again."""
     root = folder.parents[1]
     pages = {f"{name.lower()}.md": beside((root / f"{name}.md").read_text("utf-8")) for name in BESIDE}
     pages["readme.md"] = re.sub(r"^# .*", "# Overview", pages["readme.md"])  # the start page has the project's name
@@ -35,7 +35,7 @@ def write(folder: pathlib.Path) -> None:
 
 
 def beside(text: str) -> str:
-    """A page of the project's root as one of ``docs/_generated``."""
+    """A page of the project's root, with its links changed for a copy in ``docs/_generated``."""
     text = re.sub(r"\](\(|: )docs/", r"]\1/", text)
     return re.sub(r"\](\(|: )(?!/|#|https?:|(?:README|CONTRIBUTING|CHANGELOG)\.md)(?=\S)", r"]\1../../", text)
 

@@ -4,14 +4,14 @@ It needs neither TensorFlow nor keras-adl-zoo, but four packages:
 
     pip install numpy pillow ai-edge-litert 'mediapipe>=0.10.30,<0.10.32'
 
-On another machine a network of poses is exported, and the folder copied:
+On another machine, export a network of poses; then copy its folder to the device:
 
     python -m serving.export --pretrained nucla --to models --format litert           # models/pose_gcn/1
     python pose_on_a_small_device.py --model pose_gcn/1 --poses pose_landmarker_full.task --pictures frames
 
-The pictures are frames of one clip, in the order of their names, numbers as numbers; a camera writes them, or
-`ffmpeg -i video.mp4 frames/%05d.jpg`. The .task file is MediaPipe's Pose Landmarker. One person is followed. A network
-without a map from BlazePose's joints to its own, such as one of hands, is refused.
+The pictures are the frames of one clip, in the order of their names; numbers in names are compared as numbers. A camera
+or `ffmpeg -i video.mp4 frames/%05d.jpg` writes them. The .task file is MediaPipe's Pose Landmarker. One person is
+followed. A network whose joints cannot be mapped from BlazePose's, such as a network of hands, is refused.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Network:
         self._run = self._interpreter.get_signature_runner()
 
     def __call__(self, poses):
-        """Class -> probability, of BlazePose's poses ``[T, 33, 3]`` in metres, zeros where nobody was found."""
+        """Class -> probability, from BlazePose's poses ``[T, 33, 3]`` in metres; zeros where nobody was found."""
         found = self._run(pose=self.features(poses)[np.newaxis])
         return dict(zip(self.labels, found["probabilities"][0].tolist()))
 
@@ -89,7 +89,7 @@ class Network:
         return out * np.array([1, 1, settings["depth"]], np.float32)
 
     def _steps(self, poses):
-        """The middles of equal parts of the clip: ``[steps, joints, 3]``."""
+        """The poses at the middles of equal parts of the clip: ``[steps, joints, 3]``."""
         steps = self._inputs["pose_steps"]
         positions = (np.arange(steps, dtype=np.float32) + np.float32(0.5)) / np.float32(steps) * len(poses)
         if not self._inputs.get("interpolate"):
@@ -111,7 +111,7 @@ def without(vector, direction):
 
 
 def without_gaps(poses):
-    """Poses ``[T, 33, 3]`` in which a frame without a person has what lies between its neighbours."""
+    """Poses ``[T, 33, 3]``; frames without a person are interpolated between the nearest frames with one."""
     found = np.flatnonzero(poses.any(axis=(1, 2)))
     if not found.size:
         raise ValueError("no person was found in any picture")
@@ -142,7 +142,7 @@ def estimated(pictures, task, fps):
 
 
 def picture_files(folder):
-    """The picture files of a folder, in the order of their names; numbers count as numbers."""
+    """The picture files of a folder, in the order of their names; numbers in names are compared as numbers."""
 
     def key(path):
         return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"(\d+)|(\D+)", path.name)]
@@ -154,7 +154,7 @@ def picture_files(folder):
 
 
 def read(path):
-    """A picture file ``[H, W, 3]`` as a viewer shows it; a damaged one ends the process in MediaPipe's own reader."""
+    """A picture ``[H, W, 3]`` as a viewer shows it. MediaPipe's own reader would end the process on a damaged file."""
     from PIL import Image, ImageOps
 
     try:

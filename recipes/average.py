@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from recipes.run_directory import RunDirectory
 
 METRICS = {"top1": "top-1", "mean_class_accuracy": "mean per class", "top5": "top-5"}
-# Keys in which runs of different folds may differ as well; a stage may start from another training of the same fold.
+# Further keys in which runs of different folds may differ; a stage may start from another training of its own fold.
 _OF_A_FOLD = ("data.protocol", "stages.*.init")
-# Keys of figures of whole videos that say how these were classified, and their options of evaluate.py.
+# Stored settings of the classification of whole videos -> the options of evaluate.py that set them.
 _SETTINGS = {
     "window": "--window",
     "stride": "--stride",
@@ -63,9 +63,9 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
         Text.
 
     Raises:
-        UserError: Fewer than two runs, two of the same fold or of different recipes, a protocol that is no fold
-            of the others' cross-validation, a run that was not evaluated, or whose whole videos were classified in
-            another way.
+        UserError: There are fewer than two runs, two runs are of the same fold or of different recipes, the protocols
+            are not folds of one cross-validation, a run was not evaluated, or the runs classified whole videos in
+            different ways.
     """
     from recipes import run_directory
     from recipes.reports import reported, tables
@@ -101,7 +101,7 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
 
 
 def _of_whole_videos(of: Mapping[RunDirectory, dict[str, Any] | None]) -> list[str]:
-    """What was found in whole videos; ``UserError`` if the runs classified them in different ways."""
+    """Lines on the figures of whole videos; ``UserError`` if the runs classified the videos in different ways."""
     found = {run: figures for run, figures in of.items() if figures}
     lacking = [str(run.path) for run in of if run not in found]
     if not found:
@@ -120,7 +120,7 @@ def _of_whole_videos(of: Mapping[RunDirectory, dict[str, Any] | None]) -> list[s
 
 
 def _untrimmed(of: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Means over the folds of what was found in whole videos; the events of all folds together."""
+    """Lines with the means over the folds of the figures of whole videos; events are counted over all folds."""
     from recipes.reports import segments, untrimmed
 
     each = list(of.values())
@@ -148,7 +148,7 @@ def _mean(figures: Iterable[float | None]) -> float | None:
 
 
 def _at_thresholds_of_the_others(event: str, of: Mapping[str, dict[str, Any]]) -> list[str]:
-    """The events of all folds, each at the threshold that is best on the others: chosen on none of its own videos."""
+    """The events of all folds, each fold at the threshold that is best on the other folds, not on its own videos."""
     from recipes.reports import segments, untrimmed
 
     points = {

@@ -1,10 +1,11 @@
 """Evaluates a trained run: ``python recipes/evaluate.py --run runs/pose_lstm_nucla``.
 
-Every clip of the split is seen in the views the recipe's ``evaluate`` section names; nothing is drawn at random and
-the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. There ``scores.npz``
-has every class's score of every clip; while model, data and views stay the same, it is read instead of scoring again.
-With ``--fuse OTHER`` the scores of several runs are multiplied clip by clip, or with ``--fusion mean`` averaged; those
-results are written to ``<protocol>-<split>-x-<OTHER>/`` or ``<protocol>-<split>-mean-<OTHER>/``.
+Every clip of the split is scored in the views that the recipe's ``evaluate`` section names; nothing is drawn at random,
+and the last, smaller batch counts too. Results are written to ``RUN/evaluation/<protocol>-<split>/``. Its file
+``scores.npz`` has the score of every clip for every class; while model, data and views stay the same, it is read
+instead of scoring again. With ``--fuse OTHER`` the scores of several runs are multiplied clip by clip, or with
+``--fusion mean`` averaged; the fused results are written to ``<protocol>-<split>-x-<OTHER>/`` or
+``<protocol>-<split>-mean-<OTHER>/``.
 ``report.html`` holds everything in one page.
 """
 
@@ -184,24 +185,27 @@ def evaluate(
         data: Folder of the converted dataset; default: that of the training.
         protocol: Evaluation protocol; default: that of the training.
         split: ``train``, ``val`` or ``test``.
-        fuse: Other run directories: the scores of all runs together are evaluated, on the clips that all of them have.
-        fuse_data: Folder of those runs' dataset; default: that of their training.
+        fuse: Other run directories: the fused scores of all runs are evaluated, on the clips that all runs have.
+        fuse_data: Folder of the dataset of the runs in ``fuse``; default: that of their training.
         fusion: ``product`` of the scores (late fusion, WACV20) or their ``mean`` (streams of poses, Shi et al., 2020);
             default: the product.
-        fuse_weights: ``equal``; ``validation``: those of a grid with the smallest log-loss on validation clips; or one
-            number for each run, relative to the others.
-        rescore: Score again where stored scores fit model, data and views.
-        compare: Another run directory, evaluated there before: the gain of every class over it, McNemar's test.
-        calibrate: Fit a temperature and a threshold on validation clips; the accuracy that accepted clips are to have.
+        fuse_weights: ``equal``; ``validation``: of a grid of weights, those with the smallest log-loss on validation
+            clips; or one number for each run, of which only the ratios count.
+        rescore: Score again, even where stored scores fit model, data and views.
+        compare: Another run directory, evaluated on this split before: the gain of every class over it is written, with
+            McNemar's test.
+        calibrate: Accuracy that accepted clips are to have: a temperature and a threshold are fitted on validation
+            clips. ``None``: nothing is fitted.
         attention: Number of clips whose attention is drawn, wrong and right ones in turn.
         tsne: Draw a t-SNE of the features the model classifies, one dot per clip.
-        stages: Score the models of the earlier stages too: what the parts of the model reach alone.
-        radar: Other run directories, evaluated there before: pairs of classes that they and this one confuse.
+        stages: Score the models of the earlier stages too, which shows the accuracy of parts of the model alone.
+        radar: Other run directories, evaluated on this split before: pairs of classes that these runs and this one
+            confuse are drawn.
         dynamicity: Draw gain, or accuracy, against the classes' dynamicity.
-        parts: Draw the attention to body parts beside their own accuracies.
+        parts: Draw the attention to body parts beside the accuracy of each part alone.
         joints: Draw the joint activations of a graph network.
-        pose_noise: Draw the accuracy on poses that are made worse.
-        untrimmed: How whole videos are classified and evaluated too.
+        pose_noise: Draw the accuracy on poses with noise and lost joints.
+        untrimmed: How whole videos are classified, which are evaluated too; ``None``: they are not.
 
     Returns:
         The :class:`recipes.reports.scoring.Metrics`.
@@ -223,7 +227,7 @@ def evaluate(
         raise UserError(f"--fuse-weights: {len(fuse_weights)} weights for {len(runs)} runs, expected one for each")
     others = {other: run_directory.RunDirectory(other) for other in ([compare] if compare else []) + list(radar)}
     _check_classes(run, runs[1:])
-    _check_classes(run, others.values(), by=sorted)  # their stored predictions are names
+    _check_classes(run, others.values(), by=sorted)  # predictions.csv has names: any order
     stored = {other: tables.stored_predictions(found, protocol, split) for other, found in others.items()}
     asked = {"--attention": attention, "--tsne": tsne, "--parts": parts, "--joints": joints, "--pose-noise": pose_noise}
     wanted = [option for option, value in asked.items() if value]
@@ -297,7 +301,7 @@ def evaluate(
     calibration_file = (scored.folder if fuse else run.path) / sections.CALIBRATION
     if described:
         files.write_json(calibration_file, described)
-    elif fuse:  # an earlier one is of other runs, or of other weights
+    elif fuse:  # an earlier file belongs to other runs or weights
         calibration_file.unlink(missing_ok=True)
     _print(scored, of_stages, summary)
     return scored.metrics
@@ -335,7 +339,7 @@ def _videos(
 
 
 def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Sequence[float]) -> None:
-    """``UserError`` if an option of several runs is given without them."""
+    """``UserError`` if an option for several runs is given for one run."""
     for option, is_given in (
         ("--fuse-data", fuse_data is not None),
         ("--fusion", fusion is not None),
@@ -355,14 +359,14 @@ def _check_classes(
 
 
 def _names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """Names of run directories: those of the folders, or the paths where these are not unique or columns' names."""
+    """Names for run directories: the folders' names; the paths where a folder's name is not unique or a column's."""
     names = [pathlib.Path(path).resolve().name for path in paths]
     taken = [*names, "first", "second"]  # columns of radar.csv
     return names if len(set(taken)) == len(taken) else [str(pathlib.Path(path).resolve()) for path in paths]
 
 
 def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: Sequence[Section]) -> None:
-    """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``more`` come in addition to the usual."""
+    """Writes the tables, ``metrics.json`` and the page; ``summary`` and ``more`` add to their usual content."""
     from recipes import run_directory
     from recipes.reports import calibration, plots, scoring, stored, tables
     from recipes.reports import html as html_report
@@ -390,7 +394,7 @@ def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: S
     }
     if scored.model_sha256:
         summary["model_sha256"] = scored.model_sha256
-    else:  # fused: a run's own are stored once they are computed
+    else:  # fused: the scores of a single run were stored when they were computed
         fused = stored.Scores(scored.ids, metrics.labels, labels, metrics.scores)
         stored.write(folder / stored.NAME, fused, {"fused": scored.recipe.name, **summary.get("fusion", {})})
     files.write_json(folder / "metrics.json", summary)
@@ -409,7 +413,7 @@ def _write(scored: Evaluated, rows: list[dict], summary: dict[str, Any], more: S
 
 
 def _explained(run: RunDirectory, fuse: Sequence, options: Sequence[str]) -> tf.keras.Model:
-    """The model that options draw something of; ``UserError`` if that cannot be, before anything is scored."""
+    """The model that the given options explain; ``UserError`` if they do not fit it, before anything is scored."""
     from recipes import trainers
     from recipes.reports import attention, poses
 
@@ -479,7 +483,7 @@ def _score_stages(
 def _check(run: RunDirectory, records: Records, protocol: str, split: str, option: str = "") -> None:
     """A run is tested on its own splits, or on data of its dataset that neither trained nor selected it.
 
-    ``option`` asks for the split, in messages; default: ``--split`` itself.
+    ``option``: the option that needs this split, named in messages; default: ``--split`` itself.
     """
     from recipes.reports import unseen
     from tfrecords.reading import pipeline

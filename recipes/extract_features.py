@@ -1,7 +1,7 @@
 """Writes a trained network's features of clips' segments: ``python recipes/extract_features.py --run RUN --out DIR``.
 
 The result is a converted dataset of the same clips in the same split groups, with features instead of pictures:
-``temporal`` is trained on it (docs/temporal.md). A run that was stopped goes on when the same command is run again.
+``temporal`` is trained on it (docs/temporal.md). After an interruption, the same command continues the work.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def extract(
 
     Args:
         out: Folder to write.
-        run: Run directory whose model is used; or
-        model: a model's ``.keras`` file. If it is in a run directory, it is fed what the run states, else what its
-            shapes tell.
+        run: Run directory whose model is used; alternatively, give ``model``.
+        model: A model's ``.keras`` file. If it is in a run directory, the run states the model's inputs; else they
+            follow from the shapes that the model expects.
         data: Folder of the converted dataset; default: that of the run.
         granularities: Numbers of segments, ascending.
         batch: Segments that the network sees at once.
@@ -157,7 +157,7 @@ def extract(
 
 
 def _trained_under(run: RunDirectory, network: tf.keras.Model) -> str | None:
-    """The protocol whose clips a run's network of features was trained on; ``None``: on none of this dataset."""
+    """The protocol under which a run's feature network was trained; ``None``: on no clip of this dataset."""
     from recipes.trainers import models
 
     first, *others = run.recipe.stages
@@ -167,7 +167,7 @@ def _trained_under(run: RunDirectory, network: tf.keras.Model) -> str | None:
 
 
 def _inputs_of(model: tf.keras.Model, records: Records) -> Inputs:
-    """The inputs of a model without a run directory, from their shapes; poses are normalised by default."""
+    """The inputs of a model without a run directory, from their shapes; poses get the default normalisation."""
     from tfrecords.reading import pipeline
     from zoo import skeletons
 
@@ -200,7 +200,7 @@ def _hash(model: tf.keras.Model) -> str:
 
 
 def _compiled(model: tf.keras.Model, precision: str) -> Callable:
-    """A function of a batch of segments that gives their features, float32."""
+    """A function from a batch of segments to their features, float32."""
     import tensorflow as tf
 
     if precision != "float32":
@@ -210,7 +210,7 @@ def _compiled(model: tf.keras.Model, precision: str) -> Callable:
 
 
 def _in_precision(model: tf.keras.Model, policy: str) -> tf.keras.Model:
-    """The model in another precision than float32, that of saved models."""
+    """The model in another precision than float32, which saved models have."""
     import tensorflow as tf
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

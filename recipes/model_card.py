@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
 _PLACES = {"--output": "runs", "--data": "data"}
-_INIT = re.compile(r"stages\.\w+\.init=")  # what names other runs
-# The folders of an absolute path or an address, up to the last name; what precedes a path in a command or a value.
+_INIT = re.compile(r"stages\.\w+\.init=")  # an override that names other runs
+# The folders of an absolute path or an address, without its last name; the lookbehind has what may precede a path.
 _FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
 
 
@@ -92,7 +92,7 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def evaluations(run: RunDirectory) -> list[dict[str, Any]]:
-    """The content of ``metrics.json`` of a run's evaluations on test splits; without those of fused runs."""
+    """The content of ``metrics.json`` of a run's evaluations on test splits; evaluations of fused runs are left out."""
     from recipes.reports import tables
 
     paths = sorted((run.path / "evaluation").glob(f"*-{SPLIT}/metrics.json"))
@@ -150,7 +150,7 @@ def without_folders(value: Any, instead: str = "") -> Any:
 
     Args:
         value: The value.
-        instead: What is put before these names; before the runs that ``init`` names, ``runs/``.
+        instead: Prefix of these names; for the runs that ``init`` names, the prefix is ``runs/``.
 
     Example:
         >>> without_folders({"init": ["/home/ada/i3d", "backbone"], "data": "s3://ours/nucla"})
@@ -169,8 +169,8 @@ def _train_command(command: str, changed: Mapping[str, Any]) -> str:
     """The command as one types it in the project's folder, which has runs in runs/ and datasets in data/.
 
     Args:
-        command: That which began the training, also as ``adl train ...``.
-        changed: What a later one changed: key of the recipe -> value.
+        command: The command that began the training; ``adl train ...`` is possible too.
+        changed: What later commands changed: key of the recipe -> value.
     """
     _, *arguments = shlex.split(command)
     if arguments[:1] == ["train"]:

@@ -1,8 +1,8 @@
 """Writes a trained run as a folder to publish: ``python recipes/publish.py --run runs/pose_gcn_nucla --to DIR``.
 
-The folder holds the model (``config.json``, ``model.safetensors``), its classes, what it is fed and a card, and nothing
-of the machine it was trained on: see :mod:`zoo.pretrained.model_folder`. ``zoo.from_pretrained`` reads it, also from a
-model hub after an upload (``huggingface-cli upload OWNER/NAME DIR``), and ``serving.export --pretrained`` serves it.
+The folder holds the model (``config.json``, ``model.safetensors``), its classes, its inputs and a card, but nothing
+about the machine it was trained on: see :mod:`zoo.pretrained.model_folder`. ``zoo.from_pretrained`` reads it, also from
+a model hub after an upload (``huggingface-cli upload OWNER/NAME DIR``), and ``serving.export --pretrained`` exports it.
 """
 
 from __future__ import annotations

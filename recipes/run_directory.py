@@ -3,18 +3,18 @@
 ::
 
     RUN/recipe.yaml        the resolved recipe
-        inputs.json        what the model is fed: tfrecords.reading.pipeline.Inputs
+        inputs.json        the model's inputs: tfrecords.reading.pipeline.Inputs
         labels.txt         one class per line, in the order of the labels
         environment.json   versions, seed, command, devices, data
         history.csv        one row per stage and epoch
         logs/<stage>/      TensorBoard
         stages/<stage>/    checkpoints until the next stage begins; the best model.keras once it has ended
         model.keras        the result: the best model of the last stage; written last
-        mlflow.json        the id of its run, of train.py --callback mlflow
-        calibration.json   temperature and threshold, of evaluate.py --calibrate
+        mlflow.json        the id of the run in MLflow; with train.py --callback mlflow
+        calibration.json   temperature and threshold; with evaluate.py --calibrate
         evaluation/<protocol>-<split>/
 
-Every file is written under another name first and takes its own when it is whole.
+Every file is written under another name first and is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class RunDirectory:
             raise UserError(str(error)) from None
 
     def _parsed(self, name: str, read: Callable[[Any], _T]) -> _T:
-        """What a function makes of the value of a JSON file."""
+        """The result of a function of the value in a JSON file."""
         try:
             return read(json.loads(self._read(name)))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -132,7 +132,7 @@ class RunDirectory:
 
 
 def damaged(path: pathlib.Path, error: Exception, remedy: str) -> UserError:
-    """The error of a file whose content is not what was written."""
+    """The error for a file whose content is damaged."""
     return UserError(f"{path} is damaged ({messages.one_line(error)}): {remedy}")
 
 
@@ -178,7 +178,7 @@ def create(
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Holds a run directory, made if missing, against a second training.
+    """Locks a run directory, which is made if missing, against a second training.
 
     Args:
         path: The folder.
@@ -197,12 +197,12 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def write_csv(path: Path, rows: Sequence, columns: Sequence[str] | None = None) -> None:
-    """Writes a CSV file whole.
+    """Writes a CSV file, whole or not at all.
 
     Args:
         path: The file.
         rows: Dictionaries with the same keys, or lists of values.
-        columns: Names of the columns; needed where there may be no row, and of lists.
+        columns: Names of the columns; needed if there may be no rows, or if rows are lists.
     """
     columns = columns or list(rows[0])
     with files.whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
@@ -212,7 +212,7 @@ def write_csv(path: Path, rows: Sequence, columns: Sequence[str] | None = None) 
 
 
 def write_history(path: Path, stage: str, rows: Sequence[Mapping[str, float]]) -> None:
-    """Puts a stage's epochs into the run's ``history.csv``, in place of those it holds of that stage.
+    """Writes a stage's epochs to the run's ``history.csv``; they replace the stage's earlier rows.
 
     Args:
         path: The run directory.

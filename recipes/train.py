@@ -1,8 +1,8 @@
 """Trains a recipe: ``python recipes/train.py --recipe pose_lstm_nucla``.
 
 The stages of the recipe follow each other on all devices of this machine, or of all machines that ``TF_CONFIG`` names
-(:mod:`recipes.trainers.distribution`). A training that was stopped for any
-reason goes on with ``--resume`` and, on CPU, ends with the weights it would have had.
+(:mod:`recipes.trainers.distribution`). A training that was stopped for any reason continues with ``--resume``. On CPU
+it then ends with the same weights as without the stop.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def train(
         data: Folder of the converted dataset.
         output: The run directory.
         resume: Go on with the training that is there, if any.
-        callbacks: What makes a Keras callback for each stage, see :mod:`recipes.trainers.callbacks`.
+        callbacks: Classes or functions that make a Keras callback for each stage, see
+            :mod:`recipes.trainers.callbacks`.
 
     Returns:
         The :class:`recipes.run_directory.RunDirectory`.
@@ -196,7 +197,7 @@ def _check(recipe: Recipe, records: Records) -> None:
 
 
 def _check_starts(recipe: Recipe, records: Records) -> None:
-    """What a stage starts from must not have been trained, or chosen, on clips that test this run."""
+    """Weights that a stage starts from must not have been trained, or chosen, on the test clips of this run."""
     from recipes.reports import reported
 
     own = recipe.data
@@ -204,7 +205,7 @@ def _check_starts(recipe: Recipe, records: Records) -> None:
         other = started.data.protocol if started and started.data.dataset == own.dataset else own.protocol
         known = other in protocols.PROTOCOLS.get(own.dataset, ()) or _was_trained_on(source, records)
         if not known or other not in records.protocols:
-            continue  # those of a CSV are its own
+            continue  # protocols of a CSV mean nothing for other data
         if records.has_seen(other, own.protocol, "test"):
             raise UserError(
                 f"init: {source} was trained, or chosen, under {other} on some of the test clips of {own.protocol}: "
@@ -217,13 +218,13 @@ def _was_trained_on(source: str, records: Records) -> bool:
     from recipes.reports import reported
 
     run = reported.run_of(source)
-    with contextlib.suppress(UserError):  # without what states its data
+    with contextlib.suppress(UserError):  # the file that states its data is missing
         return run is not None and run.environment["data"]["manifest_sha256"] == records.sha256
     return False
 
 
 def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
-    """Where the best epoch of a stage, or a parameter of an estimator, is chosen on them."""
+    """Warns where the best epoch of a stage, or a parameter of an estimator, is chosen on few clips."""
     protocol = recipe.data.protocol
     clips = {split: records.count(protocol, split) for split in ("train", "val")}
     chosen = [stage.name for stage in recipe.stages if stage.monitor != "last"]
@@ -238,7 +239,7 @@ def _warn_of_few_validation_clips(recipe: Recipe, records: Records) -> None:
 
 @contextlib.contextmanager
 def _configured(recipe: Recipe, strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Sets what holds for the whole process: precision, until the training ends, and determinism."""
+    """Sets determinism for the process, and the precision until the training ends."""
     import tensorflow as tf
 
     from recipes.trainers import distribution
@@ -253,12 +254,12 @@ def _configured(recipe: Recipe, strategy: tf.distribute.Strategy) -> Iterator[No
     tf.keras.mixed_precision.set_global_policy(policy if policy == "float32" else f"mixed_{policy}")
     try:
         yield
-    finally:  # what is built afterwards in this process is not of this recipe
+    finally:  # models built later in this process do not belong to this recipe
         tf.keras.mixed_precision.set_global_policy(before)
 
 
 def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Records) -> None:
-    """A resumed training has the same data and recipe; only keys in :data:`_CHANGEABLE` may differ."""
+    """Prepares to resume a training: data and recipe must be the same, except for keys in :data:`_CHANGEABLE`."""
     from recipes import config, run_directory
 
     run = run_directory.RunDirectory(output)
@@ -281,7 +282,7 @@ def _resume(output: pathlib.Path, recipe: Recipe, trainer: Trainer, records: Rec
 
 
 def _path_of(records: Records) -> str:
-    """Where the data lie, for whoever reads the run directory from another folder."""
+    """The data's path, which is valid from any working directory."""
     return str(records.directory.resolve())
 
 
@@ -328,7 +329,7 @@ def _list() -> str:
         figures = reported.figures(recipe, recipe.data.protocol)
         papers = tables.own_figures(figures)
         possible = sorted((figure for figure in figures if figure.possible), key=lambda figure: figure.percent)
-        if papers == "-" and possible:  # which one, the data decide: features of one network or another
+        if papers == "-" and possible:  # which of them applies depends on the network of the stored features
             papers = f"{possible[0].bare} to {possible[-1].bare}"
         rows.append([name, recipe.model.name, key, papers if papers == "-" else papers + note, trained])
     return tables.table(["recipe", "model", "dataset/protocol", "paper reports", "stages"], rows)

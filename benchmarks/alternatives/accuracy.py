@@ -1,8 +1,8 @@
-"""What convolutions in bfloat16 cost in accuracy: trained models, as Keras computes them and as exported.
+"""What convolutions in bfloat16 cost in accuracy: trained models as Keras computes them, and as they are exported.
 
     python -m benchmarks.alternatives.accuracy --data DIR RUN [RUN ...] --json FILE
 
-Every run's test split is predicted, one window and one crop of every clip.
+Of every clip of a run's test split, one window and one crop is classified.
 """
 
 import pathlib

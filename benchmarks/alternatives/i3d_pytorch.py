@@ -1,8 +1,8 @@
 """I3D in PyTorch, with the weights of the Keras model: what `benchmarks/` compares the zoo's I3D with.
 
 The same network as :mod:`zoo.models.i3d`, written as PyTorch users write it: modules under the published names, data as
-``[B, C, T, H, W]``. Where TensorFlow's SAME padding of a stride is uneven, the end has one step more than the start:
-the stem's input is padded by hand, pools leave it to ``ceil_mode``, which copies nothing.
+``[B, C, T, H, W]``. With strides, TensorFlow's SAME padding may be uneven, with one step more at the end than at the
+start. Here the stem's input is padded explicitly; pools use ``ceil_mode`` instead, which copies nothing.
 
 Example:
     >>> import zoo
@@ -40,14 +40,14 @@ class Unit(nn.Sequential):
     """Convolution, batch normalisation, ReLU.
 
     Args:
-        kernel: The convolution's kernel, ``[out, in, t, h, w]``: of its shape alone.
+        kernel: The convolution's kernel, ``[out, in, t, h, w]``; only its shape is used.
         stride: Stride, in all three dimensions.
     """
 
     def __init__(self, kernel, stride=1):
         super().__init__()
         filters, channels, *window = kernel.shape
-        # SAME of stride 1 is part of the convolution; of larger strides it depends on the input: see forward().
+        # For stride 1 the convolution pads itself; for larger strides SAME depends on the input: see forward().
         padding = window[0] // 2 if stride == 1 else 0
         self.conv_3d = nn.Conv3d(channels, filters, window, stride, padding, bias=False)
         self.batch_norm = nn.BatchNorm3d(filters, BATCH_NORM_EPSILON)
@@ -167,7 +167,7 @@ def _kernel(kernel):
 
 
 def network(weights):
-    """The network with such weights, ready for inference; their shapes determine its width.
+    """The network with the given weights, ready for inference; their shapes determine its width.
 
     Args:
         weights: What :func:`weights_of` returned.

@@ -1,8 +1,8 @@
 """The frameworks that `benchmarks/inference.py` compares, each in a process of its own.
 
-A process reads requests as lines of JSON and writes a line for each; between turns it sleeps, so that no pool of
-threads is in the way of another. All are handed a batch in their own kind of tensor, made beforehand from the same
-channels-last array, and give probabilities as a NumPy array. All use every core.
+A process reads requests as lines of JSON and writes one line for each. Between turns it sleeps, so that thread pools do
+not disturb each other. Every framework gets a batch in its own kind of tensor, made beforehand from the same
+channels-last array, and returns probabilities as a NumPy array. Every framework uses all cores.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from benchmarks.alternatives.cases import NUM_CLASSES, Case
 from zoo.shared import command_line
 
 CORES = len(os.sched_getaffinity(0))
-PRODUCT = 4096  # rows and columns of the matrices whose product is the machine's peak
+PRODUCT = 4096  # rows and columns of the matrices whose product measures the machine's peak
 SAVED_MODEL = "saved_model"
 ONNX = "model.onnx"
 PYTORCH = "pytorch.npz"
@@ -39,7 +39,7 @@ class TensorFlow:
         self._models = {}
 
     def variants(self, case, tuning):
-        """Ways to run a case; ``tuning``: those too that are known to gain nothing."""
+        """Ways to run a case; with ``tuning`` also those that are known to gain nothing."""
         more = ["saved_model", "xla"] if tuning and case.precision == "float32" else []
         return [*(["keras"] if tuning or case.batch == 1 else []), "frozen", *more]
 
@@ -80,7 +80,7 @@ class TensorFlow:
         specs = {name: tf.TensorSpec([None, *shape], tf.float32, name) for name, shape in case.shapes().items()}
         signatures = function.get_concrete_function(**specs)
         module = tf.Module()
-        module.network_variables = model.variables  # alone: saving the model would trace every layer once more
+        module.network_variables = model.variables  # variables only: saving the model would trace every layer again
         tf.saved_model.save(module, os.fspath(case.files / SAVED_MODEL), signatures=signatures)
         if case.model == "i3d" and importlib.util.find_spec("torch"):
             from benchmarks.alternatives import i3d_pytorch
@@ -147,7 +147,7 @@ class PyTorch:
         """Ways to run a case."""
         if case.model != "i3d":
             return []
-        best = "compile" if shutil.which("c++") else "eager"  # which needs no compiler
+        best = "compile" if shutil.which("c++") else "eager"  # eager needs no compiler
         return ["eager", "jit_freeze", "compile"] if tuning and best == "compile" else [best]
 
     def prepare(self, case, variant):
@@ -156,18 +156,18 @@ class PyTorch:
 
         from benchmarks.alternatives import i3d_pytorch
 
-        warnings.simplefilter("ignore")  # of torch.jit, which is deprecated, and of its tracing the sizes
+        warnings.simplefilter("ignore")  # torch.jit warns that it is deprecated and that it traces sizes
         dtype = getattr(torch, case.precision)
         with np.load(case.files / PYTORCH) as weights:
             network = i3d_pytorch.network(dict(weights))
-        if variant != "compile":  # it folds by itself
+        if variant != "compile":  # the compiler folds them itself
             network = i3d_pytorch.folded(network)
         network = network.to(dtype).to(memory_format=torch.channels_last_3d)
         x = torch.from_numpy(case.clips()["rgb"]).permute(0, 4, 1, 2, 3)  # channels last in memory
         with torch.inference_mode():
             if variant == "jit_freeze":
                 network = torch.jit.freeze(torch.jit.trace(network, x.to(dtype)))
-                # It has no kernels of its own for bfloat16.
+                # optimize_for_inference has no kernels for bfloat16.
                 network = torch.jit.optimize_for_inference(network) if dtype == torch.float32 else network
             if variant == "compile":
                 import torch._inductor.config
@@ -197,7 +197,7 @@ class OnnxRuntime:
     versions = ("onnxruntime", "onnx", "tf2onnx")
 
     def variants(self, case, tuning):
-        """Ways to run a case: its CPU provider has no convolution in bfloat16."""
+        """Ways to run a case, in float32 only: the CPU provider has no convolution in bfloat16."""
         return ["default"] if case.precision == "float32" else []
 
     def prepare(self, case, variant):
@@ -231,7 +231,7 @@ class OpenVINO:
         """A function that computes a case."""
         from serving.runtimes import openvino as guarded
 
-        openvino = guarded.library()  # which reports its use to its makers when it is imported by itself
+        openvino = guarded.library()  # imported directly, OpenVINO would send telemetry
         model = openvino.convert_model(os.fspath(case.files / SAVED_MODEL))
         model.reshape({name: (case.batch, *shape) for name, shape in case.shapes().items()})
         settings = {
@@ -251,7 +251,7 @@ class OpenVINO:
 
 
 class NumPy:
-    """Of use for the peak alone."""
+    """Measures the machine's peak only."""
 
     needs = versions = ("numpy",)
 
@@ -350,7 +350,7 @@ class _Served:
         return self._runtime.make(Case(**case))
 
     def prepare(self, case, variant):
-        """Prepares a contender; returns its largest difference of probabilities and seconds until the first result."""
+        """Prepares a contender; returns its largest error of probabilities, and the seconds until the first result."""
         case = Case(**case)
         start = time.perf_counter()
         run = self._runtime.prepare(case, variant)
@@ -387,7 +387,7 @@ class _Served:
 def _serve(name):
     """Handles requests until there are no more."""
     responses = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what frameworks print is no response
+    os.dup2(2, 1)  # what frameworks print must not mix with responses
     served = _Served(name)
     for line in sys.stdin:
         request = json.loads(line)

@@ -3,7 +3,7 @@
 * :mod:`~recipes.config.sections`: the keys, their types and defaults.
 * :mod:`~recipes.config.reading`: from YAML and ``--set`` to a :class:`Recipe`.
 * :mod:`~recipes.config.rules`: what must fit together.
-* :mod:`~recipes.config.renamed`: keys of an earlier name.
+* :mod:`~recipes.config.renamed`: former names of keys.
 
 >>> recipe = load("pose_lstm_nucla", overrides=["stages.pose.epochs=5"])
 >>> recipe.model.name, recipe.stages[-1].epochs

@@ -1,6 +1,6 @@
 """Reading a recipe: YAML, ``--set`` overrides, and values checked against the types of the sections.
 
-A mistake is one line that names the key, what was expected and the nearest valid name.
+A mistake is reported in one line that names the key, what was expected and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def load(recipe: str | pathlib.Path, overrides: Iterable[str] = ()) -> Recipe:
     Args:
         recipe: Name of a recipe in ``recipes/configs``, or path of a YAML file. A name may end in a protocol of the
             recipe's dataset, such as ``vpn_ntu60_cv``.
-        overrides: ``key=value`` strings: dotted keys (a stage goes by its name), values as in YAML. ``model.weights``
-            also replaces the weights that the models of stages start from; ``null``: random ones.
+        overrides: ``key=value`` strings. Keys are dotted, with the name of a stage in place of its index; values are as
+            in YAML. ``model.weights`` also replaces the starting weights of the stages' models; ``null``: random
+            weights.
 
     Returns:
         A :class:`Recipe`.
@@ -107,7 +108,7 @@ def flat(recipe: Recipe) -> dict[str, Any]:
 
 
 def _find(recipe: str | pathlib.Path) -> tuple[pathlib.Path, str | None]:
-    """Path of a recipe, and the protocol that its name ends in (``None``: its own)."""
+    """Path of a recipe, and the protocol that its name ends in (``None``: the recipe's own protocol)."""
     path, protocol = pathlib.Path(recipe), None
     if path.suffix not in (".yaml", ".yml"):
         name = str(recipe)
@@ -131,11 +132,11 @@ def _without_protocol(name: str) -> tuple[str, str]:
 
 
 def _of_protocol(values: dict[str, Any], overrides: Iterable[str], where: str) -> dict[str, Any]:
-    """The recipe's YAML values under the protocol it is trained on: the section ``protocols`` has been applied.
+    """The recipe's YAML values, with its section ``protocols`` applied for the protocol that it is trained on.
 
     Args:
-        values: YAML values, maybe with ``protocols``: protocol -> dotted key -> value in place of the recipe's.
-        overrides: Those of :func:`load`, which may choose the protocol.
+        values: YAML values, maybe with ``protocols``: protocol -> dotted key -> value that replaces the recipe's.
+        overrides: The overrides of :func:`load`, which may choose the protocol.
         where: What error messages start with.
     """
     sections = values.get("protocols")
@@ -192,7 +193,7 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def _starting(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The models of stages that name weights to start from: ``--set model.weights`` is meant for them too."""
+    """The stages' models that name weights to start from; ``--set model.weights`` applies to them too."""
     stages = values.get("stages")
     found = [stage.get("model") for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
     return [model for model in found if isinstance(model, dict) and "weights" in model]
@@ -238,7 +239,7 @@ def _read(annotation: Any, value: Any, path: str, limits: Mapping[str, float] | 
 
 
 def _alternative(annotations: tuple, value: Any, path: str) -> Any:
-    """The one of a union's types that a value is meant to be; sections differ in their ``name``."""
+    """The type of a union that a value is meant for; sections are told apart by their ``name``."""
     sections = [a for a in annotations if dataclasses.is_dataclass(a)]
     fitting = [a for a in annotations if a not in sections and _fits(a, value)]
     if fitting:
@@ -275,7 +276,7 @@ def _read_model(value: Any, path: str) -> Model:
         raise Invalid(path, f"expected a model such as {{name: pose_lstm, lstm_units: 128}}, found {_shown(value)}")
     options = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key != "name"}
     if options.get("weights", "") is None and value["name"] not in registry.ESTIMATORS:
-        del options["weights"]  # none is what a network starts from by default
+        del options["weights"]  # null is a network's default
     return Model(value["name"], options)
 
 
@@ -321,7 +322,7 @@ def _join(path: str, key: object) -> str:
 
 
 def _item_path(path: str, item: Any, number: int) -> str:
-    """``stages.pose`` for a named item of a list, ``init.0`` for another."""
+    """``stages.pose`` for a named item of a list, ``init.0`` for an item without a name."""
     return _join(path, item.get("name", number) if isinstance(item, dict) else number)
 
 

@@ -20,14 +20,15 @@ def print_notice(text: str) -> None:
 
 
 def current(values: Any, notice: Callable[[str], None] = lambda text: None) -> Any:
-    """The YAML values of a recipe with the names of today.
+    """The YAML values of a recipe, with the present names of keys.
 
     Args:
         values: What a YAML file holds; anything but a mapping is returned as it is.
         notice: Called with one line for every old key.
 
     Returns:
-        A new mapping. A key that is there under both names has the value of the old one: ``--set`` came after the file.
+        A new mapping. If a key occurs under both names, the value of the old name is used: it comes from ``--set``,
+        which is applied after the file.
 
     Example:
         >>> current({"stages": [{"name": "joint", "recompute": True}]}, print)

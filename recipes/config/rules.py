@@ -22,7 +22,7 @@ class Invalid(Exception):
 
 
 def unknown(kind: str, name: object, valid: Iterable) -> str:
-    """``<kind> <name>, did you mean <nearest>? Valid: <all>``: the message about a name that is none of the valid."""
+    """``<kind> <name>, did you mean <nearest>? Valid: <all>``: the message about an invalid name."""
     return f"{kind} {name!r}{messages.nearest(name, list(valid) or ['none'])}"
 
 
@@ -37,7 +37,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _sees_pictures(recipe: Recipe) -> bool:
-    """Whether pictures are read: a video model without an option ``frames`` sees those at its pose steps."""
+    """Whether pictures are read. A video model without an option ``frames`` reads the pictures at its pose steps."""
     name = recipe.model.name
     at_steps = name in registry.with_option("size") and name not in registry.with_option("frames")
     return bool(recipe.data.frames or (recipe.data.pose_steps and at_steps))

@@ -9,7 +9,7 @@ from tfrecords.reading import augmentation, pipeline, poses
 from zoo import registry, skeletons
 from zoo.shared.errors import UserError
 
-MODEL_FILE = ".keras"  # the end of a model's path; a stage's name does not have it
+MODEL_FILE = ".keras"  # suffix of a model's path; no name of a stage ends in it
 # Keys of a single run: two recipes that differ in no other key are the same training, repeated.
 OF_A_RUN = ("name", "seed", "stored_maps")
 
@@ -34,10 +34,10 @@ class Data:
     Attributes:
         dataset: A converted dataset's name.
         protocol: Evaluation protocol: which clips train, validate and test.
-        train_on: ``train``, or ``train_and_val``: the validation clips are trained on too. Nothing can be chosen on
-            them then: stages monitor ``last``, and their validation figures are those of training clips.
+        train_on: ``train``, or ``train_and_val``: the validation clips are trained on too. Then nothing can be chosen
+            on the validation clips: stages must monitor ``last``, and validation figures are those of training clips.
         frames: Frames T of a video clip; 0: no video is read.
-        stride: Distance of two sampled frames.
+        stride: Distance between two sampled frames.
         short_clips: A clip shorter than ``frames * stride`` starts again (``loop``), or is sampled evenly (``spread``).
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are read.
@@ -46,12 +46,15 @@ class Data:
         normalisation: How poses are normalised.
         augment: Random changes of training clips.
         cache: Keep the records in memory after the first epoch.
-        balance: ``classes``: every class comes equally often in training, whatever its number of clips.
-        granularities: Numbers of segments whose stored features are read; none: no features are read.
+        balance: ``classes``: every class occurs equally often in training, whatever its number of clips.
+        granularities: Numbers of segments that a clip is cut into; the stored features of these segments are read.
+            Empty: no features are read.
         segment_steps: Steps of a segment's pose sequence; 0: no poses of segments are read.
-        layout: Skeleton layout that poses are mapped onto (:func:`zoo.skeletons.map_joints`), such as that of the
-            dataset whose trained model is fine-tuned, or one that sensors and estimators share; default: the dataset's.
-        persons: Persons M in a pose: the dataset's first ones, and absent ones if it has fewer; default: the dataset's.
+        layout: Skeleton layout that poses are mapped onto (:func:`zoo.skeletons.map_joints`), such as the layout of the
+            dataset that a fine-tuned model was trained on, or one that sensors and estimators share; default: the
+            dataset's.
+        persons: Number of persons M in a pose: the dataset's first M, with absent persons added if it has fewer;
+            default: the dataset's number.
     """
 
     dataset: str
@@ -89,7 +92,7 @@ class Data:
         return pipeline.Inputs(**{**own, **stored})
 
     def _other_poses(self, records: pipeline.Records) -> dict[str, Any]:
-        """Persons and layout of the model's poses where they are not those of the records."""
+        """Persons and layout of the model's poses where they differ from those of the records."""
         other: dict[str, Any] = {}
         if self.persons not in (None, records.persons):
             other.update(persons=self.persons, stored_persons=records.persons)
@@ -184,7 +187,7 @@ class WeightAverage:
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """The learning rate stays."""
+    """The learning rate does not change."""
 
     name: Literal["constant"] = "constant"
 
@@ -200,7 +203,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """The learning rate falls along half a cosine to ``final`` times itself (Loshchilov, Hutter, ICLR 2017)."""
+    """The learning rate falls along half a cosine to ``final`` times its start (Loshchilov, Hutter, ICLR 2017)."""
 
     name: Literal["cosine"]
     final: float = _number(0.0, at_least=0, below=1)
@@ -228,18 +231,19 @@ class Stage:
 
     Attributes:
         name: Name, and folder in the run directory.
-        epochs: Largest number of epochs; 0: the model gets the weights of ``init``, or its classifier those of
-            ``linear_probe``, and is not trained.
-        least_epoch_steps: An epoch that would have fewer steps, as on few clips, has this many, and passes over the
-            clips more than once.
+        epochs: Largest number of epochs. 0: the model is not trained; it gets the weights of ``init``, or its
+            classifier those of ``linear_probe``.
+        least_epoch_steps: Smallest number of steps in an epoch. If there are few clips, an epoch passes over them more
+            than once.
         optimizer: ``{name: sgd | adam, learning_rate: ..., ...}``; ``sgdw``, ``adamw`` and ``lamb`` need
             tensorflow-addons.
         model: A zoo model trained instead of the recipe's, such as a backbone. Options that both have with the same
             default (``width``, ``lstm_units``) take the values of the recipe's model unless given here.
-        init: What this one starts from: names of earlier stages, or paths of run directories or ``.keras`` models.
+        init: What this stage starts from: names of earlier stages, or paths of run directories or ``.keras`` models.
         batch: Global batch size; default: the recipe's.
-        base_batch: Batch size that the learning rate is meant for: with another one it changes in proportion.
-        accumulate: Parts in which a device computes its part of a batch, to save memory.
+        base_batch: Batch size that the learning rate is meant for. With another batch size, the learning rate is
+            scaled in proportion.
+        accumulate: Number of pieces in which a device computes its part of a batch, one after another, to save memory.
         gradient_checkpointing: Save memory: activations inside a video network's blocks are not kept but computed
             again in the backward pass.
         layer_learning_rates: Layers with a learning rate of their own.
@@ -247,15 +251,16 @@ class Stage:
         class_weights: ``balanced``: every class weighs the same in the loss, however many clips it has.
         average: Use the moving average of the weights.
         schedule: How the learning rate changes from epoch to epoch.
-        monitor: The validation figure that decides which epoch is best; among equal epochs it is the latest. ``last``:
-            the last epoch is taken.
-        early_stopping: When to stop before all epochs.
+        monitor: The validation figure that decides which epoch is best; among equal epochs the latest is taken.
+            ``last``: the last epoch is taken.
+        early_stopping: When to stop before the last epoch.
         freeze: Patterns of the names of layers that are not trained, such as ``lstm_*``. Frozen batch normalisation
             uses its moving averages in training too.
-        cache_frozen: Store the output of the frozen layers before the first trained one, of this many augmented views
-            of each clip, and train the rest from it; 0: compute them anew in every step.
+        cache_frozen: Number of augmented views of each clip for which the output of the frozen layers before the first
+            trained layer is stored. The other layers are trained from this output. 0: the frozen layers are computed in
+            every step.
         linear_probe: Before the first epoch, fit the classifier by logistic regression on what ``cache_frozen`` stored;
-            the value is the inverse weight of its L2 penalty, per clip. 0: it starts from random weights.
+            the value is the inverse weight of the L2 penalty, per clip. 0: no such fit.
     """
 
     name: str
@@ -282,18 +287,18 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """How many views of a clip are scored, and how their scores become the clip's.
+    """How many views of a clip are scored, and how their scores are combined.
 
     Attributes:
-        clips: Windows per recording, or ``all`` for as many as cover it.
-        crops: 1 (centre) or 3 (and two corners) per window; ``full``: the whole picture in its own proportions,
-            through a network that is convolutional in space.
+        clips: Windows per recording, or ``all`` for as many as cover the recording.
+        crops: Crops per window: 1 (the centre) or 3 (the centre and two corners). ``full``: the whole picture in its
+            own aspect ratio, with the network made convolutional in space.
         pool: Mean or maximum of the softmax scores, or mean of the logits.
-        pose_crop: For models of poses alone: windows are parts of the clip, from this fraction to all of it.
+        pose_crop: For models of poses alone: windows are parts of the clip, from this fraction of it to all of it.
         swap_persons: For models of poses alone: every window is scored in both orders of the persons, so that the order
             has no effect on the clip's scores.
-        flip: Every view is scored as it is and mirrored, as ``data.augment.flip`` mirrors: left and right joints, and
-            the two hands' pictures, are exchanged.
+        flip: Every view is scored twice: as it is, and mirrored as by ``data.augment.flip``, which also exchanges left
+            and right joints and the pictures of the two hands.
     """
 
     clips: Union[int, Literal["all"]] = _number(1, at_least=1)
@@ -311,14 +316,15 @@ class Recipe:
     Attributes:
         model: The model the last stage trains: the result of the run.
         data: What it is trained on.
-        stages: The trainings, in order; none for an estimator such as ``two_level_fusion``, which trains itself.
+        stages: The trainings, in order; empty for an estimator such as ``two_level_fusion``, which has none.
         evaluate: How a clip is scored in tests.
         batch: Global batch size: clips per step over all devices together.
         seed: Seed of weights, order, augmentation and dropout.
         mixed_precision: What layers compute in; weights are float32 always.
         xla: Compile with XLA: slower on CPU, and not for several replicas.
-        deterministic: Whether operations give the same bits every time; default: on CPU yes, on GPU (slower) no. With
-            an explicit ``false`` the order of clips may change too: faster ones overtake slow ones.
+        deterministic: Whether operations give identical results in every run; default: yes on CPU, no on GPU, where it
+            is slower. With an explicit ``false`` the order of clips may vary too: a clip that is read faster may come
+            before a slower one.
         stored_maps: Folder in which the feature maps of frozen networks of pictures, or the features of
             ``two_level_fusion``, are kept, for this and later trainings and evaluations.
         name: The recipe's name; default: the file's.

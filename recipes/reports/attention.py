@@ -35,7 +35,7 @@ def shown_clips(metrics: Metrics, count: int) -> list[int]:
 
     Args:
         metrics: The :class:`recipes.reports.scoring.Metrics`.
-        count: How many; fewer if there are not as many clips.
+        count: Number of clips; fewer are chosen if there are fewer.
 
     Returns:
         A list of clip numbers.
@@ -106,7 +106,7 @@ def part_names(run: RunDirectory, model: tf.keras.Model) -> tuple[str, ...]:
 
 
 def part_attention(model: tf.keras.Model) -> tf.keras.Model:
-    """A model of the part attention ``[B, K]`` alone."""
+    """A model whose only output is the part attention ``[B, K]``."""
     return tf.keras.Model(model.input, zoo.attention_maps(model).output[PART_ATTENTION])
 
 
@@ -124,8 +124,8 @@ def penultimate(model: tf.keras.Model) -> tuple[tf.keras.Model, list[str]]:
     """A model of the features that a model classifies: the inputs of its classifiers, averaged over time and space.
 
     Args:
-        model: A model of the zoo. One of two streams, or made of two models, has two classifiers: their inputs are
-            joined.
+        model: A model of the zoo. A model with two streams, or made of two models, has two classifiers: their inputs
+            are concatenated.
 
     Returns:
         ``(feature_model, names)``: the ``tf.keras.Model`` inputs -> ``[B, D]`` and the classifiers' names.
@@ -160,7 +160,7 @@ def _mean_over_positions(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def tsne(features: np.ndarray, seed: int) -> np.ndarray:
-    """Arranges clips in the plane so that those of similar features lie together: t-SNE (van der Maaten, Hinton 2008).
+    """Places clips in the plane, those with similar features close together: t-SNE (van der Maaten, Hinton 2008).
 
     Args:
         features: ``[N, D]``.

@@ -28,8 +28,8 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
         scores: ``[N, C]``; clips from which the model abstains are left out.
 
     Returns:
-        T; 1 where the model abstains from all clips; an end of the range where the clips do not determine it: if all
-        are right, the lowest.
+        T. It is 1 where the model abstains from all clips. Where the clips do not determine it, it is an end of the
+        range: the lowest if all clips are right.
     """
     from scipy.optimize import minimize_scalar
 
@@ -51,7 +51,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _answers(metrics: Metrics) -> tuple[np.ndarray, np.ndarray]:
-    """Of the clips that the model answers: the score of the predicted class, and whether it is right."""
+    """Score of the predicted class, and whether it is right, of the clips from which the model does not abstain."""
     answered = ~metrics.abstained
     return metrics.scores.max(axis=1)[answered], (metrics.predictions == metrics.labels)[answered]
 
@@ -68,7 +68,7 @@ def reliability(metrics: Metrics, bins: int = BINS) -> list[dict[str, float]]:
         and their ``accuracy``.
     """
     confidence, right = _answers(metrics)
-    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m has those in ((m - 1) / M, m / M]
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m is ((m - 1) / M, m / M]
     return [
         {
             "above": one / bins,
@@ -102,7 +102,7 @@ def calibration_error(metrics: Metrics, bins: int = BINS) -> float:
 
 
 def coverage_curve(metrics: Metrics) -> list[dict[str, float]]:
-    """What a reject option leaves, for every threshold that changes it, the lowest first.
+    """Coverage and accuracy with a reject option, at every threshold that changes them, the lowest first.
 
     A clip is accepted if the score of its predicted class is at least the threshold, and the model does not abstain.
 
@@ -129,7 +129,7 @@ def choose_threshold(curve: Sequence[dict[str, float]], accuracy: float) -> dict
     """The point of a coverage curve that keeps the most clips with at least that accuracy.
 
     Args:
-        curve: Of validation clips, see :func:`coverage_curve`.
+        curve: The :func:`coverage_curve` of validation clips.
         accuracy: The least accuracy of the clips that are accepted.
 
     Returns:
@@ -148,7 +148,7 @@ class Calibration:
             accuracy.
         accuracy: The accuracy that accepted clips are to have.
         validation: Figures of the validation clips: number of ``clips``; ``log_loss`` and ``calibration_error`` before
-            and after; ``coverage`` and ``accuracy`` at the threshold.
+            and after temperature scaling; ``coverage`` and ``accuracy`` at the threshold.
     """
 
     temperature: float
@@ -158,7 +158,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, labels: np.ndarray, scores: np.ndarray, accuracy: float) -> Calibration:
-        """Fits temperature and threshold; a temperature that the clips do not determine is 1, with a warning.
+        """Fits temperature and threshold; if the clips do not determine the temperature, it is 1, with a warning.
 
         Args:
             labels: ``[N]`` true classes of the validation clips.
@@ -185,7 +185,7 @@ class Calibration:
         return Metrics(metrics.labels, at_temperature(metrics.scores, self.temperature))
 
     def accepted(self, metrics: Metrics) -> dict[str, Any] | None:
-        """Coverage and accuracy (``None`` if none is accepted) of clips at the threshold; ``None`` without one."""
+        """Coverage, and accuracy (``None`` if no clip is accepted), at the threshold; ``None`` without a threshold."""
         if self.threshold is None:
             return None
         scaled = self.apply(metrics)
@@ -195,7 +195,7 @@ class Calibration:
 
 
 def before_and_after(labels: np.ndarray, scores: np.ndarray, scaled: np.ndarray) -> dict[str, list[float]]:
-    """``log_loss`` and ``calibration_error`` of scores and of those at the temperature, as pairs.
+    """``log_loss`` and ``calibration_error``, each a pair: of the scores, and of the scores at the temperature.
 
     Clips from which the model abstains are left out.
     """

@@ -22,7 +22,7 @@ def parameters(known: dict[str, int]) -> dict[str, int]:
     """Method -> parameters with its default options and :data:`CLASSES` classes.
 
     Args:
-        known: The result of an earlier call; only other models are built, as all of them take a minute.
+        known: The result of an earlier call. Only models that it lacks are built, since building all takes a minute.
     """
     import zoo
     from zoo import complexity
@@ -53,7 +53,7 @@ def published(title: str, name: str, labels: Sequence[str], figures: Sequence[di
         title: The model's title, which is the name of its folder.
         name: The method.
         labels: Class names.
-        figures: What :func:`recipes.model_card.figures_of` gives of its run; empty if it was not evaluated.
+        figures: What :func:`recipes.model_card.figures_of` returns for its run; empty if it was not evaluated.
     """
     from zoo.pretrained import model_folder
 
@@ -129,7 +129,7 @@ def _runs(name, results):
 
 
 def _groups(runs: list[dict]) -> list[list[dict]]:
-    """Runs that differ in the seed only, together."""
+    """Groups of runs that differ in the seed only."""
     groups: dict[str, list[dict]] = {}
     for run in runs:
         shared = ("dataset", "protocol", "recipe", "resolved", "versions", "hardware", "manifest_sha256")
@@ -233,7 +233,7 @@ def _source(name: str) -> Any:
 
 
 def _paper(name: str) -> str:
-    """The paper of a method; of an estimator, those that introduced it."""
+    """The paper of a method; for an estimator, the papers that its module's docstring cites."""
     if name not in registry.ESTIMATORS:
         return registry.get(name).paper
     cited = inspect.getdoc(inspect.getmodule(_source(name))) or ""

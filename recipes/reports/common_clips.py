@@ -1,4 +1,4 @@
-"""The clips that several evaluations have in common: what is said of runs together is said of these.
+"""The clips that several evaluations have in common; figures of runs together are computed on these clips.
 
 One conversion of a dataset may have clips that another one rejected, such as those without a pose.
 """
@@ -19,7 +19,7 @@ class CommonClips:
     Attributes:
         ids: Their ids, in the order of the first run.
         total: Number of clips that any of the runs has.
-        missing: Run -> number of clips that another one has and it lacks; without the runs that lack none.
+        missing: Run -> number of clips that it lacks and another run has; runs that lack none are left out.
 
     Example:
         >>> clips = CommonClips.of([("runs/a", ["x", "y", "z"]), ("runs/b", ["y", "x"])])
@@ -33,13 +33,13 @@ class CommonClips:
 
     @classmethod
     def of(cls, runs: Sequence[tuple[str, Sequence[str]]]) -> CommonClips:
-        """Those of runs.
+        """The clips that runs have in common.
 
         Args:
             runs: Name and clip ids of each.
 
         Raises:
-            UserError: There are none.
+            UserError: The runs have no clip in common.
         """
         each = [set(ids) for _, ids in runs]
         common, total = set.intersection(*each), len(set.union(*each))
@@ -55,14 +55,14 @@ class CommonClips:
 
     @property
     def note(self) -> str:
-        """How many clips count, and in which run others are missing; empty where none are."""
+        """How many clips count, and how many are missing in which run; empty where none are missing."""
         missing = ", ".join(f"{count} in {name}" for name, count in self.missing.items())
         count = f"{len(self.ids)} of {self.total} clips count, those that all runs have"
         return f"{count} (missing: {missing})" if missing else ""
 
     @property
     def entry(self) -> dict[str, Any]:
-        """The same for ``metrics.json``: numbers of ``clips``, ``total`` and ``missing``, and the ``note``."""
+        """The entry of ``metrics.json``: numbers of ``clips``, ``total`` and ``missing``, and the ``note``."""
         return {"clips": len(self.ids), "total": self.total, "missing": self.missing, "note": self.note}
 
     def check_labels(self, runs: Iterable[tuple[str, Iterable]]) -> None:
@@ -84,6 +84,6 @@ class CommonClips:
                 )
 
     def choose(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The rows of these clips, of :func:`recipes.reports.tables.predictions` of one of the runs, in order."""
+        """The rows of these clips, in order, from the :func:`recipes.reports.tables.predictions` of one run."""
         of_clip = {row["id"]: row for row in rows}
         return [of_clip[clip] for clip in self.ids]

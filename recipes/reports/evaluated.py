@@ -33,8 +33,8 @@ class Evaluated:
         metrics: The metrics.
         cues: Accuracies of the parts of an estimator.
         model_sha256: SHA-256 of the file of the run's model; of several runs, empty.
-        common: The clips, where they are those that several runs have.
-        rows: Which of the split's clips in ``records`` they are.
+        common: The common clips, where only the clips that several runs have are evaluated.
+        rows: Indices of the evaluated clips among the split's clips in ``records``.
     """
 
     run: RunDirectory
@@ -52,7 +52,7 @@ class Evaluated:
     rows: Sequence[int] | slice = dataclasses.field(default_factory=lambda: slice(None))
 
     def on(self, clips: CommonClips) -> Evaluated:
-        """The same on the clips that several runs have, in their order."""
+        """This evaluation on the clips that several runs have, in the order of ``clips``."""
         row = {clip: number for number, clip in enumerate(self.ids)}
         rows = [row[clip] for clip in clips.ids]
         metrics = dataclasses.replace(self.metrics, labels=self.metrics.labels[rows], scores=self.metrics.scores[rows])
@@ -65,12 +65,12 @@ class Evaluated:
 
     @property
     def basis(self) -> dict[str, Any]:
-        """What the run is based on besides its options, which decides the papers' figures beside its own."""
+        """What the run is based on besides its options; it decides which figures of papers stand beside the run's."""
         return reported.basis_of(self.recipe, self.records.manifest)
 
     @property
     def title(self) -> str:
-        """Recipe, data and accuracy; how many clips count where others are left out."""
+        """Recipe, data and accuracy; also how many clips count, where some are left out."""
         dataset = self.recipe.data.dataset
         data = f"{dataset} {self.protocol} {self.split}{tables.fold_note(dataset, self.protocol)}"
         if self.common and self.common.missing:
@@ -79,5 +79,5 @@ class Evaluated:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where the clips come from: arguments of the modules that read them again."""
+        """Where the clips come from, as keyword arguments of functions that read the clips again."""
         return {"run": self.run, "records": self.records, "protocol": self.protocol, "split": self.split}

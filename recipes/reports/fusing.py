@@ -1,4 +1,4 @@
-"""Runs whose scores are fused, with equal weights, weights of one's own or weights chosen on validation clips."""
+"""Fusion of the scores of several runs, with equal weights, given weights or weights chosen on validation clips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fuser(Protocol):
     """:func:`recipes.reports.scoring.product` or :func:`recipes.reports.scoring.mean`."""
 
     def __call__(self, *scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
-        """Scores of several models as one's."""
+        """Fuses the scores of several models."""
 
 
 # How scores are fused, and its sign in names.
@@ -31,7 +31,7 @@ _FUSERS: dict[str, tuple[Fuser, str]] = {"product": (scoring.product, "x"), "mea
 
 
 def grid(runs: int) -> tuple[int, Iterator[tuple[float, ...]]]:
-    """Weights with the sum 1, in equal steps: of 0.05 for up to three runs, larger ones for more.
+    """All weights with the sum 1, in equal steps: of 0.05 for up to four runs, of larger size for more.
 
     Args:
         runs: Number of runs.
@@ -45,7 +45,7 @@ def grid(runs: int) -> tuple[int, Iterator[tuple[float, ...]]]:
         (20, [(0.0, 1.0), (0.05, 0.95), (0.1, 0.9)])
     """
     steps = next((s for s in _STEPS if math.comb(s + runs - 1, runs - 1) <= _MOST), 1)
-    bars = itertools.combinations(range(steps + runs - 1), runs - 1)  # between them stars are counted
+    bars = itertools.combinations(range(steps + runs - 1), runs - 1)  # the weights count the stars between two bars
     edges = ((-1, *bar, steps + runs - 1) for bar in bars)
     return steps, (tuple((b - a - 1) / steps for a, b in zip(edge, edge[1:])) for edge in edges)
 
@@ -53,7 +53,7 @@ def grid(runs: int) -> tuple[int, Iterator[tuple[float, ...]]]:
 def choose_weights(
     labels: np.ndarray, scores: Sequence[np.ndarray], fuser: Fuser
 ) -> tuple[tuple[float, ...], float, int]:
-    """The weights of :func:`grid` with the smallest cross-entropy; of equal ones those nearest to equal weights.
+    """The weights of :func:`grid` with the smallest cross-entropy; among ties, those nearest to equal weights.
 
     Args:
         labels: ``[N]`` true classes of validation clips.
@@ -97,7 +97,7 @@ def weights_of(validation: Sequence[Evaluated], fusion: str) -> dict[str, Any]:
 
 
 def given_weights(weights: Sequence[float], fusion: str) -> dict[str, Any]:
-    """The entry of ``metrics.json`` for weights of one's own: as :func:`weights_of`, the weights with the sum 1.
+    """The entry of ``metrics.json`` for given weights, as of :func:`weights_of`; weights are scaled to the sum 1.
 
     Example:
         >>> given_weights((3, 1), "product")
@@ -107,13 +107,13 @@ def given_weights(weights: Sequence[float], fusion: str) -> dict[str, Any]:
 
 
 def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
-    """Runs on the clips that all of them have, in the order of the first one's; prints how many any of them lacks.
+    """The runs on the clips that all runs have, in the order of the first run; prints how many clips each run lacks.
 
     Args:
         scored: The runs.
 
     Raises:
-        UserError: They have no clip in common, or their data label one differently.
+        UserError: They have no clip in common, or their data label a clip differently.
     """
     if len(scored) == 1:
         return list(scored)
@@ -126,7 +126,7 @@ def on_common_clips(scored: Sequence[Evaluated]) -> list[Evaluated]:
 
 
 def fuse(scored: Sequence[Evaluated], fusion: str, weights: dict[str, Any] | None = None) -> Evaluated:
-    """Several runs as one; one run stays as it is.
+    """Fuses several runs into one; a single run stays as it is.
 
     Args:
         scored: The runs on the clips that all of them have, see :func:`on_common_clips`.

@@ -33,14 +33,14 @@ _PAIRS = 20  # most confused pairs on the page; the CSV file has all
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page beside the usual ones.
+    """An additional section of the page.
 
     Attributes:
         heading: Its heading.
         pictures: List of ``(path, caption)``.
         rows: A table: dictionaries with the same keys.
         percent: Keys of fractions that the table shows as percent.
-        text: A paragraph above them.
+        text: A paragraph above pictures and table.
     """
 
     heading: str
@@ -73,7 +73,7 @@ def page(
         rows: Rows of :func:`recipes.reports.tables.per_class`.
         pairs: Rows of :func:`recipes.reports.tables.confused_pairs`.
         pictures: Section (``confusion``, ``curves``) -> list of ``(path, caption)``.
-        more: Sections that not every page has, in their order.
+        more: Additional sections, in their order.
 
     Returns:
         HTML text. Names of classes, files and recipes are escaped; pictures are inlined.
@@ -106,7 +106,7 @@ def _section(heading, content):
 
 
 def _figures(recipe, summary):
-    """This run's figures, and those of the papers in a column that says so."""
+    """This run's figures, and those of the papers in a column of their own."""
     own = {key: f"{summary[key]:.1%}" for key in ("top1", "mean_class_accuracy", "top5")}
     papers = reported.figures(recipe, summary["protocol"], summary["split"], summary["basis"])
     of = summary["dataset"], summary["protocol"]
@@ -161,7 +161,7 @@ def _pictures(pictures):
 
 
 def _origin(command, run, summary):
-    """What is needed to repeat it."""
+    """What is needed to repeat the evaluation."""
     environment = run.environment
     facts = {
         "evaluated by": command,

@@ -14,7 +14,7 @@ _LISTS = ("pose_xyz", "pose_xy", "pose_confidence", "frame_labels")
 
 
 def joined(pieces: Sequence[schema.Clip]) -> schema.Clip:
-    """One clip of several, one after the other, with the lists that all of them have."""
+    """One clip made of several clips in sequence; it has only the lists that all of them have."""
     lists: dict[str, Any] = {}
     for name in _LISTS:
         values = [getattr(piece, name) for piece in pieces]

@@ -34,7 +34,7 @@ def plot_confusion(path: str | os.PathLike, labels: Sequence[str], metrics: Metr
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(_plain(title))
-    if len(labels) <= 40:  # beyond, the numbers are too small to read
+    if len(labels) <= 40:  # with more, the numbers are too small to read
         for (true, predicted), clips in np.ndenumerate(confusion):
             if clips:
                 colour = "white" if fractions[true, predicted] > 0.5 else "black"
@@ -216,7 +216,7 @@ def plot_tables(
     tables: Mapping[str, np.ndarray],
     title: str,
 ) -> None:
-    """Draws tables of fractions side by side as PNG, colour and number in every field; grey where there is none.
+    """Draws tables of fractions side by side as PNG, colour and number in every field; grey without a value.
 
     Args:
         path: File to write.

@@ -1,4 +1,4 @@
-"""What a model makes of poses: how much an action moves, which joints a graph network heeds, worse poses."""
+"""How a model uses poses: dynamicity of actions, joint activations of a graph network, accuracy on worse poses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.shared.errors import UserError
 NOISE = (0.01, 0.02, 0.05, 0.1, 0.2)  # standard deviations, metres
 LOST_FRAMES = (0.25, 0.5, 0.75, 0.9)  # fractions of the frames in which a joint is lost
 LOST_JOINTS = (0.05, 0.1, 0.2, 0.3)  # fractions of the joints that are lost in the whole clip
-STEPS = 20  # pose steps of a clip whose dynamicity is measured, of a model without poses (tp of NTU, PhD20 4.6.1)
+STEPS = 20  # pose steps for a clip's dynamicity where the model reads no poses (tp of NTU, PhD20 4.6.1)
 
 
 def check_poses(run: RunDirectory) -> None:
@@ -59,7 +59,7 @@ def dynamicity(pose: np.ndarray) -> float:
 
 
 def clip_dynamicity(run: RunDirectory, records: pipeline.Records, protocol: str, split: str) -> np.ndarray:
-    """``[N]`` :func:`dynamicity` of a split's clips, at the run's pose steps (20 of a model without).
+    """``[N]`` :func:`dynamicity` of a split's clips, at the run's pose steps (20 for a model without poses).
 
     Args:
         run: The run directory.
@@ -156,8 +156,8 @@ def joint_activations(
         split: The split.
 
     Returns:
-        ``(activations [C, J], poses [C, J, 3], labels [N])``: means over a class's clips with a pose, of several
-        persons too (the pose is the first person's at the middle step); NaN for a class without.
+        ``(activations [C, J], poses [C, J, 3], labels [N])``: means over a class's clips with a pose; NaN for a class
+        without such clips. Activations are means over all persons; poses are the first person's at the middle step.
     """
     inputs = dataclasses.replace(run.inputs, frames=0, frames_at="stride", parts=("full_body",), pose_xy=False)
     labels, strengths = keras.outputs(run, records, protocol, split, "mean_softmax", change=joint_model)
@@ -179,10 +179,10 @@ def add_noise(deviation: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor], t
 
     Args:
         deviation: Its standard deviation, metres.
-        seed: With the clip's number it determines the noise: all views of a clip have the same.
+        seed: With the clip's number it determines the noise: all views of a clip have the same noise.
 
     Returns:
-        ``change_poses`` of :func:`tfrecords.reading.pipeline.evaluation`; who is absent stays so.
+        ``change_poses`` of :func:`tfrecords.reading.pipeline.evaluation`; absent persons stay absent.
     """
 
     def change(xyz, number):
@@ -193,10 +193,10 @@ def add_noise(deviation: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor], t
 
 
 def lose_in_frames(fraction: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Joints that are lost in single frames, and filled in as conversion does: on a line between the nearest frames.
+    """Joints are lost in single frames, and interpolated linearly between the nearest frames, as in a conversion.
 
     Args:
-        fraction: Probability that a joint is lost in a frame; every joint is kept in one at least.
+        fraction: Probability that a joint is lost in a frame; every joint is kept in at least one frame.
         seed: As for :func:`add_noise`.
 
     Returns:
@@ -209,7 +209,7 @@ def lose_in_frames(fraction: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor
         draw = tf.where(there, draw, -1.0)
         lost = (draw < fraction) & (draw < tf.reduce_max(draw, axis=0))  # [T, M, J]
         marked = tf.where(lost[..., tf.newaxis], 0.0, xyz)
-        # A joint more, which is there where the person is: to lose all others in a frame is not to be absent.
+        # An extra joint marks where the person is present: who loses all other joints in a frame is not absent.
         presence = tf.repeat(tf.cast(there, xyz.dtype)[..., tf.newaxis], 3, axis=-1)  # [T, M, 1, 3]
         return poses.fill_lost_joints(tf.concat([marked, presence], axis=2))[:, :, :-1]
 
@@ -217,7 +217,7 @@ def lose_in_frames(fraction: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor
 
 
 def lose_throughout(fraction: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Joints that are lost in the whole clip: zeros, as a request has them whose estimator never sees a joint.
+    """Joints are lost in the whole clip: they are zeros, as in a request whose pose estimator never sees them.
 
     Args:
         fraction: Probability that a joint is lost.
@@ -244,14 +244,14 @@ SWEEPS: tuple[tuple[str, Callable, Sequence[float]], ...] = (
 def pose_noise(
     run: RunDirectory, records: pipeline.Records, protocol: str, split: str, clean: scoring.Metrics
 ) -> list[dict[str, Any]]:
-    """Accuracy on poses that are made worse, all views of the recipe; the split is scored once per row.
+    """Accuracy on poses that are made worse, in all views of the recipe; each amount above 0 scores the split once.
 
     Args:
         run: The run directory of a network of poses.
         records: The converted dataset.
         protocol: The protocol.
         split: The split.
-        clean: The metrics of the poses as they are.
+        clean: The metrics on unchanged poses.
 
     Returns:
         Rows of ``pose_noise.csv``: ``change``, its ``amount``, ``top1`` and ``mean_class_accuracy``.

@@ -1,4 +1,4 @@
-"""The papers' figures beside a run's: which stand in the table, and which are of the run's own kind."""
+"""The papers' figures beside a run's: which are shown, and which are of the run's own method and configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Figure:
         percent: The accuracy.
         row: The row of the paper's table that it is from.
         own: Whether it is of the run's method in the run's configuration.
-        possible: Whether it may be: nothing that is known of the run speaks against it.
+        possible: Whether it may be ``own``: nothing that is known about the run contradicts it.
     """
 
     method: str
@@ -52,15 +52,15 @@ class Figure:
 
 
 def reported_key(dataset: str, protocol: str) -> str:
-    """``<dataset>/<protocol>`` of the registry, which has means over subjects or folds, without their number."""
+    """``<dataset>/<protocol>`` of the registry; a mean over subjects or folds is named without a number."""
     return f"{dataset}/{protocol.partition('_')[0] if protocols.folds(dataset, protocol) else protocol}"
 
 
 def figures(recipe: Recipe, protocol: str, split: str = "test", basis: Mapping[str, Any] | None = None) -> list[Figure]:
-    """What papers report for the test split of a protocol, of all methods; nothing for other splits.
+    """What papers report for the test split of a protocol, for all methods; empty for other splits.
 
-    For leave-one-subject-out and folds, papers report the mean over all; it stands for each of them, and
-    :func:`recipes.reports.tables.mean_note` says so.
+    For leave-one-subject-out and folds, papers report only the mean over all subjects or folds. It is given for each of
+    them, and :func:`recipes.reports.tables.mean_note` says so.
 
     Args:
         recipe: The run's recipe.
@@ -83,7 +83,7 @@ def figures(recipe: Recipe, protocol: str, split: str = "test", basis: Mapping[s
 
 
 def others(figures: Iterable[Figure]) -> list[Figure]:
-    """Those that are not of the run's own kind, ascending."""
+    """The figures that are not ``own``, ascending."""
     return sorted((figure for figure in figures if not figure.own), key=lambda figure: figure.percent)
 
 
@@ -92,10 +92,10 @@ def basis_of(recipe: Recipe, manifest: Mapping[str, Any] | None = None) -> dict[
 
     Args:
         recipe: The run's recipe.
-        manifest: That of the data; features name the network that computed them.
+        manifest: The manifest of the data; with stored features it names the network that computed them.
 
     Returns:
-        ``pretrained_on``: the other dataset that weights it starts from were trained on, or ``None``; ``base_model``:
+        ``pretrained_on``: the other dataset on which its starting weights were trained, or ``None``; ``base_model``:
         the network whose features it reads.
     """
     known: dict[str, Any] = {}
@@ -114,17 +114,17 @@ def _methods() -> tuple[str, ...]:
 
 
 def _method(model: str, basis: Mapping[str, Any]) -> str:
-    """The model; the product of a temporal model's scores and its base model's is ``global``."""
+    """The model's method; the product of the scores of a temporal model and its base model is ``global``."""
     return "global" if model == f"temporal x {basis.get('base_model')}" else model
 
 
 def _facts(recipe: Recipe) -> dict[str, Any]:
-    """Those of the options; none of several runs whose scores are fused."""
+    """The facts that follow from the options; none for several runs whose scores are fused."""
     return registry.facts(recipe.model.name, recipe.model.options) if recipe.model.name in _methods() else {}
 
 
 def started_from(recipe: Recipe, seen: tuple[str, ...] = ()) -> Iterator[tuple[str, Recipe | None]]:
-    """The runs that a recipe starts from, and those that these started from.
+    """The runs that a recipe starts from, directly or through other runs.
 
     Args:
         recipe: The recipe.
@@ -154,7 +154,7 @@ def run_of(source: str) -> RunDirectory | None:
 
 
 def _recipe_of(source: str) -> Recipe | None:
-    """The recipe of the run that a path lies in; of a run that is not there, the one that it is named after."""
+    """The recipe of the run that a path lies in; if there is no such run, the recipe of the path's name."""
     from recipes import config
 
     try:

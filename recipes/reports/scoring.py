@@ -1,9 +1,9 @@
-"""Scores of a model on clips, and the metrics of them.
+"""Scores of a model on clips, and their metrics.
 
 A clip may be seen in several views (windows in time, crops in space); their scores are pooled into one row per clip.
 
-A network of poses alone has nothing to say of a clip in which nobody's pose is known. It abstains: the clip's scores
-are all zeros. Such a clip stays in every figure and counts as wrong.
+A network of poses alone cannot classify a clip without any known pose. It abstains: the clip's scores are all zeros.
+Such a clip stays in every figure and counts as wrong.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Scorer:
         strategy: A ``tf.distribute.Strategy``; the model was built in its scope.
         data: Batches ``(features, label, clip_number)``, as :func:`tfrecords.reading.pipeline.evaluation` gives them.
         count: Number of clips N.
-        batch: Views per batch; the last one is filled up, so that every device has as many.
-        pool: How views become one: ``mean_softmax``, ``max_softmax`` or ``mean_logits``.
+        batch: Views per batch; the last batch is padded, so that every device gets the same number of views.
+        pool: How the scores of views are combined: ``mean_softmax``, ``max_softmax`` or ``mean_logits``.
 
     Call arguments:
         on_clips: Called with the number of clips whose first view was scored, after every batch.
 
     Returns:
-        ``(labels [N] int64, scores [N, C] float64)``; the softmax's scores, of ``max_softmax`` the largest, divided by
-        their sum. Of a network of poses alone, views without a pose are left out, and a clip without any has scores of
-        zero.
+        ``(labels [N] int64, scores [N, C] float64)``: softmax scores; with ``max_softmax`` the largest over the views,
+        divided by their sum. For a network of poses alone, views without a pose are left out, and a clip without any
+        pose has scores of zero.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Scorer:
         data = data.map(lambda *views: _fill_up(views, batch))
         if distribution.workers(strategy)[1] == 1:
             self.data = strategy.experimental_distribute_dataset(data)
-        else:  # every worker scores all clips: their results need not travel
+        else:  # every worker scores all clips, so workers need not exchange results
             own = batch * distribution.workers(strategy)[1] // strategy.num_replicas_in_sync
             self.data = strategy.distribute_datasets_from_function(lambda context: data.unbatch().batch(own, True))
         with strategy.scope():
@@ -118,7 +118,7 @@ def _fill_up(views, batch):
 
 
 def normalised(scores: np.ndarray) -> np.ndarray:
-    """Rows with the sum 1; a row of zeros, of who abstains, stays.
+    """Rows scaled to the sum 1; a row of zeros, where the model abstains, stays.
 
     Example:
         >>> normalised(np.array([[0.75, 0.75], [0.0, 0.0]])).tolist()
@@ -132,7 +132,7 @@ def product(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.n
     """The product of several models' scores, normalised: late fusion (WACV20).
 
     Args:
-        scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
+        scores: ``[N, C]`` of each model; for each clip, models that abstain are left out.
         weights: Exponent of each model's scores, with the sum 1; default: 1 each.
 
     Returns:
@@ -152,7 +152,7 @@ def mean(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndar
     """The mean of several models' scores: fusion of streams (Shi et al., 2020, section 3.4).
 
     Args:
-        scores: ``[N, C]`` of each model; one that abstains from a clip is left out.
+        scores: ``[N, C]`` of each model; for each clip, models that abstain are left out.
         weights: Weight of each model, with the sum 1; default: all are equal.
 
     Returns:
@@ -171,25 +171,25 @@ def mean(*scores: np.ndarray, weights: Sequence[float] | None = None) -> np.ndar
 
 
 def _of_answering(weights, answered):
-    """``[K, N]``: each clip's weights of the models that answer, with the sum 1; equal where theirs are 0."""
+    """``[K, N]``: each clip's weights of the models that do not abstain, with the sum 1; equal if all theirs are 0."""
     own = np.asarray(weights, float)[:, np.newaxis] * answered
     own = np.where(own.sum(axis=0) > 0, own, answered)
     return own / np.maximum(own.sum(axis=0), np.finfo(float).tiny)
 
 
 def cross_entropy(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean of -log of the true class's score; NaN if a score is. Who abstains takes all classes for equal."""
+    """Mean of -log of the true class's score; NaN if a score is. Abstaining counts as equal scores of all classes."""
     answered = scores.any(axis=1)
     true = np.where(answered, scores[np.arange(len(labels)), labels], 1.0 / scores.shape[1])
     return float(-np.mean(np.log(np.maximum(true, 1e-12))))
 
 
 def require_finite(values: np.ndarray, what: str) -> None:
-    """Raises ``UserError`` where a model's outputs are not finite: they would count as any class.
+    """Raises ``UserError`` where a model's outputs are not finite: they would count as an arbitrary class.
 
     Args:
         values: ``[N, ...]``.
-        what: Whose they are.
+        what: What the outputs are of, for the message.
     """
     wrong = int(np.sum(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
     if wrong:
@@ -239,7 +239,7 @@ class Metrics:
 
     @property
     def confusion(self) -> np.ndarray:
-        """``[C, C]`` clips by true class (row) and predicted class (column); without those that are abstained from."""
+        """``[C, C]`` clips by true class (row) and predicted class (column); abstained clips are left out."""
         classes = self.scores.shape[1]
         confusion = np.zeros((classes, classes), np.int64)
         answered = ~self.abstained

@@ -27,7 +27,7 @@ from zoo.shared.errors import UserError
 
 CALIBRATION = "calibration.json"
 PAIRS = 8  # axes of a radar
-FEWEST_PAIRS = 3  # that make an area
+FEWEST_PAIRS = 3  # axes that enclose an area
 FITTED_ON_THEM = "which makes its figures too good: evaluate another split"
 
 
@@ -59,7 +59,7 @@ def gain(scored: Evaluated, rows: Sequence[Mapping], others: Sequence[Mapping], 
 
 
 def _on_common_clips(runs: Iterable[tuple[str, Sequence[Mapping]]]) -> tuple[CommonClips, list[list[Mapping]]]:
-    """The clips that runs, pairs of name and predictions, have in common, and each one's predictions of these."""
+    """The clips that runs (pairs of name and predictions) have in common, and each run's predictions for them."""
     names, each = zip(*runs)
     clips = CommonClips.of([(name, [row["id"] for row in rows]) for name, rows in zip(names, each)])
     chosen = [clips.choose(rows) for rows in each]
@@ -68,7 +68,7 @@ def _on_common_clips(runs: Iterable[tuple[str, Sequence[Mapping]]]) -> tuple[Com
 
 
 def gain_text(entry: Mapping[str, Any]) -> str:
-    """The accuracies that :func:`gain` compares, in words, and what they count where one run lacks clips."""
+    """The accuracies that :func:`gain` compares, in words, and which clips count where one run lacks some."""
     (own, other), note = entry["compared_top1"], entry["compared_clips"]["note"]
     text = f"top-1 of {entry['compared_with']}: {other:.1%}, a gain of {own - other:+.1%}"
     return f"{text} to {own:.1%}; {note}" if note else text
@@ -90,9 +90,9 @@ def attention(scored: Evaluated, count: int, rows: list[dict], model: tf.keras.M
 
 
 def tsne(scored: Evaluated, rows: list[dict], model: tf.keras.Model) -> tuple[dict, Section]:
-    """The t-SNE of features, those of a clip's views averaged."""
+    """The t-SNE of features, averaged over a clip's views."""
     run, (_, names) = scored.run, explain.penultimate(model)
-    # The mean over a clip's views, which pools features as it does scores. The model is read again for the strategy.
+    # mean_softmax averages over a clip's views, here features, not scores. The model is read again for the strategy.
     pooled: dict[str, Any] = {"pool": "mean_softmax", "change": lambda model: explain.penultimate(model)[0]}
     _, features = keras.outputs(**scored.source, **pooled)
     points = explain.tsne(features, run.recipe.seed)
@@ -112,7 +112,8 @@ def fusion(each: Sequence[Evaluated], entry: Mapping[str, Any]) -> Section:
 
     Args:
         each: The runs.
-        entry: Of ``metrics.json``: ``weights``, and if they were chosen ``chosen_on``, ``step``, ``log_loss``.
+        entry: The entry of ``metrics.json``: ``weights``; if they were chosen, also ``chosen_on``, ``step``,
+            ``log_loss``.
     """
     rows = [
         {"run": one.run.path.resolve().name, "weight": f"{weight:g}", "top-1 alone": one.metrics.top1}
@@ -213,7 +214,7 @@ def calibrated(
 
 
 def _fitted_on_them(scored: Evaluated) -> str:
-    """What is said of figures of the validation clips where something was fitted on these."""
+    """The note on an evaluation of the validation split, on which something was fitted."""
     return f". It was fitted on the clips that are evaluated here, {FITTED_ON_THEM}" if scored.split == "val" else ""
 
 
@@ -278,7 +279,7 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
     Args:
         scored: What was evaluated.
         model: The run's model.
-        rescore: Score the parts again where stored scores fit.
+        rescore: Score the parts again, even where stored scores fit.
     """
     names = explain.part_names(scored.run, model)
     labels, of_clips = keras.outputs(**scored.source, pool="mean_softmax", change=explain.part_attention)
@@ -310,7 +311,7 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
         "fraction of them the network of this part alone has right. Where attention helps, dark fields are at the same "
         "places. Grey: no stage of the run trained this part alone, or the class has no clips."
     )
-    differing = np.ptp(accuracy, axis=1) > 0  # NaN: not
+    differing = np.ptp(accuracy, axis=1) > 0  # False for NaN
     known = differing & ~np.isnan(attention).any(axis=1)
     agree, text = 0, ""
     for weights, accuracies in zip(attention[known], accuracy[known]):
@@ -322,12 +323,12 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
 
 
 def _rounded(value):
-    """A fraction of a table; empty where there is none."""
+    """A fraction for a table; empty for NaN."""
     return "" if np.isnan(value) else round(float(value), 4)
 
 
 def radar(scored: Evaluated, runs: Mapping[str, Sequence[Mapping]]) -> tuple[list[dict], Section]:
-    """Pairs of classes that several runs take for each other, on the clips that all of them have.
+    """Pairs of classes that several runs confuse, on the clips that all of them have.
 
     Args:
         scored: What was evaluated.

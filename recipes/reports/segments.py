@@ -1,7 +1,7 @@
 """Metrics of activities in untrimmed video: of frames, of segments, and of events such as falls.
 
-Labels are numbers of classes per frame; :data:`NOBODY` is none: in the truth a frame that is not labelled, in a
-prediction one in which nobody is seen.
+Labels are class numbers per frame. :data:`NOBODY` means no class: in the truth, a frame that is not labelled; in a
+prediction, a frame in which nobody is seen.
 
 * Frame accuracy, and the F1 score of segments at an overlap: MS-TCN (Abu Farha, Gall, CVPR 2019; the score is from Lea
   et al., CVPR 2017).
@@ -19,8 +19,8 @@ import numpy as np
 
 NOBODY = -1
 OVERLAPS = (0.1, 0.25, 0.5)
-LATEST = 3.0  # seconds after its last frame up to which an event is recognised
-COOL_DOWN = 10.0  # seconds after an alarm without another
+LATEST = 3.0  # seconds after an event's last frame in which an alarm still recognises it
+COOL_DOWN = 10.0  # seconds after an alarm in which no other is raised
 THRESHOLDS = tuple(percent / 100 for percent in range(5, 100, 5))  # of an alarm's probability, to choose from
 
 
@@ -51,9 +51,9 @@ class Video:
     """A video's truth and prediction.
 
     Attributes:
-        truth: ``[T]`` classes; :data:`NOBODY` where a frame is not labelled: it counts in no metric, and segments of
-            one class on both sides of it are one.
-        predicted: ``[T]`` classes; :data:`NOBODY` where none is predicted: a labelled frame is then wrong.
+        truth: ``[T]`` classes; :data:`NOBODY` where a frame is not labelled. Such a frame counts in no metric, and
+            segments of the same class on both sides of it are joined.
+        predicted: ``[T]`` classes; :data:`NOBODY` where no class is predicted: a labelled frame then counts as wrong.
         scores: ``[T]`` probability of the predicted class.
     """
 
@@ -62,13 +62,13 @@ class Video:
     scores: np.ndarray
 
     def labelled(self) -> Video:
-        """The video without the frames that are not labelled."""
+        """The video without its unlabelled frames."""
         known = self.truth != NOBODY
         return Video(self.truth[known], self.predicted[known], self.scores[known])
 
 
 def spans(labels: np.ndarray, scores: np.ndarray | None = None) -> list[Span]:
-    """The spans of one class, without those of none.
+    """The spans of frames of the same class; frames of no class are left out.
 
     Args:
         labels: ``[T]``.
@@ -88,7 +88,7 @@ def spans(labels: np.ndarray, scores: np.ndarray | None = None) -> list[Span]:
 
 
 def frame_accuracy(videos: Sequence[Video]) -> float:
-    """Fraction of the labelled frames of all videos whose class is predicted; NaN without any."""
+    """Fraction of the labelled frames of all videos whose prediction is right; NaN without labelled frames."""
     whole = [video.labelled() for video in videos]
     count = sum(len(video.truth) for video in whole)
     return sum(int((video.truth == video.predicted).sum()) for video in whole) / count if count else float("nan")
@@ -97,8 +97,8 @@ def frame_accuracy(videos: Sequence[Video]) -> float:
 def segment_f1(videos: Sequence[Video], overlap: float) -> float:
     """F1 score of the segments of all videos.
 
-    A predicted segment is right if its overlap with a true one of its class reaches the threshold; a second one of the
-    same true segment is wrong.
+    A predicted segment is right if its overlap with a true segment of its class reaches the threshold. Further
+    predicted segments for the same true segment are wrong.
 
     Args:
         videos: The videos.
@@ -123,8 +123,8 @@ def segment_f1(videos: Sequence[Video], overlap: float) -> float:
 def average_precision(videos: Sequence[Video], label: int, overlap: float) -> float:
     """Average precision of the segments of a class, the area under the interpolated curve of precision and recall.
 
-    Segments are taken from the most to the least probable; each is right if the nearest true segment of its class and
-    video that none before it has matched reaches the overlap.
+    Segments are taken from the most to the least probable. Each is compared with the true segment of its class and
+    video that it overlaps most, among those not matched yet. It is right if it reaches the overlap.
 
     Args:
         videos: The videos.
@@ -132,7 +132,7 @@ def average_precision(videos: Sequence[Video], label: int, overlap: float) -> fl
         overlap: Smallest intersection over union.
 
     Returns:
-        From 0 to 1; NaN where the truth has no such segment.
+        From 0 to 1; NaN where the truth has no segment of the class.
     """
     truth, found = [], []
     for number, video in enumerate(video.labelled() for video in videos):
@@ -164,11 +164,11 @@ def mean_average_precision(videos: Sequence[Video], classes: int, overlap: float
 
 
 def alarms(times: Sequence[float], probabilities: Sequence[float], least: float) -> list[float]:
-    """When a system raises an alarm: where a probability comes to reach a threshold, unless it did shortly before.
+    """When a system raises an alarm: where a probability rises to a threshold, unless an alarm was shortly before.
 
     Args:
         times: Seconds at which each probability is known.
-        probabilities: Of the class; NaN where nobody is seen, which ends nothing.
+        probabilities: Probabilities of the class; NaN where nobody is seen: such times are skipped.
         least: The threshold.
 
     Returns:
@@ -194,13 +194,13 @@ class Events:
     """Alarms of several videos against the spans of a class.
 
     Attributes:
-        events: Spans of the class.
-        delays: Of those that were recognised: seconds from the first frame to the alarm.
-        false_alarms: Alarms in the videos with such a span that recognise none.
-        quiet: Videos without one.
-        quiet_without_alarm: Those of them in which no alarm is raised.
-        alarms_in_quiet: Alarms in them.
-        quiet_hours: Their duration, with the frames without a label: alarms count in these too.
+        events: Number of spans of the class.
+        delays: For each recognised span, seconds from its first frame to the alarm.
+        false_alarms: Number of alarms that recognise no span, in videos with spans of the class.
+        quiet: Number of videos without such a span.
+        quiet_without_alarm: Number of quiet videos in which no alarm is raised.
+        alarms_in_quiet: Number of alarms in quiet videos.
+        quiet_hours: Duration of quiet videos, with the frames without a label: alarms count in these too.
     """
 
     events: int
@@ -233,7 +233,7 @@ class Events:
 
 
 def together(each: Sequence[Events]) -> Events:
-    """Those of several splits as one, such as all folds of a cross-validation."""
+    """The events of several splits together, such as all folds of a cross-validation."""
     sums: dict[str, Any] = {
         field.name: sum((getattr(one, field.name) for one in each), () if field.name == "delays" else 0)
         for field in dataclasses.fields(Events)
@@ -242,13 +242,13 @@ def together(each: Sequence[Events]) -> Events:
 
 
 def best_threshold(of: Mapping[float, Events]) -> float:
-    """The threshold with the largest sum of sensitivity and specificity; of several the middle one.
+    """The threshold with the largest sum of sensitivity and specificity; of equally good ones, the middle one.
 
     Args:
-        of: Threshold -> what the alarms at it are worth.
+        of: Threshold -> the events, with the alarms at this threshold.
 
     Returns:
-        One of the thresholds. A rate that is not known, without an event or without a video free of them, counts as 0.
+        One of the thresholds. A rate that is undefined, as there are no events or no quiet videos, counts as 0.
 
     Example:
         >>> alike, worse = Events(4, (1.0, 1.0), 0, 4, 4, 0, 1.0), Events(4, (1.0,), 0, 4, 4, 0, 1.0)
@@ -261,7 +261,7 @@ def best_threshold(of: Mapping[float, Events]) -> float:
 
 
 def _true_spans(truth: np.ndarray, label: int) -> list[Span]:
-    """The spans of a class, those on both sides of frames without a label as one."""
+    """The spans of a class; spans on both sides of frames without a label are joined."""
     (labelled,) = np.nonzero(truth != NOBODY)
     return [
         dataclasses.replace(span, start=int(labelled[span.start]), end=int(labelled[span.end - 1]) + 1)
@@ -273,13 +273,13 @@ def _true_spans(truth: np.ndarray, label: int) -> list[Span]:
 def events(truths: Sequence[np.ndarray], raised: Sequence[Sequence[float]], label: int, fps: float) -> Events:
     """Compares alarms with the truth.
 
-    An event is recognised by the first alarm from its first frame until :data:`LATEST` seconds after its last; every
-    other alarm is false, in frames without a label too: these are of no event.
+    An event is recognised by the first alarm from its first frame until :data:`LATEST` seconds after its last frame.
+    Every other alarm is false, in frames without a label too.
 
     Args:
         truths: ``[T]`` classes of each video; :data:`NOBODY` where a frame is not labelled: spans of one class on both
             sides of it are one event.
-        raised: Seconds of the alarms in each.
+        raised: Seconds of the alarms in each video.
         label: The class of the events.
         fps: Frames per second.
     """

@@ -24,16 +24,16 @@ Span = tuple[int, int]
 class SharedWindows:
     """The scores of a video's windows; each is seen in one view, the centre square.
 
-    A window that does not begin at a step of the shared maps, as the last one of a video may not, is classified by
-    itself; so is one that is shorter than the others.
+    A window that does not begin at a step of the shared maps, as may happen for the last one of a video, is classified
+    on its own; so is a window that is shorter than the others.
 
     Args:
         run: The run directory.
         plan: The windows.
-        block: Block of I3D up to which they share computation, one of :data:`zoo.shared_computation.STEPS`.
+        block: Block of I3D up to which windows share computation, one of :data:`zoo.shared_computation.STEPS`.
 
     Raises:
-        UserError: The model, or the windows, do not allow it.
+        UserError: The model, or the windows, do not allow shared computation.
     """
 
     def __init__(self, run: RunDirectory, plan: windows.Plan, block: str) -> None:
@@ -79,9 +79,9 @@ class SharedWindows:
         return self._model(fed, training=False).numpy()[0]
 
     def _read(self, video: schema.Clip, span: Span, inputs: pipeline.Inputs) -> Mapping[str, np.ndarray]:
-        """What evaluation feeds a network with such inputs of a part of the video."""
+        """A part of the video, as evaluation feeds it to a network with these inputs."""
         if inputs not in self._readers:
-            # Traced here: as a video may end anywhere there are many, and TensorFlow would warn of them.
+            # Traced here: a video may end anywhere, so there are many traces, and TensorFlow would warn of them.
             read = tf.function(lambda record: pipeline.centre_view(record, inputs))
             self._readers[inputs] = read.get_concrete_function(tf.TensorSpec([], tf.string))
         first, end = span[0], min(span[1], video.num_frames)
@@ -90,7 +90,7 @@ class SharedWindows:
 
 
 def _seen(inputs: pipeline.Inputs, length: int) -> list[int]:
-    """Which frames of a window of so many evaluation feeds the network."""
+    """Indices of the frames that evaluation feeds the network, of a window of ``length`` frames."""
     chosen = clips.view(tf.constant(length), dataclasses.replace(inputs, pose_steps=0), 0, clips.Views())
     assert chosen.frames is not None  # the network sees some
     return chosen.frames.numpy().tolist()

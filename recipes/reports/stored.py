@@ -62,9 +62,9 @@ class Scores:
 
     @property
     def metrics(self) -> Metrics:
-        """The metrics of the scores as they are stored: those computed later from the file are the same.
+        """The metrics, computed from the scores as stored, so that a later computation from the file gives the same.
 
-        Files of earlier versions may hold the largest scores of views, whose sum is not 1.
+        Files of earlier versions may hold the largest scores over views, whose sum is not 1: they are normalised here.
         """
         return Metrics(self.labels, scoring.normalised(self.scores.astype(np.float64)))
 
@@ -94,12 +94,12 @@ def state_of(run: RunDirectory, model_sha256: str, records: Records, protocol: s
 
 
 def write(path: pathlib.Path, scores: Scores, state: Mapping[str, Any]) -> None:
-    """Writes scores whole.
+    """Writes scores to a file, whole or not at all.
 
     Args:
         path: The file.
         scores: What to write.
-        state: What they belong to, see :func:`state_of`; of fused runs in words.
+        state: What they belong to, see :func:`state_of`; for fused runs, names and weights.
     """
     with files.whole_file(path) as partial:
         np.savez_compressed(
@@ -117,10 +117,10 @@ def read(path: pathlib.Path, state: Mapping[str, Any] | None = None) -> Scores |
 
     Args:
         path: The file.
-        state: What they have to belong to; default: anything.
+        state: The state that they must have, see :func:`state_of`; default: any.
 
     Returns:
-        The scores; ``None`` where there are none, those of something else, or no such file.
+        The scores; ``None`` if the file is missing or damaged, or has another state.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

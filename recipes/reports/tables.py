@@ -38,19 +38,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def fold_note(dataset: str, protocol: str) -> str:
-    """`` (one of 5 folds)`` after the name of a protocol over whose like papers report the mean, else nothing."""
+    """`` (one of 5 folds)``, a note on a protocol that is a fold: papers report means over folds. Else empty."""
     folds = protocols.folds(dataset, protocol)
     return f" (one of {len(folds)} folds)" if folds else ""
 
 
 def mean_note(dataset: str, protocol: str) -> str:
-    """`` (mean of 5 folds)`` after the figures that papers report for such a protocol, else nothing."""
+    """`` (mean of 5 folds)``, a note on the figures that papers report for such a protocol. Else empty."""
     folds = protocols.folds(dataset, protocol)
     return f" (mean of {len(folds)} folds)" if folds else ""
 
 
 def own_figures(figures: Sequence[Figure]) -> str:
-    """The papers' figures of the run's own kind in words, ``54.2%, 54.0% (PhD20)``; ``-`` where there is none."""
+    """The papers' figures of the run's own method and configuration: ``54.2%, 54.0% (PhD20)``; ``-`` without any."""
     return ", ".join(figure.text for figure in figures if figure.own) or "-"
 
 
@@ -69,12 +69,12 @@ def comparison(
         protocol: The protocol that was evaluated.
         split: The split that was evaluated; papers report on ``test``.
         metrics: The :class:`recipes.reports.scoring.Metrics`.
-        stages: Earlier stages, whose own models stand below the run's, and their metrics.
+        stages: Earlier stage -> metrics of its own model, which stand below the run's.
         basis: What the run is based on besides its options, see :func:`recipes.reports.reported.basis_of`.
 
     Returns:
-        Text. The papers' figures stand in a column of their own: they were not measured here. A last line states
-        where no paper reports one for this run's model and options.
+        Text. The papers' figures stand in a column of their own: they were not measured here. If no paper reports a
+        figure for this run's model and options, a last line states this.
     """
     figures = reported.figures(recipe, protocol, split, basis)
     model = recipe.model.name
@@ -148,8 +148,8 @@ def per_class(labels: Sequence[str], metrics: Metrics) -> list[dict[str, Any]]:
         metrics: A :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        One dictionary per class; accuracy is empty for a class without clips. With ``abstained``, the class's clips
-        that the model has no answer for, where there are any at all.
+        One dictionary per class; accuracy is empty for a class without clips. If the model abstains from any clip,
+        ``abstained`` is the number of the class's clips from which it abstains.
     """
     rows: list[dict[str, Any]] = []
     for label, counts, clips, accuracy in zip(labels, metrics.confusion, metrics.clips, metrics.class_accuracies):
@@ -187,7 +187,7 @@ def predictions(ids: Sequence[str], labels: Sequence[str], metrics: Metrics) -> 
 def confusion(labels: Sequence[str], metrics: Metrics) -> tuple[list[str], list[list]]:
     """``(columns, rows)`` of ``confusion.csv``: true class, then the number of clips by predicted class.
 
-    A last column, ``abstained``, has the clips that the model has no answer for, where there are any.
+    If the model abstains from any clip, a last column, ``abstained``, has the numbers of these clips.
     """
     # Lists, as a class may have the name of the first column.
     rows = [[label, *map(int, counts)] for label, counts in zip(labels, metrics.confusion)]
@@ -257,7 +257,7 @@ def check_current(run: RunDirectory, metrics: Mapping[str, Any]) -> None:
 
 
 def _stored(run, protocol, split, name):
-    """Path of a file that an evaluation wrote; ``UserError`` with the command that writes it where it is not there."""
+    """Path of a file that an evaluation wrote; if it is missing, ``UserError`` names the command that writes it."""
     path = run.path / "evaluation" / f"{protocol}-{split}" / name
     if not path.is_file():
         command = _command(run, protocol, split)
@@ -278,7 +278,7 @@ def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]])
 
     Args:
         rows: Rows of :func:`predictions`.
-        others: Those of the other run, for the same clips, of the same classes, in any order.
+        others: The other run's rows, for the same clips, of the same classes, in any order.
 
     Returns:
         One dictionary per class that has clips; accuracies are fractions, and the gain is their difference.
@@ -302,12 +302,12 @@ def gain(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]])
 def mcnemar(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """McNemar's exact test of whether two models are right equally often, on the same clips.
 
-    Only the clips that one model has right and the other wrong count. If the models were equally good, each would be
-    as often of one kind as of the other: a binomial distribution with p = 1/2.
+    Only the clips that one model has right and the other wrong count. If the models were equally good, either model
+    would be the right one with probability 1/2: a binomial distribution.
 
     Args:
         rows: Rows of :func:`predictions`.
-        others: Those of the other run, for the same clips in any order, see :func:`gain`.
+        others: The other run's rows, for the same clips in any order, see :func:`gain`.
 
     Returns:
         ``only_this_right`` and ``only_other_right``, numbers of clips, and the two-sided ``p_value``.
@@ -331,7 +331,7 @@ def mcnemar(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any
 def confusion_of(labels: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """``[C, C]`` clips by true class (row) and predicted class (column), from rows of :func:`predictions`.
 
-    The columns do not count clips that the model has no answer for: their number is not in the matrix.
+    Clips from which the model abstains are not in the matrix.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     found = np.zeros((len(labels), len(labels)), np.int64)
@@ -344,12 +344,12 @@ def confusion_of(labels: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> np
 def mutual_confusions(
     labels: Sequence[str], runs: Mapping[str, Sequence[Mapping[str, Any]]], count: int
 ) -> list[dict[str, Any]]:
-    """Pairs of classes that runs take for each other, those of the most clips first.
+    """Pairs of classes that runs confuse, those with the most confused clips first.
 
     Args:
         labels: Class names.
         runs: Run's name -> rows of :func:`predictions`, of the same clips.
-        count: How many pairs; fewer if not as many are confused.
+        count: Number of pairs; fewer are returned if fewer are confused.
 
     Returns:
         Dictionaries of ``first`` and ``second`` class, then of each run the fraction of both classes' clips that it

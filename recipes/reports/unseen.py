@@ -1,4 +1,4 @@
-"""Whether a run was trained on the clips that it is evaluated on, where these are not of the data of its training."""
+"""Whether a run was trained on the clips that it is evaluated on, where the data differ from the training's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHARDS = 16  # that are read at once
 
 
 def check(run: RunDirectory, records: Records, protocol: str, split: str) -> None:
-    """Compares the clips of a split with those of the training, and warns where nobody can tell.
+    """Compares the clips of a split with those of the training, and warns where they cannot be compared.
 
-    Ids of your own clips are names of files, which another folder may have too: a clip is the same if its record is.
-    Where only the id is, a warning says so.
+    Ids of your own clips are names of files, which may occur in another folder too. So two clips are the same if their
+    records are. Where only their ids are the same, a warning says so.
 
     Args:
         run: The run directory.
@@ -69,7 +69,7 @@ def _training_data(stated: dict[str, str]) -> Records | None:
 
 
 def _clips(records: Records, protocol: str, split: str) -> dict[str, Location]:
-    """Id of each clip of a split -> its record. A few bytes of every record are read."""
+    """Id of each clip of a split -> the location of its record, of which only a few bytes are read."""
     with concurrent.futures.ThreadPoolExecutor(_SHARDS) as pool:
         shards = pool.map(random_access.outlines, records.shards(protocol, split))
         return {clip.info.id: place for place, clip in itertools.chain.from_iterable(shards)}

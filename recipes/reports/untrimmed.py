@@ -1,10 +1,10 @@
-"""A trained run on untrimmed video: windows slide over whole recordings, as a client's over a stream.
+"""A trained run on untrimmed video: windows slide over whole recordings, as a client's windows do over a stream.
 
 ::
 
     recordings, or clips one after the other ─► windows ─► scores ─► smoothed ─► segments ─► labels of the frames
 
-Windows, smoothing and segments are those of :mod:`serving.client`, which has them from :mod:`zoo.shared` too.
+Windows, smoothing and segments come from :mod:`zoo.shared`, as in :mod:`serving.client`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from zoo.shared.errors import UserError
 from zoo.shared.prediction import Prediction
 
 PROTOCOL, SPLIT = "untrimmed", "test"
-TOGETHER = 10  # clips in a video that is made of clips
+TOGETHER = 10  # clips that are joined into one video
 STRIDE = "0.2s"
 
 
@@ -43,12 +43,12 @@ class Settings:
 
     Attributes:
         window: Length of a window: frames, or seconds such as ``2s``; default: what the network covers.
-        stride: From one window to the next.
-        smooth: As :func:`zoo.shared.smoothing.parse` reads it.
-        event: A class whose segments are events that raise an alarm; ``None``: none is.
-        probability: The alarm is raised where the class's smoothed probability reaches this.
-        share_computation: Block of I3D up to which windows share what is computed of a frame, see
-            :mod:`zoo.shared_computation`; ``None``: each is classified by itself.
+        stride: Distance from one window to the next, in the same notation.
+        smooth: Smoothing, in the notation of :func:`zoo.shared.smoothing.parse`.
+        event: A class whose segments are events that raise an alarm; ``None``: there are no events.
+        probability: The alarm is raised where the class's smoothed probability reaches this threshold.
+        share_computation: Block of I3D up to which overlapping windows share computation, see
+            :mod:`zoo.shared_computation`; ``None``: each window is classified on its own.
 
     Raises:
         UserError: There is no such smoothing.
@@ -96,7 +96,7 @@ class Stream:
         return segments.Video(self.truth, predicted, scores)
 
     def alarms(self, label: int, least: float) -> list[float]:
-        """Seconds at which a class's smoothed probability comes to reach a threshold, known at each window's end."""
+        """Seconds at which a class's smoothed probability, known at each window's end, rises to a threshold."""
         probabilities = [_probability(row, self.labels[label]) for row in self.rows]
         return segments.alarms([row.end for row in self.rows], probabilities, least)
 
@@ -109,12 +109,12 @@ def _probability(row, label):
 
 
 class Videos:
-    """The untrimmed videos of a split, ready to be classified: what does not go shows here, before anything is scored.
+    """The untrimmed videos of a split, ready to be classified; wrong settings fail here, before anything is scored.
 
     Args:
         run: The run directory.
-        records: The converted dataset: windows of recordings, which are put together again, or clips, of which
-            :data:`TOGETHER` form a video, in an order drawn from the recipe's seed.
+        records: The converted dataset. If its clips are windows of recordings, they are joined into recordings again;
+            else :data:`TOGETHER` clips form a video, in an order drawn from the recipe's seed.
         protocol: The protocol.
         split: The split.
         settings: The windows.
@@ -176,7 +176,7 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
         settings: How they were classified.
 
     Raises:
-        UserError: There is no class of the name of the event.
+        UserError: The event is not one of the classes.
     """
     videos, labels = [stream.video() for stream in streams], streams[0].labels
     found: dict[str, Any] = {
@@ -201,12 +201,12 @@ def figures(streams: Sequence[Stream], settings: Settings) -> dict[str, Any]:
 
 
 def _known(value):
-    """A figure as a value of JSON, which has no NaN; ``None``: there is nothing that it could be of."""
+    """A figure as a JSON value: JSON has no NaN, so an undefined figure is ``None``."""
     return None if np.isnan(value) else value
 
 
 def _events(streams, label, least):
-    """What alarms are worth that a class's probability raises at a threshold."""
+    """The events of a class, with the alarms that its probability raises at a threshold."""
     raised = [stream.alarms(label, least) for stream in streams]
     return segments.events([stream.truth for stream in streams], raised, label, streams[0].fps)
 
@@ -221,7 +221,7 @@ COLUMNS = ("video", "from", "label", "start", "end", "probability")  # of untrim
 
 
 def rows(streams: Sequence[Stream]) -> list[dict[str, Any]]:
-    """Rows of ``untrimmed.csv``: each video's segments, in seconds, and those of the truth."""
+    """Rows of ``untrimmed.csv``: each video's true and predicted segments, in seconds."""
     out = []
     for stream in streams:
         video = stream.video()
@@ -239,7 +239,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"untrimmed, {found['videos']} videos of {found['seconds'] / 60:.1f} minutes: "
         f"frame accuracy {_percent(found['frame_accuracy'])}"
     ]
-    if found.get("share_computation"):  # figures of several folds, or of before, have none
+    if found.get("share_computation"):  # figures of several folds, or of earlier versions, lack it
         lines[0] += f" (windows share computation up to {found['share_computation']})"
     for key, name in (("segment_f1", "segment F1"), ("mean_average_precision", "mAP")):
         values = ", ".join(f"{_percent(value)} at {overlap}" for overlap, value in found[key].items())
@@ -254,7 +254,7 @@ def _percent(value):
 
 
 def event_text(name: str, events: segments.Events) -> str:
-    """What alarms are worth, in words."""
+    """Recognised events and false alarms, in words."""
     delay = f"median delay {events.median_delay:.2f} s, " if events.delays else ""
     recognised = (
         f"{len(events.delays)} of {events.events} recognised ({events.sensitivity:.1%}), {delay}"
@@ -290,7 +290,7 @@ def _windows(videos: Iterable[tuple[schema.Clip, list]]) -> Iterator[schema.Clip
 
 
 def _prediction(run, scores):
-    """``None`` where the model abstains: nobody is seen."""
+    """The prediction for a window; ``None`` where the model abstains, as nobody is seen."""
     if not scores.any():
         return None
     probabilities = dict(zip(run.labels, scores.tolist()))
@@ -298,7 +298,7 @@ def _prediction(run, scores):
 
 
 def _outlines(records, protocol, split):
-    """Where each clip's record is, and the clip without its lists."""
+    """Location of each clip's record, and the clip without its data per frame."""
     found = [outline for path in records.shards(protocol, split) for outline in random_access.outlines(path)]
     if not found:
         raise UserError(f"{records.directory} has no clips in {protocol} {split}: convert more of the dataset")
@@ -322,8 +322,8 @@ def _of_option(option, length, stride, fps):
 
 
 def _window(run, places):
-    """Frames of a window: those that the network covers, or of poses alone the median clip's."""
-    if run.inputs.has_window and not run.recipe.is_estimator:  # which reads all frames
+    """Number of frames of a window: as many as the network covers, or, for poses alone, the median clip has."""
+    if run.inputs.has_window and not run.recipe.is_estimator:  # an estimator reads all frames
         return run.inputs.frames * run.inputs.stride
     return int(np.median([clip.num_frames for _, clip in places[:: max(len(places) // 64, 1)]]))
 
@@ -333,7 +333,7 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
     if recordings:
         yield from _recordings(places)
         return
-    # By the clips' ids: the same wherever the data lie, and in whichever shards.
+    # The order depends on the clips' ids alone, not on folders or shards.
     drawn = sorted(places, key=lambda entry: hashlib.sha256(f"{seed}/{entry[1].info.id}".encode()).digest())
     order = [place for place, _ in drawn]
     for first in range(0, len(order), TOGETHER):
@@ -344,7 +344,7 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
 
 
 def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
-    """Name and clip of each recording; one that is in parts, as windows between are in no split, gives several."""
+    """Name and clip of each recording; where windows between others are in no split, it gives several clips."""
     found = collections.defaultdict(list)  # recording -> first frame, frames and place of each window
     for place, clip in places:
         found[clip.recording].append((clip.start, clip.num_frames, place))
@@ -357,7 +357,7 @@ def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:
                 held = []
             if not held:
                 begun = reached = start
-            new = reached - start  # frames that windows before had
+            new = reached - start  # frames that earlier windows have too
             if new < length:
                 clip = place.read()
                 held.append(pieces.cut(clip, clip.info.id, new, length - new))

@@ -1,12 +1,12 @@
-"""The interface of a trainer: what ``train.py`` and ``evaluate.py`` need of a way to train.
+"""The interface of a trainer, through which ``train.py`` and ``evaluate.py`` use it.
 
 A new trainer is a subclass of :class:`Trainer` in a module of its own, and one entry in
-:data:`recipes.trainers.ESTIMATORS`, the table of which models it trains.
+:data:`recipes.trainers.ESTIMATORS`, which maps models to trainers.
 ``train.py`` calls, in this order::
 
     trainer = trainers.of(recipe)
     trainer.check(recipe, records, strategy)                     # UserError: the recipe does not fit data or machine
-    prepared = trainer.prepare(recipe, records, strategy, run)   # models and inputs; mistakes show before hours
+    prepared = trainer.prepare(recipe, records, strategy, run)   # models and inputs; mistakes show before training
     with ...:                                                    # the run directory is made or checked, and locked
         trainer.change(recipe, keys, run)                        # if an earlier call had other values of these keys
         trainer.train(recipe, records, prepared, strategy, run, callbacks)  # goes on where an earlier call was stopped
@@ -52,7 +52,7 @@ class Scored:
     """The scores of a trained model on a split.
 
     Attributes:
-        metrics: Those of the model.
+        metrics: The metrics of the model.
         parts: Name -> accuracy of each part of the model that classifies by itself; empty if there is none.
     """
 
@@ -78,9 +78,10 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, recipe: Recipe, records: Records, strategy: Any, run: pathlib.Path) -> Prepared:
-        """Builds what is trained and finds out what it is fed; writes nothing.
+        """Builds the models to train and determines their inputs; writes nothing.
 
-        What a run directory, which may not be there, holds weights of is not started from others.
+        A model whose weights the run directory already holds is not given starting weights. The run directory need not
+        exist.
 
         Raises:
             UserError: An option is wrong, or the dataset lacks what the model reads.
@@ -105,7 +106,7 @@ class Trainer(abc.ABC):
         """
 
     def change(self, recipe: Recipe, keys: Sequence[str], run: pathlib.Path) -> None:  # noqa: B027
-        """Lets a run go on with other values of some keys of its recipe, those that a resumed training may change.
+        """Lets a run continue with other values of recipe keys that a resumed training may change.
 
         Args:
             recipe: The recipe with the new values.
@@ -113,7 +114,7 @@ class Trainer(abc.ABC):
             run: Path of the run directory, which is locked.
 
         Raises:
-            UserError: What a key determines is done already.
+            UserError: A key can no longer change, as what it determines is done already.
         """
 
     @abc.abstractmethod
@@ -122,7 +123,7 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def model_file(self, run: RunDirectory) -> pathlib.Path:
-        """The file of the trained model: scores belong to its content."""
+        """The file of the trained model; stored scores are valid only for its content."""
 
     @abc.abstractmethod
     def score(self, run: RunDirectory, records: Records, protocol: str, split: str) -> Scored:

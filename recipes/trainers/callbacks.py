@@ -1,6 +1,7 @@
 """Further callbacks of a training: trackers of experiments, and code of your own (``train.py --callback NAME``).
 
-``train.py`` calls what was named at the beginning of each stage, with keywords, and gives ``fit`` what it returns::
+At the beginning of each stage, ``train.py`` calls the named class or function with keywords, and passes the callback
+that it returns to ``fit``::
 
     class Notify(tf.keras.callbacks.Callback):
         def __init__(self, *, run, recipe, stage):      # RUN, a recipes.config.Recipe, name of the stage
@@ -9,7 +10,8 @@
         def on_epoch_end(self, epoch, logs=None):       # the row of history.csv: loss, val_accuracy, ...
             print(logs["val_accuracy"])
 
-It comes after the trainer's own callback: at the end of an epoch the checkpoint is there. The first epoch is 0.
+The callback runs after the trainer's own: at the end of an epoch the checkpoint is already written. The first epoch is
+number 0.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MakesCallback = Callable[..., "tf.keras.callbacks.Callback"]
-"""A class or function that makes the callback of a stage of its keywords ``run``, ``recipe`` and ``stage``."""
+"""A class or function that makes a stage's callback from the keywords ``run``, ``recipe`` and ``stage``."""
 
 _HOW = "docs/training.md, Trackers and callbacks of your own"
 NAMED = {"mlflow": "recipes.trainers.mlflow.Mlflow"}
@@ -36,26 +38,26 @@ NAMED = {"mlflow": "recipes.trainers.mlflow.Mlflow"}
 
 
 def find(name: str) -> MakesCallback:
-    """What makes the callbacks of a name.
+    """The class or function of a name, which makes callbacks.
 
     Args:
         name: One of :data:`NAMED`, or the dotted path of a class or function in a module that can be imported, such as
             ``my_callbacks.Notify``; the current folder is searched too.
 
     Raises:
-        UserError: There is no such module, nothing of that name in it, or what takes other arguments.
+        UserError: There is no such module, the module has nothing of that name, or it takes other arguments.
     """
     path = NAMED.get(name, name)
     module, _, attribute = path.rpartition(".")
     if not module or not all(part.isidentifier() for part in path.split(".")):
         raise UserError(f"--callback {name}: expected {', '.join(NAMED)} or a dotted path such as my_callbacks.Notify")
-    if os.getcwd() not in sys.path:  # an installed command has its own folder there
+    if os.getcwd() not in sys.path:  # for an installed command, it has the command's folder
         sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks another
+            raise  # the module is there, but one that it imports is missing
         folder = pathlib.Path.cwd()
         raise UserError(f"--callback {name}: no module {error.name} in {folder} or on Python's path") from None
     if not callable(found):

@@ -23,8 +23,8 @@ class Checkpoints:
 
     Args:
         folder: Where they are kept.
-        writes: Whether this process keeps them. With several workers one does; the others take part all the same, as
-            some values are distributed.
+        writes: Whether this process keeps them. With several workers only one does; the others must take part in
+            saving all the same, since some values are distributed.
     """
 
     _WEIGHTS = "weights"
@@ -35,7 +35,7 @@ class Checkpoints:
         self._writes = writes
 
     def epochs(self) -> list[int]:
-        """Numbers of the epochs that have one, ascending."""
+        """Numbers of the epochs that have a checkpoint, ascending."""
         return sorted(int(path.name[len("epoch-") :]) for path in self.folder.glob("epoch-*[0-9]"))
 
     def history(self) -> list[dict[str, float]]:
@@ -52,7 +52,7 @@ class Checkpoints:
             **objects: What ``tf.train.Checkpoint`` saves.
 
         Raises:
-            UserError: It could not be written; the earlier ones are as they were.
+            UserError: The checkpoint could not be written; earlier ones are unchanged.
         """
         if not self._writes:
             with tempfile.TemporaryDirectory() as nowhere:
@@ -67,7 +67,7 @@ class Checkpoints:
             files.write_json(partial / self._STATE, {"epoch": epoch, "history": history, "keras": _KERAS})
         except tf.errors.OpError as error:
             self._clear(partial)
-            reason = error.message.rsplit("; ", 1)[-1].strip()  # after where in the graph, and which file
+            reason = error.message.rsplit("; ", 1)[-1].strip()  # it follows the graph's node and the file
             raise UserError(f"{partial}: cannot be written ({reason}), make space and continue with --resume") from None
         for file in partial.iterdir():
             files.sync(file)
@@ -91,7 +91,7 @@ class Checkpoints:
         status.expect_partial()
 
     def _state(self, epoch: int) -> dict[str, Any]:
-        """What stands beside an epoch's weights."""
+        """The content of the JSON file beside an epoch's weights."""
         path = self._path(epoch)
         try:
             state = json.loads((path / self._STATE).read_text(encoding="utf-8"))

@@ -1,9 +1,10 @@
 """The devices and machines of a training.
 
-Without ``TF_CONFIG`` a training uses all devices of this machine (``tf.distribute.MirroredStrategy``). With it, as
-TensorFlow defines it, the same command runs on every machine that it names (``MultiWorkerMirroredStrategy``), on a run
-directory that all of them see. The first worker, the chief, writes; all of them read, train and validate, and wait for
-each other: their decisions, such as an early stop, are the same.
+Without ``TF_CONFIG`` a training uses all devices of this machine (``tf.distribute.MirroredStrategy``). With
+``TF_CONFIG``, in TensorFlow's format, start the same command on every machine that it names
+(``MultiWorkerMirroredStrategy``), with a run directory that all machines can access. The first worker, the chief,
+writes. All workers read, train and validate, and wait for each other: their decisions, such as an early stop, are the
+same.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def local_strategy() -> tf.distribute.MirroredStrategy:
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    tf.get_logger().setLevel("ERROR")  # the strategy warns of CPUs that it does not use NCCL
+    tf.get_logger().setLevel("ERROR")  # on CPUs the strategy warns that it does not use NCCL
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
@@ -110,7 +111,7 @@ def agree(strategy: tf.distribute.Strategy, values: Sequence[float]) -> list[flo
 
 
 def wait(strategy: tf.distribute.Strategy) -> None:
-    """Waits until every worker has come here."""
+    """Waits until every worker has reached this call."""
     agree(strategy, [0.0])
 
 

@@ -20,7 +20,7 @@ from zoo.shared.errors import UserError
 
 
 class Epochs(tf.keras.callbacks.Callback):
-    """Before an epoch the learning rate; after it validation, log, checkpoint and the decision whether to go on.
+    """Sets the learning rate before an epoch; afterwards validates, logs, saves a checkpoint and may stop the stage.
 
     Args:
         stage: The stage.

@@ -4,9 +4,9 @@
 
     view v of clip n ─► frozen part, once ─► stages/<stage>/frozen/train-00v/ ─► trained part, every epoch
 
-A view is what training would see of a clip: window, crop and colours drawn from (the recipe's seed, view, clip). An
-epoch draws one of a clip's views each time the clip comes. Blocks of clips appear whole, by being renamed, so a
-training that was stopped computes only those that are missing.
+A view is what training would see of a clip: window, crop and colours drawn from (the recipe's seed, view, clip). Each
+time an epoch reads a clip, it draws one of the clip's views. A block of clips is renamed when it is complete, so a
+training that was stopped computes only the missing blocks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def clear(run: pathlib.Path, stage: Stage) -> None:
 
 
 class StoredFeatures:
-    """What the trained part of a stage's model is fed, stored on disk.
+    """The inputs of the trained part of a stage's model, stored on disk.
 
     Args:
         stage: A stage with ``cache_frozen``.
@@ -122,7 +122,7 @@ class StoredFeatures:
                 self._store(name, data(stored[name]), bar.update)
 
     def _views(self) -> list[tuple[str, int, Callable[[int], tf.data.Dataset]]]:
-        """Name, number of clips, and batches from a clip on, of every view that the stage reads."""
+        """Name, number of clips, and function from a first clip to batches, of every view that the stage reads."""
         recipe, records = self._recipe, self._records
         protocol, split = recipe.data.protocol, recipe.data.train_on
 
@@ -174,7 +174,7 @@ class StoredFeatures:
         return sorted((self._folder / name).glob("[0-9]*"))
 
     def _stored(self, name: str) -> int:
-        """Clips of a view that are stored: whole blocks, and a last one that is smaller."""
+        """Number of clips of a view that are stored, in whole blocks and a last one that may be smaller."""
         blocks = self._blocks(name)
         if not blocks:
             return 0
@@ -215,7 +215,7 @@ class StoredFeatures:
     # ---------------------------------------------------------------------------------------------------- reading
 
     def training(self, steps: int, first: int, end: int) -> tf.data.Dataset:
-        """Batches ``(features, label)`` of passes ``first`` to ``end`` - 1 over the clips; a function of the seed.
+        """Batches ``(features, label)`` of passes ``first`` to ``end`` - 1 over the clips; they depend on the seed.
 
         Args:
             steps: Batches of a pass.
@@ -233,7 +233,7 @@ class StoredFeatures:
                 clips = tf.cast(order.balanced(labels, length, key), tf.int32)
             else:
                 clips = tf.random.experimental.stateless_shuffle(tf.range(len(labels)), key)[:length]
-            key = tf.random.experimental.stateless_fold_in(key, 2)  # 0 and 1 are those of the order
+            key = tf.random.experimental.stateless_fold_in(key, 2)  # the order has used 0 and 1
             drawn = tf.random.stateless_uniform([length], key, 0, len(views), tf.int32)
             chosen = tf.gather_nd(paths, tf.stack([drawn, clips], axis=1)), tf.gather(labels, clips)
             return tf.data.Dataset.from_tensor_slices(chosen)
@@ -243,10 +243,10 @@ class StoredFeatures:
         return data.batch(self._batch, drop_remainder=True).prefetch(2)
 
     def read_by(self, layer: tf.keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
-        """What a layer of the trained part reads of all training clips, view by view, before anything is trained.
+        """The inputs of a layer of the trained part for all training clips, view by view, before anything is trained.
 
         Args:
-            layer: The layer; what it reads is averaged over steps and positions.
+            layer: The layer; its inputs are averaged over steps and positions.
 
         Returns:
             ``[V * N, D]`` float32 and the labels ``[V * N]``, of V views of N clips.
@@ -277,7 +277,7 @@ class StoredFeatures:
         return paths, np.concatenate([labels for _, labels in blocks])
 
     def _read(self, path: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the trained part is fed of a clip."""
+        """The stored features of a clip, by the names of the trained part's inputs."""
         content, first, features = tf.io.read_file(path), 0, {}
         for number, (kind, shape) in enumerate(zip(self._types, self._shapes)):
             stored = _stored_type(kind)

@@ -2,14 +2,14 @@
 
 The run directory holds ``model.joblib`` (a :class:`zoo.fusion.TwoLevelFusion`, read by ``joblib.load``),
 ``cues.json`` (accuracy of every cue on validation, the region, a, the similar pairs) and ``features`` (the cache: a
-training that was stopped does not compute again what it had). With ``stored_maps`` of the recipe the cache is in that
-folder instead, where other runs find it: a clip's features do not depend on the protocol.
+training that was stopped does not compute these features again). If the recipe sets ``stored_maps``, the cache is in
+that folder instead, where other runs find it: a clip's features do not depend on the protocol.
 
-What is chosen on validation is chosen on the validation split of the dataset; with ``model.validation``, a fraction, on
-whole subjects of training and validation together, as fits a protocol that tests on other people.
+Parameters are chosen on the validation split of the dataset. With ``model.validation``, a fraction, they are chosen on
+whole subjects of training and validation together, which suits a protocol that tests on other people.
 
 The options of a recipe's ``model`` are the flat names of :data:`zoo.fusion.options.FLAT_OPTIONS` (``lstm_units``); the
-nested ones (``pose__lstm_units``) are read as well.
+nested names (``pose__lstm_units``) are read as well.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class FusionTrainer(Trainer):
         if "motion" in chosen.cues:
             regions.append(chosen.get_params()["motion__region"])
         parts = {_PART.get(region, region) for region in regions}
-        # frames=1 means that pictures are read; those of every frame are.
+        # frames=1 means that pictures are read; in fact, the pictures of every frame are read.
         ordered = tuple(part for part in skeletons.PARTS if part in parts)
         read = dataclasses.replace(recipe.data, frames=1, parts=ordered or recipe.data.parts)
         return Prepared(read.inputs(records))
@@ -171,7 +171,7 @@ class FusionTrainer(Trainer):
         return Scored(metrics[model.level], cues)
 
     def views(self, recipe: Recipe) -> str:
-        """All frames."""
+        """The estimator sees all frames."""
         return "all frames of each"
 
 
@@ -230,7 +230,7 @@ def clips(records: Records, protocol: str, split: str, recipe: Recipe) -> tuple[
         ``(clips, [N] int64, [N] int64)``, in the order of
         :func:`tfrecords.reading.pipeline.clip_ids`; labels are numbered as the protocol does.
     """
-    # A clip of the same name has other pictures in another conversion.
+    # In another conversion, a clip of the same name may have other pictures.
     prefix = records.sha256[:16]
     by_id = {}
     for path in records.shards(protocol, split):

@@ -1,4 +1,4 @@
-"""What follows from the history of a stage's epochs: the best one, the learning rate, the end."""
+"""What follows from the history of a stage's epochs: the best epoch, the learning rate, whether the stage ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ History = Sequence[Mapping[str, float]]  # a row for every epoch
 def best_epoch(history: History, monitor: str, among: Iterable[int] | None = None) -> int:
     """Number (from 1) of the best epoch on validation, or the last where ``monitor`` is ``last``; 0 without epochs.
 
-    Among equal epochs it is the latest, which saw more of a falling learning rate; small validation splits have many
-    equal accuracies.
+    Among equal epochs it is the latest, which was trained longer with a falling learning rate. Ties are common: on
+    small validation splits, many accuracies are equal.
 
     Args:
         history: One row per epoch with ``val_accuracy`` and ``val_loss``.
@@ -30,7 +30,7 @@ def best_epoch(history: History, monitor: str, among: Iterable[int] | None = Non
 def epochs_to_keep(history: History, monitor: str) -> set[int]:
     """Numbers of the epochs whose checkpoints may still be needed.
 
-    They are the newest ones and the best one; also the best of those before the newest, which may prove damaged.
+    They are the newest epochs and the best one; also the best one before the newest, whose checkpoint may be damaged.
 
     Example:
         >>> accuracies = [0.5, 0.4, 0.3, 0.2, 0.6]

@@ -1,9 +1,9 @@
 """Training of Keras models in stages, each an ordinary ``fit`` that can be killed at any moment and resumed exactly.
 
-At the end of every epoch one folder ``checkpoints/epoch-00012`` appears whole, by being renamed: weights, optimizer
-state, dropout's random state (part of the model) and the history of the epochs. Everything else follows from these: the
-batches from (seed, epoch), see :func:`tfrecords.reading.pipeline.training`; the learning rate, early stopping and the
-best epoch from the history.
+At the end of every epoch a folder such as ``checkpoints/epoch-00012`` is written and renamed when it is complete. It
+holds weights, optimizer state, dropout's random state (part of the model) and the history of the epochs. Everything
+else follows from these: the batches from (seed, epoch), see :func:`tfrecords.reading.pipeline.training`; the learning
+rate, early stopping and the best epoch from the history.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class KerasTrainer(Trainer):
     has_layers = True
 
     def check(self, recipe: Recipe, records: pipeline.Records, strategy: tf.distribute.Strategy) -> None:
-        """Batches must fit the clips, the devices and the parts they are computed in; the precision the device."""
+        """Batches must fit the clips, the devices and the parts they are computed in; precision must fit the device."""
         clips = records.count(recipe.data.protocol, recipe.data.train_on)
         replicas = strategy.num_replicas_in_sync
         for stage in recipe.stages:
-            _check_batch(recipe, stage, clips, replicas)  # and once more where it is known which of them a stage reads
+            _check_batch(recipe, stage, clips, replicas)  # again in prepare(), which knows the clips a stage reads
             if stage.cache_frozen and distribution.workers(strategy)[1] > 1:
                 raise UserError(f"stages.{stage.name}.cache_frozen: works on one machine only, set it to 0")
         if recipe.xla and replicas > 1:
@@ -65,10 +65,10 @@ class KerasTrainer(Trainer):
                 model, inputs = models.build_model(recipe, stage, records)
                 if not _has_weights(run, stage):
                     models.initialise(model, stage, lambda source: planned[source][0])
-                models.frozen_layers(model, stage)  # its patterns match layers
+                models.frozen_layers(model, stage)  # checks that its patterns match layers
                 frozen.check(model, stage)
                 linear_probe.check(model, stage)
-                optimisation.make_optimizer(stage, model)  # its patterns match layers, its package is there
+                optimisation.make_optimizer(stage, model)  # checks its patterns, and that its package is installed
             clips = records.count(recipe.data.protocol, recipe.data.train_on, inputs)
             _check_batch(recipe, stage, clips, strategy.num_replicas_in_sync)
             for split in ("train", "val"):
@@ -122,7 +122,7 @@ class KerasTrainer(Trainer):
         distribution.wait(strategy)
 
     def change(self, recipe: Recipe, keys: Sequence[str], run: pathlib.Path) -> None:
-        """A stage that has ended goes on where the new values give it more epochs and no later stage has begun."""
+        """Reopens a finished stage if the new values give it more epochs and no later stage has begun."""
         for number, stage in enumerate(recipe.stages):
             changed = [key for key in keys if key.startswith(f"stages.{stage.name}.")]
             if changed and run_directory.stage_is_finished(run, stage.name):
@@ -155,7 +155,7 @@ class KerasTrainer(Trainer):
 
 
 class StageRun(RunDirectory):
-    """A run directory with the model of an earlier stage in place of the last one's: what a part reaches alone.
+    """A run directory with the model of an earlier stage in place of the last one's, to score that part alone.
 
     Args:
         run: The run directory.
@@ -200,8 +200,8 @@ def outputs(
         records: The converted dataset.
         protocol: Evaluation protocol.
         split: ``train``, ``val`` or ``test``.
-        pool: How views become one, see :class:`recipes.reports.scoring.Scorer`.
-        change: Makes another model of the run's, such as one of its features.
+        pool: How the outputs for views are combined, see :class:`recipes.reports.scoring.Scorer`.
+        change: Makes another model from the run's, such as a model of its features.
         change_poses: Changes the clips' poses, see :func:`tfrecords.reading.pipeline.evaluation`.
     """
     views, strategy = run.recipe.evaluate, distribution.local_strategy()
@@ -214,7 +214,7 @@ def outputs(
         if views.crops == pipeline.FULL and run.inputs.frames:  # a stage of poses alone sees no pictures
             model = zoo.fully_convolutional(model)
         model = change(model)
-        if pool != "mean_logits":  # which are an output of an inner layer
+        if pool != "mean_logits":  # logits are the output of an inner layer
             maps = stored_maps.of_stage(model, run.stage, run.recipe.stored_maps)
             model, data = maps.model, maps.read(data)
         scorer = scoring.Scorer(model, strategy, data, count=count, batch=batch, pool=pool)
@@ -240,7 +240,7 @@ def _check_batch(recipe: Recipe, stage: Stage, clips: int, replicas: int) -> Non
 
 
 def _has_weights(run: pathlib.Path, stage: Stage) -> bool:
-    """Whether a run has weights of a stage: what the stage starts from is no longer needed, and may be gone."""
+    """Whether a run has weights of a stage. Then the weights that it starts from are not needed, and may be gone."""
     return run_directory.stage_is_finished(run, stage.name) or bool(stage_checkpoints(run, stage).epochs())
 
 
@@ -252,7 +252,7 @@ def _initialise(model: tf.keras.Model, stage: Stage, run: pathlib.Path, strategy
 
 
 def _reopen(run: pathlib.Path, stage: Stage, key: str, later: Sequence[Stage]) -> None:
-    """Makes of a finished stage one that was stopped after its last epoch: its models are removed."""
+    """Turns a finished stage into one that was stopped after its last epoch, by removing its models."""
     ended, instead = f"stage {stage.name} has ended in {run}", f"{key} cannot change now: give another --output"
     for other in later:
         if run_directory.stage_folder(run, other.name).exists():
@@ -304,7 +304,8 @@ def train_stage(
         records: The converted dataset.
         strategy: A ``tf.distribute.Strategy``.
         run: Path of the run directory.
-        callbacks: Further ones, of :mod:`recipes.trainers.callbacks`; only the first of several machines calls them.
+        callbacks: Makers of further callbacks, see :mod:`recipes.trainers.callbacks`; only the first of several
+            machines calls them.
 
     Returns:
         Number of the best epoch on validation; its weights are in the stage's checkpoints. 0 without epochs.
@@ -320,7 +321,7 @@ def train_stage(
         run_directory.write_history(run, stage.name, rows)  # a kill may have come between the checkpoint and this
     batch, protocol = stage.batch or recipe.batch, recipe.data.protocol
     with strategy.scope():
-        average = _average(model, stage)  # of frozen weights too, which stay: save_best's model has none frozen
+        average = _average(model, stage)  # before freezing, as in save_best, whose model has no frozen weights
         models.freeze(model, stage)
         stored = None
         if stage.cache_frozen:
@@ -373,7 +374,7 @@ def train_stage(
 
 
 def _best_kept(rows: list[dict[str, float]], stage: Stage, checkpoints: Checkpoints) -> int:
-    """The best epoch; where its checkpoint was removed, as a damaged one is, the best of those that are there."""
+    """The best epoch; if its checkpoint was removed, for example as damaged, the best epoch that has a checkpoint."""
     best, kept = history.best_epoch(rows, stage.monitor), checkpoints.epochs()
     if not kept or best in kept:  # only one of several workers keeps them
         return best
@@ -402,7 +403,7 @@ def _fit(
     steps: int,
     callbacks: list[tf.keras.callbacks.Callback],
 ) -> None:
-    """The epochs of a stage that are left; a lost worker is an error of one line."""
+    """Trains the remaining epochs of a stage; a lost worker gives an error of one line."""
     with distribution.together():
         model.fit(
             data,
@@ -416,12 +417,12 @@ def _fit(
 
 
 class _Passes(NamedTuple):
-    """The passes over the training clips that the epochs of a stage, or those left of it, consist of.
+    """The passes over the training clips that make up the epochs, or the remaining epochs, of a stage.
 
     Attributes:
-        first: Number of the first one.
-        end: Number after the last one.
-        seen: Batches of the first one that the epochs before have seen.
+        first: Number of the first pass.
+        end: Number after the last pass.
+        seen: Batches of the first pass that earlier epochs have seen.
     """
 
     first: int
@@ -430,7 +431,7 @@ class _Passes(NamedTuple):
 
     @classmethod
     def of(cls, epochs: int, *, steps: int, pass_steps: int, epochs_before: int) -> _Passes:
-        """Those of a stage whose epochs have ``steps`` steps, and a pass over the clips ``pass_steps``."""
+        """The passes of a stage whose epochs have ``steps`` steps; a pass over the clips has ``pass_steps``."""
         first, seen = divmod(epochs_before * steps, max(pass_steps, 1))
         return cls(first, -(-epochs * steps // max(pass_steps, 1)), seen)
 
@@ -443,7 +444,7 @@ def _training_data(
     strategy: tf.distribute.Strategy,
     passes: _Passes,
 ) -> Any:
-    """Batches of a stage: global ones, or with several workers those of each replica."""
+    """Batches of a stage: global batches, or with several workers the batches of each replica."""
     index, workers = distribution.workers(strategy)
     batch = stage.batch or recipe.batch
 
@@ -483,7 +484,7 @@ def compile_model(
     inputs: pipeline.Inputs,
     whole: tf.keras.Model | None = None,
 ) -> None:
-    """Gives a model its optimizer, whose variables exist from here on, its loss and its metric.
+    """Gives a model its loss, its metric and its optimizer, whose variables exist afterwards.
 
     Args:
         model: What is trained.
@@ -505,7 +506,7 @@ def compile_model(
     )
     if stage.accumulate > 1 or stage.gradient_checkpointing:
         optimisation.save_memory(model, parts=stage.accumulate, gradient_checkpointing=stage.gradient_checkpointing)
-    if hasattr(model.optimizer, "build"):  # those of tensorflow-addons make theirs at the first step
+    if hasattr(model.optimizer, "build"):  # optimizers of tensorflow-addons do this at the first step
         model.optimizer.build(model.trainable_variables)  # a checkpoint's values need variables to go to
 
 
@@ -515,9 +516,9 @@ def _average(model: tf.keras.Model, stage: Stage) -> dict[str, optimisation.Weig
 
 
 def save_best(stage: Stage, epoch: int, *, trained: built_model.BuiltModel, run: pathlib.Path) -> None:
-    """Saves a stage's model with the weights of its best epoch: the stage is finished.
+    """Saves a stage's model with the weights of its best epoch, which finishes the stage.
 
-    Of its checkpoints the best and the newest stay, so that it can go on to more epochs until the next stage begins.
+    The best and the newest checkpoint stay, so that the stage can be given more epochs until the next stage begins.
 
     The saved model computes in float32, whatever precision it was trained in, so that it runs on every device.
 

@@ -9,8 +9,8 @@
 
 Logistic regression has one optimum, needs no learning rate, and with strong regularisation it is hard to beat with
 few clips. The penalty makes its probabilities far too low; where no epochs follow they are calibrated by a temperature
-(Guo et al., ICML 2017), fitted to clips held out in cross-validation. Epochs that follow start from it: probing first
-keeps fine-tuning from distorting the features (Kumar et al., ICLR 2022).
+(Guo et al., ICML 2017), fitted to clips held out in cross-validation. Epochs that follow start from the fitted
+classifier: probing first keeps fine-tuning from distorting the features (Kumar et al., ICLR 2022).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FOLDS = 5  # of the cross-validation
 
 
 def check(model: tf.keras.Model, stage: Stage) -> None:
-    """Raises ``UserError`` unless a stage's model has one classifier, of one step or position or of their mean."""
+    """Raises ``UserError`` if a stage has a linear probe and its model has no single linear classifier at its end."""
     heads = _heads(model)
     if stage.linear_probe and not (_is_linear(heads) and heads[0] in model.layers):  # not in a network inside it
         raise UserError(
@@ -77,7 +77,7 @@ def regression(inverse_weight: float, views: int, is_balanced: bool) -> Any:
 
     Args:
         inverse_weight: Inverse weight of the L2 penalty, per clip.
-        views: Views of a clip: the penalty is that of as many clips, whatever their number.
+        views: Number of views of a clip; the penalty per clip does not depend on it.
         is_balanced: Whether every class weighs the same, however many clips it has.
     """
     from sklearn import linear_model, pipeline, preprocessing
@@ -88,7 +88,7 @@ def regression(inverse_weight: float, views: int, is_balanced: bool) -> Any:
 
 
 def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.ndarray, *, views: int) -> float:
-    """The temperature that calibrates a classifier of clips that it was not fitted to.
+    """The temperature that calibrates a classifier on clips that it was not fitted to.
 
     Args:
         model: A scikit-learn classifier; it is fitted anew in each fold.
@@ -97,8 +97,8 @@ def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.nda
         views: Views V of a clip; all of them are in one fold.
 
     Returns:
-        T; 1 where a class has a single clip. The lowest of the search where all held-out clips are right: with a strong
-        penalty that is nearer to what they show than 1.
+        T; 1 where a class has a single clip. Where all held-out clips are right, it is the lowest of the search, which
+        fits them better than 1 if the penalty is strong.
     """
     from sklearn import base, model_selection
 
@@ -119,7 +119,7 @@ def cross_validated_temperature(model: Any, features: np.ndarray, labels: np.nda
 def unstandardised(
     kernel: np.ndarray, bias: np.ndarray, *, mean: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map of features that is ``kernel``, ``bias`` of their standardised values.
+    """The linear map of features that equals the map ``kernel``, ``bias`` of their standardised values.
 
     Args:
         kernel: ``[D, C]``.
@@ -154,7 +154,7 @@ def _is_linear(heads):
 
 
 def _rows(regression, num_classes):
-    """Kernel ``[D, C]`` and bias ``[C]``; of two classes scikit-learn has one row, a class without clips has none."""
+    """Kernel ``[D, C]`` and bias ``[C]``; scikit-learn has one row for two classes, none for a class without clips."""
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(coefficients) == 1:
         coefficients = np.concatenate([-coefficients, coefficients]) / 2

@@ -1,8 +1,8 @@
 """MLflow: a training's recipe and every epoch's figures as a run of MLflow (``train.py --callback mlflow``).
 
-Where they go is MLflow's own setting: ``MLFLOW_TRACKING_URI`` (default here: the folder ``mlruns``), and
+MLflow's own variables set the destination: ``MLFLOW_TRACKING_URI`` (default here: the folder ``mlruns``), and
 ``MLFLOW_EXPERIMENT_NAME`` (default: keras-adl-zoo). The run's id is kept in the run directory, so that a resumed
-training goes on with it. MLflow's reports of its use to its makers are off unless ``MLFLOW_DISABLE_TELEMETRY=false``.
+training continues the same run. MLflow's telemetry is off unless ``MLFLOW_DISABLE_TELEMETRY=false``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 # MLflow reads these when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # later versions want to be asked for a folder
+os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # later versions write to a folder only with this
 
 import mlflow
 from mlflow.entities import Metric, Param
@@ -34,8 +34,8 @@ _LONGEST = 500  # characters of a parameter that every version of MLflow takes
 class Mlflow(tf.keras.callbacks.Callback):
     """Logs a stage's epochs to the MLflow run of its training, which it begins if there is none.
 
-    Metrics are called ``<stage>/<column of history.csv>``, parameters as the recipe's keys. A server that fails during
-    the training is a warning and does not stop it.
+    Metrics are called ``<stage>/<column of history.csv>``, parameters as the recipe's keys. If the server fails during
+    the training, a warning is printed and the training continues.
 
     Args:
         run: The run directory.

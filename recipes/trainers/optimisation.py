@@ -1,7 +1,7 @@
-"""Optimizers, learning rates of layers, losses, training steps of less memory, averages of weights.
+"""Optimizers, learning rates of layers, losses, training steps that need less memory, averages of weights.
 
-All of it works on one device and on several replicas, and depends on the recipe alone, so that a resumed training goes
-on exactly as it was.
+All of it works on one device and on several replicas, and depends on the recipe alone, so that a resumed training
+continues exactly as without the interruption.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ADDONS = {"sgdw": "SGDW", "adamw": "AdamW", "lamb": "LAMB"}
 def base_learning_rate(stage: Stage, recipe: Recipe) -> float:
     """Learning rate of a stage before its schedule.
 
-    With ``base_batch`` the recipe's rate is for a batch of that size, and changes with the batch in proportion
+    With ``base_batch`` the recipe's rate is for a batch of that size, and is scaled in proportion to the actual batch
     (Goyal et al., Accurate, large minibatch SGD, 2017, section 2.1).
 
     Args:
@@ -67,7 +67,8 @@ def make_optimizer(stage: Stage, model: tf.keras.Model) -> tf.keras.optimizers.O
     factors = _factors(stage, model)
     if settings.name in _ADDONS:
         kind = _addons_class(settings.name)
-        arguments = {name: value for name, value in arguments.items() if value is not None}  # to them None is a value
+        # The optimizers of tensorflow-addons would take None for a value.
+        arguments = {name: value for name, value in arguments.items() if value is not None}
         if settings.name == "lamb":
             arguments["weight_decay_rate"] = arguments.pop("weight_decay")
     else:
@@ -78,7 +79,7 @@ def make_optimizer(stage: Stage, model: tf.keras.Model) -> tf.keras.optimizers.O
 def _addons_class(name):
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is no longer developed
+            warnings.simplefilter("ignore")  # it warns that it is no longer developed
             import tensorflow_addons as tfa
     except ImportError:
         raise UserError(
@@ -104,11 +105,11 @@ def _factors(stage, model):
 def _with_rates(kind, factors):
     """A class of optimizer with other learning rates for some variables.
 
-    Adam's steps do not depend on the size of gradients. So the step itself is scaled, which for every optimizer is the
-    same as another learning rate (and scales its weight decay too).
+    Adam's steps do not depend on the scale of the gradients, so scaling these has no effect. The step itself is scaled
+    instead, which for every optimizer is the same as another learning rate (and scales its weight decay too).
     """
 
-    # What takes the step: in Keras 3 a loss scale (float16) calls apply, as apply_gradients does.
+    # The method that takes the step: in Keras 3 a loss scale (float16) calls apply, as apply_gradients does.
     step = "apply" if hasattr(kind, "apply") else "apply_gradients"
 
     def scaled_step(self, *args, **kwargs):
@@ -126,7 +127,7 @@ def _with_rates(kind, factors):
 
 
 def _rescale(strategy, factors, before):
-    """Shortens or lengthens the steps that variables have taken from their values before."""
+    """Scales the steps that variables have taken from their previous values."""
     for (variable, factor), old in zip(factors, before):
         variable = variable if isinstance(variable, tf.Variable) else variable.value  # Keras 3 wraps it
 
@@ -150,7 +151,7 @@ class CrossEntropy(tf.keras.losses.Loss):
         label_smoothing: Fraction of the label's probability that is spread over all classes (Szegedy et al., CVPR 2016,
             section 7).
         class_weights: Weight of each class; default: 1.
-        options: Those of ``tf.keras.losses.Loss``.
+        options: Further arguments of ``tf.keras.losses.Loss``.
 
     Example:
         >>> loss = CrossEntropy(label_smoothing=0.2)
@@ -209,8 +210,8 @@ def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
 def save_memory(model: tf.keras.Model, *, parts: int = 1, gradient_checkpointing: bool = False) -> None:
     """Makes a compiled model's training step take less memory, and more time.
 
-    A step in parts has the gradients of the whole batch and the memory of one part. Batch normalisation sees one part
-    at a time, as it sees each replica's part, and its moving averages take a step for each.
+    A step in parts gives the gradients of the whole batch but needs the memory of one part. Batch normalisation uses
+    the statistics of each part, as it does with those of each replica, and updates its moving averages once per part.
 
     Args:
         model: A compiled ``tf.keras.Model``.
@@ -288,13 +289,13 @@ class WeightAverage(tf.Module):
     def __init__(self, model: tf.keras.Model, momentum: float) -> None:
         super().__init__()
         variables, self._momentum = model.trainable_variables, momentum
-        self._variables = lambda: variables  # a module saves its attributes, but the model is saved by itself
+        self._variables = lambda: variables  # a module saves its attributes, but the model is saved separately
         self._averages = [tf.Variable(tf.convert_to_tensor(variable), trainable=False) for variable in variables]
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @tf.function
     def update(self) -> None:
-        """Moves the average a step towards the weights; at first further, as it then holds few steps."""
+        """Moves the average a step towards the weights; the first steps are larger, as it then covers few steps."""
         self._steps.assign_add(1)
         steps = tf.cast(self._steps, tf.float32)
         momentum = tf.minimum(self._momentum, (1 + steps) / (10 + steps))

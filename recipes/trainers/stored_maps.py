@@ -5,8 +5,8 @@
     pictures of a clip ─► SHA-256 ─► in the folder? ─┬─ yes: read it
                                                      └─ no: network ─► feature map, written to the folder
 
-A map is found again by the pictures' values and the network's weights, so that other stages, seeds, splits and models
-that see the same pictures through the same network read it, and anything else never does.
+The pictures' values and the network's weights identify a map. So other stages, seeds, splits and models that apply the
+same network to the same pictures read it, and nothing else does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zoo.shared import files, messages
 
 
 class StoredMaps:
-    """The networks of pictures that come first in a model, each reading its maps from a folder.
+    """The picture networks at the start of a model; each reads its maps from a folder.
 
     Args:
         model: A functional model.
@@ -35,7 +35,7 @@ class StoredMaps:
         folder: Where maps are kept; empty: nowhere, the model computes them.
 
     Attributes:
-        model: What is left of the model; it is given maps in place of pictures.
+        model: The rest of the model; its inputs are maps in place of pictures.
     """
 
     def __init__(self, model: tf.keras.Model, fixed: Sequence[tf.Tensor], folder: str) -> None:
@@ -56,7 +56,7 @@ class StoredMaps:
 
 
 def of_stage(model: tf.keras.Model, stage: Stage, folder: str) -> StoredMaps:
-    """Those of a trained model, or one made of some of its layers, that kept some of them as they were."""
+    """The stored maps of a stage's trained model, or of a model of some of its layers; they need frozen layers."""
     if not folder:
         return StoredMaps(model, [], folder)
     try:
@@ -77,7 +77,7 @@ class _Network:
         self._shape, self._type = network.output.shape[1:], tf.as_dtype(network.output.dtype)
         self._is_full = False
 
-        @tf.function(reduce_retracing=True)  # as many clips as are missing
+        @tf.function(reduce_retracing=True)  # the number of missing clips varies
         def compute(pictures):
             return tf.cast(network({name: pictures}, training=False), tf.float32)
 
@@ -85,7 +85,7 @@ class _Network:
 
     def maps(self, pictures: tf.Tensor) -> tf.Tensor:
         """``[B, t, m, n, c]`` of a batch of pictures ``[B, T, H, W, 3]``, in a graph."""
-        network = weakref.proxy(self)  # TensorFlow keeps what it is given to the end of the process, and longer
+        network = weakref.proxy(self)  # TensorFlow keeps the function to the end of the process, and longer
         (maps,) = tf.numpy_function(lambda clips: network._read(clips), [pictures], [tf.float32], stateful=False)
         return tf.cast(tf.ensure_shape(maps, (pictures.shape[0], *self._shape)), self._type)
 
@@ -101,7 +101,7 @@ class _Network:
         return [np.stack([maps[number] for number in range(len(paths))])]
 
     def _write(self, path: pathlib.Path, values: np.ndarray) -> None:
-        """Without space the run goes on: what is not stored is computed again."""
+        """Writes a map. If the disk is full, the run continues: later runs compute the map again."""
         if self._is_full:
             return
         try:
