@@ -157,7 +157,7 @@ def _line(way: str, result: dict[str, Any]) -> str:
         f"{way:10} a pose in {result['frames_with'] / frames:.1%} of {frames:,} frames (seen, not filled: "
         f"{result['frames_seen'] / frames:.1%}) and {result['videos_with']} of {videos} videos, "
         f"{result['frames_per_second_per_core']:.1f} frames/s per core, {result['peak_megabytes']:.0f} MB, "
-        f"jitter {result['jitter']:.2%} of the body"
+        f"jitter {result['jitter']:.2%} of the body size"
     )
     rates = [
         f"{name} {one['frames_with'] / one['frames']:.1%} of {one['frames']}" for name, one in result["labels"].items()

@@ -122,4 +122,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    sys.exit(command_line.run(main))

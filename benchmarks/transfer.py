@@ -80,7 +80,7 @@ def main(argv=None):
             _export(base)
             for folder in filter(None, (ROOT, arguments.beside)):
                 line = [sys.executable, "-m", "serving.server", "--model_base_path", str(base), "--model_name", MODEL]
-                name = "serving.server" if folder == ROOT else f"that of {folder}"
+                name = "serving.server" if folder == ROOT else f"serving.server of {folder}"
                 contenders[name] = (*stack.enter_context(_running([*line, "--port", "0"], folder.absolute())), [])
         result = measure(contenders, arguments.requests)
     if arguments.json:

@@ -242,7 +242,7 @@ def evaluate(
     hashed = [(*one, _model_sha256(one[0])) for one in each]
     validation = []
     if on_validation and split == "val":
-        messages.warn(f"{on_validation}: is fitted on the clips that it is judged on here, {sections.FITTED_ON_THEM}")
+        messages.warn(f"{on_validation}: is fitted on the clips that are evaluated here, {sections.FITTED_ON_THEM}")
     if on_validation:
         validation = fusing.on_common_clips([_score(*one, protocol, "val", rescore) for one in hashed])
     weights = None
@@ -346,7 +346,7 @@ def _check_one_run(fuse_data: Any, fusion: str | None, fuse_weights: str | Seque
         ("--fuse-weights", fuse_weights != "equal"),
     ):
         if is_given:
-            raise UserError(f"{option}: is of several runs, name the others with --fuse")
+            raise UserError(f"{option} applies to several runs: name the others with --fuse")
 
 
 def _check_classes(

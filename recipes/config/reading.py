@@ -181,7 +181,9 @@ def _assign(values: dict[str, Any], key: str, value: Any, where: str) -> None:
         elif isinstance(section, list):
             section = _named(section, step, ".".join(path[:depth]), where)
         if section is None or not isinstance(section, (dict, list)):
-            raise UserError(f"{where}: {'.'.join(path[: depth + 1])} holds no keys but {_shown(section)}")
+            raise UserError(
+                f"{where}: {'.'.join(path[: depth + 1])} is {_shown(section)}, expected a section with keys"
+            )
     if isinstance(section, list):
         raise UserError(f"{where}: name a key of the stage too, such as {key}.epochs=50")
     if path == ["model", "weights"]:

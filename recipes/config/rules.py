@@ -76,15 +76,17 @@ def _check_data(recipe: Recipe) -> None:
 def _check_views(recipe: Recipe) -> None:
     data = recipe.data
     if recipe.evaluate.crops != 1 and not _sees_pictures(recipe):
-        raise Invalid("evaluate.crops", "crops are of video, of which data.frames reads none: set it to 1")
+        raise Invalid("evaluate.crops", "crops are of video, but this recipe reads no pictures: set it to 1")
     name = recipe.model.name
     if recipe.evaluate.crops == "full" and name not in (able := registry.with_option("fully_convolutional")):
         raise Invalid("evaluate.crops", f"{name} takes squares alone, full is for {', '.join(able)}: set it to 1 or 3")
     poses_alone = data.pose_steps and not (_sees_pictures(recipe) or data.granularities)
     if recipe.evaluate.pose_crop < 1 and not poses_alone:
-        raise Invalid("evaluate.pose_crop", "windows are of parts of a clip for poses alone: set it to 1")
+        raise Invalid("evaluate.pose_crop", "only a model of poses alone is scored on parts of a clip: set it to 1")
     if recipe.evaluate.swap_persons and not poses_alone:
-        raise Invalid("evaluate.swap_persons", "persons have an order in poses alone: set it to false")
+        raise Invalid(
+            "evaluate.swap_persons", "only a model of poses alone is scored with persons swapped: set it to false"
+        )
     if recipe.evaluate.flip and data.granularities:
         raise Invalid("evaluate.flip", "stored features cannot be mirrored, set it to false")
 
@@ -117,14 +119,19 @@ def _check_stage(recipe: Recipe, stage: Stage, earlier: list[str]) -> None:
     if data.train_on == "train_and_val" and stage.monitor != "last":
         raise Invalid(f"{path}.monitor", "data.train_on train_and_val leaves nothing to choose on, set it to last")
     if stage.gradient_checkpointing and recipe.xla:
-        raise Invalid(f"{path}.gradient_checkpointing", "XLA merges what is computed twice: set xla to false")
+        raise Invalid(
+            f"{path}.gradient_checkpointing",
+            "XLA merges repeated computations, so no memory is saved: set xla to false",
+        )
     if stage.gradient_checkpointing and recipe.mixed_precision != "float32":
         raise Invalid(f"{path}.gradient_checkpointing", "was tested in float32 only: set mixed_precision to float32")
     model = recipe.stage_model(stage)
     if stage.class_weights != "none" and model.options.get("loss") == "all_steps":
-        raise Invalid(f"{path}.class_weights", "the loss of all steps is exact without them alone: leave them out")
+        raise Invalid(
+            f"{path}.class_weights", "the loss of all steps is exact without class weights only: leave them out"
+        )
     if stage.class_weights != "none" and model.name == "sta_hands" and model.options.get("streams") != "rgb":
-        exact = "the loss of both streams is exact without them alone"
+        exact = "the loss of both streams is exact without class weights only"
         raise Invalid(f"{path}.class_weights", f"{exact}: leave them out")
     if stage.cache_frozen and not stage.freeze:
         raise Invalid(f"{path}.cache_frozen", "stores the output of frozen layers, name them in freeze")

@@ -294,7 +294,7 @@ def test_a_name_may_end_in_a_protocol(name, protocol):
         ("stages=[]", ["at least one stage"]),
         ("model={lstm_units: 3}", ["model: expected a model such as"]),
         ("batch", ["--set batch", "key=value"]),
-        ("batch.size=3", ["--set batch.size=3", "holds no keys"]),
+        ("batch.size=3", ["--set batch.size=3", "expected a section with keys"]),
         ("data.augment={rotation: 1", ["--set data.augment", "not valid YAML"]),
     ],
 )

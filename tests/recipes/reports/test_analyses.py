@@ -249,7 +249,7 @@ def test_fusion_calibration_and_comparison_need_stored_scores_alone(
     options = ("--split", "val", "--fuse", other, "--fuse-weights", "validation", "--calibrate", "0.5")
     status, _, err = run_command(evaluate.main, "--run", trained, *options)
     assert status == 0, err
-    assert "warning: --calibrate: is fitted on the clips that it is judged on here" in err
+    assert "warning: --calibrate: is fitted on the clips that are evaluated here" in err
     page = (trained / "evaluation" / "cv-val-x-other-weighted" / "report.html").read_text()
     assert page.count("It was fitted on the clips that are evaluated here") == 2
 
@@ -398,9 +398,9 @@ def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command,
 
 def test_mistakes_are_one_line(trained, run_command, tmp_path):
     for options, message in (
-        (("--fuse-weights", "validation"), "--fuse-weights: is of several runs, name the others with --fuse"),
-        (("--fuse-data", tmp_path), "--fuse-data: is of several runs, name the others with --fuse"),
-        (("--fusion", "product"), "--fusion: is of several runs, name the others with --fuse"),
+        (("--fuse-weights", "validation"), "--fuse-weights applies to several runs: name the others with --fuse"),
+        (("--fuse-data", tmp_path), "--fuse-data applies to several runs: name the others with --fuse"),
+        (("--fusion", "product"), "--fusion applies to several runs: name the others with --fuse"),
         (("--fuse-weights", "2,-1"), "'2,-1', expected equal, validation or numbers from 0"),
         (("--parts",), "pose_cnn has no attention over body parts"),
         (("--joints",), "pose_cnn has no graph of joints"),
