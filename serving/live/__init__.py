@@ -1,11 +1,11 @@
-"""People before a camera, what they do, and events.
+"""What people in front of a camera do, and events about it.
 
 * :mod:`~serving.live.command`: the command line; :mod:`~serving.live.settings`, :mod:`~serving.live.session`: the same
-  for a program; :mod:`~serving.live.state`: what is known now, for whoever shows it.
+  from Python; :mod:`~serving.live.state`: what is known now, for display.
 * :mod:`~serving.live.sources`, :mod:`~serving.live.people`, :mod:`~serving.live.models`, :mod:`~serving.live.answers`:
   frames, poses and windows of each person, the model, smoothed answers and segments; :mod:`~serving.live.calibration`.
 * :mod:`~serving.live.rules`, :mod:`~serving.live.events`, :mod:`~serving.live.spool`: from answers to delivered events.
-* :mod:`~serving.live.showing`, :mod:`~serving.live.writing`: privacy, skeletons and labels; the video of them.
+* :mod:`~serving.live.showing`, :mod:`~serving.live.writing`: privacy, skeletons and labels; the video file.
 * :mod:`~serving.live.page`: the page in a browser.
 * :mod:`~serving.live.statistics`, :mod:`~serving.live.backoff`: figures; pauses between attempts.
 """

@@ -1,4 +1,4 @@
-"""What the model answers of each person: calibrated, smoothed, unknown below a threshold, joined to segments.
+"""The model's answers for each person: calibrated, smoothed, unknown below a threshold, joined to segments.
 
 ::
 
@@ -32,13 +32,13 @@ class Answer:
     Attributes:
         track: The person's number.
         label: The most probable class; :data:`~serving.live.state.UNKNOWN` below the threshold.
-        probability: Of the most probable class, smoothed.
+        probability: Smoothed probability of the most probable class.
         top: The five most probable classes with their probabilities.
-        end: When the newest frame of it was taken, by ``time.monotonic``.
-        came: When it came, by ``time.monotonic``.
-        segment: Label of the segment that goes on.
+        end: When the newest frame of its window was taken, by ``time.monotonic``.
+        came: When the answer came, by ``time.monotonic``.
+        segment: Label of the person's open segment.
         attention: Name -> attention map of the newest window.
-        window: Label and probability of the newest window by itself, not smoothed; ``None``: as above.
+        window: Label and probability of the newest window alone, not smoothed; ``None``: the same as the smoothed ones.
     """
 
     track: int
@@ -52,7 +52,7 @@ class Answer:
     window: tuple[str, float] | None = None
 
     def of_window(self) -> Answer:
-        """The same with label and probability of the newest window by itself."""
+        """The same answer with label and probability of the newest window alone."""
         if self.window is None:
             return self
         return dataclasses.replace(self, label=self.window[0], probability=self.window[1])
@@ -63,10 +63,10 @@ class Answers:
 
     Args:
         smooth: As :func:`serving.client.smoothing.parse` reads it.
-        temperature: Of the probabilities.
-        threshold: Below it the class is unknown.
-        epoch: Seconds since the epoch of a time by ``time.monotonic``.
-        put_segment: Called with each segment that begins, goes on or ends.
+        temperature: See :func:`zoo.shared.probabilities.at_temperature`.
+        threshold: Probability below which the class is unknown.
+        epoch: Converts a time by ``time.monotonic`` to seconds since the epoch.
+        put_segment: Called with each segment that begins, continues or ends.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Answers:
         epoch: Callable[[float], float],
         put_segment: Callable[[Segment], None],
     ) -> None:
-        smoothing.parse(smooth)  # refuses what is none
+        smoothing.parse(smooth)  # raises for an invalid text
         self._smooth, self._temperature, self._threshold = smooth, temperature, threshold
         self._epoch, self._put = epoch, put_segment
         self._persons: dict[int, _Person] = {}
         self._lock = threading.Lock()
 
     def calibrate(self, temperature: float, threshold: float) -> None:
-        """Temperature and threshold of another version of the model."""
+        """Sets temperature and threshold, for another version of the model."""
         with self._lock:
             self._temperature, self._threshold = temperature, threshold
 
@@ -93,10 +93,10 @@ class Answers:
 
         Args:
             track: The person's number.
-            start: Of the window, by ``time.monotonic``.
-            end: Likewise.
-            prediction: The model's.
-            came: When it came, by ``time.monotonic``.
+            start: Start of the window, by ``time.monotonic``.
+            end: End of the window, likewise.
+            prediction: The model's prediction.
+            came: When the prediction came, by ``time.monotonic``.
         """
         with self._lock:
             person = self._persons.get(track)
@@ -138,8 +138,8 @@ class Answers:
         Args:
             person: The person.
             seconds: When the picture was taken, by ``time.monotonic``.
-            fresh: Seconds after which an answer is not shown any more.
-            seen: What the model sees of the picture where nothing is cut out around the person.
+            fresh: Seconds after which an answer is no longer shown.
+            seen: Part of the picture that the model sees if no crop is cut out around the person.
         """
         answer = self.of(person.track)
         if answer is None:
@@ -153,19 +153,19 @@ class Answers:
         )  # fmt: skip
 
     def keep_only(self, tracks: set[int]) -> None:
-        """Forgets all other persons; their segments end with their last windows."""
+        """Forgets all other persons; their segments end at the end of their last windows."""
         with self._lock:
             for track in set(self._persons) - tracks:
                 self._end(self._persons.pop(track))
 
     def end_segments(self) -> None:
-        """Ends what goes on with everybody's last window: nobody is seen, or nothing is answered, for now."""
+        """Ends each open segment at its person's last window: for now nobody is seen, or the model does not answer."""
         with self._lock:
             for person in self._persons.values():
                 self._end(person)
 
     def _end(self, person: _Person) -> None:
-        """Ends the person's segment, if one goes on, with the last window."""
+        """Ends the person's segment, if one is open, at the end of the last window."""
         if person.label:
             self._put(person.segment(person.end))
             person.label = person.candidate = ""
@@ -173,7 +173,7 @@ class Answers:
     def _follow(
         self, person: _Person, label: str, probability: float, current: float, centre: float, end: float
     ) -> None:
-        """The segment that goes on, or the next one."""
+        """Continues the person's segment, or begins the next one."""
         before = person.centre if person.label else centre
         if label == person.label:
             person.candidate = ""
@@ -200,23 +200,23 @@ class _Person:
     def __init__(self, track: int, build_row: RowBuilder) -> None:
         self.track, self.build_row = track, build_row
         self.answer: Answer | None = None
-        self.label, self.began, self.start = "", 0.0, 0.0  # of the segment that goes on: by time.monotonic, and epoch
+        self.label, self.began, self.start = "", 0.0, 0.0  # the open segment; began: time.monotonic, start: epoch
         self.total, self.count = 0.0, 0
-        self.candidate, self.since = "", 0.0  # the class that leads, and since when
-        self.centre, self.end = 0.0, 0.0  # of the window before
+        self.candidate, self.since = "", 0.0  # another class that leads, and since when
+        self.centre, self.end = 0.0, 0.0  # of the previous window
 
     def begin(self, label: str, began: float, start: float) -> None:
         self.label, self.began, self.start = label, began, start
         self.total, self.count, self.candidate = 0.0, 0, ""
 
     def segment(self, end: float | None) -> Segment:
-        """The segment, which ends at a time by ``time.monotonic``: its duration is right where the clock is set."""
+        """The segment, ending at a time by ``time.monotonic``: setting the system clock does not alter its duration."""
         ended = None if end is None else self.start + (end - self.began)
         return Segment(self.track, self.label, self.start, ended, self.total / max(self.count, 1))
 
 
 def _calibrated(prediction: Prediction, temperature: float) -> Prediction:
-    """A prediction at a temperature."""
+    """A prediction whose probabilities are those at a temperature."""
     if temperature == 1:
         return prediction
     scores = at_temperature(np.array([prediction.probabilities]), temperature)[0]

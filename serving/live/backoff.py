@@ -1,4 +1,4 @@
-"""Pauses between attempts that fail: they double, so that what is away for long is not asked for all the time."""
+"""Pauses between failed attempts: they double, so that an unavailable server is not asked all the time."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ class Backoff:
         return pause * random.uniform(0.75, 1.0)
 
     def reset(self) -> None:
-        """Begins anew, after an attempt that succeeded."""
+        """Goes back to the first pause, after an attempt that succeeded."""
         self._pause = self._first

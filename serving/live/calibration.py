@@ -26,11 +26,11 @@ class Calibration:
 
 
 def of(path: str | os.PathLike, folder: pathlib.Path | None, unknown_below: float | None = None) -> Calibration:
-    """The calibration of a file, or else of an exported model, or else none.
+    """The calibration in a file, else the exported model's, else one that changes nothing.
 
     Args:
-        path: ``calibration.json`` of a run directory; empty: that of the export.
-        folder: Folder of the export; ``None``: it is on a server.
+        path: ``calibration.json`` of a run directory; empty: the export's.
+        folder: Folder of the export; ``None``: the model is on a server.
         unknown_below: A threshold in place of the calibration's.
 
     Raises:

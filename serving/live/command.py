@@ -1,4 +1,4 @@
-"""The command ``python -m serving.live``: a camera, the people before it, what they do, and events.
+"""The command ``python -m serving.live``: a camera, the people in front of it, what they do, and events.
 
 ``python -m serving.live --camera 0 --model BASE/NAME [--rules rules.yaml --events mqtt://HOST] [--privacy skeleton]``
 """
@@ -97,14 +97,14 @@ _fraction.__name__ = "fraction"
 
 
 def settings_of(arguments: argparse.Namespace) -> LiveSettings:
-    """The settings that arguments of :func:`parser` state."""
+    """The settings that the arguments of :func:`parser` give."""
     names = {field.name for field in dataclasses.fields(LiveSettings)} - {"source", "events"}
     values = {key: value for key, value in vars(arguments).items() if key in names}
     return LiveSettings(source=arguments.camera, events=tuple(arguments.events), **values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status when the source has ended, time is up, or a signal has come."""
+    """Runs until time is up, a signal comes or, without a page, the source ends; returns the exit status."""
     command_line.quiet_tensorflow()
     arguments = parser().parse_args(argv)
     session = LiveSession(settings_of(arguments))
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _watch(session: LiveSession, signals: command_line.StopSignals, seconds: float | None, ends: bool) -> None:
-    """Prints lines of status until the command is to stop; ``ends``: it does when its source has ended."""
+    """Prints status lines until time is up, a signal comes or, if ``ends``, the source has ended."""
     now = time.monotonic()
     end, due = now + (seconds or float("inf")), now + STATUS_SECONDS
     while time.monotonic() < end and not signals.wait(min(0.5, max(end - time.monotonic(), 0.01))):

@@ -4,8 +4,8 @@
 
     rules ─► event with an id ─► spool of each receiver, on disk ─► its thread delivers until it succeeds ─► removed
 
-An event is delivered at least once, in order, under the same id when it is repeated. It holds what a person did and
-when; no picture, no pose.
+Events are delivered in order and at least once; a repeated delivery has the same id. An event states what a person did
+and when; it contains no picture and no pose.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from zoo.shared import cache, files, messages
 from zoo.shared.errors import UserError
 
 TIMEOUT = 10.0  # seconds for a receiver to take an event
-LAST_SECONDS = 3.0  # at the end, for events on their way; others wait in the spool for the next start
-_REFUSED = (400, 413, 422)  # statuses of HTTP for an event that will not be taken at any later time either
+LAST_SECONDS = 3.0  # for which delivery continues after a stop; the rest stays in the spool for the next start
+_REFUSED = (400, 413, 422)  # HTTP statuses after which a repetition cannot succeed either
 _MQTT_PORT, _MQTTS_PORT = 1883, 8883
 _DISCOVERY = "homeassistant"  # prefix of the topics in which Home Assistant looks for devices
-_IN_PATHS = "/%:@!$&'()*+,;=~"  # what a path may hold as it is
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # characters that need no quoting in a path
 _TOPIC = "adl"
 
 
 def make(match: Match, camera: str, epoch: Callable[[float], float]) -> Event:
-    """The event of a rule that was set off.
+    """The event of a rule that was triggered.
 
     Returns:
-        A dictionary of JSON values: ``id`` (of this event alone), ``time`` (of the newest frame, seconds since the
+        A dictionary of JSON values: ``id`` (unique to this event), ``time`` (of the newest frame, seconds since the
         epoch), ``rule``, ``label``, ``probability``, ``person`` (number; -1: the whole frame), ``camera``, ``start``
-        (since when the rule holds) and ``duration`` (seconds until ``time``).
+        (since when the rule holds) and ``duration`` (seconds from ``start`` to ``time``).
     """
     answer = match.answer
     return {
@@ -78,7 +78,7 @@ class Receiver(Protocol):
     """Takes events.
 
     Attributes:
-        name: For messages, without a password.
+        name: Name for messages, without a password.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Lines:
 
 
 def _end_last_line(file: Any) -> None:
-    """Ends a line of which a killed process, or a full disk, has left the beginning."""
+    """Ends an incomplete last line, which a killed process or a full disk has left."""
     if file.seek(0, os.SEEK_END):
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
@@ -132,7 +132,7 @@ def _end_last_line(file: Any) -> None:
 def _parsed(
     address: str,
 ) -> tuple[urllib.parse.SplitResult, str, int | None, tuple[str, str] | None] | None:
-    """Parts, host, port and ``(user, password)`` of a receiver's address; ``None`` without a host that is valid."""
+    """Parts, host, port and ``(user, password)`` of a receiver's address; ``None`` without a valid host."""
     found = urls.split(address)
     if found is None:
         return None
@@ -143,7 +143,7 @@ def _parsed(
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the request that follows one has no body, and the event would be lost."""
+    """Follows no redirect: urllib would send the redirected request without a body, and the event would be lost."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -160,7 +160,7 @@ class Webhook:
         parts, host, port, account = found
         host = f"[{host}]" if ":" in host else host
         netloc = f"{host}:{port}" if port else host
-        path = urllib.parse.quote(parts.path or "/", safe=_IN_PATHS)  # letters beyond ASCII
+        path = urllib.parse.quote(parts.path or "/", safe=_IN_PATHS)  # such as letters beyond ASCII
         query = urllib.parse.quote(parts.query, safe=f"{_IN_PATHS}?")
         self._address = urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
         self._headers = {"Content-Type": "application/json", "User-Agent": "keras-adl-zoo"}
@@ -261,7 +261,7 @@ class Mqtt:
             raise _Failed("the broker does not confirm it")
 
     def close(self) -> None:
-        """Says goodbye to the broker."""
+        """Publishes the status ``offline`` and disconnects from the broker."""
         if self._ready.is_set():
             with contextlib.suppress(RuntimeError, ValueError):
                 self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True).wait_for_publish(1.0)
@@ -270,12 +270,12 @@ class Mqtt:
 
 
 def _slug(text: str) -> str:
-    """A name as part of topics and files."""
+    """A name in a form that topics and file names may contain."""
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:64] or "camera"
 
 
 def _topic_name(camera: str) -> str:
-    """A camera's name in topics; with a digest where letters are lost, so that no two cameras share one."""
+    """A camera's name in topics; a digest tells names apart that differ only in letters beyond ASCII."""
     return _slug(camera) if camera.isascii() else f"{_slug(camera)}_{_digest(camera)}"
 
 
@@ -310,17 +310,17 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def start(self) -> None:
-        """Begins to deliver what waits."""
+        """Begins to deliver the events that wait."""
         if len(self.spool):
             messages.note(f"{self._to.name}: {len(self.spool)} events from before wait to be delivered")
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends: events on their way have :data:`LAST_SECONDS`, the others stay in the spool."""
+        """Stops after at most :data:`LAST_SECONDS` of further deliveries; the events left stay in the spool."""
         self._until = time.monotonic() + LAST_SECONDS
         self._stopping.set()
         self._thread.join(LAST_SECONDS)
-        self._left.set()  # a receiver that does not answer may hold the thread for longer
+        self._left.set()  # a receiver that does not answer may block the thread for longer
         left = len(self.spool)
         if left:
             messages.note(f"{self._to.name}: {left} events are kept and delivered at the next start")
@@ -342,10 +342,10 @@ class Delivery:
             try:
                 self._to.deliver(event)
                 if self._left.is_set():
-                    return  # the spool may be another session's now: there it is delivered again, under the same id
+                    return  # another session may use the spool now, and delivers the event again under the same id
             except _Refused as reason:
                 messages.warn(f"{self._to.name} refuses the event {event['id']} ({reason}): it is left out")
-            except Exception as reason:  # _Failed, or of a library: the thread goes on
+            except Exception as reason:  # _Failed, or an error of a library: the thread continues
                 if self._left.is_set():
                     return
                 if not away:
@@ -370,10 +370,10 @@ class Outputs:
         texts: Receivers, as :func:`receiver` reads them.
         camera: Name of the source.
         rules: The rules.
-        folder: Of the spools; empty: one in the cache, for this camera.
+        folder: Folder of the spools; empty: one in the cache, for this camera.
 
     Raises:
-        UserError: As :func:`receiver`; or another process uses the folder.
+        UserError: As of :func:`receiver`; or the folder cannot be written, or another process uses it.
     """
 
     def __init__(self, texts: Sequence[str], camera: str, rules: Sequence[Rule], folder: str = "") -> None:
@@ -383,7 +383,7 @@ class Outputs:
             return
         root = pathlib.Path(folder) if folder else cache.folder("live") / f"{_slug(camera)}-{_digest(camera)}"
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people do at home is their own affair
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # events are private: readable by this user alone
             busy = f"{root}: another process keeps its events there: give another folder with --spool"
             self._stack.enter_context(files.locked(root / ".lock", busy))
             for text in dict.fromkeys(texts):

@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
     from tfrecords.reading.pipeline import Inputs
 
-WINDOW = 2.0  # seconds, of a model that does not say what its network covers
+WINDOW = 2.0  # seconds, for a model that takes no frames, or does not state how many
 TIMEOUT = 10.0  # seconds for a response of the server, all attempts together
-RELOAD_SECONDS = 5.0  # between two looks for a new version of a SavedModel
+RELOAD_SECONDS = 5.0  # between two checks for a new version of a SavedModel
 
 
 class Model(Closing):
     """Classifies windows.
 
     Attributes:
-        inputs: The model's inputs, where its export has them.
-        folder: Of the export; ``None``: it is on a server.
-        labels: Its classes; empty: not known before the first answer.
-        maps: Names of its attention maps, which come with each prediction; none: it has no attention.
+        inputs: The model's inputs; ``None``: not known.
+        folder: Folder of the export; ``None``: the model is on a server.
+        labels: The model's classes; empty: not known before the first answer.
+        maps: Names of the attention maps that come with each prediction; empty: the model gives none.
     """
 
     inputs: Inputs | None
@@ -52,20 +52,20 @@ class Model(Closing):
 
     @abc.abstractmethod
     def predict(self, windows: Sequence[Window]) -> list[Prediction]:
-        """A prediction of each window; ``UserError`` where there is none."""
+        """A prediction for each window; raises ``UserError`` if the model cannot give one."""
 
 
 def load(settings: LiveSettings) -> Model:
-    """The model of some settings.
+    """The model that the settings name.
 
     Raises:
-        UserError: It cannot be loaded, or the server does not respond.
+        UserError: The model cannot be loaded, or the server does not respond.
     """
     return _Served(settings.server, settings.model) if settings.server else _Local(settings.model)
 
 
 def needs(model: Model, settings: LiveSettings) -> tuple[Estimation, int, bool]:
-    """What is estimated for a model.
+    """What has to be estimated for a model.
 
     Returns:
         ``(estimation, persons, scene)``: the :class:`~serving.client.estimation.Estimation`, how many persons a window
@@ -75,7 +75,7 @@ def needs(model: Model, settings: LiveSettings) -> tuple[Estimation, int, bool]:
     found = Estimation.of(
         definition, inputs=model.inputs, model=settings.pose_model, persons=settings.persons, crop=settings.crop
     )
-    if found is None:  # poses are for what is drawn alone
+    if found is None:  # the model takes whole frames: poses are estimated only to be drawn
         people = Settings(model=settings.pose_model, persons=settings.persons)
         return Estimation(poses=False, parts=(), takes_video=True, settings=people), 1, True
     count = 1
@@ -85,7 +85,7 @@ def needs(model: Model, settings: LiveSettings) -> tuple[Estimation, int, bool]:
 
 
 class _Local(Model):
-    """A SavedModel; a newer version that appears beside it takes its place."""
+    """A SavedModel; when a newer version appears beside it, that version is used."""
 
     def __init__(self, path: str) -> None:
         self._path = pathlib.Path(path)
@@ -108,7 +108,7 @@ class _Local(Model):
         return _signature(self._predictor.servable.signature_defs)
 
     def _newest_version(self) -> int:
-        """0 where the path is that of one version."""
+        """The newest version's number; 0 if the path is the folder of one version."""
         return max(versions.find(self._path), default=0)
 
     def predict(self, windows: Sequence[Window]) -> list[Prediction]:
@@ -122,13 +122,13 @@ class _Local(Model):
             return
         newest = self._newest_version()
         if newest > self._newest:
-            self._newest = newest  # also where it cannot be loaded: the one before goes on
+            self._newest = newest  # even if loading fails: then the previous version stays in use
             self._load()
             messages.note(f"{self._path}: version {newest} is used from now on")
         self._looked = time.monotonic()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: there is nothing to free."""
 
 
 class _Served(Model):
@@ -170,7 +170,7 @@ class _Served(Model):
 
 
 def seen(model: Model, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """What a model sees of a frame that is not cut first: ``(x0, y0, x1, y1)``, pixels; ``None``: it is not known.
+    """The square that a model sees of an uncropped frame: ``(x0, y0, x1, y1)``, pixels; ``None``: not known.
 
     Example:
         >>> import types
@@ -188,12 +188,12 @@ def seen(model: Model, height: int, width: int) -> tuple[int, int, int, int] | N
 
 
 def _signature(offered: Mapping[str, SignatureDef]) -> str:
-    """The signature of clips, JPEG files where they are taken."""
+    """The signature for clips: the one for JPEG files, if the model has it."""
     return signatures.JPEG if signatures.JPEG in offered else signatures.DEFAULT
 
 
 def _maps(offered: Mapping[str, SignatureDef]) -> tuple[str, ...]:
-    """Attention maps that come with a clip's prediction: those of a signature that takes the same inputs."""
+    """Attention maps that come with a clip's prediction: none if the attention signature takes other inputs."""
     used, attention = offered.get(_signature(offered)), offered.get(signatures.ATTENTION)
     if used is None or attention is None or set(used.inputs) != set(attention.inputs):
         return ()
@@ -201,10 +201,10 @@ def _maps(offered: Mapping[str, SignatureDef]) -> tuple[str, ...]:
 
 
 def people(model: Model, settings: LiveSettings) -> People:
-    """Follows the people of a stream as a model and the settings want it.
+    """A :class:`~serving.live.people.People` for a model and settings.
 
     Raises:
-        UserError: There is no estimator, or a length is none.
+        UserError: There is no such estimator, or the length of the window is not valid.
     """
     estimation, persons, scene = needs(model, settings)
     window = seconds(settings.window) if settings.window else _window_seconds(model)
@@ -212,7 +212,7 @@ def people(model: Model, settings: LiveSettings) -> People:
 
 
 def _window_seconds(model: Model) -> float:
-    """Length of a window that suits a model: the frames that its network covers; else :data:`WINDOW`."""
+    """Seconds of a model's window: the time that its network's frames cover; else :data:`WINDOW`."""
     inputs = model.inputs
     if inputs is None or not inputs.frames or not request.takes_video(model.definition()):
         return WINDOW

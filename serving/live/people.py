@@ -1,12 +1,12 @@
-"""The people before a camera: their poses over the last seconds, and the windows that a model classifies.
+"""The people in front of a camera: their poses over the last seconds, and the windows that a model classifies.
 
 ::
 
     frame ─► poses, numbers ─► a ring of each person's last poses and pictures ─► a window, evenly spaced in time
 
-A person's poses come as often as the estimator gives them. A window has poses at an even rate: between two of them they
-lie on the line, where these are at most half a second apart; elsewhere the person is absent (all zeros), as in
-converted recordings. Pictures are the nearest in time.
+The estimator gives poses at an irregular rate; a window has them at a constant rate. They are interpolated linearly
+between two estimated poses at most half a second apart; in longer gaps the person is absent (all zeros), as in
+converted recordings. Pictures are not interpolated: the nearest in time is taken.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tfrecords.estimation import estimator
 from tfrecords.estimation.estimator import Person
 from zoo import skeletons
 
-LEAST_SEEN = 0.5  # fraction of a window in which its person is seen, at least
-MOST_PER_SECOND = 60  # poses kept of a person
+LEAST_SEEN = 0.5  # least fraction of a window in which its person is seen
+MOST_PER_SECOND = 60  # poses kept of a person for each second, at most
 SCENE = -1  # in place of a person's number, for a model that takes whole frames
 
 
@@ -36,8 +36,8 @@ class Seen:
     """What is seen of a person in one frame.
 
     Attributes:
-        seconds: When, by ``time.monotonic``.
-        xyz: ``[J, 3]`` metres; ``None`` of a whole frame.
+        seconds: When the frame was taken, by ``time.monotonic``.
+        xyz: ``[J, 3]`` joints, metres; ``None`` for a model that takes whole frames and no poses.
         pictures: Body part -> JPEG file.
     """
 
@@ -52,10 +52,10 @@ class Window:
 
     Attributes:
         track: The person's number.
-        start: Of the window, by ``time.monotonic``.
-        end: Likewise: when its newest frame was taken.
+        start: Start of the window, by ``time.monotonic``.
+        end: End of the window, likewise: when its newest frame was taken.
         pictures: Body part -> JPEG files; ``None`` where the model takes none.
-        poses: ``[T, M, J, 3]``, the person first, then those nearest to him; ``None`` where the model takes none.
+        poses: ``[T, M, J, 3]``, the person, then the people nearest to him; ``None`` where the model takes none.
     """
 
     track: int
@@ -70,11 +70,11 @@ class Shown:
     """A person in the newest frame.
 
     Attributes:
-        track: His number.
+        track: The person's number.
         box: ``(x0, y0, x1, y1)``, pixels.
-        xy: ``[J, 2]`` joints, pixels; none of a whole frame.
-        visible: ``[J]`` bool.
-        crop: Likewise, of the square that is cut out for the model; ``None``: it sees the frame.
+        xy: ``[J, 2]`` joints, pixels; J is 0 for a whole frame.
+        visible: ``[J]`` bool, which joints are seen.
+        crop: ``(x0, y0, x1, y1)`` of the square that is cut out for the model; ``None``: nothing is cut out.
     """
 
     track: int
@@ -105,13 +105,13 @@ class People:
             many people are followed.
         window: Length of a window, seconds.
         model_persons: Persons M that the model takes.
-        classify_scene: Whether the model takes whole frames and no poses: there is one window, of the frames.
+        classify_scene: Whether the model takes whole frames and no poses: then there is one window, of whole frames.
 
     Attributes:
-        everyone: All whom the newest frame may show, see :class:`tfrecords.estimation.live.LiveEstimator`.
+        everyone: All persons that the newest frame may show, see :class:`tfrecords.estimation.live.LiveEstimator`.
 
     Raises:
-        UserError: There is no estimator.
+        UserError: There is no such estimator.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class People:
         self._tracks: dict[int, _Track] = {}
         self._newest = 0.0
         self._size: tuple[int, ...] = ()
-        self._first = self._highest = 0  # numbers of persons go on where the estimator is made anew
+        self._first = self._highest = 0  # a new estimator counts from 0: its numbers are raised above the earlier ones
         self._lock = threading.Lock()
         self.everyone: list[Person] = []
 
@@ -142,7 +142,7 @@ class People:
         """Takes the next frame.
 
         Returns:
-            The people in it, those of the last half second included; of a model of whole frames, the frame.
+            The people in it, or lost for at most half a second; for a model of whole frames, the frame as well.
         """
         height, width = frame.picture.shape[:2]
         if self._size not in ((), (height, width)):
@@ -153,7 +153,7 @@ class People:
         return self._take(frame, poses)
 
     def warm_up(self) -> Window:
-        """Lets the estimator see a frame, as its first one takes longer, and gives a window of nobody for the model."""
+        """Runs the estimator once, as its first frame takes longer, and returns an artificial window for the model."""
         picture = np.zeros((256, 256, 3), np.uint8)
         self._live.poses(picture, 0.0)
         count = max(round(self._window * FPS), 1)
@@ -168,7 +168,7 @@ class People:
         return Window(SCENE, 0.0, 0.0, pictures, poses)
 
     def restart(self) -> None:
-        """Makes the estimator anew: after an error, or where frames have another size. Everybody is a new person."""
+        """Makes the estimator anew, after an error or for another frame size; everybody counts as a new person then."""
         self.close()
         self._live = self._estimation.live_estimator(FPS)
         with self._lock:
@@ -227,7 +227,7 @@ class People:
             track.ring.append(Seen(frame.seconds, None if poses.xyz is None else poses.xyz[0, 0], pictures))
 
     def windows(self, since: float) -> list[Window]:
-        """A window of each person who is seen in enough of it, and in frames after a time.
+        """A window of each person who is seen in enough of it; no windows if no frame came after a time.
 
         Args:
             since: When the last windows ended, by ``time.monotonic``.
@@ -253,7 +253,7 @@ class People:
         return found
 
     def _poses(self, number: int, rings: dict[int, list[Seen]], times: np.ndarray) -> np.ndarray:
-        """``[T, M, J, 3]``: the person, and the M - 1 others who are nearest to him."""
+        """``[T, M, J, 3]``: the person, and the M - 1 people nearest to him."""
         own = _resampled(rings[number], times)
         if self._model_persons == 1:
             return own[:, np.newaxis]
@@ -264,7 +264,7 @@ class People:
         return np.stack(everyone, axis=1)
 
     def tracks(self) -> set[int]:
-        """Numbers of those of whom something is remembered."""
+        """Numbers of the persons who are remembered."""
         with self._lock:
             return set(self._tracks)
 
@@ -281,7 +281,7 @@ def _around(points: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 
 
 def _is_there(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Times ``[T]`` at which a person counts as there, who was seen at times ``[n]``: then, and in short gaps."""
+    """``[T]`` bool: whether a person ``seen`` at times ``[n]`` counts as present at ``times``; in short gaps, too."""
     after = np.clip(np.searchsorted(seen, times), 0, len(seen) - 1)
     before = np.clip(np.searchsorted(seen, times, side="right") - 1, 0, len(seen) - 1)
     between = (seen[before] <= times) & (times <= seen[after]) & (seen[after] - seen[before] <= persons.LONGEST_GAP)
@@ -289,7 +289,7 @@ def _is_there(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _nearest(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Index ``[T]`` of the nearest of rising values ``[n]``."""
+    """``[T]``: for each of the ``times``, the index of the nearest of the rising values ``seen`` ``[n]``."""
     after = np.clip(np.searchsorted(seen, times), 1, max(len(seen) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(seen) - 1)
@@ -297,7 +297,7 @@ def _nearest(seen: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _resampled(ring: list[Seen], times: np.ndarray) -> np.ndarray:
-    """Poses ``[T, J, 3]`` at even times; zeros where the person is absent."""
+    """Poses ``[T, J, 3]`` at evenly spaced times; zeros where the person is absent."""
     seen = np.array([one.seconds for one in ring])
     xyz = np.stack([np.asarray(one.xyz) for one in ring])  # [n, J, 3]
     at = np.clip(np.interp(times, seen, np.arange(len(seen))), 0, len(seen) - 1)
@@ -309,7 +309,7 @@ def _resampled(ring: list[Seen], times: np.ndarray) -> np.ndarray:
 
 
 def _distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean distance between the middles of two persons ``[T, J, 3]`` where both are there; infinite nowhere."""
+    """Mean distance between the centres of two persons ``[T, J, 3]`` while both are present; infinite if never."""
     both = first.any(axis=(1, 2)) & second.any(axis=(1, 2))
     if not both.any():
         return float("inf")

@@ -4,9 +4,9 @@ A file of rules::
 
     fall:                          # the rule's name
       classes: [falling, lying]    # or one class; "unknown": below the calibrated threshold
-      probability: 0.7             # at least; default 0.5 (of "unknown": any)
+      probability: 0.7             # at least; default 0.5 (not applied to "unknown")
       duration: 1.0                # seconds at least; default 0
-      cooldown: 60                 # seconds until the same person sets it off again; default 60
+      cooldown: 60                 # seconds until the same person can trigger it again; default 60
       smoothed: false              # whether probabilities are smoothed over windows; default true
 """
 
@@ -24,25 +24,25 @@ from serving.live.state import UNKNOWN
 from zoo.shared import messages, yaml_text
 from zoo.shared.errors import UserError
 
-_SAME_PLACE = 0.3  # overlap of boxes from which on a new number counts as the person who set the rule off before
+_SAME_PLACE = 0.3  # least overlap of boxes at which a new number counts as the person who triggered the rule before
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST = 366 * 86400.0  # seconds
-_PAUSE = 3.0  # seconds without an answer after which what a person does counts as begun anew
+_PAUSE = 3.0  # seconds without an answer after which a rule's duration starts again from 0
 
 Box = tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """When an event happens.
+    """A condition that makes an event.
 
     Attributes:
         name: The rule's name.
-        classes: The person does one of them: it is the most probable class.
-        probability: Its probability is at least this.
-        duration: Seconds for which this is so, without a break.
-        cooldown: Seconds after an event in which the same person sets off no other.
-        smoothed: Whether label and probability are smoothed over windows. What lasts a second, such as a fall, is over
+        classes: One of these classes must be the most probable.
+        probability: Least probability of that class; not applied to "unknown".
+        duration: Seconds for which both must hold without a break.
+        cooldown: Seconds after an event in which the same person triggers no other.
+        smoothed: Whether label and probability are smoothed over windows. A short action, such as a fall, is over
             before smoothed probabilities have risen.
     """
 
@@ -54,7 +54,7 @@ class Rule:
     smoothed: bool = True
 
     def holds(self, answer: Answer) -> bool:
-        """Whether an answer is what the rule waits for."""
+        """Whether an answer has a class and probability that the rule asks for."""
         if answer.label == UNKNOWN:
             return UNKNOWN in self.classes
         return answer.label in self.classes and answer.probability >= self.probability
@@ -64,7 +64,7 @@ def read(path: str | os.PathLike) -> list[Rule]:
     """The rules of a YAML file.
 
     Raises:
-        UserError: It cannot be read, or a key or value is wrong; in one line that names it.
+        UserError: The file cannot be read, or a key or value is wrong; the message names it in one line.
     """
     values = yaml_text.read(path, str(path))
     if not isinstance(values, dict) or not values:
@@ -75,7 +75,7 @@ def read(path: str | os.PathLike) -> list[Rule]:
 
 
 def check_classes(rules: Sequence[Rule], classes: Sequence[str], path: str) -> None:
-    """:class:`UserError` for a class that the model does not have, so that no rule waits in vain."""
+    """Raises :class:`UserError` for a class that the model does not have: its rule could never hold."""
     valid = [*classes, UNKNOWN]
     for rule in rules:
         for name in rule.classes:
@@ -116,12 +116,12 @@ def _number(value: Any, key: str, where: str) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A rule that was set off.
+    """A rule that was triggered.
 
     Attributes:
         rule: The rule.
-        answer: The answer that set it off.
-        since: Since when it holds, by ``time.monotonic``.
+        answer: The answer that triggered it.
+        since: Since when the rule holds, by ``time.monotonic``.
     """
 
     rule: Rule
@@ -131,7 +131,7 @@ class Match:
 
 @dataclasses.dataclass
 class _Fired:
-    """When a rule was set off, by whom, where, and the numbers of others, who were seen beside that person."""
+    """When, by whom and where a rule was triggered, and the numbers of others seen in a frame with that person."""
 
     end: float
     track: int
@@ -140,7 +140,7 @@ class _Fired:
 
 
 class Engine:
-    """Finds what sets rules off; safe to use from several threads.
+    """Finds answers that trigger rules; safe to use from several threads.
 
     Args:
         rules: The rules.
@@ -151,15 +151,15 @@ class Engine:
         self._lock = threading.Lock()
         self._since: dict[tuple[str, int], tuple[float, float]] = {}  # rule, person -> since when, and the last answer
         self._fired: dict[str, list[_Fired]] = {}  # by rule
-        self._together: tuple[float, set[int]] = 0.0, set()  # the newest frame that was answered, and who is in it
+        self._together: tuple[float, set[int]] = 0.0, set()  # time of the newest answered frame, and who is in it
 
     def update(self, answer: Answer, box: Box, pause: float = _PAUSE) -> list[Match]:
         """Takes the next answer of a person.
 
         Args:
-            answer: The answer; those of several people of the same frame end at the same time.
-            box: Where the person is seen.
-            pause: Seconds without an answer after which what a person does counts as begun anew.
+            answer: The answer; answers for several people in the same frame have the same ``end``.
+            box: The person's bounding box.
+            pause: Seconds without an answer after which a rule's duration starts again from 0.
         """
         given = ((rule, answer if rule.smoothed else answer.of_window()) for rule in self._rules)
         with self._lock:
@@ -168,7 +168,7 @@ class Engine:
             return [match for match in found if match is not None]
 
     def _note_who_is_there(self, answer: Answer) -> None:
-        """Two who are seen in the same frame are different people, wherever they are."""
+        """Notes who is seen in the same frame: these are different people, even if their boxes overlap."""
         end, tracks = self._together
         tracks = {*tracks, answer.track} if end == answer.end else {answer.track}
         self._together = answer.end, tracks
@@ -191,7 +191,7 @@ class Engine:
         return Match(rule, answer, since)
 
     def _is_cooling(self, rule: Rule, answer: Answer, box: Box) -> bool:
-        """Whether the person, or one in his place under another number, has set the rule off a short while ago."""
+        """Whether the person triggered the rule less than a cooldown ago, perhaps under another number at this box."""
         recent = [one for one in self._fired.get(rule.name, []) if answer.end - one.end < rule.cooldown]
         self._fired[rule.name] = recent
         return any(

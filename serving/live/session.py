@@ -1,4 +1,4 @@
-"""A live session: a camera is watched until it is stopped, and can then be watched again with other settings.
+"""A live session: watches a camera until it is stopped, and can be started again with other settings.
 
 ::
 
@@ -7,7 +7,7 @@
                                         └─► Privacy, skeletons, labels ◄────────────┘
                                                   └─► LiveState, video file
 
-Reading, estimation and prediction are threads of their own, and none waits for a slower one: each takes what is newest.
+Reading, estimation and prediction run in separate threads. None waits for a slower one: each takes the newest data.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tfrecords.converting import persons
 from zoo.shared import command_line, messages
 from zoo.shared.errors import UserError
 
-FRESH = 3.0  # seconds after which an answer is not shown any more, or three strides
+FRESH = 3.0  # seconds after which an answer is no longer shown; three strides, if these are longer
 _SHORT = 100  # characters of an error in a line of status
-_POLL = 0.2  # seconds between two looks whether to stop
+_POLL = 0.2  # seconds between two checks whether to stop
 
 
 class LiveSession:
@@ -43,7 +43,7 @@ class LiveSession:
         settings: The :class:`~serving.live.settings.LiveSettings`.
 
     Attributes:
-        settings: Those it runs with, or ran with last.
+        settings: The settings it runs with, or ran with last.
         state: The :class:`~serving.live.state.LiveState`; it stays the same when the session is started again.
 
     Example:
@@ -67,7 +67,7 @@ class LiveSession:
 
     @property
     def error(self) -> UserError | None:
-        """Why it ended by itself before its source did; ``None``: it did not."""
+        """Why the session ended early; ``None``: it did not."""
         running = self._running
         return running.error if running is not None else None
 
@@ -75,8 +75,8 @@ class LiveSession:
         """Starts watching; returns once the model is loaded and the threads run.
 
         Args:
-            settings: Other settings than before. A session that runs is stopped first; its video stays, the next one
-                is ``seen_2.mp4`` beside ``seen.mp4``.
+            settings: New settings; default: as before. A running session is stopped first. Its video file is kept, and
+                the next one gets a number: ``seen_2.mp4`` beside ``seen.mp4``.
 
         Raises:
             UserError: The settings are not valid, or the model cannot be loaded.
@@ -84,7 +84,7 @@ class LiveSession:
         with self._lock:
             wanted = settings or self.settings
             check(wanted)
-            self.stop()  # its video has its name from here on
+            self.stop()  # from here on the old video file has its final name
             video = wanted.write if self._running is None else writing.unused(wanted.write)
             self.settings = wanted
             self.state.clear_picture()
@@ -97,18 +97,18 @@ class LiveSession:
             self._running.start()
 
     def wait(self, seconds: float) -> bool:
-        """Waits until the session has ended by itself, as it does after a file; whether it has."""
+        """Waits at most ``seconds`` until the session has ended, as after a video file; returns whether it has."""
         running = self._running
         return running is None or running.ended.wait(seconds)
 
     def stop(self) -> None:
-        """Stops watching and waits until everything is written; nothing happens where it does not run."""
+        """Stops watching and waits until everything is written; does nothing if the session does not run."""
         with self._lock:
             if self._running is not None:
                 self._running.stop()
 
     def tidy(self) -> None:
-        """Stops a session that has ended by itself: its segments end, and what it holds is freed."""
+        """Cleans up after a session that has ended by itself: ends its segments and frees what it holds."""
         with self._lock:
             if self._running is not None and self._running.ended.is_set():
                 self._running.stop()
@@ -120,7 +120,7 @@ class LiveSession:
 
 
 def check(settings: LiveSettings) -> None:
-    """:class:`UserError` for settings that are wrong by themselves, before anything is loaded or stopped."""
+    """Raises :class:`UserError` for settings that can be seen to be wrong before anything is loaded or stopped."""
     if settings.privacy not in PRIVACY:
         raise UserError(f"privacy {settings.privacy!r} is unknown{messages.nearest(settings.privacy, PRIVACY)}")
     if settings.persons < 1:
@@ -167,7 +167,7 @@ class _Running:
         self._fresh = max(FRESH, 3 * self._stride)
         self._people = models.people(self._model, settings)
         stack.callback(self._people.close)
-        first = self._model.predict([self._people.warm_up()])[0]  # it takes seconds, and knows a server's classes
+        first = self._model.predict([self._people.warm_up()])[0]  # takes seconds; tells the classes of a server's model
         rules.check_classes(self._rules, self._model.labels or first.labels, settings.rules)
         self._privacy = showing.Privacy(settings.privacy, self._people.estimator_layout)
         self._answers = Answers(
@@ -177,11 +177,11 @@ class _Running:
         self._outputs = events.Outputs(settings.events, self._camera, self._rules, settings.spool)
         self._feed = sources.Feed(source)
         self._writer = writing.Writer(settings.write) if settings.write else None
-        self._boxes: dict[int, tuple[int, int, int, int]] = {}  # of everybody, where he was last seen
-        self._changing = threading.Lock()  # of the boxes
-        self._seen: tuple[int, int, int, int] | None = None  # what a model of whole frames sees of the newest one
-        self._somebody = False  # is in the newest frame
-        self._problem = ""  # of the model
+        self._boxes: dict[int, tuple[int, int, int, int]] = {}  # person -> bounding box where last seen
+        self._changing = threading.Lock()  # guards the boxes
+        self._seen: tuple[int, int, int, int] | None = None  # what a model without crops sees of the newest frame
+        self._somebody = False  # whether anybody is in the newest frame
+        self._problem = ""  # why the model does not answer
 
     # ---- from outside
 
@@ -199,7 +199,7 @@ class _Running:
         self._stopping.set()
         self.statistics.end()
         if not self._feed.stop():
-            # A decoder that still runs when Python ends aborts the process; but the next frame may never come.
+            # Waiting for the decoder may never end, but it would abort the process if it still ran when Python ends.
             command_line.skip_destructors()
         for thread in self._threads:
             thread.join()
@@ -214,7 +214,7 @@ class _Running:
     # ---- threads
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Runs the work of a thread; an error that nobody expected ends the session, with one line."""
+        """Runs the work of a thread; an unexpected error ends the session with a message of one line."""
         try:
             work()
         except Exception as error:
@@ -223,7 +223,7 @@ class _Running:
             self.ended.set()
 
     def _follow(self) -> None:
-        """Estimates the newest frame, draws and hands out what may be seen of it."""
+        """Estimates the poses in the newest frame, and publishes what may be shown of it."""
         pauses = Backoff(longest=30.0)
         while not self._stopping.is_set():
             frame = self._feed.take(_POLL)
@@ -235,7 +235,7 @@ class _Running:
             try:
                 shown = self._people.add(frame)
                 pauses.reset()
-            except Exception as error:  # of the estimator's library: it is made anew
+            except Exception as error:  # of the estimator's library: the estimator is made anew
                 messages.warn(f"poses are not estimated ({messages.one_line(error)}): the estimator is started again")
                 self._stopping.wait(pauses.next())
                 self._people.restart()
@@ -267,7 +267,7 @@ class _Running:
             self._writer.put(frame.seconds, picture)
 
     def _answer(self) -> None:
-        """Has the model classify a window of everybody, a stride apart or as fast as it can."""
+        """Has the model classify a window of each person, once per stride or, if it is slower, as fast as it can."""
         pauses = Backoff(longest=15.0)
         newest, due, answered = 0.0, time.monotonic(), 0.0
         while not self._stopping.wait(max(min(due - time.monotonic(), _POLL), 0.01)):
@@ -282,7 +282,7 @@ class _Running:
             asked = time.monotonic()
             try:
                 predictions = self._model.predict(found)
-            except Exception as error:  # of the server, or of a model: both may be replaced meanwhile
+            except Exception as error:  # of the server or the model: either may be replaced meanwhile
                 text = messages.one_line(error)
                 if not self._problem:
                     messages.warn(f"no answers: {text}; it is tried again")
@@ -308,7 +308,7 @@ class _Running:
             self._forget()
 
     def _follow_model(self, labels: Sequence[str]) -> None:
-        """Another version of the model has a calibration, and perhaps classes, of its own."""
+        """Takes the calibration of another version of the model, and checks the rules against its classes."""
         if self._model.folder == self._folder:
             return
         self._folder = self._model.folder
@@ -327,7 +327,7 @@ class _Running:
             self._boxes = {track: box for track, box in self._boxes.items() if track in known}
 
     def _watch(self) -> None:
-        """Says what is wrong while no pictures come: whoever shows the last one must not take it for a new one."""
+        """Reports that no pictures come, and darkens the last one so that nobody takes it for a new one."""
         away = False
         while not self._stopping.wait(1.0):
             if not self._feed.problem:
@@ -353,5 +353,5 @@ class _Running:
 
 
 def _epoch(seconds: float) -> float:
-    """Seconds since the epoch of a time by ``time.monotonic``, by this machine's clock as it is now."""
+    """Converts a time by ``time.monotonic`` to seconds since the epoch, by the system clock as it is set now."""
     return time.time() - (time.monotonic() - seconds)

@@ -17,16 +17,16 @@ class LiveSettings:
     Attributes:
         source: A camera's number, an address (``rtsp://``, ``http://``), a video file, which is played in real time, a
             folder of videos, or a folder that pictures are added to.
-        model: A SavedModel's folder; with ``server`` the name of a model there.
-        server: Address of a server, ``HOST:PORT`` (gRPC) or ``http://HOST:PORT``; empty: the model runs here.
+        model: A SavedModel's folder; with ``server`` the model's name on that server.
+        server: Address of a server, ``HOST:PORT`` (gRPC) or ``http://HOST:PORT``; empty: this process runs the model.
         privacy: One of :data:`PRIVACY`; holds for every picture that leaves the session.
-        persons: People followed at once.
+        persons: People followed at the same time.
         fps: Frames per second of a file or folder; 0: the file's own.
-        window: Length of a window, such as ``2s``; empty: as many frames as the network covers, or two seconds.
-        stride: From one window to the next.
+        window: Length of a window, such as ``2s``; empty: the time that the network's frames cover, or two seconds.
+        stride: Time from one window to the next, such as ``0.5s``.
         smooth: As :func:`serving.client.smoothing.parse` reads it.
         pose_model: Model of the pose estimator: ``lite``, ``full``, ``heavy`` or a file.
-        crop: Whether pictures are cut out around each person; default: where the model was trained on such.
+        crop: Whether pictures are cut out around each person; default: if the model was trained on such pictures.
         calibration: ``calibration.json`` of ``recipes/evaluate.py --calibrate``; empty: that of the export, if any.
         unknown_below: Below this probability the class is unknown; default: the calibration's threshold, or never.
         rules: File of rules for events; empty: none.
@@ -57,7 +57,7 @@ class LiveSettings:
 
 
 def seconds(duration: str) -> float:
-    """Seconds of a duration: ``64`` (frames of 30 per second) or ``2.5s``; ``UserError`` where it is none.
+    """A duration in seconds, from ``64`` (frames at 30 per second) or ``2.5s``; raises ``UserError`` for other text.
 
     Example:
         >>> seconds("2.5s"), seconds("60")

@@ -1,11 +1,11 @@
-"""The picture that leaves a session: the only place where a camera's frame becomes one that others see.
+"""The picture that leaves a session: only this module turns a camera's frame into a picture that others see.
 
 ::
 
-    frame, people ─► none: the frame │ blur: heads made coarse │ skeleton: black ─► skeletons, boxes, labels
+    frame, people ─► none: the frame │ blur: heads pixelated │ skeleton: black ─► skeletons, boxes, labels
 
-``blur`` hides heads where the estimator finds them, and no others; with ``skeleton`` nothing of the frame is left.
-Where a model looks is drawn by the page, or into a video that is annotated.
+``blur`` hides only the heads that the estimator finds; with ``skeleton`` nothing of the frame is left. Where a model
+looks is not drawn into the session's picture: the page draws it, and an annotated video can show it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tfrecords.estimation.estimator import Person
 from zoo import skeletons
 from zoo.skeletons import Layout
 
-HEAD = 0.25  # metres: radius around the middle of the face that is hidden, hair and chin included
+HEAD = 0.25  # metres: radius of the hidden disc around the middle of the face; covers hair and chin
 LEAST_RADIUS = 6.0  # pixels
 REMEMBERED = 2.0  # seconds for which a head stays hidden where its person was seen last
-GROWTH = 0.5  # radii per second by which it grows meanwhile: the person may have moved
-BLOCKS = 3  # coarse blocks across a head: too few to know anybody by
+GROWTH = 0.5  # radii per second by which the disc grows meanwhile: the person may have moved
+BLOCKS = 3  # blocks across a pixelated head: too few to recognise anybody
 _FACE = ("nose", "eye", "ear", "mouth", "head")
 _WHITE, _GREY = (255, 255, 255), (170, 170, 170)
-_LOOKS, _OPACITY = (255, 80, 0), 0.6  # colour of where a model looks most, as on the page
+_LOOKS, _OPACITY = (255, 80, 0), 0.6  # drawn where a model looks most; the page has the same colour
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Head:
 
 
 class Privacy:
-    """Hides what is not to leave.
+    """Hides what must not leave the session.
 
     Args:
         kind: One of :data:`serving.live.settings.PRIVACY`.
@@ -57,12 +57,12 @@ class Privacy:
         self._heads: list[Head] = []
 
     def apply(self, picture: np.ndarray, everyone: Sequence[Person], seconds: float) -> np.ndarray:
-        """A new picture, which may leave.
+        """A new picture that may leave the session.
 
         Args:
             picture: ``[H, W, 3]`` uint8; not changed.
-            everyone: All persons that it may show, see :class:`tfrecords.estimation.live.LiveEstimator`.
-            seconds: When it was taken.
+            everyone: All persons that the picture may show, see :class:`tfrecords.estimation.live.LiveEstimator`.
+            seconds: When the picture was taken.
         """
         if self._kind == "skeleton":
             return np.zeros_like(picture)
@@ -71,7 +71,7 @@ class Privacy:
             return hidden
         heads = [head_of(person, self._layout, seconds) for person in everyone]
         lost = [one for one in self._heads if seconds - one.seconds <= REMEMBERED]
-        for head in heads:  # each is at most one of those before: another beside it may be one that was lost
+        for head in heads:  # each matches at most one earlier head: a second one nearby may be a lost person's
             near = [one for one in lost if _distance(head, one) <= head.radius]
             if near:
                 lost.remove(min(near, key=functools.partial(_distance, head)))
@@ -83,13 +83,13 @@ class Privacy:
 
 
 def head_of(person: Person, layout: Layout, seconds: float) -> Head:
-    """Where the head of a person is, of whom all joints have positions, however unsure."""
+    """The head of a person; all joints must have positions, however uncertain."""
     xy = person.xy
     face = [index for index, name in enumerate(layout.joints) if name.rpartition("_")[2] in _FACE or name in _FACE]
     face = face or [layout.head]
     middle = xy[face].mean(axis=0)
 
-    spread = float(np.linalg.norm(xy[face] - middle, axis=-1).max())  # of a face that fills the picture, alone known
+    spread = float(np.linalg.norm(xy[face] - middle, axis=-1).max())  # the only size known if a face fills the picture
     known = np.ones((1, 1, len(xy)), bool)
     scales = [crops.pixels_per_metre(xy[None, None], known, layout, xyz) for xyz in (person.xyz[None, None], None)]
     body = HEAD * float(np.nanmax([scale[0] for scale in scales], initial=0.0))
@@ -101,7 +101,7 @@ def _distance(head: Head, other: Head) -> float:
 
 
 def _make_coarse(picture: np.ndarray, x: float, y: float, radius: float) -> None:
-    """Replaces a disc of a picture by few blocks, whose colours are means over the square around it."""
+    """Pixelates a disc of a picture: replaces it by a few blocks, which average the square around the disc."""
     height, width = picture.shape[:2]
     left, right = (int(np.clip(value, 0, width)) for value in (x - radius, x + radius + 1))
     top, bottom = (int(np.clip(value, 0, height)) for value in (y - radius, y + radius + 1))
@@ -138,7 +138,7 @@ def draw(picture: np.ndarray, people: Sequence[Shown], states: Sequence[PersonSt
 
 
 def attention(state: PersonState) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Where and when a model looks, relative to its largest value; ``None`` for what it does not say.
+    """Where and when a model looks: attention maps, divided by their maxima; ``None`` for a map that it lacks.
 
     Args:
         state: What is known of a person.
@@ -155,7 +155,7 @@ def attention(state: PersonState) -> tuple[np.ndarray | None, np.ndarray | None]
     both = maps.get("spatio_temporal_attention")  # [t, m, n]
     grid = maps.get("spatial_attention", both.mean(axis=0) if both is not None else None)
     moments = maps.get("temporal_attention", both.mean(axis=(1, 2)) if both is not None else None)
-    # Others, such as those over hands, are no square of the picture.
+    # Other maps, such as those over hands, do not cover a square of the picture.
     is_square = grid is not None and grid.ndim == 2 and grid.shape[0] == grid.shape[1] > 1
     is_line = moments is not None and moments.ndim == 1 and moments.size > 1
     return _relative(grid) if is_square and state.seen else None, _relative(moments) if is_line else None
@@ -166,7 +166,7 @@ def _relative(values):
 
 
 def draw_attention(picture: np.ndarray, states: Sequence[PersonState]) -> None:
-    """Draws where the model looks, as far as its answers say so.
+    """Draws where the model looks, for answers that have attention maps.
 
     Args:
         picture: ``[H, W, 3]`` uint8; drawn onto.
@@ -189,7 +189,7 @@ def draw_attention(picture: np.ndarray, states: Sequence[PersonState]) -> None:
 
 
 def caption(state: PersonState) -> str:
-    """What is written at a person: number, class and probability, and how old the answer is.
+    """The text written beside a person: number, class and probability, and how old the answer is.
 
     Example:
         >>> caption(PersonState(3, "drink", 0.91, (("drink", 0.91),), 5.0, (0, 0, 9, 9), age=1.24))

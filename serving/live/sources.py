@@ -1,6 +1,7 @@
-"""Frames of a camera, as they come: a thread reads them, and whoever takes one gets the newest.
+"""Frames of a camera: a thread reads them as they come, and :meth:`Feed.take` gives the newest.
 
-A camera that cannot be opened, stalls or ends is opened again and again; a file or a folder of videos ends the session.
+A camera that cannot be opened, stalls or ends is opened again and again. The session ends at the end of a video file or
+of a folder of videos.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from zoo.shared.errors import UserError
 
 STALLED = 5.0  # seconds without a frame after which a camera counts as away
 LONGEST_PAUSE = 30.0  # seconds between two attempts to open a camera
-LATE = 0.2  # seconds that a frame may come after its time
-FOLDER_IDLE = 2.0  # seconds after which a picture that grows no more will not be completed
-BETWEEN = LONGEST_LOSS + 0.1  # seconds from one video of a folder to the next: nobody in both has one number
-_JOIN = 3.0  # seconds that the end of a read is waited for
+LATE = 0.2  # seconds by which a frame may come after its time
+FOLDER_IDLE = 2.0  # seconds after which an incomplete picture that no longer grows is given up
+BETWEEN = LONGEST_LOSS + 0.1  # seconds between two videos of a folder: so nobody keeps a number from one to the next
+_JOIN = 3.0  # seconds to wait for the thread that reads
 
-# Seconds from the beginning, and the frame; ``None``: there is none yet.
+# Seconds from the beginning, and the frame; ``None``: there is no frame yet.
 Timed = Iterator[tuple[float, Optional[np.ndarray]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame.
+    """A frame of a source.
 
     Attributes:
-        number: Of the frame, rising.
+        number: Number of the frame, rising.
         picture: ``[H, W, 3]`` uint8, RGB.
         seconds: When it was taken, by ``time.monotonic``.
     """
@@ -53,12 +54,12 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What frames come from.
+    """A source of frames.
 
     Attributes:
-        name: For messages and events, without a password.
+        name: Name for messages and events, without a password.
         ends: Whether it ends, as a file does.
-        open: Opens it: the seconds and frames from its beginning on.
+        open: Opens the source; gives its frames, each with its seconds from the beginning.
     """
 
     name: str
@@ -116,7 +117,7 @@ def _one_after_another(videos: list[pathlib.Path], fps: float) -> Timed:
 
 
 def _pictures(frames: streams.FolderFrames) -> Timed:
-    """The pictures of a folder; those that are there already come no faster than new ones."""
+    """The pictures of a folder; existing ones come no faster than the frame rate, as new ones do."""
     begin = seconds = time.monotonic()
     while True:
         for number, picture in enumerate(frames):
@@ -144,7 +145,7 @@ class Feed:
         self._newest: Frame | None = None
         self._count = 0
         self._ended = False
-        self._last = time.monotonic()  # when a frame came
+        self._last = time.monotonic()  # when the last frame came
         self._reason = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
@@ -154,7 +155,7 @@ class Feed:
         self._thread.start()
 
     def take(self, seconds: float) -> Frame | None:
-        """The newest frame that was not taken yet; ``None`` if none comes within some seconds, or ever."""
+        """The newest frame, if not taken yet; ``None`` if none comes within ``seconds`` or the source has ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._ended, seconds)
             frame, self._newest = self._newest, None
@@ -176,7 +177,7 @@ class Feed:
             return f"no picture for {away:.0f} s{f' ({self._reason})' if self._reason else ''}"
 
     def stop(self) -> bool:
-        """Ends reading; whether the thread has ended: a camera that gives no picture may hold it."""
+        """Stops reading; returns whether the thread has ended: a camera that gives no picture may block it."""
         self._stopped.set()
         self._thread.join(_JOIN)
         return not self._thread.is_alive()
@@ -200,7 +201,7 @@ class Feed:
             except UserError as error:
                 reason = str(error)
                 self.error = error if self.source.ends else None
-            except Exception as error:  # of a decoder, for damaged data: the camera itself may go on
+            except Exception as error:  # of a decoder, for damaged data: the camera itself may still work
                 reason = messages.one_line(error) or type(error).__name__
                 self.error = UserError(f"{self.source.name}: {reason}") if self.source.ends else None
             if self.source.ends:
@@ -224,10 +225,10 @@ class Feed:
 
 
 def _with_offset(frames: Timed) -> Generator[tuple[float, np.ndarray | None], None, None]:
-    """Frames with their times by ``time.monotonic``, the first at the time when it came.
+    """Frames with their times by ``time.monotonic``; the first frame's time is when it came.
 
-    Where a file is not read as fast as it plays, or catches up, its clock is set anew: a frame is no older than its
-    picture, and none is from the future.
+    If a frame comes before its time, or more than :data:`LATE` seconds after it, its time is set to when it came, and
+    later times follow from there. So a file that is read too slowly does not fall behind, and no time is in the future.
     """
     offset = -math.inf
     for seconds, frame in frames:

@@ -1,6 +1,7 @@
-"""Events that are not delivered yet, on disk: nothing is lost while a receiver is away, or when the process is killed.
+"""Undelivered events, kept on disk: none is lost while a receiver is away, or when the process is killed.
 
-One file per event, written whole, in the order in which they happened; it is removed once its receiver has it.
+Each event is one file, written whole and numbered in the order of the events. It is removed once the receiver has the
+event.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Spool:
     """The events that wait for one receiver.
 
     Args:
-        folder: Where they are kept; made if missing. Only one process may use it.
-        limit: Events kept at most; then the oldest are dropped.
+        folder: Folder of the events' files; made if missing. Only one process may use it.
+        limit: Most events that are kept; beyond it the oldest are dropped.
 
     Example:
         >>> import tempfile
@@ -47,7 +48,7 @@ class Spool:
         self._changed = threading.Condition()
         self._names = collections.deque(sorted(path.name for path in folder.iterdir() if path.suffix == _SUFFIX))
         self._number = int(self._names[-1].partition("-")[0], 16) + 1 if self._names else 0
-        self._held: dict[str, Event] = {}  # those for which the disk has no space
+        self._held: dict[str, Event] = {}  # events that could not be written to disk
         self._full = self._dropping = False
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class Spool:
             return len(self._names)
 
     def put(self, event: Event) -> None:
-        """Keeps an event. Where that is not possible it is held in memory; a line says so."""
+        """Keeps an event on disk; if that fails, warns and keeps it in memory."""
         with self._changed:
             name = f"{self._number:012x}-{event['id']}{_SUFFIX}"
             self._number += 1
@@ -78,7 +79,7 @@ class Spool:
             self._changed.notify_all()
 
     def first(self, seconds: float) -> tuple[str, Event] | None:
-        """The oldest event and the name to remove it by; ``None`` if there is none within some seconds."""
+        """The oldest event and the name to remove it by; ``None`` if there is none within ``seconds``."""
         with self._changed:
             self._changed.wait_for(lambda: self._names, seconds)
             while self._names:
@@ -96,7 +97,7 @@ class Spool:
             return None
 
     def remove(self, name: str) -> None:
-        """Forgets an event that was delivered, or dropped meanwhile."""
+        """Forgets an event that was delivered; does nothing if it was dropped meanwhile."""
         with self._changed:
             if name in self._names:
                 self._forget(name)

@@ -1,11 +1,11 @@
-"""What is known of the people before a camera at this moment: for whoever shows it, safe to read from any thread.
+"""What is known now of the people in front of a camera, for display; safe to read from any thread.
 
 ::
 
     LiveSession ─► LiveState ─► latest(), segments(), events(), subscribe() ─► a page, a display, a program
 
-Times are seconds since the epoch by this machine's clock. Durations, and how old an answer is, are measured by a clock
-that is never set (``time.monotonic``), so a clock that is set back or forth makes no answer older or younger.
+Times are seconds since the epoch by the system clock. Durations and the ages of answers are measured by
+``time.monotonic``, so setting the system clock does not alter them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 UNKNOWN = "unknown"  # label where the most probable class is below the threshold
-SEGMENTS = 20_000  # kept at most, the newest: a day of one every four seconds
+SEGMENTS = 20_000  # most that are kept, the newest: enough for a day with one every four seconds
 EVENTS = 5_000  # likewise
 
 
@@ -31,19 +31,19 @@ class PersonState:
     """A person in a picture, with what the model last answered.
 
     Attributes:
-        track: The person's number; a person who comes back after more than a second has another. -1: the whole frame,
-            of a model that takes such and no poses.
-        label: The class; :data:`UNKNOWN` below the threshold; empty while there is no answer, or none that is recent
-            enough to be shown.
-        probability: Of the class, smoothed; 0 without a label.
+        track: The person's number; a person who comes back after more than a second gets another one. -1: the whole
+            frame, for a model that takes whole frames and no poses.
+        label: The class of the person's segment; :data:`UNKNOWN` below the threshold; empty while there is no answer,
+            or none that is recent enough to be shown.
+        probability: Smoothed probability of the most probable class; 0 without a label.
         top: The five most probable classes with their probabilities, the most probable first; empty without a label.
         answered: When the last answer came; 0: never.
         box: ``(x0, y0, x1, y1)`` around the person, pixels of the picture.
-        age: Seconds from the newest frame of which the answer is to this picture's; infinite: there is no answer.
-        attention: Name -> attention map of the answer's window, such as ``spatial_attention`` ``[m, n]``; none of a
+        age: Seconds from the newest frame of the answer's window to this picture; infinite: there is no answer.
+        attention: Name -> attention map of the answer's window, such as ``spatial_attention`` ``[m, n]``; empty for a
             model without attention.
-        seen: ``(x0, y0, x1, y1)``, what the model sees of this picture, which may reach beyond its borders; ``None``:
-            not known, or no pictures.
+        seen: ``(x0, y0, x1, y1)``, the box that the model sees of this picture; it may reach beyond the picture's
+            borders. ``None``: not known, or the model takes no pictures.
     """
 
     track: int
@@ -67,7 +67,7 @@ class Snapshot:
         picture: ``[H, W, 3]`` uint8, RGB; with privacy applied and skeletons drawn.
         persons: A :class:`PersonState` of each person in it.
         status: One line: what the camera and the model are doing.
-        frames_per_second: Frames that are processed in a second.
+        frames_per_second: Frames processed per second.
     """
 
     frame_id: int
@@ -118,7 +118,7 @@ class LiveState:
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=EVENTS)
         self._subscribers: weakref.WeakSet[queue.Queue[Snapshot]] = weakref.WeakSet()
 
-    # ---- for whoever shows it
+    # ---- for readers
 
     def latest(self) -> Snapshot | None:
         """The newest picture; ``None`` before the first."""
@@ -142,7 +142,7 @@ class LiveState:
             return [event for event in self._events if event["time"] > since]
 
     def subscribe(self) -> queue.Queue[Snapshot]:
-        """A queue that holds the newest picture alone: whoever is slow misses some. Drop it to unsubscribe."""
+        """A queue that holds only the newest picture: a slow reader misses some. Drop the queue to unsubscribe."""
         subscriber: queue.Queue[Snapshot] = queue.Queue(maxsize=1)
         with self._lock:
             self._subscribers.add(subscriber)
@@ -162,7 +162,7 @@ class LiveState:
                 subscriber.put_nowait(snapshot)
 
     def clear_picture(self) -> None:
-        """Forgets the newest picture: another camera is watched, or with other privacy."""
+        """Forgets the newest picture, as another camera or other privacy may follow."""
         with self._lock:
             self._latest = None
             for subscriber in self._subscribers:
@@ -170,12 +170,12 @@ class LiveState:
                     subscriber.get_nowait()
 
     def put_status(self, status: str) -> None:
-        """Takes what the camera and the model are doing."""
+        """Takes a line that states what the camera and the model are doing."""
         with self._lock:
             self._status = status
 
     def put_segment(self, segment: Segment) -> None:
-        """Takes a segment, or what has become of one that began at the same time."""
+        """Takes a new segment, or a newer state of the person's segment that began at the same time."""
         with self._lock:
             self._segments[segment.track, segment.start] = segment
             while len(self._segments) > SEGMENTS:

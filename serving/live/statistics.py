@@ -1,4 +1,4 @@
-"""Figures of a running session: frames and answers per second, delays, memory; over the last seconds and all of it."""
+"""Figures of a session: frames and answers per second, delays, memory; for the last seconds and the whole session."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-SECONDS = 10.0  # that the figures of now are of
+SECONDS = 10.0  # that the current figures cover
 _BINS = 0.01  # seconds: resolution of the delays of the whole session
-_MOST = 60.0  # seconds: delays above count as this
+_MOST = 60.0  # seconds: a longer delay counts as this
 
 
 class Statistics:
@@ -31,7 +31,7 @@ class Statistics:
             self._began = time.monotonic()
 
     def end(self) -> None:
-        """Stops the clock: what comes after, such as the delivery of the last events, is none of the session's time."""
+        """Stops the clock: later work, such as delivering the last events, does not count as the session's time."""
         with self._lock:
             self._ended = time.monotonic()
 
@@ -60,7 +60,7 @@ class Statistics:
 
     @property
     def frames_per_second(self) -> float:
-        """Of the last seconds."""
+        """Frames per second, in the last seconds."""
         with self._lock:
             self._forget()
             return len(self._frames) / max(min(SECONDS, time.monotonic() - self._began), 1.0)
@@ -75,7 +75,7 @@ class Statistics:
             return _line(len(self._frames) / seconds, len(self._answers) / seconds, half, most)
 
     def whole(self) -> str:
-        """The figures of all the time from the beginning to the end."""
+        """The figures of the whole session."""
         with self._lock:
             seconds = max(min(time.monotonic(), self._ended) - self._began, 1e-3)
             half, most = (_percentile(self._delays, part) for part in (0.5, 0.95))
@@ -93,7 +93,7 @@ def _bin(delay: float) -> int:
 
 
 def _percentile(counts: np.ndarray, part: float) -> float:
-    """Seconds below which a part of the counted delays is."""
+    """The delay in seconds below which a fraction ``part`` of the counted delays lies."""
     if not counts.any():
         return 0.0
     return int(np.searchsorted(counts.cumsum(), part * counts.sum())) * _BINS

@@ -1,4 +1,4 @@
-"""A video file of what a session shows, whole up to its last seconds even where the process is killed."""
+"""A video file of what a session shows; if the process is killed, only the last seconds are missing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from zoo.shared.errors import UserError
 
 CODEC = "libx264"
 SUFFIXES = (".mp4", ".mkv", ".mov")
-WAITING = 8  # pictures that wait to be written at most; then the newest are left out
+WAITING = 8  # most pictures that wait to be written; further ones are left out
 _CLOCK = fractions.Fraction(1, 1000)  # seconds
-# Readable although its end is missing: pieces of two seconds, which are not held back.
+# Fragments of two seconds, written at once: the file can be read even if its end is missing.
 _FLUSHED = {"flush_packets": "1"}
 _FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "2000000", **_FLUSHED}
 _OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "g": "60"}
 
 
 def check(path: str) -> None:
-    """:class:`UserError` unless a video of that name can be written."""
+    """Raises :class:`UserError` unless a video of that name can be written."""
     file = pathlib.Path(path)
     if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"--write {path}: expected a name that ends in {', '.join(SUFFIXES)}")
@@ -38,7 +38,7 @@ def check(path: str) -> None:
 
 
 def unused(path: str) -> str:
-    """A name beside a video's that no file has, as ``seen_2.mp4`` after ``seen.mp4``; empty for no name.
+    """The name, or a numbered one if a file has it: ``seen_2.mp4`` for ``seen.mp4``; an empty name stays empty.
 
     Example:
         >>> unused("nobody_has_written_this.mp4")
@@ -52,14 +52,14 @@ def unused(path: str) -> str:
 
 
 class Pictures:
-    """The pictures of a video file that is being written, each shown at a time of its own.
+    """Writes the pictures of a video file, each with its own time stamp.
 
     Args:
-        container: The open file, of PyAV.
+        container: The file, opened with PyAV.
         codec: Name of the codec.
-        height: Of the pictures, pixels, even.
-        width: Likewise.
-        options: Of the codec.
+        height: Height of the pictures, pixels, even.
+        width: Width, likewise.
+        options: Options of the codec.
     """
 
     def __init__(
@@ -72,21 +72,21 @@ class Pictures:
         self._last = -1
 
     def put(self, seconds: float, picture: np.ndarray) -> None:
-        """Writes the next picture, ``[H, W, 3]`` uint8 RGB, shown so long after the beginning."""
+        """Writes the next picture, ``[H, W, 3]`` uint8 RGB, which is shown ``seconds`` after the beginning."""
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         self._last = max(round(seconds * 1000), self._last + 1)
         frame.pts, frame.time_base = self._last, _CLOCK
         self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
-        """Writes what the codec holds back."""
+        """Writes the pictures that the codec has held back."""
         self._container.mux(self._stream.encode())
 
 
 class _File(io.FileIO):
-    """A file in which all of a piece is written or an error raised, also while a container is closed.
+    """A file that writes all of each block or raises an error, also while a container is closed.
 
-    FFmpeg's own files are closed without one, whatever of the last pieces the disk took.
+    FFmpeg's own files raise no error on closing, even if the disk did not take all of the last blocks.
     """
 
     def write(self, data: Any) -> int:
@@ -97,10 +97,10 @@ class _File(io.FileIO):
 
 
 class Writer:
-    """Writes pictures into a video file, in a thread of its own; it gets its name when it is complete.
+    """Writes pictures into a video file, in a thread of its own; the file gets its name when it is complete.
 
     Args:
-        path: The file; pictures of another size than the first are put into it with black margins.
+        path: The file. Pictures of another size than the first are scaled to fit that size, with black margins.
     """
 
     def __init__(self, path: str) -> None:
@@ -112,12 +112,12 @@ class Writer:
         self._thread.start()
 
     def put(self, seconds: float, picture: np.ndarray) -> None:
-        """Takes the next picture ``[H, W, 3]`` uint8 RGB, and when it was taken; it does not wait for the disk."""
+        """Takes the next picture ``[H, W, 3]`` uint8 RGB, and when it was taken; does not wait for the disk."""
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((seconds, picture))
 
     def stop(self) -> None:
-        """Writes what waits and ends the file."""
+        """Writes the pictures that wait and ends the file."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -129,8 +129,8 @@ class Writer:
             with files.whole_file(self._path) as partial:
                 try:
                     self._write(partial, first)
-                except Exception as error:  # a disk's or a codec's: what is written can be read, and stays
-                    self._failed(error.__context__ or error)  # the first, where closing the file failed as well
+                except Exception as error:  # of the disk or codec: what is written so far can be read, and is kept
+                    self._failed(error.__context__ or error)  # the first error, if closing the file failed as well
         except OSError as error:
             self._failed(error)
         while not self._ended:  # pictures are dropped
@@ -159,7 +159,7 @@ class Writer:
 
 
 def _fitted(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A picture of another size, in its own proportions, with black margins; one too many row or column is cut."""
+    """A picture scaled to a size, keeping its proportions, with black margins; one excess row or column is cut."""
     if picture.shape[0] - height in (0, 1) and picture.shape[1] - width in (0, 1):
         return np.ascontiguousarray(picture[:height, :width])
     scale = min(height / picture.shape[0], width / picture.shape[1])

@@ -1,4 +1,4 @@
-"""A server of TF-Serving's API for a laptop.
+"""A server with TF-Serving's API, for a laptop.
 
 * :mod:`~serving.server.server`: ``Server``, gRPC and REST; :mod:`~serving.server.command`: the command line.
 * :mod:`~serving.server.manager`: the models, their versions and labels.
@@ -20,7 +20,7 @@ __all__ = ["Server"]
 
 
 def __getattr__(name: str) -> Any:
-    """``Server`` is imported when it is first used: the command names a missing package of its in one line."""
+    """Imports ``Server`` when it is first used, so that the command can report a missing package in one line."""
     if name != "Server":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from serving.server.server import Server

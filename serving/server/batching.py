@@ -1,7 +1,7 @@
 """Joins requests that arrive together, runs them as one batch, and gives each its own rows.
 
-``BatchingParameters`` are TF-Serving's. Requests are joined when they are for one signature and their inputs differ in
-the number of clips alone. A clip is never padded in time, since the graph chooses frames by a clip's length.
+``BatchingParameters`` are TF-Serving's. Requests are joined when they are for the same signature and their inputs
+differ only in the number of clips. A clip is never padded in time, since the graph chooses frames by a clip's length.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Parameters:
 
 
 def read(path: str | os.PathLike) -> Parameters:
-    """The :class:`Parameters` in a file of TF-Serving's ``BatchingParameters``; missing ones have our defaults.
+    """The :class:`Parameters` in a file of TF-Serving's ``BatchingParameters``; missing fields have our defaults.
 
     Raises:
         UserError: The file or a value in it is not usable.
@@ -115,7 +115,7 @@ class _Batch:
 class Batcher:
     """Replaces the function that runs a signature; called by many threads.
 
-    It has no thread of its own: the first request of a batch waits for the others, and runs them.
+    It has no thread of its own: the thread of a batch's first request waits for further requests and runs the batch.
 
     Args:
         run: A function (signature, input name -> tensor) -> output name -> array.
@@ -133,7 +133,7 @@ class Batcher:
         self._enqueued = 0
 
     def __call__(self, signature: str, tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        """Outputs of a request; raises :class:`~serving.savedmodel.servable.ServingError` as running it alone does."""
+        """Outputs of a request; raises :class:`~serving.savedmodel.servable.ServingError` as for one run alone."""
         sizes = {int(tensor.shape[0]) for tensor in tensors.values()}
         size = max(sizes)
         if len(sizes) > 1 or size == 0:

@@ -15,7 +15,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class HttpError(Exception):
-    """A request that fails with an HTTP status before it comes to the model.
+    """A request that fails with an HTTP status before it reaches the model.
 
     Attributes:
         status: The status.
@@ -33,7 +33,7 @@ def check(headers: Headers, limit: int) -> None:
 
     Args:
         headers: The request's headers.
-        limit: Most bytes, as they are sent.
+        limit: Most bytes of the body as it is sent, before decompression.
 
     Raises:
         HttpError: 411 without a length, 413 for one above the limit, 415 for an encoding that is not supported.
@@ -42,7 +42,7 @@ def check(headers: Headers, limit: int) -> None:
     if encodings not in ([], ["gzip"], ["x-gzip"]):
         raise HttpError(415, f"Content-Encoding {', '.join(encodings)} is not supported, only gzip")
     if "transfer-encoding" in headers:
-        return  # in chunks: a length counts for nothing
+        return  # in chunks: a Content-Length is ignored
     if "content-length" not in headers:
         raise HttpError(411, "a Content-Length is needed, or Transfer-Encoding: chunked")
     if int(headers["content-length"]) > limit:
@@ -69,7 +69,7 @@ async def read(request: Request, limit: int) -> bytes:
 
 
 def decompressed(body: bytes, headers: Headers, limit: int) -> bytes:
-    """The content of a body; never more than the limit is decompressed, as some bytes may stand for millions.
+    """The content of a body; decompression stops at the limit, as a few bytes may expand to millions.
 
     Args:
         body: The body as it was sent.
@@ -91,7 +91,7 @@ def decompressed(body: bytes, headers: Headers, limit: int) -> bytes:
         for start in range(0, len(body), _PIECE):
             piece = body[start : start + _PIECE]
             while piece:
-                if gzip.eof:  # gzip files one after another are one
+                if gzip.eof:  # several gzip files, one after another, count as one
                     gzip = zlib.decompressobj(_GZIP)
                 content += gzip.decompress(piece, _PIECE)
                 piece = gzip.unused_data if gzip.eof else gzip.unconsumed_tail

@@ -1,4 +1,4 @@
-"""Connections of HTTP, limited in number and in the time that a client takes; those of REST have one request each."""
+"""HTTP connections, limited in number and in the time that a client takes; a REST connection has one request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 READ_SECONDS = 30.0  # for a whole request, and for its response: a client that is slower is disconnected
 MAX_CONNECTIONS = 64
-DEADLINE = "deadline"  # in a request's state: when all of it must have come, by the event loop's clock
+DEADLINE = "deadline"  # key in a request's state: when the whole request must have come, by the event loop's clock
 _LONGEST_HEAD = 65536  # bytes of a request's line and headers
 
 
 class _Parser(h11.Connection):
-    """Keeps the error for the response, which uvicorn would leave out."""
+    """Keeps the parser's error for the response; uvicorn would leave it out."""
 
     error: h11.RemoteProtocolError | None = None
 
@@ -46,11 +46,11 @@ class LimitedConnection(H11Protocol):
         self._limit = self.loop.call_later(READ_SECONDS, self._end_without_request)
 
     def _end_without_request(self):
-        if self.cycle is None:  # else the application has the time of the body
+        if self.cycle is None:  # else the application limits the time for the body
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the limit."""
+        """Cancels the time limit."""
         self._end_limit()
         super().connection_lost(exc)
 
@@ -60,21 +60,21 @@ class LimitedConnection(H11Protocol):
 
 
 class Connection(LimitedConnection):
-    """A connection with one request, and with an answer to a client that closes its half of it."""
+    """A connection for one request; a client that closes its sending half still gets the response."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.conn = self._parser = _Parser(h11.SERVER, _LONGEST_HEAD)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that sends no more may still read its response; a body that is cut off gets one at once."""
+        """Stays open while a client that sends no more waits for its response; responds at once to a cut-off body."""
         if self.conn.their_state is h11.SEND_BODY:
             self.conn.receive_data(b"")
             self.handle_events()
         return self.cycle is not None and not self.transport.is_closing()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP in JSON, with the reason."""
+        """Responds to a request that is not valid HTTP with the reason, as JSON."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # the application has answered
             return self.transport.close()
         error = self._parser.error

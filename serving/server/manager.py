@@ -63,7 +63,7 @@ class Model:
         self._servables: dict[int, Servable] = {}  # version -> the servable, AVAILABLE
         self._states: dict[int, State] = {}  # version -> (state, error message)
         self._failed: dict[int, list] = {}  # version that could not be loaded -> its folder's fingerprint
-        self._unlogged: list[str] | None = None  # changes of state on trial; None: they are logged at once
+        self._unlogged: list[str] | None = None  # state changes during a trial; None: they are logged at once
 
     @property
     def servables(self) -> Mapping[int, Servable]:
@@ -142,19 +142,19 @@ class Model:
         return model
 
     def adopt(self) -> None:
-        """Ends the trial: the changes of state since its begin are logged."""
+        """Ends the trial: logs the state changes since it began."""
         for change in self._unlogged or ():
             _log.info("%s", change)
         self._unlogged = None
 
     def check_labels(self) -> None:
-        """ServingError if a label's version is none that the policy selects in the folder: before any is loaded."""
-        with contextlib.suppress(OSError):  # refresh() names it
+        """Raises ServingError, before anything is loaded, if the policy does not select the version of a label."""
+        with contextlib.suppress(OSError):  # refresh() reports it
             if found := versions.find(self.config.base_path):
                 self._require_labelled(_chosen(found, self.config.model_version_policy))
 
     def set_labels(self) -> None:
-        """Sets the labels of the configuration; ServingError if one of their versions is not loaded."""
+        """Sets the labels of the configuration; raises ServingError if one of their versions is not loaded."""
         self._require_labelled(self._servables)
         self.labels = dict(self.config.version_labels)
 
@@ -179,7 +179,7 @@ def _chosen(found, policy):
 
 
 def _fingerprint(folder):
-    """Paths, sizes and times of a folder's files: it changes when they do."""
+    """Paths, sizes and times of a folder's files: changes when a file changes."""
     fingerprint = []
     for path in sorted(folder.rglob("*")):
         try:
@@ -195,7 +195,7 @@ class Manager:
 
     Args:
         name: The model's name; ``None`` starts without a model, for :meth:`configure`.
-        base_path: ``BASE/<model>``, whose folders with a number for a name are versions.
+        base_path: ``BASE/<model>``, whose folders named with a number are versions.
         batcher: The same as for :class:`~serving.savedmodel.servable.Servable`.
         runtime: The same.
 
@@ -225,7 +225,7 @@ class Manager:
             self._models = {name: Model(config, batcher, runtime)}
 
     def load_newest(self) -> Servable:
-        """Loads the version with the highest number of the one model.
+        """Loads the manager's only model, in the version with the highest number.
 
         Returns:
             The :class:`~serving.savedmodel.servable.Servable`, warmed up and AVAILABLE.
@@ -264,10 +264,10 @@ class Manager:
                 for model in self._models.values():
                     model.adopt()
         finally:
-            gc.collect()  # the old set, or what was loaded for one that is rejected
+            gc.collect()  # frees the old set, or what was loaded of a rejected new one
 
     def _on_trial(self, config: model_server_config_pb2.ModelServerConfig) -> dict[str, Model]:
-        """The models of a configuration, loaded; ServingError as :meth:`configure`."""
+        """The models of a configuration, loaded; raises ServingError as :meth:`configure` does."""
         models = {}
         for entry in config.model_config_list.config:
             known = self._models.get(entry.name, Model(entry, self._batcher, self._runtime))
@@ -371,7 +371,7 @@ def _check(config):
 
 
 def _files(config):
-    """What :func:`_fingerprint` gives of every version folder of a ``ModelServerConfig``."""
+    """The :func:`_fingerprint` of every version folder of a ``ModelServerConfig``."""
     found = []
     for entry in config.model_config_list.config:
         with contextlib.suppress(OSError):
@@ -392,7 +392,7 @@ class ConfigFile:
         self._rejected: tuple | None = None  # the configuration, and the files of its models
 
     def apply(self) -> None:
-        """Reads the file once; one that was rejected is left until it, or a file of its models, has changed.
+        """Reads the file once; a rejected configuration is skipped until it, or a file of its models, has changed.
 
         Raises:
             UserError: The file is no ``ModelServerConfig``, or one of its models cannot be served.

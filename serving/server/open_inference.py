@@ -5,9 +5,10 @@
 ``GET /v2``, ``/v2/health/live``, ``/v2/health/ready``, ``/v2/models/NAME[/versions/N][/ready]`` and
 ``POST /v2/models/NAME[/versions/N]/infer``, JSON or with binary tensors.
 
-The protocol knows no signatures. A request is for the first signature that has exactly its inputs: ``frames`` and
-``poses`` for ``serving_default``, ``jpegs`` for ``serve_jpeg``; the parameter ``signature_name`` chooses another. Of a
-model that is no SavedModel, the signature ``network`` takes the input features themselves, as the two others serve it.
+The protocol has no signatures. A request gets the first signature that has exactly its inputs: ``serving_default`` for
+``frames`` and ``poses``, ``serve_jpeg`` for ``jpegs``; the parameter ``signature_name`` chooses another. A model that
+is no SavedModel also has the signature ``network``, which takes the network's input features, as under Triton and
+OpenVINO Model Server.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SIGNATURE = "signature_name"  # a parameter of a request
 LONGEST_VERSION = 19  # digits
 VERSION = rf"/versions/(?P<version>\d{{1,{LONGEST_VERSION}}})"
 _MODEL = re.compile(rf"/v2/models/(?P<name>[^/]+)(?:{VERSION})?(?P<what>/ready|/infer)?")
-_PLATFORMS = {  # <project>_<format>, by our name of the format
+_PLATFORMS = {  # our name of the format -> <project>_<format>
     "savedmodel": "tensorflow_savedmodel",
     "openvino": "openvino_ir",
     "onnx": "onnx_onnxv1",
@@ -103,7 +104,7 @@ def _server(services: Services, path: str) -> dict[str, Any]:
 
 
 def spec_of(name: str, version: str) -> model_pb2.ModelSpec:
-    """A model, and the version where the client names one; ``version`` has digits alone, or nothing.
+    """The ``ModelSpec`` of a model, with the version if the client names one; ``version``: only digits, or empty.
 
     Raises:
         ServingError: The version's number does not fit into a message.
@@ -119,7 +120,7 @@ def spec_of(name: str, version: str) -> model_pb2.ModelSpec:
 
 
 def metadata(services: Services, servable: Servable) -> dict[str, Any]:
-    """What the protocol states of a model: versions, and the tensors of the signature that is used by default."""
+    """A model's metadata in the protocol: its versions, and the tensors of its default signature."""
     loaded = [one.version for one in services.manager.servables() if one.name == servable.name]
     definition = servable.signature_defs[_default(servable)]
     return {
@@ -172,7 +173,7 @@ def _infer(
 
 
 def not_of_protocol(error: Exception) -> ServingError:
-    """The error for a request that cannot be read as one."""
+    """The error for a request that is not valid in the protocol."""
     reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
     return invalid_argument(f"no request of the open inference protocol: {reason}")
 

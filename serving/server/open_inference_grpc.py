@@ -1,7 +1,7 @@
 """The open inference protocol (V2) over gRPC: the service ``inference.GRPCInferenceService``.
 
 ServerLive, ServerReady, ServerMetadata, ModelReady, ModelMetadata and ModelInfer. Signatures are chosen as over HTTP
-(:mod:`serving.server.open_inference`); tensors of a response are raw.
+(:mod:`serving.server.open_inference`). Responses have raw tensors.
 """
 
 from __future__ import annotations

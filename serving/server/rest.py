@@ -1,6 +1,6 @@
 """TF-Serving's REST interface: JSON instead of protobuf messages, and the metrics.
 
-``GET /v1/models/NAME[/versions/N|/labels/L][/metadata]``, ``POST ...:predict`` and the path of the metrics; beside it
+``GET /v1/models/NAME[/versions/N|/labels/L][/metadata]``, ``POST ...:predict`` and the path of the metrics; in addition
 the open inference protocol (:mod:`serving.server.open_inference`). Pictures as JSON numbers are slow: send JPEG files
 as ``{"b64": ...}``, or use gRPC.
 """
@@ -78,7 +78,7 @@ def predict_request(
         ``(request, whether the response is row by row)``.
 
     Raises:
-        ServingError: The body is no such JSON, or its values do not have the inputs' types.
+        ServingError: The body is not JSON of a predict request, or its values do not have the inputs' types.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -192,7 +192,7 @@ def predict_json(response: predict_pb2.PredictResponse, rows: bool) -> dict[str,
 
 
 def _values(array):
-    """Nested lists of an output; of float32 the shortest decimals that are read as the same: 0.1 and no more digits."""
+    """An output as nested lists; float32 as the shortest decimals with the same value: 0.1, without further digits."""
     return array.astype(str).astype(float).tolist() if array.dtype == "float32" else array.tolist()
 
 
@@ -208,7 +208,7 @@ def _plain(name, value):
 
 
 def _parts(verb, path, *allowed):
-    """The parts of a path, which ends with one of those allowed."""
+    """The parts of a path, whose ending must be one of ``allowed``."""
     match = _PATH.fullmatch(path)
     if not match or match["what"] not in allowed:
         raise HttpError(404 if not path.startswith("/v1/") else 400, f"Malformed request: {verb} {path}")
@@ -270,9 +270,10 @@ def _status(version):
 
 
 class _Rejection(Response):
-    """A response to a request of which the body is not read.
+    """A response to a request whose body is not read.
 
-    The rest of it is taken for a while: closed at once, the client would see a broken pipe and no response.
+    The rest of the body is received and dropped for some time. If the connection were closed at once, the client would
+    see a broken pipe and no response.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -312,8 +313,8 @@ class RestServer:
     def __init__(self, services: Services, host: str, port: int, max_bytes: int, tls: Tls | None = None):
         self.max_bytes = max_bytes
         self._services = services
-        # A thread for each connection, as requests that are joined to a batch wait for each other. They are no daemons:
-        # Python must not end while one of them is in TensorFlow.
+        # A thread for each connection, as requests that are joined to a batch wait for each other. These are no daemon
+        # threads: Python must not end while one of them is in TensorFlow.
         self._threads = concurrent.futures.ThreadPoolExecutor(connections.MAX_CONNECTIONS, thread_name_prefix="rest")
         options = {"http": connections.Connection, "headers": [("Connection", "close")]}
         self._web = web.WebServer(self._application, host, port, tls.context() if tls else None, options)
@@ -331,7 +332,7 @@ class RestServer:
         """Accepts no more connections, lets requests under way end, and then closes the connections that are left.
 
         Args:
-            grace: Seconds for them to end.
+            grace: Seconds for the requests to end.
         """
         self._web.stop(grace)
         self._threads.shutdown(wait=False)
@@ -402,5 +403,5 @@ def _mounted(response):
 
 
 def _json(document, status=200, kind=Response):
-    # Starlette's JSONResponse would refuse NaN, which a model may answer, and the half of a character of a request.
+    # Starlette's JSONResponse would refuse NaN, which a model may answer, and a lone surrogate from a request.
     return kind(json.dumps(document), status, media_type="application/json")

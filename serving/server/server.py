@@ -1,8 +1,8 @@
 """A server of TF-Serving's gRPC and REST interfaces in one Python process.
 
 It has ``PredictionService`` (Predict, GetModelMetadata), ``ModelService`` (GetModelStatus, HandleReloadConfigRequest)
-and gRPC's health service, with the status codes of TF-Serving, so a client cannot tell them apart; and beside them the
-open inference protocol. It is meant for tests, demonstrations and small sites.
+and gRPC's health service, with the status codes of TF-Serving, so a client cannot tell it from TF-Serving. It has the
+open inference protocol as well. It is meant for tests, demonstrations and small sites.
 """
 
 from __future__ import annotations

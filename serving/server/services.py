@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from serving.server.manager import Manager
     from serving.server.metrics import Metrics
 
-SIGNATURE_FIELD = "signature_def"  # the one metadata field there is
+SIGNATURE_FIELD = "signature_def"  # the only metadata field
 MESSAGE_LIMIT = 1024  # characters of an error message, the limit of TF-Serving
 
 _T = TypeVar("_T")
@@ -63,7 +63,7 @@ class Services:
         return self.measured(lambda: getattr(self, method)(request), model, entrypoint)
 
     def measured(self, run: Callable[[], _T], model: str | None, entrypoint: str) -> _T:
-        """What a function gives, with errors as :meth:`call` raises them, measured as a prediction.
+        """The result of a function; raises errors as :meth:`call` does, and is measured as a prediction.
 
         Args:
             run: The function.

@@ -31,7 +31,7 @@ _SETTINGS: Mapping[str, Any] = {
 class WebServer:
     """Serves an ASGI application from a thread.
 
-    The port is taken when the object is made, so that one in use is reported at once; requests are handled from
+    The port is taken when the object is made, so that a port in use is reported at once; requests are handled from
     :meth:`start` on.
 
     Args:
@@ -80,10 +80,10 @@ class WebServer:
         await self._uvicorn.serve([self._socket])
 
     def stop(self, grace: float) -> None:
-        """Accepts no more connections, lets requests under way end, and then closes what is left.
+        """Accepts no more connections, lets requests under way end, and then closes the connections that are left.
 
         Args:
-            grace: Seconds for them to end.
+            grace: Seconds for the requests to end.
         """
         self._uvicorn.should_exit = True
         if self._thread.ident is None:

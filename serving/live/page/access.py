@@ -1,8 +1,8 @@
 """Who may see the page: everybody on this machine, or whoever has the token; other sites' pages never.
 
-A page of another site can send requests to this machine, too. So changes need a header that only the page itself can
-set, the host that a browser names has to be ours (a name of another site may lead to 127.0.0.1), and what is answered
-may not be shown inside other pages.
+A page of another site can send requests to this machine, too. So a change needs a header that only the page itself can
+set; the host that a browser names has to be ours (the name of another site may point to 127.0.0.1); and other pages may
+not embed our responses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _HEADERS = {
 
 
 def is_local(host: str) -> bool:
-    """Whether an address, or all addresses of a name, are of this machine alone.
+    """Whether an address, or each address of a name, can be reached from this machine alone.
 
     Example:
         >>> is_local("127.0.0.1"), is_local("::1"), is_local("0.0.0.0")
@@ -57,7 +57,7 @@ def read_token(path: str | os.PathLike) -> str:
     """The token in a file.
 
     Raises:
-        UserError: There is no such file, or what it holds is no token.
+        UserError: The file cannot be read, or does not hold a valid token.
     """
     try:
         token = pathlib.Path(path).read_text(encoding="ascii").strip()
@@ -69,15 +69,15 @@ def read_token(path: str | os.PathLike) -> str:
 
 
 class Access:
-    """Checks requests before they come to the page.
+    """Checks requests before they reach the page.
 
     Args:
         application: The page.
-        host: Address that is listened on, without brackets.
-        token: What whoever comes has to show, or ``None``: nobody has to.
+        host: Address that the server listens on, without brackets.
+        token: Secret that a client has to know; ``None``: no secret is needed.
 
     Raises:
-        UserError: No token, and an address that others can reach.
+        UserError: There is no token, but others can reach the address.
     """
 
     def __init__(self, application: ASGIApp, host: str, token: str | None):
@@ -107,7 +107,7 @@ class Access:
         await (refused or self._application)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
-        """The response to a request that is refused."""
+        """The response that refuses a request; ``None``: the request is allowed."""
         if self._token is None and _host(headers) not in self._hosts:
             return _error(403, "open this page under the address that was printed when it started")
         if scope["method"] not in _SAFE and not _is_from_page(headers):
@@ -131,14 +131,14 @@ class Access:
         return self._token is None or _equal(token, self._token)
 
     def _mark(self) -> str:
-        """What the cookie holds: it shows that its owner knew the token, and is not the token."""
+        """The cookie's value: it proves that its owner knew the token, but is not the token."""
         return hmac.new((self._token or "").encode(), b"cookie of the live page", hashlib.sha256).hexdigest()
 
     async def log_in(self, token: str, secure: bool) -> Response:
-        """The response to a token: a cookie, or a refusal after a while.
+        """The response to a token: a cookie, or a refusal after a pause.
 
         Args:
-            token: What was entered.
+            token: The text that was entered.
             secure: Whether the connection is encrypted.
         """
         if not self._is_token(token):
@@ -150,7 +150,7 @@ class Access:
 
 
 def _equal(first: str, second: str) -> bool:
-    """Takes as long for a nearly right guess as for any other."""
+    """Whether two texts are equal; takes as long for a nearly right guess as for any other."""
     return hmac.compare_digest(first.encode(), second.encode())
 
 

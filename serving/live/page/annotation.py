@@ -19,7 +19,7 @@ from serving.live.state import Segment
 from serving.live.writing import Pictures
 from zoo.shared import files
 
-_LONGEST_SIDE = 1280  # pixels of what is written: what telephones record is larger than a page
+_LONGEST_SIDE = 1280  # pixels of the written video: videos of phones are larger than a page
 _CODECS = ("libx264", "libvpx-vp9")
 
 
@@ -35,9 +35,9 @@ def annotate(
     Args:
         path: The video.
         out: The file to write.
-        settings: Of the session: model, server, privacy, persons, smoothing, calibration.
-        progress: Called after every frame with the fraction that is done; what it raises ends the work.
-        attention: Whether to draw where the model looks, if it says so.
+        settings: The session's settings: model, server, privacy, persons, smoothing, calibration.
+        progress: Called after every frame with the fraction that is done; an exception that it raises ends the work.
+        attention: Whether to draw where the model looks, if it has attention maps.
 
     Returns:
         The segments, whose times are seconds from the video's beginning.
@@ -79,7 +79,7 @@ class _Annotator:
         self._newest, self._due = -1.0, 0.0
 
     def draw(self, frame: Frame) -> np.ndarray:
-        """The picture of a frame."""
+        """The annotated picture of a frame."""
         shown = self._people.add(frame)
         if frame.seconds >= self._due:
             self._answer()
@@ -120,12 +120,12 @@ def _write(path: pathlib.Path, video: VideoFrames, annotator: _Annotator, progre
 
 
 def _size(height: int, width: int) -> tuple[int, int]:
-    """The size that is written: even, as codecs want it."""
+    """Height and width of the written video: even, as codecs need them."""
     scale = min(1.0, _LONGEST_SIDE / max(height, width))
     rows, columns = (max(round(side * scale / 2) * 2, 2) for side in (height, width))
     return rows, columns
 
 
 def _codec() -> str:
-    """H.264; where the library was built without it, another one that browsers play."""
+    """H.264; if the library was built without it, another codec that browsers play."""
     return next(codec for codec in _CODECS if codec in av.codecs_available)

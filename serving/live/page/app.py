@@ -2,13 +2,13 @@
 
 ==============================  ===============================================================================
 ``GET /``, ``/static/...``      the page
-``GET /api/state``              whether the session runs, with what; the people in the newest picture
+``GET /api/state``              whether the session runs, its model and camera; people in the newest picture
 ``GET /api/choices``            models and cameras
 ``GET /api/timeline?since=T``   segments and events after a time, seconds since the epoch, and the time now
 ``GET /picture.mjpg``           the picture as it changes (MJPEG)
 ``POST /api/start``, ``stop``   with ``{"model": ..., "camera": ...}``, both optional
-``POST /api/uploads?name=...``  a video as the body; with ``&attention`` where the model looks is drawn, too
-``GET /api/uploads``            all of them; ``GET`` and ``DELETE /api/uploads/ID``: one
+``POST /api/uploads?name=...``  a video as the body; ``&attention``: also draw where the model looks
+``GET /api/uploads``            all uploads; ``GET`` and ``DELETE /api/uploads/ID``: one
 ``GET /api/uploads/ID/video``   the annotated video
 ``POST /api/login``             with ``{"token": ...}``
 ==============================  ===============================================================================
@@ -44,7 +44,7 @@ from zoo.shared.errors import UserError
 
 STATIC = pathlib.Path(__file__).parent / "static"
 PICTURES_PER_SECOND = 25  # sent to a browser at most
-_LONGEST_JSON = 10_000  # bytes of a change
+_LONGEST_JSON = 10_000  # bytes of a request that changes something
 _BOUNDARY = "picture"
 _UPLOAD_SECONDS = 60.0  # between two parts of a video
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -55,18 +55,18 @@ class Application:
 
     Args:
         state: The session's :class:`~serving.live.state.LiveState`.
-        controls: Starts and stops it.
-        newest: Its newest picture.
+        controls: Starts and stops the session.
+        newest: The session's newest picture.
         uploads: Videos that are annotated.
-        host: Address that is listened on, without brackets.
-        token: What whoever comes has to show, or ``None``.
+        host: Address that the server listens on, without brackets.
+        token: Secret that a client has to know; ``None``: no secret is needed.
 
     Attributes:
         asgi: The ASGI application.
-        closing: Set when pictures are to end.
+        closing: Event to set when the picture streams have to end.
 
     Raises:
-        UserError: An address that others can reach, without a token.
+        UserError: There is no token, but others can reach the address.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Application:
             if count != shown and count:
                 jpeg = await run_in_threadpool(self._newest.jpeg)
                 head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                # The boundary after it at once: browsers show a picture when they have seen its end.
+                # The next boundary follows at once: browsers show a picture when they have seen its end.
                 yield head.encode() + jpeg + f"\r\n--{_BOUNDARY}\r\n".encode()
             shown = count
             await asyncio.sleep(1 / PICTURES_PER_SECOND)
@@ -240,7 +240,7 @@ async def _receive(request: Request, path: pathlib.Path, limit: int) -> None:
 
 
 async def _document(request: Request) -> dict[str, str]:
-    """The JSON object of a change, whose values are text."""
+    """The JSON object in a request's body; its values must be text."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -249,7 +249,7 @@ async def _document(request: Request) -> dict[str, str]:
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(body or b"{}")
         if isinstance(found, dict) and all(isinstance(value, str) for value in found.values()):
-            "".join(found.values()).encode()  # ValueError: half of a character, which no response can repeat
+            "".join(found.values()).encode()  # ValueError: a lone surrogate, which no response can repeat
             return found
     raise HTTPException(400, "expected a JSON object whose values are text")
 

@@ -50,7 +50,7 @@ class Controls:
         return next((name for name, path in self.models.items() if path == self.settings.model), "")
 
     def cameras(self) -> dict[str, str]:
-        """What :meth:`start` takes -> its name, of the cameras that are known."""
+        """The known cameras: the text that :meth:`start` takes -> the camera's name."""
         found = {GIVEN: messages.without_password(self._first.source)}
         for device in sorted(_DEVICES.glob("video*")) if _DEVICES.is_dir() else []:
             number = device.name[len("video") :]
@@ -60,7 +60,7 @@ class Controls:
         return found
 
     def camera(self) -> str:
-        """The camera that is used, as :meth:`start` takes it; one with a password is not repeated."""
+        """The camera that is used, as :meth:`start` takes it; a password is never repeated."""
         return GIVEN if self.settings.source == self._first.source else messages.without_password(self.settings.source)
 
     def document(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Controls:
             self._session.start(settings)
 
     def stop(self) -> None:
-        """Stops it.
+        """Stops the session.
 
         Raises:
             Busy: As for :meth:`start`.
@@ -99,7 +99,7 @@ class Controls:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Holds the lock, which must be free."""
+        """Holds the lock; raises :class:`Busy` if it is not free."""
         if not self._lock.acquire(blocking=False):
             raise Busy("the session is being started or stopped, wait for it")
         try:
@@ -119,7 +119,7 @@ class Controls:
             return self.settings.source
         if camera == GIVEN:
             return self._first.source
-        # No paths: a page that opens any file of this machine would show what is in it.
+        # No paths: otherwise the page could open, and show, any file of this machine.
         if (camera.isdecimal() and len(camera) < 4) or urls.scheme(camera) in _SCHEMES:
             return camera
         name = messages.without_password(camera)
@@ -127,7 +127,7 @@ class Controls:
 
 
 def _models(settings: LiveSettings) -> dict[str, str]:
-    """Name -> what a session takes: the model of the settings, and those exported to the same folder."""
+    """Name -> ``model`` of the settings, for the given model and for others that were exported to the same folder."""
     if settings.server:
         return {settings.model: settings.model}
     given = pathlib.Path(settings.model)

@@ -1,4 +1,4 @@
-"""The newest picture as a JPEG file, and what is known of the people in it with how old that is."""
+"""The newest picture as a JPEG file, and what is known of the people in it, with its age."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from serving.client import clips
 from serving.live import showing
 from serving.live.state import LiveState, PersonState, Snapshot
 
-OLD_SECONDS = 3.0  # after which neither a picture nor an answer passes for a fresh one
-_WAIT = 0.1  # seconds between two looks whether to stop
+OLD_SECONDS = 3.0  # after which a picture or an answer counts as old
+_WAIT = 0.1  # seconds between two checks whether to stop
 
 
 class Newest:
-    """Takes a session's pictures as they come; the age of the last one is by a clock that is never set.
+    """Takes a session's pictures as they come, and measures the age of the last one by ``time.monotonic``.
 
     Args:
         state: The session's :class:`~serving.live.state.LiveState`.
@@ -29,7 +29,7 @@ class Newest:
         self._snapshot: Snapshot | None = None
         self._came = 0.0  # by time.monotonic
         self._count = 0  # of pictures so far
-        self._jpeg: tuple[int, bytes] = (0, b"")  # of the picture of that number
+        self._jpeg: tuple[int, bytes] = (0, b"")  # number of a picture, and its file
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="newest picture", daemon=True)
 
@@ -38,7 +38,7 @@ class Newest:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends that."""
+        """Stops following the session."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -60,7 +60,7 @@ class Newest:
             self._snapshot = None
 
     def count(self) -> int:
-        """How many pictures have come: another number is another picture."""
+        """How many pictures have come: if the number has changed, there is a new picture."""
         with self._lock:
             return self._count if self._snapshot is not None else 0
 
@@ -111,5 +111,5 @@ def _attention(person: PersonState) -> dict[str, Any] | None:
 
 
 def _number(value: float) -> float:
-    """A number that JSON has; a model may answer what is none."""
+    """The value, or 0 where it is NaN or infinite: a model may give these, but JSON lacks them."""
     return float(value) if math.isfinite(value) else 0.0

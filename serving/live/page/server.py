@@ -1,4 +1,4 @@
-"""The page on an address, for a session."""
+"""Serves a session's page on an address."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def from_arguments(session: LiveSession, arguments: argparse.Namespace) -> Page 
     """The page that a command's arguments ask for; ``None``: none.
 
     Raises:
-        UserError: As :class:`Page`; a host or token, but no port.
+        UserError: As of :class:`Page`; or a host or token is given, but no port.
     """
     if arguments.port is None:
         if arguments.token_file or arguments.host != "127.0.0.1":
@@ -66,11 +66,11 @@ class Page:
         session: The :class:`~serving.live.session.LiveSession`.
         host: Address to listen on, or a name.
         port: Port; 0 takes a free one.
-        token: What whoever opens the page has to enter; ``None``: only for addresses of this machine alone.
-        max_upload_bytes: Largest video that can be sent to it.
+        token: Secret to enter in the page; ``None``: no secret, only for addresses of this machine alone.
+        max_upload_bytes: Largest video that can be sent to the page.
 
     Raises:
-        UserError: Others can reach the address and there is no token; the port is not free, or none.
+        UserError: Others can reach the address and there is no token; the port is not free or not valid.
 
     Attributes:
         url: Address of the page.
@@ -116,13 +116,13 @@ class Page:
         self.url = f"http://{self._web.address}"
 
     def start(self) -> None:
-        """Starts to serve it."""
+        """Starts to serve the page."""
         self._newest.start()
         self._uploads.start()
         self._web.start()
 
     def stop(self) -> None:
-        """Ends it; videos that were sent are removed."""
+        """Stops serving the page, and removes the videos that were sent."""
         self._application.closing.set()
         self._web.stop(GRACE_SECONDS)
         self._uploads.stop()

@@ -1,4 +1,4 @@
-"""Videos that are sent to the page, annotated one after another; files live in a temporary folder and go with it."""
+"""Videos that are sent to the page, annotated one after another; their folder is temporary and removed at the end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from serving.live.state import Segment
 from zoo.shared.errors import UserError
 from zoo.shared.messages import one_line
 
-MEGABYTES = 500  # of a video
-WAITING = 3  # videos that wait at most
-KEPT = 5  # results that are kept at most ...
+MEGABYTES = 500  # of the largest video
+WAITING = 3  # most videos that wait
+KEPT = 5  # most results that are kept ...
 KEPT_SECONDS = 3600.0  # ... and for how long
 _STATES = ("receiving", "waiting", "running", "done", "failed")
-_LOOK = 60.0  # seconds between two looks for results that are old
+_LOOK = 60.0  # seconds between two checks for old results
 
 _log = logging.getLogger(__name__)
 
@@ -44,17 +44,17 @@ class Job:
     """A video that was sent.
 
     Attributes:
-        id: Cannot be guessed.
+        id: The job's id, which cannot be guessed.
         name: The file's name on the sender's machine.
-        source: Where it is received.
-        result: Where the annotated one is written.
+        source: File in which it is received.
+        result: File to which the annotated video is written.
         attention: Whether to draw where the model looks.
         state: ``receiving``, ``waiting``, ``running``, ``done`` or ``failed``.
         progress: Fraction of the frames that are done.
         error: Why it failed.
-        segments: What was found.
+        segments: The segments that were found.
         changed: When the state changed, by ``time.monotonic``.
-        cancelled: Whether nobody wants it any more.
+        cancelled: Whether the job was removed.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Job:
         self.state, self.error, self.changed = state, error, time.monotonic()
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
+        """The job as JSON."""
         found = {key: getattr(self, key) for key in ("id", "name", "state", "progress", "error")}
         return {**found, "segments": [dataclasses.asdict(segment) for segment in self.segments]}
 
@@ -83,9 +83,9 @@ class Uploads:
     """Receives videos and annotates them in a thread.
 
     Args:
-        annotate: Called with a video, the file to write, a function that takes the fraction that is done and may
+        annotate: Called with a video, the file to write, a function to call with the fraction that is done, which may
             raise, and whether to draw attention; returns the segments.
-        max_bytes: Of a video.
+        max_bytes: Size of the largest video.
 
     Attributes:
         max_bytes: The argument.
@@ -114,14 +114,14 @@ class Uploads:
         self._folder.cleanup()
 
     def new(self, name: str, attention: bool = False) -> Job:
-        """A job, whose ``source`` the video is to be written to; then :meth:`enqueue` it, or :meth:`remove` it.
+        """A new job. Write the video to its ``source``, then :meth:`enqueue` or :meth:`remove` the job.
 
         Args:
             name: The file's name.
             attention: Whether to draw where the model looks.
 
         Raises:
-            Full: :data:`WAITING` others wait.
+            Full: :data:`WAITING` videos wait already.
         """
         with self._lock:
             self._forget_old()
@@ -135,7 +135,7 @@ class Uploads:
             return job
 
     def enqueue(self, job: Job) -> None:
-        """Has a video annotated that is complete."""
+        """Queues a job, whose video is complete, for annotation."""
         job.to("waiting")
         self._queue.put(job)
 
@@ -200,12 +200,12 @@ class Uploads:
             job.to("failed", one_line(error) or type(error).__name__)
         with self._lock:
             _remove(job.source)
-            if job.cancelled:  # meanwhile
+            if job.cancelled:  # while it was annotated
                 _remove(job.result)
 
 
 def _remove(*paths: pathlib.Path) -> None:
-    """Removes files, as far as they are there."""
+    """Removes those of the files that exist."""
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink()
