@@ -37,6 +37,7 @@ class Answer:
         end: When the newest frame of its window was taken, by ``time.monotonic``.
         came: When the answer came, by ``time.monotonic``.
         segment: Label of the person's open segment.
+        segment_probability: Smoothed probability of that label; of the most probable class if the label is unknown.
         attention: Name -> attention map of the newest window.
         window: Label and probability of the newest window alone, not smoothed; ``None``: the same as the smoothed ones.
     """
@@ -48,6 +49,7 @@ class Answer:
     end: float
     came: float
     segment: str
+    segment_probability: float = 0.0
     attention: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
     window: tuple[str, float] | None = None
 
@@ -109,9 +111,11 @@ class Answers:
             probability_of = dict(zip(row.smoothed.labels, row.smoothed.probabilities))
             self._follow(person, label, probability, probability_of.get(person.label, 0.0), row.centre, end)
             top = tuple(zip(row.smoothed.labels[:TOP], row.smoothed.probabilities[:TOP]))
-            maps = prediction.outputs
-            window = self._known(calibrated)
-            person.answer = Answer(track, label, probability, top, end, came, person.label, maps, window)
+            person.answer = Answer(
+                track, label, probability, top, end, came, person.label,
+                segment_probability=probability_of.get(person.label, probability),
+                attention=prediction.outputs, window=self._known(calibrated),
+            )  # fmt: skip
             return person.answer
 
     def _known(self, prediction: Prediction) -> tuple[str, float]:
@@ -148,7 +152,7 @@ class Answers:
         if age > fresh:
             return PersonState(person.track, "", 0.0, (), came, person.box, age)
         return PersonState(
-            person.track, answer.segment, answer.probability, answer.top, came, person.box, age,
+            person.track, answer.segment, answer.segment_probability, answer.top, came, person.box, age,
             attention=answer.attention, seen=person.crop or seen,
         )  # fmt: skip
 

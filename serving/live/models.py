@@ -155,7 +155,9 @@ class _Served(Model):
                 if len(windows) == 1 or error.code.name != "INVALID_ARGUMENT":
                     raise
                 found = [self._request([window])[0] for window in windows]
-                messages.note(f"the server refuses {len(windows)} windows in one request: each is sent by itself")
+                messages.note(
+                    f"the server refuses {len(windows)} windows in one request: each now gets its own request"
+                )
                 self._together = False
                 return found
         return [self._request([window])[0] for window in windows]

@@ -131,7 +131,7 @@ def check(settings: LiveSettings) -> None:
     if settings.rules:
         rules.read(settings.rules)
     if settings.events and not settings.rules:
-        raise UserError("--events without --rules: which events? give a file of rules")
+        raise UserError("--events needs --rules FILE: the rules state what makes an event")
     if settings.window:
         seconds(settings.window)
     seconds(settings.stride)

@@ -207,7 +207,7 @@ class Feed:
             if self.source.ends:
                 break
             if not away and not self._stopped.is_set():
-                messages.warn(f"{self.source.name}: {reason}; it is tried again until it is back")
+                messages.warn(f"{self.source.name}: {reason}; trying to open it again until it is back")
             away = True
             with self._changed:
                 self._reason = reason

@@ -65,7 +65,9 @@ class Spool:
                 self._full = False
             except OSError as error:
                 if not self._full:
-                    messages.warn(f"{self._folder}: events cannot be kept on disk ({error.strerror}), but in memory")
+                    messages.warn(
+                        f"{self._folder}: events cannot be written to disk ({error.strerror}): they are kept in memory"
+                    )
                 self._full = True
                 self._held[name] = event
             self._names.append(name)
@@ -89,7 +91,9 @@ class Spool:
                 try:
                     return name, json.loads((self._folder / name).read_text(encoding="utf-8"))
                 except OSError as error:  # such as too many open files: the file stays
-                    messages.warn(f"{self._folder / name}: cannot be read ({error.strerror}): left for the next start")
+                    messages.warn(
+                        f"{self._folder / name}: cannot be read ({error.strerror}): it is tried again at the next start"
+                    )
                     self._names.remove(name)
                 except ValueError as error:
                     messages.warn(f"{self._folder / name}: an event cannot be read ({messages.one_line(error)})")

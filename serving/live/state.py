@@ -35,7 +35,7 @@ class PersonState:
             frame, for a model that takes whole frames and no poses.
         label: The class of the person's segment; :data:`UNKNOWN` below the threshold; empty while there is no answer,
             or none that is recent enough to be shown.
-        probability: Smoothed probability of the most probable class; 0 without a label.
+        probability: Smoothed probability of that class; of the most probable one if it is unknown; 0 without a label.
         top: The five most probable classes with their probabilities, the most probable first; empty without a label.
         answered: When the last answer came; 0: never.
         box: ``(x0, y0, x1, y1)`` around the person, pixels of the picture.

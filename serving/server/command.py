@@ -82,7 +82,7 @@ def _parser() -> command_line.ArgumentParser:
         "--rest_api_port",
         type=int,
         metavar="PORT",
-        help="port of REST and metrics; 0 takes a free one; default: neither",
+        help="port of REST and metrics; 0 takes a free one; default: no REST and no metrics",
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on, such as ::1; 0.0.0.0 or :: for all networks"
@@ -101,7 +101,9 @@ def _parser() -> command_line.ArgumentParser:
         metavar="S",
         help="seconds between reads of --model_config_file; default: 0, never again",
     )
-    parser.add_argument("--runtime", choices=RUNTIMES, help="what runs the networks; default: that of a model's format")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, help="what runs the networks; default: the runtime of the model's format"
+    )
     parser.add_argument("--enable_batching", action="store_true", help="join concurrent requests into batches")
     parser.add_argument("--batching_parameters_file", metavar="FILE", help="text file with BatchingParameters")
     parser.add_argument("--ssl_config_file", metavar="FILE", help="text file with an SSLConfig: TLS on every port")

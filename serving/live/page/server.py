@@ -51,7 +51,9 @@ def from_arguments(session: LiveSession, arguments: argparse.Namespace) -> Page 
     """
     if arguments.port is None:
         if arguments.token_file or arguments.host != "127.0.0.1":
-            raise UserError("--host and --token-file are of the page: give its --port, too, such as --port 8600")
+            raise UserError(
+                "--host and --token-file are options of the page: give its --port, too, such as --port 8600"
+            )
         return None
     token = access.read_token(arguments.token_file) if arguments.token_file else None
     return Page(session, arguments.host, arguments.port, token, arguments.max_upload_mb * 10**6)

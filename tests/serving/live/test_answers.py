@@ -1,10 +1,12 @@
 """Answers of persons: calibrated, smoothed, unknown below a threshold, joined to segments with hysteresis."""
 
+import numpy as np
 import pytest
 
 from serving.client.prediction import Prediction
 from serving.live import calibration
 from serving.live.answers import Answers
+from serving.live.people import Shown
 from serving.live.state import UNKNOWN
 from zoo.shared.errors import UserError
 
@@ -38,6 +40,8 @@ def test_a_class_that_leads_for_a_moment_makes_no_segment():
     assert segment.start == 100.5  # the centre of the first window, seconds since the epoch
     last = feed(answers, 0, ["sit", "sit"], start=2.5)
     assert (last.label, last.segment) == ("sit", "drink")
+    shown = answers.state(Shown(0, (0, 0, 9, 9), np.zeros((0, 2)), np.zeros(0, bool)), 4.0)
+    assert (shown.label, shown.probability) == ("drink", pytest.approx(0.4))  # not the 0.6 of sitting down
     assert feed(answers, 0, ["sit"], start=3.5).segment == "sit"
     first, second = segments.values()
     assert first.end == second.start == 102.75  # halfway to the first window in which it leads

@@ -52,5 +52,5 @@ def test_windows_of_all_people_in_one_request_where_the_server_takes_them(linear
         alone = model.predict([window(0), window(1), window(2)])
         assert [one.labels for one in alone] == [one.labels for one in together]
     assert sent == [3, 1, 1, 1, 1, 1, 1]
-    assert capsys.readouterr().err.count("each is sent by itself") == 1
+    assert capsys.readouterr().err.count("each now gets its own request") == 1
     model.close()

@@ -74,9 +74,9 @@ def test_a_camera_that_goes_away_is_opened_again(capsys, monkeypatch):
     assert "no picture for 0 s" in feed.problem
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "warning: 0: its stream ended; it is tried again until it is back",
+        "warning: 0: its stream ended; trying to open it again until it is back",
         "0 is back",
-        "warning: 0: a damaged packet; it is tried again until it is back",
+        "warning: 0: a damaged packet; trying to open it again until it is back",
         "0 is back",
     ]
     monkeypatch.setattr(sources, "_JOIN", 0.1)
