@@ -87,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: expected at least 1")
     if getattr(arguments, "preview", None):
         source = datasets.get(arguments.dataset).from_arguments(arguments)
-        assert isinstance(source, base.VideoSource)  # no other has the option
-        from tfrecords.converting import preview  # OpenCV, needed for pictures alone
+        assert isinstance(source, base.VideoSource)  # only these have the option
+        from tfrecords.converting import preview  # imports OpenCV, which only pictures need
 
         clips, frames = preview.contact_sheet(source, arguments.preview, arguments.clip)
         print(f"{clips} clips, {frames} frames each: {arguments.preview}")
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unposed(found):
-    """How many clips have no pose, after the number of clips; nothing where all have."""
+    """Text about clips without a pose, to follow the number of clips; empty where every clip has a pose."""
     count = sum(len(shard.get(manifest.WITHOUT_POSES, ())) for shard in manifest.shards(found))
     return f" ({count} without a pose)" if count else ""
 

@@ -2,13 +2,13 @@
 
 Usage: ``python -m tfrecords.estimate VIDEO... --out DIR``.
 
-A video below a folder that is given has its poses at the same path below DIR, as ``.npz``, in the form of
-:mod:`tfrecords.converting.pose_files`. ``DIR/estimation.json`` has the settings and, once all is done, how many frames
-each video has, in how many there is a person, and the videos that could not be read.
+The poses of a video in a given folder are written to the same path below DIR, as ``.npz``, in the form of
+:mod:`tfrecords.converting.pose_files`. ``DIR/estimation.json`` has the settings and, once all is done, the number of
+frames of each video, the number of its frames with a person, and the videos that could not be read.
 
 The same videos give the same bytes, however often the command was stopped and run again: a file under its final name
-is complete, and is not estimated again; it notes of which video it is. Videos that cannot be read are named and do not
-alter the exit status: it is 0 when there are poses of at least one video, 2 when there are of none.
+is complete and is not estimated again; it records which video it belongs to. Videos that cannot be read are named and
+do not alter the exit status: it is 0 when there are poses of at least one video, 2 when there are none.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     arguments = _parser().parse_args(argv)
-    from tfrecords.converting import preview  # OpenCV: the help needs none
+    from tfrecords.converting import preview  # imports OpenCV, which --help does not need
 
     settings = estimation_arguments.settings(arguments, layout=arguments.layout or "", persons=arguments.persons)
     if arguments.preview:
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _summary(report, directory, frames, seconds):
-    """The last line: what there is, and how fast it was estimated."""
+    """The last line: how many poses there are, and how fast they were estimated."""
     counts = report["videos"].values()
     whole, seen = (sum(count[name] for count in counts) for name in ("frames", "frames_with_person"))
     nobody = sum(count["frames_with_person"] == 0 for count in counts)
@@ -110,7 +110,7 @@ def _summary(report, directory, frames, seconds):
 
 
 def find(paths: Iterable[pathlib.Path]) -> tuple[dict[str, pathlib.Path], list[dict[str, str]]]:
-    """The videos that some paths stand for.
+    """The videos at some paths.
 
     Args:
         paths: Videos, and folders that are searched for them.
@@ -141,7 +141,7 @@ def find(paths: Iterable[pathlib.Path]) -> tuple[dict[str, pathlib.Path], list[d
 
 
 def _videos_of(path, rejected) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """Each video of a path, and its path relative to that."""
+    """Each video at a path, and the video's path relative to it."""
     if path.is_dir():
         for directory, names in base.walk(path, rejected):
             for name in names:
@@ -168,7 +168,7 @@ def estimate(
         videos: Path of each file of poses below ``directory`` -> the video, as :func:`find` gives them.
         directory: Folder of results; made if missing.
         settings: :class:`~tfrecords.estimation.recordings.Settings`.
-        unreadable: ``id`` and ``reason`` of what else is to be reported as rejected.
+        unreadable: ``id`` and ``reason`` of further entries to report as rejected.
         workers: Processes; default: one per core.
         progress: A function of the number of frames that returns a progress bar (``tqdm``'s interface).
 
@@ -217,7 +217,7 @@ class _Task:
 
 
 def _claim(directory, videos, settings):
-    """Notes what is estimated here, and returns what the report has of it; ``UserError`` if something else is."""
+    """Writes the settings to the report and returns its videos so far; ``UserError`` if it has other settings."""
     path = directory / REPORT
     wanted = json.loads(json.dumps(settings.options()))
     try:
@@ -241,7 +241,7 @@ def _claim(directory, videos, settings):
 
 
 def _complete(directory, videos):
-    """Files that are there -> their counts; ``UserError`` if one has the poses of another video of the same name."""
+    """Existing files -> their counts; ``UserError`` if one has the poses of another video of the same name."""
     counts = {}
     for file, path in videos.items():
         if (directory / file).exists():
@@ -258,7 +258,7 @@ def _complete(directory, videos):
 def _work(todo, directory, settings, count, progress, lock):
     """File of poses -> frames estimated and, where the video cannot be read, the reason."""
     frames = {task: _frames(task.video) for task in todo} if progress else {}
-    # The longest first: the last ones to end should be short.
+    # The longest videos first, so that the work ends with short ones.
     todo = sorted(todo, key=lambda task: -frames.get(task, 0))
     work = functools.partial(_estimate, directory, settings)
     with state.progress_bar(progress if todo else None, sum(frames.values())) as bar:

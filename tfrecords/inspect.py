@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plausibility.warn(arguments.directory, found.get("poses", {}), found["skeleton_layout"])
     manifest.warn_of_classes(arguments.directory, _without_training_clips(found))
     if arguments.verify:
-        # On stderr beside JSON, which must stay alone on stdout.
+        # With --json on stderr: stdout must hold nothing but JSON.
         print(
             f"verified: {len(manifest.shards(found))} shards, {found['counts']['clips']} clips",
             file=sys.stderr if arguments.json else sys.stdout,
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _without_training_clips(found):
-    """Protocol -> its classes without a clip to train on, for protocols that train and datasets that were counted."""
+    """Protocol -> its classes without a training clip, for protocols with training clips that were counted."""
     lacking = {}
     for name, protocol in found["protocols"].items():
         counted = manifest.class_counts(found, name, ("train",))
@@ -90,7 +90,7 @@ def verify(directory: str | os.PathLike, found: dict[str, Any]) -> None:
                 bar.update(1)
             if count != shard["clips"]:
                 raise UserError(f"{path}: {count} records, the manifest has {shard['clips']}: convert anew")
-            # Last: a record that cannot be read is the better message than a sum that differs.
+            # Checked last: an unreadable record makes a better message than a different checksum.
             if files.sha256_of(path) != shard["sha256"]:
                 raise UserError(f"{path}: SHA-256 differs from the manifest's, the shard was changed: convert anew")
 
@@ -130,7 +130,7 @@ def _check(path, number, clip, found):
         if features != {str(g): expected["size"] for g in sorted(expected["granularities"])}:
             raise ValueError(f"features {features} by segments, the manifest has {expected}")
         if clip.images:
-            from tfrecords.converting import crops  # OpenCV, needed for pictures alone
+            from tfrecords.converting import crops  # imports OpenCV, which only pictures need
 
             for pictures in clip.images.values():
                 for picture in pictures:

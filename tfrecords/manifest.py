@@ -66,7 +66,7 @@ def load(directory: str | os.PathLike | storage.Remote) -> dict[str, Any]:
     missing = [field for field in _FIELDS if field not in manifest]
     if missing:
         raise UserError(f"{path}: without {', '.join(missing)}: {again}")
-    # In parallel: a store takes as long for one response as for sixteen.
+    # In parallel: an object store answers sixteen requests in the time of one.
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         problems = pool.map(lambda shard: _wrong_with(directory / shard["file"], shard["bytes"]), shards(manifest))
     for problem in filter(None, problems):
@@ -131,7 +131,7 @@ def warn_of_classes(directory: object, lacking: Mapping[str, Sequence[str]]) -> 
 
     Args:
         directory: The dataset's folder.
-        lacking: Protocol -> those classes.
+        lacking: Protocol -> classes without a clip to train on.
     """
     protocols = collections.defaultdict(list)  # the same classes under several protocols are named once
     for protocol, labels in lacking.items():

@@ -1,14 +1,14 @@
 """Evaluation protocols: which clips train, validate and test.
 
 ``split_of("nucla", "v3_12", "a01_s01_e00_v03")`` is ``"test"``. Every list of splits, every split group of a converted
-dataset and every recipe derives from the one table below, but for the splits of JHMDB: its authors list them clip by
+dataset and every recipe derives from the one table below. The exception is JHMDB: its authors list the split of each
 clip in files, which its source reads. A split group holds the clips that belong to the same split in
 every protocol of a dataset, such as ``train`` in ``cs`` and ``test`` in ``cv``.
 
-Where a dataset's authors name a validation part, it is that. Elsewhere validation is one tenth of the training
+If a dataset's authors define a validation part, it is used. Otherwise, validation is one tenth of the training
 performances, chosen by a stable hash of
 :meth:`~tfrecords.datasets.base.Source.performance`: a performance recorded by several cameras is never in training
-from one view and in validation from another, as the accuracy on it would not be that on new performances.
+from one view and in validation from another, as validation would then not measure the accuracy on new performances.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfrecords.schema import ClipInfo
 
 SPLITS = ("train", "val", "test")
 VALIDATION_FRACTION = 0.1
-FEW_VALIDATION_CLIPS = 10  # fewer make an accuracy that moves in steps of more than 10 %
+FEW_VALIDATION_CLIPS = 10  # with fewer, accuracy changes in steps of more than 10 %
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Protocol:
         is_train: Whether a :class:`~tfrecords.schema.ClipInfo` is in the training part. ``None``: files of the dataset
             list the clips.
         is_test: Whether it is in the test part; ``None`` as above.
-        labels: Names of the classes, where it uses a part of the dataset's, in the order of its own label numbers;
-            clips of the others are in no split. ``None``: all of the dataset's.
+        labels: Names of the classes, in the order of the protocol's own label numbers, if it uses only some of the
+            dataset's classes; clips of other classes are in no split. ``None``: all classes of the dataset.
         is_validation: Whether it is in the validation part, where the dataset's authors have one.
     """
 
@@ -47,7 +47,7 @@ class Protocol:
     is_validation: Callable[[ClipInfo], bool] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What a manifest holds of it, as JSON values: ``description`` and, for a part of the classes, ``labels``."""
+        """Its entry in a manifest, as JSON values: ``description`` and, if it uses only some classes, ``labels``."""
         return {"description": self.description, **({"labels": list(self.labels)} if self.labels else {})}
 
 
@@ -97,7 +97,7 @@ def _leave_one_out(subjects):
 
 
 def _sequence_folds(count):
-    """One protocol per fold: the sequences of each kind are dealt to the folds in turn; kind 3 only trains."""
+    """One protocol per fold: the sequences of each kind are assigned to the folds in turn; kind 3 only trains."""
 
     def protocol(number):
         def is_test(clip):
@@ -164,8 +164,8 @@ PROTOCOLS = {
         "v3_12": _cross_view((1, 2), (3,), "train views 1 and 2, test view 3"),
         "v2_13": _cross_view((1, 3), (2,), "train views 1 and 3, test view 2"),
         "v1_23": _cross_view((2, 3), (1,), "train views 2 and 3, test view 1"),
-        # For choosing hyper-parameters: the training views of v3_12 alone, validated on the one that does not train, or
-        # on subjects that do not.
+        # For choosing hyper-parameters: only the training views of v3_12, of which one view, or some subjects, are for
+        # validation instead of training.
         "v2_1": _held_out_view(1, 2),
         "v1_2": _held_out_view(2, 1),
         "v12_subjects": Protocol(
@@ -223,7 +223,7 @@ def folds(dataset: str, protocol: str) -> tuple[str, ...]:
         protocol: One of its protocols.
 
     Returns:
-        The protocols that leave a subject out, or all folds or splits; empty for a protocol that is reported by itself.
+        The protocols that leave a subject out, or all folds or splits; empty for a protocol that is reported alone.
 
     Example:
         >>> folds("sbu", "fold_2"), folds("ntu60", "cs")
@@ -246,7 +246,7 @@ def split_of(dataset: str, protocol: str, clip_id: str) -> str | None:
         ``"train"``, ``"val"``, ``"test"``, or ``None`` where the protocol does not use the clip.
 
     Raises:
-        ValueError: The id is not one of the dataset's, or does not determine it, see :func:`follow_from_ids`.
+        ValueError: The id is not one of the dataset's, or does not determine the split, see :func:`follow_from_ids`.
 
     Example:
         >>> split_of("nucla", "v3_12", "a01_s01_e00_v03")

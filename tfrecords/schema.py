@@ -18,8 +18,8 @@ context                value
 ``clip/fps``           frames per second
 ``skeleton/layout``    a name in :data:`zoo.skeletons.LAYOUTS`; empty without poses
 ``skeleton/persons``   persons M in the poses; 0 without poses
-``clip/recording``     name of the recording that the clip is a window of; absent of a clip that is a whole one
-``clip/start``         number of its first frame there, from 0; likewise
+``clip/recording``     name of the recording that the clip is a window of; absent for a whole recording
+``clip/start``         number of the clip's first frame in the recording, from 0; likewise
 =====================  ==================================================================================
 
 =====================  ==================================================================================
@@ -94,7 +94,7 @@ class Clip:
         features: Number of segments G -> ``[G, D]`` float32.
         length: Frames of the recording; needed only where nothing is stored per frame.
         frame_labels: ``[T]`` classes, -1 where a frame is not labelled; ``None``: the clip has one label alone.
-        recording: Name of the recording that the clip is a window of; empty: it is a whole one.
+        recording: Name of the recording that the clip is a window of; empty: it is a whole recording.
         start: Number of the clip's first frame in that recording, from 0.
     """
 
@@ -152,7 +152,7 @@ def features_list(granularity: int) -> str:
 def follow_persons(boxes: np.ndarray) -> bool:
     """Whether the boxes ``[T, 4]`` of a clip are those of person crops.
 
-    A whole frame's is the same in all of a clip and begins at the frame's corner or beyond.
+    The box of a whole frame is the same in all frames of a clip and begins at the frame's corner or outside the frame.
 
     Example:
         >>> [follow_persons(np.tile(box, (2, 1))) for box in ((0, -20, 160, 140), (5, 0, 9, 4))]
@@ -288,7 +288,7 @@ def _of_context(context: Mapping[str, Any]) -> Clip:
 
 
 def outline(head: bytes) -> Clip:
-    """What the first bytes of a record say of its clip.
+    """The clip of a record, as far as the record's first bytes describe it.
 
     Args:
         head: The record's beginning: its context, which :func:`encode` writes first, and any bytes after it.
@@ -366,7 +366,7 @@ def parsing_spec(
     granularities: Sequence[int] = (),
     feature_size: int = 0,
 ) -> tuple[dict[str, Any], dict[str, tf.io.FixedLenSequenceFeature]]:
-    """What to give ``tf.io.parse_single_sequence_example`` to read a record in a graph.
+    """Arguments for ``tf.io.parse_single_sequence_example`` that read a record in a graph.
 
     Args:
         parts: Body parts whose pictures to read, some of :data:`PARTS`.

@@ -4,9 +4,9 @@
 
     plan ─► shards that are missing ─► Create ─► Reshuffle ─► write_shard, on the workers ─► side-cars ─► manifest
 
-The plan, the records and the files are those of a conversion on one machine, byte for byte, and either may go on with
-what the other left. Machines share nothing but the folders: source and output lie on a file system that all of them
-mount under the same path (NFS, Lustre, ...). A worker that dies leaves a temporary file and its shard to the next.
+Plan, records and files are byte for byte those of a conversion on one machine, and a conversion of either kind can
+continue one of the other kind. Machines share only the folders: source and output lie on a file system that all of them
+mount under the same path (NFS, Lustre, ...). A worker that dies leaves a temporary file; another writes its shard.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check(runner: str) -> None:
 
 
 def run(runner: str, options: Sequence[str]) -> Callable:
-    """How to write shards: a function for :func:`tfrecords.converting.writer.convert`'s ``run``.
+    """Makes the function that writes shards, for ``run`` of :func:`tfrecords.converting.writer.convert`.
 
     Args:
         runner: Name of a Beam runner, such as ``DirectRunner``, ``FlinkRunner`` or ``SparkRunner``.
@@ -46,7 +46,7 @@ def run(runner: str, options: Sequence[str]) -> Callable:
     """
 
     def write(source, shards, directory, workers, bar, lock):
-        """Writes shards; shard -> report. ``workers`` and ``lock`` are a single machine's."""
+        """Writes shards; returns shard -> report. ``workers`` and ``lock``, of a single machine, are not used."""
         if not shards:
             return {}
         import apache_beam as beam
@@ -58,7 +58,7 @@ def run(runner: str, options: Sequence[str]) -> Callable:
             with beam.Pipeline(options=settings) as pipeline:
                 todo = pipeline | "shards" >> beam.Create(list(shards)) | "spread" >> beam.Reshuffle()
                 _ = todo | "convert" >> beam.ParDo(_writer_of(beam, source, os.path.abspath(directory)))
-        except (RuntimeError, OSError) as error:  # what runners make of a worker's error
+        except (RuntimeError, OSError) as error:  # runners raise these if a worker fails
             raise UserError(
                 f"the pipeline failed ({str(error).splitlines()[0][:300]}); complete shards are kept, run the same "
                 "command to go on"
@@ -81,7 +81,7 @@ def _writer_of(beam, source, directory):
 
     class WriteShard(beam.DoFn):
         def setup(self):
-            # One thread per worker, as workers share a machine's cores; read when OpenCV and TensorFlow are loaded.
+            # One thread per worker, as workers share a machine's cores. OpenCV and TensorFlow read this when loaded.
             os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
             command_line.quiet_tensorflow()
 

@@ -4,8 +4,8 @@
 
     joints (pixels) ─► box around them + margin ─► square ─► cut, black where it leaves the frame ─► resize ─► JPEG
 
-The works this project builds on crop the person before anything else (WACV19, ICCV19) and feed
-every network a square. A square box keeps the person's proportions, which resizing a slim box would not.
+The papers this project builds on first crop the person (WACV19, ICCV19), and the input of every network is a square.
+A square box keeps the person's proportions; resizing a narrow box to a square would not.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ else:
 
 MARGIN = 0.15  # added on each side, as a fraction of the longer side: joints lie inside the body, boxes around it
 JPEG_QUALITY = 90
-SMOOTHING = 0.5  # seconds over which boxes are averaged: joints tremble, and a trembling crop looks like motion
-HAND_SIDE = 0.4  # metres around a hand that a hand crop shows: the hand and an object in it
-# Metres between the middles of shoulders and hips, and between the shoulders, of an adult: they give the size of a
-# body that is known in pixels alone. Either looks shorter when turned towards the camera, seldom both.
+SMOOTHING = 0.5  # seconds over which boxes are averaged: joints jitter, and a jittering crop looks like motion
+HAND_SIDE = 0.4  # side of a hand crop in metres: it shows the hand and an object in it
+# Lengths of an adult in metres: from the middle of the shoulders to the middle of the hips, and from shoulder to
+# shoulder. They give the size of a body known only in pixels. A length that points towards the camera looks shorter,
+# but seldom both lengths do at once.
 TORSO, SHOULDERS = 0.5, 0.36
-FARTHEST_HAND = 4  # longer sides of the frame: as far off it as a hand's square goes, and as large as one becomes
+FARTHEST_HAND = 4  # times the frame's longer side: a hand crop's largest distance from the frame, and its largest side
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")  # between the segments of a JPEG file, and never in coded pixels
 _END_OF_IMAGE = b"\xd9"
 _EXIF_WITHIN = 65536  # bytes at the beginning of a JPEG file that hold its EXIF data
-_ORIENTATION, _NUMBERS = 0x112, {3: "H", 4: "I"}  # a tag of EXIF, and types with their codes
+_ORIENTATION, _NUMBERS = 0x112, {3: "H", 4: "I"}  # the EXIF tag; EXIF integer types and their struct codes
 _WITHOUT_LENGTH = [bytes([marker]) for marker in (0x01, *range(0xD0, 0xD9))]
 
 
 class IncompletePicture(ValueError):
-    """The beginning of a picture file, whose rest may still be written."""
+    """Only the beginning of a picture file is there; another program may still be writing the rest."""
 
 
 def project(xyz: np.ndarray, focal_length: float, width: int, height: int) -> np.ndarray:
-    """Pixels of points in camera coordinates (x right, y up, z forwards), by a pinhole centred on the picture.
+    """Projects points in camera coordinates (x right, y up, z forwards) to pixels, by a centred pinhole camera.
 
     Args:
         xyz: ``[..., 3]``, metres.
-        focal_length: In pixels of a picture that wide.
+        focal_length: In pixels, for a picture of this width.
         width: Width of the picture in pixels.
         height: Its height.
 
@@ -83,7 +84,7 @@ def person_box(xy: np.ndarray, width: int, height: int, margin: float = MARGIN) 
     inside = np.all((xy >= 0) & (xy < (width, height)), axis=-1)  # comparisons with NaN are false
     if not inside.any():
         return square_box((width / 2, height / 2), max(width, height))
-    # Into the frame: a joint the sensor flung far away must not shrink the person to a dot.
+    # Clipped to the frame: a joint that the sensor reports far away must not shrink the person to a dot.
     known = np.clip(xy[np.isfinite(xy).all(axis=-1)], 0, (width, height))
     low, high = known.min(axis=0), known.max(axis=0)
     return square_box((low + high) / 2, max(high - low) * (1 + 2 * margin))
@@ -100,13 +101,13 @@ def part_boxes(
     fps: float,
     xyz: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Where every part is cut out of every frame.
+    """The box of every part in every frame.
 
     ::
 
         full body: joints of all persons ─► box + margin ─► smooth over time ─► square ─► into the frame
-        hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person, which a
-                   joint flung far away leaves within FARTHEST_HAND
+        hand:      pixels per metre of the body ─► a square of HAND_SIDE around the hand of the first person, no
+                   farther from the frame than FARTHEST_HAND
         full image: the frame
 
     A frame without joints takes its box from its neighbours; a clip without any is cut as a whole.
@@ -119,13 +120,13 @@ def part_boxes(
         width: Width of the frames in pixels.
         height: Their height.
         fps: Frames per second.
-        xyz: ``[T, M, J, 3]`` the joints in metres, which give the size of the body; default: shoulders and hips in
-            the picture give it.
+        xyz: ``[T, M, J, 3]`` joints in metres, from which the size of the body is computed; default: it is computed
+            from shoulders and hips in the picture.
 
     Returns:
-        Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max, all even but for a whole frame: in a video's frames each
-        value of colour belongs to two by two pixels. A full body's square lies in the frame, or reaches beyond it on
-        two opposite sides alike where it is larger.
+        Part -> ``[T, 4]`` int32, x_min, y_min, x_max, y_max. All are even, because each colour value of a video frame
+        covers two by two pixels; only those of a whole frame may be odd. A full body's square lies inside the frame;
+        where it is larger than the frame, it exceeds the frame equally on two opposite sides.
     """
     visible = visible & np.isfinite(xy).all(axis=-1)
     window = max(round(fps * SMOOTHING), 1)
@@ -166,13 +167,13 @@ def _bodies(xy, visible, width, height, window):
     inside = visible & np.all((xy >= 0) & (xy < (width, height)), axis=-1)  # [T, M, J]
     corners = np.full((len(xy), 4), np.nan)
     for frame in np.flatnonzero(inside.any(axis=(1, 2))):
-        # Into the frame: a joint the sensor flung far away must not shrink the person to a dot.
+        # Clipped to the frame: a joint that the sensor reports far away must not shrink the person to a dot.
         known = np.clip(xy[frame][visible[frame]], 0, (width, height))
         corners[frame] = *known.min(axis=0), *known.max(axis=0)
     corners = _fill(corners)
     if corners is None:
         return np.tile((width / 2, height / 2), (len(xy), 1)), np.full(len(xy), float(max(width, height)))
-    # The largest extent in the window before the mean over it: a hand thrown out shortly stays in the picture.
+    # First the largest extent in the window, then the mean over it: a hand stretched out briefly stays in the crop.
     low = ndimage.minimum_filter1d(corners[:, :2], window, axis=0, mode="nearest")
     high = ndimage.maximum_filter1d(corners[:, 2:], window, axis=0, mode="nearest")
     low, high = (ndimage.uniform_filter1d(c, window, axis=0, mode="nearest") for c in (low, high))
@@ -190,9 +191,9 @@ def _into_frame(box, width, height):
 
 
 def _first_hand(xy, visible, joint):
-    """Pixels ``[T, 2]`` of the hand of the first person seen; NaN where nobody's is."""
+    """Pixels ``[T, 2]`` of the hand of the first person seen; NaN where no hand is seen."""
     out = np.full((len(xy), 2), np.nan)
-    for person in reversed(range(xy.shape[1])):  # the first person last: it wins
+    for person in reversed(range(xy.shape[1])):  # the first person comes last and overwrites the others
         seen = visible[:, person, joint]
         out[seen] = xy[seen, person, joint]
     return out
@@ -201,7 +202,7 @@ def _first_hand(xy, visible, joint):
 def pixels_per_metre(
     xy: np.ndarray, visible: np.ndarray, layout: skeletons.Layout, xyz: np.ndarray | None
 ) -> np.ndarray:
-    """How large the first person seen is in every frame.
+    """Size of the first person seen in every frame, in pixels per metre.
 
     Args:
         xy: ``[T, M, J, 2]`` joints in pixels.
@@ -242,7 +243,7 @@ def _size(xy, visible, layout, xyz):
 
 
 def _fill(values):
-    """Rows of NaN of ``[T]`` or ``[T, n]`` from the nearest rows on both sides, linearly; ``None`` if all are NaN."""
+    """Fills NaN rows of ``[T]`` or ``[T, n]`` by linear interpolation of known rows; ``None`` if all are NaN."""
     rows = values.reshape(len(values), -1)
     known = np.isfinite(rows).all(axis=1)
     if not known.any():
@@ -260,7 +261,7 @@ def square_box(centre: Sequence[float] | np.ndarray, side: float) -> tuple[int, 
 
 
 def cut_size(box: Sequence[int] | np.ndarray, size: int) -> tuple[int, int]:
-    """Height and width of :func:`cut`: the proportions of the box, the shorter side of ``size`` pixels.
+    """Height and width of the result of :func:`cut`: the box's proportions, a shorter side of ``size`` pixels.
 
     Example:
         >>> cut_size((0, 0, 320, 240), 120)
@@ -278,10 +279,10 @@ def cut(image: np.ndarray, box: Sequence[int] | np.ndarray, size: int) -> np.nda
     Args:
         image: ``[H, W, 3]`` uint8.
         box: ``(x_min, y_min, x_max, y_max)``, whole pixels.
-        size: Side of the result in pixels; the shorter one of a box that is no square.
+        size: Side of the result in pixels; its shorter side if the box is not a square.
 
     Returns:
-        ``[size, size, 3]`` uint8, or of another box :func:`cut_size`.
+        ``[size, size, 3]`` uint8; if the box is not a square, of the height and width that :func:`cut_size` gives.
     """
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box
@@ -293,10 +294,10 @@ def cut(image: np.ndarray, box: Sequence[int] | np.ndarray, size: int) -> np.nda
 
 
 def _resize(picture, height, width):
-    """A picture of another size and the same proportions.
+    """Resizes a picture, which keeps its proportions.
 
-    Whole means of two by two pixels come first, so that each pixel counts in the result: pixels left out would
-    flicker from frame to frame. They are far quicker than means over areas of any size.
+    First, blocks of two by two pixels are averaged, so that each pixel counts in the result: skipped pixels would
+    flicker from frame to frame. Averaging such blocks is far quicker than averaging areas of arbitrary size.
     """
     while len(picture) >= 2 * height and len(picture) % 2 == 0 and picture.shape[1] % 2 == 0:
         halved = picture.shape[1] // 2, len(picture) // 2
@@ -306,10 +307,10 @@ def _resize(picture, height, width):
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """The picture of a PNG or JPEG file's bytes, as a viewer shows it.
+    """Decodes a PNG or JPEG file's bytes to the picture that a viewer shows.
 
-    It is turned by the file's EXIF mark, and converted to 8 bits and RGB from any other depth and colour space;
-    transparency is left out. Bytes after the picture's end, such as a telephone's second picture, are ignored.
+    The picture is turned as the file's EXIF orientation says and converted to 8-bit RGB from any other depth and colour
+    space; transparency is left out. Bytes after the picture's end, such as a telephone's second picture, are ignored.
 
     Args:
         data: Bytes.
@@ -318,13 +319,13 @@ def decode_picture(data: bytes) -> np.ndarray:
         ``[H, W, 3]`` uint8, RGB.
 
     Raises:
-        ValueError: The bytes are no such file, or (:class:`IncompletePicture`) not the whole of one.
+        ValueError: The bytes are no PNG or JPEG file, or only the beginning of one (:class:`IncompletePicture`).
     """
     if data.startswith(_JPEG) or not data:
         return decode_jpeg(data)
     if not data.startswith(_PNG):
         raise ValueError("neither a JPEG nor a PNG file")
-    if not _is_whole_png(data):  # as with JPEG, OpenCV reports nothing
+    if not _is_whole_png(data):  # OpenCV does not report it, as with JPEG
         raise IncompletePicture("not a whole PNG file")
     return _decode(data, "PNG")
 
@@ -339,7 +340,7 @@ def _is_whole_png(data):
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """The picture of a JPEG file's bytes, as :func:`decode_picture`.
+    """Decodes a JPEG file's bytes as :func:`decode_picture` does.
 
     Args:
         data: Bytes.
@@ -348,10 +349,10 @@ def decode_jpeg(data: bytes) -> np.ndarray:
         ``[H, W, 3]`` uint8, RGB.
 
     Raises:
-        ValueError: The bytes are no JPEG file, or (:class:`IncompletePicture`) not the whole of one.
+        ValueError: The bytes are no JPEG file, or only the beginning of one (:class:`IncompletePicture`).
     """
     data = whole_jpeg(data)
-    # OpenCV itself overlooks a mark that comes after other metadata.
+    # OpenCV itself overlooks an EXIF orientation that follows other metadata.
     image = _decode(data, "JPEG", cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     mark = exif_orientation(data)
     if mark >= 5:
@@ -360,9 +361,9 @@ def decode_jpeg(data: bytes) -> np.ndarray:
 
 
 def exif_orientation(jpeg: bytes) -> int:
-    """The mark in a JPEG file's EXIF data that says how its picture is turned: 1 (as it is stored) to 8; 1 without one.
+    """The orientation in a JPEG file's EXIF data: 1 (shown as stored) to 8; 1 if the file states none.
 
-    :func:`tfrecords.reading.pictures.decode_frames` reads it alike.
+    :func:`tfrecords.reading.pictures.decode_frames` reads it in the same way.
     """
     _, found, exif = jpeg[:_EXIF_WITHIN].partition(b"Exif\0\0")
     if not found:
@@ -384,11 +385,11 @@ def exif_orientation(jpeg: bytes) -> int:
 def whole_jpeg(data: bytes) -> bytes:
     """A JPEG file's bytes up to the picture's end.
 
-    OpenCV fills the missing part of a truncated file with grey and reports nothing; and a preview inside a file has an
-    end of its own. So the file's segments are followed.
+    OpenCV fills the missing part of a truncated file with grey and reports nothing. A preview inside a file has its own
+    end marker, so this function steps through the file's segments.
 
     Raises:
-        ValueError: The bytes are no JPEG file, or (:class:`IncompletePicture`) not the whole of one.
+        ValueError: The bytes are no JPEG file, or only the beginning of one (:class:`IncompletePicture`).
     """
     if data[: len(_JPEG)] != _JPEG[: len(data)]:
         raise ValueError("a PNG file" if data.startswith(_PNG) else "no JPEG file")
@@ -403,7 +404,7 @@ def whole_jpeg(data: bytes) -> bytes:
 
 
 def scaled(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """A picture ``[H, W, 3]`` uint8 in another height and width, stretched as a player does."""
+    """A picture ``[H, W, 3]`` uint8 stretched to another height and width, as a player does."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
@@ -431,7 +432,7 @@ def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
         Bytes.
 
     Raises:
-        ValueError: The format cannot hold a picture of that size, more than 65,500 pixels.
+        ValueError: A side has more than 65,500 pixels, which the format cannot hold.
     """
     done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:

@@ -17,7 +17,7 @@ LEFT: Colour = (60, 220, 90)
 RIGHT: Colour = (240, 70, 60)
 MIDDLE: Colour = (250, 220, 80)
 _LETTERS = cv2.FONT_HERSHEY_SIMPLEX
-_FARTHEST = 1e4  # pixels that OpenCV draws to
+_FARTHEST = 1e4  # pixels; coordinates are clipped to it for OpenCV
 
 
 def joints(picture: np.ndarray, xy: np.ndarray, visible: np.ndarray, layout: Layout, width: int = 1) -> None:
@@ -25,10 +25,10 @@ def joints(picture: np.ndarray, xy: np.ndarray, visible: np.ndarray, layout: Lay
 
     Args:
         picture: ``[H, W, 3]`` uint8, RGB; drawn onto.
-        xy: ``[M, J, 2]`` in its pixels.
+        xy: ``[M, J, 2]`` in pixels of the picture.
         visible: ``[M, J]`` bool: which joints are drawn.
         layout: The skeleton layout.
-        width: Of a bone, pixels.
+        width: Width of a bone in pixels.
     """
     for person, seen in zip(np.rint(np.clip(xy, -_FARTHEST, _FARTHEST)).astype(int).tolist(), visible):
         for joint, name in enumerate(layout.joints):
@@ -41,14 +41,15 @@ def joints(picture: np.ndarray, xy: np.ndarray, visible: np.ndarray, layout: Lay
 
 
 def text(picture: np.ndarray, line: str, where: Sequence[int], colour: Colour, size: float = 0.5) -> None:
-    """Draws letters with a dark rim, which can be read on any picture.
+    """Draws text with a dark outline, so that it is readable on any picture.
 
     Args:
         picture: ``[H, W, 3]`` uint8; drawn onto.
-        line: The letters. OpenCV has those of ASCII alone; all others are matplotlib's, and question marks without it.
-        where: Column and row of their lower left corner.
+        line: The text. OpenCV draws only ASCII; other text is drawn in matplotlib's font, or, if matplotlib is not
+            installed, with question marks.
+        where: Column and row of the text's lower left corner.
         colour: RGB.
-        size: 1 is 22 pixels high.
+        size: Capitals are 22 pixels high at size 1.
     """
     rim: Colour = (0, 0, 0)
     drawn = None if line.isascii() else _masks(line, size)
@@ -63,7 +64,7 @@ def text(picture: np.ndarray, line: str, where: Sequence[int], colour: Colour, s
 
 @functools.lru_cache(maxsize=256)  # a label is drawn in every frame
 def _masks(line: str, size: float) -> tuple[int, tuple[np.ndarray, np.ndarray]] | None:
-    """Height above the base line, and the letters with their rim and alone, ``[h, w]`` from 0 to 1."""
+    """Height above the base line, and masks of the letters with and without outline, ``[h, w]`` from 0 to 1."""
     try:
         from matplotlib import font_manager
         from PIL import Image, ImageDraw, ImageFont
@@ -82,7 +83,7 @@ def _masks(line: str, size: float) -> tuple[int, tuple[np.ndarray, np.ndarray]] 
 
 
 def _blend(picture: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour) -> None:
-    """Colours a picture where a mask is, whose upper left corner is named; what lies outside is cut off."""
+    """Colours a picture under a mask whose upper left corner is given; the mask is cut at the picture's edges."""
     rows, columns = (slice(max(start, 0), max(start + length, 0)) for start, length in zip((top, left), mask.shape))
     part = picture[rows, columns]
     seen = mask[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1], np.newaxis]

@@ -5,8 +5,8 @@
     tracks (body number ─► its frames) ─► false bodies out ─► most moving first ─► joined into M persons
         ─► short gaps interpolated ─► xyz [T, M, J, 3], xy [T, M, J, 2], confidence [T, M, J]
 
-What counts as a false body are the criteria published with the NTU skeletons' most used preparation
-(``data/ntu/get_raw_denoised_data.py`` of Chen et al., CTR-GCN, ICCV 2021, after Microsoft's SGN, CVPR 2020); they apply
+The criteria for a false body are those published with the most used preparation of the NTU skeletons
+(``data/ntu/get_raw_denoised_data.py`` of Chen et al., CTR-GCN, ICCV 2021, after Microsoft's SGN, CVPR 2020). They apply
 only where a recording has more than one body.
 """
 
@@ -25,11 +25,11 @@ TRACKED, INFERRED, INTERPOLATED, ABSENT = 1.0, 0.5, 0.25, 0.0
 KINECT_STATES = {2: TRACKED, 1: INFERRED, 0: ABSENT}
 
 SHORTEST_TRACK = 12  # frames: a body seen for 11 or fewer is noise
-WIDEST = 0.8  # times as wide as high: a frame in which a body is wider shows furniture
-MOST_WIDE_FRAMES = 0.69754  # fraction of such frames from which on the body is furniture
-FPS = 30.0  # of poses whose rate is not known
-LONGEST_GAP = 0.5  # seconds: what a person may do unseen in a longer one is not a straight line
-FEWEST_JOINTS = 0.5  # fraction of a body's joints that must be measured at all where the others may be replaced
+WIDEST = 0.8  # width divided by height: in a frame where a body is wider, it looks like furniture
+MOST_WIDE_FRAMES = 0.69754  # a body with at least this fraction of such frames is furniture
+FPS = 30.0  # assumed for poses whose frame rate is not known
+LONGEST_GAP = 0.5  # seconds: a straight line does not describe what a person does in a longer gap
+FEWEST_JOINTS = 0.5  # fraction of a body's joints that must be measured in some frame; otherwise none is replaced
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,13 +90,13 @@ class Track:
 
 
 def without_false_bodies(tracks: Sequence[Track]) -> list[Track]:
-    """Leaves out bodies that are no person, unless none would remain.
+    """Leaves out bodies that are not persons, unless none would remain.
 
     Args:
         tracks: :class:`Track` of every body.
 
     Returns:
-        A list of some of them.
+        The tracks that remain.
     """
     for is_false in (lambda track: len(track.frames) < SHORTEST_TRACK, lambda track: track.is_furniture):
         remaining = [track for track in tracks if not is_false(track)]
@@ -113,15 +113,15 @@ def join(
 ) -> Poses:
     """Puts tracks together into persons, the most relevant body first.
 
-    A sensor that loses a body finds it again under another number, so a track goes to the first person that has none
-    of its frames. A person so stays the same one over the recording.
+    A sensor that loses a body finds it again under another number. So a track goes to the first person who has no pose
+    yet in the track's frames, and a person keeps the same index over the recording.
 
     Args:
         tracks: :class:`Track` of every body.
         frames: Frames T of the recording.
         persons: Persons M wanted.
         joints: Joints J.
-        relevance: Of a track; default: how much it moves.
+        relevance: A function that gives a track's relevance; default: how much the body moves.
 
     Returns:
         :class:`Poses`.
@@ -131,7 +131,7 @@ def join(
     confidence = np.zeros((frames, persons, joints), np.float32)
     xy = np.zeros((frames, persons, joints, 2), np.float32) if with_pixels else None
     taken = np.zeros((persons, frames), bool)
-    for track in sorted(tracks, key=lambda track: -relevance(track)):  # stable: of equals the first
+    for track in sorted(tracks, key=lambda track: -relevance(track)):  # stable: the first of equals wins
         free = [person for person in range(persons) if not taken[person, track.frames].any()]
         if not free:
             continue
@@ -152,18 +152,18 @@ def absent(frames: int, persons: int, joints: int) -> Poses:
 
 
 def with_all_joints(poses: Poses, layout: skeletons.Layout) -> Poses:
-    """Poses in which no person lacks a joint in all frames, such as feet that the picture does not show.
+    """Fills joints that were measured in no frame of a person, such as feet outside the picture.
 
     Such a joint is put on the nearest joint along the bones that was measured in the same frame, with the confidence
-    :data:`INTERPOLATED`. A person of whose joints less than :data:`FEWEST_JOINTS` were measured in any frame is left
-    out: nobody's pose is known then.
+    :data:`INTERPOLATED`. If the fraction of joints that were measured in at least one frame is below
+    :data:`FEWEST_JOINTS`, the person is left out, as if absent.
 
     Args:
         poses: :class:`Poses`; a confidence of 0 marks what was not measured.
         layout: A :class:`zoo.skeletons.Layout`.
 
     Returns:
-        :class:`Poses`, whose other gaps are still there.
+        :class:`Poses`; all other gaps remain.
     """
     known = poses.confidence > 0  # [T, M, J]
     xyz, xy = (None if values is None else np.array(values) for values in (poses.xyz, poses.xy))
@@ -185,7 +185,7 @@ def with_all_joints(poses: Poses, layout: skeletons.Layout) -> Poses:
 def _nearest_joints(layout, joint):
     """The other joints of a layout, in the order of their distance along the bones."""
     found = [joint]
-    for near in found:  # which grows
+    for near in found:  # the list grows meanwhile
         for first, second in layout.bones:
             for one, other in ((first, second), (second, first)):
                 if one == near and other not in found:
@@ -194,10 +194,10 @@ def _nearest_joints(layout, joint):
 
 
 def of_count(poses: Poses, persons: int) -> Poses:
-    """Poses of so many persons: the first ones, and absent ones where there are fewer.
+    """Poses of exactly ``persons`` persons: the first ones, and absent ones where there are fewer.
 
     Args:
-        poses: :class:`Poses` of any number.
+        poses: :class:`Poses` of any number of persons.
         persons: Persons M wanted.
 
     Returns:
@@ -222,7 +222,7 @@ def onto(poses: Poses, source: str, target: str) -> Poses:
         target: Name of the layout wanted.
 
     Returns:
-        :class:`Poses`; a joint that is a mean of one that was not measured (confidence 0) is zero, with confidence 0.
+        :class:`Poses`; a joint computed from a joint that was not measured (confidence 0) is zero, with confidence 0.
 
     Raises:
         ValueError: There is no map between the two layouts.
@@ -245,14 +245,15 @@ def measured(xyz: np.ndarray) -> np.ndarray:
 
 
 def without_gaps(xyz: np.ndarray, fps: float = FPS) -> np.ndarray:
-    """Poses whose lost joints are filled by :func:`fill_gaps`, for those who have no confidences.
+    """Fills lost joints by :func:`fill_gaps`, in poses without confidences.
 
     Args:
-        xyz: ``[T, M, J, 3]`` metres; a joint that was not measured is zero or NaN, an absent person all of it.
+        xyz: ``[T, M, J, 3]`` metres; a joint that was not measured is zero or NaN, as are all joints of an absent
+            person.
         fps: Poses per second.
 
     Returns:
-        ``[T, M, J, 3]`` float32; as given where nobody was measured.
+        ``[T, M, J, 3]`` float32; all zeros where nobody was measured.
 
     Raises:
         RejectedClip: A joint of a person was measured in no frame.
@@ -274,27 +275,27 @@ def fill_gaps(
     times: np.ndarray | None = None,
     longest: float | None = LONGEST_GAP,
 ) -> Poses:
-    """Puts joints that were not measured on the line between the nearest frames in which they were.
+    """Interpolates joints that were not measured, linearly between the nearest frames in which they were.
 
-    A joint left at zero would lie in the sensor and pull the whole body there. A joint lost while others of the body
-    are seen is interpolated however long that lasts; before the first and after the last measurement the nearest one
-    holds. A body that is lost as a whole stays absent where the gap is longer than ``longest``, or at the recording's
-    beginning or end.
+    A joint left at zero would lie at the sensor and pull the whole body there. A joint that is lost while other joints
+    of the body are seen is interpolated, however long the gap; before its first and after its last measurement, the
+    nearest measurement is used. A body that is lost as a whole stays absent where the gap is longer than ``longest``,
+    or at the recording's beginning or end.
 
     Args:
         poses: :class:`Poses`; a confidence of 0 marks what was not measured.
         layout: A :class:`zoo.skeletons.Layout`, for messages; default: joints are named by their numbers.
         fps: Poses per second.
-        times: ``[T]`` seconds of the poses, rising; default: as ``fps`` says.
-        longest: Longest gap of a whole body that is filled, in seconds; ``None``: any, and beginning and end as well.
+        times: ``[T]`` time stamps of the poses in seconds, rising; default: evenly spaced at the rate ``fps``.
+        longest: Longest gap of a whole body that is filled, in seconds; ``None``: any gap, beginning and end included.
 
     Returns:
-        :class:`Poses` without gaps in the bodies that are there; what was filled has the confidence
+        :class:`Poses` without gaps in the bodies that are present; joints that were filled have the confidence
         :data:`INTERPOLATED`.
 
     Raises:
         MissingPoses: Nobody was measured in any frame.
-        RejectedClip: A joint of a person who is there was measured in none.
+        RejectedClip: A joint of a person who is present was measured in no frame.
     """
     known = poses.confidence > 0  # [T, M, J]
     if not known.any():
@@ -302,7 +303,7 @@ def fill_gaps(
     parts = [values for values in (poses.xyz, poses.xy) if values is not None]
     values = np.concatenate(parts, axis=-1).astype(np.float32)  # [T, M, J, 3 + 2]
     confidence = np.array(poses.confidence, np.float32)
-    frames = np.arange(len(values)) if times is None else times * fps  # where each is, in mean frames
+    frames = np.arange(len(values)) if times is None else times * fps  # times, in mean frame durations
     for person in np.flatnonzero(known.any(axis=(0, 2))):
         never = np.flatnonzero(~known[:, person].any(axis=0))
         if never.size:
@@ -323,7 +324,7 @@ def fill_gaps(
 
 
 def _there(seen, frames, longest):
-    """Frames ``[T]`` in which a body counts as there: where it was seen, and in gaps of up to ``longest`` frames."""
+    """Frames ``[T]`` in which a body counts as present: where it was seen, and gaps of up to ``longest`` frames."""
     if longest is None:
         return np.ones(len(seen), bool)
     there = seen.copy()

@@ -1,29 +1,29 @@
 """Whether poses can be those of a human body in metres, y upwards, in the joint order of their layout.
 
 Files of poses from other tools are often in millimetres, have y downwards as pictures do, or order the joints in their
-own way. A model trains on such numbers without an error, and so does one that is sent them. A few medians show it:
+own way. A model trains on such numbers, and predicts from them, without an error. A few medians show the mistake:
 
 ==============================  ====================================================================================
 median                          what is plausible, and why
 ==============================  ====================================================================================
 size: the distance of the two   0.4 to 3 m. A newborn is 0.5 m long; a man of 2 m with a raised arm measures 2.6 m,
-joints farthest apart           and sitting or partly seen he still measures more than 0.4 m.
-height of the head above the    more than -0.5. A standing person has 0.9, a lying one 0; -0.5 is a person who stands
-feet, as a fraction of size     on the head, and not for a frame but in the median.
-the same along z                below 0.6 where the head is not above the feet and these are at z = 0: there is the
-                                camera, or, with z upwards, the floor.
-detour: bones that lead past    below 0.14. The joints nearest to a joint are its neighbours along the bones, so that
-other joints, see               bones in a wrong order lead past joints between their ends. The largest value of
+joints farthest apart           and still more than 0.4 m when he sits or is partly seen.
+height of the head above the    more than -0.5. It is 0.9 for a standing person and 0 for a lying one. -0.5 would be a
+feet, as a fraction of size     person who stands on the head in most frames, as it is a median.
+the same along z                below 0.6 where the head is not above the feet and the feet are at z = 0: the camera
+                                is at z = 0 or, if z points upwards, the floor.
+detour: bones that lead past    below 0.14. The joints nearest to a joint are its neighbours along the bones. If joints
+other joints, see               are in a wrong order, bones lead past joints between their ends. The largest value of
 ``_detour``                     1,484 clips of N-UCLA is 0.135; with its joints in another order, head first, 0.22.
-distance from the origin        below 100 m, where no camera sees joints.
-mirrored: on which side the     above -0.05 for layouts of sensors that deliver mirror images, where the feet show the
-left is of where the feet or    way ahead (N-UCLA: -0.03 and more in 1,483 of 1,484 clips, 0.09 by the median); below
-the nose point to               0.05 for those of cameras, where the nose shows it (JHMDB: -0.03 and less in 99 % of
-                                the clips). Knees and elbows do not tell: other layouts are not judged.
+distance from the origin        below 100 m; farther away no camera sees joints.
+mirrored: the side of the left  above -0.05 for layouts of sensors that deliver mirror images, where the feet show the
+joints with respect to where    direction (N-UCLA: -0.03 and more in 1,483 of 1,484 clips, 0.09 by the median); below
+the feet or the nose point      0.05 for layouts of cameras, where the nose shows it (JHMDB: -0.03 and less in 99 % of
+                                the clips). Knees and elbows do not show it, so other layouts are not judged.
 ==============================  ====================================================================================
 
-The medians are over frames and persons of a clip, and then over clips: a fall, a headstand or a frame that is wrong
-among others is no reason to doubt a dataset.
+The medians are over frames and persons of a clip, and then over clips: a fall, a headstand or a single wrong frame is
+no reason to doubt a dataset.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ UPRIGHT_Z = 0.6  # fraction of the size
 LONGEST_DETOUR = 0.14  # fraction of all bones
 WRONG_SIDE = 0.05  # metres, see ``_mirrored``
 _FRAMES = 32  # of a clip, evenly spread
-_AHEAD = (("ear", "nose"), ("ankle", "foot"))  # from where to where points ahead: joints, or the middles of two
+_AHEAD = (("ear", "nose"), ("ankle", "foot"))  # start and end of a forward vector: joints, or middles of two
 _ADULT = (0.9, 2.2)  # metres: the median size of a clip in the right unit, adults and older children
-_UNITS = {"millimetres": 1000, "centimetres": 100}  # name -> in a metre
+_UNITS = {"millimetres": 1000, "centimetres": 100}  # name -> how many make a metre
 
 
 def measure(xyz: np.ndarray | None, confidence: np.ndarray | None = None, layout: str = "") -> list[dict[str, Any]]:
-    """What decides whether the poses of a clip are plausible.
+    """Measures the values that decide whether the poses of a clip are plausible.
 
     Args:
         xyz: ``[T, M, J, 3]`` metres; an absent person is all zeros. ``None``: the clip has no poses in metres.
-        confidence: ``[T, M, J]``, 0 where a joint was not measured; default: all joints of a person that is there were.
-        layout: Name of the skeleton layout; empty if it is not known: size and distance alone are measured.
+        confidence: ``[T, M, J]``, 0 where a joint was not measured; default: all joints of persons who are not absent
+            were measured.
+        layout: Name of the skeleton layout; empty if it is not known: only size and distance are measured then.
 
     Returns:
         A list of one dictionary, the medians over frames and persons as JSON values; empty where no person has all
@@ -81,8 +82,8 @@ def measure(xyz: np.ndarray | None, confidence: np.ndarray | None = None, layout
         feet = bodies[:, list(skeleton.feet)].mean(axis=1)  # [N, 3]
         upwards = np.median(bodies[:, skeleton.head] - feet, axis=0) / max(size, 1e-9)
         found.update(head_above_feet=upwards[1], head_behind_feet=upwards[2], feet_z=np.median(feet[:, 2]))
-        # The length that is exceeded in a tenth of the frames: a bone keeps its length, joints that touch now and then
-        # do not.
+        # The distance that is exceeded in a tenth of the frames: a bone keeps its length, while joints that touch at
+        # times are apart at others.
         found["detour"] = _detour(np.quantile(distances, 0.9, axis=0), skeleton)
         found.update(_mirrored(bodies, skeleton))
         parents, children = np.transpose(skeleton.bones)
@@ -91,15 +92,16 @@ def measure(xyz: np.ndarray | None, confidence: np.ndarray | None = None, layout
 
 
 def _mirrored(bodies: np.ndarray, layout: skeletons.Layout) -> dict[str, Any]:
-    """How much bodies are mirror images, by the median: ``mirrored``, 0 where up, ahead and left lie in a plane.
+    """How much bodies are mirror images: the median ``mirrored``, 0 where up, forward and left lie in one plane.
 
     Args:
         bodies: ``[N, J, 3]`` metres.
         layout: A :class:`zoo.skeletons.Layout`.
 
     Returns:
-        The triple product of up (hips to shoulders), ahead (ears to nose, or ankles to feet) and left (right to left
-        shoulders and hips), in metres for the way ahead; nothing where the layout does not show which way is ahead.
+        The triple product of up (hips to shoulders), forward (ears to nose, or ankles to feet) and left (right to left
+        shoulders and hips), divided by the lengths of up and left, thus in metres; nothing where the layout does not
+        show which way is forward.
     """
     ahead = next((ends for ends in _AHEAD if {*ends} <= {*layout.joints, *_pairs(layout)}), None)
     if ahead is None:
@@ -114,23 +116,24 @@ def _mirrored(bodies: np.ndarray, layout: skeletons.Layout) -> dict[str, Any]:
 
 
 def _pairs(layout: skeletons.Layout) -> list[str]:
-    """Names, without the side, of the joints that there are on both sides."""
+    """Names, without the side, of the joints that exist on both sides."""
     return [layout.joints[left].removeprefix("left_") for left, _ in layout.left_right]
 
 
 def _detour(distances: np.ndarray, layout: skeletons.Layout) -> float:
-    """How much longer the three worst bones are than the steps of a way past other joints.
+    """How much longer the three worst bones are than the steps of a path over other joints.
 
     Args:
         distances: ``[J, J]`` metres between joints.
         layout: A :class:`zoo.skeletons.Layout`.
 
     Returns:
-        Sum of the differences over the three bones for which it is largest, as a fraction of the sum over all bones of
-        the shorter lengths. Bones from shoulder to hip, of layouts without a joint on the spine, are not among the
-        three: the arms of a sitting person lead past them.
+        A bone is compared with the longest step of the path between its ends on which the longest step is shortest.
+        Result: the sum of the three largest differences, as a fraction of these longest steps summed over all bones.
+        Bones from shoulder to hip, in layouts without a joint on the spine, do not count among the three: the arms of
+        a sitting person are a path with shorter steps.
     """
-    steps = distances.copy()  # [J, J] the longest step on the way with the shortest steps
+    steps = distances.copy()  # [J, J] longest step on the path whose longest step is shortest
     for joint in range(len(steps)):
         steps = np.minimum(steps, np.maximum(steps[:, joint, np.newaxis], steps[joint]))
     parents, children = np.transpose(layout.bones)
@@ -145,11 +148,11 @@ def summary(clips: Sequence[Mapping[str, Any]], layout: str = "") -> dict[str, A
 
     Args:
         clips: Results of :func:`measure`, in one list.
-        layout: As there.
+        layout: As in :func:`measure`.
 
     Returns:
-        JSON values: ``clips``, their number; the medians; by name, the lengths of the bones in metres. Empty without a
-        clip.
+        JSON values: ``clips``, their number; the medians; ``bones``, the lengths of the bones in metres by name. Empty
+        without a clip.
     """
     if not clips:
         return {}
@@ -162,14 +165,14 @@ def summary(clips: Sequence[Mapping[str, Any]], layout: str = "") -> dict[str, A
 
 
 def doubts(found: Mapping[str, Any], layout: str = "") -> str:
-    """What is not plausible in a result of :func:`summary`, in one line; empty where nothing is.
+    """What is not plausible in a result of :func:`summary`, in one line; empty where all is plausible.
 
     Args:
-        found: The medians; those that are not there are not judged.
+        found: The medians; missing ones are not judged.
         layout: Name of the skeleton layout.
 
     Returns:
-        Text that begins with what was seen.
+        Text that begins with what was measured.
 
     Example:
         >>> doubts({"size": 1630.0, "distance": 2400.0})
@@ -182,17 +185,17 @@ def doubts(found: Mapping[str, Any], layout: str = "") -> str:
 
 
 def warn(name: object, found: Mapping[str, Any], layout: str = "") -> None:
-    """Prints one line on stderr where :func:`doubts` has some; ``name`` is that of the dataset or the file."""
+    """Prints what :func:`doubts` finds, if anything, as a line on stderr; ``name`` names the dataset or the file."""
     problems = doubts(found, layout)
     if problems:
         messages.warn(f"{name}: its poses cannot be right: {problems}")
 
 
 def warn_of_clip(name: object, xyz: np.ndarray) -> None:
-    """:func:`warn` for one clip, whose layout is the one that has as many joints.
+    """:func:`warn` for one clip, whose layout is found by its number of joints.
 
     Args:
-        name: Of its file.
+        name: Name of its file.
         xyz: ``[T, M, J, 3]`` without gaps; an absent person is all zeros.
     """
     layout = next((known.name for known in skeletons.LAYOUTS.values() if known.num_joints == xyz.shape[2]), "")
@@ -239,7 +242,7 @@ def _upwards(found):
 
 
 def _sides(found, layout):
-    """A body in another unit is not judged: what is seen of it is its size."""
+    """Doubts about left and right. A body in another unit is not judged: its size is reported instead."""
     if not layout or "mirrored" not in found or _units(found):
         return ""
     is_mirrored = skeletons.get(layout).is_mirrored

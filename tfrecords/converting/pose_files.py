@@ -1,17 +1,17 @@
-"""Poses in files of one's own: NumPy, JSON or CSV.
+"""Poses in a user's own files: NumPy, JSON or CSV.
 
 ==========  ========================================================================================================
 ``.npy``    an array ``[T, M, J, 3]`` or ``[T, J, 3]``, metres
 ``.npz``    the arrays ``xyz`` (as above), ``xy`` ``[T, M, J, 2]`` pixels and ``confidence`` ``[T, M, J]``, at least one
-            of the first two, and perhaps ``layout``, the skeleton's name, ``fps``, and ``video``, which
-            ``tfrecords.estimate`` knows its video by; or a single array of any name, which is ``xyz``
+            of the first two; optionally ``layout`` (the skeleton's name), ``fps``, and ``video`` (by which
+            ``tfrecords.estimate`` recognises its video); or a single array of any name, taken as ``xyz``
 ``.json``   an object with the same keys; ``skeletons`` is another name of ``xyz``
-``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; all counted from 0, ``x,y,z`` or
-            the pixels ``u,v`` or both, ``person`` and ``confidence`` may be missing
+``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; the first three count from 0;
+            ``x,y,z`` or the pixels ``u,v`` or both; ``person`` and ``confidence`` are optional
 ==========  ========================================================================================================
 
-Where a confidence is not given, a joint at exactly zero was not measured. Metres are camera coordinates: x to the
-right, y upwards, z forwards. :func:`write` writes the first of these that holds everything, ``.npz``.
+Without confidences, a joint at exactly zero counts as not measured. Metres are camera coordinates: x to the right,
+y upwards, z forwards. :func:`write` writes ``.npz``, which holds all these values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FilePoses(persons.Poses):
     Attributes:
         layout: Name of the skeleton layout; empty where the file has none.
         fps: Poses per second; 0 where the file has none.
-        width: Of the frames that ``xy`` is in, pixels; 0: those of the recording itself.
+        width: Width in pixels of the frames that ``xy`` refers to; 0: the frames of the recording itself.
         video: :func:`zoo.shared.files.fingerprint` of the video that they were estimated from; empty where the file has
             none.
     """
@@ -54,7 +54,7 @@ class FilePoses(persons.Poses):
 
 
 def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float, video: str = "") -> None:
-    """Writes poses into a ``.npz`` file, whole; the same poses give the same bytes.
+    """Writes poses into a ``.npz`` file, completely or not at all; the same poses give the same bytes.
 
     Args:
         path: The file; its folder is made if missing.
@@ -100,7 +100,7 @@ def read(path: str | os.PathLike) -> FilePoses:
         values = readers[suffix](data)
         facts = _facts({name: values.pop(name) for name in _FACTS if name in values})
         values = {name: np.asarray(value, np.float32) for name, value in values.items()}
-    except Exception as error:  # a damaged .npy or .npz makes NumPy raise errors of a dozen kinds, some its parser's
+    except Exception as error:  # NumPy and its parser raise a dozen kinds of errors for a damaged .npy or .npz
         raise ValueError(f"damaged or not poses ({messages.one_line(error)})") from None
     return FilePoses(*_poses(values), **facts)
 

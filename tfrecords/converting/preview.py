@@ -1,9 +1,9 @@
-"""A contact sheet of a dataset before it is converted: boxes and joints over frames, and what is cut out.
+"""A contact sheet of a dataset before it is converted: boxes and joints over frames, and the crops.
 
-Each clip is a row of frames, evenly spread over its length, and under it the pictures that would be stored of them. A
-mirrored picture, joints of another camera or a wrong order of joints cannot be missed in it. Poses whose pixel
-coordinates are not known, or that are stored without pictures, are drawn as the camera sees them, all frames of a clip
-at the same scale, with a bar of 1 m.
+Each clip is a row of frames, evenly spread over its length, with the crops that would be stored below. A mirrored
+picture, joints of another camera or a wrong order of joints is easy to see. Poses whose pixel coordinates are not
+known, or that are stored without pictures, are drawn as the camera sees them, all frames of a clip at the same scale,
+with a scale bar of 1 m.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
     Args:
         source: A :class:`~tfrecords.datasets.base.VideoSource`.
         path: The picture to write, ``.png`` or ``.jpg``.
-        clip: Id of the only clip to draw; default: :data:`CLIPS` clips of classes as different as there are.
+        clip: Id of the only clip to draw; default: :data:`CLIPS` clips of as many classes as possible.
 
     Returns:
         ``(clips, frames)``: how many clips there are on it, and frames of each.
@@ -75,7 +75,7 @@ def contact_sheet(source: VideoSource, path: pathlib.Path, clip: str | None = No
 
 
 def check(path: pathlib.Path) -> None:
-    """:class:`UserError` unless a path is that of a picture in a folder that is there."""
+    """Raises :class:`UserError` unless the path names a picture file in a folder that exists."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--preview {path}: expected the name of a .png or .jpg file")
     if not path.parent.is_dir():
@@ -96,7 +96,7 @@ def _spread(infos):
 
 
 def _row(source, info):
-    """Frames of a clip with boxes and joints, over the pictures cut out of them; and its poses."""
+    """Frames of a clip with boxes and joints, their crops below; and the clip's poses."""
     recording = source.recording(info) if source.reads_recordings else None
     poses = source.known_poses(info, recording)
     count = len(poses) if poses is not None else sum(1 for _ in recording)
@@ -113,7 +113,7 @@ def _row(source, info):
 
 
 def _frames(source, recording, poses, chosen):
-    """The chosen frames of a recording with what is drawn over and under them."""
+    """The chosen frames of a recording, with boxes and joints drawn over them and the crops below."""
     boxes = source.boxes(poses, recording)
     columns = []
     for number, frame in enumerate(recording):
@@ -147,7 +147,7 @@ def _column(source, frame, poses, number, boxes):
 
 
 def _skeletons(poses, number, layout, height, width):
-    """The persons of one frame ``[height, width, 3]`` from the front; every frame of the clip fits at this scale."""
+    """The persons of one frame ``[height, width, 3]`` from the front, at a scale that fits every frame of the clip."""
     picture = np.zeros((height, width, 3), np.uint8)
     in_metres = poses.xyz is not None
     seen = poses.confidence > 0  # [T, M, J]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CLIPS_PER_SHARD = 128
 STATE = ".conversion"  # folder of the plan and the side-cars of a conversion that is not complete
 COUNTS = ("per_class", "per_subject", "per_camera")
-# Characters of a split group's name in file names, which with the shard's number and the beginning of a temporary
-# name stay below 255, the most that file systems take.
+# Largest number of characters of a split group's name in a file name. With the shard's number and the prefix of a
+# temporary name, the file name stays below 255 characters, the limit of file systems.
 _LONGEST_STEM = 194
 
 
@@ -57,7 +57,7 @@ class Shard:
 
 
 def _stem(group):
-    """How names of a group's files begin: its name; a hash replaces the end of one that is too long."""
+    """Beginning of the names of a group's files: the group's name; a hash replaces the end of a long name."""
     if len(group) <= _LONGEST_STEM:
         return group
     digest = hashlib.sha256(group.encode()).hexdigest()[:16]
@@ -115,9 +115,9 @@ def write_shard(
 
     Returns:
         The shard's report, from which the manifest is made: ``file``, ``clips``, ``bytes``, ``sha256``, ``frames``,
-        ``parts``, ``counts`` per class, subject and camera, ``poses`` (of each clip what
-        :func:`tfrecords.converting.plausibility.measure` gives), ``rejected``, and ``without_poses``, the numbers of
-        the records whose poses are all zeros.
+        ``parts``, ``counts`` per class, subject and camera, ``poses`` (the results of
+        :func:`tfrecords.converting.plausibility.measure` for its clips), ``rejected``, and ``without_poses``, the
+        numbers of the records whose poses are all zeros.
     """
     report: dict[str, Any] = {
         "file": shard.file, "clips": 0, "frames": 0, "parts": list(schema.PARTS), "poses": [], "rejected": [],
@@ -132,7 +132,7 @@ def write_shard(
                 yield schema.encode(clip)
             except RejectedClip as reason:
                 report["rejected"].append({"id": info.id, "reason": str(reason)})
-            except Exception:  # what nobody expected: whoever reports it needs to know of which clip
+            except Exception:  # not expected: a report of it needs the id of the clip
                 messages.warn(f"the conversion ends with clip {info.id}")
                 raise
             else:
@@ -166,7 +166,7 @@ def write_records(path: pathlib.Path, records: Iterable[bytes]) -> dict[str, Any
             with tf.io.TFRecordWriter(str(partial)) as writer:
                 for record in records:
                     writer.write(record)
-        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's name of a full disk
+        except tf.errors.ResourceExhaustedError as error:  # TensorFlow's error for a full disk
             raise OSError(errno.ENOSPC, error.message, str(path)) from None
         except tf.errors.OpError as error:
             raise UserError(f"{path}: cannot be written ({error.message})") from None
@@ -179,7 +179,7 @@ def write_records(path: pathlib.Path, records: Iterable[bytes]) -> dict[str, Any
 
 
 def save_report(directory: pathlib.Path, report: dict[str, Any]) -> None:
-    """Writes a shard's side-car. The shard counts as complete from here on; a kill before leaves work to repeat."""
+    """Writes a shard's side-car. From now on the shard counts as complete; until now a kill loses its work."""
     files.write_json(_sidecar(directory, report["file"]), report)
 
 

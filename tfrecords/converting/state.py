@@ -21,7 +21,7 @@ _CHANGED = {
     "csv": "its CSV had another content",
     "files": "of videos or poses that have changed since, or were not there",
 }
-_LATER = ("files",)  # which earlier versions did not note
+_LATER = ("files",)  # keys that earlier versions did not write
 
 
 def fill(
@@ -32,7 +32,7 @@ def fill(
     finish: Callable[[dict[str, dict]], dict[str, Any]],
     progress: Callable[[int], Any] | None,
 ) -> tuple[dict[str, Any], bool]:
-    """Completes a folder, whatever part of it is there.
+    """Completes a folder, whichever shards it already holds.
 
     Args:
         directory: The folder; made if missing.
@@ -44,7 +44,7 @@ def fill(
         progress: A function of the number of clips that returns a progress bar (``tqdm``'s interface).
 
     Returns:
-        ``(manifest, written)``: the manifest, and whether this call wrote it; without a clip, nothing is kept.
+        ``(manifest, written)``: the manifest, and whether this call wrote it; if no clip was written, no file is kept.
 
     Raises:
         UserError: The folder holds another conversion or is being written.
@@ -84,17 +84,17 @@ def fill(
 
 
 def _complete(directory, identity):
-    """The manifest, if the folder holds this very conversion, complete; ``UserError`` if it holds another."""
+    """The manifest, if the folder holds this conversion and is complete; ``UserError`` if it holds another."""
     if not (directory / schema.MANIFEST).exists():
         return None
     found = manifest.load(directory)
     _require_same(directory, found, identity)
-    shutil.rmtree(directory / shards.STATE, ignore_errors=True)  # left when a kill hit between the manifest and this
+    shutil.rmtree(directory / shards.STATE, ignore_errors=True)  # there if killed after the manifest was written
     return found
 
 
 def _claim(directory, identity):
-    """Notes what is being converted here; ``UserError`` if something else is."""
+    """Writes down what is being converted into the folder; ``UserError`` if it is another conversion."""
     path = directory / shards.STATE / "plan.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

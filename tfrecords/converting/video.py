@@ -1,11 +1,12 @@
 """Recordings: the frames of a video file, or of a folder of pictures, one after another as a player shows them.
 
-Both give frames that are sliced like arrays ``[H, W, 3]``. A frame of a video is converted to RGB where it is sliced,
-and nowhere else: of a picture of 1920x1080 a person's crop is a tenth.
+Both give frames that are sliced like arrays ``[H, W, 3]``. Only the sliced part of a video frame is converted to RGB:
+a person's crop is a tenth of a picture of 1920x1080.
 
-What a player shows is not what a container counts. A display matrix turns and mirrors, an edit list leaves frames out,
-pixels may be wider than high, frames last unequally long, and the size may change in the middle. :class:`Video` gives
-the frames that are shown, in display orientation and square pixels, of the size of the first, with their times.
+The frames that a player shows differ from those stored in the container. A display matrix turns and mirrors frames, an
+edit list leaves frames out, pixels may be wider than high, frames may have different durations, and the size may change
+within a video. :class:`Video` gives the frames that are shown, with their time stamps, in display orientation and
+square pixels, scaled to the size of the first frame.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 else:
     av, cv2 = extras.lazy("av"), extras.lazy("cv2")
 
-# Of the files in a folder that are taken for videos; one that is named itself may be called anything.
+# Files in a folder with these suffixes are taken for videos. A file that is given by its own path may have any name.
 SUFFIXES = (
     ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
     ".ogv",
@@ -38,20 +39,20 @@ SUFFIXES = (
 # Frames by which two streams of a recording may differ: sensors start and stop them one after another.
 LENGTHS_DIFFER = 5
 LENGTHS_DIFFER_FRACTION = 0.05
-_NOT_KNOWN = 1 << 30  # frames that FFmpeg writes into the header of an AVI in which it cannot go back
-# BT.601, from Y of 16 to 235 and U and V around 128, as OpenCV converts; the last column is added.
+_NOT_KNOWN = 1 << 30  # frames; FFmpeg writes it into the header of an AVI file in which it cannot seek
+# BT.601 as in OpenCV, for Y from 16 to 235 and U and V centred at 128; the last column is the offset.
 _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 135.488], [1.164, 2.018, 0.0, -276.928]])
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
-_FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # a number of AMF, in what begins the file
+_FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # an AMF number, near the file's beginning
 _FLV_BEGINNING = 1 << 16  # bytes
-_SUSPICIOUS = 240  # frames per second from which on a rate may be the clock of the file
-_UNSPECIFIED = 2  # colourspace of a video that does not say: then BT.601, as the others allowed below
+_SUSPICIOUS = 240  # frames per second: a rate this high may be the clock of the file
+_UNSPECIFIED = 2  # colourspace of a video that states none: taken as BT.601, like the others allowed below
 
 
 def has_video_name(name: str) -> bool:
     """Whether a file in a folder is taken for a video.
 
-    Hidden ones are not: on disks of other systems macOS writes a ``._clip.mp4`` of its own beside each ``clip.mp4``.
+    Hidden files are not: on disks of other systems macOS writes its own file ``._clip.mp4`` beside each ``clip.mp4``.
 
     Example:
         >>> [has_video_name(name) for name in ("clip.MP4", "._clip.mp4", "clip.txt")]
@@ -64,9 +65,9 @@ class Orientation:
     """How a decoded picture is turned and mirrored for display: one of the eight symmetries of a square.
 
     Args:
-        transposed: Rows become columns first.
-        mirrored: Left and right change places then.
-        flipped: Up and down change places then.
+        transposed: Whether rows become columns, as the first step.
+        mirrored: Whether left and right are exchanged after that.
+        flipped: Whether top and bottom are exchanged after that.
     """
 
     def __init__(self, transposed: bool = False, mirrored: bool = False, flipped: bool = False):
@@ -104,15 +105,15 @@ class Video:
 
     Args:
         path: Any file FFmpeg's libraries read.
-        threads: Whether several frames are decoded at a time, on all cores: for one file in a hurry, not for many files
-            side by side.
+        threads: Whether several frames are decoded in parallel, on all cores: faster for one file, no help if many
+            files are decoded at once.
 
     Attributes:
         fps: Frames per second: the mean rate of the frames that are shown; 0 if the file does not state one.
         width: Of a frame as it is shown, pixels.
-        height: Likewise.
+        height: Height of a frame as it is shown, pixels.
 
-    Iterating gives the frames, each as :class:`Frame`; no more than a decoder's few are in memory.
+    Iterating gives the frames, each as :class:`Frame`; only the few that the decoder holds are in memory.
 
     Raises:
         ValueError: Not a video, cannot be read, damaged or cut off (when opened, or while iterating), or no frame in
@@ -122,7 +123,8 @@ class Video:
     def __init__(self, path: str | os.PathLike, threads: bool = False) -> None:
         self.path = pathlib.Path(path)
         self._threads = threads
-        # What is decoded to know the size is kept for whoever iterates first: a tenth of the work for a short clip.
+        # The frame that is decoded to find the size is kept for the first iteration: this saves a tenth of the work for
+        # a short clip.
         frames = self._decode(None)
         first = next(frames)
         self.height, self.width = first.shape[:2]
@@ -133,22 +135,22 @@ class Video:
         return begun or self._decode((self.height, self.width))
 
     def shown(self) -> Iterator[tuple[float, Frame]]:
-        """Each frame with the seconds at which a player shows it."""
+        """``(time, frame)`` of each frame; ``time`` is when a player shows it, in seconds."""
         return ((frame.time, frame) for frame in self)
 
     @property
     def count(self) -> int:
-        """Frames that are shown, by the packets that hold them, without decoding; 0 if that is not possible.
+        """Number of frames that are shown, counted by packets without decoding; 0 if that is not possible.
 
-        A format may have packets that are decoded and never shown: whoever needs the exact number decodes the frames.
+        A format may have packets that are decoded and never shown: the exact number is known only after decoding.
         """
         try:
             return sum(1 for _ in self._packets())
         except (av.error.FFmpegError, ValueError, IndexError):
-            return 0  # whoever decodes them finds out what is wrong
+            return 0  # decoding reports what is wrong
 
     def _rate(self, stream):
-        """Frames per second; where FFmpeg finds none it takes Matroska's clock for them."""
+        """Frames per second, also where FFmpeg finds no rate and states Matroska's clock instead."""
         stated = float(stream.average_rate or stream.guessed_rate or 0.0)
         if stated < _SUSPICIOUS:
             return stated
@@ -159,14 +161,14 @@ class Video:
         return stated
 
     def _packets(self):
-        """The packets that hold the frames that are shown, not decoded."""
+        """The packets of the frames that are shown, not decoded."""
         with self._open() as container:
             for packet in container.demux(self._stream(container)):
                 if packet.size and not packet.is_discard:
                     yield packet
 
     def _flv_seconds(self):
-        """Where a file of FLV ends, sound included, as it states at its beginning (0: not at all), and where it does.
+        """End of an FLV file in seconds, sound included: as stated at its beginning (0: not stated), and the real end.
 
         FFmpeg's own duration is no help: where the file states none, it is an estimate.
         """
@@ -177,20 +179,20 @@ class Video:
         return struct.unpack(">d", found[1])[0] if found else 0.0, float(max(ends, default=0))
 
     def _open(self):
-        # FFmpeg takes what is before a colon for a protocol, as in 12:30.mp4; a file's name has none.
-        # A title that is no UTF-8 is no reason to refuse a video; PyAV 19 has no such option, as it replaces by itself.
+        # "file:", as FFmpeg takes the text before a colon in a file name, such as 12:30.mp4, for a protocol.
+        # A title that is not UTF-8 is no reason to refuse a video; PyAV 19 has no such option and always replaces.
         options = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
         return av.open(f"file:{self.path}", **options)
 
     def _stream(self, container):
-        """The stream of moving pictures: the cover of a piece of music is none."""
+        """The video stream; the cover picture of a music file does not count."""
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
             raise ValueError(f"{self.path.name}: has no moving picture")
         return streams[0]
 
     def _decode(self, size):
-        """The frames; all are given the displayed size of the first, or a size that is known already."""
+        """The frames, all scaled to ``size``; ``None``: to the size in which the first is shown."""
         count, frame, rotation, orientation = 0, None, None, UPRIGHT
         try:
             with self._open() as container:
@@ -202,8 +204,8 @@ class Video:
                 if self._threads:
                     stream.thread_type = "AUTO"
                 for frame in container.decode(stream):
-                    if frame.rotation != rotation:  # of the first, and where it changes
-                        # Not of every frame: side data that were read keep it in memory until garbage is collected.
+                    if frame.rotation != rotation:  # first frame, or it changed
+                        # Not for every frame: reading side data keeps a frame in memory until garbage is collected.
                         rotation, orientation = frame.rotation, Orientation.of(frame)
                     made = Frame(frame, _time(frame, start, count, self.fps), aspect or 1, size, orientation)
                     size = size or made.shape[:2]
@@ -223,7 +225,7 @@ class Video:
             else:
                 reason = "damaged or no video file"
             raise ValueError(f"{self.path.name}: {reason}") from None
-        except IndexError:  # of PyAV, for a packet of a stream that the beginning of a transport stream does not have
+        except IndexError:  # PyAV's, for a packet of a stream that the beginning of a transport stream does not list
             copy = f"ffmpeg -i {self.path.name} -map 0:v:0 -c copy copy.mp4"
             raise ValueError(
                 f"{self.path.name}: a further stream begins after frame {count}, copy it: {copy}"
@@ -233,7 +235,7 @@ class Video:
 
 
 def _similar(path):
-    """``, did you mean x?`` for a file whose name differs in capitals or the suffix alone, as lists have it often."""
+    """``, did you mean x?`` for a file whose name differs only in capitals or suffix, a frequent error in lists."""
     stem = path.stem.casefold()
     with contextlib.suppress(OSError):
         for other in sorted(path.parent.iterdir()):
@@ -243,21 +245,21 @@ def _similar(path):
 
 
 def _start_time(container):
-    """Seconds on the container's clock at which a player's clock shows 0."""
+    """The container's time stamp, in seconds, at which playback starts."""
     return (container.start_time or 0) / av.time_base
 
 
 def _time(frame, start, count, fps):
-    """Seconds on a player's clock at which a frame is shown; by its number where it has no time stamp."""
+    """Playback time of a frame in seconds; computed from its number where it has no time stamp."""
     if frame.time is None:
         return count / fps if fps else 0.0
     return frame.time - start
 
 
 def lengths_agree(first: float, second: float) -> bool:
-    """Whether two numbers of frames differ by no more than sensors that start and stop one after another do.
+    """Whether two frame counts differ by no more than those of sensors that start and stop one after another.
 
-    Neither is ever twice the other: most of a clip of a few frames would be lost.
+    Counts never agree if one is more than twice the other: most of a clip of a few frames would be lost.
 
     Example:
         >>> lengths_agree(100, 105), lengths_agree(100, 106), lengths_agree(6, 1)
@@ -273,13 +275,14 @@ def _nearly(first, second):
 def _is_cut_off(stream, count, last):
     """Whether a file ends before its stream does, which decoders of some formats do not report.
 
-    Both the frames and the time must say so. The header's number alone also counts frames that a telephone's edit
-    leaves out and those that a recorder dropped; its duration alone is an estimate where frames last unequally long.
+    Both the number of frames and the time must show it. The header's number also counts frames that a telephone's edit
+    list leaves out and frames that a recorder dropped; the header's duration is an estimate where frames have different
+    durations.
 
     Args:
         stream: PyAV's stream.
         count: Frames decoded.
-        last: The last of them, PyAV's.
+        last: The last decoded frame, PyAV's.
     """
     said = stream.frames
     if not count < said < _NOT_KNOWN or _nearly(count, said) or not stream.duration or last.pts is None:
@@ -289,7 +292,7 @@ def _is_cut_off(stream, count, last):
 
 
 def _matroska_seconds(stream, last):
-    """Where a stream of Matroska or WebM ends, as its header states, and where its last frame, PyAV's, does.
+    """End of a Matroska or WebM stream in seconds: as its header states, and that of its last frame (PyAV's).
 
     0 and 0 where one of the two is not known.
     """
@@ -304,10 +307,11 @@ class Frame:
     """One frame of a video; ``frame[top:bottom, left:right]`` is that part of it, RGB uint8.
 
     Args:
-        frame: The decoder's.
-        time: Seconds on a player's clock at which it is shown.
+        frame: The decoded frame of PyAV.
+        time: Playback time in seconds at which it is shown.
         aspect: Width of a pixel divided by its height.
-        size: Height and width that it is scaled to, as a player scales a picture unlike the first; default: its own.
+        size: Height and width that it is scaled to, as a player scales frames that differ in size from the first;
+            default: its own.
         orientation: How it is turned and mirrored.
     """
 
@@ -342,7 +346,7 @@ class Frame:
             return np.zeros((max(bottom - top, 0), max(right - left, 0), 3), np.uint8)
         if not self._is_usual or height % 2 or width % 2:
             return self._converted()[rows, columns]
-        # Between even lines and columns, where each value of colour belongs to two by two pixels.
+        # Converted between even lines and columns, as each colour value covers two by two pixels.
         even = slice(top - top % 2, bottom + bottom % 2), slice(left - left % 2, right + right % 2)
         return self._even_part(*even)[top % 2 :, left % 2 :][: bottom - top, : right - left]
 
@@ -355,7 +359,7 @@ class Frame:
 
     @property
     def _is_usual(self):
-        """Whether it is shown as it is stored, in three planes, of the colours that OpenCV takes them to be."""
+        """Whether it is shown as it is stored, in three planes, in the colour space that OpenCV assumes."""
         frame, ranges, spaces = self._frame, av.video.reformatter.ColorRange, av.video.reformatter.Colorspace
         return (
             self._orientation.is_upright
@@ -366,7 +370,7 @@ class Frame:
         )
 
     def planes(self, rows: slice, columns: slice) -> list[np.ndarray] | None:
-        """Y, U and V of a part of the frame, of U and V every other line and column; ``None`` if it has none such."""
+        """Y, U and V of a part of the frame, U and V at half the resolution; ``None`` if it has no such planes."""
         height, width = self._shown
         bounds = (*rows.indices(height)[:2], *columns.indices(width)[:2])
         if not self._is_usual or height % 2 or width % 2 or any(bound % 2 for bound in bounds):
@@ -389,10 +393,11 @@ class Frame:
 
 
 class Shrinker:
-    """Shrinks parts of frames, smoothed as ``tf.image.resize(antialias=True)`` does, by FFmpeg and while decoding.
+    """Shrinks parts of frames by FFmpeg while decoding, smoothed as ``tf.image.resize(antialias=True)`` does.
 
-    Each channel is scaled by itself: of most videos before it becomes RGB, when that of colour has a quarter of the
-    pixels. Values are whole, so that they differ by half a grey level from exact ones, and more where colours change.
+    Each channel is scaled separately. Most videos are scaled before the conversion to RGB, when a colour channel has a
+    quarter of the pixels. Values are rounded to integers, so they differ from exact ones by half a grey level, and by
+    more where colours change.
 
     Args:
         size: Height and width of the result.
@@ -442,7 +447,7 @@ class Pictures:
             yield crops.scaled(_picture(path), (self.height, self.width))
 
     def shown(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Each frame with its seconds."""
+        """``(time, frame)`` of each frame, in seconds."""
         return ((number / self.fps, frame) for number, frame in enumerate(self))
 
 

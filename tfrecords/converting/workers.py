@@ -1,4 +1,4 @@
-"""Worker processes: work done by several processes of this machine, such as shards that are written, one each."""
+"""Worker processes: several processes of this machine divide work among them, such as the shards to write."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def each(
         workers: Processes; default: one per core.
         bar: A progress bar, updated by steps.
         lock: Descriptor of a lock that every worker holds as well; ``None``: none.
-        kept: What a worker that is killed leaves undamaged, for the message.
+        kept: Results that remain when a worker is killed, for the error message.
 
     Returns:
         Task -> what ``work`` returned.
@@ -138,7 +138,7 @@ def each(
     )
     reports, shown = {}, 0
     try:
-        with _ctrl_c_held():  # workers inherit it: ctrl-C reaches the whole group, and ending them is our task
+        with _ctrl_c_held():  # inherited: ctrl-C reaches the whole group, but only this process ends workers
             futures = {pool.submit(_work, task): task for task in todo}
         pending = set(futures)
         while pending:

@@ -1,4 +1,4 @@
-"""The writer: from a source to shards and a manifest, in parallel, and whole whatever happens on the way.
+"""The writer: from a source to shards and a manifest, in parallel and without half-written files if interrupted.
 
 ::
 
@@ -56,8 +56,8 @@ def convert(
         clips_per_shard: Largest number of clips in a shard.
         workers: Processes; default: one per core.
         progress: A function of the number of clips that returns a progress bar (``tqdm``'s interface).
-        run: What writes the shards, such as the result of :func:`tfrecords.converting.beam.run`; default:
-            :func:`tfrecords.converting.workers.run`, processes of this machine.
+        run: Function that writes the shards, such as the result of :func:`tfrecords.converting.beam.run`; default:
+            :func:`tfrecords.converting.workers.run`, which uses processes of this machine.
 
     Returns:
         ``(manifest, written)``: the manifest, and whether this call wrote it (``False``: it was there).
@@ -158,7 +158,7 @@ def dry_run(source: Source, *, workers: int | None = None, progress: Progress | 
         progress: As in :func:`convert`.
 
     Returns:
-        The manifest a conversion would write, its shards without sizes and sums.
+        The manifest that a conversion would write, without sizes and checksums of its shards.
     """
     index = source.index()
     plan = shard_files.plan(source, index.clips)
@@ -190,7 +190,7 @@ def _identity(source, index, sharding):
 
 def _manifest(source, index, identity, plan, reports):
     """The manifest of the shards of a plan from their reports, file name -> report."""
-    cells = {}  # split groups, under the key that manifests have
+    cells = {}  # the split groups; manifests call them cells
     totals = {name: collections.Counter() for name in shard_files.COUNTS}
     parts = set(schema.PARTS)
     frames, poses = 0, []

@@ -2,7 +2,8 @@
 
 * :mod:`~tfrecords.datasets.base`: the interface, :class:`~tfrecords.datasets.base.Source`, and what readers share.
 * :mod:`~tfrecords.datasets.openni`: what datasets recorded with OpenNI share.
-* one module per dataset, or for datasets that differ in little but their clips; it is found by its classes' ``name``.
+* One module per dataset, or per group of datasets that differ in little but their clips. A dataset is found by the
+  ``name`` of its class.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from zoo import skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
-SIZE = 256  # side of the stored pictures, pixels: networks are fed 224 of them
+SIZE = 256  # side of the stored pictures, pixels: networks take crops of 224
 LARGEST_SIZE = 4096
-LARGEST_CLIP = 512 << 20  # bytes of its pictures; five times that in memory while it is written
+LARGEST_CLIP = 512 << 20  # bytes of a clip's pictures; writing it takes five times as much memory
 MISSING_POSES = ("reject", "keep")
 WHOLE_FRAMES = frozenset(("full_body", skeletons.FULL_IMAGE))  # parts that are whole frames where no pose is known
 Recording = Union[video.Video, video.Pictures]
@@ -38,7 +38,7 @@ class Index:
 
     Attributes:
         clips: :class:`~tfrecords.schema.ClipInfo` of every clip to convert, sorted by id, ids unique.
-        rejected: ``(id, reason)`` of what looks like a clip and cannot be one.
+        rejected: ``(id, reason)`` of files that look like a clip but cannot be one.
     """
 
     clips: tuple
@@ -85,9 +85,9 @@ class Source(abc.ABC):
 
     @staticmethod
     def performance(info: schema.ClipInfo) -> str:
-        """What a clip shows, however many clips show it: a key that validation never separates from training.
+        """Key of the performance that a clip shows; training and validation never have a performance in common.
 
-        By default the same action by the same subject for the same time in the same setup, whichever camera saw it.
+        By default a performance is one repetition of an action by a subject in a setup, whichever camera recorded it.
 
         Args:
             info: The clip's :class:`~tfrecords.schema.ClipInfo`.
@@ -119,18 +119,19 @@ class Source(abc.ABC):
 
 
 class VideoSource(Source):
-    """A dataset of recordings with skeletons beside them: pictures are cut out where the skeletons are.
+    """A dataset of recordings with skeletons: pictures are cut out around the skeletons.
 
-    Either may be left out: ``parts=()`` stores poses alone; ``poses=False`` stores the video alone, whole, as a square
-    with black borders, because it is unknown where in it the person is. Poses may be estimated from the video instead
-    of read: it is then decoded twice, for the poses and for the pictures, as a long one does not fit into memory.
+    Pictures or poses may be left out: ``parts=()`` stores only poses; ``poses=False`` stores only the video, each frame
+    whole, as a square with black borders, because the person's position is not known. Poses may be estimated from the
+    video instead of read. The video is then decoded twice, for the poses and for the pictures, as a long video does not
+    fit into memory.
 
     Args:
         folder: The download.
         parts: Body parts to store, some of :data:`tfrecords.schema.PARTS`.
-        size: Side of the stored pictures in pixels; the shorter one of the full image.
+        size: Side of the stored pictures in pixels; the shorter side for the full image.
         poses: Store skeletons.
-        estimation: How they are estimated; default: they are read.
+        estimation: How poses are estimated; default: they are read.
         missing_poses: What becomes of a clip in which nobody's pose is known, one of :data:`MISSING_POSES`: ``keep``
             stores poses that are all zeros, with confidence 0, and the frames whole, also as the pictures of hands.
 
@@ -199,7 +200,7 @@ class VideoSource(Source):
 
     @classmethod
     def picture_options(cls, arguments: argparse.Namespace) -> dict[str, Any]:
-        """Arguments of the class from parsed ones; :class:`UserError` where they go not together."""
+        """Arguments of the class from parsed ones; :class:`UserError` where they exclude each other."""
         parts, size = picture_options(arguments)
         estimation = cls.estimation_of(arguments)
         poses = not arguments.no_poses
@@ -208,8 +209,9 @@ class VideoSource(Source):
 
     @classmethod
     def estimation_of(cls, arguments: argparse.Namespace) -> recordings.Settings | None:
-        """How poses are estimated; ``None`` where they are not. A dataset's own layout and persons are kept, so that
-        what was trained on its sensor's skeletons fits.
+        """How poses are estimated; ``None`` where they are not.
+
+        The dataset's own layout and persons are kept, so that models trained on its sensor's skeletons fit.
         """
         if arguments.poses != "estimate" or arguments.no_poses:
             estimation_arguments.refuse(arguments)
@@ -217,7 +219,7 @@ class VideoSource(Source):
         return estimation_arguments.settings(arguments, layout=cls.layout, persons=cls.persons)
 
     def options(self) -> dict[str, Any]:
-        """What is stored: parts, size, poses, how they are estimated, and whether clips without poses are."""
+        """What is stored: parts, size, poses, how they are estimated, and whether clips without poses are stored."""
         out: dict[str, Any] = {"parts": list(self.parts), "poses": self.with_poses}
         if self.estimation:
             out.update(self.estimation.options(), poses="estimate", layout=self.layout)
@@ -245,7 +247,7 @@ class VideoSource(Source):
         """
 
     def clip_poses(self, info: schema.ClipInfo, recording: Recording | None) -> persons.Poses:
-        """The poses of a clip: estimated from its recording, or :meth:`poses_of` it; raises what that raises."""
+        """The poses of a clip, estimated from its recording or given by :meth:`poses_of`; raises the same errors."""
         if self.estimation is None:
             return self.poses_of(info, recording)
         assert recording is not None  # reads_recordings
@@ -260,11 +262,11 @@ class VideoSource(Source):
     def filled(
         self, poses: persons.Poses, name: str, longest: float | None = persons.LONGEST_GAP, *, fps: float = 0.0
     ) -> persons.Poses:
-        """:func:`tfrecords.converting.persons.fill_gaps`; its reasons begin with a name.
+        """:func:`tfrecords.converting.persons.fill_gaps`; its error messages begin with ``name``.
 
         Args:
             poses: :class:`~tfrecords.converting.persons.Poses`.
-            name: Of the file or folder they are from.
+            name: Name of the file or folder that the poses are from.
             longest: Longest gap of a whole body that is filled, in seconds; ``None``: any.
             fps: Poses per second; 0: the dataset's.
         """
@@ -293,22 +295,22 @@ class VideoSource(Source):
 
         Args:
             poses: :class:`~tfrecords.converting.persons.Poses`.
-            recording: Whose frames they are.
-            focal_length: Of the camera, in pixels of the recording.
+            recording: The recording that the poses belong to.
+            focal_length: Focal length of the camera, in pixels of the recording.
         """
         xy = crops.project(np.asarray(poses.xyz), focal_length, recording.width, recording.height)
         return persons.Poses(poses.xyz, poses.confidence, np.nan_to_num(xy))  # NaN: absent, at the camera itself
 
     def boxes(self, poses: persons.Poses | None, recording: Recording) -> dict[str, np.ndarray]:
-        """Part -> where it is cut out.
+        """Part -> the boxes that are cut out.
 
         Args:
             poses: :class:`~tfrecords.converting.persons.Poses`, or ``None``.
-            recording: What is cut.
+            recording: The recording that is cut.
 
         Returns:
             ``[T, 4]`` for each part, see :func:`tfrecords.converting.crops.part_boxes`; ``[1, 4]``, the whole frame,
-            where it is unknown where the joints are in it. The full image is the frame, and no square.
+            where the joints' positions in it are not known. The full image is the frame itself, not a square.
         """
         if poses is None or poses.xy is None:
             whole = np.array([crops.whole_box(recording.width, recording.height)])
@@ -347,7 +349,7 @@ class VideoSource(Source):
         return self._clip(info, poses, self.fps_of(info, recording), images=images, boxes=boxes)
 
     def fps_of(self, info: schema.ClipInfo, recording: Recording | None) -> float:
-        """Frames per second of a clip: its recording's, the dataset's where there is none or it states none."""
+        """Frames per second of a clip: its recording's, or the dataset's where no recording states one."""
         return (recording.fps if recording is not None else 0) or self.fps
 
     def _clip(self, info, poses, fps, **pictures):
@@ -359,9 +361,9 @@ class VideoSource(Source):
         """JPEG pictures of every part, and how many frames they have.
 
         Args:
-            recording: What is cut.
-            boxes: Part -> where.
-            poses: Frames of the skeleton, beyond which nothing is cut; ``None`` without.
+            recording: The recording that is cut.
+            boxes: Part -> its boxes.
+            poses: Number of frames with poses, after which nothing is cut; ``None`` without poses.
         """
         images, count, stored = {part: [] for part in self.parts}, 0, 0
         for count, frame in enumerate(recording, start=1):
@@ -384,12 +386,12 @@ class VideoSource(Source):
 
 
 class PairedSource(VideoSource):
-    """A dataset of one video file and one file of poses per clip, wherever below the folder they lie.
+    """A dataset of one video file and one file of poses per clip, anywhere below the folder.
 
     Class attributes:
         title: The dataset's name in messages.
-        video_ending: How names of videos end after the clip's id, suffix and all.
-        poses_endings: How names of files of poses may end, the preferred first.
+        video_ending: End of a video's file name after the clip's id, suffix included.
+        poses_endings: Possible ends of the names of files of poses, the preferred one first.
         example: A clip's id.
     """
 
@@ -403,7 +405,7 @@ class PairedSource(VideoSource):
         self._files: dict[str, dict[str, pathlib.Path]] = {}
 
     def index(self) -> Index:
-        """Every clip that a video or a file of poses is there of."""
+        """Every clip that has a video or a file of poses."""
         self._files, rejected = self.find()
         ids = sorted(set().union(*self._files.values()))
         if not ids and not rejected:
@@ -428,7 +430,7 @@ class PairedSource(VideoSource):
         return files, rejected
 
     def expected(self) -> str:
-        """How the files are called, for a message."""
+        """Names of the files, for a message."""
         return " and ".join(f"{self.example}{ending}" for ending in self._endings())
 
     def _endings(self):
@@ -452,7 +454,7 @@ class PairedSource(VideoSource):
 
 
 def add_poses_argument(parser: argparse._ActionsContainer, has_pose_files: bool) -> None:
-    """Adds ``--poses``: where they are from."""
+    """Adds ``--poses``: where poses come from."""
     choices = ("files", "estimate") if has_pose_files else ("estimate",)
     what = {"files": "skeletons are read", "estimate": "poses are estimated from the videos"}
     parser.add_argument(
@@ -513,7 +515,7 @@ def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int
 
 
 def contents(found: Iterable[tuple[str, os.PathLike]]) -> str:
-    """What tells files from others under the same names, as far as one sees without reading them whole: a digest.
+    """A digest that tells files from other files under the same names, without reading them completely.
 
     Args:
         found: Names of clips, and a file of each.
@@ -531,12 +533,12 @@ def find_files(
 
     Args:
         folder: The folder.
-        endings: How files' names end -> what they hold, such as ``{"_rgb.avi": "video"}``.
-        id_of: Function of a name without its ending that gives the clip's id, ``ValueError`` if it is none.
+        endings: End of a file's name -> what the file holds, such as ``{"_rgb.avi": "video"}``.
+        id_of: Function that gives the clip's id from a name without its ending; ``ValueError`` if there is none.
 
     Returns:
-        ``(found, rejected)``: what -> clip's id -> path; and ``(id, reason)`` of files that are no clip or are there
-        twice.
+        ``(found, rejected)``: what a file holds -> clip's id -> path; and ``(id, reason)`` of files that are no clip or
+        exist twice.
     """
     found: dict[str, dict[str, pathlib.Path]] = {what: {} for what in endings.values()}
     rejected: dict[str, str] = {}
@@ -563,14 +565,14 @@ def find_files(
 
 
 def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathlib.Path, list[str]]]:
-    """Folders below one and names of their files, sorted, each folder once; after them what symbolic links lead to.
+    """Folders below a folder with the names of their files, sorted, each once; symbolic links are followed last.
 
-    What a conversion into a folder below leaves there is passed over: hidden folders, and manifests; and hidden files,
-    of which macOS writes one beside each file on disks of other systems, ``._clip.avi``.
+    Skips hidden folders and manifests, which a conversion into a folder below leaves there, and hidden files: macOS
+    writes one, such as ``._clip.avi``, beside each file on disks of other systems.
 
     Args:
         folder: Where to begin.
-        rejected: Takes the reason of every folder that cannot be read.
+        rejected: Receives name -> reason for every folder that cannot be read.
 
     Yields:
         ``(path, names)``.
@@ -581,11 +583,11 @@ def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathl
         rejected[name] = f"folder cannot be read ({error.strerror}), check its mode and owner"
 
     begin, seen = [os.fspath(folder)], set()
-    for start in begin:  # which grows by the links that are found
+    for start in begin:  # the list grows by the links that are found
         for directory, folders, names in os.walk(start, onerror=refuse):
             real = os.path.realpath(directory)
             folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-            if real in seen:  # a link to what has been walked, or around in a circle
+            if real in seen:  # a link to a folder that was visited, or a cycle
                 continue
             seen.add(real)
             begin += [path for path in (os.path.join(directory, name) for name in folders) if os.path.islink(path)]
@@ -593,7 +595,7 @@ def walk(folder: pathlib.Path, rejected: dict[str, str]) -> Iterator[tuple[pathl
 
 
 def read_text(path: pathlib.Path) -> str:
-    """A text file's contents; ``RejectedClip`` where it cannot be read or is none."""
+    """A text file's contents; ``RejectedClip`` where it cannot be read or is no text."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -606,9 +608,9 @@ def require_counterparts(name: str, first: tuple[str, Collection[int]], second: 
     """``RejectedClip`` unless nearly every frame of one stream has its counterpart in the other.
 
     Args:
-        name: Of the file or folder, for the message.
-        first: What the stream is of, and the numbers of its frames.
-        second: Likewise.
+        name: Name of the file or folder, for the message.
+        first: What the first stream consists of, such as ``pictures``, and the numbers of its frames.
+        second: Likewise for the second stream.
     """
     both = len(set(first[1]) & set(second[1]))
     if not all(video.lengths_agree(len(numbers), both) for _, numbers in (first, second)):

@@ -31,7 +31,7 @@ ACTIVITIES_60 = (
     "opening pill container", "cooking (chopping)", "cooking (stirring)", "talking on couch", "relaxing on couch",
     "writing on whiteboard", "working on computer",
 )  # fmt: skip
-# As the folders are called, but for the spaces; order as above.
+# Names of the folders, with spaces instead of underscores; order as above.
 ACTIVITIES_120 = (
     "making cereal", "taking medicine", "stacking objects", "unstacking objects", "microwaving food", "picking objects",
     "cleaning objects", "taking food", "arranging objects", "having meal",
@@ -93,7 +93,7 @@ class CAD120(openni.OpenNISource):
         return path.with_suffix("")
 
     def clip_id(self, stem: pathlib.Path) -> str:
-        """``a01_s1_1204142055`` from the names of a recording's file or folder and of those it lies in."""
+        """``a01_s1_1204142055`` from the names of a recording's file or folder and of its parent folders."""
         if not _RECORDING.fullmatch(stem.name):
             raise ValueError("pictures in a folder that is no recording, expected a name of ten digits")
         activity = self.activity(stem)
@@ -106,7 +106,7 @@ class CAD120(openni.OpenNISource):
         return stem.parent.name.replace("_", " ")
 
     def _subject(self, stem):
-        """The number in the name of the nearest folder that is called as subjects' are."""
+        """The number in the name of the nearest parent folder that is a subject's."""
         for name in reversed(stem.absolute().parts[:-1]):
             match = self.subject_folder.fullmatch(name)
             if match:
@@ -117,7 +117,7 @@ class CAD120(openni.OpenNISource):
     def parse_rows(text: str, name: str) -> dict[int, np.ndarray]:
         """The person in one skeleton text: frame number -> ``[1, 15, 4]``, metres and confidence.
 
-        The tracker's own confidence is 1 or 0. Where it is 0 it has made the joint up from the others.
+        The tracker's own confidence is 1 or 0. Where it is 0, the tracker has inferred the joint from other joints.
         """
         body, end, rest = text.rstrip().rpartition("END")
         if end != "END" or rest:

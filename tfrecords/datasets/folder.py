@@ -1,4 +1,4 @@
-"""Clips of your own: any videos, with or without a file of poses each, and one CSV that describes them.
+"""Clips of your own: any videos, each with or without a file of poses, and one CSV that describes them.
 
 ``docs/datasets/folder.md`` has an example from the first video to the served model::
 
@@ -38,7 +38,7 @@ _COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
 _SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _DELIMITERS = (",", ";", "\t")
-_INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, and blanks without width, which copied text has
+_INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen and zero-width spaces, which copied text has
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
@@ -49,12 +49,12 @@ class Folder(base.VideoSource):
     Args:
         table: Path of the CSV; the paths in it are relative to its folder.
         layout: Skeleton layout of the files of poses; empty without poses.
-        persons: Persons M to store of each pose; those that a file has more of are left out.
+        persons: Persons M to store of each pose; further persons in a file are left out.
         fps: Frames per second of clips without a video, where their files of poses state none.
-        focal_length: Of the camera in pixels, where files of poses have metres alone: projects the joints, so that
-            pictures can be cut out around them.
+        focal_length: Focal length of the camera in pixels, for files of poses that have only metres: it projects the
+            joints, so that pictures can be cut out around them.
         pictures: ``parts``, ``size`` and ``estimation`` as :class:`~tfrecords.datasets.base.VideoSource`.
-        missing_poses: As there; with ``keep`` a line of the CSV may name no file of poses.
+        missing_poses: As in the same class; with ``keep`` a line of the CSV may name no file of poses.
     """
 
     name = "folder"
@@ -90,7 +90,7 @@ class Folder(base.VideoSource):
             with_pictures=self.reads_recordings,
             may_lack=("poses",) if self.keeps_missing_poses else (),
         )
-        self._first_of_file: dict[str, str] = {}  # a file -> the first of the clips that it, or a copy, is listed as
+        self._first_of_file: dict[str, str] = {}  # file -> the first clip that lists it or a copy of it
         for clip, row in sorted(self._rows.items()):
             self._first_of_file.setdefault(row["original"], clip)
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
@@ -99,7 +99,7 @@ class Folder(base.VideoSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds ``--csv`` and what a CSV does not state."""
+        """Adds ``--csv`` and options for what a CSV does not state."""
         parser.add_argument(
             "--csv",
             type=pathlib.Path,
@@ -181,7 +181,7 @@ class Folder(base.VideoSource):
         return schema.ClipInfo(clip_id, self.labels.index(row["label"]), **{name: row[name] for name in _NUMBERS})
 
     def performance(self, info: schema.ClipInfo) -> str:  # type: ignore[override]
-        """As for every dataset where the list distinguishes performances; else each video is one.
+        """As for every dataset where the CSV distinguishes performances; else each video is one performance.
 
         A video that is listed several times, or has copies, is one performance: that of the first of its clips.
         """
@@ -239,7 +239,7 @@ class Folder(base.VideoSource):
         return poses
 
     def fps_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> float:
-        """The video's rate; without one that of the file of poses, and ``--fps`` where it states none."""
+        """The video's frame rate; without a video that of the file of poses, or ``--fps`` where the file has none."""
         stated = 0.0 if recording is not None else self._read_poses(info)[1].fps
         return stated or super().fps_of(info, recording)
 
@@ -258,7 +258,7 @@ class Folder(base.VideoSource):
 
 
 def _require_in_front(poses, layout, name):
-    """``RejectedClip`` for joints behind the camera: such coordinates, of the body most often, cannot be projected."""
+    """``RejectedClip`` for joints behind the camera, often coordinates relative to the body: no projection exists."""
     behind = np.argwhere((poses.confidence > 0) & (poses.xyz[..., 2] <= 0))
     if len(behind):
         frame, _, joint = behind[0]
@@ -271,13 +271,13 @@ def _require_in_front(poses, layout, name):
 def _read_table(path, *, with_poses, with_pictures, may_lack):
     """Clip's id -> its line of the CSV; and protocol -> its column.
 
-    A line has two values more: ``file``, the path of its video or poses, and ``original``, that of the first video of
-    which its own is a copy, or ``file``.
+    Each line gets two more values: ``file``, the path of its video or poses, and ``original``, the path of the first
+    listed video of which its video is a copy, else ``file``.
 
     Args:
-        path: Of the CSV.
+        path: Path of the CSV.
         with_poses: Whether the column of poses is needed.
-        with_pictures: Whether the column of videos is.
+        with_pictures: Whether the column of videos is needed.
         may_lack: Columns that are needed, but may be empty.
     """
     text = _text(path)
@@ -343,12 +343,12 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
 
 
 def _protocol(column):
-    """The protocol that a column of splits is of."""
+    """The protocol that a column of splits belongs to."""
     return column[len("split_") :] or DEFAULT_PROTOCOL
 
 
 def _require_one_split(path, column, rows):
-    """``UserError`` for a file that is in two splits of one protocol: what is tested would have been trained on."""
+    """``UserError`` for a file that is in two splits of one protocol: it would be tested after training on it."""
     found = {}
     for number, row in rows:
         split, line = found.setdefault(row["file"], (row[column], number)) if row[column] else ("", 0)
@@ -361,7 +361,7 @@ def _require_one_split(path, column, rows):
 
 
 def _warn_of_copies(path, split_columns, rows):
-    """Warnings for videos that are there under several names: with other labels, in two splits, or counted twice."""
+    """Warns of videos that exist under several names: with other labels, in two splits, or counted twice."""
     originals, unlike, apart, same = {}, [], [], []
     for number, row in rows:
         line, first = originals.setdefault(row["original"], (number, row))
@@ -381,7 +381,7 @@ def _warn_of_copies(path, split_columns, rows):
 
 
 def _text(path):
-    """The text of a CSV in UTF-8, or in what its first bytes say, as a spreadsheet's "Unicode text" has them."""
+    """The text of a CSV in UTF-8, or in UTF-16 if its first bytes say so, as in a spreadsheet's "Unicode text"."""
     try:
         content = path.read_bytes()
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
@@ -398,9 +398,9 @@ def _text(path):
 
 
 def _on_disk(folder, text):
-    """A path of the CSV as the disk has it.
+    """A path of the CSV as it is written on the disk.
 
-    Windows separates folders by backslashes, and macOS writes an accent as a letter of its own, which looks the same.
+    Windows separates folders by backslashes, and macOS stores an accent as a separate character, which looks the same.
     """
     if not text or os.path.exists(os.path.join(folder, text)):
         return text
@@ -410,7 +410,7 @@ def _on_disk(folder, text):
 
 
 def _warn_of_similar(path, what, names):
-    """A warning for names that are typed alike but for capitals: they count as different ones."""
+    """Warns of names that differ only in capitals: they count as different names."""
     alike = {}
     for name in sorted(names):
         alike.setdefault(name.casefold(), []).append(name)
@@ -421,7 +421,7 @@ def _warn_of_similar(path, what, names):
 
 
 def _name(text):
-    """A name as it is compared: accents written in one way, single blanks, none that cannot be seen."""
+    """A name as it is compared: accents in one form, single spaces, no invisible characters."""
     visible = text.translate(dict.fromkeys(map(ord, _INVISIBLE)))
     return " ".join(unicodedata.normalize("NFC", visible).split())
 
@@ -435,7 +435,7 @@ def _twice(row, first, line):
 
 
 def _header(text):
-    """Delimiter and names of columns: of the delimiters of spreadsheets the one that gives most columns known here."""
+    """Delimiter and names of columns: the spreadsheet delimiter that gives the most columns known here."""
     first = text.lstrip("\n").partition("\n")[0]
     found = []
     for delimiter in _DELIMITERS:
@@ -458,7 +458,7 @@ def _stripped(row):
 
 
 def _number(path, name, rows):
-    """Makes whole numbers of a column's text; names of subjects, cameras and the like are numbered by the alphabet."""
+    """Turns a column's text into whole numbers; names of subjects, cameras etc. are numbered in sorted order."""
     values = [_name(row.get(name) or "") or "0" for _, row in rows]
     if any(value[0].isalpha() for value in values):
         found = {value: number for number, value in enumerate(sorted({*values} - {"0"}), start=1)}
@@ -480,7 +480,7 @@ def _check(row, where, needed, split_columns):
         if not row[name]:
             hint = ", or keep such clips with --missing-poses keep" if name == "poses" else ""
             raise UserError(f"{where}: no {name}, expected one{hint}")
-    if len(row["label"].splitlines()) > 1:  # labels are kept one in a line
+    if len(row["label"].splitlines()) > 1:  # labels are stored one per line
         raise UserError(f"{where}: the label {row['label']!r} holds a line break, expected a name in one line")
     row["label"] = _name(row["label"])
     for name in split_columns:

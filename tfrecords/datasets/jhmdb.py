@@ -36,7 +36,7 @@ ACTIONS = (
 )  # fmt: skip
 VIDEO_ENDINGS = (".avi", ".mp4")
 SPLITS = (1, 2, 3)
-# Lists of the same names that hold the clips in which the whole body is seen.
+# Folder of lists with the same names, but only of clips in which the whole body is seen.
 OTHER_SPLITS = "sub_splits"
 
 # Film or video, action, visible part of the body, camera's motion, persons, view, quality, number: HMDB51's scheme.
@@ -73,7 +73,7 @@ class JHMDB(base.VideoSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds what every dataset of videos has, ``--layout`` and ``--persons``."""
+        """Adds the options of every dataset of videos, ``--layout`` and ``--persons``."""
         super().add_arguments(parser)
         parser.add_argument(
             "--layout",
@@ -115,7 +115,7 @@ class JHMDB(base.VideoSource):
         return splits
 
     def options(self) -> dict[str, Any]:
-        """What every dataset of videos has, and a sum of the splits."""
+        """The options of every dataset of videos, and a digest of the splits."""
         listed = json.dumps(self._splits, sort_keys=True).encode()
         return {**super().options(), "splits": hashlib.sha256(listed).hexdigest()}
 
@@ -144,7 +144,7 @@ class JHMDB(base.VideoSource):
 
 
 def read_splits(folder: pathlib.Path) -> dict[str, dict[str, str]]:
-    """The lists of splits below a folder, in either form; files of a folder ``sub_splits`` are passed over.
+    """The lists of splits below a folder, in either form; files in a folder ``sub_splits`` are skipped.
 
     Args:
         folder: The folder.

@@ -145,7 +145,7 @@ def parse_converted(text: str, name: str) -> np.ndarray:
 
 
 def _numbers(text, name):
-    """All values of a text; one that is written as Windows writes NaN is NaN."""
+    """All values of a text; NaN as Windows writes it, such as ``1.#QNAN``, is read as NaN."""
     try:
         return np.array([np.nan if "#" in word else float(word) for word in text.split()])
     except ValueError as error:
@@ -153,7 +153,7 @@ def _numbers(text, name):
 
 
 def _with_confidence(joints):
-    """Fills in the last value: whether a joint was measured; what was not is zero."""
+    """Fills in the last value, the confidence; a joint that was not measured is zero."""
     seen = np.isfinite(joints[..., :5]).all(axis=-1) & (np.abs(joints[..., :5]) < 100).all(axis=-1)
     seen &= joints[..., 2] > 0  # a joint the sensor has lost lies at the sensor itself
     joints[..., 5] = persons.TRACKED

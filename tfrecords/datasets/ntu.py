@@ -56,7 +56,7 @@ ACTIONS = (
     "exchange things with other person", "support somebody with hand", "finger-guessing game (rock-paper-scissors)",
 )  # fmt: skip
 FRAME_WIDTH = 1920  # of the colour frames that the files' pixels refer to
-FOCAL_LENGTH = 1057  # pixels of these frames: the slope of the files' pixels over y / z
+FOCAL_LENGTH = 1057  # in pixels of these frames: the slope of the files' pixels as a function of y / z
 
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 _LISTED = "listed by the authors: skeleton missing or incomplete"
@@ -94,7 +94,7 @@ class NTU60(base.PairedSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds what every dataset of videos has, and ``--missing-skeletons``."""
+        """Adds the options of every dataset of videos, and ``--missing-skeletons``."""
         super().add_arguments(parser)
         parser.add_argument(
             "--missing-skeletons", type=pathlib.Path, metavar="FILE",
@@ -127,11 +127,11 @@ class NTU60(base.PairedSource):
         return schema.ClipInfo(clip_id, action - 1, subject, camera, setup, repetition)
 
     def options(self) -> dict[str, Any]:
-        """What every dataset of videos has, and the number of clips listed as missing."""
+        """The options of every dataset of videos, and the number of clips listed as missing."""
         return {**super().options(), "missing_skeletons": len(self.missing)}
 
     def index(self) -> base.Index:
-        """Every clip that a skeleton or a video is there of, but those listed as missing unless they are kept."""
+        """Every clip that has a skeleton or a video, except those listed as missing, unless these are kept."""
         found = super().index()
         listed = set() if self.keeps_missing_poses else {clip.id for clip in found.clips} & self.missing
         rejected = [*found.rejected, *((clip, _LISTED) for clip in listed)]
@@ -149,7 +149,7 @@ class NTU60(base.PairedSource):
 
 
 class NTU120(NTU60):
-    """NTU RGB+D 120; arguments as :class:`NTU60`, whose clips are among its."""
+    """NTU RGB+D 120; arguments as :class:`NTU60`, whose clips it includes."""
 
     name = "ntu120"
     labels = ACTIONS
@@ -180,7 +180,7 @@ def read_missing(path: pathlib.Path) -> set[str]:
 
 
 def read_skeleton(path: pathlib.Path) -> pose_files.FilePoses:
-    """The two bodies of a ``.skeleton`` file that move most, as those of a conversion; gaps are not filled.
+    """The two bodies of a ``.skeleton`` file that move most, as in a conversion; gaps are not filled.
 
     Raises:
         RejectedClip: As :func:`parse_skeleton`, or the file cannot be read.
@@ -249,7 +249,7 @@ def _track(seen):
     confidence = np.zeros(states.shape, np.float32)
     for state, trust in persons.KINECT_STATES.items():
         confidence[states == state] = trust
-    # Coordinates far off any room, or not in front of the sensor, are as good as none.
+    # Coordinates outside any room, or not in front of the sensor, count as not measured.
     confidence[~(np.isfinite(xyz).all(axis=-1) & (np.abs(xyz) < 100).all(axis=-1) & (xyz[..., 2] > 0))] = persons.ABSENT
     xyz = np.where(confidence[..., np.newaxis] > 0, xyz, 0.0)
     xy = _with_projection(xyz, np.where(np.abs(xy) < 1e5, xy, np.nan), confidence > 0)
@@ -257,7 +257,7 @@ def _track(seen):
 
 
 def _with_projection(xyz, xy, measured):
-    """``xy`` with the pixels that the file lacks (NaN: outside the picture), by the camera that the others show."""
+    """``xy`` with pixels that the file lacks (NaN: outside the picture), computed by a camera fitted to the rest."""
     known = np.isfinite(xy).all(axis=-1) & measured
     lacking = ~known & measured
     if lacking.any() and known.sum() >= 2:

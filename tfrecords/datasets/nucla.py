@@ -65,7 +65,7 @@ class NUCLA(base.VideoSource):
     labels = tuple(ACTIONS.values())
     layout = _LAYOUT.name
     persons = 1
-    # Neither form states it. In `walk around` the hips move 0.08 m per frame (upper quartile): 1 m/s at 12 fps.
+    # Neither form states the rate. In `walk around` the hips move 0.08 m per frame (upper quartile): 1 m/s at 12 fps.
     fps = 12.0
     focal_per_width = FOCAL_LENGTH / FOCAL_WIDTH
     help = "Northwestern-UCLA Multiview Action 3D (Wang et al., CVPR 2014)"
@@ -76,7 +76,7 @@ class NUCLA(base.VideoSource):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Adds what every dataset of videos has, and ``--form``."""
+        """Adds the options of every dataset of videos, and ``--form``."""
         super().add_arguments(parser)
         parser.add_argument(
             "--form", choices=("json", "original"), help="release of the dataset; default: recognised by its files"
@@ -118,7 +118,7 @@ class NUCLA(base.VideoSource):
         return schema.ClipInfo(clip_id, label, subject=subject, camera=view, repetition=repetition)
 
     def options(self) -> dict[str, Any]:
-        """The form and, for the original one, what every dataset of videos has."""
+        """The form and, for the original form, the options of every dataset of videos."""
         return {"form": self.form, **(super().options() if self.form == "original" else {})}
 
     def index(self) -> base.Index:
@@ -176,14 +176,13 @@ class NUCLA(base.VideoSource):
         return self._performer(states[..., :3], states[..., 3], _shown(folder), recording)
 
     def _performer(self, xyz, confidence, name, recording=None):
-        """The performer's :class:`~tfrecords.converting.persons.Poses` without gaps, projected into the recording if
-        there is one.
+        """The performer's poses without gaps, projected into the recording if there is one.
 
         Args:
             xyz: ``[T, J, 3]``.
             confidence: ``[T, J]``; 0 where not measured.
-            name: Of the clip, for messages.
-            recording: Whose frames they are.
+            name: Name of the clip, for messages.
+            recording: The recording that the poses belong to.
         """
         poses = persons.Poses(xyz[:, np.newaxis], confidence[:, np.newaxis])  # M = 1
         poses = self.filled(poses, name, longest=None)
@@ -211,7 +210,7 @@ class NUCLA(base.VideoSource):
             raise RejectedClip(f"{path.name}: label {label} does not match its name, expected {info.label + 1}")
         try:
             xyz = np.array(frames, np.float32)
-        except (ValueError, TypeError, OverflowError):  # the last: a whole number beyond all floats
+        except (ValueError, TypeError, OverflowError):  # the last: a whole number too large for a float
             raise RejectedClip(f"{path.name}: skeletons of unequal shape or no numbers") from None
         if not xyz.size:
             raise RejectedClip(f"{path.name}: empty sequence")
@@ -314,7 +313,7 @@ def _frames(folder):
 
 
 def _shown(path):
-    """``view_1/a01_s01_e00`` or ``view_1/a01_s01_e00/frame_...``: as much of a path as finds it in the download."""
+    """``view_1/a01_s01_e00`` or ``view_1/a01_s01_e00/frame_...``: the part of a path below the download."""
     parts = path.parts
     start = max(i for i, part in enumerate(parts) if part.startswith("view_"))
     return "/".join(parts[start:])

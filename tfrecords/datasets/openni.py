@@ -22,7 +22,7 @@ from tfrecords.datasets import base
 from tfrecords.errors import RejectedClip
 from zoo import skeletons
 
-# Of a Kinect v1's depth camera, in a 640-pixel-wide picture: what OpenNI takes it for where nobody has calibrated it.
+# Focal length of a Kinect v1's depth camera in a 640-pixel-wide picture: OpenNI's value for an uncalibrated camera.
 FOCAL_LENGTH, FOCAL_WIDTH = 575.8157, 640
 
 
@@ -47,7 +47,7 @@ class OpenNISource(base.PairedSource):
     @staticmethod
     @abc.abstractmethod
     def stem_of(path: pathlib.Path) -> pathlib.Path:
-        """The path whose names identify the clip of a text of poses; of a folder of pictures it is the folder."""
+        """The path that :meth:`clip_id` takes, from that of a text of poses; for pictures it is their folder."""
 
     @abc.abstractmethod
     def clip_id(self, stem: pathlib.Path) -> str:
@@ -92,7 +92,7 @@ class OpenNISource(base.PairedSource):
         return base.printable(str(path.relative_to(self.folder)))
 
     def expected(self) -> str:
-        """How the files are called, for a message."""
+        """Names of the files, for a message."""
         return self.tree
 
     def recording(self, info: schema.ClipInfo) -> base.Recording:
@@ -114,7 +114,7 @@ class OpenNISource(base.PairedSource):
         return int(self.picture_name.fullmatch(path.name).group(1))
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
-        """The rows of the recording's frames, or all rows where there is none."""
+        """The rows of the recording's frames, or all rows where there is no recording."""
         path = self.path(info, "poses")
         rows = self.parse_rows(base.read_text(path), path.name)
         pictures = recording.paths if isinstance(recording, video.Pictures) else None
@@ -142,8 +142,7 @@ def rows_of(text: str, name: str, values: int) -> dict[int, np.ndarray]:
         A dictionary of float64 arrays ``[values]``; a value that is no finite number is NaN.
 
     Raises:
-        RejectedClip: No row, a row of another length, one that holds anything but numbers, a frame number that occurs
-            twice.
+        RejectedClip: No row, a row of another length or with anything but numbers, or a frame number that occurs twice.
     """
     rows = {}
     for number, line in enumerate(text.splitlines(), start=1):

@@ -28,7 +28,7 @@ ACTIVITIES = (
     "Pour.Frombottle", "Pour.Fromcan", "Pour.Fromkettle", "Readbook", "Sitdown", "Takepills", "Uselaptop", "Usetablet",
     "Usetelephone", "Walk", "WatchTV",
 )  # fmt: skip
-# In the download, too few to learn and in no protocol.
+# An activity in the download that has too few clips to learn and is in no protocol.
 DROPPED = "Pour.Fromcup"
 CAMERAS = range(1, 8)
 
@@ -72,7 +72,7 @@ class Smarthome(base.PairedSource):
         return schema.ClipInfo(clip_id, ACTIVITIES.index(activity), subject, camera, recording, repetition)
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
-        """The person LCR-Net is surest of, frame by frame."""
+        """The person with LCR-Net's highest score in each frame."""
         path = self.path(info, "poses")
         xyz, xy, confidence = parse_poses(base.read_text(path), path.name)
         poses = persons.Poses(*(values[:, np.newaxis] for values in (xyz, confidence, xy)))  # M = 1
@@ -92,7 +92,7 @@ def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     Raises:
         RejectedClip: The file is truncated or not of this format.
-        MissingPoses: It is of no frame.
+        MissingPoses: It has no frames.
     """
     content = base.parse_json(text, name)
     try:
@@ -103,7 +103,7 @@ def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
             key: np.array([[0.0] * (n * _JOINTS) if p is None else p[key] for p in found], np.float64)
             for key, n in shapes.items()
         }
-    except (ValueError, OverflowError) as error:  # the latter: a whole number beyond all floats
+    except (ValueError, OverflowError) as error:  # the latter: a whole number too large for a float
         raise RejectedClip(f"{name}: values that are no numbers ({error})") from None
     except (KeyError, TypeError, AttributeError):
         raise RejectedClip(f"{name}: expected frames, a list of lists of persons with pose2d and pose3d") from None
@@ -123,9 +123,9 @@ def parse_poses(text: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _points_down(xyz, xy, measured):
-    """Whether Y grows downwards, as pixels do: the schema's grows upwards.
+    """Whether Y grows downwards, as in pixels; in the schema it grows upwards.
 
-    The release does not say which way its axes point. A body's joints do: both heights are of the same joints.
+    The release does not say which way its axes point. The joints' heights in metres and in pixels show it.
     """
     heights = [values - values.mean(axis=1, keepdims=True) for values in (xyz[..., 1], xy[..., 1])]
     return float((heights[0] * heights[1])[measured.all(axis=1)].sum()) > 0

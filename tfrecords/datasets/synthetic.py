@@ -9,9 +9,9 @@ room and share every draw of the motion, so that they differ only in what names 
 
 * ``object``: the motion is the same to the last bit, only the object in the hand differs, so poses are not enough;
 * ``motion``: the object is the same, the hand takes it to another target;
-* ``order``: the one is the other played backwards, so frames without their order are not enough.
+* ``order``: one twin is the other played backwards, so frames without their order are not enough.
 
-The room of both twins holds the same objects, at least one of each kind: the one that is not in the hand lies about.
+The room of both twins holds the same objects, at least one of each kind: an object that is not in the hand lies about.
 ``object`` twins therefore differ not in which objects there are, but in which one is in the hand.
 
 :mod:`tfrecords.synthadl` holds the persons, rooms and motions, and draws them.
@@ -200,7 +200,7 @@ class SynthADL(base.Source):
 
     @staticmethod
     def performance(info: schema.ClipInfo) -> str:
-        """Twins are kept together: a model that knows a room from one twin would take the other twin for it."""
+        """Twins share a performance: a model that knows a room from one twin would mistake the other twin for it."""
         return f"{info.setup}/{twins(info)}/{info.subject}/{info.repetition}"
 
     def options(self) -> dict[str, Any]:
@@ -255,10 +255,10 @@ class SynthADL(base.Source):
         )
 
     def _jpeg(self, crop):
-        """An RGB crop as JPEG of the stored size; of the whole frame that is the shorter side."""
+        """An RGB crop as JPEG of the stored size, which is the shorter side for the whole frame."""
         height, width = crop.shape[:2]
         new_height, new_width = cut_size((0, 0, width, height), self.size)
-        if height >= 2 * new_height:  # by a factor of 2 first: twice as fast, and a mean over areas all the same
+        if height >= 2 * new_height:  # halved first: twice as fast, and still a mean over areas
             crop = cv2.resize(crop, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         interpolation = cv2.INTER_AREA if new_height < len(crop) else cv2.INTER_LINEAR
         return encode_jpeg(cv2.resize(crop, (new_width, new_height), interpolation=interpolation), JPEG_QUALITY)

@@ -10,11 +10,11 @@ and Programs in Biomedicine 2014.
     urfall-cam0-falls.csv               a line per frame: fall-01,1,-1,... sequence, frame from 1, posture
     urfall-cam0-adls.csv                likewise of adl-01 ...; both may be called falls.csv and adls.csv
 
-A clip is a window of a sequence, a record that also has the label of every frame. Its label follows from those:
-``fall`` where the person falls in at least :data:`FALLING` seconds of it, else what most frames show, ``lying`` or
-``upright``. The falls are all from one office, and few activities are: windows of other converted datasets may be
-added to what is trained on as ``upright`` (``--upright``), or be what a network that is trained on everything else is
-tested on (``--held-out``).
+A clip is a window of a sequence; its record also has the label of every frame. The clip's label follows from the
+frames' labels: ``fall`` where the person falls for at least :data:`FALLING` seconds, else ``lying`` or ``upright``,
+whichever more frames show. All falls were recorded in one office, but few of the activities were. So windows of other
+converted datasets may be added to the training as ``upright`` (``--upright``), or may test a network that is trained on
+everything else (``--held-out``).
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from zoo.shared.errors import UserError
 LABELS = ("fall", "lying", "upright")
 FALL, LYING, UPRIGHT = range(len(LABELS))
 UNLABELLED = -1
-FALLING = 0.5  # seconds of a window: half of what each of the dataset's falls takes
+FALLING = 0.5  # seconds of a window: half the duration of each of the dataset's falls
 WINDOW, EVERY = 2.0, 0.2  # seconds
 LAYOUT = "blazepose_33"  # of the default estimator
-COMMON = "lcrnet_13"  # onto which all others are mapped
-HELD_OUT = "held_out."  # begins the names of recordings that are not trained on
+COMMON = "lcrnet_13"  # the layout onto which all others are mapped
+HELD_OUT = "held_out."  # prefix of the names of recordings that are not trained on
 
-# The tables' posture -> label. While somebody lies down or gets up in the activities, 0, he does not fall.
+# The tables' posture -> label. Posture 0 of the activities is somebody who lies down or gets up, which is no fall.
 _POSTURES = {"fall": {"-1": UPRIGHT, "0": FALL, "1": LYING}, "adl": {"-1": UPRIGHT, "0": UNLABELLED, "1": LYING}}
 _SEQUENCE = re.compile(r"(fall|adl)-([0-9]{2})")
 _FILE = re.compile(r"((?:fall|adl)-[0-9]{2})(?:-cam0)?")
@@ -72,7 +72,7 @@ class URFD(base.VideoSource):
         window: Seconds of a window.
         every: Seconds from one window to the next.
         upright: Folders of converted datasets, windows of whose clips are trained on as ``upright``.
-        held_out: Likewise, of those that protocol ``all`` tests on.
+        held_out: Folders of converted datasets, windows of whose clips protocol ``all`` tests on.
         options: As :class:`~tfrecords.datasets.base.VideoSource`.
     """
 
@@ -106,7 +106,7 @@ class URFD(base.VideoSource):
         self._files: dict[str, dict[str, pathlib.Path]] = {"video": {}, "poses": {}}
         self._others: dict[str, random_access.Location] = {}  # "dataset.clip" -> where its record is
         self._lengths: dict[str, int] = {}  # id of a window -> frames
-        # Windows of a recording are read one after the other, the recording once.
+        # Windows of a recording are read one after the other, so each recording is read only once.
         self._poses, self._other = _Newest(self._poses_of_file), _Newest(random_access.Location.read)
 
     @classmethod
@@ -170,7 +170,7 @@ class URFD(base.VideoSource):
     def parse_id(clip_id: str) -> schema.ClipInfo:
         """Reads ``fall-01-f0031-fall``: sequence, first frame from 1, label; or ``nucla.<its id>-f0001-upright``.
 
-        ``setup`` is 1 in a fall's sequence, 2 in one of activities, 3 in another dataset, 4 in one that is held out;
+        ``setup`` is 1 for the sequence of a fall, 2 for one of activities, 3 for another dataset, 4 for a held-out one;
         ``repetition`` is the number of the sequence.
         """
         match = _ID.fullmatch(clip_id)
@@ -184,7 +184,7 @@ class URFD(base.VideoSource):
 
     @staticmethod
     def performance(info: schema.ClipInfo) -> str:
-        """The sequence; of another dataset's clip what it has in common with those that show the same performance."""
+        """The sequence; for a clip of another dataset, the performance as that dataset names it."""
         recording, _ = _parts(info.id)
         if info.setup < 3:
             return recording
@@ -192,23 +192,23 @@ class URFD(base.VideoSource):
         try:
             other = datasets.get(name)
             return f"{name}/{other.performance(other.parse_id(clip_id))}"
-        except (KeyError, TypeError, ValueError):  # its ids are in a list of its own
+        except (KeyError, TypeError, ValueError):  # a dataset whose own files list its ids
             return recording
 
     def options(self) -> dict[str, Any]:
-        """What every dataset of videos has, the windows, and sums of the tables, files and other datasets."""
+        """The options of every dataset of videos, the windows, and digests of tables, files and other datasets."""
         digest = hashlib.sha256(json.dumps(self._labels, sort_keys=True).encode()).hexdigest()
         own = {"window": self.window, "every": self.every, "postures": digest, "layout": self.layout}
         others = {
             name: [files.sha256_of(path / schema.MANIFEST) for path in paths]
             for name, paths in (("upright", self.upright), ("held_out", self.held_out))
-            if paths or name == "upright"  # as conversions have it that know of none that is held out
+            if paths or name == "upright"  # always there, as before held_out was added
         }
         read = base.contents(entry for kind in self.kinds_of_files for entry in sorted(self._files[kind].items()))
         return {**super().options(), **own, **others, "files": read}
 
     def index(self) -> base.Index:
-        """Windows of every sequence that a video, or where none is needed a file of poses, is there of."""
+        """Windows of every sequence that has a video or a file of poses, and windows of the other datasets."""
         found, rejected = base.find_files(self.folder, _ENDINGS, _sequence_of)
         if self.poses_from != self.folder:
             found["poses"] = base.find_files(self.poses_from, {".npz": "poses"}, _sequence_of)[0]["poses"]
@@ -256,7 +256,7 @@ class URFD(base.VideoSource):
                         yield self._window(name, first, len(held), UPRIGHT)
 
     def frame_labels(self, sequence: str) -> list[int]:
-        """The label of every frame of a sequence, up to the last that has one; :data:`UNLABELLED` where none is."""
+        """The label of every frame of a sequence, up to the last labelled frame; :data:`UNLABELLED` without a label."""
         known = self._labels[sequence]
         return [known.get(frame, UNLABELLED) for frame in range(1, max(known) + 1)]
 
@@ -300,14 +300,14 @@ class URFD(base.VideoSource):
             clip, labels = self._of_other(info, self._other(self._others[recording])), [UPRIGHT] * length
         else:
             clip, labels = super().read(info), self.frame_labels(recording)[first:]
-        if self.with_poses and clip.pose_confidence is None:  # base stores absent persons beside pictures alone
+        if self.with_poses and clip.pose_confidence is None:  # the base class stores absent persons only with pictures
             absent = persons.absent(length, self.persons, skeletons.get(self.layout).num_joints)
             clip = dataclasses.replace(clip, pose_xyz=absent.xyz, pose_confidence=absent.confidence)
         labels = labels[: clip.num_frames]  # the tables may go on for a frame or two after the video
         return dataclasses.replace(clip, recording=recording, start=first, frame_labels=np.array(labels, np.int64))
 
     def _of_other(self, info, clip):
-        """A window of another dataset's clip, its poses in this one's layout."""
+        """A window of another dataset's clip, its poses in the layout of this dataset."""
         _, first = _parts(info.id)
         length = self._lengths[info.id]
         span = slice(first, first + length)
@@ -323,7 +323,7 @@ class URFD(base.VideoSource):
 
 
 class _Newest:
-    """A function that keeps its newest value, for the same argument again."""
+    """A function that caches its newest value for repeated calls with the same argument."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
@@ -340,12 +340,12 @@ def label_of(labels: Sequence[int], fps: float) -> int | None:
     """The label of a window.
 
     Args:
-        labels: Those of its frames.
+        labels: Labels of its frames.
         fps: Frames per second.
 
     Returns:
-        :data:`FALL` where :data:`FALLING` seconds show a fall, else the more frequent of the two others, of equals
-        :data:`LYING`; ``None`` where no frame has one.
+        :data:`FALL` where :data:`FALLING` seconds show a fall, else the more frequent of the two other labels,
+        :data:`LYING` if both are equally frequent; ``None`` where no frame has either.
 
     Example:
         >>> [LABELS[label_of(labels, fps=4)] for labels in ([2, 2, 0, 0], [2, 0, 1, 1], [2, 2, 2, -1])]
@@ -430,7 +430,7 @@ def _parts(clip_id):
 
 
 def _require_usable(where: str, found: Mapping[str, Any], parts: Sequence[str], layout: str) -> None:
-    """``UserError`` unless a converted dataset stores what is wanted of it."""
+    """``UserError`` unless a converted dataset stores the pictures and poses that are needed."""
     missing = [part for part in parts if part not in found["parts"]]
     if missing:
         raise UserError(f"{where}: stores no pictures of {missing[0]}, expected them, or --parts none here")

@@ -16,11 +16,11 @@ OPTIONS = ("estimator", "model", "focal_length")
 
 
 def add(parser: argparse._ActionsContainer, focal_length: bool = True) -> None:
-    """Adds ``--estimator``, ``--model`` and ``--focal-length``; one that is not given is ``None``.
+    """Adds ``--estimator``, ``--model`` and ``--focal-length``; an option that is not given is ``None``.
 
     Args:
-        parser: A parser or a group of one.
-        focal_length: Add ``--focal-length``; not where the command has one of its own.
+        parser: A parser or an argument group.
+        focal_length: Whether to add ``--focal-length``; not if the command has its own.
     """
     parser.add_argument(
         "--estimator",
@@ -41,7 +41,7 @@ def add(parser: argparse._ActionsContainer, focal_length: bool = True) -> None:
 
 
 def refuse(arguments: argparse.Namespace, options: Iterable[str] = OPTIONS) -> None:
-    """:class:`UserError` where an option of estimation is given though nothing is estimated."""
+    """Raises :class:`UserError` if an option of estimation is given although nothing is estimated."""
     for option in options:
         if getattr(arguments, option) is not None:
             name = f"--{option.replace('_', '-')}"

@@ -2,7 +2,7 @@
 
 Bazarevsky et al., "BlazePose: On-device Real-time Body Pose Tracking", 2020, arXiv:2006.10204.
 
-It runs on the machine alone: versions of MediaPipe that send data about their use are refused.
+It sends nothing over the network: versions of MediaPipe that send data about their use are refused.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ _AXES = np.array([1, -1, 1], np.float32)  # MediaPipe: y downwards; z grows away
 class BlazePose(Estimator):
     """Poses of 33 joints by MediaPipe's Pose Landmarker, on a CPU.
 
-    A person is followed from frame to frame, and the slower detector runs only where he is lost; of several, each in a
-    square around him (:class:`~tfrecords.estimation.regions.Regions`).
+    A person is followed from frame to frame, and the slower detector runs only when the person is lost. Of several
+    persons, each is followed in a square around the body (:class:`~tfrecords.estimation.regions.Regions`).
 
     Args:
         model: ``lite``, ``full`` or ``heavy``, as :func:`tfrecords.estimation.model_files.find` finds it; or the path
             of a ``.task`` file.
         persons: The most persons found in a frame.
-        detection: Least confidence, 0 to 1, that a person is detected; default: 0.2 where one person is wanted, as
-            ``presence`` then decides on the joints that were found, and people who lie, turn their backs or are cut by
-            the picture's edge have little; 0.5 where several are, as bodies are invented beside those who are there.
+        detection: Least confidence, 0 to 1, of a detected person. Default for one person: 0.2, because people who lie,
+            turn their backs or are cut by the picture's edge have a low confidence, and ``presence`` then decides on
+            the joints that were found. Default for several persons: 0.5, because the detector invents bodies beside
+            the real ones.
         presence: Least confidence that a followed person is still there; below it the detector runs again.
-        tracking: Least confidence, of the joints, with which a person is followed into the next frame.
-        still: Whether each frame is searched as a whole and by itself: for pictures that do not follow one another.
+        tracking: Least confidence of the joints with which a person is followed into the next frame.
+        still: Whether each frame is searched as a whole and without the frames before: for unrelated pictures.
 
     Raises:
         UserError: MediaPipe or the model file is missing, or that file is not one of this network.
@@ -88,16 +89,16 @@ class BlazePose(Estimator):
     def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
         """The persons in the next frame; see :meth:`Estimator.persons`.
 
-        Times that do not grow are taken as a millisecond after the frame before: MediaPipe would refuse them.
+        A time that is not later than the frame before counts as one millisecond later: MediaPipe would refuse it.
         """
         return self._estimator.persons(frame, seconds)
 
     def forget(self) -> None:
-        """Forgets whom it followed."""
+        """Forgets the persons it follows."""
         self._estimator.forget()
 
     def find_anew(self) -> None:
-        """As of :meth:`Estimator.find_anew`; of several persons, where they are is not forgotten."""
+        """As :meth:`Estimator.find_anew`; the positions of several persons are not forgotten."""
         self._estimator.find_anew()
 
     def close(self) -> None:
@@ -106,7 +107,7 @@ class BlazePose(Estimator):
 
 
 class _Landmarker(Estimator):
-    """A Pose Landmarker of MediaPipe: it follows one person, or searches each picture by itself."""
+    """A Pose Landmarker of MediaPipe: it follows one person, or searches each picture independently."""
 
     layout = "blazepose_33"
 
@@ -114,7 +115,7 @@ class _Landmarker(Estimator):
         self._mediapipe, vision = modules
         self._follows = follows
         self._milliseconds, self._begin = -1, 0  # of the frame before; where this recording begins
-        self._warned = False  # whether MediaPipe has written what it writes of its first person
+        self._warned = False  # whether MediaPipe has logged what it logs for the first person
         with _quiet():
             base = self._mediapipe.tasks.BaseOptions(model_asset_path=str(path))
             mode = vision.RunningMode.VIDEO if follows else vision.RunningMode.IMAGE
@@ -169,8 +170,8 @@ def _check(persons: int, **thresholds: float) -> None:
 def _person(world: list, points: list, width: int, height: int) -> Person:
     """A person of MediaPipe's landmarks.
 
-    ``world`` has metres from the middle of the hips, ``points`` parts of the frame's width and height. A joint is as
-    certain as it is both visible and inside the picture.
+    ``world`` has metres from the middle of the hips, ``points`` fractions of the frame's width and height. A joint's
+    confidence is the lower of its visibility and its presence in the picture.
     """
     xyz = np.array([(joint.x, joint.y, joint.z) for joint in world], np.float32)  # [J, 3]
     xy = np.array([(joint.x, joint.y) for joint in points], np.float32)  # [J, 2]
@@ -200,7 +201,7 @@ def _import() -> tuple[Any, Any]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """A version as numbers, up to what is none.
+    """The numbers of a version; what follows a number up to the next dot is ignored.
 
     Example:
         >>> _numbers("0.10.21rc1")
@@ -211,7 +212,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drops what is written to stderr meanwhile: MediaPipe's C++ libraries log there and have no switch for it."""
+    """Discards stderr inside a ``with`` block: MediaPipe's C++ libraries log there and cannot be silenced."""
     with messages.stderr:
         sys.stderr.flush()
         kept = os.dup(2)

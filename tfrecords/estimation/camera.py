@@ -1,6 +1,6 @@
-"""From bodies around their hips to positions before the camera.
+"""From bodies relative to their hips to positions in front of the camera.
 
-An estimator gives a body in metres from the middle of its hips, and its joints in the picture. A pinhole camera
+An estimator gives a body's joints in metres from the middle of its hips, and in pixels of the picture. A pinhole camera
 connects the two: a joint at :math:`(X + t_x, Y + t_y, Z + t_z)` is seen at :math:`u = c_x + f (X + t_x) / (Z + t_z)`,
 :math:`v = c_y - f (Y + t_y) / (Z + t_z)`. Multiplied by the depth, these are linear in :math:`t`; the least squares
 over all joints have a closed form.
@@ -12,12 +12,12 @@ import math
 
 import numpy as np
 
-FIELD_OF_VIEW = 60.0  # degrees, horizontal: of a camera whose focal length is not known
+FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed if the focal length is not known
 NEAREST, FARTHEST = 0.1, 100.0  # metres: depths that a joint can have
 
 
 def focal_length(given: float, width: int) -> float:
-    """The focal length in pixels: the given one, or of a camera with a horizontal view of :data:`FIELD_OF_VIEW`."""
+    """The focal length in pixels: ``given``, or if it is 0 that of a horizontal view of :data:`FIELD_OF_VIEW`."""
     return given or width / 2 / math.tan(math.radians(FIELD_OF_VIEW) / 2)
 
 
@@ -30,7 +30,7 @@ def depths(xyz: np.ndarray, rays: np.ndarray, weights: np.ndarray) -> np.ndarray
         weights: ``[N, J]``.
 
     Returns:
-        ``[N]`` metres; so far that every joint is in front of the camera.
+        ``[N]`` metres, at least so large that every joint is in front of the camera.
     """
     known = rays * xyz[..., 2:] - xyz[..., :2]  # t_xy - rays t_z = known
     centred, known = (values - _mean(values, weights) for values in (rays, known))

@@ -1,4 +1,4 @@
-"""Estimators of poses: what each gives of a frame, and where a new one is added.
+"""Estimators of poses: what each returns for a frame, and how to add a new one.
 
 An estimator is a class in a module of this package, registered under a name::
 
@@ -43,7 +43,7 @@ class Person:
             from the camera.
         xy: ``[J, 2]`` float32, pixels of the frame, x to the right and y downwards; may lie outside it.
         confidence: ``[J]`` float32, 0 (not seen) to 1.
-        instead_of: The wrong pose of the same body that this one takes the place of, if any.
+        instead_of: The wrong pose of the same body that this pose replaces, if any.
     """
 
     xyz: np.ndarray
@@ -53,7 +53,7 @@ class Person:
 
 
 class Closing(abc.ABC):
-    """A context manager that is closed at its end."""
+    """A context manager that calls :meth:`close` when it ends."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -83,17 +83,17 @@ class Estimator(Closing):
 
         Args:
             frame: ``[H, W, 3]`` uint8, RGB.
-            seconds: When it was taken, from the recording's beginning; later than the frame before.
+            seconds: The frame's time stamp from the recording's beginning; later than that of the frame before.
 
         Returns:
             A list of :class:`Person`; empty where nobody is found.
         """
 
     def forget(self) -> None:
-        """Forgets whom it followed: the next frame is the first of another recording, whose time begins anew."""
+        """Forgets the persons it follows: the next frame is the first of a new recording, whose time begins anew."""
 
     def find_anew(self) -> None:
-        """Finds everybody anew in the next frame, as poses that were followed so far are wrong."""
+        """Finds all persons anew in the next frame, because the poses that it follows are wrong."""
         self.forget()
 
 

@@ -1,4 +1,4 @@
-"""Poses of a live stream: of each frame when it comes, without waiting for the next."""
+"""Poses of a live stream: each frame's poses when it arrives, without waiting for the next frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tfrecords.converting.persons import Poses
 from tfrecords.estimation import camera, recordings, smoothing, tracking
 from tfrecords.estimation.estimator import Closing, Person
 
-# Slowest cut-off, its rise with speed and the speed's own cut-off; speeds are in sizes of the body. The whole body's
-# place is a mean over all joints, which trembles little. Its distance from the camera, in the logarithm, trembles most.
+# Arguments of OneEuro: cut-off at rest, its rise with speed, cut-off of the speed; speeds are in body sizes. The whole
+# body's position is a mean over all joints and jitters little. The logarithm of its depth jitters most.
 _JOINTS = (1.5, 20.0, 3.0)
 _PLACE = (5.0, 40.0, 3.0)
 _DEPTH = (0.5, 5.0, 1.0)
@@ -19,20 +19,20 @@ _DEPTH = (0.5, 5.0, 1.0)
 class LiveEstimator(Closing):
     """Estimates, follows and smooths the persons of a stream, frame after frame; a context manager.
 
-    A person keeps his index among the M persons while he is seen, and for
-    :data:`~tfrecords.estimation.tracking.LONGEST_LOSS` seconds after; whoever comes then takes the first free index,
-    the largest first. Where a person is lost for up to :data:`~tfrecords.converting.persons.LONGEST_GAP` seconds, his
-    last pose stays, with the confidence :data:`~tfrecords.converting.persons.INTERPOLATED`.
+    A person keeps the same index among the M persons while seen, and for
+    :data:`~tfrecords.estimation.tracking.LONGEST_LOSS` seconds after that; new persons take the first free index, the
+    largest person first. While a person is lost for up to :data:`~tfrecords.converting.persons.LONGEST_GAP` seconds,
+    the last pose stays, with the confidence :data:`~tfrecords.converting.persons.INTERPOLATED`.
 
     Args:
         settings: The :class:`~tfrecords.estimation.recordings.Settings`.
         fps: Frames per second.
 
     Attributes:
-        numbers: Number of the person at each of the M indices, which no other person gets; ``None`` at free ones.
+        numbers: Unique number of the person at each of the M indices; ``None`` at free indices.
         seen: Whether the newest frame shows the person at each index.
-        everyone: All persons that the newest frame may show, in the estimator's own layout: more than M, and those who
-            are not plausible, such as a face that fills the picture.
+        everyone: All persons that the newest frame may show, in the estimator's own layout. They may be more than M,
+            and include implausible ones, such as a face that fills the picture.
 
     Raises:
         UserError: No such estimator, or what it needs is missing.
@@ -54,11 +54,11 @@ class LiveEstimator(Closing):
 
         Args:
             frame: ``[H, W, 3]`` uint8, RGB.
-            seconds: When it was taken, from any beginning; a time not later than the frame before counts as one frame
+            seconds: The frame's time stamp, from any origin; a time not later than the frame before counts as one frame
                 later than it.
 
         Returns:
-            :class:`~tfrecords.converting.persons.Poses` of this frame, ``[1, M, J, ...]``; as of
+            :class:`~tfrecords.converting.persons.Poses` of this frame, ``[1, M, J, ...]``, as those of
             :func:`tfrecords.estimation.recordings.estimate`.
         """
         seconds = self._clock(seconds)
@@ -78,7 +78,7 @@ class LiveEstimator(Closing):
         return self._settings.onto_layout(Poses(xyz, confidence, xy))
 
     def _assign(self, found, seconds, width, height):
-        """Updates the persons at their indices; those who are new take the free ones, the largest first."""
+        """Updates the persons at their indices; new persons take the free indices, the largest person first."""
         for index, shown in enumerate(self._shown):
             if shown is not None and seconds - shown.seconds > tracking.LONGEST_LOSS:
                 self._shown[index] = None

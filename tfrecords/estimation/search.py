@@ -1,10 +1,11 @@
 """The plausible persons in each frame of a recording, upright or lying.
 
-Detectors of persons know people who stand and sit better than those who lie. Where nobody is found in a frame, it is
-searched once more turned by 90 degrees.
+Detectors find people who stand or sit more easily than people who lie. A frame in which nobody is found is turned by 90
+degrees and searched once more.
 
-Of people who are seen from behind or in part, an estimator may take the shoulders for hips; following them from frame
-to frame, it keeps the body upside down. Such a frame is searched once more as if it were a recording's first.
+If a person is seen from behind or only in part, an estimator may mistake the shoulders for hips. As it follows the
+body from frame to frame, the body stays upside down. Such a frame is searched once more as if it were a recording's
+first.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from tfrecords.estimation import estimator, regions, tracking
 from tfrecords.estimation.estimator import Closing, Estimator, Person
 from zoo import skeletons
 
-UPSIDE_DOWN = 0.5  # of the trunk's length in the picture, by which the shoulders are below the hips
-CHECK_EVERY = 0.2  # seconds after which a person who was upside down in a new search as well is searched again
-SAME_PLACE = 0.1  # intersection over union of the boxes around the joints of one body, upside down and upright
+UPSIDE_DOWN = 0.5  # fraction of the trunk's length by which the shoulders are below the hips in the picture
+CHECK_EVERY = 0.2  # seconds until the next new search if a person was upside down in the last one as well
+SAME_PLACE = 0.1  # least intersection over union of the boxes around one body's joints, upside down and upright
 
 
 class Search(Closing):
     """Searches frames one after another; a context manager.
 
     Args:
-        name: Of a registered estimator.
-        options: The estimator's.
+        name: Name of a registered estimator.
+        options: Arguments of the estimator.
 
     Attributes:
         layout: Skeleton layout of the joints.
-        left_out: Persons that the newest frame seems to show, and who are not plausible: a face alone, invented bodies.
+        left_out: Implausible persons that were found in the newest frame, such as a face alone or invented bodies.
     """
 
     def __init__(self, name: str, **options: object) -> None:
@@ -45,7 +46,7 @@ class Search(Closing):
         self._name, self._options = name, options
         self.left_out: list[Person] = []
         self._upright = estimator.create(name, **options)
-        self._other: Estimator | None = None  # made when it is needed; for turned frames, and for checks
+        self._other: Estimator | None = None  # for turned frames and checks; made when needed
         self._next_check = -math.inf  # seconds
 
     def persons(self, frame: np.ndarray, seconds: float) -> list[Person]:
@@ -53,7 +54,7 @@ class Search(Closing):
 
         Args:
             frame: ``[H, W, 3]`` uint8, RGB.
-            seconds: As of :meth:`Estimator.persons`.
+            seconds: As for :meth:`Estimator.persons`.
 
         Returns:
             A list of :class:`Person`.
@@ -67,7 +68,7 @@ class Search(Closing):
         return self._plausible([_turned_back(person, width) for person in turned], width, height)
 
     def _upright_where_possible(self, found, frame, seconds):
-        """The persons; instead of one upside down, who is upright in the same place, if a new search finds him."""
+        """The persons; one who is upside down is replaced by an upright one, if a new search finds one there."""
         if seconds < self._next_check or not any(self.is_upside_down(one) for one in found):
             return found
         self._next_check = seconds + CHECK_EVERY
@@ -78,7 +79,7 @@ class Search(Closing):
             anew = [one for one in anew if tracking.is_plausible(one, self.layout, width, height)]
             better = self.without_upside_down(better, anew)
         if any(one.instead_of is not None for one in better):
-            self._upright.find_anew()  # else it follows the body as it was
+            self._upright.find_anew()  # else it goes on following the wrong pose
             self._next_check = seconds
         return better
 
@@ -93,14 +94,14 @@ class Search(Closing):
         return bool(shoulders[1] - hips[1] > UPSIDE_DOWN * np.linalg.norm(shoulders - hips))
 
     def without_upside_down(self, found: Sequence[Person], others: Sequence[Person]) -> list[Person]:
-        """Persons of a frame; instead of those upside down, others that are upright in the same place, if any.
+        """Replaces persons who are upside down by persons who are upright in the same place, if there are any.
 
         Args:
             found: The persons.
-            others: What another search of the frame found.
+            others: Persons that another search of the frame found.
 
         Returns:
-            As many persons; those who are others have the attribute ``instead_of``.
+            The same number of persons; replacements have the attribute ``instead_of``.
         """
         upright = [one for one in others if not self.is_upside_down(one)]
         return [self._instead_of(one, upright) if self.is_upside_down(one) else one for one in found]
@@ -120,12 +121,12 @@ class Search(Closing):
         return self._other
 
     def prepare(self) -> None:
-        """Loads what frames need, before the first one comes."""
+        """Makes all estimators before the first frame comes."""
         self._other_estimator()
         self.forget()
 
     def forget(self) -> None:
-        """As of :meth:`Estimator.forget`."""
+        """As :meth:`Estimator.forget`."""
         self._next_check = -math.inf
         self._upright.forget()
         if self._other is not None:
@@ -139,6 +140,6 @@ class Search(Closing):
 
 
 def _turned_back(person, width):
-    """A person of a frame that was turned counter-clockwise: its up was right, and its left was up."""
+    """Turns back a person of a frame that was turned counter-clockwise, in which up is right and left is up."""
     (x, y, z), (column, row) = person.xyz.T, person.xy.T
     return Person(np.stack([y, -x, z], axis=-1), np.stack([width - row, column], axis=-1), person.confidence)

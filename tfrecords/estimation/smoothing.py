@@ -1,8 +1,8 @@
 """Smoothing of poses over time: symmetric for whole recordings, causal for live ones.
 
-An estimator looks at each frame by itself, so its joints tremble by a few pixels. A whole recording is smoothed by
-:func:`symmetric`, which uses the frames after as well as those before and so delays nothing. A live one has only those
-before: :class:`OneEuro` smooths a resting body much and a moving one little, as lag is seen in movement alone.
+An estimator processes each frame separately, so its joints jitter by a few pixels. A whole recording is smoothed by
+:func:`symmetric`, which uses earlier and later frames and so causes no lag. A live stream has only earlier frames:
+:class:`OneEuro` smooths a resting body much and a moving body little, as lag is visible only in movement.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _STEP_ROUNDING = 0.49  # frames
 def symmetric(values: np.ndarray, times: np.ndarray, seconds: float, order: int) -> np.ndarray:
     """Polynomials fitted to the values around each frame (Savitzky and Golay, Analytical Chemistry 36, 1964).
 
-    Frames need not be equally far apart. At the beginning and the end the window is the first or the last one.
+    Frames need not be evenly spaced. Near the beginning and the end the first or last full window is used.
 
     Args:
         values: ``[T, ...]``, without gaps.
         times: ``[T]`` seconds, rising.
         seconds: Length of the window; a shorter recording is its own window.
-        order: Of the polynomials: 1 keeps what moves evenly, 2 also turns and stops.
+        order: Order of the polynomials: 1 preserves motion at constant speed, 2 also turns and stops.
 
     Returns:
-        ``[T, ...]``, as given where a window has too few frames for the order.
+        ``[T, ...]``; unchanged where a window has too few frames for the order.
 
     Example:
         >>> times = np.array([0, 1, 2, 4, 5]) / 30
@@ -54,8 +54,8 @@ class OneEuro:
 
     Args:
         slowest: Cut-off frequency at rest, Hz.
-        beta: How much it rises, Hz per unit of speed.
-        speed_cutoff: Cut-off frequency of the low pass of the speed, Hz.
+        beta: Rise of the cut-off frequency, Hz per unit of speed.
+        speed_cutoff: Cut-off frequency of the low pass that smooths the speed, Hz.
     """
 
     def __init__(self, slowest: float, beta: float, speed_cutoff: float = 1.0):
@@ -68,9 +68,10 @@ class OneEuro:
         """The next values, smoothed.
 
         Args:
-            values: Of any shape, the same at each call; points are ``[..., D]``, whose speed is their distance's.
-            seconds: Their time, later than before.
-            scale: Length of a unit of speed, as the body's size in pixels is for joints in a picture.
+            values: ``[..., D]``, the same shape at each call; the last axis has a point's coordinates, and the speed is
+                the length of its movement over time.
+            seconds: Time stamp of the values, later than before.
+            scale: Unit of length of the speed, such as the body's size in pixels for joints in a picture.
 
         Returns:
             Values of the same shape.

@@ -1,6 +1,6 @@
 """Metadata of a TensorFlow Lite network: which range of values its input pictures have.
 
-MediaPipe's own writer of metadata is in some of its versions only, and leaves weights unaligned.
+Only some versions of MediaPipe have their own writer of metadata, and it leaves weights unaligned.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ _ALIGNMENT = 64  # bytes
 
 
 def with_normalisation(network: bytes, mean: float, deviation: float) -> bytes:
-    """A network whose metadata say that its input is an RGB picture, ``(value - mean) / deviation`` of 0 - 255.
+    """Adds metadata: the input is an RGB picture of values 0 - 255, normalised by ``(value - mean) / deviation``.
 
-    The bytes of the network stay as they are, behind a new root table that refers to them and to the metadata: a
-    FlatBuffer refers forwards only.
+    The bytes of the network stay as they are, behind a new root table that refers to them and to the metadata, because
+    references in a FlatBuffer only point forwards.
 
     Args:
         network: A TensorFlow Lite file.
-        mean: What is subtracted from the values of a picture.
-        deviation: What they are then divided by.
+        mean: Number that is subtracted from the values of a picture.
+        deviation: Number by which the differences are divided.
 
     Returns:
-        The file with metadata, in place of those it had.
+        The file with the metadata, which replace earlier ones of the same kind.
     """
     import flatbuffers
     from mediapipe.tasks.metadata import schema_py_generated as schema
@@ -35,7 +35,7 @@ def with_normalisation(network: bytes, mean: float, deviation: float) -> bytes:
     builder.Bytes[builder.head : builder.head + len(network)] = network
 
     def field(number: int) -> int:
-        """Position of a field of the root table's, counted from the end as the builder does; 0 without it."""
+        """Position of a field of the root table, counted from the end as the builder does; 0 without the field."""
         offset = table.Offset(4 + 2 * number)
         return size - table.Indirect(table.Pos + offset) if offset else 0
 
@@ -77,7 +77,7 @@ def with_normalisation(network: bytes, mean: float, deviation: float) -> bytes:
 
 
 def _metadata(mean: float, deviation: float) -> bytes:
-    """The metadata alone, a FlatBuffer of its own."""
+    """The metadata alone, as a separate FlatBuffer."""
     import flatbuffers
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 

@@ -1,12 +1,12 @@
-"""Persons over time: which person of a frame is which of the frame before.
+"""Persons over time: which persons of two consecutive frames are the same.
 
 ::
 
     persons of a frame ─► implausible ones out ─► assigned to tracks (predicted joints and boxes, Hungarian method)
-        ─► doubles of a tracked body out ─► the others begin tracks
+        ─► doubles of a tracked body out ─► the remaining persons begin tracks
 
-All lengths are measured in sizes of the body in the picture, all times in seconds: a tracker works the same at any size
-of the picture and any frame rate.
+All lengths are measured in sizes of the body in the picture, all times in seconds: a tracker works the same at any
+picture size and frame rate.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from zoo import skeletons
 
 LONGEST_LOSS = 1.0  # seconds after which a person who is lost is not found again under the same number
 DOUBLE = 0.12  # body sizes, mean over the joints: a person nearer to a tracked one is the same body found twice
-FEWEST_SEEN = 1 / 3  # fraction of the limbs' joints: of the body behind a desk, shoulders and elbows are
+FEWEST_SEEN = 1 / 3  # fraction of the limbs' joints: that of shoulders and elbows, as of a person behind a desk
 _REACH, _REACH_PER_SECOND = 0.3, 1.0  # body sizes by which a person may differ from the prediction
-_SIZES_DIFFER = 2.0  # times by which the size may, as bodies that bend and turn do
-_NO_OVERLAP = 0.3  # body sizes that boxes without overlap cost on top of the joints' distance
-_LOST = 0.2  # body sizes per second that a lost person costs: who was seen just now is preferred
+_SIZES_DIFFER = 2.0  # factor by which the size may differ from the last one, as when bodies bend and turn
+_NO_OVERLAP = 0.3  # body sizes: cost of boxes without overlap, added to the joints' distance
+_LOST = 0.2  # body sizes per second: cost of a lost person, so that one who was just seen is preferred
 _MEMORY = 0.3  # seconds: time constant of the mean speed
-_GLIDE = 0.8  # seconds: a person who is lost goes on so long at his speed
+_GLIDE = 0.8  # seconds: time constant with which a lost person's predicted motion slows down
 _FLOOR = 0.1  # weight of a joint of confidence 0
-_SEEN = 0.5  # confidence from which on a joint counts as seen
+_SEEN = 0.5  # least confidence of a joint that counts as seen
 _LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
@@ -42,14 +42,14 @@ def size_of(xy: np.ndarray) -> float:
 def is_plausible(person: Person, layout: skeletons.Layout, width: int, height: int) -> bool:
     """Whether enough of a body is seen in the picture to call it a pose.
 
-    An estimator gives all joints of a body also where a face or a hand fills the picture, and invents those that are
-    not there. It gives them a low confidence, or positions outside the picture. A face itself is no pose.
+    An estimator returns all joints of a body even if only a face or a hand fills the picture. It invents the joints
+    that are not seen, with a low confidence or with positions outside the picture. A face alone is not a pose.
 
     Args:
         person: The person.
-        layout: Of its joints.
-        width: Of the picture, pixels.
-        height: Likewise.
+        layout: Skeleton layout of the joints.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
 
     Returns:
         Whether the numbers are finite, and :data:`FEWEST_SEEN` of shoulders, elbows, wrists, hips, knees and ankles
@@ -64,7 +64,7 @@ def is_plausible(person: Person, layout: skeletons.Layout, width: int, height: i
 
 @dataclasses.dataclass
 class _Followed:
-    """A person who is followed: where he was last, and how fast his body moves in the picture."""
+    """A person who is followed: the last position, and the body's speed in the picture."""
 
     number: int
     person: Person
@@ -74,7 +74,7 @@ class _Followed:
     began: float
 
     def predicted(self, seconds: float) -> np.ndarray:
-        """Joints ``[J, 2]`` at a time: moved on at constant speed, less and less while he is lost."""
+        """Joints ``[J, 2]`` at a time: moved on at the mean speed, which decreases while the person is lost."""
         glide = _GLIDE * (1 - math.exp(-(seconds - self.seconds) / _GLIDE))
         return self.person.xy + self.speed * glide
 
@@ -91,8 +91,8 @@ class _Followed:
 class Tracker:
     """Gives persons numbers that they keep from frame to frame.
 
-    A person who is lost, behind another or for the estimator, gets his number back where he is found again within
-    :data:`LONGEST_LOSS` seconds near where he would have gone.
+    A person who is lost, hidden by another person or missed by the estimator, keeps the number if found again within
+    :data:`LONGEST_LOSS` seconds near the predicted position.
 
     Example:
         >>> tracker, body = Tracker(), np.random.default_rng(0).uniform(0, 100, (13, 2)).astype("float32")
@@ -114,14 +114,14 @@ class Tracker:
 
         Args:
             persons: The persons found, in any order; implausible ones are already left out.
-            seconds: When the frame was taken, later than the one before.
+            seconds: The frame's time stamp, later than that of the frame before.
 
         Returns:
             Number of each person -> the person, in the order of ``persons``; doubles are left out.
         """
         self._followed = [one for one in self._followed if seconds - one.seconds <= LONGEST_LOSS]
         pairs = _assignment(self._followed, persons, seconds)
-        # Who was lost is not found again in a double of somebody who was not, nor does such a double begin a track.
+        # A double of a person who was not lost is neither a lost person found again nor the beginning of a track.
         previous, self._seconds = self._seconds, seconds
         pairs.sort(key=lambda pair: self._followed[pair[0]].seconds < previous)
         numbers: dict[int, int] = {}  # index of a person -> number
@@ -157,7 +157,7 @@ def are_double(first: Person, second: Person) -> bool:
 
 
 def _assignment(followed, persons, seconds):
-    """Pairs (index of a followed one, index of a person) of the least sum of costs, without those out of reach."""
+    """Pairs (index of a followed person, index of a found one) with the least total cost; none is out of reach."""
     if not followed or not persons:
         return []
     costs = np.array([[_least_cost(one, person, seconds) for person in persons] for one in followed])
@@ -169,13 +169,13 @@ def _assignment(followed, persons, seconds):
 
 
 def _least_cost(one, person, seconds):
-    """That of the person, or of the wrong pose that he takes the place of."""
+    """The lower of the costs of the person's pose and of the wrong pose that it replaces."""
     poses = [person] if person.instead_of is None else [person, person.instead_of]
     return min(_cost(one, pose, seconds) for pose in poses)
 
 
 def _cost(one, person, seconds):
-    """How unlike the person is to the followed one at that time, in body sizes; infinite out of reach."""
+    """Difference of a person from the followed one's prediction, in body sizes; infinite if out of reach."""
     size, unseen = size_of(person.xy), seconds - one.seconds
     if max(size / one.size, one.size / size) > _SIZES_DIFFER:
         return math.inf

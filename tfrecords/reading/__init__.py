@@ -1,7 +1,7 @@
 """From shards to the batches a model accepts.
 
 * :mod:`~tfrecords.reading.pipeline`: training, evaluation, segments: datasets of batches.
-* :mod:`~tfrecords.reading.inputs`, :mod:`~tfrecords.reading.records`: what a model is fed; a converted dataset, opened.
+* :mod:`~tfrecords.reading.inputs`, :mod:`~tfrecords.reading.records`: a model's inputs; an opened converted dataset.
 * :mod:`~tfrecords.reading.order`: which clips, in which order, on which worker.
 * :mod:`~tfrecords.reading.clips`: one clip: choose, load, augment.
 * :mod:`~tfrecords.reading.sampling`, :mod:`~tfrecords.reading.augmentation`: which frames; random changes.

@@ -1,6 +1,6 @@
 """Random changes of training clips.
 
-Each is the same for all frames, and for all body parts, of a clip, and a function of the seed it is given.
+Each change is the same for all frames and all body parts of a clip, and a function of the given seed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Augmentation:
     """Random changes of training clips; each is the same for all frames of a clip.
 
     Attributes:
-        window: Draw where a video's window starts, and of a clip that is shorter than it which frames are taken.
-            Without it, as without ``crop``, training sees what evaluation with one window sees.
+        window: Draw where a video's window starts and, for a clip shorter than the window, which frames are taken. If
+            false, training takes the same window as evaluation with one window; likewise for ``crop``.
         crop: Crop videos at random, sides from :data:`tfrecords.reading.pictures.SMALLEST_CROP` to all of the picture.
         flip: Mirror every second clip: pictures, left and right joints, and the two hands' pictures.
         swap_persons: Exchange the order of the persons in every second clip, for datasets of several persons in which
-            it states neither side nor role.
+            the order states neither side nor role.
         rotation: Largest rotation of poses about the vertical axis, degrees.
         scale: Largest relative change of the poses' size.
         stretch: Largest relative change of the poses' size along each axis, drawn for every axis.
@@ -58,24 +58,23 @@ class Augmentation:
         lost_poses: Probability that all persons are lost in a part of the clip, up to half of it: zeros, as in a
             recording where an estimator finds nobody for a while.
         tilt: Largest rotation of poses about each of the two horizontal axes, degrees.
-        full_depth: Fraction of the clips that are rotated and tilted in their full depth, as a camera elsewhere would
-            see them; the others after their depth was scaled by ``normalisation.depth``, which brings less of the
-            estimate's error of depth into the two other axes.
+        full_depth: Fraction of the clips that are rotated and tilted at their full depth, as a camera elsewhere would
+            see them. The other clips are rotated after scaling their depth by ``normalisation.depth``, which brings
+            less of the error of the estimated depth into the two other axes.
         brightness: Largest relative change of all pixel values.
         contrast: Largest relative change of pixel values' distance from the clip's mean.
         saturation: Largest relative change of colours' distance from grey.
         hue: Largest rotation of the colour wheel: 0.5 is half a turn, to the complementary colour.
-        temporal_jitter: Draw each frame of a window from the ``stride`` frames it stands for, in order. Pose steps, and
+        temporal_jitter: Draw each frame of a window from the ``stride`` frames it represents, in order. Pose steps, and
             frames at pose steps, are always drawn like this.
         pose_crop: Smallest fraction of the clip that the steps of a pose sequence are taken from; fraction and start
-            are drawn. 1: always all of it.
+            are drawn. 1: always the whole clip.
         pose_pad: Largest padding in time, as a fraction of the clip's length: before and after the clip, the first and
             the last pose stay. Some recordings are cut closer to the action than others.
-        time_warp: Largest factor by which each quarter of the steps' time is faster or slower than the others. 1: all
-            are equally fast.
+        time_warp: Largest factor by which each quarter of the pose steps is made faster or slower. 1: no change.
         pose_missing: Fraction of the clips that lose their poses, for models of video and poses: all zeros, as a clip
-            in which nobody's pose is known. The model learns to answer from the video then. Models of poses alone are
-            trained without it.
+            in which nobody's pose is known. The model then learns to classify by the video alone. It has no effect on
+            models of poses alone.
 
     Raises:
         ValueError: A number is negative, not finite, or too large or small.
@@ -162,7 +161,7 @@ def _lose_joints(pose, there, rate, seed):
 
 
 def _lose_poses(pose, rate, seed):
-    """Zeros in a random span of the steps of ``[tp, M, J, 3]``; never in all of those with a person."""
+    """Zeros in a random span of the steps of ``[tp, M, J, 3]``; never in all steps that show a person."""
     steps = tf.shape(pose)[0]
     random = tf.random.stateless_uniform([3], seed)
     start = tf.cast(random[1] * tf.cast(steps, tf.float32), tf.int32)
@@ -189,7 +188,7 @@ def change_pose(pose: tf.Tensor, augment: Augmentation, seed: tf.Tensor, depth: 
     full = None
     if augment.full_depth and 0 < depth < 1:
         is_full = tf.random.stateless_uniform([], seed + 7) < augment.full_depth
-        full = tf.stack([1.0, 1.0, tf.where(is_full, depth, 1.0)])  # by what it is divided while it is rotated
+        full = tf.stack([1.0, 1.0, tf.where(is_full, depth, 1.0)])  # divisor of the coordinates during the rotation
         pose = pose / full
     if augment.rotation:
         pose = _rotate(pose, 1, random[0] * math.radians(augment.rotation))
@@ -229,7 +228,7 @@ def mirror_pose(pose: tf.Tensor, layout: str) -> tf.Tensor:
 def change_colours(images: tf.Tensor, augment: Augmentation, seed: tf.Tensor) -> tf.Tensor:
     """Random brightness, contrast, saturation and hue of a clip.
 
-    All four are linear in a pixel's values, so they are one product with a matrix and one sum: brightness multiplies
+    All four are linear in a pixel's values, so together they are one matrix product and one sum: brightness multiplies
     the values (black is 0), contrast their distance from the clip's mean, saturation their distance from grey; hue
     turns the chroma plane of YIQ.
 

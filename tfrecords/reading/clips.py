@@ -1,4 +1,4 @@
-"""One clip, from its record to what a model is fed. Training, evaluation and segments take the same steps.
+"""One clip, from its record to a model's inputs. Training, evaluation and segments take the same steps.
 
 ::
 
@@ -45,7 +45,7 @@ class Record(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is read of a clip.
+    """Which frames, pose steps and picture windows of a clip are read.
 
     Attributes:
         frames: Frames whose pictures are fed, ``[T]`` int32.
@@ -73,7 +73,7 @@ class Views:
     Attributes:
         clips: Windows per recording, or ``"all"`` for as many as cover it.
         crops: 1 (the centred square) or 3 (and two corners), per window; ``"full"``: the whole picture, not a square.
-        pose_crop: Pose sequences are taken from parts of the recording, from this fraction to all of it.
+        pose_crop: Pose sequences are taken from parts of the recording, of lengths from this fraction to the whole.
         swap_persons: Every view is taken in both orders of the persons.
         flip: Every view is taken as it is and mirrored.
     """
@@ -104,7 +104,7 @@ class Views:
 
 
 def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
-    """Parses what a model is fed of a serialised record; decodes nothing."""
+    """Parses a model's inputs from a serialised record; decodes no picture."""
     values = _stored_values(inputs)
     context, lists = schema.parsing_spec(
         parts=tuple(map(inputs.stored_part, inputs.parts)) if inputs.frames else (),
@@ -186,9 +186,9 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
     Args:
         num_frames: Frames in the recording.
         inputs: What the model is fed.
-        number: Which view, from 0: as it is and mirrored, order after order of the persons, crop after crop, window
-            after window.
-        views: All of them.
+        number: Number of the view, from 0. Fastest to slowest, it counts: unmirrored and mirrored, orders of the
+            persons, crops, windows.
+        views: The views that ``number`` counts.
     """
     number, mirrored, swapped = tf.cast(number, tf.int32), None, None
     if views.flip:
@@ -214,7 +214,7 @@ def view(num_frames: tf.Tensor, inputs: Inputs, number: tf.Tensor, views: Views)
 
 
 def _frames_at(num_frames, steps, inputs):
-    """Frames at the pose steps, for a model that is fed such."""
+    """Frames at the pose steps; ``None`` for a model without frames."""
     return sampling.step_frames(num_frames, steps) if inputs.frames else None
 
 
@@ -243,7 +243,7 @@ def _drawn_frames(num_frames, inputs, augment, seeds):
         shift = tf.random.stateless_uniform([inputs.frames], seeds["jitter"], 0, inputs.stride, tf.int32)
     if not augment.window:
         return _frames_of_window(num_frames, inputs, shift=shift)
-    # The start is drawn from the clip's first half, where the window fits; a clip too short for one loops.
+    # The start is drawn from the clip's first half, where the window fits; a clip shorter than the window loops.
     last = tf.minimum(num_frames // 2, num_frames - inputs.frames * inputs.stride)
     start = tf.random.stateless_uniform([], seeds["start"], 0, tf.maximum(last + 1, 1), tf.int32)
     spread = tf.random.stateless_uniform([], seeds["start"]) if inputs.short_clips == "spread" else None
@@ -258,7 +258,7 @@ def _frames_of_window(num_frames, inputs, *, window=0, windows=1, shift=0):
 
 
 def _steps_of_view(num_frames, inputs, window, views):
-    """Positions of an evaluation's pose steps, ``[tp]``: of a model without a window, each view has others."""
+    """Positions of an evaluation's pose steps, ``[tp]``; without a window or segments they differ by view."""
     if inputs.has_window or inputs.granularities:
         return sampling.step_positions(inputs.pose_steps, 0.5)
     count = tf.cast(views.windows(num_frames, inputs), tf.float32)
@@ -273,7 +273,7 @@ def _steps_of_view(num_frames, inputs, window, views):
 
 
 def load(record: Record, choice: Choice, inputs: Inputs) -> Features:
-    """What was chosen of a clip: pictures decoded, poses normalised.
+    """Loads what was chosen of a clip: pictures decoded, poses normalised.
 
     Returns:
         Feature name -> tensor, as :meth:`.inputs.Inputs.signature`, but the poses of segments are ``[G * S, M, J, 3]``.
@@ -313,7 +313,7 @@ def _load_pictures(record, choice, inputs):
 
 
 def _load_pixels(record, choice, inputs):
-    """Pixel coordinates of the joints ``[tp, M, J, 2]`` in what is fed of the full body's pictures."""
+    """Pixel coordinates of the joints ``[tp, M, J, 2]`` in the full body's pictures as they are fed."""
     frames = sampling.step_frames(record.num_frames, choice.steps)
     xy = _in_order(choice, _as_fed(tf.gather(record.lists["pose/xy"], frames), 2, inputs))
     part = inputs.stored_part("full_body")
@@ -422,7 +422,7 @@ def evaluated_view(
 def load_segments(
     serialized: tf.Tensor, inputs: Inputs, granularities: tuple[int, ...]
 ) -> tuple[Features, dict[str, tf.Tensor]]:
-    """What a clip's segments are made of, and which rows of it each segment has, granularity after granularity.
+    """The features that a clip's segments are cut from, and each segment's rows in them, by granularity.
 
     Returns:
         ``(features, rows)``: feature name -> tensor of the clip, and feature name -> ``[segments, T or tp]``. Every

@@ -1,4 +1,4 @@
-"""What a model is fed of a clip: names, shapes and how they are made."""
+"""A model's inputs for a clip: names, shapes and how they are made."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ SHORT_CLIPS = ("loop", "spread")
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a model is fed of a clip.
+    """A model's inputs for a clip.
 
     Attributes:
         frames: Frames T of a video clip; 0 for a model without video.
-        stride: Distance of two sampled frames in the recording.
+        stride: Distance between two sampled frames in the recording.
         frames_at: Which frames are sampled. ``stride``: every ``stride``-th of a window. ``pose_steps``: those of the
-            pose sequence, so that a frame and a pose of the same step show the same moment; there are as many of both.
-        short_clips: What becomes of a recording shorter than a window. ``loop``: it starts again. ``spread``: the
+            pose sequence, so that a frame and a pose of the same step show the same moment; frames and steps
+            are equally many.
+        short_clips: How a recording shorter than a window is sampled. ``loop``: it starts again. ``spread``: the
             frames are spread evenly over all of it, some of them twice.
         size: Height and width of a frame, pixels.
         parts: Body parts whose pictures are fed, some of :data:`tfrecords.schema.PARTS`.
-        whole_frames: The full body's pictures are those of the stored part ``full_image``: whole frames, of which
-            training sees squares.
-        framing: Which part of a recording's frame a picture shows, one of :data:`tfrecords.reading.pictures.FRAMINGS`:
-            as in the training. Stored pictures were cut so already.
+        whole_frames: Take the full body's pictures from the stored part ``full_image``: whole frames, of which training
+            sees squares.
+        framing: Which part of a recording's frame a picture shows, one of :data:`tfrecords.reading.pictures.FRAMINGS`,
+            the same as in training. Stored pictures have already been cut in this way.
         pose_steps: Steps tp of a pose sequence; 0 for a model without poses.
-        persons: Persons M in a pose, and around whom pictures of persons are cut.
+        persons: Number M of persons in a pose, and of persons around whom pictures are cut.
         layout: Skeleton layout; needed with poses.
-        stored_persons: Persons in the records' poses: the first M are fed, and absent ones if they are fewer; 0: M.
+        stored_persons: Persons in the records' poses: the model is fed the first M, followed by absent ones if there
+            are fewer; 0: M.
         stored_layout: Skeleton layout of the records, mapped onto ``layout``; empty: the same.
         normalisation: How poses are normalised.
         interpolate: Poses between two frames are interpolated linearly, so that a sequence of more steps than the clip
             has frames moves evenly; else each step is the pose of a frame.
-        pose_xy: Feed the joints' pixel coordinates in the full body's pictures too; frames are then at the pose steps.
+        pose_xy: Also feed the joints' pixel coordinates in the full body's pictures; frames are then at the pose steps.
         granularities: Numbers of segments G that a clip is cut into, for a model that is fed features of segments.
         feature_size: Values D of a segment's feature.
         segment_steps: Steps S of the pose sequence of a segment; 0 for a model without poses of segments.
@@ -130,12 +132,12 @@ class Inputs:
 
     @property
     def poses_alone(self) -> bool:
-        """Whether the model is fed poses and nothing else, so that it can say nothing of a clip without a pose."""
+        """Whether the model is fed poses and nothing else, so that it cannot classify a clip without a pose."""
         return self.reads_poses and not self.frames and not self.granularities
 
     @property
     def has_window(self) -> bool:
-        """Whether the frames are those of a window in the recording, not of equal parts of all of it."""
+        """Whether the frames are taken from a window in the recording, not from equal parts of the whole recording."""
         return bool(self.frames) and self.frames_at == "stride"
 
     @property
@@ -144,7 +146,7 @@ class Inputs:
         return {part: skeletons.input_name(part) for part in self.parts} if self.frames else {}
 
     def stored_part(self, part: str) -> str:
-        """The stored part whose pictures are fed as those of a body part."""
+        """The stored part whose pictures are the model's input for a body part."""
         return skeletons.FULL_IMAGE if self.whole_frames and part == "full_body" else part
 
     @property

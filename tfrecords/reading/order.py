@@ -18,7 +18,7 @@ from tfrecords.reading import random_access
 
 SHUFFLE_BUFFER = 512  # records
 _READ_CYCLE = 16  # shards, or records, read in parallel
-_BUFFER_BYTES = 1 << 18  # read at once of a single record; a record with pictures takes several
+_BUFFER_BYTES = 1 << 18  # bytes per read of a single record; a record with pictures takes several reads
 
 
 def read(files: Sequence[str] | tf.Tensor, deterministic: bool = True) -> tf.data.Dataset:
@@ -26,7 +26,7 @@ def read(files: Sequence[str] | tf.Tensor, deterministic: bool = True) -> tf.dat
 
     Args:
         files: Paths, a list or a tensor of strings.
-        deterministic: In a fixed order; else a slow shard is overtaken.
+        deterministic: Whether the order is fixed; else other shards overtake a slow one.
 
     Returns:
         A ``tf.data.Dataset`` of strings.
@@ -40,7 +40,7 @@ def read(files: Sequence[str] | tf.Tensor, deterministic: bool = True) -> tf.dat
 
 
 def shuffle(data: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:
-    """Shuffles ``buffer`` records at a time. Unlike ``Dataset.shuffle``, it depends on the key and no global seed."""
+    """Shuffles ``buffer`` records at a time. Unlike ``Dataset.shuffle``, it depends on the key, not a global seed."""
 
     def permute(number, chunk):
         return tf.random.experimental.stateless_shuffle(chunk, tf.random.experimental.stateless_fold_in(key, number))
@@ -99,7 +99,7 @@ class Index:
 
         Args:
             files: Paths of the shards.
-            leave_out: For each of them the numbers of records that are not in the index; default: none.
+            leave_out: For each shard the numbers of records that are not in the index; default: none.
         """
         with concurrent.futures.ThreadPoolExecutor(_READ_CYCLE) as pool:
             shards = list(pool.map(random_access.labels, files))
@@ -117,7 +117,7 @@ class Index:
 
         Args:
             picks: ``[n]`` integer tensor.
-            deterministic: In this order; else a slow record is overtaken.
+            deterministic: Whether to keep this order; else other records overtake a slow one.
 
         Returns:
             A ``tf.data.Dataset`` of strings.
@@ -125,7 +125,7 @@ class Index:
         located = tf.gather(tf.constant(self.files), tf.gather(self.file, picks)), tf.gather(self.offset, picks)
 
         def read_one(file, offset):
-            # TFRecordDataset has no argument for the offset; the operation has one, and is public as well.
+            # TFRecordDataset has no argument for the offset; its operation, which is also public, has one.
             variant = tf.raw_ops.TFRecordDatasetV2(
                 filenames=file, compression_type="", buffer_size=_BUFFER_BYTES, byte_offsets=offset, metadata=""
             )
@@ -139,10 +139,10 @@ class Index:
 def balanced(labels: np.ndarray | tf.Tensor, length: int, key: tf.Tensor | Sequence[int]) -> tf.Tensor:
     """An order in which every class comes equally often.
 
-    Classes take turns: each round has every class once, in an order of its own. So classes differ by one clip at most
-    for any length, and batches are nearly balanced too. Within a class, clips come in a random order, and none comes
-    again before all have come. This needs the location of every clip: a stream would repeat the clips of a rare class
-    in a row, or read all shards once per class.
+    Classes take turns: each round has every class once, in its own random order. So the classes' numbers of clips
+    differ by at most one for any length, and batches are nearly balanced too. Within a class, clips come in a random
+    order, and no clip is repeated before all have come. This needs the location of every clip: a stream would repeat
+    the clips of a rare class in a row, or read all shards once per class.
 
     Args:
         labels: ``[N]`` class of every clip; classes without clips take no turns.

@@ -10,11 +10,11 @@ from tfrecords.reading import graph
 
 FRAMINGS = ("centre", "whole", "person")
 CORNER_CROP = 0.875  # side of the corner crops, as a fraction of the picture's shorter side: 224 of 256 pixels
-SMALLEST_CROP = 0.8  # side of the smallest random training crop, likewise
+SMALLEST_CROP = 0.8  # side of the smallest random training crop, as the same fraction
 ANTIALIAS_ABOVE = 1.25  # pictures that shrink by a larger factor are smoothed
 EXIF_WITHIN = 65536  # bytes at the beginning of a JPEG file that hold its EXIF data
 _ORIENTATION, _SHORT, _LONG = 0x112, 3, 4  # a tag and types of EXIF
-_MIRRORED, _FLIPPED = [2, 3, 6, 7], [3, 4, 7, 8]  # marks; of 5 to 8 after rows and columns are exchanged
+_MIRRORED, _FLIPPED = [2, 3, 6, 7], [3, 4, 7, 8]  # EXIF orientations; 5 to 8 first exchange rows and columns
 
 _PICTURE = tf.TensorSpec([None, None, 3], tf.uint8)
 
@@ -26,7 +26,7 @@ def prepare(images: tf.Tensor, size: int, square: bool = True) -> tf.Tensor:
 
     Args:
         images: ``[T, H, W, 3]`` uint8.
-        size: Height and width of the result; of pictures that keep their proportions the shorter of both.
+        size: Height and width of the result; the shorter of both if pictures keep their proportions.
         square: Whether the result is square.
 
     Returns:
@@ -45,8 +45,9 @@ def resize(images: tf.Tensor, size: int, square: bool = True) -> tf.Tensor:
 
     Pictures that are not made ``square`` keep their proportions; ``size`` is their shorter side.
 
-    Bilinear. Pictures that shrink by more than :data:`ANTIALIAS_ABOVE` are smoothed as well: small objects would
-    flicker otherwise. Below that every pixel still counts, and smoothing would take five times as long as the rest.
+    Interpolation is bilinear. Pictures that shrink by more than :data:`ANTIALIAS_ABOVE` are also smoothed: otherwise
+    small objects would flicker. Below that factor every pixel still counts, and smoothing would take five times as long
+    as the rest.
     """
     images = tf.cast(images, tf.float32)  # TensorFlow resizes these in two thirds of the time it takes for uint8
     shape = tf.shape(images)[1:3]
@@ -93,8 +94,8 @@ def framed(framing: str) -> Window:
 
     Args:
         framing: One of :data:`FRAMINGS`. ``centre``: the largest centred square. ``whole``: all of the frame, in a
-            square with black borders. ``person``: the square around the persons, which whoever sends a frame has cut
-            out; of a frame that is no square the centred one.
+            square with black borders. ``person``: the square around the persons, which the sender of a frame has
+            cut out; if a frame is not a square, its largest centred square.
     """
     return whole_square if framing == "whole" else centre_square
 
@@ -139,10 +140,10 @@ def decode_frames(jpegs: tf.Tensor, indices: tf.Tensor, window: Window, turned: 
 
     Args:
         jpegs: ``[frames in the recording]`` strings.
-        indices: ``[T]`` int32, the frames to decode; one that comes twice is decoded once.
+        indices: ``[T]`` int32, the frames to decode; a repeated frame is decoded once.
         window: Function (height, width) -> ``[4]`` int32: top, left, height, width. Black where it leaves the picture.
-        turned: Whether a JPEG file's EXIF mark may say that its picture is shown turned, as those of telephones do; in
-            the records of converted datasets none does. TensorFlow's decoder ignores the mark.
+        turned: Whether to turn pictures as the EXIF orientation of their JPEG file says, as in files of telephones;
+            TensorFlow's decoder ignores it. The records of converted datasets have no such orientation.
 
     Returns:
         ``[T, h, w, 3]`` uint8.
@@ -222,7 +223,7 @@ def _is_transposed(mark):
 
 
 def _marks(jpegs):
-    """The EXIF marks of orientation ``[T]`` of JPEG files: 1 (shown as it is stored, also without a mark) to 8."""
+    """The EXIF orientations ``[T]`` of JPEG files: 1 (shown as stored; also if a file states none) to 8."""
     heads = tf.strings.substr(jpegs, 0, EXIF_WITHIN)
     has_exif = tf.strings.regex_full_match(heads, r"\C*Exif\x00\x00\C*")
 
@@ -245,7 +246,7 @@ def _mark(exif):
     is_little_endian = data[0] == ord("I")
 
     def number(position, size):
-        """The numbers of so many bytes at positions ``[n]``; what is outside the data counts as zero."""
+        """The numbers of ``size`` bytes at positions ``[n]``; bytes outside the data count as zero."""
         positions = position[..., tf.newaxis] + tf.range(size, dtype=tf.int64)
         digits = tf.gather(data, tf.minimum(positions, tf.size(data, tf.int64) - 1))
         digits = tf.where(is_little_endian, digits, tf.reverse(digits, [-1]))
@@ -261,14 +262,14 @@ def _mark(exif):
 
 
 def pixels_in_window(xy: tf.Tensor, boxes: tf.Tensor, shape: tf.Tensor, window: Window, size: int) -> tf.Tensor:
-    """Pixel coordinates of joints in what a network is fed, from those in the source frames.
+    """Pixel coordinates of joints in the pictures a network is fed, from those in the source frames.
 
     Args:
         xy: ``[T, M, J, 2]`` float32, pixels of the source frames.
         boxes: ``[T, 4]`` float32, where the stored pictures were cut out of them.
         shape: ``[3]`` int32, height and width (and channels) of a stored picture.
         window: As for :func:`decode_frames`: the part of a stored picture that is fed.
-        size: Height and width it is fed with.
+        size: Height and width of the pictures that are fed.
 
     Returns:
         ``[T, M, J, 2]`` float32; 0 is the middle of the first pixel.

@@ -5,7 +5,7 @@
     shards ─► records ─► order ─► parse ─► choose frames ─► decode those, cropping ─► [-1, 1] ─► resize ─► batch
                                     └────► normalise poses ─► choose steps ─► augment ───────────────────────┘
 
-The order is that of :mod:`tfrecords.reading.order`; what becomes of one clip is in :mod:`tfrecords.reading.clips`.
+:mod:`tfrecords.reading.order` determines the order; :mod:`tfrecords.reading.clips` processes one clip.
 
 A record is parsed first, its frames are chosen, and only those are decoded. Every random choice is a function of
 (seed, epoch, position), so a resumed training sees the batches it would have seen, and reading in parallel changes
@@ -64,7 +64,7 @@ def _shards(records, protocol, split):
 
 
 def _training_records(records, protocol, split, inputs, files, in_order):
-    """Serialised records of shards that a model is trained on: all, or of poses alone those with a pose."""
+    """Serialised records of shards that a model is trained on: all, or for poses alone those with a pose."""
     data = order.read(files, in_order)
     if records.count(protocol, split, inputs) == records.count(protocol, split):
         return data
@@ -99,17 +99,17 @@ def training(
         batch: Clips per batch. Every epoch has :meth:`Records.steps` batches; the clips left over differ by epoch.
         seed: Integer; with the epoch it determines order and augmentation.
         epochs: Epochs in all.
-        first_epoch: Where a resumed training goes on.
+        first_epoch: Epoch at which a resumed training continues.
         augment: An :class:`tfrecords.reading.augmentation.Augmentation`; default: its defaults.
-        cache: Keep the records in memory after the first epoch, their pictures as JPEG files and none of parts that
-            the model is not fed.
+        cache: Keep the records in memory after the first epoch, with pictures as JPEG files, and only of the body parts
+            that the model is fed.
         balance: ``none``: every clip once per epoch. ``classes``: every class equally often, see
-            :func:`tfrecords.reading.order.balanced`; the clips of rare classes come several times, each time changed
-            anew, those of frequent ones not in every epoch. Epochs are as long as without.
-        shard: ``(index, count)``: this is worker ``index`` of ``count``, each of which is given a disjoint part of
-            every epoch, as many batches as the others, of ``batch`` clips. Whole shards where they can be divided
-            evenly, else single records. Balanced, the parts are disjoint turns: a clip of a rare class may come to
-            several workers.
+            :func:`tfrecords.reading.order.balanced`; clips of rare classes come several times, each time with a new
+            augmentation; clips of frequent classes do not come in every epoch. Epochs are as long as with ``none``.
+        shard: ``(index, count)``: this is worker ``index`` of ``count``. Each worker gets a disjoint part of every
+            epoch, with the same number of batches of ``batch`` clips. Whole shards are divided where they can be
+            divided evenly, else single records. With balance ``classes`` the classes' turns are divided: a clip of a
+            rare class may go to several workers.
         deterministic: Whether the order is a function of seed and epoch; else clips that were read and decoded sooner
             overtake others, also into the next epoch.
 
@@ -146,7 +146,7 @@ def training(
 
     def one_epoch(epoch):
         key = tf.stack([tf.cast(seed, tf.int64), epoch])  # [2]
-        # Positions in the epoch of all workers together: two workers' clips are not changed alike.
+        # Positions are counted over all workers together, so that two workers' augmentations differ.
         numbered = ordered(key).take(steps * batch).enumerate()
 
         def keyed(number, record):
@@ -178,7 +178,7 @@ def training_view(
 ) -> tf.data.Dataset:
     """One augmented view of every training clip, in the order of the shards, to be stored and seen several times.
 
-    Which clips these are :func:`training` says.
+    The clips are those of :func:`training`.
 
     Args:
         records: A :class:`Records`.
@@ -213,14 +213,14 @@ def training_view(
 
 
 def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, deterministic):
-    """Function of an epoch's key that gives its records: each of a worker's part once, at least ``length``."""
+    """Function of an epoch's key that gives its records: each of the worker's once, at least ``length``."""
     index, workers = shard
     files, counts = _shards(records, protocol, split), records.shard_counts(protocol, split, inputs)
     mine = order.files_of_workers(counts, workers)
     by_files = min(sum(counts[number] for number in part) for part in mine) >= length
     if by_files:
         files, counts = ([values[number] for number in mine[index]] for values in (files, counts))
-    # Records are dealt in turn: the parts are disjoint only if all workers read in the same order.
+    # Workers take records in turn: the parts are disjoint only if all workers read in the same order.
     in_order = deterministic or not by_files
     count = sum(counts)
 
@@ -232,7 +232,7 @@ def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, det
 
     def epoch(key):
         if cached is not None:
-            return order.shuffle(cached, count + 1, key)  # more than there are: read to its end, a cache is complete
+            return order.shuffle(cached, count + 1, key)  # + 1: a cache is complete once read to its end
         shuffled = tf.random.experimental.stateless_shuffle(tf.constant(files), key)
         return order.shuffle(read(shuffled), min(count, order.SHUFFLE_BUFFER), key)
 
@@ -240,7 +240,7 @@ def _shuffled_epochs(records, protocol, split, inputs, length, shard, cache, det
 
 
 def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, deterministic):
-    """Function of an epoch's key that gives its records: of each class equally many, ``length`` for this worker."""
+    """Function of an epoch's key that gives its records: equally many of each class, ``length`` for this worker."""
     number, workers = shard
     index = order.Index.of(records.shards(protocol, split), records.left_out(protocol, split, inputs))
     everything = tf.range(len(index.label))
@@ -257,7 +257,7 @@ def _balanced_epochs(records, protocol, split, inputs, length, shard, cache, det
 
 
 def _cached(data, records, inputs):
-    """Records in memory, without the pictures that no model sees: a clip of poses is a hundredth of its pictures."""
+    """Records in memory, without pictures that the model is not fed: poses take a hundredth of their memory."""
     unseen = set(records.parts) - {inputs.stored_part(part) for part in inputs.picture_names}
     if unseen:
 
@@ -270,7 +270,7 @@ def _cached(data, records, inputs):
 
 
 def centre_view(record: tf.Tensor, inputs: Inputs) -> Features:
-    """What evaluation with one window and one crop feeds a model, in a graph whose input is the record.
+    """A model's inputs in evaluation with one window and one crop, in a graph whose input is the record.
 
     Args:
         record: Scalar string tensor, a clip as :func:`tfrecords.schema.encode` writes it.
@@ -280,7 +280,7 @@ def centre_view(record: tf.Tensor, inputs: Inputs) -> Features:
         Feature name -> tensor, as :meth:`Inputs.signature`.
 
     Raises:
-        tf.errors.InvalidArgumentError: (when run) no such record, or it lacks what the model is fed.
+        tf.errors.InvalidArgumentError: (when run) not such a record, or it lacks an input of the model.
     """
     return evaluated_view(record, 0, inputs, Views())[0]
 
@@ -308,13 +308,14 @@ def evaluation(
         inputs: What the model is fed.
         batch: Views per batch; the last batch may be smaller.
         clips: Windows per recording, or ``"all"`` for as many as cover it; one window is centred. A model of poses
-            alone, or of poses and their frames, gets as many samplings of the whole recording instead.
+            alone, or of poses and their frames, gets the same number of samplings of the whole recording instead.
         crops: 1 (the centred square) or 3 (and two corners), per window. ``"full"``: the whole picture in its own
-            proportions, the shorter side of ``inputs.size`` pixels. A batch has views of one size then: views come in
-            another order where pictures of a split have several.
-        pose_crop: Samplings of a recording are of parts of it, from this fraction to all of it; 1: of all of it.
+            proportions, the shorter side of ``inputs.size`` pixels. All views of a batch have the same size then:
+            views come in another order if a split has pictures of several sizes.
+        pose_crop: Samplings are taken from parts of a recording, of lengths from this fraction to the whole; 1: always
+            the whole recording.
         change_poses: Changes a recording's poses before they are normalised: a function of the poses
-            ``[frames, M, J, 3]``, metres, and the clip number, to see what a model makes of worse poses.
+            ``[frames, M, J, 3]``, metres, and the clip number, to test a model on worse poses.
         swap_persons: Every view is taken in both orders of the persons.
         flip: Every view is taken as it is and mirrored, as training mirrors: pictures, left and right joints, and the
             two hands' pictures.
@@ -357,15 +358,15 @@ def evaluation(
 
 
 def segments(path: str | os.PathLike[str], inputs: Inputs, granularities: tuple[int, ...]) -> tf.data.Dataset:
-    """What a network is fed of the segments of a shard's clips: clip after clip, granularity after granularity.
+    """A network's inputs for the segments of a shard's clips: clip after clip, granularity after granularity.
 
     A clip is cut into G equal segments for every granularity G. A segment's frames and pose steps are the middles of
     ``inputs.frames`` and ``inputs.pose_steps`` equal parts of it. They are evenly spread, and frames of a short segment
-    come twice. Every frame is decoded once.
+    are repeated. Every frame is decoded once.
 
     Args:
         path: Path of the shard.
-        inputs: What the network is fed of a clip, here of a segment.
+        inputs: The network's inputs for a clip, here for a segment.
         granularities: Numbers of segments.
 
     Returns:

@@ -2,7 +2,7 @@
 
 PhD20 section 3.3.1: the origin moves to the hip centre, the X axis runs along right hip -> left hip, the Y axis along
 spine base -> spine, and the length spine base -> spine becomes 1. Which frame defines the coordinate system, and
-whether axes and scale change at all, are options; the original works only translated.
+whether axes and scale change at all, are options; the original papers only translated poses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from zoo import skeletons
 from zoo.shared import messages
 
-if TYPE_CHECKING:  # TensorFlow takes seconds to import, and not all who use this module compute
+if TYPE_CHECKING:  # TensorFlow takes seconds to import, and not every user of this module computes
     import tensorflow as tf
 
 REFERENCES = ("clip", "mean", "frame")
@@ -29,12 +29,12 @@ class Normalisation:
 
     Attributes:
         origin: Point that becomes the origin: ``hip_centre``, ``root`` (the layout's) or ``spine`` (BMVC18), of the
-            first person present. ``persons``: the middle between the hip centres of all persons present, whose spines'
-            mean length is the unit then; the order of the persons has no effect, so axes are the camera's.
+            first person present. ``persons``: the middle between the hip centres of all persons present; the unit is
+            then their spines' mean length. The order of the persons must have no effect, so axes are the camera's.
         reference: ``clip``: origin, axes and scale come from the first frame with a person and hold for the whole
             clip, so that the way a person walks is kept. ``mean``: likewise, but they come from the means over all
-            frames with a person, as one frame, the first most of all, may be badly measured. ``frame``: every frame
-            has its own.
+            frames with a person, because a single frame, especially the first, may be badly measured. ``frame``:
+            every frame has its own.
         axes: ``camera``: not rotated. ``vertical``: rotated about the sensor's vertical axis until the hips' line
             lies in the X-Y plane, so that falling still looks different from standing. ``body``: X along
             right hip -> left hip and Y along the spine (PhD20).
@@ -74,8 +74,8 @@ def map_joints(values: tf.Tensor, source: str, target: str) -> tf.Tensor:
     """:func:`zoo.skeletons.map_joints` in a TensorFlow graph.
 
     Args:
-        values: ``[..., J, D]``; a joint of zeros was not measured, and neither is one that it would be needed for. One
-            that is not finite spoils only those that are made of it.
+        values: ``[..., J, D]``; a joint of zeros was not measured, and all joints computed from it are zeros too. A
+            joint that is not finite spoils only the joints computed from it.
         source: Name of the layout of ``values``.
         target: Name of the layout wanted.
 
@@ -105,17 +105,17 @@ def map_joints(values: tf.Tensor, source: str, target: str) -> tf.Tensor:
 
 
 def fill_lost_joints(xyz: tf.Tensor) -> tf.Tensor:
-    """Puts each zero joint of a person who is present on the line between the nearest frames in which it is not zero.
+    """Interpolates zero joints of persons who are present linearly between the nearest frames where they are not zero.
 
-    The part of :func:`tfrecords.converting.persons.fill_gaps` that needs no rate, for requests in which a joint that
-    was not measured comes as zero. A person who is absent from a frame stays absent, and a joint that is zero in all
-    frames stays zero.
+    The part of :func:`tfrecords.converting.persons.fill_gaps` that needs no frame rate, for requests in which a joint
+    that was not measured comes as zero. A person who is absent from a frame stays absent, and a joint that is zero in
+    all frames stays zero.
 
     Args:
         xyz: ``[T, M, J, 3]`` float32, metres.
 
     Returns:
-        The same shape and type; before the first and after the last measurement of a joint the nearest one holds.
+        The same shape and type; before the first and after the last measurement of a joint, the nearest is used.
 
     Example:
         >>> import numpy as np

@@ -1,7 +1,8 @@
 """Random access to the records of a shard, without reading the shard in order or holding it in memory.
 
-A shard is a TFRecord file: of every record its length (8 bytes), a checksum of that (4), the record and a checksum of
-it (4). ``python -m tfrecords.inspect --verify`` compares the checksums; here only the lengths are used.
+A shard is a TFRecord file. It has for every record: its length (8 bytes), a checksum of the length (4), the record, and
+a checksum of the record (4). ``python -m tfrecords.inspect --verify`` compares the checksums; here only
+the lengths are used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zoo.shared.errors import UserError
 
 _Read = TypeVar("_Read")
 _HEADER, _FOOTER = 12, 4
-_HEAD = 8192  # bytes of a record that are read for its context, which has about 400, and the clip's id
+_HEAD = 8192  # bytes that are read of a record for its context, which has about 400 bytes and the clip's id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Location:
             raise UserError(f"{self.path} at byte {self.offset}: {error}, convert again") from None
 
     def checksum(self) -> bytes:
-        """The checksum of the record that the shard states."""
+        """The record's checksum as stored in the shard."""
         with storage.location(self.path).open("rb") as file:
             file.seek(self.offset + self.length)
             return file.read(_FOOTER)
@@ -82,7 +83,7 @@ def labels(path: str | os.PathLike | storage.Remote) -> list[tuple[int, int]]:
 
 
 def outlines(path: str | os.PathLike | storage.Remote) -> list[tuple[Location, schema.Clip]]:
-    """Every record of a shard without what it has per frame, of which nothing is read.
+    """Every record of a shard without its values per frame, which are not read.
 
     Args:
         path: Path of the file.

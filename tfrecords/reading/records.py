@@ -1,4 +1,4 @@
-"""A converted dataset, opened: its protocols, its shards, and whether it can feed a model."""
+"""An opened converted dataset: its protocols, its shards, and whether it can feed a model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tfrecords.reading import order
 from tfrecords.reading.inputs import Inputs
 from zoo.shared.errors import UserError
 
-_FRAMED_CLIPS = 64  # of a split: among so many persons one is found
-TRAIN_AND_VAL = "train_and_val"  # both splits as one: to train on once nothing is chosen any more
+_FRAMED_CLIPS = 64  # clips of a split that are read: enough to find a person in one of them
+TRAIN_AND_VAL = "train_and_val"  # both splits as one, for training when no epoch or parameter is to be chosen
 
 
 class Records:
-    """A converted dataset, opened.
+    """An opened converted dataset.
 
     Args:
         directory: Folder with shards and manifest, or its address ``s3://bucket/folder``.
@@ -40,7 +40,7 @@ class Records:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the manifest, which holds those of all shards: another conversion has another."""
+        """SHA-256 of the manifest, which holds the SHA-256 of all shards; it identifies the conversion."""
         return hashlib.sha256((self.directory / schema.MANIFEST).read_bytes()).hexdigest()
 
     @property
@@ -76,8 +76,9 @@ class Records:
     def framing(self, protocol: str, split: str, part: str = "full_body") -> str:
         """How the pictures of a body part were cut out of the frames, one of :data:`.pictures.FRAMINGS`.
 
-        The boxes of the split's first clips show it. Whole frames among persons are clips in which nobody was found.
-        Of a whole frame that is no square (the part ``full_image``) the centre is fed.
+        The boxes of the split's first clips show it. If some clips are person crops, clips of whole frames are those in
+        which nobody was found. Of a whole frame that is not a square (the part ``full_image``) the model is fed the
+        centre.
         """
         spec = {f"box/{part}": tf.io.FixedLenSequenceFeature([4], tf.float32, allow_missing=True)}
         shards = [str(path) for path in self.shards(protocol, split)]
@@ -142,7 +143,7 @@ class Records:
         left_out = self.left_out(protocol, split, inputs)
         if counted is not None and not any(left_out):
             return np.array([counted.get(label, 0) for label in self.labels_of(protocol)])
-        # Not counted in the manifest, as by an earlier version: a few bytes of every record are read.
+        # The manifest of an earlier version, or one with records left out: a few bytes of every record are read.
         stored = order.Index.of(self.shards(protocol, split), left_out).label
         numbers = np.asarray(self.label_numbers(protocol))[stored]
         return np.bincount(numbers, minlength=len(self.labels_of(protocol)))

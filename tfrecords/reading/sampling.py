@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrecords.reading import poses
 
-WARPED = 4  # parts of a span, each with a speed of its own
+WARPED = 4  # parts of a span, each with its own speed
 GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of the golden ratio, modulo 1, are spread evenly for any number of them
 
 
@@ -25,11 +25,11 @@ def sample_frames(
     Args:
         num_frames: Frames in the recording, scalar integer tensor.
         frames: Frames T of the window.
-        stride: Distance of two frames.
+        stride: Distance between two frames.
         start: First frame.
         shift: How many frames later each is taken, ``[T]`` or one for all; from 0 to ``stride - 1`` it keeps the order.
-        spread: Instead of looping, a clip shorter than the window is cut into T equal parts, and of each the frame at
-            this position, in [0, 1), is taken.
+        spread: Instead of looping, a clip shorter than the window is cut into T equal parts, and the frame at this
+            position in each part, in [0, 1), is taken.
 
     Returns:
         ``[T]`` int32.
@@ -61,7 +61,7 @@ def window_starts(num_frames: tf.Tensor, frames: int, stride: int, clips: int | 
     Args:
         num_frames: Frames in the recording, scalar integer tensor.
         frames: Frames T of a window.
-        stride: Distance of two frames.
+        stride: Distance between two frames.
         clips: Number of windows, or ``"all"`` for as many as cover the recording.
 
     Returns:
@@ -147,8 +147,8 @@ def spread_span(number: tf.Tensor, count: tf.Tensor, smallest: float) -> tuple[t
     """One of the parts of a clip that an evaluation sees; their lengths and their starts are spread evenly.
 
     Args:
-        number: Which one, from 0; an integer tensor.
-        count: How many there are.
+        number: Number of the part, from 0; an integer tensor.
+        count: Number of parts.
         smallest: Smallest length, a fraction of the clip.
 
     Returns:
@@ -184,10 +184,10 @@ def warp_time(positions: tf.Tensor, largest: float, seed: tf.Tensor) -> tf.Tenso
 
 
 def interpolated_steps(xyz: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """A pose sequence between the frames: as :func:`step_frames`, but with linear interpolation in time.
+    """A pose sequence as by :func:`step_frames`, but linearly interpolated between frames.
 
-    A frame shows the middle of its time; before the first and after the last middle the pose stays. Where a person is
-    absent from one of two frames, the nearer one is taken.
+    A frame counts for the middle of its duration; before the first and after the last middle the pose stays. Where a
+    person is absent from one of two frames, the nearer frame is taken.
 
     Args:
         xyz: ``[frames in the recording, M, J, 3]``; an absent person is all zeros.

@@ -59,7 +59,7 @@ def render(performance: Performance, view: Camera, rng: np.random.Generator) -> 
     window = slice(low[1], high[1]), slice(low[0], high[0])  # all that ever changes
 
     frame, room = canvas.image.copy(), np.ascontiguousarray(canvas.image[window])
-    # Things count as in front of a surface up to 12 cm behind them: feet on the floor, hands on a table.
+    # Things up to 12 cm behind a surface count as in front of it: feet on the floor, hands on a table.
     room_depth = canvas.depth[window] + np.float32(0.12)
     depth = np.empty_like(canvas.depth)
     for time, order in enumerate(np.argsort(-depths, axis=1, kind="stable")):
@@ -77,7 +77,7 @@ def render(performance: Performance, view: Camera, rng: np.random.Generator) -> 
 
 
 def draw_room(performance: Performance, view: Camera, rng: np.random.Generator) -> Canvas:
-    """The :class:`Canvas` with the room; the light of every camera is its own."""
+    """The :class:`Canvas` with the room; every camera has its own light."""
     exposure = rng.uniform(0.85, 1.12) * rng.uniform(0.94, 1.06, size=3)
     canvas = Canvas(view, performance.light, exposure)
     for corners, colour, stripes in performance.faces:

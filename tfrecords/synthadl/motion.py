@@ -32,9 +32,9 @@ class Draws:
         duration: Factor on the duration of the motion.
         start: Where in the clip's spare time the motion starts, 0 .. 1.
         rise: Fraction of the motion in which the hand goes to its target.
-        fall: Fraction of the motion in which it comes back.
+        fall: Fraction of the motion in which the hand comes back.
         cycle: Frequency of a repeated movement in Hz.
-        phase: Its phase in radians.
+        phase: Phase of the repeated movement in radians.
         sway: ``[6, 3]``: amplitude, frequency in Hz and phase in turns of the small movements of a standing person.
         jitter: ``[3, 3]``: -1 .. 1, varies the targets of the hands.
         bend: How far the resting arms are bent, 0 .. 1, acting arm first.
@@ -83,7 +83,8 @@ def draw(rng: np.random.Generator, frames: int) -> Draws:
 def weights(motion: str, person: Subject, draws: Draws, time: np.ndarray) -> dict[str, np.ndarray]:
     """How far a motion has gone at each time: ``{act, reach, carry, seat: [T]}`` in 0 .. 1.
 
-    ``act`` has the hand at the motion's target, ``reach`` on the table, ``carry`` in front of the body after it.
+    At 1, ``act`` has the hand at the motion's target, ``reach`` on the table, ``carry`` in front of the body after
+    ``reach``; ``seat`` has the person seated.
     """
     clip = draws.count / FPS
     duration = min(_SECONDS[motion] * person.tempo * draws.duration, 0.92 * clip)
@@ -109,7 +110,7 @@ def joints(
     carry: np.ndarray,
     seat: np.ndarray,
 ) -> np.ndarray:
-    """Joints ``[T, 25, 3]`` of a person who stands in the origin and faces -Z; ``sign`` is -1 for the left hand."""
+    """Joints ``[T, 25, 3]`` of a person who stands at the origin and faces -Z; ``sign`` is -1 for the left hand."""
     bones = person.bones
     sway = [a * np.sin(2 * np.pi * (frequency * time + turn)) for a, frequency, turn in draws.sway]  # 6 x [T]
     standing = bones["ankle"] + 0.985 * (bones["shank"] + bones["thigh"]) + 0.04

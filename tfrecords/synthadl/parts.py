@@ -1,4 +1,4 @@
-"""The parts a person and an object are drawn of.
+"""The parts that persons and objects are drawn from.
 
 Every part is the convex hull of a few spheres (points are spheres of radius 0), and so is its outline in the picture.
 """

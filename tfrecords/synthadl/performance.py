@@ -70,7 +70,7 @@ class Performance:
 
 
 def twins(info: schema.ClipInfo) -> int:
-    """Number of the pair of twins that a clip's class is one of: twins are neighbours among the classes."""
+    """Number of the pair of twins that a clip's class belongs to: twins are neighbours among the classes."""
     return info.label // 2
 
 
@@ -97,7 +97,7 @@ def perform(seed: int, info: schema.ClipInfo, activity: Activity, frames: int) -
     time = np.arange(draws.count) / motion.FPS
     weights = motion.weights(activity.motion, person, draws, time)
     joints = motion.joints(activity.motion, person, draws, sign, time, **weights)
-    # A hand on the table, done or not in this clip, determines where the table stands.
+    # The position of a hand on the table, even if this clip does not show it, determines where the table stands.
     moment = np.array([time[np.argmax(weights["reach"])]])
     nothing, wholly = np.zeros(1), np.ones(1)
     touching = motion.joints(

@@ -38,7 +38,7 @@ def trunk(
 ) -> dict[str, np.ndarray]:
     """Trunk, neck and head ``{joint: [T, 3]}``; angles ``[T]`` in radians, forward and to the person's left positive.
 
-    Half of the lean happens in the loins, all of it above them.
+    The lower spine leans by half of ``lean``, the trunk above it by all of it.
     """
     lower = rotation(0, -lean / 2)
     upper = rotation(1, twist) @ rotation(0, -lean)
