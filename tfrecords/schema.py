@@ -363,6 +363,7 @@ def parsing_spec(
     parts: Sequence[str] = (),
     pose_values: int = 0,
     xy_values: int = 0,
+    boxes: Sequence[str] = (),
     granularities: Sequence[int] = (),
     feature_size: int = 0,
 ) -> tuple[dict[str, Any], dict[str, tf.io.FixedLenSequenceFeature]]:
@@ -371,8 +372,8 @@ def parsing_spec(
     Args:
         parts: Body parts whose pictures to read, some of :data:`PARTS`.
         pose_values: Values M * J * 3 of one frame's 3D poses; 0 to read no poses.
-        xy_values: Values M * J * 2 of the joints' pixel coordinates in one source frame; 0 to read none. With them
-            comes the box of the full body.
+        xy_values: Values M * J * 2 of the joints' pixel coordinates in one source frame; 0 to read none.
+        boxes: Body parts whose boxes to read, some of :data:`PARTS`.
         granularities: Numbers of segments G whose features to read.
         feature_size: Values D of a segment's feature.
 
@@ -393,7 +394,7 @@ def parsing_spec(
         sequence["pose/xyz"] = tf.io.FixedLenSequenceFeature([pose_values], tf.float32)
     if xy_values:
         sequence["pose/xy"] = tf.io.FixedLenSequenceFeature([xy_values], tf.float32)
-        sequence["box/full_body"] = tf.io.FixedLenSequenceFeature([4], tf.float32)
+    sequence.update({f"box/{part}": tf.io.FixedLenSequenceFeature([4], tf.float32) for part in boxes})
     for granularity in granularities:
         sequence[features_list(granularity)] = tf.io.FixedLenSequenceFeature([feature_size], tf.float32)
     return context, sequence

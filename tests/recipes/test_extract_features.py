@@ -286,7 +286,7 @@ def test_features_serve_the_protocol_their_network_was_trained_under(features):
     records = pipeline.Records(features)
     inputs = pipeline.Inputs(granularities=(2,), feature_size=records.feature_size)
     records.check(inputs, "cv", "test")
-    with pytest.raises(UserError, match="was trained under cv, whose training clips are no test of cs"):
+    with pytest.raises(UserError, match="was trained under cv, so they must not be tested under cs"):
         records.check(inputs, "cs", "test")
     with pytest.raises(UserError, match=r"no features of 4 segments \(stored: 2, 3\)"):
         records.check(pipeline.Inputs(granularities=(2, 4), feature_size=records.feature_size), "cv", "test")

@@ -55,7 +55,7 @@ def test_they_are_left_out_unless_they_are_wanted(folder, run_command, tmp_path)
     for more in (["--layout", LAYOUT, "--parts", "none"], []):
         status, _, error = run_command(convert.main, *command, "--missing-poses", "keep", *more)
         assert status == 2
-        assert "--missing-poses keep is for videos with poses" in error
+        assert "--missing-poses keep: keeps the pictures of clips without a pose" in error
 
 
 def test_poses_are_zeros_and_pictures_whole(converted):

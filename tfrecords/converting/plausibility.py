@@ -249,7 +249,7 @@ def _sides(found, layout):
     if (found["mirrored"] if is_mirrored else -found["mirrored"]) >= -WRONG_SIDE:
         return ""
     side = "right" if is_mirrored else "left"
-    seen = f"of one who faces the camera, the joints named left are on the {side}"
+    seen = f"if the person faces the camera, the joints named left are on the {side}"
     expected = "mirror images, as depth sensors deliver them" if is_mirrored else "no mirror images"
     return (
         f"{seen}, and poses of the layout {layout} are {expected}: exchange left and right joints, "

@@ -444,7 +444,9 @@ class PairedSource(VideoSource):
         path = self._files[kind].get(info.id)
         if path is None:
             if kind == "poses":
-                raise MissingPoses("no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)")
+                raise MissingPoses(
+                    "no poses of it (--no-poses converts videos alone, --missing-poses keep also clips without poses)"
+                )
             raise RejectedClip(f"no {kind} of it (--parts none converts poses alone)")
         return path
 
@@ -479,8 +481,8 @@ def missing_poses(arguments: argparse.Namespace, *, poses: bool, parts: tuple[st
     """``--missing-poses``; :class:`~zoo.shared.errors.UserError` where it does not go with what is stored."""
     if arguments.missing_poses == "keep" and not (poses and parts):
         raise UserError(
-            "--missing-poses keep is for videos with poses: of a clip without a pose the video is left, and without "
-            "poses none are missing: leave it out"
+            "--missing-poses keep: keeps the pictures of clips without a pose, but pictures or poses are not stored: "
+            "leave it out"
         )
     return arguments.missing_poses or ("keep" if estimated and parts else "reject")
 
@@ -615,7 +617,7 @@ def require_counterparts(name: str, first: tuple[str, Collection[int]], second: 
     both = len(set(first[1]) & set(second[1]))
     if not all(video.lengths_agree(len(numbers), both) for _, numbers in (first, second)):
         counts = " and ".join(f"{len(numbers)} {what}" for what, numbers in (first, second))
-        raise RejectedClip(f"{name}: {counts}, {both} of the same number: one of the two is cut off")
+        raise RejectedClip(f"{name}: {counts}, {both} frame numbers in common: one of the two is cut off")
 
 
 def parse_json(text: str, name: str) -> Any:

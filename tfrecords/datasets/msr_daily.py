@@ -149,7 +149,7 @@ def _numbers(text, name):
     try:
         return np.array([np.nan if "#" in word else float(word) for word in text.split()])
     except ValueError as error:
-        raise RejectedClip(f"{name}: holds anything but numbers ({error})") from None
+        raise RejectedClip(f"{name}: holds a value that is not a number ({error})") from None
 
 
 def _with_confidence(joints):

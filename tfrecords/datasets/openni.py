@@ -151,7 +151,9 @@ def rows_of(text: str, name: str, values: int) -> dict[int, np.ndarray]:
         try:
             frame, *fields = (float(field) for field in line.strip().rstrip(",").split(","))
         except ValueError:
-            raise RejectedClip(f"{name} line {number}: holds anything but numbers, {line.strip()[:30]!r}") from None
+            raise RejectedClip(
+                f"{name} line {number}: holds a value that is not a number, {line.strip()[:30]!r}"
+            ) from None
         if len(fields) != values:
             raise RejectedClip(f"{name} line {number}: truncated or no row of joints, {len(fields) + 1} values, "
                                f"expected {values + 1}")  # fmt: skip

@@ -278,7 +278,7 @@ class URFD(base.VideoSource):
         poses = self._poses(path)
         span = poses.part(first, self._lengths[info.id])
         if len(span) < self._lengths[info.id]:
-            raise RejectedClip(f"{path.name}: {len(poses)} poses, the tables go on")
+            raise RejectedClip(f"{path.name}: only {len(poses)} poses, but the tables label later frames")
         if not span.confidence.any():
             raise MissingPoses("nobody found in any of its frames")
         return span

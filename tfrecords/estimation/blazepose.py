@@ -185,7 +185,7 @@ def _import() -> tuple[Any, Any]:
         installed = metadata.version("mediapipe")
         if _numbers(installed) >= _REPORTING:
             raise UserError(
-                f"mediapipe {installed} reports its use to its makers over the network and cannot be kept from it: "
+                f"mediapipe {installed} sends usage data to its developers over the network, always: "
                 f"install one that does not, {_INSTALL}"
             )
     try:

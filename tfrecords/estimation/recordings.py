@@ -159,7 +159,7 @@ def estimate(recording: Recording, settings: Settings = Settings()) -> Poses:
     step = 1 / (recording.fps or persons.FPS)
     found, times = _search(recording, settings, step)
     if not found:
-        raise ValueError("has no frames where poses are to be estimated: it is shorter than expected")
+        raise ValueError("has no frames in the part to estimate: the recording is shorter than expected")
     lasting = np.diff(times, append=times[-1] + (times[-1] - times[-2] if len(times) > 1 else step))
     tracks = without_short(_follow(found, times), lasting)
     finished = [_finish(track, times, recording, settings.focal_length) for track in tracks]

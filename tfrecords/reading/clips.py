@@ -110,6 +110,7 @@ def parse(serialized: tf.Tensor, inputs: Inputs) -> Record:
         parts=tuple(map(inputs.stored_part, inputs.parts)) if inputs.frames else (),
         pose_values=values,
         xy_values=values // 3 * 2 if inputs.pose_xy else 0,
+        boxes=[inputs.stored_part("full_body")] if inputs.pose_xy else (),
         granularities=inputs.granularities,
         feature_size=inputs.feature_size,
     )

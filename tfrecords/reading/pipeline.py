@@ -376,7 +376,9 @@ def segments(path: str | os.PathLike[str], inputs: Inputs, granularities: tuple[
         UserError: The network is fed interpolated poses.
     """
     if inputs.interpolate:
-        raise UserError("the network is fed interpolated poses (data.interpolate), those of segments are of frames")
+        raise UserError(
+            "the network takes interpolated poses (data.interpolate), but the poses of segments are those of frames"
+        )
     data = tf.data.TFRecordDataset(str(path))
     load = as_written(lambda record: load_segments(record, inputs, granularities))
     data = data.map(load, num_parallel_calls=2, deterministic=True)

@@ -181,8 +181,8 @@ class Records:
         trained = self.manifest.get("features", {}).get("trained_under") if inputs.granularities else None
         if trained and trained != protocol:
             raise UserError(
-                f"{self.directory} holds features of a network that was trained under {trained}, whose training clips "
-                f"are no test of {protocol}: extract features with a network trained under {protocol}"
+                f"{self.directory} holds features of a network that was trained under {trained}, so they must not "
+                f"be tested under {protocol}: extract features with a network trained under {protocol}"
             )
         if not self.count(protocol, split):
             raise UserError(f"{self.directory} has no clips in {protocol} {split}: convert more of the dataset")

@@ -199,7 +199,7 @@ def test_model_of_poses_alone(pose_address, clips):
         nobody = dataclasses.replace(clips["long"], pose_xyz=np.zeros_like(clips["long"].pose_xyz))
         with pytest.raises(request.NobodySeen):
             client.predict_clip(nobody)
-        with pytest.raises(UserError, match="takes no video"):
+        with pytest.raises(UserError, match="leave out the video"):
             client.predict(frames=np.zeros((2, 8, 8, 3), np.uint8), poses=clips["long"].pose_xyz)
 
 

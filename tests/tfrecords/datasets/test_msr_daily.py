@@ -85,7 +85,10 @@ TEXT = msr_daily_files.skeleton_text(POSES)
         (TEXT.replace("\n40\n", "\n39\n", 1), "frame 1: 39 rows, expected 40 per body"),
         (TEXT.replace("\n40\n", "\nnan\n", 1), "frame 1: nan rows"),
         (TEXT + "0 0 0 0\n", "more values than its 8 frames need"),
-        (TEXT.replace("40", "forty", 1), "holds anything but numbers (could not convert string to float: 'forty')"),
+        (
+            TEXT.replace("40", "forty", 1),
+            "holds a value that is not a number (could not convert string to float: 'forty')",
+        ),
         ("3 20\n0\n0\n0\n", "no skeleton in any of its 3 frames"),
     ],
 )
@@ -105,7 +108,7 @@ CONVERTED = msr_daily_files.converted_text(POSES)
         (CONVERTED[: len(CONVERTED) // 2], "truncated, "),
         (CONVERTED.replace("\n1 2 ", "\n1 3 ", 1), "frames or joints out of order"),
         (CONVERTED.replace("1 1 ", "2 1 ", 1), "frames or joints out of order"),
-        (CONVERTED.replace("1 1 ", "x 1 ", 1), "holds anything but numbers"),
+        (CONVERTED.replace("1 1 ", "x 1 ", 1), "holds a value that is not a number"),
         (re.sub(r"(?m)^(\d+) 4 .*", r"\1 4 nan nan nan", CONVERTED), "joint head measured in no frame"),
     ],
 )

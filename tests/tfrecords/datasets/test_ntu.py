@@ -88,7 +88,10 @@ def test_either_alone(tmp_path):
 @pytest.mark.parametrize(
     ("ending", "reason"),
     [
-        (".skeleton", "no poses of it (--no-poses converts videos alone, --missing-poses keep it as well)"),
+        (
+            ".skeleton",
+            "no poses of it (--no-poses converts videos alone, --missing-poses keep also clips without poses)",
+        ),
         ("_rgb.avi", "no video of it (--parts none"),
     ],
 )

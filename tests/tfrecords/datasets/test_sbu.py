@@ -77,7 +77,7 @@ TEXT = sbu_files.skeleton_text(sbu_files.walk(CLIP))
     [
         ("", "empty"),
         (TEXT[: len(TEXT) // 4], "line 2: truncated or no row of joints"),
-        (TEXT.replace("\n9,", "\nnine,"), "line 2: holds anything but numbers, 'nine,"),
+        (TEXT.replace("\n9,", "\nnine,"), "line 2: holds a value that is not a number, 'nine,"),
         (TEXT.replace("\n9,", "\n8,"), "line 2: frame 8 is there twice"),
         (TEXT.replace("\n9,", "\n9.5,"), "line 2: 9.5 is no frame number"),
         (TEXT.replace("\n9,", "\nnan,"), "line 2: nan is no frame number"),
@@ -162,11 +162,11 @@ def test_one_of_the_two_cut_off(tmp_path, what):
     if what == "rows":
         rows = (folder / "skeleton_pos.txt").read_text().splitlines()
         (folder / "skeleton_pos.txt").write_text("\n".join(rows[:12]))
-        counts = "12 rows of poses and 20 pictures, 12 of the same number"
+        counts = "12 rows of poses and 20 pictures, 12 frame numbers in common"
     else:
         for path in sorted(folder.glob(what))[12:]:
             path.unlink()
-        counts = "20 rows of poses and 12 pictures, 12 of the same number"
+        counts = "20 rows of poses and 12 pictures, 12 frame numbers in common"
     with pytest.raises(RejectedClip, match=f"{counts}: one of the two is cut off"):
         read(tmp_path)
 

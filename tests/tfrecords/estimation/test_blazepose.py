@@ -149,7 +149,7 @@ def test_a_model_that_mediapipe_cannot_read(fake):
 def test_versions_that_report_their_use_are_refused(version, monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda package: version)
     monkeypatch.setitem(sys.modules, "mediapipe", None)  # it would not even be loaded
-    with pytest.raises(UserError, match=rf"mediapipe {version} reports its use .*pip install 'mediapipe>=0.10.30"):
+    with pytest.raises(UserError, match=rf"mediapipe {version} sends usage data .*pip install 'mediapipe>=0.10.30"):
         blazepose.BlazePose()
 
 

@@ -58,7 +58,7 @@ def test_nobody_is_zeros():
 
 def test_a_part_behind_the_end_of_a_recording_is_an_error():
     Fake.found = Fake.found_when_known = [[]]
-    with pytest.raises(ValueError, match="has no frames where poses are to be estimated"):
+    with pytest.raises(ValueError, match="has no frames in the part to estimate"):
         recordings.estimate(recordings.Part(Recording(3), first=5), SETTINGS)
 
 

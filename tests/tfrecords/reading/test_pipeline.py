@@ -439,6 +439,22 @@ def test_pixel_coordinates_of_joints(records, augment):
     np.testing.assert_allclose(features["pose_xy"][:, -1, 0, 0, 0], _edge(features["rgb"])[:, -1], atol=0.75)
 
 
+def test_pixel_coordinates_in_whole_frames():
+    """They lie in the box of the part whose pictures are read."""
+    clip = NumberedFrames().read(NumberedFrames().index().clips[-1])
+    whole = dataclasses.replace(
+        clip, images={"full_image": clip.images["full_body"]}, boxes={"full_image": clip.boxes["full_body"]}
+    )
+    (expected, _), (features, _) = (
+        clips.evaluated_view(
+            tf.constant(schema.encode(one)), 0, dataclasses.replace(WITH_XY, whole_frames=at), clips.Views()
+        )
+        for one, at in ((clip, False), (whole, True))
+    )
+    assert np.ptp(expected["pose_xy"]) > 1
+    np.testing.assert_array_equal(features["pose_xy"], expected["pose_xy"])
+
+
 def test_poses_as_another_sensor_sees_them_of_more_persons(records):
     """Joints and their pixels are mapped before anything else; a person who is added is absent."""
     other = {"layout": "kinect_v2_25", "stored_layout": "kinect_v1_20", "persons": 2, "stored_persons": 1}
