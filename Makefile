@@ -6,7 +6,7 @@
 #   make smoke    a minute of them: every model; a small dataset converted, trained on, exported and served
 #   make test-all every test: also processes killed and resumed, all recipes, full-size networks
 #   make lint     style, and the types of public names
-#   make bench    all benchmarks that need nothing but the project, in half an hour on 2 cores, and a table of them
+#   make bench    all benchmarks that need nothing but the project, in 35 minutes on 2 cores, and a table of them
 #   make docs     the documentation site in docs/_build/html (Python 3.11 or later)
 #   make notebooks   the notebooks run again, with their outputs stored in them
 #   make dist     the wheel and the source distribution in dist/, checked

@@ -165,9 +165,9 @@ def read_sampled(
     """
     video = VideoFrames(path, threads=True)
     count = video.count or _count(video)
-    clip = _sampled(video, count, inputs, boxes, size)
+    clip = _sampled(video, count, inputs, boxes, size, all_frames=False)
     if clip is None:  # a container may claim more frames than are shown: count them, which takes time but no memory
-        clip = _sampled(video, _count(video), inputs, boxes, size)
+        clip = _sampled(video, _count(video), inputs, boxes, size, all_frames=True)
     if clip is None:
         raise UserError(f"{path}: changes while it is read, expected a whole video file")
     return clip
@@ -177,16 +177,23 @@ def _count(video: VideoFrames) -> int:
     return sum(1 for _ in video.frames())
 
 
-def _sampled(video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None, size: int) -> Sampled | None:
-    """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer."""
+def _sampled(
+    video: VideoFrames, count: int, inputs: Inputs, boxes: Boxes | None, size: int, *, all_frames: bool
+) -> Sampled | None:
+    """The clip of :func:`read_sampled` from a video of ``count`` frames; ``None`` if it has fewer.
+
+    With ``all_frames`` every frame is decoded, whether it is sampled or not.
+    """
     indices = signatures.frame_indices(count, inputs).numpy()
     first, length = _span(count, indices, inputs)
     frames, write = _cut_out(length, boxes, size) if boxes else framed_pictures(length, video, inputs)
-    wanted, last = set(indices.tolist()), indices.max()
-    for number, frame in enumerate(video.frames()):
-        if number in wanted:
+    wanted = set(indices.tolist())
+    missing = set(wanted)
+    for number, frame in enumerate(video.frames()) if all_frames else video.numbered(wanted):
+        if number in missing:
             write(number - first, number, frame)
-        if number == last:
+            missing.remove(number)
+        if not missing:
             return Sampled(frames, indices - first, first, count)
     return None
 

@@ -13,7 +13,7 @@ import pathlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -98,12 +98,18 @@ class VideoFrames:
 
     def frames(self) -> Iterator[Frame]:
         """The frames, each as :class:`tfrecords.converting.video.Frame`: slicing converts it to RGB."""
-        frames = iter(self._video)
+        return self._all(iter(self._video))
+
+    def numbered(self, needed: Collection[int]) -> Iterator[tuple[int, Frame]]:
+        """Frames with their numbers; see :meth:`tfrecords.converting.video.Video.numbered`."""
+        return self._all(self._video.numbered(needed))
+
+    def _all(self, items: Iterator[_T]) -> Iterator[_T]:
         while True:
-            frame = self._checked(lambda: next(frames, None))
-            if frame is None:
+            item = self._checked(lambda: next(items, None))
+            if item is None:
                 return
-            yield frame
+            yield item
 
     def _checked(self, read: Callable[[], _T]) -> _T:
         try:

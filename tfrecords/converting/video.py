@@ -12,12 +12,13 @@ square pixels, scaled to the size of the first frame.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +124,7 @@ class Video:
     def __init__(self, path: str | os.PathLike, threads: bool = False) -> None:
         self.path = pathlib.Path(path)
         self._threads = threads
+        self._skippable: frozenset[int] = frozenset()  # time stamps of packets that need not be decoded
         # The frame that is decoded to find the size is kept for the first iteration: this saves a tenth of the work for
         # a short clip.
         frames = self._decode(None)
@@ -138,16 +140,51 @@ class Video:
         """``(time, frame)`` of each frame; ``time`` is when a player shows it, in seconds."""
         return ((frame.time, frame) for frame in self)
 
+    def numbered(self, needed: Collection[int]) -> Iterator[tuple[int, Frame]]:
+        """``(number, frame)`` of the frames, in order; frames that are not ``needed`` may be left out.
+
+        A frame is left out if no other frame refers to it, as most B-frames of H.264: decoding takes a third less time
+        if every second frame is needed. The frames end early, without an error, where such a video is damaged.
+        """
+        frames = iter(self)
+        first = next(frames)
+        number_of = self._numbers()
+        if number_of.get(first.time_stamp) != 0:
+            yield from enumerate(itertools.chain([first], frames))
+            return
+        yield 0, first
+        self._skippable = frozenset(time for time, number in number_of.items() if number not in needed)
+        try:
+            yield from ((number_of.get(frame.time_stamp, -1), frame) for frame in frames)
+        finally:
+            self._skippable = frozenset()
+
+    def _numbers(self):
+        """Time stamp -> number of the frame; empty where nothing can be skipped, or time stamps may be wrong."""
+        times = self._time_stamps
+        # In H.264 alone it is certain whether any other frame refers to a frame.
+        if self._codec != "h264" or None in times or len(set(times)) < len(times):
+            return {}
+        # Where B-frames are, packets are not in the order of display. Files without time stamps, such as AVI, count the
+        # packets instead; then, and without B-frames, there is nothing to skip.
+        shown = sorted(times)
+        return {} if times == shown else {time: number for number, time in enumerate(shown)}
+
     @property
     def count(self) -> int:
         """Number of frames that are shown, counted by packets without decoding; 0 if that is not possible.
 
         A format may have packets that are decoded and never shown: the exact number is known only after decoding.
         """
+        return len(self._time_stamps)
+
+    @functools.cached_property
+    def _time_stamps(self):
+        """Time stamps of the packets of the frames that are shown, in the file's order; empty if not readable."""
         try:
-            return sum(1 for _ in self._packets())
+            return [packet.pts for packet in self._packets()]
         except (av.error.FFmpegError, ValueError, IndexError):
-            return 0  # decoding reports what is wrong
+            return []  # decoding reports what is wrong
 
     def _rate(self, stream):
         """Frames per second, also where FFmpeg finds no rate and states Matroska's clock instead."""
@@ -203,7 +240,8 @@ class Video:
                 start = _start_time(container)
                 if self._threads:
                     stream.thread_type = "AUTO"
-                for frame in container.decode(stream):
+                self._codec = codec and codec.name
+                for frame in self._decoded(container, stream):
                     if frame.rotation != rotation:  # first frame, or it changed
                         # Not for every frame: reading side data keeps a frame in memory until garbage is collected.
                         rotation, orientation = frame.rotation, Orientation.of(frame)
@@ -211,6 +249,8 @@ class Video:
                     size = size or made.shape[:2]
                     yield made
                     count += 1
+                if self._skippable:
+                    return  # the number of frames is not known
                 if count and _is_cut_off(stream, count, frame):
                     raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
                 is_flv = container.format.name == "flv"
@@ -218,6 +258,8 @@ class Video:
                 if end < stated and not _nearly(end * self.fps, stated * self.fps):
                     raise ValueError(f"{self.path.name}: cut off, {end:.1f} of its {stated:.1f} seconds are there")
         except av.error.FFmpegError as error:
+            if self._skippable:
+                return  # how many frames there are before the damage is not known
             if count:
                 reason = f"damaged after frame {count}"
             elif isinstance(error, OSError):
@@ -232,6 +274,13 @@ class Video:
             ) from None
         if not count:
             raise ValueError(f"{self.path.name}: has no frames")
+
+    def _decoded(self, container, stream):
+        """The frames of a stream, without those that may be skipped."""
+        for packet in container.demux(stream):
+            if self._skippable:
+                stream.codec_context.skip_frame = "NONREF" if packet.pts in self._skippable else "DEFAULT"
+            yield from packet.decode()
 
 
 def _similar(path):
@@ -331,6 +380,11 @@ class Frame:
         shown = square[::-1] if self._orientation.transposed else square
         self._shown = size or shown
         self._whole = None
+
+    @property
+    def time_stamp(self) -> int | None:
+        """The container's time stamp, that of the frame's packet."""
+        return self._frame.pts
 
     @property
     def shape(self) -> tuple[int, int, int]:

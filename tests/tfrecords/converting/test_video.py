@@ -33,6 +33,32 @@ def test_a_part_is_that_part_of_the_whole(path, part):
         np.testing.assert_array_equal(frame[top:bottom, left:right], whole[top:bottom, left:right])
 
 
+@pytest.mark.parametrize(("ending", "skips"), [("mp4", True), ("mkv", True), ("avi", False)])
+def test_frames_that_are_not_needed_are_not_decoded(tmp_path, ending, skips):
+    """B-frames to which no other frame refers; in AVI the time stamps are not those of the frames that are shown."""
+    moving = recording_files.frames_of(recording_files.walk("nite_15", frames=24))
+    path = recording_files.write_video(tmp_path / f"clip.{ending}", moving, codec="libx264")
+    frames = [np.asarray(frame) for frame in video.Video(path)]
+    opened = video.Video(path, threads=True)
+    needed = {3, 8, 17, 23}
+    found = {number: np.asarray(frame) for number, frame in opened.numbered(needed)}
+    assert needed <= found.keys()
+    assert (len(found) < 20) == skips
+    for number, frame in found.items():
+        np.testing.assert_array_equal(frame, frames[number])
+    assert len(list(opened)) == opened.count == 24  # later all frames again
+
+
+def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
+    moving = recording_files.frames_of(recording_files.walk("nite_15", frames=24))
+    path = recording_files.write_video(tmp_path / "clip.mkv", moving, codec="libx264")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    opened = video.Video(path)
+    assert max(number for number, _ in opened.numbered({23})) < 23
+    with pytest.raises(ValueError, match=r"clip\.mkv: (damaged|cut off)"):
+        list(opened)
+
+
 @pytest.mark.parametrize("colours", [{"colorspace": 1}, {"color_range": 2}, {}])
 def test_colours_are_those_of_the_video(tmp_path, colours):
     """BT.709 or full range, as a telephone may write, and what most recordings have: all show the same picture."""
