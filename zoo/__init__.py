@@ -7,7 +7,9 @@
 * :mod:`~zoo.layers`, :mod:`~zoo.backbones`, :mod:`~zoo.skeletons`, :mod:`~zoo.skeleton_streams`: parts of models.
 * :mod:`~zoo.attention`, :mod:`~zoo.attention_plot`, :mod:`~zoo.complexity`: attention maps, a picture of them, cost.
 * :mod:`~zoo.score_product`: models that multiply the scores of others.
-* :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.shared`: what all packages share.
+* :mod:`~zoo.gradient_checkpointing`: training in less memory; :mod:`~zoo.frozen_part`: the layers whose output stays.
+* :mod:`~zoo.shared_computation`: one pass over a stretch of video for all its windows.
+* :mod:`~zoo.shared`: what all packages share.
 
 ``__version__`` is the version of the whole project. TensorFlow is imported when a model is first used, with oneDNN
 switched on for every processor. If TensorFlow is imported before the zoo, ``tf.keras.models.load_model`` can read the
