@@ -115,9 +115,10 @@ class JHMDB(base.VideoSource):
         return splits
 
     def options(self) -> dict[str, Any]:
-        """The options of every dataset of videos, and a digest of the splits."""
+        """The options of every dataset of videos, and digests of splits and videos; :meth:`index` comes first."""
         listed = json.dumps(self._splits, sort_keys=True).encode()
-        return {**super().options(), "splits": hashlib.sha256(listed).hexdigest()}
+        read = base.contents(sorted(self._videos.items()))
+        return {**super().options(), "splits": hashlib.sha256(listed).hexdigest(), "files": read}
 
     def index(self) -> base.Index:
         """Every video whose name is a clip's."""

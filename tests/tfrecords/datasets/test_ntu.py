@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.tfrecords import recording_files
-from tfrecords import datasets, schema
+from tfrecords import convert, datasets, schema
 from tfrecords.converting import crops
 from tfrecords.datasets import ntu
 from tfrecords.errors import RejectedClip
@@ -257,3 +257,19 @@ def test_real_files(real_data):
     assert with_video.num_frames == len(with_video.images["full_body"]) == 103
     sides = np.diff(with_video.boxes["full_body"][:, [0, 2]])
     assert ((sides > 400) & (sides < 600)).all()
+
+
+def test_a_file_that_was_replaced_makes_another_conversion(tmp_path, run_command):
+    """The poses of a truncated download do not stay missing silently."""
+    folder = tmp_path / "nturgbd_skeletons"
+    write(folder)
+    write(folder, "S001C002P003R002A059")
+    whole = (folder / f"{CLIP}.skeleton").read_text()
+    (folder / f"{CLIP}.skeleton").write_text(whole[:-200])
+    command = ["ntu60", "--source", folder, "--parts", "none", "--out", tmp_path / "out"]
+    status, printed, errors = run_command(convert.main, *command)
+    assert (status, "1 clips in" in printed, "1 rejected" in printed) == (0, True, True), printed + errors
+    assert run_command(convert.main, *command)[0] == 0
+    (folder / f"{CLIP}.skeleton").write_text(whole)
+    status, _, errors = run_command(convert.main, *command)
+    assert (status, "(of videos or poses that have changed since, or were not there)" in errors) == (2, True), errors
