@@ -537,13 +537,13 @@ def contents(found: Iterable[tuple[str, os.PathLike]]) -> str:
 
 
 def sizes(found: Iterable[tuple[str, os.PathLike]]) -> str:
-    """A digest of the files' sizes, as :func:`contents`, without opening them; a missing file has no size."""
+    """A digest of the files' sizes, as :func:`contents`, without opening them.
+
+    A folder of pictures and a missing file count without a size.
+    """
     digest = hashlib.sha256()
     for name, path in sorted(found):
-        try:
-            size = str(os.stat(path).st_size)
-        except OSError:
-            size = ""
+        size = os.path.getsize(path) if os.path.isfile(path) else ""
         digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
