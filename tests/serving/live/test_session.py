@@ -212,7 +212,7 @@ def test_a_signal_ends_the_command_cleanly(tmp_path, linear_version, run_command
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--events", "-"], "--events without --rules"),
+        (["--events", "-"], "--events needs --rules FILE"),
         (["--rules", "missing.yaml"], "missing.yaml: cannot be read"),
         (["--write", "out.avi"], "--write out.avi: expected a name"),
         (["--stride", "soon"], "'soon' is no duration"),
