@@ -163,10 +163,14 @@ class Answers:
                 self._end(self._persons.pop(track))
 
     def end_segments(self) -> None:
-        """Ends each open segment at its person's last window: for now nobody is seen, or the model does not answer."""
+        """Ends each open segment at its person's last window: for now nobody is seen, or the model does not answer.
+
+        What comes afterwards is not smoothed with the windows, and the times, from before.
+        """
         with self._lock:
             for person in self._persons.values():
                 self._end(person)
+                person.build_row(person.end, person.end, None)
 
     def _end(self, person: _Person) -> None:
         """Ends the person's segment, if one is open, at the end of the last window."""

@@ -16,10 +16,10 @@ def prediction(**probability_of):
     return Prediction("m", 1, "s", labels, tuple(probability_of[label] for label in labels))
 
 
-def make(temperature=1.0, threshold=0.0):
+def make(temperature=1.0, threshold=0.0, smooth="none"):
     segments = {}
     put = lambda one: segments.update({(one.track, one.start): one})  # noqa: E731
-    return Answers("none", temperature, threshold, lambda seconds: seconds + 100, put), segments
+    return Answers(smooth, temperature, threshold, lambda seconds: seconds + 100, put), segments
 
 
 def feed(answers, track, labels, start=0.0, stride=0.5, probability=0.6):
@@ -106,3 +106,16 @@ def test_what_goes_on_ends_where_nobody_is_seen_or_answered():
     assert answers.of(0).label == "drink"
     assert feed(answers, 0, ["drink"], start=60.0).segment == "drink"
     assert [(one.start, one.end) for one in segments.values()] == [(100.5, 101.5), (160.5, None)]
+
+
+@pytest.mark.parametrize("smooth", ["exponential:0.5", "mean:3"])
+def test_after_a_pause_answers_and_times_are_not_smoothed_with_those_before_it(smooth):
+    answers, segments = make(smooth=smooth)
+    feed(answers, 0, ["drink"] * 6, probability=0.9)
+    answers.end_segments()
+    last = feed(answers, 0, ["sit"], start=600.0)
+    assert (last.label, last.probability) == ("sit", pytest.approx(0.6))
+    assert [(one.label, one.start, one.end) for one in segments.values()] == [
+        ("drink", 100.5, 103.5),
+        ("sit", 700.5, None),
+    ]
