@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tfrecords.reading.pipeline import Inputs
 
-WINDOW = 2.0  # seconds, for a model that takes no frames, or does not state how many
+WINDOW = 2.0  # seconds, for a model that takes no frames, takes them from a whole clip, or does not state how many
 TIMEOUT = 10.0  # seconds for a response of the server, all attempts together
 RELOAD_SECONDS = 5.0  # between two checks for a new version of a SavedModel
 
@@ -216,6 +216,6 @@ def people(model: Model, settings: LiveSettings) -> People:
 def _window_seconds(model: Model) -> float:
     """Seconds of a model's window: the time that its network's frames cover; else :data:`WINDOW`."""
     inputs = model.inputs
-    if inputs is None or not inputs.frames or not request.takes_video(model.definition()):
+    if inputs is None or not inputs.has_window or not request.takes_video(model.definition()):
         return WINDOW
     return inputs.frames * max(inputs.stride, 1) / FPS

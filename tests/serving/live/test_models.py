@@ -1,6 +1,7 @@
 """The model of a session: replaced by a newer version, or on a server that takes few windows in a request."""
 
 import shutil
+import types
 
 import grpc
 import numpy as np
@@ -10,6 +11,8 @@ from serving.client.client import RequestFailed
 from serving.live import models
 from serving.live.people import Window
 from serving.live.settings import LiveSettings
+from tests.serving.fake_server import FRAMES, POSES, signature_map
+from tfrecords.reading.pipeline import Inputs
 from zoo.shared.errors import UserError
 
 
@@ -54,3 +57,16 @@ def test_windows_of_all_people_in_one_request_where_the_server_takes_them(linear
     assert sent == [3, 1, 1, 1, 1, 1, 1]
     assert capsys.readouterr().err.count("each now gets its own request") == 1
     model.close()
+
+
+def test_the_default_window_is_what_the_frames_cover():
+    """Frames at the pose steps are spread over a whole clip, however long it is: the stride does not matter."""
+
+    def window_seconds(tensors, **values):
+        definition = signature_map(one=tensors).signature_def["one"]
+        inputs = Inputs(pose_steps=10, layout="kinect_v2_25", **values)
+        return models._window_seconds(types.SimpleNamespace(inputs=inputs, definition=lambda: definition))
+
+    assert window_seconds({**FRAMES, **POSES}, frames=30, stride=3) == 3.0
+    assert window_seconds({**FRAMES, **POSES}, frames=10, frames_at="pose_steps") == models.WINDOW
+    assert window_seconds(POSES) == models.WINDOW
