@@ -92,6 +92,7 @@ class _Local(Model):
         self._load()
         self._looked = time.monotonic()
         self._newest = self._newest_version()
+        self._tried: tuple[int, list[versions.State]] = 0, []  # the version that was loaded last, and its files
 
     def _load(self) -> None:
         self._predictor = Predictor(self._path)
@@ -120,12 +121,18 @@ class _Local(Model):
     def _reload(self) -> None:
         if time.monotonic() - self._looked < RELOAD_SECONDS:
             return
-        newest = self._newest_version()
-        if newest > self._newest:
-            self._newest = newest  # even if loading fails: then the previous version stays in use
-            self._load()
-            messages.note(f"{self._path}: version {newest} is used from now on")
         self._looked = time.monotonic()
+        newest, folder = max(versions.find(self._path).items(), default=(0, self._path))
+        if newest <= self._newest:
+            return
+        found = newest, versions.fingerprint(folder)
+        if found == self._tried:
+            return  # it cannot be loaded; tried again when its files have changed, as while they are being copied
+        self._tried = found
+        self._load()
+        self._newest = newest
+        self._looked = time.monotonic()
+        messages.note(f"{self._path}: version {newest} is used from now on")
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""

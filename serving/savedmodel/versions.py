@@ -11,6 +11,7 @@ import pathlib
 
 from zoo.shared.errors import UserError
 
+State = tuple[str, int, int]  # a file's path, size and time of change
 LAST_VERSION = 2**63 - 1  # the largest version number that a message can hold
 SAVED_MODEL = "saved_model.pb"
 # Files that an export leaves in a version.
@@ -43,6 +44,18 @@ def find(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:
         return {}
     found = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()}
     return dict(sorted(found.items()))
+
+
+def fingerprint(version_folder: str | os.PathLike) -> list[State]:
+    """Paths, sizes and times of a version's files: it changes when a file changes."""
+    found = []
+    for path in sorted(pathlib.Path(version_folder).rglob("*")):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.append((str(path), status.st_size, status.st_mtime_ns))
+    return found
 
 
 def require(model_folder: str | os.PathLike) -> dict[int, pathlib.Path]:

@@ -62,7 +62,7 @@ class Model:
         # Both are replaced, never changed, so reading needs no lock.
         self._servables: dict[int, Servable] = {}  # version -> the servable, AVAILABLE
         self._states: dict[int, State] = {}  # version -> (state, error message)
-        self._failed: dict[int, list] = {}  # version that could not be loaded -> its folder's fingerprint
+        self._failed: dict[int, list[versions.State]] = {}  # version that could not be loaded -> its files
         self._unlogged: list[str] | None = None  # state changes during a trial; None: they are logged at once
 
     @property
@@ -98,7 +98,7 @@ class Model:
             del self._failed[version]
 
     def _try(self, version, folder):
-        fingerprint = _fingerprint(folder)
+        fingerprint = versions.fingerprint(folder)
         if self._failed.get(version) != fingerprint:
             try:
                 self.load(version, folder)
@@ -176,18 +176,6 @@ def _chosen(found, policy):
     if choice == "specific":
         return sorted(set(policy.specific.versions) & set(found))
     return sorted(found)[-(policy.latest.num_versions or 1) :]
-
-
-def _fingerprint(folder):
-    """Paths, sizes and times of a folder's files: changes when a file changes."""
-    fingerprint = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        fingerprint.append((str(path), status.st_size, status.st_mtime_ns))
-    return fingerprint
 
 
 class Manager:
@@ -371,11 +359,11 @@ def _check(config):
 
 
 def _files(config):
-    """The :func:`_fingerprint` of every version folder of a ``ModelServerConfig``."""
+    """The :func:`serving.savedmodel.versions.fingerprint` of every version folder of a ``ModelServerConfig``."""
     found = []
     for entry in config.model_config_list.config:
         with contextlib.suppress(OSError):
-            found += [_fingerprint(folder) for folder in versions.find(entry.base_path).values()]
+            found += [versions.fingerprint(folder) for folder in versions.find(entry.base_path).values()]
     return found
 
 

@@ -39,6 +39,19 @@ def test_a_newer_version_takes_the_place_of_the_first(linear_version, tmp_path, 
     assert capsys.readouterr().err.count("version 3 is used from now on") == 1
 
 
+def test_a_version_that_is_being_copied_is_used_when_it_is_complete(linear_version, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "RELOAD_SECONDS", 0.0)
+    base = tmp_path / "pose_lstm"
+    shutil.copytree(linear_version, base / "1")
+    model = models.load(LiveSettings("0", str(base)))
+    shutil.copytree(linear_version / "assets", base / "2" / "assets")
+    with pytest.raises(UserError, match="2"):
+        model.predict([window(0)])
+    assert model.predict([window(0)])[0].version == 1
+    shutil.copytree(linear_version, base / "2", dirs_exist_ok=True)
+    assert model.predict([window(0)])[0].version == 2
+
+
 def test_windows_of_all_people_in_one_request_where_the_server_takes_them(linear_address, monkeypatch, capsys):
     model = models.load(LiveSettings("0", "pose_lstm", server=linear_address))
     together = model.predict([window(0), window(1), window(2)])
