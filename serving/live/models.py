@@ -6,7 +6,7 @@ import abc
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serving.client import request
 from serving.client.client import Client, RequestFailed
@@ -89,13 +89,13 @@ class _Local(Model):
 
     def __init__(self, path: str) -> None:
         self._path = pathlib.Path(path)
-        self._load()
+        self._take(Predictor(self._path))
         self._looked = time.monotonic()
         self._newest = self._newest_version()
         self._tried: tuple[int, list[versions.State]] = 0, []  # the version that was loaded last, and its files
 
-    def _load(self) -> None:
-        self._predictor = Predictor(self._path)
+    def _take(self, predictor: Predictor) -> None:
+        self._predictor = predictor
         self.inputs, self.folder = self._predictor.inputs, self._predictor.folder
         file = self.folder / versions.LABELS
         self.labels = tuple(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
@@ -129,7 +129,14 @@ class _Local(Model):
         if found == self._tried:
             return  # it cannot be loaded; tried again when its files have changed, as while they are being copied
         self._tried = found
-        self._load()
+        newer = _Local(str(folder))
+        if _prepared(newer) != _prepared(self):
+            messages.warn(
+                f"{self._path}: version {newest} takes other windows or pictures than the version in use, which stays: "
+                "start the session again for the new one"
+            )
+            return
+        self._take(newer._predictor)
         self._newest = newest
         self._looked = time.monotonic()
         messages.note(f"{self._path}: version {newest} is used from now on")
@@ -218,6 +225,13 @@ def people(model: Model, settings: LiveSettings) -> People:
     estimation, persons, scene = needs(model, settings)
     window = seconds(settings.window) if settings.window else _window_seconds(model)
     return People(estimation, window=window, model_persons=persons, classify_scene=scene)
+
+
+def _prepared(model: Model) -> tuple[Any, ...]:
+    """What a session prepares for a model: a newer version of it gets the same, so it must take the same."""
+    definition = model.definition()
+    shapes = {name: [size.size for size in info.tensor_shape.dim] for name, info in definition.inputs.items()}
+    return shapes, signatures.PERSON_CROPS in definition.outputs, _window_seconds(model)
 
 
 def _window_seconds(model: Model) -> float:

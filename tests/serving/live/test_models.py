@@ -1,5 +1,6 @@
 """The model of a session: replaced by a newer version, or on a server that takes few windows in a request."""
 
+import json
 import shutil
 import types
 
@@ -50,6 +51,24 @@ def test_a_version_that_is_being_copied_is_used_when_it_is_complete(linear_versi
     assert model.predict([window(0)])[0].version == 1
     shutil.copytree(linear_version, base / "2", dirs_exist_ok=True)
     assert model.predict([window(0)])[0].version == 2
+
+
+def test_a_version_that_takes_other_windows_is_not_used(base, tmp_path, monkeypatch, capsys):
+    """The session goes on to cut windows, and pictures, as the version needs them that it was started with."""
+    monkeypatch.setattr(models, "RELOAD_SECONDS", 0.0)
+    folder = tmp_path / "separable_sta"
+    shutil.copytree(base / "separable_sta" / "1", folder / "1")
+    model = models.load(LiveSettings("0", str(folder)))
+    first = models._window_seconds(model)
+    shutil.copytree(folder / "1", folder / "2")
+    inputs = folder / "2" / "assets" / "inputs.json"
+    values = json.loads(inputs.read_text())
+    inputs.write_text(json.dumps({**values, "stride": 2 * values["stride"]}))
+    model._reload()
+    model._reload()
+    assert model.folder == folder / "1"
+    assert models._window_seconds(model) == first
+    assert capsys.readouterr().err.count("version 2 takes other windows or pictures") == 1
 
 
 def test_windows_of_all_people_in_one_request_where_the_server_takes_them(linear_address, monkeypatch, capsys):
