@@ -71,7 +71,7 @@ def predict(
         ...     print(row.start, row.smoothed.top)
     """
     if share_computation:
-        return _sharing(predictor, video, plan, poses, pose_fps or plan.fps, estimation, smooth or MovingAverage(1))
+        return _sharing(predictor, video, plan, poses, pose_fps, estimation, smooth or MovingAverage(1))
     return sliding_window.predict(
         _Local(predictor),
         video,
@@ -104,35 +104,37 @@ def _sharing(
     video: VideoFrames,
     plan: Plan,
     poses: np.ndarray | None,
-    pose_fps: float,
+    pose_fps: float | None,
     estimation: Estimation | None,
     smooth: Smoothing,
 ) -> Generator[Row, None, None]:
-    inputs, folder = predictor.inputs, predictor.folder
+    inputs, folder, rate = predictor.inputs, predictor.folder, pose_fps or plan.fps
     if inputs is None or not shared.offered(predictor.servable):
         raise UserError(f"{folder} shares no computation: export the model with --share-computation")
     if estimation is not None:
         raise UserError("--share-computation: poses are not estimated of shared windows, give --pose FILE")
-    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], pose_fps)  # checks them
+    request.clip_tensors(predictor.definition(), [(np.zeros((1, 1, 1, 3), np.uint8), poses)], rate)  # checks them
     model = shared.Shared(predictor.servable, inputs)
     seen = signatures.frame_indices(plan.length, inputs).numpy().tolist()
     apart = sharing.distance(plan, seen, model.step)
     frames, build_row = _Prepared(video, inputs, apart), RowBuilder(smooth)
     if poses is not None:
-        poses = request.filled(poses, pose_fps)  # over the whole video: one window has fewer poses to fill a gap from
+        poses = request.filled(poses, rate)  # over the whole video: one window has fewer poses to fill a gap from
 
     def classify(maps: Sequence[np.ndarray], numbers: Sequence[int]) -> Iterator[Row]:
         for row, number in enumerate(numbers):
             first, joints = number * plan.stride, None
+            shown = frames.span(first, plan.length)
             if poses is not None:
-                span = first / plan.fps, (first + plan.length) / plan.fps
-                joints = sliding_window.poses_between(poses, *span, pose_fps)
-                joints = request.pose_tensor(joints, [inputs.persons, inputs.joints, 3], pose_fps)[np.newaxis]
+                counted = first / plan.fps, (first + plan.length) / plan.fps
+                span = sliding_window.span_of_poses(counted, shown, pose_fps)
+                joints = sliding_window.poses_between(poses, *span, rate)
+                joints = request.pose_tensor(joints, [inputs.persons, inputs.joints, 3], rate)[np.newaxis]
             outputs = model.classify([map_[row : row + 1] for map_ in maps], joints)
             labels = [label.decode("utf-8", "replace") for label in outputs["classes"][0]]
             prediction = Prediction(predictor.servable.name, predictor.servable.version, shared.WINDOWS, (), ())
             probabilities = dict(zip(labels, outputs["probabilities"][0].tolist()))
-            yield build_row(*frames.span(first, plan.length), prediction.reordered(probabilities))
+            yield build_row(*shown, prediction.reordered(probabilities))
 
     starts = itertools.count(0, plan.stride // apart)
     yield from sharing.classify_windows(

@@ -96,6 +96,20 @@ def poses_between(poses: np.ndarray, start: float, end: float, fps: float) -> np
     return poses[first:last]
 
 
+def span_of_poses(
+    counted: tuple[float, float], shown: tuple[float, float], pose_fps: float | None
+) -> tuple[float, float]:
+    """The span of time, for :func:`poses_between`, of a window's poses.
+
+    Args:
+        counted: Start and end of the window in seconds, from the numbers of its frames.
+        shown: The same by the frames' time stamps.
+        pose_fps: Poses per second; ``None``: there is a pose for each frame. Then poses are matched to frames by
+            number, whatever the frames' times.
+    """
+    return counted if pose_fps is None else (shown[0] - _STAMP_ROUNDING, shown[1] - _STAMP_ROUNDING)
+
+
 # ------------------------------------------------------------------------------------------------ prediction
 
 
@@ -271,9 +285,7 @@ def _clips(
         if times[0] is not None:
             # The next frame's time is not known yet: assume that the last frame lasts as long as the one before it.
             start, end = times[0], times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / plan.fps)
-        # With a pose for each frame, poses are matched to frames by number, whatever the frames' times.
-        span = counted if pose_fps is None else (start - _STAMP_ROUNDING, end - _STAMP_ROUNDING)
-        joints = None if poses is None else poses_between(poses, *span, rate)
+        joints = None if poses is None else poses_between(poses, *span_of_poses(counted, (start, end), pose_fps), rate)
         if estimation is None:
             yield start, end, list(pictures), joints
         else:

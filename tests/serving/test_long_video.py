@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving import export, long_video, predict
+from serving.client.prediction import Prediction
 from serving.client.streams import VideoFrames
 from serving.savedmodel import shared, signatures
 from tests.serving.conftest import INPUTS, LABELS
@@ -102,6 +103,43 @@ def test_the_rate_of_poses_in_windows(base, long, tmp_path, monkeypatch, run_com
     status, _, err = run_command(predict.main, *line)
     assert (status, found) == (0, [taken])
     assert ("check that both are of the same recording" in err) == (taken is not None)
+
+
+@pytest.mark.parametrize("pose_fps", [None, 20])
+def test_shared_windows_have_the_poses_of_their_own_time(tmp_path, monkeypatch, pose_fps):
+    """A telephone's video, whose frames last unequally long: the poses are those of each window by itself."""
+    times = [*range(0, 32 * 40, 40), *range(32 * 40, 32 * 40 + 32 * 100, 100)]
+    path = write_video(tmp_path / "uneven.mp4", np.zeros((64, 32, 32, 3), np.uint8), times=times)
+    poses = np.arange(1, 101, dtype=np.float32)[:, None, None, None] * np.ones((1, INPUTS.persons, 25, 3), np.float32)
+    found = {False: [], True: []}
+
+    def predict_clips(of, **_):
+        found[False].append(of[0][1])
+        return [Prediction("m", 1, "s", ("sit",), (1.0,))]
+
+    def classify(_, joints):
+        found[True].append(joints[0])
+        return {"classes": np.array([[b"sit"]], object), "probabilities": np.ones((1, 1))}
+
+    def maps(seen):
+        return [np.zeros((len(seen["rgb"]) // 4, 1, 1, 1))]
+
+    definition = signature_map(one={**FRAMES, **POSES}).signature_def["one"]
+    predictor = types.SimpleNamespace(
+        inputs=INPUTS,
+        folder=tmp_path,
+        servable=types.SimpleNamespace(name="m", version=1),
+        definition=lambda: definition,
+        predict_clips=predict_clips,
+    )
+    monkeypatch.setattr(shared, "offered", lambda _: True)
+    monkeypatch.setattr(shared, "Shared", lambda *_: types.SimpleNamespace(step=4, maps=maps, classify=classify))
+    video = VideoFrames(path)
+    for share in (False, True):
+        plan, options = Plan(16, 16, video.fps), {"poses": poses, "pose_fps": pose_fps}
+        assert len(list(long_video.predict(predictor, video, plan, share_computation=share, **options))) == 4
+    for apart, together in zip(found[False], found[True]):
+        np.testing.assert_array_equal(apart, together)
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
