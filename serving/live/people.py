@@ -27,7 +27,7 @@ from tfrecords.estimation.estimator import Person
 from zoo import skeletons
 
 LEAST_SEEN = 0.5  # least fraction of a window in which its person is seen
-MOST_PER_SECOND = 60  # poses kept of a person for each second, at most
+MOST_PER_SECOND = 80  # frames kept of a person for each second, at most: all of a camera's 60, half of 120
 SCENE = -1  # in place of a person's number, for a model that takes whole frames
 
 
@@ -91,6 +91,10 @@ class _Track:
         self.ring: collections.deque[Seen] = collections.deque(maxlen=max(round(seconds * MOST_PER_SECOND), 2))
         self.boxes = boxes
         self.crop: tuple[int, int, int, int] | None = None  # of the newest frame
+
+    def takes(self, seconds: float) -> bool:
+        """Whether a frame is kept: those of a video in slow motion come so fast that they would fill the ring."""
+        return not self.ring or seconds - self.ring[-1].seconds >= 1 / MOST_PER_SECOND
 
     def forget_before(self, seconds: float) -> None:
         while self.ring and self.ring[0].seconds < seconds:
@@ -195,10 +199,12 @@ class People:
             shown.append(Shown(track, box, xy, visible, kept.crop if kept else None))
         if self._scene:
             shown.append(Shown(SCENE, (0, 0, width - 1, height - 1), np.zeros((0, 2)), np.zeros(0, bool)))
-            whole = {"full_body": clips.encode_jpeg(frame.picture)}
             with self._lock:
-                ring = self._tracks.setdefault(SCENE, _Track(self._window + 1, None)).ring
-                ring.append(Seen(frame.seconds, None, whole))
+                scene = self._tracks.setdefault(SCENE, _Track(self._window + 1, None))
+            if scene.takes(frame.seconds):
+                whole = {"full_body": clips.encode_jpeg(frame.picture)}
+                with self._lock:
+                    scene.ring.append(Seen(frame.seconds, None, whole))
         with self._lock:
             self._newest = frame.seconds
             for known in list(self._tracks):
@@ -214,6 +220,8 @@ class People:
                 boxes = Boxes(self._estimation, FPS) if self._estimation.parts else None
                 self._tracks[number] = _Track(self._window + 1, boxes)
             track = self._tracks[number]
+        if not track.takes(frame.seconds):
+            return
         pictures = {}
         if track.boxes is not None:
             for part, box in track.boxes(poses, *frame.picture.shape[:2]).items():

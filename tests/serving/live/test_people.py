@@ -75,6 +75,22 @@ def test_gaps_are_absence_and_who_is_seen_too_little_has_no_window():
     assert not there[-3:].any()
 
 
+@pytest.mark.parametrize("fps", [60, 120, 240])
+@pytest.mark.parametrize("scene", [False, True])
+def test_frames_in_slow_motion_fill_whole_windows(fps, scene):
+    """A telephone's video of many frames per second, which is annotated frame by frame."""
+    estimation = Estimation(poses=not scene, parts=(), takes_video=scene, settings=Settings(persons=1))
+    people = People(estimation, window=1.0, classify_scene=scene)
+    for number in range(2 * fps):
+        people.add(Frame(number, bar_video([10])[0], number / fps))
+    (window,) = people.windows(since=0.0)
+    if not scene:
+        assert window.poses.any(axis=(1, 2, 3)).all()
+    (track,) = people._tracks.values()
+    assert window.start - track.ring[0].seconds > 0.4
+    assert window.end - track.ring[-1].seconds <= 1 / 60
+
+
 def test_others_beside_the_person_for_a_model_of_several():
     people = make(model_persons=3)
     add(people, [(10, 60)] * 12, np.arange(12) / 10)
