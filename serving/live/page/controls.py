@@ -84,7 +84,12 @@ class Controls:
             UserError: There is no such model or camera, or it cannot be used.
             Busy: The session is being started or stopped.
         """
-        settings = dataclasses.replace(self.settings, model=self._model(model), source=self._source(camera))
+        chosen = self._model(model)
+        # A file of calibration is that of the model on the command line; others have their own in their exports.
+        calibration = self._first.calibration if chosen == self._first.model else ""
+        settings = dataclasses.replace(
+            self.settings, model=chosen, source=self._source(camera), calibration=calibration
+        )
         with self._alone():
             self._session.start(settings)
 

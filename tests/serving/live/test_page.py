@@ -230,6 +230,17 @@ def test_start_and_stop(made):
     assert client.post("/api/start", json={"camera": "given"}).json()["camera"] == "given"
 
 
+def test_a_file_of_calibration_is_that_of_its_model_alone(tmp_path):
+    for name in ("model", "other"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    session = Session(LiveSettings("0", str(tmp_path / "model"), calibration="calibration.json"))
+    controls, used = Controls(session), []
+    for model in ("", "other", "", "model"):
+        controls.start(model)
+        used.append((controls.model(), session.settings.calibration))
+    assert used == [("model", "calibration.json"), ("other", ""), ("other", ""), ("model", "calibration.json")]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
