@@ -166,9 +166,12 @@ class Video:
         if self._codec != "h264" or None in times or len(set(times)) < len(times):
             return {}
         # Where B-frames are, packets are not in the order of display. Files without time stamps, such as AVI, count the
-        # packets instead; then, and without B-frames, there is nothing to skip.
+        # packets instead; then, and without B-frames, there is nothing to skip. Where recordings are joined, the clock
+        # may go back: frames are then not shown in the order of their time stamps.
         shown = sorted(times)
-        return {} if times == shown else {time: number for number, time in enumerate(shown)}
+        if times == shown or not self._is_decoded_in_order:
+            return {}
+        return {time: number for number, time in enumerate(shown)}
 
     @property
     def count(self) -> int:
@@ -176,13 +179,24 @@ class Video:
 
         A format may have packets that are decoded and never shown: the exact number is known only after decoding.
         """
-        return len(self._time_stamps)
+        return len(self._stamps)
 
-    @functools.cached_property
+    @property
     def _time_stamps(self):
         """Time stamps of the packets of the frames that are shown, in the file's order; empty if not readable."""
+        return [shown for shown, _ in self._stamps]
+
+    @property
+    def _is_decoded_in_order(self):
+        """Whether the times at which packets are to be decoded, as far as they are stated, rise through the file."""
+        decoded = [time for _, time in self._stamps if time is not None]
+        return all(before < after for before, after in zip(decoded, decoded[1:]))
+
+    @functools.cached_property
+    def _stamps(self):
+        """When each of these packets is shown and decoded, as its time stamps say; empty if not readable."""
         try:
-            return [packet.pts for packet in self._packets()]
+            return [(packet.pts, packet.dts) for packet in self._packets()]
         except (av.error.FFmpegError, ValueError, IndexError):
             return []  # decoding reports what is wrong
 

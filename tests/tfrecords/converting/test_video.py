@@ -49,6 +49,22 @@ def test_frames_that_are_not_needed_are_not_decoded(tmp_path, ending, skips):
     assert len(list(opened)) == opened.count == 24  # later all frames again
 
 
+def test_numbers_of_frames_where_the_clock_goes_back(tmp_path):
+    """Joined transport streams: the second one begins at a time within the first."""
+    path = tmp_path / "joined.ts"
+    for begin in (0, 437):  # milliseconds
+        greys = np.linspace(20 + begin // 4, 120 + begin // 4, 24).astype(np.uint8)
+        pictures = np.tile(greys[:, None, None, None], (1, 48, 80, 3))
+        times = [begin + 40 * number for number in range(24)]
+        part = recording_files.write_video(tmp_path / "part.ts", pictures, codec="libx264", times=times)
+        with path.open("ab") as joined:
+            joined.write(part.read_bytes())
+    frames = [np.asarray(frame) for frame in video.Video(path)]
+    found = {number: np.asarray(frame) for number, frame in video.Video(path).numbered({5, 15, 20, 30})}
+    for number in (5, 15, 20, 30):
+        np.testing.assert_array_equal(found[number], frames[number])
+
+
 def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
     moving = recording_files.frames_of(recording_files.walk("nite_15", frames=24))
     path = recording_files.write_video(tmp_path / "clip.mkv", moving, codec="libx264")
