@@ -1,7 +1,9 @@
 """Writes recordings as datasets hold them: videos, NTU skeletons, LCR-Net poses, with made-up content."""
 
 import fractions
+import io
 import json
+import re
 import struct
 
 import av
@@ -82,6 +84,54 @@ def write_video(path, frames, rate=25, codec="mpeg4", times=None):
                 frame.pts, frame.time_base = times[number], fractions.Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_fields(path, greys):
+    """Writes interlaced H.264 with a packet per field, as camcorders and broadcasts have it: frames of one grey each.
+
+    Two of three frames are not referred to and come later in the file than the frame after them. FFmpeg's own encoders
+    make no such video, so the fields (64 x 32) are written bit by bit, their pixels as they are (I_PCM).
+    """
+
+    def number(value):  # Exp-Golomb code
+        bits = f"{value + 1:b}"
+        return "0" * (len(bits) - 1) + bits
+
+    def unit(kind, bits):
+        bits += "1"
+        bits += "0" * (-len(bits) % 8)
+        data = int(bits, 2).to_bytes(len(bits) // 8, "big")
+        return b"\0\0\0\1" + bytes([kind]) + re.sub(rb"\0\0(?=[\0-\3])", b"\0\0\3", data)
+
+    def field(grey, decoded, time, is_bottom, kind):
+        bits = f"{number(0)}{number(7)}{number(0)}{decoded:08b}1{is_bottom}"
+        bits += (number(0) if kind == 0x65 else "") + f"{time:08b}" + {0x65: "00", 0x61: "0", 0x01: ""}[kind]
+        bits += number(0) + number(1)
+        for _ in range(8):  # blocks of 16 x 16
+            bits += number(25)
+            bits += "0" * (-len(bits) % 8) + f"{grey:08b}" * 256 + f"{128:08b}" * 128
+        return unit(kind, bits)
+
+    sequence = f"{77:08b}{0:08b}{30:08b}" + "".join(map(number, (0, 4, 0, 4, 4))) + "0" + number(3) + number(1)
+    sequence += "001010000000011" + "".join(map(number, (0, 0, 10, 10, 1, 4)))
+    picture = number(0) * 2 + "00" + number(0) * 3 + "000" + number(0) * 3 + "100"
+    order = [0, *(shown for last in range(3, len(greys), 3) for shown in (last, last - 2, last - 1))]
+    data = [unit(0x67, sequence) + unit(0x68, picture)]
+    for shown in order:
+        for is_bottom in (0, 1):
+            kind = 0x01 if shown % 3 else 0x61 if shown or is_bottom else 0x65
+            decoded = shown // 3 + (2 if shown % 3 else 0)
+            data.append(field(greys[shown], decoded, 2 * shown + is_bottom, is_bottom, kind))
+    data[:2] = [data[0] + data[1]]
+    with av.open(io.BytesIO(b"".join(data)), format="h264") as raw, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(raw.streams.video[0])
+        for index, content in enumerate(data):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = stream, fractions.Fraction(1, 50)
+            packet.pts, packet.dts = 2 * (order[index // 2] + 2) + index % 2, index
+            packet.is_keyframe = not index
+            container.mux(packet)
     return path
 
 

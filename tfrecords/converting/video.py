@@ -130,6 +130,8 @@ class Video:
         frames = self._decode(None)
         first = next(frames)
         self.height, self.width = first.shape[:2]
+        # Fields of interlaced H.264 may be packets of their own: two for a frame.
+        self._may_have_fields = self._codec == "h264" and first.is_interlaced
         self._begun: Iterator[Frame] | None = itertools.chain([first], frames)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -163,7 +165,7 @@ class Video:
         """Time stamp -> number of the frame; empty where nothing can be skipped, or time stamps may be wrong."""
         times = self._time_stamps
         # In H.264 alone it is certain whether any other frame refers to a frame.
-        if self._codec != "h264" or None in times or len(set(times)) < len(times):
+        if self._codec != "h264" or self._may_have_fields or None in times or len(set(times)) < len(times):
             return {}
         # Where B-frames are, packets are not in the order of display. Files without time stamps, such as AVI, count the
         # packets instead; then, and without B-frames, there is nothing to skip. Where recordings are joined, the clock
@@ -173,13 +175,19 @@ class Video:
             return {}
         return {time: number for number, time in enumerate(shown)}
 
-    @property
+    @functools.cached_property
     def count(self) -> int:
         """Number of frames that are shown, counted by packets without decoding; 0 if that is not possible.
 
         A format may have packets that are decoded and never shown: the exact number is known only after decoding.
+        Interlaced H.264 is decoded.
         """
-        return len(self._stamps)
+        if not self._may_have_fields:
+            return len(self._stamps)
+        try:
+            return sum(1 for _ in self._decode((self.height, self.width)))
+        except ValueError:
+            return 0
 
     @property
     def _time_stamps(self):
@@ -399,6 +407,11 @@ class Frame:
     def time_stamp(self) -> int | None:
         """The container's time stamp, that of the frame's packet."""
         return self._frame.pts
+
+    @property
+    def is_interlaced(self) -> bool:
+        """Whether its lines are of two fields, which were recorded one after the other."""
+        return bool(self._frame.interlaced_frame)
 
     @property
     def shape(self) -> tuple[int, int, int]:

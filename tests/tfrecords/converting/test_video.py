@@ -65,6 +65,17 @@ def test_numbers_of_frames_where_the_clock_goes_back(tmp_path):
         np.testing.assert_array_equal(found[number], frames[number])
 
 
+def test_interlaced_video_with_a_packet_for_each_field(tmp_path):
+    """Frames are counted and numbered, not fields, and none lacks one of its fields."""
+    path = recording_files.write_fields(tmp_path / "clip.mkv", range(20, 220, 8))
+    frames = [np.asarray(frame) for frame in video.Video(path)]
+    opened = video.Video(path)
+    assert opened.count == len(frames) == 25
+    found = {number: np.asarray(frame) for number, frame in opened.numbered({6, 12, 17})}
+    for number in (6, 12, 17):
+        np.testing.assert_array_equal(found[number], frames[number])
+
+
 def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
     moving = recording_files.frames_of(recording_files.walk("nite_15", frames=24))
     path = recording_files.write_video(tmp_path / "clip.mkv", moving, codec="libx264")
