@@ -409,7 +409,7 @@ class PairedSource(VideoSource):
         # Sizes alone: beginnings and ends of 100,000 files take a disk half an hour, and a better download has another.
         return {
             **super().options(),
-            "files": sizes(e for kind in sorted(self._files) for e in self._files[kind].items()),
+            "files": sizes(e for kind in sorted(self._files) for e in sorted(self._files[kind].items())),
         }
 
     def index(self) -> Index:
@@ -542,7 +542,7 @@ def sizes(found: Iterable[tuple[str, os.PathLike]]) -> str:
     A folder of pictures and a missing file count without a size.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(found):
+    for name, path in found:
         size = os.path.getsize(path) if os.path.isfile(path) else ""
         digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()

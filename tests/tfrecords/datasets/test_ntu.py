@@ -273,3 +273,19 @@ def test_a_file_that_was_replaced_makes_another_conversion(tmp_path, run_command
     (folder / f"{CLIP}.skeleton").write_text(whole)
     status, _, errors = run_command(convert.main, *command)
     assert (status, "(of videos or poses that have changed since, or were not there)" in errors) == (2, True), errors
+
+
+def test_folders_of_another_name_hold_the_same_conversion(tmp_path):
+    """Only sizes count: not where the files lie, nor the order in which the folders are found."""
+    for name, content in (f"skeletons/{CLIP}.skeleton", "poses"), (f"rgb/{CLIP}_rgb.avi", "a video"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
+
+    def digest():
+        found = ntu.NTU60(tmp_path)
+        assert not found.index().rejected
+        return found.options()["files"]
+
+    before = digest()
+    (tmp_path / "rgb").rename(tmp_path / "videos")
+    assert digest() == before
