@@ -62,7 +62,10 @@ class SharedWindows:
 
         def frames(first: int, end: int) -> Mapping[str, np.ndarray]:
             end = min(end, count)
-            seen = dataclasses.replace(self._inputs, frames=end - first, stride=self._distance, pose_steps=0)
+            # A video may end between two frames that are seen, which makes its end no short clip to be spread.
+            seen = dataclasses.replace(
+                self._inputs, frames=end - first, stride=self._distance, short_clips="loop", pose_steps=0
+            )
             return self._read(video, (first * self._distance, end * self._distance), seen)
 
         def poses(number: int) -> Mapping[str, np.ndarray]:

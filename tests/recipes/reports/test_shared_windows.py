@@ -42,7 +42,7 @@ class SeesNumbers:
 
 @pytest.fixture
 def opened(monkeypatch):
-    """A function (window, stride, changes of the inputs) that gives the scores of a run of every other frame."""
+    """A function (window, its stride, changes of the inputs) that gives the scores of a run of every other frame."""
 
     def model(fed, training):
         assert fed["pose"].shape == (1, 4, 1, 20, 3)
@@ -52,11 +52,11 @@ def opened(monkeypatch):
     monkeypatch.setattr(trainers, "of_run", lambda run: trainer)
     monkeypatch.setattr(shared_windows, "SharedComputation", SeesNumbers)
 
-    def of(length, stride, **changes):
+    def of(length, apart, **changes):
         given = {"frames": FRAMES, "stride": DISTANCE, "pose_steps": 4, "layout": "kinect_v1_20", "size": 32, **changes}
         named = types.SimpleNamespace(model=types.SimpleNamespace(name="vpn"))
         run = types.SimpleNamespace(inputs=Inputs(**given), recipe=named)
-        return shared_windows.SharedWindows(run, Plan(length, stride, 10.0), "Mixed_5c")
+        return shared_windows.SharedWindows(run, Plan(length, apart, 10.0), "Mixed_5c")
 
     return of
 
@@ -79,6 +79,20 @@ def test_every_other_frame_is_shared_and_the_last_window_stands_alone(opened, vi
     assert found == [list(range(first, first + 16, DISTANCE)) for first in (0, 16, 29)]
     (short,) = score(video, [(0, 10)])
     assert short.tolist() == [0, 2, 4, 6, 8, 0, 2, 4]  # which starts again
+
+
+def test_a_long_video_is_no_short_clip_where_it_ends_between_two_frames_that_are_seen(opened, video):
+    """``short_clips`` is for clips: of the video's end, too, every fourth frame is read from the stretch's first."""
+    score = opened(32, 32, stride=4, short_clips="spread")
+    seen = []
+
+    def predict(frames, starts, poses):
+        seen.append(numbers(frames(0, 144)["rgb"]).tolist())
+        yield from (None for _ in starts)
+
+    score._shared.predict = predict
+    list(score(video, [(0, 32)]))
+    assert seen == [list(range(0, 45, 4))]
 
 
 def test_windows_that_cannot_share_are_refused_with_those_that_can(opened):
