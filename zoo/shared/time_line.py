@@ -1,7 +1,8 @@
 """Rows, one per window of a stream, and the time line of segments that they form.
 
 The times of the windows' centres are smoothed in the same way as their probabilities. Where the class changes from one
-row to the next, a segment ends at the mean of the two smoothed times, so smoothing does not delay the change.
+row to the next, a segment ends at the mean of the two smoothed times, so smoothing does not delay the change. That
+nobody is there is not smoothed: such a segment begins at the mean of the times themselves.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class TimeLine:
         if self._last is None:
             self._start = row.start
         elif label != self._label:
-            change = (self._last.centre + row.centre) / 2
+            before = self._last.centre if row.smoothed else (self._last.start + self._last.end) / 2
+            change = (before + row.centre) / 2
             self._finished.append(self._segment(change))
             self._start, self._total, self._windows = change, 0.0, 0
         self._label = label

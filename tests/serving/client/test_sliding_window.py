@@ -217,6 +217,17 @@ def test_smoothing_removes_a_flicker_without_a_delay():
     assert len(segments(rows(flicker, MovingAverage(3)))) == 1
 
 
+@pytest.mark.parametrize("smooth", [MovingAverage(1), MovingAverage(5), Exponential(0.1)])
+def test_smoothing_does_not_shorten_the_segment_before_nobody_is_seen(smooth):
+    """That nobody is there is known at once: it is not smoothed, so the smoothed time before it is of no use."""
+    make, line = RowBuilder(smooth), TimeLine()
+    for first in range(12):
+        seen = Prediction("adl", 1, "s", ("a", "b"), (0.9, 0.1)) if first not in (8, 9) else None
+        line.add(make(first, first + 2, seen))
+    spans = [(segment.start, segment.end) for segment in line.segments()]
+    assert spans == [(0, 8.5), (10.5, 13)]  # middles of the windows before and after the change: 8 and 9, 10 and 11
+
+
 def test_new_classes_are_not_mixed_with_old_ones():
     make = RowBuilder(MovingAverage(2))
     make(0, 1, Prediction("adl", 1, "s", ("a", "b"), (0.9, 0.1)))
