@@ -145,7 +145,7 @@ def save_pretrained(
     if labels and len(labels) != build.num_classes:
         raise ZooError(f"{len(labels)} labels, but the model has {build.num_classes} classes")
     for label in labels:
-        if len(label.splitlines()) != 1:
+        if label.splitlines() != [label]:  # a line break at its end counts too
             raise ZooError(f"label {label!r} is empty or has a line break, expected one line of text")
     if folder.exists():
         raise ZooError(f"{folder} exists: remove it, or give another folder")
