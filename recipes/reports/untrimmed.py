@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from recipes import trainers
 from recipes.reports import pieces, scoring, segments
@@ -114,7 +115,7 @@ class Videos:
     Args:
         run: The run directory.
         records: The converted dataset. If its clips are windows of recordings, they are joined into recordings again;
-            else :data:`TOGETHER` clips form a video, in an order drawn from the recipe's seed.
+            else :data:`TOGETHER` clips, whose pictures have one size, form a video, in an order drawn from the seed.
         protocol: The protocol.
         split: The split.
         settings: The windows.
@@ -335,12 +336,27 @@ def _videos(places, seed, recordings) -> Iterator[tuple[str, schema.Clip]]:
         return
     # The order depends on the clips' ids alone, not on folders or shards.
     drawn = sorted(places, key=lambda entry: hashlib.sha256(f"{seed}/{entry[1].info.id}".encode()).digest())
-    order = [place for place, _ in drawn]
-    for first in range(0, len(order), TOGETHER):
-        held = []
-        for clip in (place.read() for place in order[first : first + TOGETHER]):
-            held.append(dataclasses.replace(clip, frame_labels=np.full(clip.num_frames, clip.info.label)))
-        yield f"clips {first + 1} to {first + len(held)}", pieces.joined(held)
+    held: dict[Any, list[schema.Clip]] = collections.defaultdict(list)  # clips of each size of pictures
+    done = 0
+
+    def joined(clips):
+        return f"clips {done + 1} to {done + len(clips)}", pieces.joined(clips)
+
+    for clip in (place.read() for place, _ in drawn):
+        alike = held[_picture_sizes(clip)]
+        alike.append(dataclasses.replace(clip, frame_labels=np.full(clip.num_frames, clip.info.label)))
+        if len(alike) == TOGETHER:
+            yield joined(alike)
+            done += len(alike)
+            alike.clear()
+    for alike in filter(None, held.values()):
+        yield joined(alike)
+        done += len(alike)
+
+
+def _picture_sizes(clip):
+    """Height and width of a clip's pictures, by body part: all frames of a video must have one size."""
+    return tuple((part, *tf.io.extract_jpeg_shape(frames[0]).numpy()[:2]) for part, frames in clip.images.items())
 
 
 def _recordings(places) -> Iterator[tuple[str, schema.Clip]]:

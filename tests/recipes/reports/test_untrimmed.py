@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from recipes import trainers
 from recipes.reports import segments, untrimmed
@@ -55,7 +56,7 @@ def test_recordings_are_put_together_from_their_windows():
 
 def test_clips_are_joined_in_an_order_of_their_names():
     """Where a dataset lies, and how its shards are made, have no effect."""
-    places = [window(name, 0, 2) for name in "abcdefghijklm"]
+    places = [Place(dataclasses.replace(window(name, 0, 2).clip, images={})) for name in "abcdefghijklm"]
     orders = []
     for given in (places, places[::-1]):
         with pytest.MonkeyPatch.context() as patch:
@@ -63,6 +64,24 @@ def test_clips_are_joined_in_an_order_of_their_names():
             joined = untrimmed._videos([(place, place.read()) for place in given], 3, recordings=False)
             orders.append([clip.info.id for _, clip in joined])
     assert orders[0] == orders[1] != sorted(orders[0])
+
+
+def test_clips_are_joined_with_those_whose_pictures_have_their_size(monkeypatch):
+    """Whole frames of upright and lying clips: a window over both could not be fed."""
+    places = []
+    for number, name in enumerate("abcdefghij"):
+        height, width = (40, 32) if number % 3 else (32, 40)
+        picture = tf.io.encode_jpeg(np.full((height, width, 3), number, np.uint8)).numpy()
+        places.append(Place(dataclasses.replace(window(name, 0, 4).clip, images={"full_image": [picture] * 4})))
+    monkeypatch.setattr(untrimmed, "TOGETHER", 3)
+    found = list(untrimmed._videos([(place, place.read()) for place in places], 3, recordings=False))
+    assert [name for name, _ in found] == ["clips 1 to 3", "clips 4 to 6", "clips 7 to 9", "clips 10 to 10"]
+    assert [clip.num_frames for _, clip in found] == [12, 12, 12, 4]
+    seen = set()
+    for _, clip in found:
+        assert len({tuple(tf.io.decode_jpeg(picture).shape) for picture in clip.images["full_image"]}) == 1
+        seen |= {int(tf.io.decode_jpeg(picture)[0, 0, 0]) for picture in clip.images["full_image"]}
+    assert seen == set(range(10))
 
 
 def test_a_figure_without_a_value_is_null():
