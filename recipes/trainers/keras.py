@@ -192,6 +192,7 @@ def outputs(
     pool: str,
     change: Callable[[tf.keras.Model], tf.keras.Model] = lambda model: model,
     change_poses: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    mirrored: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``(labels, outputs)`` of a run's model for every clip of a split, its views pooled.
 
@@ -203,11 +204,14 @@ def outputs(
         pool: How the outputs for views are combined, see :class:`recipes.reports.scoring.Scorer`.
         change: Makes another model from the run's, such as a model of its features.
         change_poses: Changes the clips' poses, see :func:`tfrecords.reading.pipeline.evaluation`.
+        mirrored: Whether the mirrored views count too, if the recipe has them; not for outputs of a left and a right
+            joint or hand, which such views exchange.
     """
     views, strategy = run.recipe.evaluate, distribution.local_strategy()
     batch, count = run.recipe.batch, records.count(protocol, split)
     names = ("clips", "crops", "pose_crop", "swap_persons", "flip")
     shown: dict[str, Any] = {name: getattr(views, name) for name in names}
+    shown["flip"] &= mirrored
     data = pipeline.evaluation(records, protocol, split, run.inputs, batch=batch, change_poses=change_poses, **shown)
     with strategy.scope():
         model = run.model()

@@ -374,6 +374,19 @@ def test_joints_worse_poses_and_radar(trained, dataset, run_command, tmp_path, m
 
 
 @pytest.mark.slow
+def test_mirrored_views_do_not_mix_left_and_right_joints(dataset, tmp_path):
+    text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "pose_gcn, width: 0.2")
+    text += "stages: [{name: pose, epochs: 1, optimizer: {name: sgd, learning_rate: 0.1}}]"
+    run, records = run_directory.RunDirectory(untrained(tmp_path, text, dataset)), pipeline.Records(dataset)
+    found = []
+    for flip in (False, True):
+        views = dataclasses.replace(run.recipe.evaluate, flip=flip)
+        run.recipe = dataclasses.replace(run.recipe, evaluate=views)
+        found.append(poses.joint_activations(run, records, "cv", "val")[0])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_attention_to_parts_beside_their_accuracies(small_synthadl, run_command, tmp_path):
     data = small_synthadl(subjects=5, parts="full_body,left_hand,right_hand")
     text = TINY[: TINY.index("stages:")].replace("pose_cnn, width: 0.1", "pi3d, width: 0.05, lstm_units: 4")
