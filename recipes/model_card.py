@@ -31,8 +31,9 @@ RESULTS = "results.json"
 SPLIT = "test"  # papers report on it
 _PLACES = {"--output": "runs", "--data": "data"}
 _INIT = re.compile(r"stages\.\w+\.init=")  # an override that names other runs
-# The folders of an absolute path or an address, without its last name; the lookbehind has what may precede a path.
-_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+/)*")
+# The folders of an absolute path or an address, without its last name; the lookbehind has what may precede a path. A
+# folder's name may have spaces, but no word after them begins like an option.
+_FOLDERS = re.compile(r"(?:(?<=^)|(?<=[\s=\[,'\":]))(?:[a-z0-9]+://|~?/)(?:[^/\s,'\"\]]+(?: +(?!-)[^/\s,'\"\]]+)*/)*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

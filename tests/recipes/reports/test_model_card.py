@@ -127,6 +127,13 @@ def test_the_command_is_that_of_the_project_with_what_was_changed_later():
     assert model_card._train_command(begun, {"stages.pose.epochs": 3}) == f"{shown} --set stages.pose.epochs=3"
 
 
+def test_no_part_of_a_path_with_spaces_stays():
+    begun = "recipes/train.py --recipe r --data '/Volumes/Ada L/My data/nucla' --set 'model.weights=~/A B/i 3d/w.h5'"
+    shown = "python recipes/train.py --recipe r --data data/nucla --set model.weights=w.h5"
+    assert model_card._train_command(begun, {}) == shown
+    assert model_card.without_folders({"init": ["/home/Ada L/i3d", "backbone"]}) == {"init": ["runs/i3d", "backbone"]}
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [
