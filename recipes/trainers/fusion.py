@@ -283,8 +283,9 @@ def upper_body_box(stored: schema.Clip, shape: tuple[int, int]) -> tuple[int, in
     height, width = shape
     joints = skeletons.get(stored.layout).joints
     upper = [i for i, joint in enumerate(joints) if not any(word in joint for word in _BELOW)]
-    pose_xyz, pose_xy = np.asarray(stored.pose_xyz), np.asarray(stored.pose_xy)
-    present = (pose_xyz != 0).any(axis=(-2, -1))  # [T, M]
+    pose_xy = np.asarray(stored.pose_xy)
+    known = pose_xy if stored.pose_xyz is None else np.asarray(stored.pose_xyz)  # some datasets have pixels alone
+    present = (known != 0).any(axis=(-2, -1))  # [T, M]
     xy = np.where(present[..., np.newaxis, np.newaxis], pose_xy[:, :, upper], np.nan)  # [T, M, joints, 2]
     box = stored.boxes["full_body"][:, np.newaxis, np.newaxis]  # [T, 1, 1, 4]
     xy = (xy - box[..., :2]) / (box[..., 2:] - box[..., :2]) * [width, height]

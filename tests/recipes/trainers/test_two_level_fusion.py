@@ -226,5 +226,7 @@ def test_the_upper_body_holds_its_joints_in_all_frames():
     inside = (upper - [50, 0]) / 2
     assert left <= inside[:, 0].min() and inside[:, 0].max() <= right  # noqa: PT018
     assert top <= inside[:, 1].min() and inside[:, 1].max() <= bottom < 45  # noqa: PT018
+    in_pixels_alone = schema.Clip(info, "d", "l", 30.0, {}, boxes, "lcrnet_13", None, xy)
+    assert two_level_fusion.upper_body_box(in_pixels_alone, (50, 50)) == (left, top, right, bottom)
     absent = schema.Clip(info, "d", "l", 30.0, {}, boxes, "lcrnet_13", np.zeros((2, 1, 13, 3), np.float32), xy)
     assert two_level_fusion.upper_body_box(absent, (50, 50)) == (0, 0, 50, 50)
