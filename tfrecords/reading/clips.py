@@ -443,6 +443,8 @@ def load_segments(
     if inputs.pose_steps:
         choice = choice._replace(steps=positions(inputs.pose_steps))
         rows["pose"] = tf.reshape(tf.range(segments * inputs.pose_steps), [segments, -1])
+    if inputs.pose_xy:
+        rows["pose_xy"] = rows["pose"]
     return load(record, choice, inputs), rows
 
 

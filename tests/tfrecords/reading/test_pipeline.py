@@ -510,6 +510,15 @@ def test_segments_cover_the_clip_evenly(records):
             assert segment["rgb_right_hand"].shape == (4, 48, 48, 3)
 
 
+def test_segments_have_the_pixel_coordinates_of_their_frames(records):
+    shard = records.shards("v3_12", "test")[0]
+    fed = _read(pipeline.segments(shard, WITH_XY, (2, 3)))
+    (features, _, _), *_ = _evaluate(records, WITH_XY, batch=1)
+    for segment in fed:  # joints do not move in the pictures
+        np.testing.assert_allclose(segment["pose_xy"], features["pose_xy"][0], atol=1e-3)
+    assert len(fed) == 5 * len(list(inspect.records(shard)))
+
+
 def _heights(pose, clip):
     """Which frame each pose is, from the height it lies at: ``[S]``."""
     first = poses.normalise(clip.pose_xyz, clip.layout, POSES.normalisation).numpy()[0]
