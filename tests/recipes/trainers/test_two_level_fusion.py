@@ -155,6 +155,8 @@ def test_a_training_that_has_not_ended_cannot_be_evaluated(run, tmp_path):
     [
         ("stages=[{name: a, epochs: 1, optimizer: {name: sgd, learning_rate: 1}}]", "stages: has no effect on two_lev"),
         ("data.frames=16", "data.frames: has no effect"),
+        ("data.short_clips=spread", "data.short_clips: has no effect"),
+        ("data.segment_steps=4", "data.segment_steps: has no effect"),
         ("data.augment.flip=true", "data.augment: has no effect"),
         ("data.pose_steps=0", "data.pose_steps: two_level_fusion reads poses|frames and pose_steps are both 0"),
         ("mixed_precision=bfloat16", "mixed_precision: has no effect"),
