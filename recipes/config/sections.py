@@ -248,7 +248,8 @@ class Stage:
             again in the backward pass.
         layer_learning_rates: Layers with a learning rate of their own.
         label_smoothing: Fraction of a label that is spread over all classes.
-        class_weights: ``balanced``: every class weighs the same in the loss, however many clips it has.
+        class_weights: ``balanced``: every class weighs the same in the loss, however many clips it has. Where
+            ``data.balance`` samples all classes equally often, no weights are needed, and none are used.
         average: Use the moving average of the weights.
         schedule: How the learning rate changes from epoch to epoch.
         monitor: The validation figure that decides which epoch is best; among equal epochs the latest is taken.

@@ -499,7 +499,8 @@ def compile_model(
         whole: The model whose layers the stage names, where ``model`` is a part of it.
     """
     weights = None
-    if stage.class_weights == "balanced":
+    # With data.balance classes, all classes are sampled equally often: weights would let rare ones outweigh the others.
+    if stage.class_weights == "balanced" and recipe.data.balance != "classes":
         clips = records.class_counts(recipe.data.protocol, recipe.data.train_on, inputs)
         weights = optimisation.balanced_weights(clips)
     model.compile(

@@ -156,6 +156,10 @@ def test_class_weights_are_of_the_clips_that_are_trained_on(quick, dataset):
     model = tf.keras.Sequential([tf.keras.Input([2]), tf.keras.layers.Dense(10)])
     keras.compile_model(model, stage, recipe, records, recipe.data.inputs(records))
     np.testing.assert_allclose(model.loss.class_weights, optimisation.balanced_weights(clips))
+    # With the classes sampled equally often, the same weights would make rare classes outweigh all others.
+    recipe = quick("stages.only.class_weights=balanced", "data.balance=classes")
+    keras.compile_model(model, stage, recipe, records, recipe.data.inputs(records))
+    assert model.loss.class_weights is None
 
 
 def test_a_finished_stage_that_cannot_go_on(tmp_path):
