@@ -93,7 +93,8 @@ def extract(
         out: Folder to write.
         run: Run directory whose model is used; alternatively, give ``model``.
         model: A model's ``.keras`` file. If it is in a run directory, the run states the model's inputs; else they
-            follow from the shapes that the model expects.
+            follow from the shapes that the model expects. The protocol of a run's features is also found from a
+            file in one of its folders, the model of a stage.
         data: Folder of the converted dataset; default: that of the run.
         granularities: Numbers of segments, ascending.
         batch: Segments that the network sees at once.
@@ -108,6 +109,7 @@ def extract(
     """
     import zoo
     from recipes import run_directory
+    from recipes.reports import reported
     from tfrecords.converting import writer
     from tfrecords.reading import pipeline
     from zoo.models.temporal import segment_features
@@ -129,6 +131,9 @@ def extract(
             beside = pathlib.Path(model).parent
             holds_run = run_directory.holds_run(beside)
             inputs = run_directory.RunDirectory(beside).inputs if holds_run else _inputs_of(network, records)
+            owner = reported.run_of(str(model))  # of the run's model, or of the model of a stage in one of its folders
+            if owner is not None and owner.recipe.data.dataset == records.dataset:
+                protocol = _trained_under(owner, network)
     except zoo.ZooError as error:
         raise UserError(str(error)) from None
     records.check_stored(inputs)

@@ -236,6 +236,13 @@ def test_a_model_file_of_a_run_is_fed_as_the_run(basic, dataset, tmp_path):
             extract_features.extract(tmp_path / "out", data=dataset, granularities=[2], **source)
 
 
+def test_a_model_file_of_a_run_serves_the_protocol_of_the_run(basic, dataset, tmp_path):
+    network = run_directory.stage_folder(basic, "only") / "model.keras"
+    for number, file in enumerate((basic / "model.keras", network)):
+        found, _ = extract_features.extract(tmp_path / str(number), model=file, data=dataset, granularities=[2])
+        assert found["features"]["trained_under"] == "cv"
+
+
 def test_features_of_frozen_layers_serve_every_protocol(basic):
     run = run_directory.RunDirectory(basic)
     network = segment_features(run.model())
