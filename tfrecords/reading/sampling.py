@@ -77,7 +77,10 @@ def window_starts(num_frames: tf.Tensor, frames: int, stride: int, clips: int | 
     room = tf.maximum(tf.cast(num_frames, tf.int32) - frames * stride, 0)
     return tf.cond(
         count > 1,
-        lambda: tf.range(count) * room // tf.maximum(count - 1, 1),
+        lambda: tf.cast(  # the product of hours of video exceeds int32
+            tf.range(tf.cast(count, tf.int64)) * tf.cast(room, tf.int64) // tf.cast(tf.maximum(count - 1, 1), tf.int64),
+            tf.int32,
+        ),
         lambda: tf.fill([1], room // 2),
     )
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.tfrecords.numbered_frames import SIDE, STEP, NumberedFrames, WithoutPixels, convert
 from tfrecords import inspect, schema
 from tfrecords.converting import crops
-from tfrecords.reading import augmentation, clips, pictures, pipeline, poses
+from tfrecords.reading import augmentation, clips, pictures, pipeline, poses, sampling
 from zoo import skeletons
 from zoo.shared.errors import UserError
 
@@ -491,6 +491,11 @@ def test_only_the_sampled_frames_are_decoded():
     assert decoded.shape == (4, 8, 8, 3)
     with pytest.raises(tf.errors.InvalidArgumentError):
         pictures.decode_frames(jpegs, tf.constant([0, 1]), pictures.centre_square)
+
+
+def test_windows_of_hours_of_video():
+    starts = sampling.window_starts(250_000, 16, 1, "all").numpy()
+    np.testing.assert_array_equal(starts, np.arange(15_625) * 249_984 // 15_624)
 
 
 def test_segments_cover_the_clip_evenly(records):
