@@ -182,7 +182,7 @@ class Estimation:
 
         assert self.pixels is not None
         assert self.pixels.xy is not None
-        scale = width / self.pixels.width if self.pixels.width else 1.0
+        scale = np.divide((width, height), self.pixels.frame or (width, height))
         boxes = self.boxes(dataclasses.replace(self.pixels, xy=self.pixels.xy * scale), height, width, fps or FPS)
         if not count or lengths_agree(count, len(self.pixels)):
             return boxes

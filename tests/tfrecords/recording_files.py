@@ -180,13 +180,13 @@ def patches(height, width, seed=0):
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def ntu_text(bodies, frames=None, scale=1920 / FRAME[0]):
+def ntu_text(bodies, frames=None, scale=(1920 / FRAME[0], 1080 / FRAME[1])):
     """A ``.skeleton`` file.
 
     Args:
         bodies: Body number -> (first frame, ``[n, 25, 3]``).
         frames: Frames in all; default: until the last body has gone.
-        scale: From pixels of :data:`FRAME` to those of the dataset's frames.
+        scale: From pixels of :data:`FRAME`, a stretched copy, to those of the dataset's frames.
     """
     frames = max(first + len(xyz) for first, xyz in bodies.values()) if frames is None else frames
     lines = [str(frames)]

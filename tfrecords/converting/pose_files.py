@@ -42,14 +42,14 @@ class FilePoses(persons.Poses):
     Attributes:
         layout: Name of the skeleton layout; empty where the file has none.
         fps: Poses per second; 0 where the file has none.
-        width: Width in pixels of the frames that ``xy`` refers to; 0: the frames of the recording itself.
+        frame: Width and height in pixels of the frames that ``xy`` refers to; ``None``: those of the recording itself.
         video: :func:`zoo.shared.files.fingerprint` of the video that they were estimated from; empty where the file has
             none.
     """
 
     layout: str = ""
     fps: float = 0.0
-    width: int = 0
+    frame: tuple[int, int] | None = None
     video: str = ""
 
 

@@ -55,7 +55,7 @@ ACTIONS = (
     "take a photo of other person", "follow other person", "whisper in other person's ear",
     "exchange things with other person", "support somebody with hand", "finger-guessing game (rock-paper-scissors)",
 )  # fmt: skip
-FRAME_WIDTH = 1920  # of the colour frames that the files' pixels refer to
+FRAME = 1920, 1080  # width and height of the colour frames that the files' pixels refer to
 FOCAL_LENGTH = 1057  # in pixels of these frames: the slope of the files' pixels as a function of y / z
 
 _ID = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -83,7 +83,7 @@ class NTU60(base.PairedSource):
     layout = _LAYOUT.name
     persons = 2
     fps = 30.0
-    focal_per_width = FOCAL_LENGTH / FRAME_WIDTH
+    focal_per_width = FOCAL_LENGTH / FRAME[0]
     help = "NTU RGB+D 60 (Shahroudy et al., CVPR 2016)"
     # Setups, cameras, persons, repetitions and actions go from 1 to these.
     limits = (17, 3, 40, 2, 60)
@@ -143,8 +143,8 @@ class NTU60(base.PairedSource):
             raise MissingPoses(_LISTED)
         path = self.path(info, "poses")
         poses = self.filled(read_skeleton(path), path.name)
-        if recording is not None and poses.xy is not None:  # copies of the dataset in smaller pictures are common
-            poses.xy[...] *= recording.width / FRAME_WIDTH
+        if recording is not None and poses.xy is not None:  # smaller copies are common, also of 340 x 256
+            poses.xy[...] *= np.divide((recording.width, recording.height), FRAME)
         return poses
 
 
@@ -187,7 +187,7 @@ def read_skeleton(path: pathlib.Path) -> pose_files.FilePoses:
     """
     tracks, frames = parse_skeleton(base.read_text(path), path.name)
     poses = persons.join(persons.without_false_bodies(tracks), frames, NTU60.persons, _JOINTS)
-    return pose_files.FilePoses(poses.xyz, poses.confidence, poses.xy, _LAYOUT.name, NTU60.fps, FRAME_WIDTH)
+    return pose_files.FilePoses(poses.xyz, poses.confidence, poses.xy, _LAYOUT.name, NTU60.fps, FRAME)
 
 
 def parse_skeleton(text: str, name: str) -> tuple[list[persons.Track], int]:

@@ -385,7 +385,7 @@ def test_pixels_of_as_long_a_recording_at_another_rate_or_of_another_size(walk):
     definition = crops_of(one=JPEGS).signature_def["one"]
     exact = Estimation.of(definition, pixels=FilePoses(**given(WALK)))
     half = Estimation.of(definition, pixels=FilePoses(**given(WALK[::2])))
-    double = Estimation.of(definition, pixels=FilePoses(**given(WALK, scale=2), width=2 * WIDTH))
+    double = Estimation.of(definition, pixels=FilePoses(**given(WALK, scale=(2, 3)), frame=(2 * WIDTH, 3 * HEIGHT)))
     (_, expected), (_, fewer), (_, larger) = (e.of_video(VideoFrames(walk), "walk") for e in (exact, half, double))
     assert len(fewer["full_body"]) == len(WALK)
     assert np.abs(fewer["full_body"] - expected["full_body"]).max() <= 10

@@ -78,7 +78,9 @@ def test_either_alone(tmp_path):
     write(tmp_path)
     poses = read(tmp_path, "--parts", "none")
     assert (poses.images, poses.pose_xyz.shape, poses.fps) == ({}, (14, 2, 25, 3), 30.0)
-    np.testing.assert_allclose(poses.pose_xy[:, 0], recording_files.project(WALK) * 12, atol=1e-1)  # of 1920 x 1080
+    np.testing.assert_allclose(
+        poses.pose_xy[:, 0], recording_files.project(WALK) * (12, 9), atol=1e-1
+    )  # of 1920 x 1080
     (tmp_path / f"{CLIP}.skeleton").unlink()
     video = read(tmp_path, "--no-poses", "--size", "32")
     assert (video.layout, video.persons, video.num_frames) == ("", 0, 14)
