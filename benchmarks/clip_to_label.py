@@ -31,7 +31,7 @@ from zoo.shared.errors import UserError
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 GOAL = 0.1  # fraction of the total time spent outside the network
-TOLERANCE = 0.01  # of probabilities
+TOLERANCE = 0.02  # of probabilities: large frames are shrunk while they are decoded, in a message they are not
 
 
 def main(argv: list[str] | None = None) -> int:

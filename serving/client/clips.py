@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     Boxes = Mapping[str, np.ndarray]
     Write = Callable[[int, int, Frame], None]  # a picture's index, its frame's number, the frame
 
+_WRITERS = max((os.cpu_count() or 1) // 2, 1)  # threads that convert sampled frames while others are decoded
 _RATES_DIFFER = 0.01  # a fraction: 29.97 and 30 per second name the same rate
 
 
@@ -189,13 +192,19 @@ def _sampled(
     frames, write = _cut_out(length, boxes, size) if boxes else framed_pictures(length, video, inputs)
     wanted = set(indices.tolist())
     missing = set(wanted)
-    for number, frame in enumerate(video.frames()) if all_frames else video.numbered(wanted):
-        if number in missing:
-            write(number - first, number, frame)
-            missing.remove(number)
-        if not missing:
-            return Sampled(frames, indices - first, first, count)
-    return None
+    writing: collections.deque[futures.Future[None]] = collections.deque()
+    with futures.ThreadPoolExecutor(_WRITERS) as pool:  # FFmpeg and OpenCV convert frames without Python's lock
+        for number, frame in enumerate(video.frames()) if all_frames else video.numbered(wanted):
+            if number in missing:
+                writing.append(pool.submit(write, number - first, number, frame))
+                missing.remove(number)
+            if len(writing) > 2 * _WRITERS:  # few frames are in memory
+                writing.popleft().result()
+            if not missing:
+                break
+        for written in writing:
+            written.result()
+    return None if missing else Sampled(frames, indices - first, first, count)
 
 
 def sampled_span(video: VideoFrames, inputs: Inputs) -> tuple[int, int]:

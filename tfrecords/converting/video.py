@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import struct
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -473,7 +474,7 @@ class Frame:
         return whole if dtype is None else whole.astype(dtype)
 
 
-class Shrinker:
+class Shrinker(threading.local):  # each thread has scalers of its own
     """Shrinks parts of frames by FFmpeg while decoding, smoothed as ``tf.image.resize(antialias=True)`` does.
 
     Each channel is scaled separately. Most videos are scaled before the conversion to RGB, when a colour channel has a

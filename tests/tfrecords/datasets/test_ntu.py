@@ -111,7 +111,7 @@ def test_a_body_out_of_the_colour_picture_is_projected(tmp_path):
         if len(fields) == 12:
             lines[number] = " ".join([*fields[:5], "NaN", "NaN", *fields[7:]])
     tracks, frames = ntu.parse_skeleton("\n".join(lines), "x")
-    np.testing.assert_allclose(tracks[0].xy, recording_files.project(WALK) * 12, atol=0.1)
+    np.testing.assert_allclose(tracks[0].xy, recording_files.project(WALK) * (12, 9), atol=0.1)
     assert frames == 14
 
 
