@@ -243,7 +243,7 @@ def test_only_the_inputs_the_model_has():
         (
             dataclasses.replace(INPUTS, granularities=(2,), feature_size=4),
             LABELS,
-            r"separable_sta reads stored features.*option backbone of temporal and global",
+            r"separable_sta takes stored features.*option backbone of temporal and global",
         ),
     ],
 )

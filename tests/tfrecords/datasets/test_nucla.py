@@ -193,7 +193,9 @@ def test_pictures_or_skeletons_cut_off(tmp_path, pictures, texts):
     for path in [*sorted(folder.glob("*_rgb.jpg"))[pictures:], *sorted(folder.glob("*_skeletons.txt"))[texts:]]:
         path.unlink()
     both = min(pictures, texts)
-    with pytest.raises(RejectedClip, match=f"{pictures} pictures and {texts} skeleton files, {both} of the same"):
+    with pytest.raises(
+        RejectedClip, match=f"{pictures} pictures and {texts} skeleton files, {both} frame numbers in common"
+    ):
         read(tmp_path)
 
 

@@ -633,7 +633,7 @@ def test_mistakes_in_the_clips_are_named(data, tmp_path):
     clips, labels = data
     estimator = TwoLevelFusion.from_options(**PARAMETERS)
     for X, y, message in (
-        (clips[:5], labels[:4], "5 clips and 4 labels"),
+        (clips[:5], labels[:4], "5 clips but 4 labels"),
         (clips[:4], ["a"] * 4, "the labels hold 1 class"),
         (clips[:5], list("aaabb"), "class .*'b'.* has 2 clips, expected at least 3"),
         (clips[:5] + clips[:1], list("aaabbb"), "6 clips have 5 ids"),

@@ -39,7 +39,7 @@ def test_with_other_classes_only_the_classifier_is_new():
     [
         ({"weights": "nucla", "lstm_units": 8}, "lstm_1.*build both with the same options"),
         ({"weights": "nucl"}, "num_classes is missing, and weights 'nucl' do not state it"),
-        ({}, "num_classes is missing: how many"),
+        ({}, "num_classes is missing: set the number"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
