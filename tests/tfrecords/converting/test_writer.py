@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 from tests.tfrecords import nucla_files, slow_conversion
 from tfrecords import convert, manifest, schema
 from tfrecords.converting import shards as shard_files
-from tfrecords.converting import writer
+from tfrecords.converting import state, writer
 from tfrecords.datasets import nucla
 from zoo.shared.errors import UserError
 
@@ -284,7 +284,8 @@ def test_worker_killed(start, tmp_path):
 
 
 @pytest.mark.slow
-def test_second_writer(source, start, resume, tmp_path):
+def test_second_writer(source, start, resume, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LOCK_PATIENCE", 0.2)  # the first conversion takes some seconds
     process = start()
     status, _, errors = resume(source, tmp_path / "out")
     assert status == 2
