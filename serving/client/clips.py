@@ -16,7 +16,7 @@ from serving.client.streams import VideoFrames
 from serving.savedmodel import signatures
 from tfrecords import schema, storage
 from tfrecords.errors import RejectedClip
-from zoo.shared import messages
+from zoo.shared import messages, processors
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Boxes = Mapping[str, np.ndarray]
     Write = Callable[[int, int, Frame], None]  # a picture's index, its frame's number, the frame
 
-_WRITERS = max((os.cpu_count() or 1) // 2, 1)  # threads that convert sampled frames while others are decoded
+_WRITERS = max(processors.available() // 2, 1)  # threads that convert sampled frames while others are decoded
 _RATES_DIFFER = 0.01  # a fraction: 29.97 and 30 per second name the same rate
 
 

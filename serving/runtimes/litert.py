@@ -17,7 +17,7 @@ import numpy as np
 from serving.runtimes import settings
 from serving.runtimes.settings import Settings
 from serving.savedmodel import versions
-from zoo.shared import messages
+from zoo.shared import messages, processors
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Network:
         )
         try:
             with settings.quiet():
-                self._interpreter = _interpreter()(**given, num_threads=len(os.sched_getaffinity(0)))
+                self._interpreter = _interpreter()(**given, num_threads=processors.available())
                 self._interpreter.allocate_tensors()
                 self._run = self._interpreter.get_signature_runner()
         except ValueError as error:

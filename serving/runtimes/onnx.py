@@ -12,7 +12,7 @@ import numpy as np
 from serving.runtimes import settings
 from serving.runtimes.settings import Settings
 from serving.savedmodel import versions
-from zoo.shared import messages
+from zoo.shared import messages, processors
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Network:
         options = runtime.SessionOptions()
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _QUIETEST
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = processors.available()
         try:
             self._session = runtime.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of the runtime's own types

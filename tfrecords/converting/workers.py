@@ -17,7 +17,7 @@ from multiprocessing import reduction
 from typing import TYPE_CHECKING, Any
 
 from tfrecords.converting import shards
-from zoo.shared import command_line
+from zoo.shared import command_line, processors
 from zoo.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def each(
     done = context.Value("L", 0)
     others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(
-        max_workers=min(workers or _cores(), len(todo)),
+        max_workers=min(workers or processors.available(), len(todo)),
         mp_context=context,
         initializer=_start_worker,
         initargs=(None if lock is None else _Inherited(lock), work, done),
@@ -164,13 +164,6 @@ def each(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return reports
-
-
-def _cores():
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@
 * :mod:`~zoo.shared.cache`: the folder of what was fetched.
 * :mod:`~zoo.shared.extras`: which extra installs a missing package.
 * :mod:`~zoo.shared.packages`: files out of published Python packages.
+* :mod:`~zoo.shared.processors`: the cores of this process.
 * :mod:`~zoo.shared.yaml_text`: YAML that people write.
 * :mod:`~zoo.shared.windows`, :mod:`~zoo.shared.sharing`: windows of a stream; windows of a long video that share
   computation.
