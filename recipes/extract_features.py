@@ -128,10 +128,9 @@ def extract(
                 raise ValueError("expected a run, or a model and data")
             network = segment_features(zoo.load_model(model))
             records = pipeline.Records(data)
-            beside = pathlib.Path(model).parent
-            holds_run = run_directory.holds_run(beside)
-            inputs = run_directory.RunDirectory(beside).inputs if holds_run else _inputs_of(network, records)
             owner = reported.run_of(str(model))  # of the run's model, or of the model of a stage in one of its folders
+            beside = owner if owner is not None and owner.path == pathlib.Path(model).parent else None
+            inputs = beside.inputs if beside is not None else _inputs_of(network, records)
             if owner is not None and owner.recipe.data.dataset == records.dataset:
                 protocol = _trained_under(owner, network)
     except zoo.ZooError as error:

@@ -160,8 +160,7 @@ def joint_activations(
         without such clips. Activations are means over all persons; poses are the first person's at the middle step.
     """
     inputs = dataclasses.replace(run.inputs, frames=0, frames_at="stride", parts=("full_body",), pose_xy=False)
-    where = run, records, protocol, split
-    labels, strengths = keras.outputs(*where, "mean_softmax", change=joint_model, mirrored=False)
+    labels, strengths = keras.outputs(run, records, protocol, split, "mean_softmax", change=joint_model, mirrored=False)
     shown = np.stack([pose[len(pose) // 2, 0] for pose in _poses(inputs, records, protocol, split)])
     strengths = strengths.reshape(len(labels), inputs.persons, inputs.joints).mean(axis=1)
     known = shown.any(axis=(1, 2))

@@ -282,8 +282,9 @@ def parts(scored: Evaluated, model: tf.keras.Model, rescore: bool) -> tuple[list
         rescore: Score the parts again, even where stored scores fit.
     """
     names = explain.part_names(scored.run, model)
-    pooled: dict[str, Any] = {"pool": "mean_softmax", "change": explain.part_attention, "mirrored": False}
-    labels, of_clips = keras.outputs(**scored.source, **pooled)
+    labels, of_clips = keras.outputs(
+        **scored.source, pool="mean_softmax", change=explain.part_attention, mirrored=False
+    )
     stages = explain.stages_of_parts(scored.run, names)
     classes = scored.run.labels
     attention = np.full((len(classes), len(names)), np.nan)

@@ -91,7 +91,7 @@ class _Local(Model):
         self._path = pathlib.Path(path)
         self._take(Predictor(self._path))
         self._looked = time.monotonic()
-        self._newest = self._newest_version()
+        self._newest, _ = self._newest_version()
         self._tried: tuple[int, list[versions.State]] = 0, []  # the version that was loaded last, and its files
 
     def _take(self, predictor: Predictor) -> None:
@@ -108,9 +108,9 @@ class _Local(Model):
     def _signature(self) -> str:
         return _signature(self._predictor.servable.signature_defs)
 
-    def _newest_version(self) -> int:
-        """The newest version's number; 0 if the path is the folder of one version."""
-        return max(versions.find(self._path), default=0)
+    def _newest_version(self) -> tuple[int, pathlib.Path]:
+        """The newest version's number and folder; 0 if the path is the folder of one version."""
+        return max(versions.find(self._path).items(), default=(0, self._path))
 
     def predict(self, windows: Sequence[Window]) -> list[Prediction]:
         self._reload()
@@ -122,7 +122,7 @@ class _Local(Model):
         if time.monotonic() - self._looked < RELOAD_SECONDS:
             return
         self._looked = time.monotonic()
-        newest, folder = max(versions.find(self._path).items(), default=(0, self._path))
+        newest, folder = self._newest_version()
         if newest <= self._newest:
             return
         found = newest, versions.fingerprint(folder)
@@ -138,7 +138,6 @@ class _Local(Model):
             return
         self._take(newer._predictor)
         self._newest = newest
-        self._looked = time.monotonic()
         messages.note(f"{self._path}: version {newest} is used from now on")
 
     def close(self) -> None:

@@ -164,15 +164,17 @@ class Video:
 
     def _numbers(self):
         """Time stamp -> number of the frame; empty where nothing can be skipped, or time stamps may be wrong."""
-        times = self._time_stamps
         # In H.264 alone it is certain whether any other frame refers to a frame.
-        if self._codec != "h264" or self._may_have_fields or None in times or len(set(times)) < len(times):
+        if self._codec != "h264" or self._may_have_fields:
+            return {}
+        times = [time for time, _ in self._stamps]
+        if None in times or len(set(times)) < len(times):
             return {}
         # Where B-frames are, packets are not in the order of display. Files without time stamps, such as AVI, count the
         # packets instead; then, and without B-frames, there is nothing to skip. Where recordings are joined, the clock
         # may go back: frames are then not shown in the order of their time stamps.
-        shown = sorted(times)
-        if times == shown or not self._is_decoded_in_order:
+        shown, decoded = sorted(times), [time for _, time in self._stamps if time is not None]
+        if times == shown or decoded != sorted(set(decoded)):
             return {}
         return {time: number for number, time in enumerate(shown)}
 
@@ -190,20 +192,9 @@ class Video:
         except ValueError:
             return 0
 
-    @property
-    def _time_stamps(self):
-        """Time stamps of the packets of the frames that are shown, in the file's order; empty if not readable."""
-        return [shown for shown, _ in self._stamps]
-
-    @property
-    def _is_decoded_in_order(self):
-        """Whether the times at which packets are to be decoded, as far as they are stated, rise through the file."""
-        decoded = [time for _, time in self._stamps if time is not None]
-        return all(before < after for before, after in zip(decoded, decoded[1:]))
-
     @functools.cached_property
     def _stamps(self):
-        """When each of these packets is shown and decoded, as its time stamps say; empty if not readable."""
+        """Time stamps of each packet of a frame that is shown: ``(shown, decoded)``; empty if not readable."""
         try:
             return [(packet.pts, packet.dts) for packet in self._packets()]
         except (av.error.FFmpegError, ValueError, IndexError):

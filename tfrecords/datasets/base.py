@@ -407,10 +407,8 @@ class PairedSource(VideoSource):
     def options(self) -> dict[str, Any]:
         """The options of every dataset of videos, and a digest of the files' sizes; call :meth:`index` first."""
         # Sizes alone: beginnings and ends of 100,000 files take a disk half an hour, and a better download has another.
-        return {
-            **super().options(),
-            "files": sizes(e for kind in sorted(self._files) for e in sorted(self._files[kind].items())),
-        }
+        found = (entry for kind in sorted(self._files) for entry in sorted(self._files[kind].items()))
+        return {**super().options(), "files": contents(found, _size)}
 
     def index(self) -> Index:
         """Every clip that has a video or a file of poses."""
@@ -524,28 +522,24 @@ def picture_options(arguments: argparse.Namespace) -> tuple[tuple[str, ...], int
     return chosen, size
 
 
-def contents(found: Iterable[tuple[str, os.PathLike]]) -> str:
+def contents(
+    found: Iterable[tuple[str, os.PathLike]], identify: Callable[[os.PathLike], str] = files.fingerprint
+) -> str:
     """A digest that tells files from other files under the same names, without reading them completely.
 
     Args:
         found: Names of clips, and a file of each.
+        identify: Gives what is compared of a file.
     """
     digest = hashlib.sha256()
     for name, path in found:
-        digest.update(f"{name}\0{files.fingerprint(path)}\0".encode(errors="surrogateescape"))
+        digest.update(f"{name}\0{identify(path)}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def sizes(found: Iterable[tuple[str, os.PathLike]]) -> str:
-    """A digest of the files' sizes, as :func:`contents`, without opening them.
-
-    A folder of pictures and a missing file count without a size.
-    """
-    digest = hashlib.sha256()
-    for name, path in found:
-        size = os.path.getsize(path) if os.path.isfile(path) else ""
-        digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+def _size(path: os.PathLike) -> str:
+    """Size of a file, which need not be opened; empty for a folder of pictures and a missing file."""
+    return str(os.path.getsize(path)) if os.path.isfile(path) else ""
 
 
 def find_files(

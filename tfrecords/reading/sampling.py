@@ -73,16 +73,13 @@ def window_starts(num_frames: tf.Tensor, frames: int, stride: int, clips: int | 
         >>> window_starts(100, 16, 2, 1).numpy().tolist()
         [34]
     """
-    count = window_count(num_frames, frames, stride, clips)
-    room = tf.maximum(tf.cast(num_frames, tf.int32) - frames * stride, 0)
-    return tf.cond(
-        count > 1,
-        lambda: tf.cast(  # the product of hours of video exceeds int32
-            tf.range(tf.cast(count, tf.int64)) * tf.cast(room, tf.int64) // tf.cast(tf.maximum(count - 1, 1), tf.int64),
-            tf.int32,
-        ),
-        lambda: tf.fill([1], room // 2),
+    # The product of both exceeds int32 in hours of video.
+    count = tf.cast(window_count(num_frames, frames, stride, clips), tf.int64)
+    room = tf.maximum(tf.cast(num_frames, tf.int64) - frames * stride, 0)
+    starts = tf.cond(
+        count > 1, lambda: tf.range(count) * room // tf.maximum(count - 1, 1), lambda: tf.fill([1], room // 2)
     )
+    return tf.cast(starts, tf.int32)
 
 
 def step_positions(steps: int, offset: tf.Tensor | float) -> tf.Tensor:
