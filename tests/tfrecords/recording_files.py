@@ -68,14 +68,19 @@ def is_body(image):
     return np.abs(image.astype(int) - BODY).max(axis=-1) < 90
 
 
-def write_video(path, frames, rate=25, codec="mpeg4", times=None):
-    """Writes a video file of frames ``[T, H, W, 3]``, at ``times`` in milliseconds where they last unequally long."""
+def write_video(path, frames, rate=25, codec="mpeg4", times=None, keys_every=None):
+    """Writes a video file of frames ``[T, H, W, 3]``, at ``times`` in milliseconds where they last unequally long.
+
+    ``keys_every``: frames from a key frame to the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 4_000_000
+        if keys_every:
+            stream.codec_context.gop_size = keys_every
         if times is not None:
             stream.codec_context.time_base = fractions.Fraction(1, 1000)
         for number, picture in enumerate(frames):

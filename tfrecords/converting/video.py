@@ -11,6 +11,7 @@ square pixels, scaled to the size of the first frame.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import itertools
@@ -19,7 +20,7 @@ import pathlib
 import re
 import struct
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,7 @@ _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 1
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # an AMF number, near the file's beginning
 _FLV_BEGINNING = 1 << 16  # bytes
+_ROUNDING = 1e-6  # seconds
 _SUSPICIOUS = 240  # frames per second: a rate this high may be the clock of the file
 _UNSPECIFIED = 2  # colourspace of a video that states none: taken as BT.601, like the others allowed below
 
@@ -242,8 +244,12 @@ class Video:
             raise ValueError(f"{self.path.name}: has no moving picture")
         return streams[0]
 
-    def _decode(self, size):
-        """The frames, all scaled to ``size``; ``None``: to the size in which the first is shown."""
+    def _decode(self, size, begin=None):
+        """The frames, all scaled to ``size``; ``None``: to the size in which the first is shown.
+
+        With ``begin``, a time stamp, the first frame is one of those before it, or this one: decoding begins where it
+        can, and how many frames there are is not known.
+        """
         count, frame, rotation, orientation = 0, None, None, UPRIGHT
         try:
             with self._open() as container:
@@ -252,18 +258,25 @@ class Video:
                 codec = stream.codec_context  # None where FFmpeg has no decoder
                 aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
                 start = _start_time(container)
+                self._tick, self._start = stream.time_base, start
+                # AVI has no time stamps. With B-frames FFmpeg counts packets, which are not in the order of display.
+                self._is_counted = container.format.name == "avi" and bool(codec and codec.has_b_frames)
                 if self._threads:
                     stream.thread_type = "AUTO"
                 self._codec = codec and codec.name
+                if begin is not None:
+                    container.seek(begin, stream=stream)
                 for frame in self._decoded(container, stream):
                     if frame.rotation != rotation:  # first frame, or it changed
                         # Not for every frame: reading side data keeps a frame in memory until garbage is collected.
                         rotation, orientation = frame.rotation, Orientation.of(frame)
-                    made = Frame(frame, _time(frame, start, count, self.fps), aspect or 1, size, orientation)
+                    time = None if self._is_counted else frame.time
+                    seconds = time - start if time is not None else count / self.fps if self.fps else 0.0
+                    made = Frame(frame, seconds, aspect or 1, size, orientation)
                     size = size or made.shape[:2]
                     yield made
                     count += 1
-                if self._skippable:
+                if self._skippable or begin is not None:
                     return  # the number of frames is not known
                 if count and _is_cut_off(stream, count, frame):
                     raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
@@ -297,6 +310,98 @@ class Video:
             yield from packet.decode()
 
 
+class Segment(Video):
+    """A part of a video file, as an annotation in seconds gives it.
+
+    Decoding begins at the key frame before it, where the format allows: an hour is not decoded for its last minute.
+
+    Args:
+        path: Any file FFmpeg's libraries read.
+        start: Playback time in seconds; the first frame is the first that is shown from then on.
+        end: Playback time in seconds before which the last frame is shown; ``None``: the last of the video.
+
+    Attributes:
+        first: Number of its first frame in the video.
+        length: Number of its frames.
+        whole: Number of frames of the whole video.
+
+    Raises:
+        ValueError: As of :class:`Video`; or the video has no such part.
+    """
+
+    def __init__(self, path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> None:
+        super().__init__(path)
+        self._begun = None
+        if not self.fps:
+            raise ValueError(f"{self.path.name}: states no frame rate, so where its parts begin is not known")
+        times, stamps = self._times()
+        self.whole = len(times)
+        self.first, self.length = span(times, start, end, self.fps, self.path.name)
+        self._stamp = stamps[self.first] if stamps else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = 0
+        for frame in itertools.islice(self._from_first(), self.length):
+            yield frame
+            count += 1
+        if count < self.length:
+            raise ValueError(f"{self.path.name}: damaged or cut off after frame {self.first + count}")
+
+    def _from_first(self):
+        """The frames from the first one of the part on."""
+        size = self.height, self.width
+        if self._stamp is not None:
+            # Some key frames need frames before them, so decoding begins a second earlier.
+            earlier = self._stamp - round(1 / self._tick)
+            with contextlib.suppress(ValueError):  # not every file can be read from the middle
+                frames = (frame for frame in self._decode(size, earlier) if frame.time_stamp is not None)
+                found = next((frame for frame in frames if frame.time_stamp >= self._stamp), None)
+                if found is not None and found.time_stamp == self._stamp:
+                    return itertools.chain([found], frames)
+        return itertools.islice(self._decode(size), self.first, None)
+
+    def _times(self):
+        """Seconds at which each frame is shown; and their time stamps, empty where these do not tell frames apart."""
+        if self._may_have_fields:
+            return [frame.time for frame in self._decode((self.height, self.width))], []
+        shown = [stamp for stamp, _ in self._stamps]
+        decoded = [stamp for _, stamp in self._stamps if stamp is not None]
+        # Where recordings are joined, the clock may go back.
+        if self._is_counted or None in shown or len(set(shown)) < len(shown) or decoded != sorted(decoded):
+            return [number / self.fps for number in range(len(shown))], []
+        return [float(stamp * self._tick) - self._start for stamp in sorted(shown)], sorted(shown)
+
+
+def span(times: Sequence[float], start: float, end: float | None, fps: float, name: str) -> tuple[int, int]:
+    """Number of the first frame, and number of frames, of a part of a recording.
+
+    Args:
+        times: Seconds at which each frame is shown.
+        start: Where the part begins, in seconds.
+        end: Where it ends; ``None``: with the recording. As many frames too late as two streams of a recording may
+            differ by are allowed: annotations are rounded.
+        fps: Frames per second.
+        name: Name of the recording, for messages.
+
+    Raises:
+        ValueError: The recording has no such part.
+
+    Example:
+        >>> span([0.0, 0.5, 1.0, 1.5], 0.5, 1.5, fps=2, name="clip.mp4")
+        (1, 2)
+    """
+    whole = times[-1] + 1 / fps if times else 0.0
+    if start >= whole:
+        raise ValueError(f"{name}: a part from {start:g} s, the recording ends at {whole:.1f} s")
+    if end is not None and end > whole and not _nearly((end - start) * fps, (whole - start) * fps):
+        raise ValueError(f"{name}: a part until {end:g} s, the recording ends at {whole:.1f} s")
+    first = bisect.bisect_left(times, start - _ROUNDING)
+    last = len(times) if end is None else bisect.bisect_left(times, end - _ROUNDING)
+    if first >= last:
+        raise ValueError(f"{name}: no frame from {start:g} s on" + ("" if end is None else f" until {end:g} s"))
+    return first, last - first
+
+
 def _similar(path):
     """``, did you mean x?`` for a file whose name differs only in capitals or suffix, a frequent error in lists."""
     stem = path.stem.casefold()
@@ -310,13 +415,6 @@ def _similar(path):
 def _start_time(container):
     """The container's time stamp, in seconds, at which playback starts."""
     return (container.start_time or 0) / av.time_base
-
-
-def _time(frame, start, count, fps):
-    """Playback time of a frame in seconds; computed from its number where it has no time stamp."""
-    if frame.time is None:
-        return count / fps if fps else 0.0
-    return frame.time - start
 
 
 def lengths_agree(first: float, second: float) -> bool:

@@ -65,6 +65,40 @@ def test_numbers_of_frames_where_the_clock_goes_back(tmp_path):
         np.testing.assert_array_equal(found[number], frames[number])
 
 
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mp4", "libx264"), ("ts", "mpeg2video"), ("avi", "mpeg4"), ("avi", "libx264")]
+)
+def test_a_part_of_a_video_from_one_time_to_another(tmp_path, ending, codec, monkeypatch):
+    """Its frames are those of the whole video, also where time stamps count packets, as of B-frames in AVI."""
+    moving = recording_files.frames_of(recording_files.walk("nite_15", frames=90))
+    path = recording_files.write_video(tmp_path / f"clip.{ending}", moving, codec=codec, keys_every=15)
+    frames = [np.asarray(frame) for frame in video.Video(path)]
+    assert [round(frame.time * 25) for frame in video.Video(path)] == list(range(90))
+    decoded = []
+    kept = video.Frame.__init__
+    monkeypatch.setattr(video.Frame, "__init__", lambda *arguments: (decoded.append(1), kept(*arguments))[1])
+    for (start, end), first, length in (((0.0, 0.4), 0, 10), ((3.19, 3.41), 80, 6), ((3.4, None), 85, 5)):
+        opened = video.Segment(path, start, end)
+        assert (opened.first, opened.length, opened.whole) == (first, length, 90)
+        for _ in range(2):
+            decoded.clear()
+            np.testing.assert_array_equal([np.asarray(frame) for frame in opened], frames[first : first + length])
+        assert (len(decoded) < 60) == ((ending, codec) != ("avi", "libx264") or not start)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "reason"),
+    [
+        (9, None, r"clip\.mp4: a part from 9 s, the recording ends at 0\.2 s"),
+        (0.1, 9, r"clip\.mp4: a part until 9 s, the recording ends at 0\.2 s"),
+        (0.07, 0.09, r"clip\.mp4: no frame from 0\.07 s on until 0\.09 s"),
+    ],
+)
+def test_parts_that_a_video_does_not_have(path, start, end, reason):
+    with pytest.raises(ValueError, match=reason):
+        video.Segment(path, start, end)
+
+
 def test_interlaced_video_with_a_packet_for_each_field(tmp_path):
     """Frames are counted and numbered, not fields, and none lacks one of its fields."""
     path = recording_files.write_fields(tmp_path / "clip.mkv", range(20, 220, 8))
@@ -74,6 +108,8 @@ def test_interlaced_video_with_a_packet_for_each_field(tmp_path):
     found = {number: np.asarray(frame) for number, frame in opened.numbered({6, 12, 17})}
     for number in (6, 12, 17):
         np.testing.assert_array_equal(found[number], frames[number])
+    part = video.Segment(path, 0.4, 0.6)
+    np.testing.assert_array_equal([np.asarray(frame) for frame in part], frames[part.first : part.first + 5])
 
 
 def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
