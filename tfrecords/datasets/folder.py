@@ -1,4 +1,4 @@
-"""Clips of your own: any videos, each with or without a file of poses, and one CSV that describes them.
+"""Clips of your own: any videos or parts of them, with or without files of poses, and one CSV that describes them.
 
 ``docs/datasets/folder.md`` has an example from the first video to the served model::
 
@@ -34,12 +34,14 @@ from zoo.shared.errors import UserError
 
 DEFAULT_PROTOCOL = "default"
 _NUMBERS = ("subject", "camera", "setup", "repetition")
-_COLUMNS = ("id", "video", "poses", "label", *_NUMBERS, "split")
+_TIMES = ("start", "end")
+_COLUMNS = ("id", "video", "poses", "label", *_TIMES, *_NUMBERS, "split")
 _SPLITS = (*protocols.SPLITS, "")
 _SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 _DELIMITERS = (",", ";", "\t")
 _INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen and zero-width spaces, which copied text has
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d*)?)")  # hours, minutes, seconds
 _SPLIT_COLUMN = re.compile(r"split(_[A-Za-z0-9_.-]+)?")  # a protocol's name is part of file names
 
 
@@ -217,8 +219,9 @@ class Folder(base.VideoSource):
         return base.Index(tuple(self.parse_id(clip_id) for clip_id in sorted(self._rows)))
 
     def recording(self, info: schema.ClipInfo) -> base.Recording:
-        """The video."""
-        return video.Video(self._path(info, "video"))
+        """The video, or the part of it between ``start`` and ``end``."""
+        row, path = self._rows[info.id], self._path(info, "video")
+        return video.Segment(path, row["start"] or 0.0, row["end"]) if _is_part(row) else video.Video(path)
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> persons.Poses:
         """The persons in the clip's file of poses."""
@@ -232,11 +235,34 @@ class Folder(base.VideoSource):
             joints = f"{found.confidence.shape[2]} joints, {self.layout} has {layout.num_joints}"
             raise RejectedClip(f"{path.name}: {joints}")
         fps = found.fps if recording is None else recording.fps
-        poses = self.filled(persons.of_count(found, self.persons), path.name, fps=fps)
+        poses = persons.of_count(found, self.persons)
+        if _is_part(self._rows[info.id]):
+            poses = poses.part(*self._span_of_poses(info, recording, len(poses), fps, path.name))
+        poses = self.filled(poses, path.name, fps=fps)
         if poses.xy is None and self.focal_length and recording is not None:
             _require_in_front(poses, layout, path.name)
             return self.projected(poses, recording, self.focal_length)
         return poses
+
+    def _span_of_poses(self, info, recording, count, fps, name):
+        """Number of the first pose, and number of poses, of a part of a recording.
+
+        Args:
+            info: The clip.
+            recording: Its recording; ``None`` without pictures.
+            count: Number of poses in its file.
+            fps: Poses per second; 0: as ``--fps`` states.
+            name: Name of the file.
+        """
+        if recording is None:
+            row, fps = self._rows[info.id], fps or self.fps
+            return video.span([number / fps for number in range(count)], row["start"] or 0.0, row["end"], fps, name)
+        if not video.lengths_agree(count, recording.whole):
+            raise RejectedClip(
+                f"{name}: {count} poses, the whole video has {recording.whole} frames: with start and end, expected "
+                "the poses of the whole video"
+            )
+        return recording.first, recording.length
 
     def fps_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> float:
         """The video's frame rate; without a video that of the file of poses, or ``--fps`` where the file has none."""
@@ -255,6 +281,11 @@ class Folder(base.VideoSource):
 
     def _path(self, info, kind):
         return self.folder / self._rows[info.id][kind]
+
+
+def _is_part(row):
+    """Whether a line of the CSV names a part of a recording."""
+    return row["start"] is not None or row["end"] is not None
 
 
 def _require_in_front(poses, layout, name):
@@ -320,6 +351,7 @@ def _read_table(path, *, with_poses, with_pictures, may_lack):
     for number, row in rows:
         filled = [name for name in needed if name not in may_lack]
         _check(row, f"--csv {path} line {number}", filled, split_columns)
+        row.update(_part(row, f"--csv {path} line {number}"))
         for name in ("video", "poses"):
             if name in row:
                 row[name] = _on_disk(path.parent, row[name])
@@ -347,6 +379,23 @@ def _protocol(column):
     return column[len("split_") :] or DEFAULT_PROTOCOL
 
 
+def _part(row, where):
+    """``start`` and ``end`` of a line in seconds, ``None`` where it has none."""
+    found = {}
+    for name in _TIMES:
+        text = row.get(name) or ""
+        match = _TIME.fullmatch(text)
+        if text and not match:
+            raise UserError(f"{where}: {name} is {text!r}, expected seconds such as 83.4, or 1:23.4, or 0:01:23.4")
+        if match:
+            hours, minutes, seconds = match.groups("0")
+            found[name] = int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    start, end = (found.get(name) for name in _TIMES)
+    if end is not None and end <= (start or 0.0):
+        raise UserError(f"{where}: end is {row['end']!r}, expected a time after the start ({row.get('start') or 0})")
+    return {"start": start, "end": end}
+
+
 def _require_one_split(path, column, rows):
     """``UserError`` for a file that is in two splits of one protocol: it would be tested after training on it."""
     found = {}
@@ -365,7 +414,7 @@ def _warn_of_copies(path, split_columns, rows):
     originals, unlike, apart, same = {}, [], [], []
     for number, row in rows:
         line, first = originals.setdefault(row["original"], (number, row))
-        if first["file"] == row["file"]:
+        if first["file"] == row["file"] or any(first[time] != row[time] for time in _TIMES):
             continue
         splits = next(({row[c], first[c]} for c in split_columns if row[c] and first[c] and row[c] != first[c]), ())
         copies = unlike if first["label"] != row["label"] else apart if splits else same
@@ -501,4 +550,11 @@ def _default_ids(rows, folder):
     common = os.path.commonpath([os.path.dirname(path) for path in outside]) if outside else folder
     bases = dict.fromkeys(outside, common)
     relative = (os.path.relpath(path, bases.get(path, folder)) for path in paths)
-    return [pathlib.PurePath(path).with_suffix("").as_posix().replace("/", ".") for path in relative]
+    names = [pathlib.PurePath(path).with_suffix("").as_posix().replace("/", ".") for path in relative]
+    return [f"{name}.{_seconds(row)}" if _is_part(row) else name for name, row in zip(names, rows)]
+
+
+def _seconds(row):
+    """The part of a recording, as it stands in an id: ``83.4-91``."""
+    start, end = ("" if row[time] is None else f"{row[time]:.3f}".rstrip("0").rstrip(".") for time in _TIMES)
+    return f"{start or 0}-{end}"

@@ -111,6 +111,41 @@ def test_video_alone(table):
     assert len(opened.read(opened.parse_id("a.2")).images["full_image"]) == 14
 
 
+PARTS = "video;poses;label;start;end;split\na/1.mp4;a/1.npz;drink;;0:00:0,24;train\na/1.mp4;a/1.npz;eat;0,24;;train\n"
+
+
+@pytest.mark.parametrize("options", [["--focal-length", "120"], ["--parts", "none", "--fps", "25"]])
+def test_parts_of_a_recording(table, options):
+    """The parts of a video of 14 frames, with its poses or from the poses alone, are those frames of the whole clip."""
+    table.write_text(PARTS)
+    opened = source(table, "--layout", LAYOUT, "--size", "32", *options)
+    clips = [opened.read(info) for info in opened.index().clips]
+    assert [(clip.info.id, clip.label_text) for clip in clips] == [("a.1.0-0.24", "drink"), ("a.1.0.24-", "eat")]
+    assert [clip.num_frames for clip in clips] == [6, 8]
+    assert {opened.performance(clip.info) for clip in clips} == {"a.1.0-0.24"}  # never in training and validation
+    table.write_text("video,poses,label,split\na/1.mp4,a/1.npz,drink,train\n")
+    opened = source(table, "--layout", LAYOUT, "--size", "32", *options)
+    whole = opened.read(opened.parse_id("a.1"))
+    np.testing.assert_array_equal(np.concatenate([clip.pose_xyz for clip in clips]), whole.pose_xyz)
+    if whole.images:
+        pictures = [picture for clip in clips for picture in clip.images["full_body"]]
+        assert len(set(pictures)) == 14
+        boxes = np.concatenate([clip.boxes["full_body"] for clip in clips])
+        np.testing.assert_allclose(boxes, whole.boxes["full_body"], atol=7)  # they follow the person within their part
+
+
+def test_parts_that_a_recording_does_not_have(table):
+    table.write_text("video,poses,label,start,end,split\na/1.mp4,a/1.npz,eat,7,8,train\na/2.mp4,a/2.csv,x,,0.2,train")
+    for options in ([], ["--parts", "none"]):
+        opened = source(table, "--layout", LAYOUT, *options)
+        with pytest.raises(RejectedClip, match=r"a part from 7 s, the recording ends at 0\.\d s"):
+            opened.read(opened.parse_id("a.1.7-8"))
+    (table.parent / "a" / "2.csv").write_text("frame,joint,x,y,z\n" + "\n".join(f"0,{j},0,0,1" for j in range(13)))
+    opened = source(table, "--layout", LAYOUT)
+    with pytest.raises(RejectedClip, match=r"2\.csv: 1 poses, the whole video has 14 frames: with start and end"):
+        opened.read(opened.parse_id("a.2.0-0.2"))
+
+
 def test_validation_is_drawn_where_the_list_names_none(table):
     lines = ["video,label,split"] + [f"{n}.mp4,x,train" for n in range(300)] + ["t.mp4,x,test"]
     table.write_text("\n".join(lines))
@@ -248,6 +283,8 @@ def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
         ("video,label,split,split_a/b\na.mp4,x,train,train", "column 'split_a/b', expected split_<protocol>"),
         ("video,label,split\na.mp4,x,teach", "line 2: split is 'teach', expected train, val, test or nothing"),
         ("video,label,split,subject\na.mp4,x,train,-3", "line 2: subject is '-3', expected a whole number from 0, or"),
+        ("video,label,start,split\na.mp4,x,1 min,train", "line 2: start is '1 min', expected seconds such as 83.4, or"),
+        ("video,label,start,end,split\na.mp4,x,1:00,59,train", r"line 2: end is '59', expected a time after the start"),
         ("video,label,split\na.mp4,x,train\na.mp4,x,train", "line 3: 'a.mp4' is in line 2 already: remove one"),
         ("id,video,label,split\n1,a.mp4,x,train\n2,./a.mp4,x,test", r"line 3: '\./a.mp4' is in test here and in train"),
         ("video,split,label\na.mp4,train,eat, soup", "line 2: more values than the header has columns, 3: put a value"),
