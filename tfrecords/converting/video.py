@@ -48,7 +48,7 @@ _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 1
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # an AMF number, near the file's beginning
 _FLV_BEGINNING = 1 << 16  # bytes
-_ROUNDING = 1e-6  # seconds
+_ROUNDING = 0.001  # seconds: annotations and many containers are rounded to milliseconds
 _SUSPICIOUS = 240  # frames per second: a rate this high may be the clock of the file
 _UNSPECIFIED = 2  # colourspace of a video that states none: taken as BT.601, like the others allowed below
 
