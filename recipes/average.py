@@ -75,6 +75,7 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     recipe = runs[0].recipe
     dataset, protocol = recipe.data.dataset, recipe.data.protocol
     measured = {run.recipe.data.protocol: tables.stored_metrics(run, run.recipe.data.protocol, split) for run in runs}
+    _warn_of_other_data({fold: metrics.get("manifest_sha256") for fold, metrics in measured.items()})
     rows: list[list[Any]] = [
         [fold, metrics["clips"], *(f"{metrics[name]:.1%}" for name in METRICS)] for fold, metrics in measured.items()
     ]
@@ -98,6 +99,18 @@ def average(paths: Sequence[str | os.PathLike], split: str = "test") -> str:
     if papers != "-":
         lines.append(f"reported by its paper, mean over {len(folds)} folds: {papers}")
     return "\n".join(lines)
+
+
+def _warn_of_other_data(of: Mapping[str, str | None]) -> None:
+    """Warns if folds were evaluated on several conversions; evaluations of early versions do not state theirs."""
+    stated = {fold: manifest for fold, manifest in of.items() if manifest}
+    first = next(iter(stated), "")
+    elsewhere = [fold for fold in stated if stated[fold] != stated[first]]
+    if elsewhere:
+        messages.warn(
+            f"another conversion of the dataset than in {first} was evaluated in {messages.first_of(elsewhere)}: the "
+            "mean says something only if both have the same clips and pictures"
+        )
 
 
 def _of_whole_videos(of: Mapping[RunDirectory, dict[str, Any] | None]) -> list[str]:

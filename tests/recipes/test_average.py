@@ -44,6 +44,18 @@ def test_mean_and_standard_deviation(runs):
     assert " ".join(lines[7]) == "reported by its paper, mean over 5 folds: 90.5% (after NTU-60)"
 
 
+def test_folds_that_were_evaluated_on_another_conversion(runs):
+    for run, manifest in zip(runs, ("a" * 64, "b" * 64)):  # the third is of a version that did not state it
+        (path,) = run.glob("evaluation/*/metrics.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "manifest_sha256": manifest}))
+    result = command("average.py", *runs)
+    assert result.returncode == 0
+    assert (
+        "warning: another conversion of the dataset than in fold_1 was evaluated in fold_2: the mean" in result.stderr
+    )
+    assert "warning" not in command("average.py", *runs[1:]).stderr
+
+
 def events(recognised, quiet):
     """Four falls and four other videos of a fold, an hour together; a delay of a second."""
     counts = {"false_alarms": 0, "quiet": 4, "quiet_without_alarm": quiet, "alarms_in_quiet": 4 - quiet}
