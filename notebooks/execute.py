@@ -9,7 +9,8 @@ from __future__ import annotations
 import pathlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 if not __package__:  # run as a script
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -48,16 +49,24 @@ def executed(path: pathlib.Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        client = nbclient.NotebookClient(
-            notebook, timeout=SECONDS, kernel_name="python3", resources=resources, coalesce_streams=True
-        )
-        client.execute()
+        nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = list(_joined(output for output in cell.outputs if output.get("name") != "stderr"))
     return nbformat.writes(notebook) + "\n"
+
+
+def _joined(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Outputs of a cell; what it printed between two others is one, however it arrived."""
+    printed: Any = None
+    for output in outputs:
+        if printed is not None and output.output_type == "stream":
+            printed.text += output.text
+            continue
+        printed = output if output.output_type == "stream" else None
+        yield output
 
 
 if __name__ == "__main__":

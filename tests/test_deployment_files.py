@@ -12,14 +12,18 @@ from tests.test_packaging import PACKAGES
 
 def test_the_workflow_runs_the_same_targets():
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())
-    by_version = {each["python"]: each["targets"] for each in workflow["jobs"]["test"]["strategy"]["matrix"]["include"]}
+    jobs = {each["python"]: each for each in workflow["jobs"]["test"]["strategy"]["matrix"]["include"]}
     script = (REPOSITORY / ".ci/run").read_text()
     (alone,) = re.findall(r'^with_python "\$first_row" (.*)$', script, re.MULTILINE)
     both, others = re.findall(r'^  with_python "\$version" (.*)$', script, re.MULTILINE)
     (versions,) = re.findall(r"^for version in ([\d. ]*); do$", script, re.MULTILINE)
     first = [word for word in f"{alone} {both}".split() if word.isalpha()]
     wanted = {**dict.fromkeys(versions.split(), others), "3.11": " ".join(first), "3.13": both}
-    assert by_version == wanted
+    assert {version: job["targets"] for version, job in jobs.items()} == wanted
+    of_rows, of_others = re.findall(r'^set_up (\S+) "\$\{\w+\[@\]\}"$', script, re.MULTILINE)
+    assert {version: job["extras"] for version, job in jobs.items()} == {
+        version: of_others if targets == others else of_rows for version, targets in wanted.items()
+    }
 
 
 def test_the_image_of_training_is_built_of_all_packages():

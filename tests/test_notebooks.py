@@ -47,8 +47,6 @@ def test_what_it_shows_is_right(notebook):
             assert list(unresolved(ast.parse(text))) == []
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path, monkeypatch):
     for package in ("ipykernel", "nbclient"):
