@@ -180,6 +180,35 @@ class Video:
             return {}
         return {time: number for number, time in enumerate(shown)}
 
+    def times(self) -> tuple[list[float], list[int]]:
+        """Seconds at which each frame is shown; and time stamps, empty where they do not tell the frames apart."""
+        if self._may_have_fields:
+            return [frame.time for frame in self._decode((self.height, self.width))], []
+        shown = [stamp for stamp, _ in self._stamps]
+        decoded = [stamp for _, stamp in self._stamps if stamp is not None]
+        # Where recordings are joined, the clock may go back.
+        if self._is_counted or None in shown or len(set(shown)) < len(shown) or decoded != sorted(decoded):
+            return [number / self.fps if self.fps else 0.0 for number in range(len(shown))], []
+        return [float(stamp * self._tick) - self._start for stamp in sorted(shown)], sorted(shown)
+
+    def frames_from(self, number: int, time_stamp: int | None) -> Iterator[Frame]:
+        """The frames from one of them on.
+
+        Args:
+            number: The number of that frame.
+            time_stamp: Its time stamp: decoding begins shortly before it; ``None``: at the beginning of the file.
+        """
+        size = self.height, self.width
+        if time_stamp is not None:
+            # Some key frames need frames before them, so decoding begins a second earlier.
+            earlier = time_stamp - round(1 / self._tick)
+            with contextlib.suppress(ValueError):  # not every file can be read from the middle
+                frames = (frame for frame in self._decode(size, earlier) if frame.time_stamp is not None)
+                first = next((frame for frame in frames if frame.time_stamp >= time_stamp), None)
+                if first is not None and first.time_stamp == time_stamp:
+                    return itertools.chain([first], frames)
+        return itertools.islice(self._decode(size), number, None)
+
     @functools.cached_property
     def count(self) -> int:
         """Number of frames that are shown, counted by packets without decoding; 0 if that is not possible.
@@ -310,8 +339,8 @@ class Video:
             yield from packet.decode()
 
 
-class Segment(Video):
-    """A part of a video file, as an annotation in seconds gives it.
+class Segment:
+    """A part of a video file, as an annotation in seconds gives it; iteration gives its frames.
 
     Decoding begins at the key frame before it, where the format allows: an hour is not decoded for its last minute.
 
@@ -321,6 +350,9 @@ class Segment(Video):
         end: Playback time in seconds before which the last frame is shown; ``None``: the last of the video.
 
     Attributes:
+        fps: As of :class:`Video`, like ``width`` and ``height``.
+        width: Of a frame as it is shown, pixels.
+        height: Height of a frame as it is shown, pixels.
         first: Number of its first frame in the video.
         length: Number of its frames.
         whole: Number of frames of the whole video.
@@ -330,46 +362,27 @@ class Segment(Video):
     """
 
     def __init__(self, path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> None:
-        super().__init__(path)
-        self._begun = None
+        self._video = Video(path)
+        self._name = self._video.path.name
+        self.fps, self.width, self.height = self._video.fps, self._video.width, self._video.height
         if not self.fps:
-            raise ValueError(f"{self.path.name}: states no frame rate, so where its parts begin is not known")
-        times, stamps = self._times()
+            raise ValueError(f"{self._name}: states no frame rate, so where its parts begin is not known")
+        times, stamps = self._video.times()
         self.whole = len(times)
-        self.first, self.length = span(times, start, end, self.fps, self.path.name)
+        self.first, self.length = span(times, start, end, self.fps, self._name)
         self._stamp = stamps[self.first] if stamps else None
 
     def __iter__(self) -> Iterator[Frame]:
         count = 0
-        for frame in itertools.islice(self._from_first(), self.length):
+        for frame in itertools.islice(self._video.frames_from(self.first, self._stamp), self.length):
             yield frame
             count += 1
         if count < self.length:
-            raise ValueError(f"{self.path.name}: damaged or cut off after frame {self.first + count}")
+            raise ValueError(f"{self._name}: damaged or cut off after frame {self.first + count}")
 
-    def _from_first(self):
-        """The frames from the first one of the part on."""
-        size = self.height, self.width
-        if self._stamp is not None:
-            # Some key frames need frames before them, so decoding begins a second earlier.
-            earlier = self._stamp - round(1 / self._tick)
-            with contextlib.suppress(ValueError):  # not every file can be read from the middle
-                frames = (frame for frame in self._decode(size, earlier) if frame.time_stamp is not None)
-                found = next((frame for frame in frames if frame.time_stamp >= self._stamp), None)
-                if found is not None and found.time_stamp == self._stamp:
-                    return itertools.chain([found], frames)
-        return itertools.islice(self._decode(size), self.first, None)
-
-    def _times(self):
-        """Seconds at which each frame is shown; and their time stamps, empty where these do not tell frames apart."""
-        if self._may_have_fields:
-            return [frame.time for frame in self._decode((self.height, self.width))], []
-        shown = [stamp for stamp, _ in self._stamps]
-        decoded = [stamp for _, stamp in self._stamps if stamp is not None]
-        # Where recordings are joined, the clock may go back.
-        if self._is_counted or None in shown or len(set(shown)) < len(shown) or decoded != sorted(decoded):
-            return [number / self.fps for number in range(len(shown))], []
-        return [float(stamp * self._tick) - self._start for stamp in sorted(shown)], sorted(shown)
+    def shown(self) -> Iterator[tuple[float, Frame]]:
+        """``(time, frame)`` of each frame; ``time`` is that of the video, in seconds."""
+        return ((frame.time, frame) for frame in self)
 
 
 def span(times: Sequence[float], start: float, end: float | None, fps: float, name: str) -> tuple[int, int]:

@@ -28,7 +28,7 @@ LARGEST_SIZE = 4096
 LARGEST_CLIP = 512 << 20  # bytes of a clip's pictures; writing it takes five times as much memory
 MISSING_POSES = ("reject", "keep")
 WHOLE_FRAMES = frozenset(("full_body", skeletons.FULL_IMAGE))  # parts that are whole frames where no pose is known
-Recording = Union[video.Video, video.Pictures]
+Recording = Union[video.Video, video.Segment, video.Pictures]
 Poses = persons.Poses
 
 
@@ -229,7 +229,7 @@ class VideoSource(Source):
 
     @abc.abstractmethod
     def recording(self, info: schema.ClipInfo) -> Recording:
-        """The frames of a clip, a :class:`~tfrecords.converting.video.Video` or ``Pictures``.
+        """The frames of a clip, a :class:`~tfrecords.converting.video.Video`, ``Segment`` or ``Pictures``.
 
         Raises ``RejectedClip`` or ``ValueError``.
         """

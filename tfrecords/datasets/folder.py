@@ -413,8 +413,9 @@ def _warn_of_copies(path, split_columns, rows):
     """Warns of videos that exist under several names: with other labels, in two splits, or counted twice."""
     originals, unlike, apart, same = {}, [], [], []
     for number, row in rows:
-        line, first = originals.setdefault(row["original"], (number, row))
-        if first["file"] == row["file"] or any(first[time] != row[time] for time in _TIMES):
+        part = (row["original"], *(row[time] for time in _TIMES))
+        line, first = originals.setdefault(part, (number, row))
+        if first["file"] == row["file"]:
             continue
         splits = next(({row[c], first[c]} for c in split_columns if row[c] and first[c] and row[c] != first[c]), ())
         copies = unlike if first["label"] != row["label"] else apart if splits else same
