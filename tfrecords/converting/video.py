@@ -48,6 +48,7 @@ _RGB_OF_YUV = np.array([[1.164, 0.0, 1.596, -222.912], [1.164, -0.391, -0.813, 1
 _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # an AMF number, near the file's beginning
 _FLV_BEGINNING = 1 << 16  # bytes
+_COMPARED = 16  # frames of interlaced video that are decoded to see what its packets hold
 _ROUNDING = 0.001  # seconds: annotations and many containers are rounded to milliseconds
 _SUSPICIOUS = 240  # frames per second: a rate this high may be the clock of the file
 _UNSPECIFIED = 2  # colourspace of a video that states none: taken as BT.601, like the others allowed below
@@ -136,6 +137,8 @@ class Video:
         # Fields of interlaced H.264 may be packets of their own: two for a frame.
         self._may_have_fields = self._codec == "h264" and first.is_interlaced
         self._begun: Iterator[Frame] | None = itertools.chain([first], frames)
+        if self._may_have_fields:
+            self._compare_with_packets()
 
     def __iter__(self) -> Iterator[Frame]:
         begun, self._begun = self._begun, None
@@ -182,8 +185,6 @@ class Video:
 
     def times(self) -> tuple[list[float], list[int]]:
         """Seconds at which each frame is shown; and time stamps, empty where they do not tell the frames apart."""
-        if self._may_have_fields:
-            return [frame.time for frame in self._decode((self.height, self.width))], []
         shown = [stamp for stamp, _ in self._stamps]
         decoded = [stamp for _, stamp in self._stamps if stamp is not None]
         # Where recordings are joined, the clock may go back.
@@ -209,27 +210,44 @@ class Video:
                     return itertools.chain([first], frames)
         return itertools.islice(self._decode(size), number, None)
 
-    @functools.cached_property
+    @property
     def count(self) -> int:
         """Number of frames that are shown, counted by packets without decoding; 0 if that is not possible.
 
         A format may have packets that are decoded and never shown: the exact number is known only after decoding.
-        Interlaced H.264 is decoded.
         """
-        if not self._may_have_fields:
-            return len(self._stamps)
-        try:
-            return sum(1 for _ in self._decode((self.height, self.width)))
-        except ValueError:
-            return 0
+        return len(self._stamps)
 
     @functools.cached_property
     def _stamps(self):
-        """Time stamps of each packet of a frame that is shown: ``(shown, decoded)``; empty if not readable."""
+        """Time stamps of the first packet of each frame that is shown: ``(shown, decoded)``; empty if not readable."""
         try:
-            return [(packet.pts, packet.dts) for packet in self._packets()]
+            found = [(packet.pts, packet.dts) for packet in self._packets()]
+            return self._of_frames(found) if self._may_have_fields else found
         except (av.error.FFmpegError, ValueError, IndexError):
             return []  # decoding reports what is wrong
+
+    def _compare_with_packets(self):
+        """Decodes the first frames, to see whether packets hold fields; then FFmpeg may state the rate of fields."""
+        first = itertools.islice(self._decode((self.height, self.width)), _COMPARED)
+        self._first_stamps = [frame.time_stamp for frame in first]
+        if len(self._first_stamps) > 1 and None not in self._first_stamps:
+            lasting = (self._first_stamps[-1] - self._first_stamps[0]) / (len(self._first_stamps) - 1) * self._tick
+            if round(self.fps * lasting) == 2:
+                self.fps /= 2
+
+    def _of_frames(self, packets):
+        """Those of the packets, each of a frame or of a field, that begin a frame."""
+        if self.fps and not any(shown is None for shown, _ in packets):
+            least = 0.75 / self.fps / self._tick
+            begin: list[int] = []
+            for shown, _ in sorted(packets):
+                if not begin or shown - begin[-1] >= least:
+                    begin.append(shown)
+            if begin[: len(self._first_stamps)] == self._first_stamps:
+                frames = set(begin)
+                return [packet for packet in packets if packet[0] in frames]
+        return [(frame.time_stamp, None) for frame in self._decode((self.height, self.width))]
 
     def _rate(self, stream):
         """Frames per second, also where FFmpeg finds no rate and states Matroska's clock instead."""
@@ -283,7 +301,8 @@ class Video:
         try:
             with self._open() as container:
                 stream = self._stream(container)
-                self.fps = self._rate(stream)
+                if size is None:
+                    self.fps = self._rate(stream)
                 codec = stream.codec_context  # None where FFmpeg has no decoder
                 aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
                 start = _start_time(container)

@@ -105,11 +105,13 @@ def test_interlaced_video_with_a_packet_for_each_field(tmp_path):
     frames = [np.asarray(frame) for frame in video.Video(path)]
     opened = video.Video(path)
     assert opened.count == len(frames) == 25
+    assert opened.fps == 25
     found = {number: np.asarray(frame) for number, frame in opened.numbered({6, 12, 17})}
     for number in (6, 12, 17):
         np.testing.assert_array_equal(found[number], frames[number])
     part = video.Segment(path, 0.4, 0.6)
-    np.testing.assert_array_equal([np.asarray(frame) for frame in part], frames[part.first : part.first + 5])
+    assert (part.first, part.length, part.whole) == (10, 5, 25)
+    np.testing.assert_array_equal([np.asarray(frame) for frame in part], frames[10:15])
 
 
 def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
