@@ -54,6 +54,11 @@ def _parser():
     )
     estimation_arguments.add(parser)
     parser.add_argument(
+        "--right-half",
+        action="store_true",
+        help="read the right half of every frame alone: the videos of UR Fall Detection show depth at the left",
+    )
+    parser.add_argument(
         "--workers", type=command_line.positive(int), metavar="N", help="processes; default: one per core"
     )
     parser.add_argument(
@@ -84,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         videos,
         arguments.out,
         settings,
+        right_half=arguments.right_half,
         unreadable=unreadable,
         workers=arguments.workers,
         progress=lambda total: command_line.progress(total, "estimate", "frame"),
@@ -91,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.monotonic() - begun
     print(_summary(report, arguments.out, frames, seconds))
     if arguments.preview:
-        clips, shown = preview.contact_sheet(_Estimated(videos, arguments.out, settings, report), arguments.preview)
+        estimated = _Estimated(videos, arguments.out, settings, report, arguments.right_half)
+        clips, shown = preview.contact_sheet(estimated, arguments.preview)
         print(f"{clips} videos, {shown} frames each: {arguments.preview}")
     return 0
 
@@ -158,6 +165,7 @@ def estimate(
     directory: pathlib.Path,
     settings: recordings.Settings,
     *,
+    right_half: bool = False,
     unreadable: Sequence[dict[str, str]] = (),
     workers: int | None = None,
     progress: Callable[[int], Any] | None = None,
@@ -168,6 +176,7 @@ def estimate(
         videos: Path of each file of poses below ``directory`` -> the video, as :func:`find` gives them.
         directory: Folder of results; made if missing.
         settings: :class:`~tfrecords.estimation.recordings.Settings`.
+        right_half: Whether the right half of every frame is read, not the frame.
         unreadable: ``id`` and ``reason`` of further entries to report as rejected.
         workers: Processes; default: one per core.
         progress: A function of the number of frames that returns a progress bar (``tqdm``'s interface).
@@ -183,16 +192,17 @@ def estimate(
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"{directory}: another command is writing there, wait for it or use another --out"
     with files.locked(directory / _LOCK, busy, state.LOCK_PATIENCE) as lock:
-        earlier = _claim(directory, videos, settings)
+        options = {**settings.options(), **({"right_half": True} if right_half else {})}
+        earlier = _claim(directory, videos, options)
         for folder in {(directory / file).parent for file in videos}:
             files.remove_partial(folder)
         counts = _complete(directory, videos)
-        todo = [_Task(file, path) for file, path in videos.items() if file not in counts]
+        todo = [_Task(file, path, right_half) for file, path in videos.items() if file not in counts]
         done = _work(todo, directory, settings, workers, progress, lock)
         rejected = [{"id": _id(file), "reason": reason} for file, (_, reason) in done.items() if reason]
         counts.update({file: _counts(_read(directory / file)) for file, (_, reason) in done.items() if not reason})
         report: dict[str, Any] = {
-            "options": settings.options(),
+            "options": options,
             "videos": {_id(file): counts[file] for file in videos if file in counts},
             "rejected": sorted([*unreadable, *rejected], key=lambda entry: entry["id"]),
         }
@@ -210,16 +220,17 @@ def _id(file):
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """A video, and the path of its file of poses below the folder of results."""
+    """A video, the path of its file of poses below the folder of results, and which part of its frames is read."""
 
     file: str
     video: pathlib.Path
+    right_half: bool
 
 
-def _claim(directory, videos, settings):
-    """Writes the settings to the report and returns its videos so far; ``UserError`` if it has other settings."""
+def _claim(directory, videos, options):
+    """Writes the options to the report and returns its videos so far; ``UserError`` if it has other options."""
     path = directory / REPORT
-    wanted = json.loads(json.dumps(settings.options()))
+    wanted = json.loads(json.dumps(options))
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         found, earlier = report["options"], dict(report.get("videos", {}))
@@ -278,13 +289,25 @@ def _estimate(directory, settings, task, on_frame):
     """Writes one file of poses; ``(frames, reason)`` as :func:`_work`."""
     recording = None
     try:
-        recording = recordings.Part(video.Video(task.video), on_frame)
+        recording = recordings.Part(_read_frames(task.video, task.right_half), on_frame)
         poses = recordings.estimate(recording, settings)
     except ValueError as error:
         return recording.count if recording else 0, str(error)
-    known_by = files.fingerprint(task.video)
-    pose_files.write(directory / task.file, poses, layout=settings.skeleton, fps=recording.fps, video=known_by)
+    pose_files.write(
+        directory / task.file,
+        poses,
+        layout=settings.skeleton,
+        fps=recording.fps,
+        video=files.fingerprint(task.video),
+        frame=(recording.width, recording.height),
+    )
     return recording.count, ""
+
+
+def _read_frames(path, right_half):
+    """The frames of a video, or their right halves."""
+    whole = video.Video(path)
+    return video.RightHalf(whole) if right_half else whole
 
 
 def _read(path):
@@ -308,8 +331,9 @@ class _Estimated(base.VideoSource):
     fps = persons.FPS
     help = ""
 
-    def __init__(self, videos, directory, settings, report):
+    def __init__(self, videos, directory, settings, report, right_half):
         super().__init__(directory)
+        self._right_half = right_half
         self.layout, self.persons = settings.skeleton, settings.persons
         self._videos = {_id(file): (file, path) for file, path in videos.items()}
         self._ids = list(report["videos"])
@@ -322,7 +346,7 @@ class _Estimated(base.VideoSource):
         return base.Index(tuple(self.parse_id(name) for name in self._ids))
 
     def recording(self, info):
-        return video.Video(self._videos[info.id][1])
+        return _read_frames(self._videos[info.id][1], self._right_half)
 
     def poses_of(self, info, recording):
         try:

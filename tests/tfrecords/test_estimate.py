@@ -90,6 +90,19 @@ def test_what_is_there_is_not_estimated_again(run, videos, tmp_path, monkeypatch
     assert f"{out}: holds poses of other settings (persons 1, now 2): use another --out" in errors
 
 
+def test_the_right_half_of_the_frames(run, tmp_path):
+    beside = np.concatenate([np.full_like(FRAMES, 40), FRAMES], axis=2)
+    path = recording_files.write_video(tmp_path / "fall-01-cam0.mp4", beside)
+    out = tmp_path / "out"
+    status, _, errors = run(path, "--right-half", "--out", out, *SETTINGS, "--preview", tmp_path / "sheet.png")
+    assert status == 0, errors
+    poses = pose_files.read(out / "fall-01-cam0.npz")
+    np.testing.assert_allclose(poses.xyz[:, 0], WALK, atol=0.1)
+    assert poses.frame == recording_files.FRAME
+    status, _, errors = run(path, "--out", out, *SETTINGS)
+    assert (status, "holds poses of other settings (right_half True, now not set)" in errors) == (2, True)
+
+
 def test_poses_of_another_video_of_the_same_name_are_not_taken(run, videos, tmp_path):
     out = tmp_path / "out"
     assert run(videos / "walk" / "a.mp4", "--out", out, *SETTINGS)[0] == 0

@@ -3,8 +3,9 @@
 ==========  ========================================================================================================
 ``.npy``    an array ``[T, M, J, 3]`` or ``[T, J, 3]``, metres
 ``.npz``    the arrays ``xyz`` (as above), ``xy`` ``[T, M, J, 2]`` pixels and ``confidence`` ``[T, M, J]``, at least one
-            of the first two; optionally ``layout`` (the skeleton's name), ``fps``, and ``video`` (by which
-            ``tfrecords.estimate`` recognises its video); or a single array of any name, taken as ``xyz``
+            of the first two; optionally ``layout`` (the skeleton's name), ``fps``, ``frame_size`` (width and height of
+            the frames that ``xy`` refers to), and ``video`` (by which ``tfrecords.estimate`` recognises its video); or
+            a single array of any name, taken as ``xyz``
 ``.json``   an object with the same keys; ``skeletons`` is another name of ``xyz``
 ``.csv``    a header and a row per joint: ``frame,person,joint,x,y,z,u,v,confidence``; the first three count from 0;
             ``x,y,z`` or the pixels ``u,v`` or both; ``person`` and ``confidence`` are optional
@@ -30,7 +31,7 @@ from zoo.shared import files, messages
 
 SUFFIXES = (".npy", ".npz", ".json", ".csv")
 _VALUES = {"xyz": 3, "xy": 2, "confidence": 1}
-_FACTS = ("layout", "fps", "video")
+_FACTS = ("layout", "fps", "video", "frame_size")
 _COLUMNS = {"xyz": ("x", "y", "z"), "xy": ("u", "v"), "confidence": ("confidence",)}
 _LARGEST = 100_000_000  # values: a CSV that names frame 10**12 must not take all memory
 
@@ -53,7 +54,15 @@ class FilePoses(persons.Poses):
     video: str = ""
 
 
-def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: float, video: str = "") -> None:
+def write(
+    path: str | os.PathLike,
+    poses: persons.Poses,
+    *,
+    layout: str,
+    fps: float,
+    video: str = "",
+    frame: tuple[int, int] | None = None,
+) -> None:
     """Writes poses into a ``.npz`` file, completely or not at all; the same poses give the same bytes.
 
     Args:
@@ -62,6 +71,7 @@ def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: fl
         layout: Name of their skeleton layout.
         fps: Poses per second.
         video: Fingerprint of the video that they were estimated from.
+        frame: Width and height in pixels of its frames.
 
     Example:
         >>> import tempfile
@@ -73,6 +83,8 @@ def write(path: str | os.PathLike, poses: persons.Poses, *, layout: str, fps: fl
     arrays = {name: getattr(poses, name) for name in _VALUES}
     arrays = {name: np.asarray(array, np.float32) for name, array in arrays.items() if array is not None}
     facts = {"video": np.array(video)} if video else {}
+    if frame:
+        facts["frame_size"] = np.array(frame, np.int64)
     with files.whole_file(path) as partial:
         np.savez(partial, **arrays, layout=np.array(layout), fps=np.array(fps, np.float64), **facts)
 
@@ -106,12 +118,17 @@ def read(path: str | os.PathLike) -> FilePoses:
 
 
 def _facts(found):
-    """``layout``, ``fps`` and ``video`` as far as a file has them."""
+    """What a file states besides the poses, by the names of :class:`FilePoses`."""
     facts = {name: str(np.asarray(found[name]).item()) for name in ("layout", "video") if name in found}
     if "fps" in found:
         facts["fps"] = float(np.asarray(found["fps"]).item())
         if not 0 <= facts["fps"] < np.inf:
             raise ValueError(f"fps is {facts['fps']:g}, expected frames per second")
+    if "frame_size" in found:
+        width, height = (int(side) for side in np.asarray(found["frame_size"]))
+        if not (width > 0 and height > 0):
+            raise ValueError(f"frame_size is {width} x {height}, expected pixels")
+        facts["frame"] = width, height
     return facts
 
 

@@ -654,6 +654,27 @@ class Pictures:
         return ((number / self.fps, frame) for number, frame in enumerate(self))
 
 
+class RightHalf:
+    """The right half of every frame of a recording; frames are arrays ``[H, W, 3]``.
+
+    Args:
+        recording: A :class:`Video` or another recording.
+
+    Attributes, iteration and :meth:`shown` as of :class:`Video`.
+    """
+
+    def __init__(self, recording: Video) -> None:
+        self._recording = recording
+        self.fps, self.height, self.width = recording.fps, recording.height, recording.width // 2
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (frame for _, frame in self.shown())
+
+    def shown(self) -> Iterator[tuple[float, np.ndarray]]:
+        """``(time, frame)`` of each frame, in seconds."""
+        return ((time, frame[:, -self.width :]) for time, frame in self._recording.shown())
+
+
 def _picture(path):
     try:
         return crops.decode_picture(path.read_bytes())

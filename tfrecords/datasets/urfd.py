@@ -5,7 +5,8 @@ and Programs in Biomedicine 2014.
 
 ``docs/datasets/urfd.md`` describes the files::
 
-    <any folder>/fall-01-cam0.mp4       320 x 240, 30 frames per second
+    <any folder>/fall-01-cam0.mp4       640 x 240, 30 frames per second: depth at the left, colour at the right;
+                                        or 320 x 240: colour alone
     <any folder>/fall-01-cam0.npz       its poses, of python -m tfrecords.estimate
     urfall-cam0-falls.csv               a line per frame: fall-01,1,-1,... sequence, frame from 1, posture
     urfall-cam0-adls.csv                likewise of adl-01 ...; both may be called falls.csv and adls.csv
@@ -266,7 +267,9 @@ class URFD(base.VideoSource):
         path = self._files["video"].get(sequence)
         if path is None:
             raise RejectedClip("no video of it (--parts none converts poses alone)")
-        part = recordings.Part(video.Video(path), first=first, length=self._lengths[info.id])
+        whole = video.Video(path)
+        colour = video.RightHalf(whole) if _shows_depth(whole.width, whole.height) else whole
+        part = recordings.Part(colour, first=first, length=self._lengths[info.id])
         return part  # type: ignore[return-value]
 
     def poses_of(self, info: schema.ClipInfo, recording: base.Recording | None) -> base.Poses:
@@ -274,7 +277,10 @@ class URFD(base.VideoSource):
         sequence, first = _parts(info.id)
         path = self._files["poses"].get(sequence)
         if path is None:
-            raise RejectedClip(f"no file of poses of it: python -m tfrecords.estimate {self.folder} --out DIR")
+            raise RejectedClip(
+                f"no file of poses of it: python -m tfrecords.estimate {self.folder} --out DIR, with --right-half for "
+                "the authors' videos, which show depth at the left"
+            )
         poses = self._poses(path)
         span = poses.part(first, self._lengths[info.id])
         if len(span) < self._lengths[info.id]:
@@ -286,6 +292,11 @@ class URFD(base.VideoSource):
     def _poses_of_file(self, path):
         try:
             found = pose_files.read(path)
+            if found.frame and _shows_depth(*found.frame):
+                raise RejectedClip(
+                    f"{path.name}: its poses are of frames that show depth beside colour: estimate them of the colour, "
+                    f"python -m tfrecords.estimate {self.folder} --right-half --out DIR"
+                )
             return persons.onto(persons.of_count(found, self.persons), found.layout or LAYOUT, self.layout)
         except OSError as error:
             raise RejectedClip(f"{path.name}: cannot be read ({error.strerror})") from None
@@ -413,6 +424,11 @@ def _lines(path) -> Iterator[tuple[int, tuple[str, int, int]]]:
                 "such as fall-01,1,-1"
             )
         yield number, (name, int(frame), label)
+
+
+def _shows_depth(width: int, height: int) -> bool:
+    """Whether frames are two pictures of 4:3 side by side, as in the authors' videos: depth, then colour."""
+    return width > 2 * height
 
 
 def _sequence_of(stem):

@@ -9,7 +9,7 @@ import pytest
 from tests.tfrecords import recording_files
 from tests.tfrecords.estimation import walking_estimator
 from tfrecords import convert, inspect, manifest, protocols, schema
-from tfrecords.converting import persons, pose_files
+from tfrecords.converting import crops, persons, pose_files
 from tfrecords.datasets import urfd
 from tfrecords.reading import random_access
 from zoo.shared.errors import UserError
@@ -40,7 +40,7 @@ def write_tables(folder, postures=None, published=True):
                             writer.writerow((name, frame, label, *(COLUMNS if published else ())))
 
 
-def write_poses(folder, lost=range(120, 150)):
+def write_poses(folder, lost=range(120, 150), frame=None):
     """Poses of each sequence; in some frames of the fall nobody is found."""
     for name, labels in POSTURES.items():
         xyz = recording_files.walk("lcrnet_13", frames=len(labels))[:, np.newaxis]
@@ -53,6 +53,7 @@ def write_poses(folder, lost=range(120, 150)):
             persons.Poses(xyz, confidence, np.nan_to_num(recording_files.project(xyz))),
             layout="lcrnet_13",
             fps=30.0,
+            frame=frame,
         )
 
 
@@ -113,6 +114,24 @@ def test_windows_of_pictures_alone(tmp_path, run_command):
     assert (found["skeleton_layout"], found["rejected"]) == ("", [])
     clip = clips["fall-01-f0091-fall"]
     assert len(clip.images["full_body"]) == len(clip.images["full_image"]) == len(clip.frame_labels) == 59
+
+
+def test_videos_that_show_depth_beside_colour(tmp_path, run_command):
+    """As the authors publish them: the colour is stored, and poses of the whole frames are refused."""
+    write_tables(tmp_path)
+    write_poses(tmp_path, frame=(2 * recording_files.FRAME[0], recording_files.FRAME[1]))
+    colour = recording_files.frames_of(recording_files.walk("lcrnet_13", frames=150))
+    beside = np.concatenate([np.full_like(colour, 128), colour], axis=2)
+    recording_files.write_video(tmp_path / "fall-01-cam0.mp4", beside, rate=30)
+    options = ["--no-poses", "--parts", "full_image", "--size", recording_files.FRAME[1], "--every", 2]
+    _, clips = converted(run_command, tmp_path, *options)
+    picture = crops.decode_picture(clips["fall-01-f0001-upright"].images["full_image"][0])
+    assert picture.shape == colour[0].shape
+    assert np.abs(picture.astype(int) - colour[0]).mean() < 8
+    line = ["urfd", "--source", tmp_path, "--parts", "none", "--workers", 1, "--out", tmp_path / "poses"]
+    status, _, errors = run_command(convert.main, *line)
+    assert status == 2
+    assert "cam0.npz: its poses are of frames that show depth beside colour" in errors
 
 
 @pytest.fixture
