@@ -2,11 +2,12 @@
 
 Wang, Nie, Xia, Wu, Zhu. Cross-view action modeling, learning and recognition. CVPR 2014.
 
-Two forms are in circulation, distinguished by the folder's contents; ``docs/datasets/nucla.md`` describes both::
+Three forms are in circulation, distinguished by the folder's contents; ``docs/datasets/nucla.md`` describes them::
 
     json       all_sqe/a01_s01_e00_v01.json          poses: file_name, label 1-10, skeletons [T][20][3]
     original   view_1/a01_s01_e00/frame_12_tc_48321_rgb.jpg          a picture per frame
                                   frame_12_tc_48321_skeletons.txt    joints per frame: x,y,z,state
+    videos     a01/v01_s01_e00.avi                colour video, without skeletons
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ ACTIONS = {
     12: "carry",
 }
 VIEWS = (1, 2, 3)
+FORMS = ("json", "original", "videos")
 
 # Nominal focal length of the Kinect v1 colour camera in a 640-pixel-wide picture (Kinect for Windows SDK 1.8,
 # NUI_CAMERA_COLOR_NOMINAL_FOCAL_LENGTH_IN_PIXELS).
@@ -47,18 +49,20 @@ FOCAL_LENGTH, FOCAL_WIDTH = 531.15, 640
 
 _CLIP = re.compile(r"a(\d+)_s(\d+)_e(\d+)_v(\d+)")
 _PERFORMANCE = re.compile(r"a\d+_s\d+_e\d+")
+_VIDEO = re.compile(r"(v\d+)_(s\d+_e\d+)\.avi")
 _FRAME = re.compile(r"frame_(\d+)_(?:tc_[^_]+_)?(rgb\.jpg|skeletons\.txt)")
 _LAYOUT = skeletons.get("kinect_v1_20")
 _JOINTS = _LAYOUT.num_joints
 
 
 class NUCLA(base.VideoSource):
-    """Northwestern-UCLA in either form.
+    """Northwestern-UCLA in one of its forms.
 
     Args:
-        folder: The folder of JSON files, or the folder that holds ``view_1``, ``view_2``, ``view_3``.
-        form: ``json`` (poses alone) or ``original``.
-        options: As :class:`~tfrecords.datasets.base.VideoSource`, for the original form.
+        folder: The folder of JSON files, or the folder that holds ``view_1``, ``view_2``, ``view_3``, or the folder
+            that holds the actions' folders of videos.
+        form: ``json`` (poses alone), ``original`` or ``videos`` (without skeletons).
+        options: As :class:`~tfrecords.datasets.base.VideoSource`, for the forms with pictures.
     """
 
     name = "nucla"
@@ -78,22 +82,22 @@ class NUCLA(base.VideoSource):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Adds the options of every dataset of videos, and ``--form``."""
         super().add_arguments(parser)
-        parser.add_argument(
-            "--form", choices=("json", "original"), help="release of the dataset; default: recognised by its files"
-        )
+        parser.add_argument("--form", choices=FORMS, help="release of the dataset; default: recognised by its files")
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> NUCLA:
-        """The release found in ``--source``; ``UserError`` when there is none, both, or an option is wrong."""
+        """The release found in ``--source``; ``UserError`` when there is none, several, or an option is wrong."""
         source = base.require_folder(arguments.source)
         found = {form: folder for form, folder in _releases(source) if arguments.form in (None, form)}
         if not found:
             raise UserError(
                 f"--source {source}: no {arguments.form + ' ' if arguments.form else ''}release of N-UCLA there, "
-                "expected files a01_s01_e00_v01.json (JSON release) or folders view_1, view_2, view_3 (original)"
+                "expected files a01_s01_e00_v01.json (JSON release), folders view_1, view_2, view_3 (original) or "
+                "files a01/v01_s01_e00.avi (videos)"
             )
         if len(found) > 1:
-            raise UserError(f"--source {source}: holds both releases, choose one with --form json or --form original")
+            choices = " or ".join(f"--form {form}" for form in found)
+            raise UserError(f"--source {source}: holds several releases, choose one with {choices}")
         ((form, folder),) = found.items()
         if form == "json":
             poses = arguments.no_poses or arguments.missing_poses == "keep" or cls.estimation_of(arguments)
@@ -101,7 +105,12 @@ class NUCLA(base.VideoSource):
                 options = "--size, --parts, --no-poses, --missing-poses keep, --poses estimate"
                 raise UserError(f"{options}: the JSON release holds no pictures, leave them out")
             return cls(folder, form)
-        return cls(folder, form, **cls.picture_options(arguments))
+        opened = cls(folder, form, **cls.picture_options(arguments))
+        if form == "videos" and opened.reads_poses:
+            raise UserError(
+                f"--source {source}: has videos alone: give --poses estimate, or --no-poses to store no poses"
+            )
+        return opened
 
     @staticmethod
     def parse_id(clip_id: str) -> schema.ClipInfo:
@@ -118,8 +127,8 @@ class NUCLA(base.VideoSource):
         return schema.ClipInfo(clip_id, label, subject=subject, camera=view, repetition=repetition)
 
     def options(self) -> dict[str, Any]:
-        """The form and, for the original form, the options of every dataset of videos."""
-        return {"form": self.form, **(super().options() if self.form == "original" else {})}
+        """The form and, for the forms with pictures, the options of every dataset of videos."""
+        return {"form": self.form, **({} if self.form == "json" else super().options())}
 
     def index(self) -> base.Index:
         """Every clip by its file's or folder's name."""
@@ -127,6 +136,8 @@ class NUCLA(base.VideoSource):
         rejected: list[tuple[str, str]] = []
         if self.form == "json":
             names = [path.stem for path in self.folder.glob("*.json") if _CLIP.fullmatch(path.stem)]
+        elif self.form == "videos":
+            names = _names_of_videos(self.folder)
         else:
             names = [f"{name}_v{view:02d}" for view in VIEWS for name in self._performances(view, rejected)]
         for name in sorted(names):
@@ -150,7 +161,9 @@ class NUCLA(base.VideoSource):
             return []
 
     def recording(self, info: schema.ClipInfo) -> base.Recording:
-        """The pictures of a clip of the original form."""
+        """The video of a clip, or its pictures of the original form."""
+        if self.form == "videos":
+            return video.Video(self._path_of_video(info))
         folder, pictures, _ = self._frames(info)
         if not pictures:
             raise RejectedClip(f"{_shown(folder)}: no pictures frame_*_rgb.jpg (--parts none converts poses alone)")
@@ -195,6 +208,11 @@ class NUCLA(base.VideoSource):
         folder = self.folder / f"view_{info.camera}" / info.id.rpartition("_")[0]
         return (folder, *_frames(folder))
 
+    def _path_of_video(self, info):
+        """Path of a clip's video: the inverse of :func:`_names_of_videos`."""
+        action, subject, repetition, view = info.id.split("_")
+        return self.folder / action / f"{view}_{subject}_{repetition}.avi"
+
     def _read_json(self, info):
         path = self.folder / f"{info.id}.json"
         content = base.parse_json(base.read_text(path), path.name)
@@ -231,6 +249,15 @@ def _releases(source):
     for folder in (source, source / "multiview_action"):
         if any((folder / f"view_{view}").is_dir() for view in VIEWS):
             yield "original", folder
+    for folder in (source, source / "multiview_action_videos"):
+        if _names_of_videos(folder):
+            yield "videos", folder
+
+
+def _names_of_videos(folder):
+    """Ids of the clips whose videos lie in the folders of their actions, ``a01/v01_s01_e00.avi``."""
+    found = ((path.parent.name, _VIDEO.fullmatch(path.name)) for path in folder.glob("a*/v*.avi"))
+    return [f"{action}_{match[2]}_{match[1]}" for action, match in found if match]
 
 
 def parse_skeletons(text: str, name: str) -> list[np.ndarray]:

@@ -91,6 +91,10 @@ def _nucla(folder):
         path.unlink()
 
 
+def _nucla_videos(folder):
+    recording_files.write_video(folder / "multiview_action_videos" / "a01" / "v01_s01_e00.avi", FRAMES)
+
+
 def _sbu(folder):
     (sbu_files.write(folder, "s01s02_03_001") / "skeleton_pos.txt").unlink()
 
@@ -118,6 +122,7 @@ def _jhmdb(folder):
         ("ntu60", lambda folder: recording_files.write_video(folder / "S001C001P001R001A001_rgb.avi", FRAMES), 2),
         ("smarthome", lambda folder: recording_files.write_video(folder / "Walk_p02_r00_v02_c03.mp4", FRAMES), 1),
         ("nucla", _nucla, 1),
+        ("nucla", _nucla_videos, 1),
         ("sbu", _sbu, 2),
         ("cad120", _cad, 1),
         ("msr_daily", _msr, 1),

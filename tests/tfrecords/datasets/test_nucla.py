@@ -1,4 +1,4 @@
-"""Northwestern-UCLA: both releases, and what is wrong with files of either."""
+"""Northwestern-UCLA: its releases, and what is wrong with files of either."""
 
 import argparse
 import re
@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.tfrecords import nucla_files
+from tests.tfrecords import nucla_files, recording_files
 from tfrecords import schema
 from tfrecords.converting import crops
 from tfrecords.datasets import nucla
@@ -14,6 +14,7 @@ from tfrecords.errors import RejectedClip
 from zoo.shared.errors import UserError
 
 CLIP = "a08_s03_e01_v02"
+FRAMES = recording_files.frames_of(recording_files.walk("kinect_v1_20", frames=3))
 
 
 def source(folder, *options):
@@ -283,13 +284,30 @@ def test_frame_there_twice_is_rejected(tmp_path):
         read(tmp_path)
 
 
+# ------------------------------------------------------------------------------------------------------------ videos
+
+
+@pytest.mark.parametrize("folder", ["", "multiview_action_videos"])
+def test_videos(tmp_path, folder):
+    for name in ("a08/v02_s03_e01.avi", "a01/v03_s01_e00.avi", "a07/v01_s01_e00.avi", "a01/notes.avi"):
+        recording_files.write_video(tmp_path / folder / name, FRAMES)
+    opened = source(tmp_path, "--no-poses", "--size", "24")
+    index = opened.index()
+    assert [info.id for info in index.clips] == ["a01_s01_e00_v03", CLIP]
+    assert [(name, reason[:13]) for name, reason in index.rejected] == [("a07_s01_e00_v01", "no action a07")]
+    clip = opened.read(index.clips[1])
+    assert (len(clip.images["full_body"]), clip.fps, clip.pose_xyz) == (len(FRAMES), 25.0, None)
+    with pytest.raises(UserError, match="has videos alone: give --poses estimate, or --no-poses"):
+        source(tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------------- the options
 
 
 def test_both_releases_in_one_folder(tmp_path):
     nucla_files.write_json(tmp_path, CLIP)
     nucla_files.write_original(tmp_path, CLIP)
-    with pytest.raises(UserError, match="both releases, choose one with --form"):
+    with pytest.raises(UserError, match="several releases, choose one with --form json or --form original"):
         source(tmp_path)
     assert source(tmp_path, "--form", "json").options() == {"form": "json"}
     assert source(tmp_path, "--form", "original").options() == {
