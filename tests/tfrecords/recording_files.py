@@ -215,4 +215,4 @@ def lcrnet_text(*persons, downwards=True):
                 up = xyz * ((1, -1, 1) if downwards else 1)
                 pose = {"pose2d": project(xyz).T.ravel().tolist(), "pose3d": up.T.ravel().tolist(), "cumscore": score}
                 frames[-1].append(pose)
-    return json.dumps({"K": [[FOCAL_LENGTH, 0, 80], [0, FOCAL_LENGTH, 60], [0, 0, 1]], "njts": 13, "frames": frames})
+    return json.dumps({"K": 20, "njts": 13, "frames": frames})

@@ -393,12 +393,14 @@ class PairedSource(VideoSource):
         video_ending: End of a video's file name after the clip's id, suffix included.
         poses_endings: Possible ends of the names of files of poses, the preferred one first.
         example: A clip's id.
+        other_folders: Names of folders with files of the same names that hold something else, such as depth.
     """
 
     title: str
     video_ending: str
     poses_endings: tuple
     example: str
+    other_folders: tuple[str, ...] = ()
 
     def __init__(self, folder: str | os.PathLike, **options: Any):
         super().__init__(folder, **options)
@@ -425,7 +427,10 @@ class PairedSource(VideoSource):
 
         Where a clip has poses under several endings, the first of ``poses_endings`` is taken.
         """
-        found, rejected = find_files(self.folder, {e: e for e in self._endings()}, lambda stem: self.parse_id(stem).id)
+        endings = {ending: ending for ending in self._endings()}
+        found, rejected = find_files(
+            self.folder, endings, lambda stem: self.parse_id(stem).id, without=self.other_folders
+        )
         files: dict[str, dict[str, pathlib.Path]] = {}
         if self.reads_poses:
             files["poses"] = {}
@@ -543,7 +548,7 @@ def _size(path: os.PathLike) -> str:
 
 
 def find_files(
-    folder: pathlib.Path, endings: dict[str, str], id_of: Callable[[str], str]
+    folder: pathlib.Path, endings: dict[str, str], id_of: Callable[[str], str], *, without: Collection[str] = ()
 ) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
     """Finds a dataset's files anywhere below a folder.
 
@@ -551,6 +556,7 @@ def find_files(
         folder: The folder.
         endings: End of a file's name -> what the file holds, such as ``{"_rgb.avi": "video"}``.
         id_of: Function that gives the clip's id from a name without its ending; ``ValueError`` if there is none.
+        without: Names of folders whose files are not looked at.
 
     Returns:
         ``(found, rejected)``: what a file holds -> clip's id -> path; and ``(id, reason)`` of files that are no clip or
@@ -559,6 +565,8 @@ def find_files(
     found: dict[str, dict[str, pathlib.Path]] = {what: {} for what in endings.values()}
     rejected: dict[str, str] = {}
     for directory, names in walk(folder, rejected):
+        if directory.name in without:
+            continue
         for name in names:
             ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)
             if ending is None:

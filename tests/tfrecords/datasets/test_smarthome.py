@@ -76,6 +76,23 @@ def test_poses_and_pictures(tmp_path):
     assert (clip.fps, len(clip.images["right_hand"]), clip.boxes["full_body"].shape) == (20.0, 14, (14, 4))
 
 
+def test_the_refined_skeletons_beside_the_first_release_and_depth(tmp_path):
+    """Version 1.2 has no scores; a depth video may have the name of the colour video."""
+    write(tmp_path)
+    first = json.loads(recording_files.lcrnet_text(WALK + np.float32([0.3, 0, 1])))
+    (tmp_path / "json" / f"{CLIP}.json").write_text(json.dumps(first))
+    refined = json.loads(recording_files.lcrnet_text(WALK))
+    for persons in refined["frames"]:
+        del persons[0]["cumscore"]
+    (tmp_path / "json" / f"{CLIP}_pose3d.json").write_text(json.dumps(refined))
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth" / f"{CLIP}.mp4").write_bytes(b"depth")
+    opened = source(tmp_path, "--size", "40")
+    index = opened.index()
+    assert index.rejected == ()
+    np.testing.assert_allclose(opened.read(index.clips[0]).pose_xyz[:, 0], WALK, atol=1e-5)
+
+
 def test_files_are_found_behind_links_and_not_in_what_a_conversion_leaves(tmp_path):
     (tmp_path / "disk").mkdir()
     write(tmp_path / "disk")
