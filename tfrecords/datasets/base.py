@@ -390,14 +390,14 @@ class PairedSource(VideoSource):
 
     Class attributes:
         title: The dataset's name in messages.
-        video_ending: End of a video's file name after the clip's id, suffix included.
+        video_endings: Possible ends of a video's file name after the clip's id, the preferred one first.
         poses_endings: Possible ends of the names of files of poses, the preferred one first.
         example: A clip's id.
         other_folders: Names of folders with files of the same names that hold something else, such as depth.
     """
 
     title: str
-    video_ending: str
+    video_endings: tuple[str, ...]
     poses_endings: tuple
     example: str
     other_folders: tuple[str, ...] = ()
@@ -425,30 +425,28 @@ class PairedSource(VideoSource):
     def find(self) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
         """``"video"`` and ``"poses"`` -> clip's id -> path, as far as they are wanted; and what is rejected.
 
-        Where a clip has poses under several endings, the first of ``poses_endings`` is taken.
+        Where a clip has files under several endings, the first of ``poses_endings`` and ``video_endings`` is taken.
         """
-        endings = {ending: ending for ending in self._endings()}
+        wanted = self._endings()
+        endings = {ending: ending for kind in wanted for ending in wanted[kind]}
         found, rejected = find_files(
             self.folder, endings, lambda stem: self.parse_id(stem).id, without=self.other_folders
         )
-        files: dict[str, dict[str, pathlib.Path]] = {}
-        if self.reads_poses:
-            files["poses"] = {}
-            for ending in reversed(self.poses_endings):
-                files["poses"].update(found[ending])
-        if self.reads_recordings:
-            files["video"] = found[self.video_ending]
+        files: dict[str, dict[str, pathlib.Path]] = {kind: {} for kind in wanted}
+        for kind in wanted:
+            for ending in reversed(wanted[kind]):
+                files[kind].update(found[ending])
         return files, rejected
 
     def expected(self) -> str:
         """Names of the files, for a message."""
-        return " and ".join(f"{self.example}{ending}" for ending in self._endings())
+        kinds = (" or ".join(f"{self.example}{ending}" for ending in endings) for endings in self._endings().values())
+        return " and ".join(kinds)
 
     def _endings(self):
-        return (
-            *(self.poses_endings if self.reads_poses else ()),
-            *([self.video_ending] if self.reads_recordings else ()),
-        )
+        """Kind of file that is read -> its possible endings."""
+        endings = {"poses": self.poses_endings, "video": self.video_endings}
+        return {kind: endings[kind] for kind in endings if kind in self.kinds_of_files}
 
     def path(self, info: schema.ClipInfo, kind: str) -> pathlib.Path:
         """Path of a clip's ``"video"`` or ``"poses"``; ``RejectedClip`` where there is none."""

@@ -36,7 +36,7 @@ class MSRDaily(base.PairedSource):
     """MSR Daily Activity 3D; arguments as :class:`~tfrecords.datasets.base.VideoSource`."""
 
     title = "MSR Daily Activity 3D"
-    video_ending = "_rgb.avi"
+    video_endings = ("_rgb.avi",)
     poses_endings = ("_skeleton.txt", "_skeleton_proj.txt")
     example = "a01_s01_e01"
 

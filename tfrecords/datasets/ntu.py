@@ -74,7 +74,7 @@ class NTU60(base.PairedSource):
     """
 
     title = "NTU RGB+D"
-    video_ending = "_rgb.avi"
+    video_endings = ("_rgb.avi", "_rgb.mp4")  # the authors'; copies of others
     poses_endings = (".skeleton",)
     example = "S001C001P001R001A001"
 

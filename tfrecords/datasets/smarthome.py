@@ -41,7 +41,7 @@ class Smarthome(base.PairedSource):
     """Toyota Smarthome, trimmed; arguments as :class:`~tfrecords.datasets.base.VideoSource`."""
 
     title = "Toyota Smarthome"
-    video_ending = ".mp4"
+    video_endings = (".mp4",)
     poses_endings = ("_pose3d.json", ".json")
     example = "Walk_p02_r00_v02_c03"
     other_folders = ("depth",)

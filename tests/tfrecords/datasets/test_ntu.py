@@ -87,6 +87,16 @@ def test_either_alone(tmp_path):
     assert video.boxes["full_body"].tolist() == [[0, -20, 160, 140]] * 14
 
 
+def test_copies_of_the_videos(tmp_path):
+    """Copies are often MP4 files; where both are there, the authors' video is taken."""
+    write(tmp_path)
+    (tmp_path / f"{CLIP}_rgb.mp4").write_bytes(b"not read")
+    assert read(tmp_path, "--size", "32").num_frames == 14
+    (tmp_path / f"{CLIP}_rgb.avi").unlink()
+    recording_files.write_video(tmp_path / f"{CLIP}_rgb.mp4", recording_files.frames_of(WALK))
+    assert read(tmp_path, "--size", "32").num_frames == 14
+
+
 @pytest.mark.parametrize(
     ("ending", "reason"),
     [
