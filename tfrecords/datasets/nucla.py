@@ -333,9 +333,13 @@ def _frames(folder):
         match = _FRAME.fullmatch(path.name)
         if match:
             frames = pictures if path.suffix == ".jpg" else texts
-            if int(match.group(1)) in frames:
-                raise RejectedClip(f"{_shown(path)}: frame {int(match.group(1))} is there twice")
-            frames[int(match.group(1))] = path
+            number = int(match.group(1))
+            if number in frames:
+                raise RejectedClip(
+                    f"{_shown(path)}: frame {number} is there twice, also as {frames[number].name}: two recordings in "
+                    "one folder"
+                )
+            frames[number] = path
     return pictures, texts
 
 

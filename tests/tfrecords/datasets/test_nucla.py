@@ -280,7 +280,7 @@ def test_truncated_picture_is_rejected(tmp_path):
 def test_frame_there_twice_is_rejected(tmp_path):
     folder = nucla_files.write_original(tmp_path, CLIP)
     (folder / "frame_9_tc_5_rgb.jpg").write_bytes(b"")
-    with pytest.raises(RejectedClip, match="frame 9 is there twice"):
+    with pytest.raises(RejectedClip, match=r"frame 9 is there twice, also as frame_9_tc_5_rgb\.jpg: two recordings"):
         read(tmp_path)
 
 
