@@ -400,7 +400,7 @@ class PairedSource(VideoSource):
     video_endings: tuple[str, ...]
     poses_endings: tuple
     example: str
-    other_folders: tuple[str, ...] = ()
+    other_folders: frozenset[str] = frozenset()
 
     def __init__(self, folder: str | os.PathLike, **options: Any):
         super().__init__(folder, **options)
@@ -546,7 +546,7 @@ def _size(path: os.PathLike) -> str:
 
 
 def find_files(
-    folder: pathlib.Path, endings: dict[str, str], id_of: Callable[[str], str], *, without: Collection[str] = ()
+    folder: pathlib.Path, endings: dict[str, str], id_of: Callable[[str], str], *, without: frozenset[str] = frozenset()
 ) -> tuple[dict[str, dict[str, pathlib.Path]], list[tuple[str, str]]]:
     """Finds a dataset's files anywhere below a folder.
 
@@ -554,7 +554,7 @@ def find_files(
         folder: The folder.
         endings: End of a file's name -> what the file holds, such as ``{"_rgb.avi": "video"}``.
         id_of: Function that gives the clip's id from a name without its ending; ``ValueError`` if there is none.
-        without: Names of folders whose files are not looked at.
+        without: Names of folders, in small letters, that are not looked at.
 
     Returns:
         ``(found, rejected)``: what a file holds -> clip's id -> path; and ``(id, reason)`` of files that are no clip or
@@ -563,7 +563,7 @@ def find_files(
     found: dict[str, dict[str, pathlib.Path]] = {what: {} for what in endings.values()}
     rejected: dict[str, str] = {}
     for directory, names in walk(folder, rejected):
-        if directory.name in without:
+        if not without.isdisjoint(part.lower() for part in directory.relative_to(folder).parts):
             continue
         for name in names:
             ending = max((e for e in endings if name.lower().endswith(e)), key=len, default=None)

@@ -44,7 +44,7 @@ class Smarthome(base.PairedSource):
     video_endings = (".mp4",)
     poses_endings = ("_pose3d.json", ".json")
     example = "Walk_p02_r00_v02_c03"
-    other_folders = ("depth",)
+    other_folders = frozenset({"depth"})
 
     name = "smarthome"
     labels = ACTIVITIES

@@ -85,8 +85,8 @@ def test_the_refined_skeletons_beside_the_first_release_and_depth(tmp_path):
     for persons in refined["frames"]:
         del persons[0]["cumscore"]
     (tmp_path / "json" / f"{CLIP}_pose3d.json").write_text(json.dumps(refined))
-    (tmp_path / "depth").mkdir()
-    (tmp_path / "depth" / f"{CLIP}.mp4").write_bytes(b"depth")
+    (tmp_path / "Depth" / "p02").mkdir(parents=True)
+    (tmp_path / "Depth" / "p02" / f"{CLIP}.mp4").write_bytes(b"depth")
     opened = source(tmp_path, "--size", "40")
     index = opened.index()
     assert index.rejected == ()
