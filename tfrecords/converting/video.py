@@ -49,6 +49,7 @@ _MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)\0*")
 _FLV_DURATION = re.compile(rb"\0\x08duration\0(.{8})", re.DOTALL)  # an AMF number, near the file's beginning
 _FLV_BEGINNING = 1 << 16  # bytes
 _COMPARED = 16  # frames of interlaced video that are decoded to see what its packets hold
+_EARLIER = (1, 4, 16, 64)  # seconds before a frame at which decoding may begin, tried one after another
 _ROUNDING = 0.001  # seconds: annotations and many containers are rounded to milliseconds
 _SUSPICIOUS = 240  # frames per second: a rate this high may be the clock of the file
 _UNSPECIFIED = 2  # colourspace of a video that states none: taken as BT.601, like the others allowed below
@@ -200,9 +201,10 @@ class Video:
             time_stamp: Its time stamp: decoding begins shortly before it; ``None``: at the beginning of the file.
         """
         size = self.height, self.width
-        if time_stamp is not None:
-            # Some key frames need frames before them, so decoding begins a second earlier.
-            earlier = time_stamp - round(1 / self._tick)
+        # Some key frames need frames before them, so decoding begins a second earlier. Transport streams have no index:
+        # reading begins between key frames, and the next one may be too late.
+        for seconds in _EARLIER if time_stamp is not None else ():
+            earlier = time_stamp - round(seconds / self._tick)
             with contextlib.suppress(ValueError):  # not every file can be read from the middle
                 frames = (frame for frame in self._decode(size, earlier) if frame.time_stamp is not None)
                 first = next((frame for frame in frames if frame.time_stamp >= time_stamp), None)

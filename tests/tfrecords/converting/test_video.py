@@ -18,6 +18,15 @@ def path(tmp_path_factory):
     return recording_files.write_video(tmp_path_factory.mktemp("video") / "clip.mp4", smooth, rate=30)
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """A list with an entry for each frame that is decoded from now on."""
+    found = []
+    kept = video.Frame.__init__
+    monkeypatch.setattr(video.Frame, "__init__", lambda *arguments: (found.append(1), kept(*arguments))[1])
+    return found
+
+
 def test_size_rate_and_number(path):
     opened = video.Video(path)
     assert (opened.width, opened.height, opened.fps) == (160, 120, 30.0)
@@ -68,15 +77,12 @@ def test_numbers_of_frames_where_the_clock_goes_back(tmp_path):
 @pytest.mark.parametrize(
     ("ending", "codec"), [("mp4", "libx264"), ("ts", "mpeg2video"), ("avi", "mpeg4"), ("avi", "libx264")]
 )
-def test_a_part_of_a_video_from_one_time_to_another(tmp_path, ending, codec, monkeypatch):
+def test_a_part_of_a_video_from_one_time_to_another(tmp_path, ending, codec, decoded):
     """Its frames are those of the whole video, also where time stamps count packets, as of B-frames in AVI."""
     moving = recording_files.frames_of(recording_files.walk("nite_15", frames=90))
     path = recording_files.write_video(tmp_path / f"clip.{ending}", moving, codec=codec, keys_every=15)
     frames = [np.asarray(frame) for frame in video.Video(path)]
     assert [round(frame.time * 25) for frame in video.Video(path)] == list(range(90))
-    decoded = []
-    kept = video.Frame.__init__
-    monkeypatch.setattr(video.Frame, "__init__", lambda *arguments: (decoded.append(1), kept(*arguments))[1])
     for (start, end), first, length in (((0.0, 0.4), 0, 10), ((3.19, 3.41), 80, 6), ((3.4, None), 85, 5)):
         opened = video.Segment(path, start, end)
         assert (opened.first, opened.length, opened.whole) == (first, length, 90)
@@ -84,6 +90,16 @@ def test_a_part_of_a_video_from_one_time_to_another(tmp_path, ending, codec, mon
             decoded.clear()
             np.testing.assert_array_equal([np.asarray(frame) for frame in opened], frames[first : first + length])
         assert (len(decoded) < 60) == ((ending, codec) != ("avi", "libx264") or not start)
+
+
+def test_a_part_of_a_transport_stream_with_few_key_frames(tmp_path, decoded):
+    """No index says where they are: decoding begins at the one before the part, not at the beginning of the file."""
+    moving = recording_files.frames_of(recording_files.walk("nite_15", frames=150))
+    path = recording_files.write_video(tmp_path / "clip.ts", moving, codec="libx264", keys_every=50)
+    part = video.Segment(path, 5.88)
+    decoded.clear()
+    assert len(list(part)) == 3
+    assert len(decoded) < 140
 
 
 @pytest.mark.parametrize(
