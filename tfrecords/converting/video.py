@@ -297,7 +297,7 @@ class Video:
         """The frames, all scaled to ``size``; ``None``: to the size in which the first is shown.
 
         With ``begin``, a time stamp, the first frame is one of those before it, or this one: decoding begins where it
-        can, and how many frames there are is not known.
+        can. They end early, without an error, where such a video is damaged: which frame it is, is not known.
         """
         count, frame, rotation, orientation = 0, None, None, UPRIGHT
         try:
@@ -326,16 +326,17 @@ class Video:
                     size = size or made.shape[:2]
                     yield made
                     count += 1
-                if self._skippable or begin is not None:
+                if self._skippable:
                     return  # the number of frames is not known
-                if count and _is_cut_off(stream, count, frame):
-                    raise ValueError(f"{self.path.name}: cut off, {count} of its {stream.frames} frames are there")
+                there = count if begin is None else self.count
+                if count and _is_cut_off(stream, there, frame):
+                    raise ValueError(f"{self.path.name}: cut off, {there} of its {stream.frames} frames are there")
                 is_flv = container.format.name == "flv"
                 stated, end = self._flv_seconds() if is_flv else _matroska_seconds(stream, frame)
                 if end < stated and not _nearly(end * self.fps, stated * self.fps):
                     raise ValueError(f"{self.path.name}: cut off, {end:.1f} of its {stated:.1f} seconds are there")
         except av.error.FFmpegError as error:
-            if self._skippable:
+            if self._skippable or begin is not None:
                 return  # how many frames there are before the damage is not known
             if count:
                 reason = f"damaged after frame {count}"
@@ -392,10 +393,11 @@ class Segment:
         self.whole = len(times)
         self.first, self.length = span(times, start, end, self.fps, self._name)
         self._stamp = stamps[self.first] if stamps else None
+        self._stop = None if end is None else self.length  # up to the video's end, where it may be cut off
 
     def __iter__(self) -> Iterator[Frame]:
         count = 0
-        for frame in itertools.islice(self._video.frames_from(self.first, self._stamp), self.length):
+        for frame in itertools.islice(self._video.frames_from(self.first, self._stamp), self._stop):
             yield frame
             count += 1
         if count < self.length:

@@ -140,6 +140,18 @@ def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
         list(opened)
 
 
+def test_a_part_in_which_the_video_is_damaged(tmp_path):
+    """The frame after which it is counts from the video's beginning, though decoding begins later."""
+    moving = recording_files.frames_of(recording_files.walk("nite_15", frames=90))
+    path = recording_files.write_video(tmp_path / "clip.flv", moving, codec="libx264", keys_every=15)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 4 // 5])
+    with pytest.raises(ValueError, match=r"clip\.flv: damaged after frame \d+") as whole:
+        list(video.Video(path))
+    with pytest.raises(ValueError, match=r"clip\.flv: damaged or cut off after frame \d+") as part:
+        list(video.Segment(path, 2))
+    assert str(part.value).split()[-1] == str(whole.value).split()[-1]
+
+
 @pytest.mark.parametrize("colours", [{"colorspace": 1}, {"color_range": 2}, {}])
 def test_colours_are_those_of_the_video(tmp_path, colours):
     """BT.709 or full range, as a telephone may write, and what most recordings have: all show the same picture."""
@@ -265,8 +277,10 @@ def test_a_video_that_ends_early(tmp_path, form, options, there):
     path.write_bytes(path.read_bytes()[: places[20]])  # between two frames: half a frame is damaged
     frames = iter(video.Video(path))
     assert next(frames).shape == (48, 80, 3)  # whoever wants no more is content
-    with pytest.raises(ValueError, match=rf"clip\.\w+: cut off, {there} are there"):
-        list(frames)
+    for to_the_end in (frames, video.Segment(path, 0.4)):
+        with pytest.raises(ValueError, match=rf"clip\.\w+: cut off, {there} are there"):
+            list(to_the_end)
+    assert len(list(video.Segment(path, 0.4, 0.6))) == 5  # nothing of it is lacking
 
 
 def test_a_header_that_says_more_frames_than_there_are(tmp_path):
