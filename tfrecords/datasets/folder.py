@@ -257,7 +257,8 @@ class Folder(base.VideoSource):
         if recording is None:
             row, fps = self._rows[info.id], fps or self.fps
             return video.span([number / fps for number in range(count)], row["start"] or 0.0, row["end"], fps, name)
-        if not video.lengths_agree(count, recording.whole):
+        # No fraction of an hour may be lacking, as it may of a clip: the part would get the poses of another minute.
+        if abs(count - recording.whole) > video.LENGTHS_DIFFER:
             raise RejectedClip(
                 f"{name}: {count} poses, the whole video has {recording.whole} frames: with start and end, expected "
                 "the poses of the whole video"

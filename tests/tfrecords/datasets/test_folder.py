@@ -135,15 +135,24 @@ def test_parts_of_a_recording(table, options):
 
 
 def test_parts_that_a_recording_does_not_have(table):
-    table.write_text("video,poses,label,start,end,split\na/1.mp4,a/1.npz,eat,7,8,train\na/2.mp4,a/2.csv,x,,0.2,train")
+    table.write_text("video,poses,label,start,end,split\na/1.mp4,a/1.npz,eat,7,8,train")
     for options in ([], ["--parts", "none"]):
         opened = source(table, "--layout", LAYOUT, *options)
         with pytest.raises(RejectedClip, match=r"a part from 7 s, the recording ends at 0\.\d s"):
             opened.read(opened.parse_id("a.1.7-8"))
-    (table.parent / "a" / "2.csv").write_text("frame,joint,x,y,z\n" + "\n".join(f"0,{j},0,0,1" for j in range(13)))
+
+
+def test_the_poses_of_a_recording_lack_a_part(table):
+    """With 5 % of an hour the parts would get the poses of another minute."""
+    frames = recording_files.frames_of(recording_files.walk(LAYOUT, frames=160))
+    recording_files.write_video(table.parent / "long.mp4", frames)
+    table.write_text("video,poses,label,start,split\nlong.mp4,long.npy,eat,5,train\n")
     opened = source(table, "--layout", LAYOUT)
-    with pytest.raises(RejectedClip, match=r"2\.csv: 1 poses, the whole video has 14 frames: with start and end"):
-        opened.read(opened.parse_id("a.2.0-0.2"))
+    np.save(table.parent / "long.npy", recording_files.walk(LAYOUT, frames=157))
+    assert opened.read(opened.parse_id("long.5-")).num_frames == 32
+    np.save(table.parent / "long.npy", recording_files.walk(LAYOUT, frames=153))
+    with pytest.raises(RejectedClip, match=r"long\.npy: 153 poses, the whole video has 160 frames: with start"):
+        opened.read(opened.parse_id("long.5-"))
 
 
 def test_validation_is_drawn_where_the_list_names_none(table):
