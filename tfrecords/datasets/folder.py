@@ -412,16 +412,19 @@ def _require_one_split(path, column, rows):
 
 def _warn_of_copies(path, split_columns, rows):
     """Warns of videos that exist under several names: with other labels, in two splits, or counted twice."""
-    originals, unlike, apart, same = {}, [], [], []
+    firsts, unlike, apart, same = {}, [], [], []
     for number, row in rows:
-        part = (row["original"], *(row[time] for time in _TIMES))
-        line, first = originals.setdefault(part, (number, row))
-        if first["file"] == row["file"]:
-            continue
-        splits = next(({row[c], first[c]} for c in split_columns if row[c] and first[c] and row[c] != first[c]), ())
-        copies = unlike if first["label"] != row["label"] else apart if splits else same
-        where = f" ({', '.join(sorted(splits))})" if splits else ""
-        copies.append(f"{row['video']!r} in line {number} of {first['video']!r} in line {line}{where}")
+        part = (row["original"], row["start"] or 0.0, row["end"])
+        # Of parts that differ it only matters whether they are in two splits.
+        for key in (part, *((row["original"], column) for column in split_columns if row[column])):
+            line, first = firsts.setdefault(key, (number, row))
+            splits = next(({row[c], first[c]} for c in split_columns if row[c] and first[c] and row[c] != first[c]), ())
+            if first["file"] == row["file"] or not (key == part or splits):
+                continue
+            copies = unlike if key == part and first["label"] != row["label"] else apart if splits else same
+            where = f" ({', '.join(sorted(splits))})" if splits else ""
+            copies.append(f"{row['video']!r} in line {number} of {first['video']!r} in line {line}{where}")
+            break
     for copies, what, remedy in (
         (unlike, "with another label", "correct the label or leave one out"),
         (apart, "in another split, whose accuracy is then too high", "leave one out"),

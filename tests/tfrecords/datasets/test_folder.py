@@ -206,6 +206,18 @@ def test_copies_of_a_video_in_two_splits(table, capsys):
     assert f"{found} (test, train): leave one out" in capsys.readouterr().err
 
 
+def test_copies_of_a_recording_of_which_parts_are_listed(table, capsys):
+    for name in ("long", "copy"):
+        (table.parent / f"{name}.mp4").write_bytes(bytes(1000))
+    parts = "video,label,start,end,split\nlong.mp4,x,1,3,train\ncopy.mp4,y,4,5,"
+    table.write_text(f"{parts}train")
+    source(table)
+    assert "copies" not in capsys.readouterr().err  # no frame counts twice
+    table.write_text(f"{parts}test")
+    source(table)
+    assert "in another split, whose accuracy is then too high: 1, such as 'copy.mp4' in" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text",
     [
