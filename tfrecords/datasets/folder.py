@@ -390,7 +390,7 @@ def _part(row, where):
             raise UserError(f"{where}: {name} is {text!r}, expected seconds such as 83.4, or 1:23.4, or 0:01:23.4")
         if match:
             hours, minutes, seconds = match.groups("0")
-            found[name] = int(hours) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+            found[name] = float(hours) * 3600 + float(minutes) * 60 + float(seconds.replace(",", "."))
     start, end = (found.get(name) for name in _TIMES)
     if end is not None and end <= (start or 0.0):
         raise UserError(f"{where}: end is {row['end']!r}, expected a time after the start ({row.get('start') or 0})")
@@ -483,8 +483,9 @@ def _name(text):
 def _twice(row, first, line):
     """What is wrong where a row has the id of an earlier one, and what to do."""
     names = [each.get("video") or each["poses"] for each in (row, first)]
-    if names[0] == names[1]:
-        return f"{names[0]!r} is in line {line} already: remove one of the two, or give each an id in a column 'id'"
+    if names[0] == names[1] and all(row[time] == first[time] for time in _TIMES):
+        what = f"{names[0]!r}{' with this start and end' if _is_part(row) else ''}"
+        return f"{what} is in line {line} already: remove one of the two, or give each an id in a column 'id'"
     return f"the id {row['id']!r} is there twice, in line {line} too: give each an id of its own in a column 'id'"
 
 

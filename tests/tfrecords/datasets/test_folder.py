@@ -307,6 +307,8 @@ def test_subjects_may_be_names_and_splits_be_written_in_words(table, capsys):
         ("video,label,start,split\na.mp4,x,1 min,train", "line 2: start is '1 min', expected seconds such as 83.4, or"),
         ("video,label,start,end,split\na.mp4,x,1:00,59,train", r"line 2: end is '59', expected a time after the start"),
         ("video,label,split\na.mp4,x,train\na.mp4,x,train", "line 3: 'a.mp4' is in line 2 already: remove one"),
+        ("video,label,end,split\na.mp4,x,2,val\na.mp4,y,2,val", "line 3: 'a.mp4' with this start and end is in line 2"),
+        ("id,video,label,end,split\n7,a.mp4,x,1,val\n7,a.mp4,x,2,val", "line 3: the id '7' is there twice, in line"),
         ("id,video,label,split\n1,a.mp4,x,train\n2,./a.mp4,x,test", r"line 3: '\./a.mp4' is in test here and in train"),
         ("video,split,label\na.mp4,train,eat, soup", "line 2: more values than the header has columns, 3: put a value"),
         ("video,label,split,split\na.mp4,x,train,test", "the column 'split' is there twice"),
