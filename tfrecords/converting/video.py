@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfrecords.converting import crops
-from zoo.shared import extras
+from zoo.shared import extras, files
 
 if TYPE_CHECKING:
     import av
@@ -384,12 +384,11 @@ class Segment:
     """
 
     def __init__(self, path: str | os.PathLike, start: float = 0.0, end: float | None = None) -> None:
-        self._video = Video(path)
+        self._video, times, stamps = _with_times(os.fspath(path), files.fingerprint(path))
         self._name = self._video.path.name
         self.fps, self.width, self.height = self._video.fps, self._video.width, self._video.height
         if not self.fps:
             raise ValueError(f"{self._name}: states no frame rate, so where its parts begin is not known")
-        times, stamps = self._video.times()
         self.whole = len(times)
         self.first, self.length = span(times, start, end, self.fps, self._name)
         self._stamp = stamps[self.first] if stamps else None
@@ -406,6 +405,14 @@ class Segment:
     def shown(self) -> Iterator[tuple[float, Frame]]:
         """``(time, frame)`` of each frame; ``time`` is that of the video, in seconds."""
         return ((frame.time, frame) for frame in self)
+
+
+@functools.lru_cache(maxsize=1)
+def _with_times(path: str, fingerprint: str) -> tuple[Video, list[float], list[int]]:
+    """A video and its :meth:`Video.times`; kept, as often the next part is of the same one: all packets are read."""
+    opened = Video(path)
+    times, stamps = opened.times()
+    return opened, times, stamps
 
 
 def span(times: Sequence[float], start: float, end: float | None, fps: float, name: str) -> tuple[int, int]:

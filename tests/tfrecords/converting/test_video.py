@@ -92,6 +92,17 @@ def test_a_part_of_a_video_from_one_time_to_another(tmp_path, ending, codec, dec
         assert (len(decoded) < 60) == ((ending, codec) != ("avi", "libx264") or not start)
 
 
+def test_the_parts_of_a_video_read_its_packets_once(tmp_path, monkeypatch):
+    read = []
+    packets = video.Video._packets
+    monkeypatch.setattr(video.Video, "_packets", lambda self: (read.append(1), packets(self))[1])
+    path = recording_files.write_video(tmp_path / "clip.mp4", FRAMES)
+    assert [video.Segment(path, start).length for start in (0, 0.04, 0.12)] == [6, 5, 3]
+    assert len(read) == 1
+    recording_files.write_video(path, FRAMES[:4])  # another video of the same name
+    assert video.Segment(path, 0.04).length == 3
+
+
 def test_a_part_of_a_transport_stream_with_few_key_frames(tmp_path, decoded):
     """No index says where they are: decoding begins at the one before the part, not at the beginning of the file."""
     moving = recording_files.frames_of(recording_files.walk("nite_15", frames=150))
