@@ -92,8 +92,9 @@ class Folder(base.VideoSource):
             with_pictures=self.reads_recordings,
             may_lack=("poses",) if self.keeps_missing_poses else (),
         )
-        self._first_of_file: dict[str, str] = {}  # file -> the first clip that lists it or a copy of it
-        for clip, row in sorted(self._rows.items()):
+        # File -> the first clip of it or of a copy: of its parts the earliest, whatever their ids are.
+        self._first_of_file: dict[str, str] = {}
+        for clip, row in sorted(self._rows.items(), key=lambda item: (item[1]["start"] or 0.0, item[0])):
             self._first_of_file.setdefault(row["original"], clip)
         self.labels = tuple(sorted({row["label"] for row in self._rows.values()}))
         used = {(column, row[column]) for row in self._rows.values() for column in self._protocols.values()}

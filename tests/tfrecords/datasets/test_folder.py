@@ -173,6 +173,15 @@ def test_a_video_that_is_listed_twice_is_divided_as_one(table):
     assert splits[::2] == splits[1::2]
 
 
+def test_recordings_by_two_cameras_are_divided_as_one(table):
+    """They count as the performance of their earliest part, though the clocks of the cameras differ."""
+    parts = [("1.mp4", 98.5, "drink"), ("1.mp4", 120, "eat"), ("2.mp4", 100.2, "drink"), ("2.mp4", 121.7, "eat")]
+    rows = [f"{video},{start},{label},3,train" for video, start, label in parts]
+    table.write_text("\n".join(["video,start,label,subject,split", *rows]))
+    opened = source(table)
+    assert len({opened.performance(info) for info in opened.index().clips}) == 1
+
+
 def test_copies_of_a_video_are_divided_as_one(table, capsys):
     """Whatever they are called, and whoever the list says is in them."""
     names = [f"{n:02}{copy}" for n in range(60) for copy in "xy"]
