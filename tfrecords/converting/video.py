@@ -316,7 +316,7 @@ class Video:
                 self._codec = codec and codec.name
                 if begin is not None:
                     container.seek(begin, stream=stream)
-                for frame in self._decoded(container, stream):
+                for frame in self._decoded(container, stream, sought=begin is not None):
                     if frame.rotation != rotation:  # first frame, or it changed
                         # Not for every frame: reading side data keeps a frame in memory until garbage is collected.
                         rotation, orientation = frame.rotation, Orientation.of(frame)
@@ -353,9 +353,12 @@ class Video:
         if not count:
             raise ValueError(f"{self.path.name}: has no frames")
 
-    def _decoded(self, container, stream):
-        """The frames of a stream, without those that may be skipped."""
-        for packet in container.demux(stream):
+    def _decoded(self, container, stream, sought):
+        """The frames of a stream, without those that may be skipped; if ``sought``, from a key frame on."""
+        packets = container.demux(stream)
+        if sought:  # some decoders, such as MPEG-4's, begin at any frame and show what they lack as grey
+            packets = itertools.dropwhile(lambda packet: not packet.is_keyframe, packets)
+        for packet in packets:
             if self._skippable:
                 stream.codec_context.skip_frame = "NONREF" if packet.pts in self._skippable else "DEFAULT"
             yield from packet.decode()
