@@ -375,7 +375,7 @@ class Segment:
         end: Playback time in seconds before which the last frame is shown; ``None``: the last of the video.
 
     Attributes:
-        fps: As of :class:`Video`, like ``width`` and ``height``.
+        fps: As of :class:`Video`; the part's own where its frames come faster or slower than the video's mean.
         width: Of a frame as it is shown, pixels.
         height: Height of a frame as it is shown, pixels.
         first: Number of its first frame in the video.
@@ -394,6 +394,7 @@ class Segment:
             raise ValueError(f"{self._name}: states no frame rate, so where its parts begin is not known")
         self.whole = len(times)
         self.first, self.length = span(times, start, end, self.fps, self._name)
+        self.fps = _own_rate(times[self.first : self.first + self.length], self.fps)
         self._stamp = stamps[self.first] if stamps else None
         self._stop = None if end is None else self.length  # up to the video's end, where it may be cut off
 
@@ -416,6 +417,15 @@ def _with_times(path: str, fingerprint: str) -> tuple[Video, list[float], list[i
     opened = Video(path)
     times, stamps = opened.times()
     return opened, times, stamps
+
+
+def _own_rate(times, fps):
+    """Frames per second of a part of a video; its mean ``fps``, unless they differ by more than rounded times explain.
+
+    Cameras slow down in the dark, and recordings of screens stand still.
+    """
+    intervals, seconds = len(times) - 1, times[-1] - times[0]
+    return fps if _nearly(seconds * fps, intervals) else intervals / seconds
 
 
 def span(times: Sequence[float], start: float, end: float | None, fps: float, name: str) -> tuple[int, int]:

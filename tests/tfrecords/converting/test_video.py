@@ -192,6 +192,14 @@ def test_the_rate_of_frames_that_last_unequally_long(tmp_path):
     assert video.Video(path).fps == pytest.approx(5 / 0.167)
 
 
+def test_the_rate_of_a_part_of_a_camera_that_slows_down(tmp_path):
+    frames = recording_files.frames_of(recording_files.walk("nite_15", frames=40))
+    times = [*range(0, 20 * 40, 40), *range(1000, 1000 + 20 * 400, 400)]  # 25 frames a second, then 2.5
+    path = recording_files.write_video(tmp_path / "v.mp4", frames, codec="libx264", times=times)
+    rates = [video.Segment(path, *part).fps for part in ((0, 0.8), (1, None), (0.1, 0.2))]
+    assert rates == pytest.approx([25, 2.5, video.Video(path).fps], rel=1e-3)  # of the last three frames too few
+
+
 def test_pictures(tmp_path):
     import cv2
 
