@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo import skeletons
 from zoo.attention import attention_maps
 from zoo.checks import ZooError, check_minimum
 
@@ -23,18 +24,19 @@ def plot_attention(
     """Draws the attention maps of one clip.
 
     Args:
-        model: A model with attention and the input ``rgb``.
+        model: A model with attention that takes pictures.
         features: The model's inputs, ``[B, ...]`` each.
         clip: Which of the B clips.
         pictures: Number of frames to show, evenly spread over the clip; a clip with fewer frames is shown whole.
 
     Returns:
-        A ``matplotlib.figure.Figure``: the frames; the frames with spatial attention over them (bright: high weights;
-        a map that changes over time is shown at the step of each frame); below, one row of bars for every attention
-        without pixel coordinates, such as temporal attention. Attention to hands has one row per hand.
+        A ``matplotlib.figure.Figure``: the frames, a row for each body part that the model sees; the frames of the
+        full body with spatial attention over them (bright: high weights; a map that changes over time is shown at the
+        step of each frame); below, one row of bars for every attention without pixel coordinates, such as temporal
+        attention. Attention to hands has one row per hand.
 
     Raises:
-        ZooError: The model has no attention layer or no frames, there is no such clip, or ``pictures`` is below 1.
+        ZooError: The model has no attention layer or no pictures, there is no such clip, or ``pictures`` is below 1.
 
     Example:
         >>> import zoo
@@ -44,10 +46,11 @@ def plot_attention(
         >>> len(figure.axes)  # twice four frames, the colour bar and the temporal attention
         10
     """
-    if "rgb" not in features:
-        raise ZooError(f"{model.name} has no frames to draw attention over: expected the input rgb")
+    seen = picture_inputs(model)
+    if not seen:
+        raise ZooError(f"{model.name} takes no pictures to draw attention beside")
     check_minimum(1, pictures=pictures)
-    clips = len(features["rgb"])
+    clips = len(features[next(iter(seen))])
     if not 0 <= clip < clips:
         raise ZooError(f"clip is {clip}, expected a number from 0 to {clips - 1}")
     one = {name: np.asarray(value)[clip : clip + 1] for name, value in features.items()}
@@ -58,7 +61,13 @@ def plot_attention(
     for name, value in maps.items():
         if name not in spatial:
             bars.update(_bars(name, value))
-    return _draw(one["rgb"][0], spatial, bars, pictures)
+    return _draw({part: one[name][0] for name, part in seen.items()}, spatial, bars, pictures)
+
+
+def picture_inputs(model: tf.keras.Model) -> dict[str, skeletons.Part]:
+    """Name of an input of pictures -> the body part that they show, for each such input of a model."""
+    inputs = {skeletons.input_name(part): part for part in skeletons.PARTS}
+    return {name: part for name, part in inputs.items() if name in model.input}
 
 
 def _over_hands(model):
@@ -84,27 +93,31 @@ def _bars(name, value):
     return {label: (heights, top) for label, heights in rows.items()}
 
 
-def _draw(frames, spatial, bars, pictures):
+def _draw(parts, spatial, bars, pictures):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = np.linspace(0, len(frames) - 1, min(pictures, len(frames))).round().astype(int)
-    rows = 1 + len(spatial) + len(bars)
+    over = next(iter(parts))  # the full body, where the model sees it
+    count = len(parts[over])
+    shown = np.linspace(0, count - 1, min(pictures, count)).round().astype(int)
+    rows = len(parts) + len(spatial) + len(bars)
     figure = Figure((_PICTURE * len(shown) + 1, _PICTURE * rows), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, len(shown))
-    images = (frames[shown] + 1) / 2  # from [-1, 1]
-    for column, image in enumerate(images):
-        axes = _picture(figure, grid[0, column], image, "rgb" if column == 0 else "")
-        axes.set_title(f"frame {shown[column]}", fontsize=8)
-    for row, (name, value) in enumerate(spatial.items(), start=1):
-        for column, image in enumerate(images):
-            at_frame = value[shown[column] * len(value) // len(frames)] if value.ndim == 3 else value
+    images = {part: (frames[shown] + 1) / 2 for part, frames in parts.items()}  # from [-1, 1]
+    for row, part in enumerate(parts):
+        for column, image in enumerate(images[part]):
+            axes = _picture(figure, grid[row, column], image, part if column == 0 else "")
+            if row == 0:
+                axes.set_title(f"frame {shown[column]}", fontsize=8)
+    for row, (name, value) in enumerate(spatial.items(), start=len(parts)):
+        for column, image in enumerate(images[over]):
+            at_frame = value[shown[column] * len(value) // count] if value.ndim == 3 else value
             axes = _picture(figure, grid[row, column], image.mean(axis=-1), name if column == 0 else "")
             extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
             heat = axes.imshow(at_frame, cmap="inferno", alpha=0.5, extent=extent, vmin=value.min(), vmax=value.max())
         figure.colorbar(heat, ax=axes, shrink=0.8)
-    for row, (label, (heights, top)) in enumerate(bars.items(), start=1 + len(spatial)):
+    for row, (label, (heights, top)) in enumerate(bars.items(), start=len(parts) + len(spatial)):
         axes = figure.add_subplot(grid[row, :])
         axes.bar(range(len(heights)), heights, width=0.9)
         axes.set_xlim(-0.5, len(heights) - 0.5)

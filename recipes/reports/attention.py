@@ -23,11 +23,11 @@ _PERPLEXITY = 30  # scikit-learn's default; it has to be below the number of cli
 
 
 def check_attention(model: tf.keras.Model) -> None:
-    """Raises ``UserError`` unless a model's attention can be drawn over frames."""
+    """Raises ``UserError`` unless a model's attention can be drawn beside the pictures it sees."""
     if not zoo.attention.attention_names(model):
         raise UserError(f"--attention: {model.name} has no attention layer, leave the option out")
-    if "rgb" not in model.input:
-        raise UserError(f"--attention: {model.name} has no input rgb to draw attention over, leave the option out")
+    if not attention_plot.picture_inputs(model):
+        raise UserError(f"--attention: {model.name} takes no pictures to draw attention beside, leave the option out")
 
 
 def shown_clips(metrics: Metrics, count: int) -> list[int]:

@@ -56,6 +56,26 @@ def test_attention_to_hands_is_a_row_of_bars_for_each():
 
 
 @pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("pi3d", {"full body": "rgb", "left hand": "rgb_left_hand", "right hand": "rgb_right_hand"}),
+        ("sta_hands", {"left hand": "rgb_left_hand", "right hand": "rgb_right_hand"}),
+    ],
+)
+def test_each_body_part_is_a_row_of_frames(name, inputs):
+    model = tiny_models.shared(name)
+    features, _ = tiny_models.batch(model, clips=1)
+    drawn, overlays, _ = _axes(attention_plot.plot_attention(model, features, pictures=2))
+    assert [len(drawn), len(overlays)] == [2 * len(inputs), 0]
+    for row, (part, name_of_input) in enumerate(inputs.items()):
+        first, last = drawn[2 * row : 2 * row + 2]
+        assert first.get_ylabel() == part
+        for axes, frame in (first, 0), (last, -1):
+            expected = (features[name_of_input][0, frame] + 1) / 2
+            np.testing.assert_allclose(axes.images[0].get_array(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"clip": 2}, "clip is 2, expected a number from 0 to 1"),
@@ -69,8 +89,8 @@ def test_a_clip_or_pictures_that_are_not_there(options, message):
         attention_plot.plot_attention(tiny_models.shared("separable_sta"), features, **options)
 
 
-@pytest.mark.parametrize(("name", "message"), [("pose_lstm", "no frames"), ("i3d", "no attention")])
-def test_models_without_frames_or_attention_are_refused(name, message):
+@pytest.mark.parametrize(("name", "message"), [("pose_lstm", "no pictures"), ("i3d", "no attention")])
+def test_models_without_pictures_or_attention_are_refused(name, message):
     features, _ = tiny_models.batch(tiny_models.shared(name))
     with pytest.raises(zoo.ZooError, match=message):
         attention_plot.plot_attention(tiny_models.shared(name), features)
