@@ -1,6 +1,6 @@
 # One command each; every one sets up what it needs in a private virtual environment.
 #   make demo     the whole way on a generated dataset: convert, train, evaluate, export, serve, query
-#   make demo SET='stages.joint.epochs=2'   the same with other settings of the training
+#   make demo SET='stages.hands.epochs=2'   the same with other settings of the training
 #   make demo VIDEO=my.mp4   the activity in a video of yours, with published weights, and a picture of it
 #   make test     the quick tests, in some minutes
 #   make smoke    a minute of them: every model; a small dataset converted, trained on, exported and served

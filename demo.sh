@@ -13,7 +13,7 @@ case "$video" in
 esac
 cd "$(dirname "$0")"
 out=demo
-name=separable_sta
+name=sta_hands
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 export TF_CPP_MIN_LOG_LEVEL=3
@@ -38,14 +38,15 @@ fi
 
 rm -rf $out/{data,run,models,server.log}
 step "convert: 1440 clips of SynthADL, 24 people, rendered on this machine"
-python -m tfrecords.convert synthetic --out $out/data --subjects 24 --repetitions 2 --frames 32 --size 72
+python -m tfrecords.convert synthetic --out $out/data --subjects 24 --repetitions 2 --frames 32 --size 72 \
+  --parts left_hand,right_hand
 step "inspect"
 python -m tfrecords.inspect $out/data
-step "train: I3D backbone, pose LSTM, then Separable STA"
-python recipes/train.py --recipe separable_sta_synthetic_demo --data $out/data --output $out/run \
+step "train: a network of poses, then STA-Hands, which sees what is in the hands too"
+python recipes/train.py --recipe sta_hands_synthetic --data $out/data --output $out/run \
   ${settings[@]:+--set "${settings[@]}"}
-step "evaluate on people that training did not see, and beside it I3D and the pose LSTM alone"
-python recipes/evaluate.py --run $out/run --data $out/data --stages
+step "evaluate on people that training did not see, with the network of poses alone beside it"
+python recipes/evaluate.py --run $out/run --data $out/data --stages --attention 4
 step "export for TF-Serving"
 python -m serving.export --run $out/run --to $out/models --name $name
 step "serve"

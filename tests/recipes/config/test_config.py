@@ -67,7 +67,7 @@ def test_every_recipe_resolves(name):
     assert (config.CONFIGS / f"{name}.yaml").read_text().startswith("#")
     # <method>_<variant of it>_<dataset>_<variant of the training>
     dataset = {"urfd": "falls"}.get(recipe.data.dataset, recipe.data.dataset)  # after what they recognise
-    assert re.fullmatch(rf"{recipe.model.name}(_\w+)?_{dataset}(_demo|_paper|_from_ntu60)?", name)
+    assert re.fullmatch(rf"{recipe.model.name}(_\w+)?_{dataset}(_small|_paper|_from_ntu60)?", name)
     runs = [source for stage in recipe.stages for source in stage.init if config.is_path(source)]
     assert {run.split("/")[1] for run in runs} <= set(config.names())  # where train.py puts them
     if recipe.model.name in registry.ESTIMATORS:
