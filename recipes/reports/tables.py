@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recipes.reports.scoring import Metrics
     from recipes.run_directory import RunDirectory
 
-PAIR = ("true", "taken_for", "clips", "share")  # columns of confused_pairs.csv
+PAIR = ("true", "taken_for", "clips", "fraction")  # columns of confused_pairs.csv
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -205,7 +205,7 @@ def confused_pairs(labels: Sequence[str], metrics: Metrics) -> list[dict[str, An
         metrics: A :class:`recipes.reports.scoring.Metrics`.
 
     Returns:
-        One dictionary per pair that occurs; ``share`` is the fraction of the true class's clips. With equal numbers
+        One dictionary per pair that occurs; ``fraction`` is that of the true class's clips. With equal numbers
         the larger fraction comes first, then the order of the labels.
     """
     confusion, clips = metrics.confusion, metrics.clips

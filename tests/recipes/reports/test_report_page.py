@@ -55,7 +55,7 @@ def metrics():
     return Metrics(np.array([0, 0, 0, 1, 1, 2]), scores)
 
 
-def test_confused_pairs_are_sorted_by_clips_then_share():
+def test_confused_pairs_are_sorted_by_clips_then_fraction():
     pairs = report.confused_pairs(LABELS, metrics())
     assert [tuple(pair.values()) for pair in pairs] == [
         ("stand & go", "$walk$", 2, 1.0),
@@ -153,7 +153,7 @@ def test_a_class_may_be_named_as_a_column_is(tmp_path):
 def test_a_run_without_mistakes_has_no_pairs(tmp_path):
     right = Metrics(np.array([0, 1]), np.eye(4)[[0, 1]])
     run_directory.write_csv(tmp_path / "pairs.csv", report.confused_pairs(LABELS, right), report.PAIR)
-    assert (tmp_path / "pairs.csv").read_text().split() == ["true,taken_for,clips,share"]
+    assert (tmp_path / "pairs.csv").read_text().split() == ["true,taken_for,clips,fraction"]
 
 
 def test_mistakes_are_one_line(trained, tmp_path):
