@@ -305,15 +305,17 @@ class Video:
                 stream = self._stream(container)
                 if size is None:
                     self.fps = self._rate(stream)
-                codec = stream.codec_context  # None where FFmpeg has no decoder
-                aspect = stream.sample_aspect_ratio or (codec and codec.sample_aspect_ratio)
+                codec = stream.codec_context
+                if codec is None:  # to decode it would end the process in PyAV 15
+                    raise ValueError(f"{self.path.name}: FFmpeg has no decoder for it, or it is damaged")
+                aspect = stream.sample_aspect_ratio or codec.sample_aspect_ratio
                 start = _start_time(container)
                 self._tick, self._start = stream.time_base, start
                 # AVI has no time stamps. With B-frames FFmpeg counts packets, which are not in the order of display.
-                self._is_counted = container.format.name == "avi" and bool(codec and codec.has_b_frames)
+                self._is_counted = container.format.name == "avi" and bool(codec.has_b_frames)
                 if self._threads:
                     stream.thread_type = "AUTO"
-                self._codec = codec and codec.name
+                self._codec = codec.name
                 if begin is not None:
                     container.seek(begin, stream=stream)
                 for frame in self._decoded(container, stream, sought=begin is not None):

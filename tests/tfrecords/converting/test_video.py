@@ -153,6 +153,13 @@ def test_a_damaged_video_ends_where_not_all_frames_are_decoded(tmp_path):
         list(opened)
 
 
+def test_a_video_without_a_decoder(tmp_path):
+    path = recording_files.write_video(tmp_path / "clip.avi", FRAMES)
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"?FF?"))
+    with pytest.raises(ValueError, match=r"clip\.avi: FFmpeg has no decoder for it, or it is damaged"):
+        video.Video(path)
+
+
 def test_a_part_in_which_the_video_is_damaged(tmp_path):
     """The frame after which it is counts from the video's beginning, though decoding begins later."""
     moving = recording_files.frames_of(recording_files.walk("nite_15", frames=90))

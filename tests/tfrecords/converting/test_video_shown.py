@@ -159,7 +159,7 @@ def test_the_cover_of_music_is_no_video(tmp_path):
         sound = container.add_stream("mp3", 44100)
         cover = container.add_stream("mjpeg", 1)
         cover.height, cover.width, cover.pix_fmt = HEIGHT, WIDTH, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value  # PyAV 15 takes no Disposition
         container.mux(cover.encode(av.VideoFrame.from_ndarray(picture(3), format="rgb24")))
         container.mux(cover.encode())
         silence = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
