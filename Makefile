@@ -52,7 +52,8 @@ test: setup
 	$(PYTEST) -m 'not slow'
 
 # For one more Python of a row that is tested on another.
-SMOKE := tests/zoo/models/test_harness.py::test_output_is_a_distribution tests/tfrecords/converting/test_video.py \
+SMOKE := tests/zoo/models/test_harness.py::test_output_is_a_distribution \
+  tests/tfrecords/converting/test_video.py tests/tfrecords/converting/test_video_shown.py \
   tests/recipes/test_part_of_classes.py tests/serving/server/test_client_and_server.py::test_every_signature_of_a_label
 
 smoke: setup
