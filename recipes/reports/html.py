@@ -126,7 +126,8 @@ def _figures(recipe, summary):
 def _pairs(pairs):
     if not pairs:
         return "<p>No clip was taken for another class.</p>"
-    rows = [{key.replace("_", " "): value for key, value in row.items()} for row in _percent(pairs[:_PAIRS], "fraction")]
+    shown = _percent(pairs[:_PAIRS], "fraction")
+    rows = [{key.replace("_", " "): value for key, value in row.items()} for row in shown]
     more = f"<p>{len(pairs) - _PAIRS} more pairs are in confused_pairs.csv.</p>" if len(pairs) > _PAIRS else ""
     return _table(rows) + more
 

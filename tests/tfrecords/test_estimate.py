@@ -101,6 +101,9 @@ def test_the_right_half_of_the_frames(run, tmp_path):
     assert poses.frame == recording_files.FRAME
     status, _, errors = run(path, "--out", out, *SETTINGS)
     assert (status, "holds poses of other settings (right_half True, now not set)" in errors) == (2, True)
+    cut = recording_files.write_video(tmp_path / "cut.mp4", FRAMES)
+    status, _, errors = run(cut, "--right-half", "--out", tmp_path / "of_cut", *SETTINGS)
+    assert (status, "are not two pictures side by side: leave --right-half out" in errors) == (2, True)
 
 
 def test_poses_of_another_video_of_the_same_name_are_not_taken(run, videos, tmp_path):

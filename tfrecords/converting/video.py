@@ -680,16 +680,35 @@ class Pictures:
         return ((number / self.fps, frame) for number, frame in enumerate(self))
 
 
+def shows_two_pictures(width: int, height: int) -> bool:
+    """Whether frames are two pictures side by side, by their proportions: wider than any picture of one camera.
+
+    Example:
+        >>> [shows_two_pictures(*size) for size in ((640, 240), (320, 240), (1920, 1080))]
+        [True, False, False]
+    """
+    return width > 2 * height
+
+
 class RightHalf:
-    """The right half of every frame of a recording; frames are arrays ``[H, W, 3]``.
+    """The right one of the two pictures that each frame of a video shows; frames are arrays ``[H, W, 3]``.
 
     Args:
-        recording: A :class:`Video` or another recording.
+        recording: The video.
 
     Attributes, iteration and :meth:`shown` as of :class:`Video`.
+
+    Raises:
+        ValueError: Its frames are no two pictures.
     """
 
     def __init__(self, recording: Video) -> None:
+        width, height = recording.width, recording.height
+        if not shows_two_pictures(width, height):
+            raise ValueError(
+                f"{recording.path.name}: its frames of {width} x {height} pixels are not two pictures side by side: "
+                "leave --right-half out"
+            )
         self._recording = recording
         self.fps, self.height, self.width = recording.fps, recording.height, recording.width // 2
 

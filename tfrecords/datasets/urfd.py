@@ -268,7 +268,7 @@ class URFD(base.VideoSource):
         if path is None:
             raise RejectedClip("no video of it (--parts none converts poses alone)")
         whole = video.Video(path)
-        colour = video.RightHalf(whole) if _shows_depth(whole.width, whole.height) else whole
+        colour = video.RightHalf(whole) if video.shows_two_pictures(whole.width, whole.height) else whole
         part = recordings.Part(colour, first=first, length=self._lengths[info.id])
         return part  # type: ignore[return-value]
 
@@ -292,7 +292,7 @@ class URFD(base.VideoSource):
     def _poses_of_file(self, path):
         try:
             found = pose_files.read(path)
-            if found.frame and _shows_depth(*found.frame):
+            if found.frame and video.shows_two_pictures(*found.frame):
                 raise RejectedClip(
                     f"{path.name}: its poses are of frames that show depth beside colour: estimate them of the colour, "
                     f"python -m tfrecords.estimate {self.folder} --right-half --out DIR"
@@ -424,11 +424,6 @@ def _lines(path) -> Iterator[tuple[int, tuple[str, int, int]]]:
                 "such as fall-01,1,-1"
             )
         yield number, (name, int(frame), label)
-
-
-def _shows_depth(width: int, height: int) -> bool:
-    """Whether frames are two pictures of 4:3 side by side, as in the authors' videos: depth, then colour."""
-    return width > 2 * height
 
 
 def _sequence_of(stem):
