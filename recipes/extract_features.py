@@ -176,7 +176,7 @@ def _inputs_of(model: tf.keras.Model, records: Records) -> Inputs:
     from zoo import skeletons
 
     shapes = {name: tuple(tensor.shape[1:]) for name, tensor in model.input.items()}
-    parts = [part for part in skeletons.PARTS if skeletons.input_name(part) in shapes]
+    parts = skeletons.parts_of(shapes)
     frames, size = shapes[skeletons.input_name(parts[0])][:2] if parts else (0, 1)
     steps, persons = shapes["pose"][:2] if "pose" in shapes else (0, 1)
     layout = records.layout if steps else ""
@@ -184,7 +184,7 @@ def _inputs_of(model: tf.keras.Model, records: Records) -> Inputs:
         frames=frames,
         stride=1,
         size=size,
-        parts=tuple(parts) or ("full_body",),
+        parts=parts or ("full_body",),
         pose_steps=steps,
         persons=persons,
         layout=layout,

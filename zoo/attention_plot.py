@@ -46,11 +46,11 @@ def plot_attention(
         >>> len(figure.axes)  # twice four frames, the colour bar and the temporal attention
         10
     """
-    seen = picture_inputs(model)
-    if not seen:
+    parts = skeletons.parts_of(model.input)
+    if not parts:
         raise ZooError(f"{model.name} takes no pictures to draw attention beside")
     check_minimum(1, pictures=pictures)
-    clips = len(features[next(iter(seen))])
+    clips = len(features[skeletons.input_name(parts[0])])
     if not 0 <= clip < clips:
         raise ZooError(f"clip is {clip}, expected a number from 0 to {clips - 1}")
     one = {name: np.asarray(value)[clip : clip + 1] for name, value in features.items()}
@@ -61,13 +61,7 @@ def plot_attention(
     for name, value in maps.items():
         if name not in spatial:
             bars.update(_bars(name, value))
-    return _draw({part: one[name][0] for name, part in seen.items()}, spatial, bars, pictures)
-
-
-def picture_inputs(model: tf.keras.Model) -> dict[str, skeletons.Part]:
-    """Name of an input of pictures -> the body part that they show, for each such input of a model."""
-    inputs = {skeletons.input_name(part): part for part in skeletons.PARTS}
-    return {name: part for name, part in inputs.items() if name in model.input}
+    return _draw({part: one[skeletons.input_name(part)][0] for part in parts}, spatial, bars, pictures)
 
 
 def _over_hands(model):

@@ -13,7 +13,7 @@ from recipes.config import Stage
 from recipes.reports.scoring import Metrics
 from recipes.run_directory import RunDirectory
 from tfrecords.reading import pipeline
-from zoo import attention_plot, layers, registry
+from zoo import attention_plot, layers, registry, skeletons
 from zoo.shared import files
 from zoo.shared.errors import UserError
 
@@ -26,7 +26,7 @@ def check_attention(model: tf.keras.Model) -> None:
     """Raises ``UserError`` unless a model's attention can be drawn beside the pictures it sees."""
     if not zoo.attention.attention_names(model):
         raise UserError(f"--attention: {model.name} has no attention layer, leave the option out")
-    if not attention_plot.picture_inputs(model):
+    if not skeletons.parts_of(model.input):
         raise UserError(f"--attention: {model.name} takes no pictures to draw attention beside, leave the option out")
 
 

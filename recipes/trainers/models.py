@@ -93,7 +93,7 @@ def _sees_pose_steps(model: tf.keras.Model) -> bool:
 def inputs_of(model: tf.keras.Model, inputs: pipeline.Inputs) -> pipeline.Inputs:
     """The part of the recipe's inputs that a model reads, found by the names of the model's inputs."""
     names = set(model.input)
-    wanted = tuple(part for part in skeletons.PARTS if skeletons.input_name(part) in names)
+    wanted = skeletons.parts_of(names)
     # Without pictures of the full body, a network of one video is fed the whole image.
     whole_frames = wanted == ("full_body",) and skeletons.FULL_IMAGE in inputs.parts and "full_body" not in inputs.parts
     missing = [part for part in wanted if part not in inputs.parts and not whole_frames]

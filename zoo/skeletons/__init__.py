@@ -12,7 +12,18 @@ Example:
     ('kinect_v2_25', 'lcrnet_13', 'nite_15')
 """
 
-from zoo.skeletons.layouts import FULL_IMAGE, JOINT_ORDERS, LAYOUTS, PARTS, JointOrder, Layout, Part, get, input_name
+from zoo.skeletons.layouts import (
+    FULL_IMAGE,
+    JOINT_ORDERS,
+    LAYOUTS,
+    PARTS,
+    JointOrder,
+    Layout,
+    Part,
+    get,
+    input_name,
+    parts_of,
+)
 from zoo.skeletons.maps import map_confidence, map_joints, map_weights, targets
 
 __all__ = [
@@ -28,5 +39,6 @@ __all__ = [
     "map_confidence",
     "map_joints",
     "map_weights",
+    "parts_of",
     "targets",
 ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from zoo.shared import messages
@@ -28,6 +29,16 @@ FULL_IMAGE: Part = "full_image"  # the part that is the whole frame, in its own 
 def input_name(part: str) -> str:
     """Name of the model input for a body part's pictures: ``rgb`` for the full body, else ``rgb_<part>``."""
     return "rgb" if part == "full_body" else f"rgb_{part}"
+
+
+def parts_of(inputs: Collection[str]) -> tuple[Part, ...]:
+    """The body parts whose pictures are among inputs of these names, in the order of :data:`PARTS`.
+
+    Example:
+        >>> parts_of({"rgb_left_hand", "pose", "rgb"})
+        ('full_body', 'left_hand')
+    """
+    return tuple(part for part in PARTS if input_name(part) in inputs)
 
 
 @dataclasses.dataclass(frozen=True)
